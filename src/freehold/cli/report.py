@@ -1,0 +1,38 @@
+"""freehold report"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "report"
+
+
+def command(
+    id: Annotated[str, typer.Argument(help="The trial's id, or the beginning of one")],
+    open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    json: Json = False,
+) -> None:
+    """Show a trial's verdict again, or open its page.
+
+    Example: freehold report 3f2a --open
+    """
+    from freehold import settings
+    from freehold.errors import NotFound
+    from freehold.trial import report
+
+    folders = sorted((settings.home() / "trials").glob(f"{id}*"))
+    if len(folders) != 1 or not id.isalnum():
+        raise NotFound(f"{len(folders) if id.isalnum() else 0} trials begin with {id!r}", "see 'freehold trials'")
+    found = report.read(folders[0] / "report.json")
+    if json:
+        print_json(found)
+    else:
+        print(report.ten_lines(found, folders[0]))
+    if open:
+        import webbrowser
+
+        webbrowser.open((folders[0] / "report.html").as_uri())

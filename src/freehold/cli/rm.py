@@ -1,0 +1,25 @@
+"""freehold rm"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "rm"
+
+
+def command(name: Annotated[str, typer.Argument(help="NAME, or NAME@REVISION for one revision")], json: Json = False) -> None:
+    """Forget a model; 'freehold gc' then frees its bytes.
+
+    Example: freehold rm smollm2
+    """
+    from freehold.hub.store import Store
+
+    gone = Store().remove(name)
+    if json:
+        print_json([{"name": model.name, "revision": model.revision} for model in gone])
+    else:
+        print("\n".join(f"forgot {model.name}@{model.revision[:12]}" for model in gone))

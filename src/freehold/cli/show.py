@@ -1,0 +1,47 @@
+"""freehold show"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+if TYPE_CHECKING:
+    from freehold.hub.store import Model
+
+NAME = "show"
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """A model as JSON."""
+    return {"name": model.name, "revision": model.revision, "files": model.manifest, "created": model.created, **model.card.as_dict()}
+
+
+def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], json: Json = False) -> None:
+    """Show a model's card: what it is, its licence and where that was read, where it comes from.
+
+    Example: freehold show smollm2
+    """
+    from freehold.hub.store import Store
+    from freehold.trust.licence import terms
+
+    model = Store().find(name)
+    if json:
+        print_json(describe(model))
+        return
+    card = model.card
+    print(f"{model.name}@{model.revision}")
+    print(f"  {card.format}, architecture {card.architecture}, {card.parameters:,} parameters, {card.quantization}, {card.size_bytes / 1e6:.1f} MB")
+    print(f"  context {card.context_length} tokens; chat template {'its own' if card.chat_template else 'none (a plain one is used)'}")
+    if card.licence:
+        print(f"  licence {card.licence} (read from {card.licence_from}): {terms(card.licence).duties}")
+    else:
+        print("  licence: none stated; read the publisher's terms before you use it")
+    for key, value in card.provenance.items():
+        print(f"  {key}: {value}")
+    for step in card.lineage:
+        print(f"  {step.get('step')}: " + ", ".join(f"{k}={str(v)[:60]}" for k, v in step.items() if k != "step"))
+    for file, (digest, size) in model.manifest.items():
+        print(f"  {file}  {size:,} bytes  sha256 {digest}")

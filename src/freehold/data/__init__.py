@@ -1,0 +1,1 @@
+"""Examples, their formats, splits and chat templates."""

@@ -1,0 +1,92 @@
+"""Chat templates: the model's own, or a plain one, used alike in tuning, measuring and serving."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.errors import Unsupported
+
+#: For base models, which come without a template.
+PLAIN = (
+    "{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{{ m['content'] }}\n\n"
+    "{% elif m['role'] == 'user' %}### Question\n{{ m['content'] }}\n\n"
+    "{% else %}### Answer\n{{ m['content'] }}{{ eos_token }}\n\n{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}### Answer\n{% endif %}"
+)
+#: Where a base model that has not been tuned to end its turn is stopped.
+PLAIN_STOP = "\n\n###"
+
+Messages = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja template and the tokens it may name. ``origin`` says whose it is."""
+
+    source: str
+    origin: str
+    bos_token: str = ""
+    eos_token: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is our plain template."""
+        return self.source == PLAIN
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts at which an answer ends besides the model's own end-of-turn tokens."""
+        return (PLAIN_STOP,) if self.plain else ()
+
+    def prompt(self, messages: Messages) -> str:
+        """The text after which the model answers."""
+        return self._render(messages, add_generation_prompt=True)
+
+    def pair(self, messages: Messages) -> tuple[str, str]:
+        """(prompt, what follows it) for messages that end with the assistant's answer. Raises Unsupported."""
+        before = self.prompt(messages[:-1])
+        whole = self._render(messages, add_generation_prompt=False)
+        if not whole.startswith(before):
+            raise Unsupported(
+                "the model's chat template renders an answered chat differently from the chat before the answer, so nothing can be tuned on it",
+                "choose a model whose template only appends, or pass --template plain",
+            )
+        return before, whole[len(before) :]
+
+    def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+        template = _compiled(self.source)
+        chat = [{"role": role, "content": content} for role, content in messages]
+        try:
+            return template.render(messages=chat, add_generation_prompt=add_generation_prompt, bos_token=self.bos_token, eos_token=self.eos_token)
+        except Exception as error:  # a template is a foreign program: whatever it raises is its refusal
+            raise Unsupported(f"the model's chat template refuses these messages ({error})", "change the roles, or pass --template plain") from error
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(source: str) -> Any:
+    from jinja2 import TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals["raise_exception"] = refuse
+    try:
+        return environment.from_string(source)
+    except TemplateError as error:
+        raise Unsupported(f"the model's chat template is no valid Jinja ({error})", "pass --template plain") from error
+
+
+def choose(own: str | None, *, bos_token: str, eos_token: str, plain: bool = False) -> ChatTemplate:
+    """The model's own template, or the plain one with the reason."""
+    if own and not plain:
+        return ChatTemplate(own, "the model's own", bos_token, eos_token)
+    reason = "plain, asked for" if plain else "plain, as the model has none of its own"
+    return ChatTemplate(PLAIN, reason, bos_token, eos_token)

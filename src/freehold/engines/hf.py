@@ -1,0 +1,131 @@
+"""Text engine on transformers, for models that have no GGUF. Same interface, one answer at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freehold.engines.interface import Completion, Request
+from freehold.engines.sampling import draw
+from freehold.errors import BadModel, DoesNotFit, Unsupported
+
+
+class HfVocabulary:
+    """Tokens of a safetensors model's own tokenizer."""
+
+    def __init__(self, folder: Path):
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise BadModel(f"the tokenizer in {folder.name} cannot be loaded ({str(error).splitlines()[0]})", "check its tokenizer.json") from error
+        adds = self.tokenizer("")["input_ids"]
+        self._start: list[int] = [token for token in adds if token == self.tokenizer.bos_token_id]
+        self.bos_token = (self.tokenizer.bos_token or "") if self._start else ""
+        self.eos_token = self.tokenizer.eos_token or ""
+        ends = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
+        known = self.tokenizer.get_vocab()
+        self._ends = {known[name] for name in ends if name in known} | {self.tokenizer.eos_token_id}
+
+    def encode(self, text: str, *, start: bool) -> list[int]:
+        """See :class:`freehold.engines.interface.Vocabulary`."""
+        return (self._start if start else []) + self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """See :class:`freehold.engines.interface.Vocabulary`."""
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+
+    def is_end(self, token: int) -> bool:
+        """See :class:`freehold.engines.interface.Vocabulary`."""
+        return token in self._ends
+
+    @property
+    def end(self) -> int:
+        """See :class:`freehold.engines.interface.Vocabulary`."""
+        return self.tokenizer.eos_token_id
+
+
+class TransformersEngine:
+    """A safetensors model in float32 on the processor. Raises BadModel."""
+
+    def __init__(self, folder: Path, *, context_length: int = 4096, **_: object):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        started = time.perf_counter()
+        self._torch = torch
+        self.vocabulary = HfVocabulary(folder)
+        try:
+            self._model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            ).eval()
+        except (OSError, ValueError) as error:
+            raise BadModel(f"transformers cannot load {folder.name} ({str(error).splitlines()[0]})", "choose another model") from error
+        own = int(getattr(self._model.config, "max_position_embeddings", context_length))
+        self.context_length = min(context_length, own)
+        self.load_s = time.perf_counter() - started
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+        """See :class:`freehold.engines.interface.Engine`. Raises Unsupported for a grammar."""
+        for index, request in enumerate(requests):
+            if request.grammar:
+                raise Unsupported("the transformers engine knows no grammars", "use a GGUF model")
+            if len(request.tokens) + request.max_tokens > self.context_length:
+                raise DoesNotFit(
+                    f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} exceed the context of "
+                    f"{self.context_length} tokens", "shorten the prompt",
+                )  # fmt: skip
+            yield index, self._answer(request)
+
+    def _answer(self, request: Request) -> Completion:
+        torch, started, first = self._torch, time.perf_counter(), 0.0
+        random = np.random.default_rng(request.seed) if request.temperature > 0 else None
+        feed, past, tokens, finish = list(request.tokens), None, list[int](), "length"
+        with torch.inference_mode():
+            while len(tokens) < request.max_tokens:
+                out = self._model(input_ids=torch.tensor([feed]), past_key_values=past, use_cache=True, logits_to_keep=1)
+                past, logits = out.past_key_values, out.logits[0, -1].numpy()
+                first = first or time.perf_counter() - started
+                if request.choices is not None:
+                    allowed = request.choices.allowed(tokens)
+                    tokens.append(allowed[int(np.argmax(logits[allowed]))])
+                    settled = request.choices.settled(tokens)
+                    if settled is not None:
+                        return Completion(
+                            request.choices.answers[settled], tuple(tokens), "choice", len(request.tokens), first, time.perf_counter() - started
+                        )
+                else:
+                    token = int(np.argmax(logits)) if random is None else draw(logits, request.temperature, request.top_p, random)
+                    if self.vocabulary.is_end(token):
+                        finish = "stop"
+                        break
+                    tokens.append(token)
+                    if any(stop in self.vocabulary.decode(tokens) for stop in request.stops):
+                        finish = "stop"
+                        break
+                feed = tokens[-1:]
+        text = self.vocabulary.decode(tokens)
+        for stop in request.stops:
+            text = text.partition(stop)[0]
+        return Completion(text, tuple(tokens), finish, len(request.tokens), first, time.perf_counter() - started)
+
+    def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
+        """See :class:`freehold.engines.interface.Engine`."""
+        torch = self._torch
+        scores: list[list[float]] = []
+        with torch.inference_mode():
+            for prompt, answer in rows:
+                tokens = torch.tensor([[*prompt, *answer]])
+                logits = self._model(input_ids=tokens, logits_to_keep=len(answer) + 1).logits[0, :-1].double()
+                chances = torch.log_softmax(logits, dim=-1)
+                scores.append(chances[torch.arange(len(answer)), torch.tensor(list(answer))].tolist())
+        return scores
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._model = None

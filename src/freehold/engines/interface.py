@@ -1,0 +1,141 @@
+"""What an engine is: it turns prompts into answers, many at once, and says what answers are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from freehold.data.templates import ChatTemplate, Messages
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A closed set of answers as token sequences, each ending with the end-of-turn token."""
+
+    answers: tuple[str, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        tree: dict[int, dict[int, object]] = {}
+        leaves: dict[tuple[int, ...], int] = {}
+        for index, sequence in enumerate(self.tokens):
+            node: dict[int, object] = tree  # type: ignore[assignment]
+            for token in sequence:
+                node = node.setdefault(token, {})  # type: ignore[assignment]
+            leaves[sequence] = index
+        object.__setattr__(self, "tree", tree)
+
+    def allowed(self, so_far: Sequence[int]) -> list[int]:
+        """Tokens that may follow ``so_far``; one or none when the answer is settled."""
+        node: dict[int, object] = self.tree  # type: ignore[attr-defined]
+        for token in so_far:
+            node = node[token]  # type: ignore[assignment]
+        return list(node)
+
+    def settled(self, so_far: Sequence[int]) -> int | None:
+        """Index of the only answer that begins with ``so_far``; None while there are several."""
+        size = len(so_far)
+        matching = [i for i, tokens in enumerate(self.tokens) if tokens[:size] == tuple(so_far)]
+        return matching[0] if len(matching) == 1 else None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt. Temperature 0 is greedy. ``choices`` or ``grammar`` (GBNF) bind the answer."""
+
+    tokens: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stops: tuple[str, ...] = ()
+    choices: Choices | None = None
+    grammar: str | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer. ``finish``: ``stop`` (ended itself, or a stop text), ``choice``, or ``length`` (cut at max_tokens).
+
+    Seconds count from the request's admission to its first token and to its end.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: str
+    prompt_tokens: int
+    first_token_s: float
+    total_s: float
+
+
+class Vocabulary(Protocol):
+    """Text to tokens and back."""
+
+    bos_token: str
+    eos_token: str
+
+    def encode(self, text: str, *, start: bool) -> list[int]:
+        """Tokens of ``text``, control tokens recognised; ``start`` puts the start token first where the model wants one."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of tokens, control tokens left out."""
+        ...
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a turn."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The token appended to an answer whose template ends it with none."""
+        ...
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    vocabulary: Vocabulary
+    context_length: int
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+        """Answers as they end, each with its request's index. Raises DoesNotFit for a prompt over the context length."""
+        ...
+
+    def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
+        """Log-probabilities (nats) of the answer tokens of each (prompt, answer)."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving alike."""
+
+    template: ChatTemplate
+    vocabulary: Vocabulary = field(repr=False)
+
+    def prompt(self, messages: Messages) -> list[int]:
+        """Tokens after which the model answers."""
+        return self._open(self.template.prompt(messages))
+
+    def row(self, messages: Messages) -> tuple[list[int], list[int]]:
+        """(prompt tokens, answer tokens): the answer up to and with its end-of-turn token."""
+        before, after = self.template.pair(messages)
+        tokens = self.vocabulary.encode(after, start=False)
+        for index, token in enumerate(tokens):
+            if self.vocabulary.is_end(token):
+                return self._open(before), tokens[: index + 1]
+        return self._open(before), [*self.vocabulary.encode(after.rstrip(), start=False), self.vocabulary.end]
+
+    def choices(self, asked: Messages, answers: Sequence[str]) -> Choices:
+        """The answers as token sequences after the prompt of ``asked``."""
+        return Choices(tuple(answers), tuple(tuple(self.row((*asked, ("assistant", answer)))[1]) for answer in answers))
+
+    def _open(self, text: str) -> list[int]:
+        bos = self.vocabulary.bos_token
+        return self.vocabulary.encode(text.removeprefix(bos) if bos else text, start=True)

@@ -1,0 +1,1 @@
+"""Task to measurement: metrics, statistics, and the run over the rows."""

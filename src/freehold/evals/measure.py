@@ -1,0 +1,136 @@
+"""Run an engine over rows and keep every answer.
+
+Rows go through in fixed blocks. A block is computed from empty memory and appended to the answers
+file as one line, so a killed measurement goes on at the next block and ends with the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold import durable
+from freehold.data.examples import Example
+from freehold.data.templates import Messages
+from freehold.engines.interface import Choices, Engine, Prompting, Request
+from freehold.evals import statistics
+from freehold.evals.metrics import Metric, exact, rouge_l
+from freehold.progress import Sink, task
+
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row's answer and its worth. Seconds are those of a batched run, not of a single user's wait."""
+
+    id: str
+    text: str
+    score: float
+    finish: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How rows are asked: worked examples put before each, the closed set of labels, and the longest answer in tokens."""
+
+    shots: tuple[Messages, ...] = ()
+    labels: tuple[str, ...] = ()
+    max_tokens: int = 64
+
+    def messages(self, example: Example) -> Messages:
+        """The row's prompt with the worked examples between the system message and the question."""
+        system = tuple(m for m in example.prompt[:1] if m[0] == "system")
+        shown = tuple(message for shot in self.shots for message in shot if message[0] != "system")
+        return (*system, *shown, *example.prompt[len(system) :])
+
+
+def requests(prompting: Prompting, ask: Ask, examples: Sequence[Example]) -> list[Request]:
+    """Engine requests, greedy, for the rows."""
+    choices: Choices | None = None
+    if ask.labels:
+        choices = prompting.choices(ask.messages(examples[0]), ask.labels)
+    longest = max(map(len, choices.tokens)) if choices else ask.max_tokens
+    stops = prompting.template.stops
+    return [Request(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices) for e in examples]
+
+
+def answers_of(engine: Engine, prompting: Prompting, metric: Metric, ask: Ask, examples: Sequence[Example], kept: Path,
+               sink: Sink, title: str, clock: Callable[[], float] | None = None, limit_s: float = 0.0) -> list[Answer]:  # fmt: skip
+    """Answers to the rows in order; whole blocks are read back from ``kept`` if it has them.
+
+    With ``limit_s`` no new block is begun once ``clock()`` has passed it, so fewer rows may come back; never none.
+    """
+    found = [Answer(**answer) for line in durable.read_lines(kept) for answer in json.loads(line)]
+    known = len(found)
+    with task(sink, title, len(examples), "rows") as progress:
+        progress.at(known)
+        while len(found) < len(examples):
+            if found and limit_s and clock is not None and clock() > limit_s:
+                break
+            block = examples[len(found) : len(found) + BLOCK]
+            done: dict[int, Answer] = {}
+            for index, completion in engine.generate(requests(prompting, ask, block)):
+                example = block[index]
+                done[index] = Answer(
+                    example.id, completion.text, metric.grade(example, completion.text), completion.finish, completion.prompt_tokens,
+                    len(completion.tokens),
+                )  # fmt: skip
+                progress.at(len(found) + len(done))
+            ordered = [done[i] for i in range(len(block))]
+            durable.append_line(kept, json.dumps([asdict(answer) for answer in ordered], ensure_ascii=False))
+            found += ordered
+            mean = sum(answer.score for answer in found) / len(found)
+            progress.at(len(found), f"{metric.name} so far {mean:.3f}")
+    return found
+
+
+def measurement(metric: Metric, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
+    """Figures of a variant on the rows: each a value with interval, sample size and method."""
+    wanted = {example.id: example for example in examples}
+    scores = [answer.score for answer in answers]
+    low, high = statistics.mean_interval(scores)
+    binary = all(score in (0.0, 1.0) for score in scores)
+    figures: dict[str, Any] = {
+        metric.name: figure(sum(scores) / len(scores), low, high, len(scores), f"{metric.method}; {'Wilson' if binary else 'bootstrap'} interval")
+    }
+    if metric.kind == "label":
+        truth = [wanted[a.id].reference.get("label", wanted[a.id].answer).strip() for a in answers]
+        value, (low, high) = statistics.macro_f1(truth, [answer.text.strip() for answer in answers])
+        figures["macro_f1"] = figure(value, low, high, len(answers), "mean F1 over labels; bootstrap interval")
+    if metric.kind == "text":
+        rouge = [rouge_l(wanted[answer.id].answer, answer.text) for answer in answers]
+        equal = [exact(wanted[answer.id], answer.text) for answer in answers]
+        figures["rouge_l"] = figure(sum(rouge) / len(rouge), *statistics.mean_interval(rouge), len(rouge), "ROUGE-L F1; bootstrap interval")
+        figures["exact_match"] = figure(sum(equal) / len(equal), *statistics.mean_interval(equal), len(equal), "exact match; Wilson interval")
+    cut = sum(answer.finish == "length" for answer in answers)
+    figures["cut_off"] = figure(
+        cut / len(answers), *statistics.wilson(cut, len(answers)), len(answers), "answers cut at the token limit; Wilson interval"
+    )
+    return figures
+
+
+def figure(value: float, low: float, high: float, n: int, method: str) -> dict[str, Any]:
+    """A measured value with its 95% interval."""
+    return {"value": value, "low": low, "high": high, "n": n, "method": method}
+
+
+def pick_shots(examples: Sequence[Example], labels: Sequence[str], count: int) -> tuple[Example, ...]:
+    """Worked examples from the training rows: one per label in turn where there are labels, the shortest of typical length first."""
+    if not examples:
+        return ()
+    ordered = sorted(examples, key=lambda e: e.digest)
+    middle = sorted(len(e.question) for e in ordered)[len(ordered) // 2]
+    near = sorted(ordered, key=lambda e: abs(len(e.question) - middle) // 20)
+    if not labels:
+        return tuple(near[:count])
+    first: dict[str, Example] = {}
+    for example in near:
+        first.setdefault(example.answer, example)
+    chosen = sorted(first.values(), key=lambda e: e.digest)[:count]
+    return tuple(chosen)

@@ -1,0 +1,108 @@
+"""Intervals and paired tests. 95% throughout.
+
+Variants answer the same rows, so differences are tested on pairs: two unpaired intervals that
+overlap say nothing about a difference measured on the same rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Z95 = 1.959963984540054
+RESAMPLES = 2000
+
+
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """Score interval of a share (Wilson 1927). (0, 1) for no rows."""
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = successes / n, Z95 * Z95
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def bootstrap(rows: int, statistic: Callable[[np.ndarray], float], *, seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of ``statistic`` over resampled row indexes (Efron 1979)."""
+    random = np.random.default_rng(seed)
+    values = [statistic(random.integers(0, rows, rows)) for _ in range(RESAMPLES)]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
+    """Wilson for scores of 0 and 1 only, else bootstrap of the mean."""
+    values = np.asarray(scores, dtype=float)
+    if np.isin(values, (0.0, 1.0)).all():
+        return wilson(float(values.sum()), len(values))
+    return bootstrap(len(values), lambda rows: float(values[rows].mean()))
+
+
+def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
+    """Exact two-sided p-value that two variants err on the same rows equally often (McNemar 1947, binomial form)."""
+    from scipy.stats import binomtest
+
+    gained = sum(1 for a, b in zip(first, second, strict=True) if b > a)
+    lost = sum(1 for a, b in zip(first, second, strict=True) if b < a)
+    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float | int | str]:
+    """Difference ``second - first`` on the same rows: value, interval (paired bootstrap), p-value, rows gained and lost."""
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    gain = b - a
+    low, high = bootstrap(len(gain), lambda rows: float(gain[rows].mean()))
+    binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
+    if binary:
+        p, test = mcnemar(first, second), "McNemar, exact"
+    else:
+        random = np.random.default_rng(0)
+        flips = random.choice((-1.0, 1.0), size=(RESAMPLES, len(gain)))
+        p = float((np.abs((flips * gain).mean(axis=1)) >= abs(gain.mean()) - 1e-12).mean())
+        test = "sign-flip permutation"
+    return {
+        "difference": float(gain.mean()), "low": low, "high": high, "p": p, "test": test, "rows": len(gain),
+        "gained": int((gain > 0).sum()), "lost": int((gain < 0).sum()),
+    }  # fmt: skip
+
+
+def macro_f1(wanted: Sequence[str], given: Sequence[str]) -> tuple[float, tuple[float, float]]:
+    """Mean F1 over the labels that occur in ``wanted``, and its bootstrap interval."""
+    labels = {label: i for i, label in enumerate(sorted(set(wanted)))}
+    count = len(labels)
+    true = np.array([labels[label] for label in wanted])
+    guess = np.array([labels.get(label, count) for label in given])
+
+    def f1(rows: np.ndarray) -> float:
+        t, g = true[rows], guess[rows]
+        hit = np.bincount(t[t == g], minlength=count + 1)
+        total = np.bincount(t, minlength=count + 1) + np.bincount(g, minlength=count + 1)
+        present = np.bincount(t, minlength=count + 1) > 0
+        present[count] = False
+        return float((2 * hit[present] / total[present]).mean())
+
+    return f1(np.arange(len(true))), bootstrap(len(true), f1)
+
+
+def rows_to_decide(share: float, threshold: float, n: int, *, most: int = 1_000_000) -> int | None:
+    """How many more rows would put the threshold outside the Wilson interval if the share stayed; None if it equals the threshold."""
+    if abs(share - threshold) < 1e-9:
+        return None
+    low, high = n, most
+
+    def decided(rows: int) -> bool:
+        bottom, top = wilson(share * rows, rows)
+        return threshold <= bottom or threshold > top
+
+    if not decided(most):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if decided(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low - n

@@ -1,0 +1,1 @@
+"""Names, blobs, catalogue and sources of models."""

@@ -1,0 +1,157 @@
+"""A model's card: what its own files say of it, and where each fact was read."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import BadModel
+from freehold.hub import gguf, safetensors
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts about a model. ``licence_from`` names the place the licence was read from; both empty if it states none."""
+
+    format: str
+    architecture: str
+    parameters: int
+    context_length: int
+    quantization: str
+    chat_template: str | None
+    licence: str
+    licence_from: str
+    size_bytes: int
+    layers: int = 0
+    hidden: int = 0
+    kv_width: int = 0
+    vocabulary: int = 0
+    provenance: dict[str, Any] = field(default_factory=dict)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, with its format version."""
+        return {"card_version": 1, **asdict(self)}
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> Card:
+        """Inverse of :meth:`as_dict`. Raises BadModel for a version this program does not know."""
+        value = dict(value)
+        version = value.pop("card_version", None)
+        if version != 1:
+            raise BadModel(f"the card has version {version!r}; version 1 is read", "update Freehold")
+        return Card(**value)
+
+
+def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = "") -> Card:
+    """Card of a model given its files by name. Raises BadModel if they are no model or are damaged.
+
+    A licence in the weights' own metadata comes first; ``licence`` is what the source states.
+    """
+    ggufs = [name for name in files if name.endswith(".gguf")]
+    if len(ggufs) == 1:
+        return _gguf_card(ggufs[0], files[ggufs[0]], licence, licence_from)
+    if len(ggufs) > 1:
+        raise BadModel(f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model is one", "pull one of them by file:PATH")
+    weights = [name for name in files if name.endswith(".safetensors")]
+    if weights and "config.json" in files:
+        return _safetensors_card(files, weights, licence, licence_from)
+    pickles = [name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
+    if pickles:
+        raise BadModel(f"{pickles[0]} is a pickle, which can run code when loaded; it is never read", "ask for the model as safetensors or GGUF")
+    names = ", ".join(sorted(files)[:5]) or "nothing"
+    raise BadModel(f"no model found: neither a .gguf nor config.json with .safetensors among {names}", "give a GGUF file or such a folder")
+
+
+def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
+    header = gguf.read_header(path)
+    fields = header.fields
+    own = fields.get("general.license")
+    if isinstance(own, str) and own:
+        licence, licence_from = own, f"general.license in {name}"
+    file_type = fields.get("general.file_type")
+    template = fields.get("tokenizer.chat_template")
+    heads = header.number("attention.head_count", 1) or 1
+    head_dim = header.number("attention.key_length", header.number("embedding_length") // heads)
+    return Card(
+        format="gguf",
+        architecture=str(fields.get("general.architecture", "")),
+        parameters=sum(tensor.elements for tensor in header.tensors),
+        context_length=header.number("context_length"),
+        quantization=gguf.FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else "",
+        chat_template=template if isinstance(template, str) else None,
+        licence=licence,
+        licence_from=licence_from,
+        size_bytes=path.stat().st_size,
+        layers=header.number("block_count"),
+        hidden=header.number("embedding_length"),
+        kv_width=header.number("attention.head_count_kv", heads) * head_dim,
+        vocabulary=header.array_lengths.get("tokenizer.ggml.tokens", 0),
+    )
+
+
+def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, licence_from: str) -> Card:
+    config = _json_file(files["config.json"])
+    if config.get("auto_map"):
+        raise BadModel(
+            "config.json asks to run code that comes with the model (auto_map); it is never run", "choose a model of a built-in architecture"
+        )
+    parameters, kinds = 0, set[str]()
+    for name in weights:
+        for record in safetensors.read_header(files[name]).values():
+            parameters += math.prod(record["shape"])
+            kinds.add(str(record["dtype"]))
+    heads = int(config.get("num_attention_heads", 1))
+    head_dim = int(config.get("head_dim") or int(config.get("hidden_size", 0)) // heads)
+    if not licence and "README.md" in files:
+        licence, licence_from = _licence_in_readme(files["README.md"])
+    return Card(
+        format="safetensors",
+        architecture=str(config.get("model_type", "")),
+        parameters=parameters,
+        context_length=int(config.get("max_position_embeddings", 0)),
+        quantization="+".join(sorted(kinds)),
+        chat_template=_template_of(files),
+        licence=licence,
+        licence_from=licence_from,
+        size_bytes=sum(path.stat().st_size for path in files.values()),
+        layers=int(config.get("num_hidden_layers", 0)),
+        hidden=int(config.get("hidden_size", 0)),
+        kv_width=int(config.get("num_key_value_heads", heads)) * head_dim,
+        vocabulary=int(config.get("vocab_size", 0)),
+    )
+
+
+def _json_file(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise BadModel(f"{path.name} is no JSON ({error})", "fetch it again") from error
+    if not isinstance(value, dict):
+        raise BadModel(f"{path.name} holds no JSON object", "fetch it again")
+    return value
+
+
+def _template_of(files: dict[str, Path]) -> str | None:
+    if "chat_template.jinja" in files:
+        return files["chat_template.jinja"].read_text()
+    found = _json_file(files["tokenizer_config.json"]).get("chat_template") if "tokenizer_config.json" in files else None
+    return found if isinstance(found, str) else None
+
+
+def _licence_in_readme(path: Path) -> tuple[str, str]:
+    """``license:`` of a model card's YAML head."""
+    import yaml
+
+    text = path.read_text(errors="replace")
+    if not text.startswith("---"):
+        return "", ""
+    try:
+        head = yaml.safe_load(text.split("---", 2)[1])
+    except yaml.YAMLError:
+        return "", ""
+    found = head.get("license") if isinstance(head, dict) else None
+    return (found, "license in README.md") if isinstance(found, str) else ("", "")

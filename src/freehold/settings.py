@@ -1,0 +1,37 @@
+"""Where Freehold keeps its state, and the switches that keep other libraries quiet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: No library may phone anywhere. ``pull hf:`` is the one verb that lifts the first two, for itself.
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def go_quiet(*, online: bool = False) -> None:
+    """Set the libraries' offline and no-telemetry switches in this process and its children."""
+    for name, value in QUIET.items():
+        if not (online and name.endswith("OFFLINE")):
+            os.environ[name] = value
+
+
+def home() -> Path:
+    """``FREEHOLD_HOME``, or the platform's data folder; made if absent."""
+    chosen = os.environ.get("FREEHOLD_HOME")
+    if chosen:
+        path = Path(chosen).expanduser().absolute()
+    else:
+        from platformdirs import user_data_path
+
+        path = user_data_path("freehold", appauthor=False)
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Model and budget to smaller model."""

@@ -1,0 +1,60 @@
+"""Quantization through llama.cpp's own quantizer; the result is plain GGUF."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from freehold import durable
+from freehold.errors import StepFailed, UsageError
+from freehold.hub import gguf
+from freehold.machine import require_engine
+
+#: What the trial makes: 8, 4 and 2 bit.
+TYPES = ("Q8_0", "Q4_K_M", "Q2_K")
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Size of a quantized file, and how many of its weights could not take the asked type's own blocks."""
+
+    type: str
+    size_bytes: int
+    bits_per_weight: float
+    fallback_share: float
+
+
+def quantize(source: Path, target: Path, kind: str, *, threads: int = 0) -> Quantized:
+    """Write ``source`` (16- or 32-bit GGUF) as ``kind``. Raises UsageError, DoesNotFit, StepFailed.
+
+    Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
+    larger type, and ``fallback_share`` says for what share of the weights.
+    """
+    require_engine()
+    import llama_cpp
+
+    numbers = {name: number for number, name in gguf.FILE_TYPES.items()}
+    if kind not in numbers:
+        raise UsageError(f"{kind!r} is no quantization type", f"use one of {', '.join(sorted(numbers))}")
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = numbers[kind]
+    params.nthread = threads or len(os.sched_getaffinity(0))
+    params.allow_requantize = True
+    durable.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
+    with durable.replacing(target) as temporary:
+        code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(temporary), ctypes.byref(params))
+        if code:
+            raise StepFailed(f"llama.cpp could not quantize {source.name} to {kind} (code {code})", "check the disk and the source file")
+        return describe(temporary, kind)
+
+
+def describe(path: Path, kind: str) -> Quantized:
+    """Measure a quantized file from its header."""
+    header = gguf.read_header(path)
+    matrices = [tensor for tensor in header.tensors if len(tensor.shape) > 1]
+    weights = sum(tensor.elements for tensor in matrices)
+    misfit = sum(tensor.elements for tensor in matrices if "_K" in kind and tensor.shape[0] % 256)
+    bits = 8 * sum(tensor.size for tensor in matrices) / weights
+    return Quantized(kind, path.stat().st_size, round(bits, 3), round(misfit / weights, 4))

@@ -1,0 +1,1 @@
+"""The main job: data and needs to verdict."""

@@ -1,0 +1,105 @@
+"""The report's charts as SVG text: colours and fonts come from the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from xml.sax.saxutils import escape
+
+
+def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) -> str:
+    """A row per variant: point and 95% interval; the needed level as a line."""
+    row, top, width, label = 34, 24, 720, 270
+    height = top + row * len(variants) + 30
+
+    def x(value: float) -> float:
+        return label + (width - label - 60) * value
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">']
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top - 6}" y2="{height - 26}"/>')
+        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{tick:g}</text>')
+    for index, variant in enumerate(variants):
+        figure, y = variant["figures"][metric], top + row * index + 10
+        kind = {"tuned": "tuned", "rival": "rival"}.get(variant["kind"], "asis")
+        parts.append(f'<text class="name" x="{label - 12}" y="{y + 4}" text-anchor="end">{escape(variant["title"])}</text>')
+        parts.append(f'<line class="whisker {kind}" x1="{x(figure["low"]):.1f}" x2="{x(figure["high"]):.1f}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<circle class="dot {kind}" cx="{x(figure["value"]):.1f}" cy="{y}" r="5"/>')
+        parts.append(f'<text class="value" x="{x(figure["high"]) + 10:.1f}" y="{y + 4}">{figure["value"]:.3f}</text>')
+    if limit is not None and 0 <= limit <= 1:
+        parts.append(f'<line class="limit" x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{top - 8}" y2="{height - 26}"/>')
+        parts.append(f'<text class="tick" x="{x(limit):.1f}" y="{top - 12}" text-anchor="middle">needed {limit:g}</text>')
+    return "".join(parts) + "</svg>"
+
+
+def _points(values: list[tuple[float, float]], x: Any, y: Any) -> str:
+    return " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in values)
+
+
+def cost(even: dict[str, Any]) -> str:
+    """Cost per month over requests per month, logarithmic in volume: own machine against the API."""
+    width, height, left, bottom, top = 720, 300, 70, 44, 20
+    most = max(even["capacity"], (even["requests"] or even["capacity"]) * 2, 10.0)
+    first = 2.0
+    last = math.ceil(math.log10(most))
+    volumes = [10 ** (first + (last - first) * i / 160) for i in range(161)]
+
+    def own_cost(volume: float) -> float:
+        return even["own_per_month"] * max(1, math.ceil(volume / even["capacity"] - 1e-9))
+
+    highest = max(own_cost(volumes[-1]), even["own_per_month"] * 3, 1.0)
+    highest = min(highest, max(even["own_per_month"] * 6, 1.0))
+
+    def x(volume: float) -> float:
+        return left + (width - left - 20) * (math.log10(volume) - first) / (last - first)
+
+    def y(dollars: float) -> float:
+        return height - bottom - (height - bottom - top) * min(dollars / highest, 1.0)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="cost per month over requests per month">']
+    for power in range(int(first), last + 1):
+        parts.append(f'<line class="grid" x1="{x(10**power):.1f}" x2="{x(10**power):.1f}" y1="{top}" y2="{height - bottom}"/>')
+        parts.append(f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 18}" text-anchor="middle">{_short(10**power)}</text>')
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y(highest * share) + 4:.1f}" text-anchor="end">${highest * share:,.0f}</text>')
+    api = [(v, v * even["api_per_request"]) for v in volumes if v * even["api_per_request"] <= highest]
+    parts.append(f'<polyline class="line rival" points="{_points(api, x, y)}"/>')
+    parts.append(f'<polyline class="line tuned" points="{_points([(v, own_cost(v)) for v in volumes if own_cost(v) <= highest], x, y)}"/>')
+    if even["requests"]:
+        parts.append(f'<circle class="dot tuned" cx="{x(max(even["requests"], 100)):.1f}" cy="{y(even["own_per_month"]):.1f}" r="5"/>')
+    parts.append(f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">requests per month</text>')
+    return "".join(parts) + "</svg>"
+
+
+def _short(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def curve(train: list[list[float]], valid: list[list[float]]) -> str:
+    """Training loss (smoothed over neighbours) and validation loss over steps."""
+    if len(train) < 2:
+        return ""
+    width, height, left, bottom, top = 720, 220, 50, 34, 14
+    smooth = [(p[0], sum(q[1] for q in train[max(0, i - 4) : i + 5]) / len(train[max(0, i - 4) : i + 5])) for i, p in enumerate(train)]
+    highest = max(value for _, value in smooth) * 1.05
+    last = max(train[-1][0], 1)
+
+    def x(step: float) -> float:
+        return left + (width - left - 20) * step / last
+
+    def y(loss: float) -> float:
+        return height - bottom - (height - bottom - top) * min(loss / highest, 1)
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over training steps">']
+    for share in (0, 0.5, 1):
+        at = y(highest * share)
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - 20}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{highest * share:.2f}</text>')
+    parts.append(f'<polyline class="line asis" points="{_points(smooth, x, y)}"/>')
+    parts.append(f'<polyline class="line tuned" points="{_points([(v[0], v[1]) for v in valid], x, y)}"/>')
+    parts += [f'<circle class="dot tuned" cx="{x(v[0]):.1f}" cy="{y(v[1]):.1f}" r="4"/>' for v in valid]
+    parts.append(f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">steps (of {last:.0f})</text>')
+    return "".join(parts) + "</svg>"

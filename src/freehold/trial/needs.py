@@ -1,0 +1,117 @@
+"""Needs, and whether the evidence meets them: decided by the interval, not by the point."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import UsageError
+from freehold.evals.statistics import rows_to_decide
+from freehold.trust import licence
+
+_FORM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|=)\s*([^\s].*?)\s*")
+_UNITS = {
+    "ms": 1.0, "s": 1000.0, "min": 60000.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
+    "%": 0.01, "": 1.0,
+}  # fmt: skip
+#: Needs on these are upper bounds: in milliseconds, bytes, or both as the unit says.
+CEILINGS = ("p50", "p95", "memory", "size")
+
+
+@dataclass(frozen=True)
+class Need:
+    """``name`` ``relation`` ``limit``; limits in milliseconds, bytes or shares, or the word of a licence policy."""
+
+    text: str
+    name: str
+    relation: str
+    limit: float | str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``met``: True, False, or None where the evidence can't decide; ``more_rows``: further test rows that would."""
+
+    need: str
+    met: bool | None
+    evidence: str
+    more_rows: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        return asdict(self)
+
+
+def parse_need(text: str) -> Need:
+    """``accuracy>=0.9``, ``p95<=800ms``, ``memory<=4GiB``, ``licence=commercial``. Raises UsageError."""
+    match = _FORM.fullmatch(text)
+    hint = "write for example accuracy>=0.9, p95<=800ms, memory<=4GiB or licence=commercial"
+    if match is None:
+        raise UsageError(f"the need {text!r} is not understood", hint)
+    name, relation, value = match[1].lower(), match[2], match[3]
+    if name in ("licence", "license"):
+        if relation != "=" or value not in ("any", "commercial", "unrestricted"):
+            raise UsageError(f"the need {text!r} is not understood", "write licence=commercial, licence=unrestricted or licence=any")
+        return Need(text, "licence", "=", value)
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)
+    if number is None or number[2].lower() not in _UNITS:
+        raise UsageError(f"the need {text!r} has the limit {value!r}, which is no number with a known unit", hint)
+    if relation == "=" or (name in CEILINGS) != (relation == "<="):
+        raise UsageError(f"the need {text!r} has the wrong sign", "quality takes >=; p50, p95, memory and size take <=")
+    return Need(text, name, relation, float(number[1]) * _UNITS[number[2].lower()])
+
+
+def parse_bytes(text: str) -> int:
+    """``4GiB`` -> bytes. Raises UsageError."""
+    return int(float(parse_need(f"memory<={text}").limit))
+
+
+def parse_seconds(text: str) -> float:
+    """``45m``, ``90s``, ``1h30m`` -> seconds. Raises UsageError."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?", text.strip())
+    if match is None or not any(match.groups()):
+        raise UsageError(f"{text!r} is no duration", "write for example 45m, 90s or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def read_task_file(path: Path) -> list[str]:
+    """The needs of a ``task.yaml`` (key ``needs``, a list). Unknown keys are errors. Raises UsageError."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]})", "correct it") from error
+    if not isinstance(value, dict) or set(value) - {"needs"} or not all(isinstance(n, str) for n in value.get("needs", [])):
+        unknown = ", ".join(map(str, set(value) - {"needs"})) if isinstance(value, dict) else "no mapping"
+        raise UsageError(f"{path} holds {unknown or 'needs that are no text'}", "write only 'needs:' with a list of texts like accuracy>=0.9")
+    return list(value.get("needs", []))
+
+
+def decide(need: Need, variant: dict[str, Any]) -> Decision:
+    """Hold one need against a variant's evidence (see report.schema.json, ``variants``)."""
+    if need.name == "licence":
+        met, why = licence.allowed(variant["licence"], str(need.limit))
+        return Decision(need.text, met, why)
+    if need.name in ("memory", "size"):
+        key = "peak_memory_bytes" if need.name == "memory" else "size_bytes"
+        value = (variant.get("running") or {}).get(key) if need.name == "memory" else variant.get(key)
+        if value is None:
+            return Decision(need.text, None, "not measured")
+        return Decision(need.text, value <= float(need.limit), f"{value / 2**30:.2f} GiB measured")
+    found = (variant.get("running") or {}).get(need.name) if need.name in CEILINGS else variant["figures"].get(need.name)
+    if need.name in ("p50", "p95"):
+        found = (variant.get("running") or {}).get(f"{need.name}_ms")
+    if found is None:
+        return Decision(need.text, None, "not measured")
+    limit, low, high, value = float(need.limit), found["low"], found["high"], found["value"]
+    unit = " ms" if need.name in ("p50", "p95") else ""
+    shown = f"{value:.4g}{unit}, 95% between {low:.4g} and {high:.4g}, n={found['n']}"
+    good, bad = (low >= limit, high < limit) if need.relation == ">=" else (high <= limit, low > limit)
+    if good or bad:
+        return Decision(need.text, good, shown)
+    more = rows_to_decide(value, limit, found["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
+    return Decision(need.text, None, shown, more)

@@ -1,0 +1,45 @@
+"""A step's process: reads one job from standard input, reports on standard output, ends with its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from freehold import progress, settings
+from freehold.errors import FreeholdError
+
+
+def _end_with_parent() -> None:
+    """Standard input closes when the parent has died or wants no more."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Run the job that stands on the first line of standard input."""
+    settings.go_quiet()
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not mix with our lines
+    request: dict[str, Any] = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from freehold.trial import jobs
+
+    answer: dict[str, Any]
+    try:
+        answer = {"result": jobs.JOBS[request["job"]](request["arguments"], progress.Pipe(out))}
+    except FreeholdError as error:
+        answer = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
+    except Exception as error:  # the parent says it in one sentence; the traceback goes to the step's folder
+        Path(request["arguments"]["place"], "traceback.txt").write_text(traceback.format_exc())
+        answer = {"error": {"kind": type(error).__name__, "message": str(error), "remedy": ""}}
+    print(json.dumps(answer), file=out, flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Whether a model may be used: licences now; scans, signatures and certificates build on it."""

@@ -1,0 +1,1 @@
+"""Recipe and data to adapter: LoRA on the processor."""

@@ -1,0 +1,131 @@
+"""An adapter's two forms (PEFT folder, GGUF for llama.cpp) and its merge into the base.
+
+Sources: PEFT's adapter_config.json and tensor names; llama.cpp's adapter GGUF (general.type
+``adapter``, tensors NAME.lora_a of shape (rank, in) and NAME.lora_b of shape (out, rank)).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from freehold import durable
+from freehold.hub import gguf
+from freehold.tune.recipe import Recipe
+from freehold.tune.train import Factors
+from freehold.tune.weights import (
+    MODULES,
+    DecoderConfig,
+    gguf_config,
+    hugging_face_name,
+    read_tensor,
+    rope_heads,
+    to_interleaved,
+)
+
+_STEMS = {module: stem for stem, module in MODULES.items()}
+_F16 = 1
+
+
+def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as PEFT reads them."""
+    from safetensors.torch import save
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name, (a, b) in factors.items():
+        tensors[f"base_model.model.model.{name}.lora_A.weight"] = a.contiguous()
+        tensors[f"base_model.model.model.{name}.lora_B.weight"] = b.contiguous()
+    config = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "r": recipe.rank,
+        "lora_alpha": recipe.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
+        "target_modules": sorted({name.rsplit(".", 1)[1] for name in factors}), "use_rslora": False, "use_dora": False,
+    }  # fmt: skip
+    durable.write_atomically(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
+    durable.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
+
+
+def load_peft(folder: Path) -> tuple[Factors, float]:
+    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter."""
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "adapter_config.json").read_text())
+    tensors = load_file(folder / "adapter_model.safetensors")
+    stem = "base_model.model.model."
+    names = {key.removeprefix(stem).removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")}
+    factors = {name: (tensors[f"{stem}{name}.lora_A.weight"], tensors[f"{stem}{name}.lora_B.weight"]) for name in names}
+    return factors, config["lora_alpha"] / config["r"]
+
+
+def _gguf_name(module: str) -> str:
+    _, layer, path = module.split(".", 2)
+    return f"blk.{layer}.{_STEMS[path]}.weight"
+
+
+def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path) -> None:
+    """Write the adapter as llama.cpp loads it beside the base."""
+    from gguf import GGUFWriter
+
+    header = gguf.read_header(base)
+    config = gguf_config(header.fields, 0)
+    with durable.replacing(target) as temporary:
+        writer = GGUFWriter(str(temporary), config.architecture)
+        writer.add_string("general.type", "adapter")
+        writer.add_string("adapter.type", "lora")
+        writer.add_float32("adapter.lora.alpha", recipe.alpha)
+        for module, (a, b) in sorted(factors.items()):
+            name = _gguf_name(module)
+            heads = rope_heads(config, name.split(".")[2])
+            rows = b.numpy()
+            writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(a.numpy()))
+            writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(to_interleaved(rows, heads) if heads else rows))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None:
+    """Write base + adapter as a 16-bit GGUF whose metadata is the base's own, byte for byte but for the file type."""
+    header = gguf.read_header(base)
+    config = gguf_config(header.fields, 0)
+    kinds = {tensor.name: "F32" if len(tensor.shape) == 1 else "F16" for tensor in header.tensors}
+
+    def data_of(tensor: gguf.Tensor) -> bytes:
+        array = read_tensor(base, tensor)
+        pair = factors.get((hugging_face_name(config, tensor.name) or "").removesuffix(".weight"))
+        if pair is not None:
+            array = array + _delta(config, tensor, pair, scale)
+        return array.astype(np.float32 if kinds[tensor.name] == "F32" else np.float16).tobytes()
+
+    with durable.replacing(target) as temporary:
+        gguf.write_like(base, header, temporary, kinds, _F16, data_of)
+
+
+def _delta(config: DecoderConfig, tensor: gguf.Tensor, pair: tuple[torch.Tensor, torch.Tensor], scale: float) -> np.ndarray:
+    a, b = pair
+    delta = (b @ a).mul_(scale).numpy()
+    heads = rope_heads(config, tensor.name.split(".")[2])
+    return to_interleaved(delta, heads) if heads else delta
+
+
+def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) -> None:
+    """Write base + adapter as a safetensors folder; every other file is copied as it is."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    target.mkdir(parents=True, exist_ok=True)
+    for file in base.iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copyfile(file, target / file.name)
+            continue
+        tensors = load_file(file)
+        for name in list(tensors):
+            pair = factors.get(name.removeprefix("model.").removesuffix(".weight"))
+            if pair is not None:
+                tensors[name] = (tensors[name].float() + (pair[1] @ pair[0]) * scale).to(tensors[name].dtype)
+        with durable.replacing(target / file.name) as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})

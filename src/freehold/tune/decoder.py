@@ -1,0 +1,289 @@
+"""The decoder that is tuned: packed rows, a shared prefix computed once, loss at answers only.
+
+A batch is one flat run of tokens: the prefix all its rows open with, then every row's own tokens.
+Linear layers see the flat run and waste nothing on padding. Attention works on groups of rows of
+equal length; each row attends to the prefix's keys and values and causally to itself, and gradients
+flow back into the prefix, so the result equals computing every row in full (tested to float
+tolerance in tests/tune/test_decoder.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from freehold.tune.attention import PrefixAttention
+from freehold.tune.lora import LoraGroup
+from freehold.tune.weights import Weights
+
+#: Rows up to this length attend through our own kernel; longer ones through torch's, which keeps no probabilities.
+SHORT = 256
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch ready for the decoder.
+
+    tokens (T,) and positions (T,): prefix, then rows. groups: (first token, rows, length) of rows of
+    equal length. targets: (flat index whose output predicts, token id wanted) pairs as two tensors.
+    """
+
+    tokens: torch.Tensor
+    positions: torch.Tensor
+    prefix: int
+    groups: list[tuple[int, int, int]]
+    predict_at: torch.Tensor
+    wanted: torch.Tensor
+
+
+def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
+    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+    tokens, positions = list(prefix), list(range(len(prefix)))
+    groups: list[tuple[int, int, int]] = []
+    predict_at: list[int] = []
+    wanted: list[int] = []
+    for index in order:
+        own, answer = rows[index]
+        start = len(tokens)
+        if groups and groups[-1][2] == len(own):
+            first, count, length = groups[-1]
+            groups[-1] = (first, count + 1, length)
+        else:
+            groups.append((start, 1, len(own)))
+        for offset in range(len(own) - answer, len(own)):
+            predict_at.append(start + offset - 1 if offset else len(prefix) - 1)
+            wanted.append(own[offset])
+        tokens += own
+        positions += range(len(prefix), len(prefix) + len(own))
+    return Packed(torch.tensor(tokens), torch.tensor(positions), len(prefix), groups, torch.tensor(predict_at), torch.tensor(wanted))
+
+
+class RmsNorm(torch.autograd.Function):
+    """``y = x / rms(x) * w`` over the last axis, statistics in float32, weight frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:  # type: ignore[override]
+        wide = x.float()
+        inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, inverse, weight)
+        return wide.mul_(inverse).mul_(weight).to(x.dtype) if x.dtype != torch.float32 else wide * inverse * weight
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        x, inverse, weight = ctx.saved_tensors
+        unit = x.float() * inverse
+        g = grads[0].float() * weight
+        projected = (g * unit).mean(dim=-1, keepdim=True)
+        return g.addcmul_(unit, projected, value=-1.0).mul_(inverse).to(x.dtype), None, None
+
+
+class GatedActivation(torch.autograd.Function):
+    """``act(gate) * up`` for ``(tokens, 2 f)`` with gate first; keeps the input only."""
+
+    @staticmethod
+    def forward(ctx: Any, both: torch.Tensor, gelu: bool) -> torch.Tensor:  # type: ignore[override]
+        ctx.save_for_backward(both)
+        ctx.gelu = gelu
+        gate, up = both.chunk(2, dim=-1)
+        return (F.gelu(gate, approximate="tanh") if gelu else F.silu(gate)).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, dim=-1)
+        out = torch.empty_like(both)
+        d_gate, d_up = out.chunk(2, dim=-1)
+        if ctx.gelu:
+            torch.mul(grads[0], F.gelu(gate, approximate="tanh"), out=d_up)
+            d_gate.copy_(torch.ops.aten.gelu_backward(grads[0] * up, gate, approximate="tanh"))
+        else:
+            torch.mul(grads[0], F.silu(gate), out=d_up)
+            d_gate.copy_(torch.ops.aten.silu_backward(grads[0] * up, gate))
+        return out, None
+
+
+class AnswerLoss(torch.autograd.Function):
+    """Summed cross-entropy of wanted tokens; logits exist for ``chunk`` positions at a time only.
+
+    The gradient towards the hidden states is formed in the forward pass, while the logits are at
+    hand; the head is frozen, so nothing else is needed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, chunk: int) -> torch.Tensor:  # type: ignore[override]
+        total = torch.zeros((), dtype=torch.float32)
+        grad = torch.empty_like(hidden)
+        for start in range(0, hidden.shape[0], chunk):
+            part = hidden[start : start + chunk]
+            target = wanted[start : start + chunk]
+            logits = (part @ head.t()).float()
+            logits.sub_(torch.logsumexp(logits, dim=-1, keepdim=True))
+            rows = torch.arange(part.shape[0])
+            total -= logits[rows, target].sum()
+            logits.exp_()
+            logits[rows, target] -= 1.0
+            grad[start : start + chunk] = logits.to(hidden.dtype) @ head
+        ctx.save_for_backward(grad)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        (grad,) = ctx.saved_tensors
+        return grad * grads[0].to(grad.dtype), None, None, None
+
+
+class Layer(torch.nn.Module):
+    """One decoder block with adapters on its seven matrices."""
+
+    def __init__(self, weights: Weights, index: int, rank: int, scale: float, generator: torch.Generator):
+        super().__init__()
+        self.config, self.local = weights.config, weights.config.local(index)
+        tensors, at = weights.tensors, f"layers.{index}."
+
+        def group(*modules: str) -> LoraGroup:
+            names = [at + module for module in modules]
+            frozen = [tensors.pop(name + ".weight") for name in names]
+            return LoraGroup(names, frozen, rank, scale, generator)
+
+        def norm(name: str) -> torch.Tensor | None:
+            found = tensors.pop(f"{at}{name}.weight", None)
+            return None if found is None else found.float()
+
+        biases = [tensors.pop(f"{at}self_attn.{name}_proj.bias", None) for name in "qkv"]
+        self.bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
+        self.qkv = group("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+        self.out = group("self_attn.o_proj")
+        self.gate_up = group("mlp.gate_proj", "mlp.up_proj")
+        self.down = group("mlp.down_proj")
+        self.before_attention = norm("input_layernorm")
+        self.q_norm, self.k_norm = norm("self_attn.q_norm"), norm("self_attn.k_norm")
+        after = norm("post_attention_layernorm")
+        self.after_attention = after if self.config.sandwich_norms else None
+        self.before_mlp = norm("pre_feedforward_layernorm") if self.config.sandwich_norms else after
+        self.after_mlp = norm("post_feedforward_layernorm")
+
+    def _norm(self, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return x if weight is None else RmsNorm.apply(x, weight, self.config.norm_epsilon)  # type: ignore[return-value]
+
+    def forward(self, h: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
+        """(T, hidden) -> (T, hidden)."""
+        attended = self.out(self._attention(self._norm(h, self.before_attention), batch, turn, masks))
+        h = h + self._norm(attended, self.after_attention)
+        both = self.gate_up(self._norm(h, self.before_mlp))
+        fed = self.down(GatedActivation.apply(both, self.config.gelu))
+        return h + self._norm(fed, self.after_mlp)
+
+    def _attention(self, x: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
+        c = self.config
+        qkv = self.qkv(x)
+        if self.bias is not None:
+            qkv = qkv + self.bias
+        heads = qkv.view(x.shape[0], c.heads + 2 * c.kv_heads, c.head_dim)
+        q, k, v = heads.split([c.heads, c.kv_heads, c.kv_heads], dim=1)
+        q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
+        q, k = _rotate(q, turn), _rotate(k, turn)
+        p = batch.prefix
+        pieces: list[torch.Tensor] = []
+        if p:
+            pieces.append(self._attend(q[None, :p], k[None, :p], v[None, :p], masks[0]))
+        window = c.sliding_window if self.local else 0
+        for (start, rows, length), mask in zip(batch.groups, masks[1:], strict=True):
+            own = [t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)]
+            if length <= SHORT:
+                out = PrefixAttention.apply(*own, k[:p], v[:p], c.query_scale, window)
+                pieces.append(out.reshape(-1, c.heads * c.head_dim))  # type: ignore[union-attr]
+            else:
+                seen = [torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True)]
+                pieces.append(self._attend(own[0], *seen, mask))
+        return torch.cat(pieces)
+
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """(rows, length, heads, dim) each -> (rows * length, heads * dim)."""
+        c = self.config
+        out = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
+            attn_mask=mask, is_causal=mask is None, scale=c.query_scale, enable_gqa=c.heads != c.kv_heads,
+        )  # fmt: skip
+        return out.transpose(1, 2).reshape(-1, c.heads * c.head_dim)
+
+
+class Decoder(torch.nn.Module):
+    """A frozen decoder with a LoRA adapter on every linear layer."""
+
+    def __init__(self, weights: Weights, rank: int, alpha: float, seed: int):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.config = weights.config
+        self.embedding = weights.tensors["embed_tokens.weight"]
+        self.head = weights.tensors["lm_head.weight"]
+        self.final_norm = weights.tensors["norm.weight"].float()
+        self.dtype = self.embedding.dtype
+        self.layers = torch.nn.ModuleList(Layer(weights, index, rank, alpha / rank, generator) for index in range(weights.config.layers))
+
+    def hidden(self, batch: Packed) -> torch.Tensor:
+        """Last hidden states before the final norm, (T, hidden)."""
+        c = self.config
+        h = self.embedding[batch.tokens] * torch.tensor(c.embedding_scale, dtype=self.dtype)
+        turns = {theta: _turns(batch.positions, c.head_dim, theta, self.dtype) for theta in {c.rope_theta, c.rope_theta_local}}
+        everywhere = _masks(batch, 0, self.dtype)
+        local = _masks(batch, c.sliding_window, self.dtype) if c.sliding_window else everywhere
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            theta = c.rope_theta_local if layer.local else c.rope_theta
+            h = layer(h, batch, turns[theta], local if layer.local else everywhere)
+        return h
+
+    def answer_loss(self, batch: Packed, chunk: int = 512) -> torch.Tensor:
+        """Summed cross-entropy (nats) over the batch's answer tokens."""
+        at_answers = self.hidden(batch)[batch.predict_at]
+        normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
+        return AnswerLoss.apply(normed, self.head, batch.wanted, chunk)  # type: ignore[return-value]
+
+    def answer_check(self, batch: Packed, chunk: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy (nats) of each answer token, and whether it is the likeliest; both in the order of ``batch.wanted``."""
+        at_answers = self.hidden(batch)[batch.predict_at]
+        normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
+        losses, hits = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
+        for start in range(0, len(batch.wanted), chunk):
+            logits = (normed[start : start + chunk] @ self.head.t()).float()  # type: ignore[index]
+            wanted = batch.wanted[start : start + chunk]
+            losses.append(F.cross_entropy(logits, wanted, reduction="none"))
+            hits.append(logits.argmax(-1) == wanted)
+        return torch.cat(losses), torch.cat(hits)
+
+    def groups(self) -> list[LoraGroup]:
+        """All adapter groups, bottom layer first."""
+        return [module for module in self.modules() if isinstance(module, LoraGroup)]
+
+
+def _turns(positions: torch.Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_rotate`."""
+    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    angle = positions.float()[:, None] * frequency[None]
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], dim=-1)[:, None].to(dtype), torch.cat([-sin, sin], dim=-1)[:, None].to(dtype)
+
+
+def _rotate(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    half = x.shape[-1] // 2
+    return torch.addcmul(x * turn[0], torch.cat([x[..., half:], x[..., :half]], dim=-1), turn[1])
+
+
+def _masks(batch: Packed, window: int, dtype: torch.dtype) -> list[torch.Tensor | None]:
+    """Additive masks: the prefix's first, then one per group; None where plain causal attention does."""
+
+    def mask(queries: int, before: int) -> torch.Tensor | None:
+        if not before and (not window or queries <= window):
+            return None
+        at = torch.arange(before, before + queries)[:, None]
+        key = torch.arange(before + queries)[None]
+        allowed = key <= at
+        if window:
+            allowed &= key > at - window
+        return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
+
+    return [mask(batch.prefix, 0)] + [mask(length, batch.prefix) for _, _, length in batch.groups]

@@ -1,0 +1,279 @@
+"""The training loop: length-sorted batches, validation, best step kept, checkpoints, exact resume.
+
+A checkpoint is one safetensors file with adapter, optimizer moments and, in its metadata, the
+loop's state. Batches follow from the seed and the step alone, so a resumed run walks the same path
+as an unbroken one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from freehold import durable
+from freehold.errors import BadData
+from freehold.progress import Sink, task
+from freehold.tune.decoder import Decoder, pack
+from freehold.tune.recipe import Recipe
+from freehold.tune.weights import load_weights
+
+Row = tuple[list[int], list[int]]  # prompt tokens, answer tokens
+Factors = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass
+class History:
+    """What happened: (step, mean loss per answer token) of training, (step, loss, exact share) of validation."""
+
+    train: list[tuple[int, float]] = field(default_factory=list)
+    valid: list[tuple[int, float, float]] = field(default_factory=list)
+    best_step: int = 0
+    best: float = -math.inf
+    stopped: str = ""
+    seconds: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best step's adapter factors by module, and the history."""
+
+    factors: Factors
+    recipe: Recipe
+    history: History
+
+
+def shared_prefix(rows: Sequence[Row]) -> list[int]:
+    """What every prompt begins with, short of the shortest prompt's last token."""
+    prompts = [prompt for prompt, _ in rows]
+    low, high = min(prompts), max(prompts)
+    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[: min(size, min(map(len, prompts)) - 1)]
+
+
+def check_rows(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
+    """Rows that fit ``limit`` tokens, and indexes of those that do not. Raises BadData when nothing would be learnt from."""
+    long = [index for index, (prompt, answer) in enumerate(rows) if len(prompt) + len(answer) > limit]
+    left_out = set(long)
+    kept = [row for index, row in enumerate(rows) if index not in left_out and row[1]]
+    if not kept:
+        raise BadData(
+            f"no training row would teach anything: {len(long)} of {len(rows)} rows exceed {limit} tokens and the others have empty answers",
+            "raise --context, or shorten the rows",
+        )
+    return kept, long
+
+
+class Trainer:
+    """A decoder, its rows and its optimizer."""
+
+    def __init__(self, weights: Path, train: Sequence[Row], valid: Sequence[Row], recipe: Recipe, *, threads: int = 0):
+        torch.manual_seed(recipe.seed)
+        if threads:
+            torch.set_num_threads(threads)
+        self.recipe = recipe
+        self.prefix = shared_prefix([*train, *valid])
+        self.train = [self._own(row) for row in train]
+        self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
+        dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+        self.model = Decoder(load_weights(weights, dtype), recipe.rank, recipe.alpha, recipe.seed)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+    def _own(self, row: Row) -> tuple[list[int], int]:
+        prompt, answer = row
+        return prompt[len(self.prefix) :] + answer, len(answer)
+
+    # -- batches ----------------------------------------------------------------------------
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Row indexes by batch: shuffled, then sorted by length within windows, so that lengths in a batch are alike."""
+        chance = random.Random(f"{self.recipe.seed}-{epoch}")
+        order = list(range(len(self.train)))
+        chance.shuffle(order)
+        size = self.recipe.batch_rows
+        window = size * 64
+        found: list[list[int]] = []
+        for start in range(0, len(order), window):
+            part = sorted(order[start : start + window], key=lambda i: len(self.train[i][0]))
+            found += [part[at : at + size] for at in range(0, len(part), size)]
+        chance.shuffle(found)
+        return found
+
+    def _micro(self, indexes: list[int]) -> list[list[int]]:
+        """Split a batch so that no forward pass sees more than ``micro_tokens`` tokens, one row at least."""
+        parts: list[list[int]] = [[]]
+        used = 0
+        for index in indexes:
+            size = len(self.train[index][0])
+            if parts[-1] and used + size > self.recipe.micro_tokens:
+                parts.append([])
+                used = 0
+            parts[-1].append(index)
+            used += size
+        return parts
+
+    def gradients(self, indexes: list[int]) -> tuple[float, int]:
+        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed)."""
+        answers = sum(self.train[i][1] for i in indexes)
+        total, tokens = 0.0, 0
+        for part in self._micro(indexes):
+            batch = pack(self.prefix, [self.train[i] for i in part])
+            loss = self.model.answer_loss(batch) / answers
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+            tokens += len(batch.tokens)
+        return total, tokens
+
+    def probe(self, seconds: float = 4.0) -> float:
+        """Rows per second of forward and backward, measured on real batches; changes nothing."""
+        batches = self.batches(0)
+        self.gradients(batches[0])
+        done, started = 0, time.perf_counter()
+        for indexes in batches[1:] or batches:
+            self.gradients(indexes)
+            done += len(indexes)
+            if time.perf_counter() - started > seconds:
+                break
+        self.optimizer.zero_grad(set_to_none=True)
+        return done / (time.perf_counter() - started)
+
+    def validate(self) -> tuple[float, float]:
+        """(mean loss per answer token, share of rows whose every answer token is the likeliest)."""
+        total, answers, exact = 0.0, 0, 0
+        ordered = sorted(self.valid, key=lambda row: len(row[0]))
+        with torch.no_grad():
+            for start in range(0, len(ordered), self.recipe.batch_rows):
+                rows = ordered[start : start + self.recipe.batch_rows]
+                batch = pack(self.prefix, rows)
+                losses, hits = self.model.answer_check(batch)
+                total += float(losses.sum())
+                answers += len(hits)
+                at = 0
+                for _, count in rows:
+                    exact += bool(hits[at : at + count].all())
+                    at += count
+        return total / answers, exact / len(ordered)
+
+    # -- state ------------------------------------------------------------------------------
+
+    def factors(self) -> Factors:
+        """Adapter factors by module, copied."""
+        return {name: pair for group in self.model.groups() for name, pair in group.factors().items()}
+
+    def save(self, path: Path, step: int, best: Factors, history: History) -> None:
+        """Write a checkpoint, whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {f"p{i}": p.detach() for i, p in enumerate(self.parameters)}
+        for i, p in enumerate(self.parameters):
+            state = self.optimizer.state.get(p, {})
+            tensors |= {f"{key}{i}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
+        for name, (a, b) in best.items():
+            tensors |= {f"best.{name}.a": a, f"best.{name}.b": b}
+        state = {"step": step, "recipe": self.recipe.as_dict(), "history": history.__dict__}
+        with durable.replacing(path) as temporary:
+            save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata={"state": json.dumps(state)})
+
+    def restore(self, path: Path) -> tuple[int, Factors, History, Recipe]:
+        """Take up a checkpoint: (step, best factors, history, recipe)."""
+        from safetensors import safe_open
+
+        with safe_open(str(path), framework="pt") as file:
+            state = json.loads(file.metadata()["state"])
+            keys = set(file.keys())
+            with torch.no_grad():
+                for i, p in enumerate(self.parameters):
+                    p.copy_(file.get_tensor(f"p{i}"))
+                    if f"exp_avg{i}" in keys:
+                        self.optimizer.state[p] = {
+                            "step": torch.tensor(float(state["step"])),
+                            "exp_avg": file.get_tensor(f"exp_avg{i}"),
+                            "exp_avg_sq": file.get_tensor(f"exp_avg_sq{i}"),
+                        }
+            names = {key[5:-2] for key in keys if key.startswith("best.")}
+            best = {name: (file.get_tensor(f"best.{name}.a"), file.get_tensor(f"best.{name}.b")) for name in names}
+        history = History(**state["history"])
+        return int(state["step"]), best, history, Recipe(**state["recipe"])
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def run(self, sink: Sink, checkpoint: Path | None = None, on_point: Callable[[dict[str, Any]], None] | None = None,
+            by_exact: bool = False) -> Tuned:  # fmt: skip
+        """Train to the recipe's end, its deadline, or until validation has stopped improving.
+
+        ``by_exact`` judges the best step by the share of rows answered exactly, else by loss.
+        """
+        step, best, history = 0, self.factors(), History()
+        if checkpoint is not None and checkpoint.exists():
+            step, best, history, self.recipe = self.restore(checkpoint)
+        recipe = self.recipe
+        per_epoch = math.ceil(len(self.train) / recipe.batch_rows)
+        steps = recipe.steps or max(1, round(recipe.epochs * per_epoch))
+        every = max(1, steps // recipe.validations)
+        saved = time.monotonic()
+        before, started = history.seconds, time.perf_counter()
+        epoch, order = -1, list[list[int]]()
+        misses = _misses(history)
+        with task(sink, "tuning", steps, "steps") as progress:
+            while step < steps and not history.stopped:
+                if step // per_epoch != epoch:
+                    epoch = step // per_epoch
+                    order = self.batches(epoch)
+                loss, tokens = self.gradients(order[step % per_epoch])
+                self._update(step, steps)
+                step += 1
+                history.tokens += tokens
+                history.seconds = before + time.perf_counter() - started
+                history.train.append((step, loss))
+                recent = [value for _, value in history.train[-20:]]
+                progress.at(step, f"loss {sum(recent) / len(recent):.3f}, {history.tokens / history.seconds:.0f} tokens/s")
+                if step % every == 0 or step == steps:
+                    score, better = self._judge(step, history, by_exact)
+                    best = self.factors() if better else best
+                    misses = 0 if better else misses + 1
+                    if on_point:
+                        on_point({"step": step, "loss": score[0], "exact": score[1]})
+                    if misses >= recipe.patience:
+                        history.stopped = f"validation had not improved for {misses} checks"
+                if recipe.deadline_s and history.seconds > recipe.deadline_s and step < steps:
+                    history.stopped = f"the time for tuning ended at step {step} of {steps}"
+                    if history.valid and history.valid[-1][0] != step:
+                        best = self.factors() if self._judge(step, history, by_exact)[1] else best
+                if checkpoint is not None and (time.monotonic() - saved > recipe.checkpoint_s or step % every == 0):
+                    self.save(checkpoint, step, best, history)
+                    saved = time.monotonic()
+        return Tuned(best, recipe, history)
+
+    def _update(self, step: int, steps: int) -> None:
+        recipe = self.recipe
+        warm = max(1, round(recipe.warmup * steps))
+        falling = 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        share = (step + 1) / warm if step < warm else falling
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * share
+        torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _judge(self, step: int, history: History, by_exact: bool) -> tuple[tuple[float, float], bool]:
+        loss, exact = self.validate() if self.valid else (-float(step), 0.0)
+        if self.valid:
+            history.valid.append((step, loss, exact))
+        value = exact - 1e-3 * loss if by_exact else -loss
+        better = value > history.best
+        if better:
+            history.best, history.best_step = value, step
+        return (loss, exact), better
+
+
+def _misses(history: History) -> int:
+    return sum(1 for step, *_ in history.valid if step > history.best_step)
