@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from typing import IO
 
@@ -85,8 +85,8 @@ class Pipe:
 
 def for_stream(stream: IO[str] | None = None) -> Sink:
     """The sink that suits ``stream`` (standard error by default)."""
-    stream = stream or sys.stderr
-    return Terminal(stream) if stream.isatty() else Log(stream)
+    chosen = sys.stderr if stream is None else stream
+    return Terminal(chosen) if chosen.isatty() else Log(chosen)
 
 
 def describe(event: Event) -> str:
@@ -132,7 +132,7 @@ class Task:
 
 
 @contextlib.contextmanager
-def task(sink: Sink, title: str, total: float = 0, unit: str = "") -> Iterator[Task]:
+def task(sink: Sink, title: str, total: float = 0, unit: str = "") -> Generator[Task]:
     """A step's progress; the last line is printed when it ends well."""
     running = Task(sink, title, total, unit)
     yield running

@@ -70,7 +70,7 @@ class Completion:
 
 
 class Vocabulary(Protocol):
-    """Text to tokens and back."""
+    """Text to tokens and back. ``bos_token`` is '' where the model wants no start token."""
 
     bos_token: str
     eos_token: str
@@ -96,8 +96,12 @@ class Vocabulary(Protocol):
 class Engine(Protocol):
     """A loaded model."""
 
-    vocabulary: Vocabulary
     context_length: int
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Its tokens."""
+        ...
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
         """Answers as they end, each with its request's index. Raises DoesNotFit for a prompt over the context length."""

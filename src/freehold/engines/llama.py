@@ -25,6 +25,7 @@ from freehold.engines.sampling import draw
 from freehold.errors import BadModel, DoesNotFit, Unsupported
 from freehold.machine import require_engine
 
+_GGML_TYPE_F32 = 0
 _log: deque[str] = deque(maxlen=40)
 _keep: list[Any] = []
 
@@ -136,11 +137,12 @@ class _Slot:
 class LlamaEngine:
     """A GGUF model loaded for ``parallel`` answers at once over ``context_length`` tokens in all.
 
-    ``adapter`` is a LoRA in GGUF form. Raises BadModel, DoesNotFit.
+    ``adapter`` is a LoRA in GGUF form. ``exact`` keeps the
+    cache in 32 bit and leaves out flash attention: slower, for comparing with other engines. Raises BadModel, DoesNotFit.
     """
 
     def __init__(self, path: Path, *, context_length: int = 4096, parallel: int = 1, threads: int = 0, batch: int = 512,
-                 adapter: Path | None = None):  # fmt: skip
+                 adapter: Path | None = None, exact: bool = False):  # fmt: skip
         self._lib = lib = _library()
         started = time.perf_counter()
         self._model = _load(path, vocab_only=False)
@@ -152,7 +154,9 @@ class LlamaEngine:
         params.kv_unified = True
         params.swa_full = True  # the shared prefix must stay whole for layers with a sliding window
         params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
-        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED if exact else lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        if exact:
+            params.type_k = params.type_v = _GGML_TYPE_F32
         params.no_perf = True
         self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:

@@ -10,7 +10,7 @@ from freehold.engines.interface import Engine, Prompting, Vocabulary
 from freehold.hub.card import Card
 
 #: An empty process with the libraries loaded, and llama.cpp's fixed buffers; measured, see docs/log.md.
-BASE_BYTES = 110_000_000
+BASE_BYTES = 170_000_000
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def _leaves(value: Any, path: str = "") -> list[str]:
 
 def chrf(example: Example, answer: str) -> float:
     """chrF2 of one row over 100 (Popovic 2015), by sacrebleu."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().sentence_score(answer, [example.answer]).score) / 100
 

@@ -44,7 +44,7 @@ def quantize(source: Path, target: Path, kind: str, *, threads: int = 0) -> Quan
     params.allow_requantize = True
     durable.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
     with durable.replacing(target) as temporary:
-        code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(temporary), ctypes.byref(params))
+        code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(temporary), ctypes.pointer(params))
         if code:
             raise StepFailed(f"llama.cpp could not quantize {source.name} to {kind} (code {code})", "check the disk and the source file")
         return describe(temporary, kind)

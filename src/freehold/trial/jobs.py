@@ -238,9 +238,13 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         "kwh_per_1000_requests": energy.kwh / (2 * len(wanted)) * 1000,
         "watts": energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
         "peak_memory_bytes": machine.peak_memory_bytes(),
-        "predicted_memory_bytes": predict_memory(card, context, parallel).total,
+        "predicted_memory_bytes": predict_memory(replace(card, size_bytes=_size(weights)), context, parallel).total,
         "context": context,
     }
+
+
+def _size(weights: Path) -> int:
+    return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
 
 def _quantile(waits: list[float], share: float) -> dict[str, Any]:

@@ -194,7 +194,7 @@ class Layer(torch.nn.Module):
         for (start, rows, length), mask in zip(batch.groups, masks[1:], strict=True):
             own = [t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)]
             if length <= SHORT:
-                out = PrefixAttention.apply(*own, k[:p], v[:p], c.query_scale, window)
+                out = PrefixAttention.apply(own[0], own[1], own[2], k[:p], v[:p], c.query_scale, window)
                 pieces.append(out.reshape(-1, c.heads * c.head_dim))  # type: ignore[union-attr]
             else:
                 seen = [torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True)]

@@ -41,7 +41,7 @@ class Recipe:
 #: An epoch beyond this many brings small models little and costs as much as the first.
 MOST_EPOCHS = 6.0
 #: Share of the tuning time left free for validation, checkpoints and slower steps.
-RESERVE = 0.10
+RESERVE = 0.05
 
 
 def plan(recipe: Recipe, *, rows: int, rows_per_second: float, seconds: float) -> tuple[Recipe, str]:

@@ -202,6 +202,8 @@ class Trainer:
             names = {key[5:-2] for key in keys if key.startswith("best.")}
             best = {name: (file.get_tensor(f"best.{name}.a"), file.get_tensor(f"best.{name}.b")) for name in names}
         history = History(**state["history"])
+        history.train = [(int(at), float(loss)) for at, loss in history.train]
+        history.valid = [(int(at), float(loss), float(exact)) for at, loss, exact in history.valid]
         return int(state["step"]), best, history, Recipe(**state["recipe"])
 
     # -- the loop ---------------------------------------------------------------------------

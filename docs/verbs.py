@@ -1,0 +1,17 @@
+"""Write one page per verb from its own help. Run: python docs/verbs.py"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+VERBS = ("pull", "trial", "run", "chat", "serve", "export", "models", "show", "verify", "rm", "gc", "trials", "report")
+
+if __name__ == "__main__":
+    folder = Path(__file__).parent / "verbs"
+    folder.mkdir(exist_ok=True)
+    for verb in VERBS:
+        done = subprocess.run([sys.executable, "-m", "freehold.cli.main", verb, "--help"], capture_output=True, text=True, check=True)
+        (folder / f"{verb}.md").write_text(f"# freehold {verb}\n\n```\n{done.stdout.strip()}\n```\n")
+        print(f"wrote docs/verbs/{verb}.md")

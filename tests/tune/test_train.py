@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from freehold import progress
+from freehold.errors import BadData, DoesNotFit
+from freehold.tune.adapter import load_peft, save_peft
+from freehold.tune.recipe import Recipe, plan
+from freehold.tune.train import Trainer, check_rows
+from freehold.tune.weights import to_halves, to_interleaved
+
+ROWS = [([1, 9690, 198, 100 + i], [200 + i, 2]) for i in range(24)]
+RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=4, steps=6, validations=3, precision="f32", checkpoint_s=0.0)
+
+
+def test_a_run_cut_off_and_resumed_ends_as_an_unbroken_one(smollm2: Path, tmp_path: Path) -> None:
+    whole = Trainer(smollm2, ROWS, ROWS[:8], RECIPE).run(progress.silent)
+
+    class Cut(Exception):
+        pass
+
+    def cut(event: progress.Event) -> None:
+        if event.done == 5:
+            raise Cut
+
+    with pytest.raises(Cut):
+        Trainer(smollm2, ROWS, ROWS[:8], RECIPE).run(cut, tmp_path / "c.safetensors")
+    resumed = Trainer(smollm2, ROWS, ROWS[:8], RECIPE).run(progress.silent, tmp_path / "c.safetensors")
+    assert resumed.history.valid == whole.history.valid
+    for name, (a, b) in whole.factors.items():
+        assert torch.equal(a, resumed.factors[name][0])
+        assert torch.equal(b, resumed.factors[name][1])
+    assert whole.history.train[-1][1] < whole.history.train[0][1]
+
+
+def test_a_run_that_would_train_on_nothing_fails_before_it_starts() -> None:
+    with pytest.raises(BadData, match="no training row would teach anything"):
+        check_rows([([1, 2, 3], [])], 100)
+    with pytest.raises(BadData, match="exceed 4 tokens"):
+        check_rows([([1, 2, 3], [4, 5])], 4)
+    kept, left_out = check_rows([([1], [2]), ([1] * 9, [2])], 5)
+    assert (len(kept), left_out) == (1, [1])
+
+
+def test_the_plan_fits_the_time_and_says_why() -> None:
+    recipe, reason = plan(Recipe(), rows=1000, rows_per_second=10.0, seconds=200.0)
+    assert recipe.steps * recipe.batch_rows / 10.0 <= 200.0
+    assert "10.0 rows/s measured" in reason
+    assert plan(Recipe(), rows=100, rows_per_second=1000.0, seconds=1000.0)[0].epochs <= 6.0
+    with pytest.raises(DoesNotFit, match="too few to learn from"):
+        plan(Recipe(), rows=1000, rows_per_second=1.0, seconds=20.0)
+
+
+def test_rotary_orders_are_each_others_inverse() -> None:
+    import numpy as np
+
+    rows = np.arange(24 * 5, dtype=np.float32).reshape(24, 5)
+    assert (to_interleaved(to_halves(rows, 3), 3) == rows).all()
+
+
+def test_the_adapter_loads_in_peft(tmp_path: Path, smollm2: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    trainer = Trainer(smollm2, ROWS, ROWS[:8], RECIPE)
+    with torch.no_grad():
+        for group in trainer.model.groups():
+            for factor in group.b:
+                factor.normal_(0, 0.05, generator=torch.Generator().manual_seed(2))
+    save_peft(tmp_path, trainer.factors(), RECIPE, "smollm2")
+    factors, scale = load_peft(tmp_path)
+    assert scale == 2.0
+    assert set(factors) == set(trainer.factors())
+    base = AutoModelForCausalLM.from_pretrained(smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32)
+    tuned = PeftModel.from_pretrained(base, str(tmp_path)).eval()
+    prompt, answer = ROWS[0]
+    with torch.no_grad():
+        logits = tuned(torch.tensor([prompt + answer])).logits[0]
+        theirs = torch.nn.functional.cross_entropy(logits[-3:-1], torch.tensor(answer), reduction="sum").item()
+        from freehold.tune.decoder import pack
+
+        ours = trainer.model.answer_loss(pack([], [(prompt + answer, 2)])).item()
+    assert ours == pytest.approx(theirs, rel=1e-3)
