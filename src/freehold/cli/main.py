@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 
@@ -25,14 +26,23 @@ for module in (pull, trial, run_verb, chat, serve, export, models, show, verify,
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 
 
+class Interrupted(BaseException):
+    """Ctrl-C, in a form that the command-line library does not turn into a word of its own."""
+
+
+def _interrupt(*_: object) -> None:
+    raise Interrupted
+
+
 def run() -> None:
     """Entry point; exit codes follow :mod:`freehold.errors`."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except FreeholdError as error:
         fail(error.message, error.remedy)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         fail("stopped by Ctrl-C; what was finished is kept", "run the same command again to go on")
         sys.exit(130)
     except BrokenPipeError:

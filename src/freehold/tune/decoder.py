@@ -197,8 +197,8 @@ class Layer(torch.nn.Module):
                 out = PrefixAttention.apply(own[0], own[1], own[2], k[:p], v[:p], c.query_scale, window)
                 pieces.append(out.reshape(-1, c.heads * c.head_dim))  # type: ignore[union-attr]
             else:
-                seen = [torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True)]
-                pieces.append(self._attend(own[0], *seen, mask))
+                keys, values = (torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True))
+                pieces.append(self._attend(own[0], keys, values, mask))
         return torch.cat(pieces)
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
