@@ -104,7 +104,7 @@ def read_lines(path: Path) -> list[str]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(path, len(whole))
-    return whole.decode().splitlines()
+    return whole.decode().split("\n")[:-1]  # not splitlines, which also cuts at U+2028 inside a JSON text
 
 
 def sha256_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:

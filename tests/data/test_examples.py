@@ -75,3 +75,9 @@ def test_bytes_that_are_not_utf8_are_placed(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"text": "a", "label": "b"}\n{"text": "\xff", "label": "b"}\n')
     with pytest.raises(BadData, match=r"rows.jsonl:2: byte 38 is not UTF-8"):
         read_examples(tmp_path / "rows.jsonl")
+
+
+def test_a_line_separator_inside_a_text_is_no_end_of_row(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a\u2028b\x85c", "label": "x"}\n', encoding="utf-8")
+    (example,) = read_examples(tmp_path / "rows.jsonl").examples
+    assert example.question == "a\u2028b\x85c"

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import machine
+from freehold import durable, machine
 from freehold.data.templates import Messages
 from freehold.engines.interface import Engine, Prompting, Request
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
@@ -276,8 +276,7 @@ def _token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[
 
 def read_answers(place: Path) -> list[measure.Answer]:
     """The answers a measuring step kept."""
-    lines = (place / "answers.jsonl").read_text().splitlines()
-    return [measure.Answer(**answer) for line in lines for answer in json.loads(line)]
+    return [measure.Answer(**answer) for line in durable.read_lines(place / "answers.jsonl") for answer in json.loads(line)]
 
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {

@@ -33,7 +33,7 @@ def recorded(path: Path, metric: Metric, examples: Sequence[Example]) -> list[An
         raise NotFound(f"there is no file {path} of recorded answers", "check --rival")
     given: dict[str, str] = {}
     faults: list[str] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text().split("\n"), 1):
         if not line.strip():
             continue
         try:
