@@ -20,8 +20,6 @@ from freehold.evals import statistics
 from freehold.evals.metrics import Metric, exact, rouge_l
 from freehold.progress import Sink, task
 
-BLOCK = 128
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -50,6 +48,11 @@ class Ask:
         return (*system, *shown, *example.prompt[len(system) :])
 
 
+def block_rows(ask: Ask) -> int:
+    """Rows in a block: fewer where answers are long, so that a block, which is done whole, ends within a time limit's reach."""
+    return 128 if ask.labels or ask.max_tokens <= 24 else 48 if ask.max_tokens <= 96 else 16
+
+
 def requests(prompting: Prompting, ask: Ask, examples: Sequence[Example]) -> list[Request]:
     """Engine requests, greedy, for the rows."""
     choices: Choices | None = None
@@ -67,13 +70,13 @@ def answers_of(engine: Engine, prompting: Prompting, metric: Metric, ask: Ask, e
     With ``limit_s`` no new block is begun once ``clock()`` has passed it, so fewer rows may come back; never none.
     """
     found = [Answer(**answer) for line in durable.read_lines(kept) for answer in json.loads(line)]
-    known = len(found)
+    known, size = len(found), block_rows(ask)
     with task(sink, title, len(examples), "rows") as progress:
         progress.at(known)
         while len(found) < len(examples):
             if found and limit_s and clock is not None and clock() > limit_s:
                 break
-            block = examples[len(found) : len(found) + BLOCK]
+            block = examples[len(found) : len(found) + size]
             done: dict[int, Answer] = {}
             for index, completion in engine.generate(requests(prompting, ask, block)):
                 example = block[index]

@@ -110,14 +110,15 @@ def probe(a: Arguments, sink: Sink) -> dict[str, Any]:
         return result
     place = Path(a["place"])
     merge_gguf(place / "base-f16.gguf", weights, {}, 1.0)
-    sample = task_.test[: measure.BLOCK]
+    ask = Ask((), task_.labels, a["max_tokens"])
+    sample = task_.test[: measure.block_rows(ask)]
     with task(sink, f"timing {a['model']} at each size", len(a["types"]), "types") as progress:
         for kind in a["types"]:
             quantize(place / "base-f16.gguf", place / "probe.gguf", kind)
             engine = open_engine(place / "probe.gguf", context_length=a["context"], parallel=a["parallel"])
             asking = prompting(card, engine.vocabulary, plain=a["plain"])
             started = time.monotonic()
-            for _ in engine.generate(measure.requests(asking, Ask((), task_.labels, a["max_tokens"]), sample)):
+            for _ in engine.generate(measure.requests(asking, ask, sample)):
                 pass
             result["measuring"][kind] = len(sample) / (time.monotonic() - started)
             engine.close()

@@ -151,7 +151,7 @@ class Trial:
         """Parallel answers and context that fit the memory allowed."""
         own = look["longest_prompt"] + look["max_tokens"] + 8
         for parallel in (32, 16, 8, 4, 2, 1):
-            context = min(shots_tokens + own * min(parallel, 8) + 32 * max(parallel - 8, 0), 32768)
+            context = min(shots_tokens + own * min(parallel, 16), 32768)
             context = max(-(-context // 256) * 256, shots_tokens + own)
             if predict_memory(card, context, parallel).total <= self.memory:
                 return {"parallel": parallel, "context": context}
