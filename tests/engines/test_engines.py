@@ -56,6 +56,7 @@ def test_choices_bind_the_answer(engine: LlamaEngine, asking: Prompting) -> None
     ((_, completion),) = engine.generate([Request(prompt(asking, asked[0][1]), 8, choices=choices)])
     assert completion.text in choices.answers
     assert completion.finish == "choice"
+    assert completion.tokens == choices.tokens[choices.answers.index(completion.text)]
 
 
 def test_a_grammar_binds_the_answer(engine: LlamaEngine, asking: Prompting) -> None:

@@ -97,7 +97,12 @@ class TransformersEngine:
                     settled = request.choices.settled(tokens)
                     if settled is not None:
                         return Completion(
-                            request.choices.answers[settled], tuple(tokens), "choice", len(request.tokens), first, time.perf_counter() - started
+                            request.choices.answers[settled],
+                            request.choices.tokens[settled],
+                            "choice",
+                            len(request.tokens),
+                            first,
+                            time.perf_counter() - started,
                         )
                 else:
                     token = int(np.argmax(logits)) if random is None else draw(logits, request.temperature, request.top_p, random)

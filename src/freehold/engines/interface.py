@@ -58,7 +58,7 @@ class Request:
 class Completion:
     """An answer. ``finish``: ``stop`` (ended itself, or a stop text), ``choice``, or ``length`` (cut at max_tokens).
 
-    Seconds count from the request's admission to its first token and to its end.
+    ``tokens`` of a chosen answer are the whole answer's, end of turn included. Seconds count from the request's admission to its first token and to its end.
     """
 
     text: str

@@ -334,17 +334,18 @@ class LlamaEngine:
         return bound
 
     def _completion(self, slot: _Slot, finish: str) -> Completion:
-        request = slot.request
+        request, tokens = slot.request, tuple(slot.tokens)
         if request.choices is not None:
             settled = request.choices.settled(slot.tokens)
             assert settled is not None
             text = request.choices.answers[settled]
+            tokens = request.choices.tokens[settled]  # whole, though decoding stopped where no other answer was left
         else:
             text = bytes(slot.data).decode("utf-8", "replace")
             for stop in request.stops:
                 text = text.partition(stop)[0]
         elapsed = time.perf_counter() - slot.started
-        return Completion(text, tuple(slot.tokens), finish, slot.prompt_tokens, slot.first_token_s, elapsed)
+        return Completion(text, tokens, finish, slot.prompt_tokens, slot.first_token_s, elapsed)
 
     def _release(self, slot: _Slot) -> None:
         self._running.remove(slot)
