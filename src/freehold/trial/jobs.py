@@ -81,7 +81,6 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
         lambda: time.monotonic() - started, a.get("limit_s", 0.0),
     )  # fmt: skip
     engine.close()
-    rows = {example.id: example for example in task_.test}
     figures = measure.measurement(task_.metric, task_.test, answers)
     clean = [answer for answer in answers if answer.id not in task_.splits.leaked_test_ids]
     if len(clean) < len(answers):
@@ -89,7 +88,7 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     return {
         "figures": figures,
         "rows": len(answers),
-        "of_rows": len(rows),
+        "of_rows": len(task_.test),
         "rows_per_second": len(answers) / (time.monotonic() - started),
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "mean_prompt_tokens": sum(x.prompt_tokens for x in answers) / len(answers),

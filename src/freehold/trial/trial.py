@@ -160,7 +160,7 @@ class Trial:
     # -- measuring --------------------------------------------------------------------------
 
     def _measure(self, model: Model, look: dict[str, Any], how: str, *, weights: Path | None = None, digest: str = "", shots: list[str] | None = None,
-                 limit_s: float, kind: str, size: int, trained: dict[str, Any] | None = None, place: Path | None = None) -> dict[str, Any]:  # fmt: skip
+                 limit_s: float, kind: str, size: int, trained: dict[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
         title = f"{model.name}, {how}"
         # a worked example is about as long as a row
         extra = int((look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]) * len(shots or []))
