@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,3 +40,31 @@ def smollm2(home: Path) -> Path:
 
     store = Store(home)
     return store.weights(store.find("smollm2"))
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as a 32-bit safetensors folder, made by transformers out of the GGUF file."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / "smollm2-folder"
+    with FileLock(shared / "folder.lock"):
+        if not (folder / "README.md").exists():
+            model = AutoModelForCausalLM.from_pretrained(smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32)
+            if hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config
+            plain = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
+            plain.load_state_dict(model.state_dict())
+            plain.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(smollm2.parent, gguf_file=smollm2.name).save_pretrained(folder)
+            tokenizer = json.loads((folder / "tokenizer.json").read_text())
+            # transformers does not carry this model's rule of one token per digit over from GGUF
+            digits = {"type": "Digits", "individual_digits": True}
+            cut = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+            tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, cut]}
+            (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+            (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nmade by the tests\n")
+    return folder

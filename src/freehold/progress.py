@@ -13,7 +13,10 @@ from typing import IO
 
 @dataclass(frozen=True)
 class Event:
-    """One report: ``done`` of ``total`` units of the step ``title``; ``total`` 0 if not known."""
+    """One report: ``done`` of ``total`` units of the step ``title``; ``total`` 0 if not known.
+
+    ``before``: units that an earlier, broken run had done; they say nothing about this run's speed.
+    """
 
     title: str
     done: float
@@ -22,13 +25,15 @@ class Event:
     elapsed_s: float
     note: str = ""
     ended: bool = False
+    before: float = 0.0
 
     @property
     def left_s(self) -> float | None:
         """Seconds left at the speed so far; None while unknown."""
-        if not self.total or not self.done or self.elapsed_s < 0.5:
+        own = self.done - self.before
+        if not self.total or own <= 0 or self.elapsed_s < 0.5:
             return None
-        return self.elapsed_s * max(self.total - self.done, 0.0) / self.done
+        return self.elapsed_s * max(self.total - self.done, 0.0) / own
 
 
 Sink = Callable[[Event], None]
@@ -117,14 +122,19 @@ class Task:
 
     def __init__(self, sink: Sink, title: str, total: float, unit: str):
         self.sink, self.title, self.total, self.unit = sink, title, total, unit
-        self.started, self.done, self.note = time.monotonic(), 0.0, ""
+        self.started, self.done, self.before, self.note = time.monotonic(), 0.0, 0.0, ""
         self.at(0)
+
+    def resume(self, done: float) -> None:
+        """Go on from units that an earlier run had done."""
+        self.before = done
+        self.at(done)
 
     def at(self, done: float, note: str | None = None, *, ended: bool = False) -> None:
         """Report ``done`` units, and what is worth saying of them."""
         self.done = done
         self.note = self.note if note is None else note
-        self.sink(Event(self.title, done, self.total, self.unit, time.monotonic() - self.started, self.note, ended))
+        self.sink(Event(self.title, done, self.total, self.unit, time.monotonic() - self.started, self.note, ended, self.before))
 
     def more(self, units: float) -> None:
         """Report ``units`` more."""

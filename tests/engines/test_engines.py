@@ -99,21 +99,10 @@ def test_prompt_and_answer_tokens_are_those_of_the_whole_chat(asking: Prompting)
     assert asking.vocabulary.is_end(after[-1])
 
 
-def test_both_engines_give_the_same_greedy_text_on_a_float_model(smollm2: Path, float_model: Path, tmp_path: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def test_both_engines_give_the_same_greedy_text_on_a_float_model(smollm2: Path, float_model: Path, smollm2_folder: Path) -> None:
     from freehold.engines.hf import TransformersEngine
 
-    folder = tmp_path / "hf"
-    model = AutoModelForCausalLM.from_pretrained(smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32)
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    plain = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
-    plain.load_state_dict(model.state_dict())
-    plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2.parent, gguf_file=smollm2.name).save_pretrained(folder)
-    theirs = TransformersEngine(folder, context_length=512)
+    theirs = TransformersEngine(smollm2_folder, context_length=512)
     with LlamaEngine(float_model, context_length=512, exact=True) as ours:
         template = choose(gguf.read_header(smollm2).fields["tokenizer.chat_template"], bos_token="", eos_token="<|im_end|>")
         for question in QUESTIONS[:3]:

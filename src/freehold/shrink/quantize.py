@@ -18,9 +18,10 @@ TYPES = ("Q8_0", "Q4_K_M", "Q2_K")
 
 @dataclass(frozen=True)
 class Quantized:
-    """Size of a quantized file, and how many of its weights could not take the asked type's own blocks."""
+    """Digest and size of a quantized file, and the share of its weights that could not take the asked type's own blocks."""
 
     type: str
+    digest: str
     size_bytes: int
     bits_per_weight: float
     fallback_share: float
@@ -57,4 +58,4 @@ def describe(path: Path, kind: str) -> Quantized:
     weights = sum(tensor.elements for tensor in matrices)
     misfit = sum(tensor.elements for tensor in matrices if "_K" in kind and tensor.shape[0] % 256)
     bits = 8 * sum(tensor.size for tensor in matrices) / weights
-    return Quantized(kind, path.stat().st_size, round(bits, 3), round(misfit / weights, 4))
+    return Quantized(kind, durable.sha256_file(path), path.stat().st_size, round(bits, 3), round(misfit / weights, 4))

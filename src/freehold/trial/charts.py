@@ -1,4 +1,4 @@
-"""The report's charts as SVG text: colours and fonts come from the page's style sheet."""
+"""The report's charts as HTML and SVG text: colours and fonts come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -8,28 +8,25 @@ from xml.sax.saxutils import escape
 
 
 def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) -> str:
-    """A row per variant: point and 95% interval; the needed level as a line."""
-    row, top, width, label = 34, 24, 720, 270
-    height = top + row * len(variants) + 30
+    """A row per variant: point and 95% interval; the needed level as a line. HTML, so that names wrap on a phone."""
 
-    def x(value: float) -> float:
-        return label + (width - label - 60) * value
+    def at(value: float) -> str:
+        return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
 
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">']
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top - 6}" y2="{height - 26}"/>')
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle">{tick:g}</text>')
-    for index, variant in enumerate(variants):
-        figure, y = variant["figures"][metric], top + row * index + 10
+    needed = f'<i class="limit" style="left:{at(limit)}"></i>' if limit is not None and 0 <= limit <= 1 else ""
+    parts = [f'<div class="bars" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">']
+    for variant in variants:
+        figure = variant["figures"][metric]
         kind = {"tuned": "tuned", "rival": "rival"}.get(variant["kind"], "asis")
-        parts.append(f'<text class="name" x="{label - 12}" y="{y + 4}" text-anchor="end">{escape(variant["title"])}</text>')
-        parts.append(f'<line class="whisker {kind}" x1="{x(figure["low"]):.1f}" x2="{x(figure["high"]):.1f}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<circle class="dot {kind}" cx="{x(figure["value"]):.1f}" cy="{y}" r="5"/>')
-        parts.append(f'<text class="value" x="{x(figure["high"]) + 10:.1f}" y="{y + 4}">{figure["value"]:.3f}</text>')
-    if limit is not None and 0 <= limit <= 1:
-        parts.append(f'<line class="limit" x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{top - 8}" y2="{height - 26}"/>')
-        parts.append(f'<text class="tick" x="{x(limit):.1f}" y="{top - 12}" text-anchor="middle">needed {limit:g}</text>')
-    return "".join(parts) + "</svg>"
+        width = at(figure["high"] - figure["low"])
+        parts.append(
+            f'<div class="bar"><span class="name">{escape(variant["title"])}</span><span class="track">{needed}'
+            f'<i class="whisker {kind}" style="left:{at(figure["low"])};width:{width}"></i>'
+            f'<i class="dot {kind}" style="left:{at(figure["value"])}"></i></span><span class="value">{figure["value"]:.3f}</span></div>'
+        )
+    ticks = "".join(f'<i style="left:{at(tick)}">{tick:g}</i>' for tick in (0.0, 0.25, 0.5, 0.75, 1.0))
+    parts.append(f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span><span class="value"></span></div>')
+    return "".join(parts) + "</div>"
 
 
 def _points(values: list[tuple[float, float]], x: Any, y: Any) -> str:
@@ -38,7 +35,7 @@ def _points(values: list[tuple[float, float]], x: Any, y: Any) -> str:
 
 def cost(even: dict[str, Any]) -> str:
     """Cost per month over requests per month, logarithmic in volume: own machine against the API."""
-    width, height, left, bottom, top = 720, 300, 70, 44, 20
+    width, height, left, bottom, top = 720, 320, 84, 64, 20
     most = max(even["capacity"], (even["requests"] or even["capacity"]) * 2, 10.0)
     first = 2.0
     last = math.ceil(math.log10(most))
@@ -59,7 +56,7 @@ def cost(even: dict[str, Any]) -> str:
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="cost per month over requests per month">']
     for power in range(int(first), last + 1):
         parts.append(f'<line class="grid" x1="{x(10**power):.1f}" x2="{x(10**power):.1f}" y1="{top}" y2="{height - bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 18}" text-anchor="middle">{_short(10**power)}</text>')
+        parts.append(f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 24}" text-anchor="middle">{_short(10**power)}</text>')
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(f'<text class="tick" x="{left - 8}" y="{y(highest * share) + 4:.1f}" text-anchor="end">${highest * share:,.0f}</text>')
     api = [(v, v * even["api_per_request"]) for v in volumes if v * even["api_per_request"] <= highest]
@@ -82,7 +79,7 @@ def curve(train: list[list[float]], valid: list[list[float]]) -> str:
     """Training loss (smoothed over neighbours) and validation loss over steps."""
     if len(train) < 2:
         return ""
-    width, height, left, bottom, top = 720, 220, 50, 34, 14
+    width, height, left, bottom, top = 720, 240, 70, 40, 20
     smooth = [(p[0], sum(q[1] for q in train[max(0, i - 4) : i + 5]) / len(train[max(0, i - 4) : i + 5])) for i, p in enumerate(train)]
     highest = max(value for _, value in smooth) * 1.05
     last = max(train[-1][0], 1)

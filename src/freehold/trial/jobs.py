@@ -24,6 +24,8 @@ Arguments = dict[str, Any]
 
 #: One user's waiting time is taken over at least so many requests, and no longer than about so many seconds.
 FEWEST_WAITS, MOST_WAITING_S = 10, 15.0
+#: File that the step ``convert`` leaves.
+CONVERTED = "converted.gguf"
 
 
 def _common(a: Arguments) -> tuple[Task, Path, Card]:
@@ -70,14 +72,24 @@ def _spread(values: list[int]) -> dict[str, float]:
     return {"mean": sum(values) / len(values), "p50": ordered[len(ordered) // 2], "p95": ordered[int(0.95 * (len(ordered) - 1))], "max": ordered[-1]}
 
 
+def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
+    """A safetensors model as GGUF, its tokens checked on the task's own texts."""
+    from freehold.shrink.convert import to_gguf
+
+    task_, weights, card = _common(a)
+    texts = [text for example in task_.splits.train[:200] for _, text in example.messages]
+    return {"pre_tokenizer": to_gguf(weights, Path(a["place"]) / CONVERTED, card, texts, sink)}
+
+
 def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     """Answers of a variant to the test rows, as many as the time allows, and their figures."""
     task_, weights, card = _common(a)
-    started = time.monotonic()
+    place = Path(a["place"])
+    started, known = time.monotonic(), len(read_answers(place))
     engine = open_engine(weights, context_length=a["context"], parallel=a["parallel"])
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     answers = measure.answers_of(
-        engine, asking, task_.metric, _ask(a, task_), task_.test, Path(a["place"]) / "answers.jsonl", sink, a["title"],
+        engine, asking, task_.metric, _ask(a, task_), task_.test, place / "answers.jsonl", sink, a["title"],
         lambda: time.monotonic() - started, a.get("limit_s", 0.0),
     )  # fmt: skip
     engine.close()
@@ -89,7 +101,8 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
         "figures": figures,
         "rows": len(answers),
         "of_rows": len(task_.test),
-        "rows_per_second": len(answers) / (time.monotonic() - started),
+        # of this process's rows; a killed run's answers may all have been there
+        "rows_per_second": (len(answers) - known) / (time.monotonic() - started) if len(answers) > known else None,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "mean_prompt_tokens": sum(x.prompt_tokens for x in answers) / len(answers),
         "mean_answer_tokens": sum(x.answer_tokens for x in answers) / len(answers),
@@ -105,22 +118,29 @@ def probe(a: Arguments, sink: Sink) -> dict[str, Any]:
     trainer = _trainer(a, task_, weights, card)[0]
     result: dict[str, Any] = {"tuning_rows_per_second": trainer.probe(), "measuring": {}}
     del trainer
-    if weights.is_dir():
-        return result
     place = Path(a["place"])
-    merge_gguf(place / "base-f16.gguf", weights, {}, 1.0)
     ask = Ask((), task_.labels, a["max_tokens"])
     sample = task_.test[: measure.block_rows(ask)]
+
+    def rate(file: Path) -> float:
+        engine = open_engine(file, context_length=a["context"], parallel=a["parallel"])
+        asking = prompting(card, engine.vocabulary, plain=a["plain"])
+        started = time.monotonic()
+        for _ in engine.generate(measure.requests(asking, ask, sample)):
+            pass
+        found = len(sample) / (time.monotonic() - started)
+        engine.close()
+        return found
+
+    if weights.is_dir():
+        sample = sample[:8]  # one answer at a time
+        result["measuring"]["safetensors"] = rate(weights)
+        return result
+    merge_gguf(place / "base-f16.gguf", weights, {}, 1.0)
     with task(sink, f"timing {a['model']} at each size", len(a["types"]), "types") as progress:
         for kind in a["types"]:
             quantize(place / "base-f16.gguf", place / "probe.gguf", kind)
-            engine = open_engine(place / "probe.gguf", context_length=a["context"], parallel=a["parallel"])
-            asking = prompting(card, engine.vocabulary, plain=a["plain"])
-            started = time.monotonic()
-            for _ in engine.generate(measure.requests(asking, ask, sample)):
-                pass
-            result["measuring"][kind] = len(sample) / (time.monotonic() - started)
-            engine.close()
+            result["measuring"][kind] = rate(place / "probe.gguf")
             progress.more(1)
     for file in ("base-f16.gguf", "probe.gguf"):
         (place / file).unlink(missing_ok=True)
@@ -280,5 +300,5 @@ def read_answers(place: Path) -> list[measure.Answer]:
 
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
-    "look": look, "measure": measure_variant, "probe": probe, "tune": tune, "shrink": shrink, "timed": timed,
+    "convert": convert, "look": look, "measure": measure_variant, "probe": probe, "tune": tune, "shrink": shrink, "timed": timed,
 }  # fmt: skip

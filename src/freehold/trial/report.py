@@ -60,7 +60,7 @@ def html(report: dict[str, Any]) -> str:
     return template.render(
         r=report, metric=metric, variants=variants, winner=winner, compared=comparison, runs=runs, rows=report["changed_rows"][:MOST_ROWS_SHOWN],
         style=(_HERE / "report.css").read_text(),
-        quality=charts.quality(variants, metric, limit),
+        quality=charts.quality(variants, metric, limit), limit=limit,
         cost=charts.cost(winner["money"]["break_even"]) if winner.get("money") else "",
         curves={model: charts.curve(run["train_curve"], run["valid_curve"]) for model, run in runs.items()},
     )  # fmt: skip

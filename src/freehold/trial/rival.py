@@ -45,7 +45,7 @@ def recorded(path: Path, metric: Metric, examples: Sequence[Example]) -> list[An
         raise BadData(f"{len(faults)} faults in {path}:\n  " + "\n  ".join(faults[:20]), "mend these lines", faults)
     matching = [example for example in examples if example.id in given]
     if not matching:
-        raise BadData(f"{path} answers none of the test rows", "its ids must be those of the test rows")
+        raise BadData(f"{path} answers none of the test rows", f"its ids must be those of the test rows, such as {examples[0].id!r}")
     return [Answer(e.id, given[e.id], metric.grade(e, given[e.id]), "stop", 0, 0) for e in matching]
 
 
@@ -59,7 +59,7 @@ def asked(endpoint: Endpoint, metric: Metric, examples: Sequence[Example], max_t
     found = [Answer(**json.loads(line)) for line in durable.read_lines(kept)]
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(headers=headers, timeout=120) as client, task(sink, f"asking {endpoint.model}", len(examples), "rows") as progress:
-        progress.at(len(found))
+        progress.resume(len(found))
         for example in examples[len(found) :]:
             body = {
                 "model": endpoint.model, "max_tokens": max_tokens, "temperature": 0,

@@ -19,6 +19,9 @@ from freehold import durable
 from freehold.errors import BY_NAME, FreeholdError, StepFailed
 from freehold.progress import Event, Sink
 
+#: How often a running step writes down the time it has taken, so that a killed one's is counted.
+CLOCK_S = 5.0
+
 
 class Steps:
     """The steps of one trial, kept in ``folder``."""
@@ -26,7 +29,6 @@ class Steps:
     def __init__(self, folder: Path, sink: Sink):
         self.folder, self.sink = folder, sink
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ran: list[str] = []
 
     def place(self, name: str, inputs: dict[str, Any]) -> Path:
         """Folder of the step with these inputs: its result, its kept answers, its checkpoints."""
@@ -34,27 +36,43 @@ class Steps:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def finished(self, name: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
-        """The step's result if it has one."""
-        path = self.place(name, inputs) / "result.json"
-        return json.loads(path.read_text()) if path.exists() else None
+    def run(self, name: str, job: str, inputs: dict[str, Any], extra: dict[str, Any] | None = None, leaves: str = "") -> dict[str, Any]:
+        """The step's result, computed if it, or the file it ``leaves``, is not there.
 
-    def run(self, name: str, job: str, inputs: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The step's result, computed if it is not there. ``extra`` goes to the job but does not decide whether it is the same step.
-
-        Raises what the job raised, StepFailed if its process died.
+        ``extra`` goes to the job but does not decide whether it is the same step. Raises what the job
+        raised, StepFailed if its process died.
         """
-        found = self.finished(name, inputs)
-        if found is not None:
-            return found
         place = self.place(name, inputs)
+        if (place / "result.json").exists() and (place / leaves).exists():
+            return json.loads((place / "result.json").read_text())
         durable.write_atomically(place / "inputs.json", json.dumps(inputs, indent=1))
-        started = time.monotonic()
-        result = _in_process(job, {**inputs, **(extra or {}), "place": str(place)}, name, self.sink)
-        result["seconds"] = time.monotonic() - started + float(result.pop("seconds_before", 0.0))
+        started, before = time.monotonic(), _seconds(place)
+        written = started
+
+        def relay(event: Event) -> None:
+            nonlocal written
+            now = time.monotonic()
+            if now - written > CLOCK_S:
+                durable.write_atomically(place / "seconds", f"{before + now - started:.1f}")
+                written = now
+            self.sink(event)
+
+        result = _in_process(job, {**inputs, **(extra or {}), "place": str(place)}, name, relay)
+        result["seconds"] = before + time.monotonic() - started
         durable.write_atomically(place / "result.json", json.dumps(result, indent=1))
-        self.ran.append(name)
         return result
+
+    def seconds(self) -> float:
+        """Time that all steps here took, those of killed runs included (to :data:`CLOCK_S` seconds)."""
+        return sum(_seconds(place) for place in self.folder.iterdir())
+
+
+def _seconds(place: Path) -> float:
+    """Time a step took: from its result, or what a killed run of it wrote down last."""
+    if (result := place / "result.json").exists():
+        return float(json.loads(result.read_text()).get("seconds", 0.0))
+    kept = place / "seconds"
+    return float(kept.read_text()) if kept.exists() else 0.0
 
 
 def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any
 
 from freehold import durable, machine, settings
 from freehold.engines.loading import predict_memory
-from freehold.errors import DoesNotFit, FreeholdError, NotFound
+from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure, statistics
 from freehold.hub.card import Card
+from freehold.hub.decoders import ARCHITECTURES
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.machine import RESERVE_BYTES
@@ -81,12 +82,10 @@ class Trial:
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}
         self.notes: list[str] = []
-        self._started, self._before = time.monotonic(), self._spent_before()
+        self._spare: list[Path] = []  # weights that the store holds too, or that can be made from what it holds
+        self._started, self._before = time.monotonic(), self.steps.seconds()
 
     # -- the clock --------------------------------------------------------------------------
-
-    def _spent_before(self) -> float:
-        return sum(json.loads(path.read_text()).get("seconds", 0.0) for path in self.steps.folder.glob("*/result.json"))
 
     def spent(self) -> float:
         """Seconds this trial has taken, earlier runs of it included."""
@@ -103,6 +102,7 @@ class Trial:
         with durable.locked(self.folder / "lock", f"this trial ({self.id})"):
             if not self.task_file.exists():
                 tasks.save(self.task, self.task_file)
+            self.models = [self._as_gguf(model) for model in self.models]
             candidates = self._candidates()
             self._as_is(candidates)
             tuned = self._tune(candidates) if self.options.tune else []
@@ -113,7 +113,10 @@ class Trial:
                 self._rival()
             from freehold.trial.report import write_reports
 
-            return write_reports(self, self._report())
+            report = write_reports(self, self._report())
+            for path in self._spare:
+                path.unlink(missing_ok=True)
+            return report
 
     def _candidates(self) -> list[tuple[Model, dict[str, Any]]]:
         """Models that fit licence policy, memory and context, each with a look at the rows; reasons for the others are noted."""
@@ -138,6 +141,29 @@ class Trial:
             reasons = "; ".join(self.notes) or "the store is empty"
             raise DoesNotFit(f"no model can take this task on this machine ({reasons})", "pull another model, or relax --licence or --memory")
         return sorted(found, key=lambda entry: entry[0].card.parameters)
+
+    def _as_gguf(self, model: Model) -> Model:
+        """A safetensors candidate as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it can't be converted."""
+        if model.card.format == "gguf":
+            return model
+        name = f"{model.name}-gguf"
+        for known in self.store.models():
+            if known.name == name and any(step.get("revision") == model.revision for step in known.card.lineage):
+                return known
+        inputs = self._inputs(model)
+        try:
+            result = self.steps.run(f"convert-{_plain(model)}", "convert", inputs, self._weights(model), leaves=jobs.CONVERTED)
+        except Unsupported as error:
+            self.notes.append(f"{model.name} is measured by transformers and not quantized, as it could not be turned into GGUF: {error.message}")
+            return model
+        file = self.steps.place(f"convert-{_plain(model)}", inputs) / jobs.CONVERTED
+        lineage = [
+            {"step": "source", "model": model.name, "revision": model.revision},
+            {"step": "converted", "to": "gguf", "pre_tokenizer": result["pre_tokenizer"]},
+        ]
+        self._spare.append(file)
+        return self.store.add(name, {f"{_plain(model)}.gguf": file}, {"source": f"trial:{self.id}"}, licence=model.card.licence,
+                              licence_from=f"inherited from {model.name}", lineage=lineage)  # fmt: skip
 
     def _inputs(self, model: Model, **more: Any) -> dict[str, Any]:
         """What decides a step's result: task, model, template choice and what the step adds."""
@@ -204,8 +230,6 @@ class Trial:
 
     def _tune(self, candidates: list[tuple[Model, dict[str, Any]]]) -> list[tuple[Model, dict[str, Any]]]:
         """Measure speeds, plan, tune; the candidates that were tuned."""
-        from freehold.tune.weights import ARCHITECTURES
-
         able = [(m, look) for m, look in candidates if m.card.format != "gguf" or m.card.architecture in ARCHITECTURES]
         for model, _ in candidates:
             if all(model is not other for other, _ in able):
@@ -280,8 +304,7 @@ class Trial:
         inputs = self._tune_inputs(model, look, planned)
         trained = self.steps.run(f"tune-{_plain(model)}", "tune", inputs, self._weights(model))
         place = self.steps.place(f"tune-{_plain(model)}", inputs)
-        if model.card.format != "gguf":
-            self.notes.append(f"{model.name} was not quantized: llama.cpp's quantizer reads GGUF, and this model is {model.card.format}")
+        if model.card.format != "gguf":  # it could not be converted, and the report says so
             merged = place / "merged"
             digest = durable.digest_of({f.name: durable.sha256_file(f) for f in sorted(merged.iterdir()) if f.is_file()})
             size = sum(f.stat().st_size for f in merged.iterdir())
@@ -296,31 +319,36 @@ class Trial:
             file = folder / f"{kind}.gguf"
             limit = max(self.left() / (len(order) - done), 20.0)
             variant = self._measure(
-                model, look, f"tuned, {kind}", weights=file, digest=durable.sha256_file(file), limit_s=limit, kind="tuned",
-                size=file.stat().st_size, trained=trained,
+                model, look, f"tuned, {kind}", weights=file, digest=shrunk["types"][kind]["digest"], limit_s=limit, kind="tuned",
+                size=shrunk["types"][kind]["size_bytes"], trained=trained,
             )  # fmt: skip
             variant["quantized"] = shrunk["types"][kind]
             self._keep(model, variant, file, place, trained)
+        self._spare += [merged, *folder.glob("*.gguf")]
 
     def _keep(self, model: Model, variant: dict[str, Any], file: Path, place: Path, trained: dict[str, Any]) -> None:
         """Put a tuned variant into the store, with its adapter and where it came from."""
         name = f"{self.task.name}/{model.name.replace('/', '-')}-{variant['quantized']['type'].lower()}"
-        variant["stored_as"] = name
         files = {f"{name.replace('/', '-')}.gguf": file, "adapter_config.json": place / "adapter" / "adapter_config.json",
                  "adapter_model.safetensors": place / "adapter" / "adapter_model.safetensors", "adapter.lora": place / "adapter.gguf",
                  "task.json": self.task_file}  # fmt: skip
-        try:
-            if self.store.find(name).digest == variant["digest"]:
-                return
-        except NotFound:
-            pass
+        held = [known for known in self.store.models() if known.name == name and known.digest == variant["digest"]]
+        if not held and not file.exists():
+            self.notes.append(f"{name} was removed from the store after this trial had ended; remove {self.folder} and run the trial again to make it anew")
+            return
+        variant["stored_as"] = name
+        if held:
+            variant["weights"] = str(self.store.weights(held[-1]))
+            return
         lineage = [
+            *model.card.lineage,
             {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
             {"step": "tuned", "trial": self.id, "data": self.task.files, "recipe": trained["recipe"], "best_step": trained["best_step"]},
             {"step": "quantized", "type": variant["quantized"]["type"], "digest": variant["digest"]},
         ]
-        self.store.add(name, files, {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
-                       lineage=lineage)  # fmt: skip
+        kept = self.store.add(name, files, {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
+                              lineage=lineage)  # fmt: skip
+        variant["weights"] = str(self.store.weights(kept))
 
     # -- what it costs ----------------------------------------------------------------------
 

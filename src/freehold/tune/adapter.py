@@ -14,17 +14,9 @@ import torch
 
 from freehold import durable
 from freehold.hub import gguf
+from freehold.hub.decoders import MODULES, DecoderConfig, config_of, hugging_face_name, read_tensor, rope_heads, to_interleaved
 from freehold.tune.recipe import Recipe
 from freehold.tune.train import Factors
-from freehold.tune.weights import (
-    MODULES,
-    DecoderConfig,
-    gguf_config,
-    hugging_face_name,
-    read_tensor,
-    rope_heads,
-    to_interleaved,
-)
 
 _STEMS = {module: stem for stem, module in MODULES.items()}
 _F16 = 1
@@ -68,8 +60,7 @@ def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path
     """Write the adapter as llama.cpp loads it beside the base."""
     from gguf import GGUFWriter
 
-    header = gguf.read_header(base)
-    config = gguf_config(header.fields, 0)
+    config = config_of(base)
     with durable.replacing(target) as temporary:
         writer = GGUFWriter(str(temporary), config.architecture)
         writer.add_string("general.type", "adapter")
@@ -89,8 +80,7 @@ def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path
 
 def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None:
     """Write base + adapter as a 16-bit GGUF whose metadata is the base's own, byte for byte but for the file type."""
-    header = gguf.read_header(base)
-    config = gguf_config(header.fields, 0)
+    header, config = gguf.read_header(base), config_of(base)
     kinds = {tensor.name: "F32" if len(tensor.shape) == 1 else "F16" for tensor in header.tensors}
 
     def data_of(tensor: gguf.Tensor) -> bytes:

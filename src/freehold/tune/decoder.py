@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from freehold.errors import Unsupported
 from freehold.tune.attention import PrefixAttention
 from freehold.tune.lora import LoraGroup
 from freehold.tune.weights import Weights
@@ -223,12 +224,15 @@ class Decoder(torch.nn.Module):
         self.final_norm = weights.tensors["norm.weight"].float()
         self.dtype = self.embedding.dtype
         self.layers = torch.nn.ModuleList(Layer(weights, index, rank, alpha / rank, generator) for index in range(weights.config.layers))
+        if left := [name for name in weights.tensors if name.startswith("layers.")]:
+            raise Unsupported(f"the tensor {left[0]} is not known to the tuner", "choose a model of a plain decoder architecture")
 
     def hidden(self, batch: Packed) -> torch.Tensor:
         """Last hidden states before the final norm, (T, hidden)."""
         c = self.config
         h = self.embedding[batch.tokens] * torch.tensor(c.embedding_scale, dtype=self.dtype)
-        turns = {theta: _turns(batch.positions, c.head_dim, theta, self.dtype) for theta in {c.rope_theta, c.rope_theta_local}}
+        bases = {c.rope_theta_local: (), c.rope_theta: c.rope_factors}
+        turns = {theta: _turns(batch.positions, c.head_dim, theta, factors, self.dtype) for theta, factors in bases.items()}
         everywhere = _masks(batch, 0, self.dtype)
         local = _masks(batch, c.sliding_window, self.dtype) if c.sliding_window else everywhere
         for layer in self.layers:
@@ -260,9 +264,13 @@ class Decoder(torch.nn.Module):
         return [module for module in self.modules() if isinstance(module, LoraGroup)]
 
 
-def _turns(positions: torch.Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def _turns(
+    positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_rotate`."""
     frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    if factors:
+        frequency = frequency / torch.tensor(factors)
     angle = positions.float()[:, None] * frequency[None]
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([cos, cos], dim=-1)[:, None].to(dtype), torch.cat([-sin, sin], dim=-1)[:, None].to(dtype)

@@ -1,0 +1,199 @@
+"""A safetensors folder as a 16-bit GGUF file, so that llama.cpp can run and quantize it.
+
+The tokenizer is the delicate part: GGUF names the rule by which text is cut before merging, and a
+wrong name cuts otherwise without any error. So the name is found by trial: the first under which
+llama.cpp's tokens equal the original tokenizer's on a sample made to tell the rules apart. The texts
+a caller gives must then come out equal too, or the model is refused.
+
+Source: the GGUF specification (keys, token types) and llama.cpp's list of pre-tokenizer names.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freehold import durable
+from freehold.errors import Unsupported
+from freehold.hub.card import Card
+from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, rope_heads, to_interleaved
+from freehold.hub.safetensors import read_header
+from freehold.progress import Sink, silent, task
+
+#: Pre-tokenizers of byte-level BPE, tried in this order.
+RULES = ("smollm", "llama-bpe", "qwen2", "gpt-2", "tekken", "olmo", "dbrx", "starcoder", "falcon", "refact", "command-r", "deepseek-llm", "default")
+#: Runs of spaces and newlines, digits, contractions, code, scripts, marks and signs: what the rules cut differently.
+SAMPLE = (
+    "Hello world!  Two  spaces,\ttab\n\nblank line \n mixed   \n\n\n three",
+    "1 12 123 1234 12345 3.14 1,000,000 2026-11-24 007 x86_64 10km",
+    "I'll we've DON'T she's they'd 'quoted' it's I'M",
+    "def f(x):\n    return x**2  # comment\n\tif a!=b&&c: {}[]<>;",
+    "Größe naïve Ελλάδα Москва 中文字符 日本語テスト 한국어 हिन्दी العربية עברית ไทย",
+    "🙂👩‍👩‍👧 ½ ² № … “quotes” — dash ™ €5 ~`^|\\ //path/to?a=b&c#d",
+    " leading space", "trailing space ", "\n", "CamelCaseWords ALLCAPS mixed123abc a1b2c3",
+)  # fmt: skip
+_NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
+_F16, _BF16 = 1, 32
+
+
+def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), sink: Sink = silent) -> str:
+    """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other types become float16.
+
+    ``texts``: further texts on which both tokenizers must agree. Raises Unsupported for an unknown
+    architecture or tokenizer; then nothing is left.
+    """
+    config = config_of(source)
+    vocabulary = _vocabulary(source, config)
+    rule = _rule(source, target, config, card, vocabulary)
+    with durable.replacing(target) as temporary:
+        _write(temporary, source, config, card, {**vocabulary, "pre": rule}, sink, tensors=True)
+        wrong = _differs(source, temporary, texts)
+        if wrong is not None:
+            raise Unsupported(f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", "pull the model's own GGUF instead")
+    return rule
+
+
+def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
+    """Tokens, types and merges of a byte-level BPE tokenizer.json. Raises Unsupported for any other kind."""
+    path = source / "tokenizer.json"
+    raw = json.loads(path.read_text()) if path.exists() else {}
+    model = raw.get("model", {})
+    if model.get("type") != "BPE" or "ByteLevel" not in json.dumps([raw.get("pre_tokenizer"), raw.get("decoder")]):
+        raise Unsupported(
+            f"the tokenizer of {source.name} is no byte-level BPE, the only kind that is converted to GGUF here", "pull the model's own GGUF instead"
+        )
+    tokens = {int(number): (token, _NORMAL) for token, number in model["vocab"].items()}
+    for added in raw.get("added_tokens", []):
+        tokens[int(added["id"])] = (added["content"], _CONTROL if added["special"] else _USER)
+    size = max(config.vocabulary, max(tokens) + 1)
+    every = [tokens.get(number, (f"[PAD{number}]", _UNUSED)) for number in range(size)]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    return {"tokens": [t for t, _ in every], "types": [kind for _, kind in every], "merges": merges}
+
+
+def _rule(source: Path, target: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> str:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        file = Path(folder) / "vocabulary.gguf"
+        for rule in RULES:
+            _write(file, source, config, card, {**vocabulary, "pre": rule}, silent, tensors=False)
+            if _differs(source, file, SAMPLE) is None:
+                return rule
+    raise Unsupported(f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", "pull the model's own GGUF instead")
+
+
+def _differs(source: Path, file: Path, texts: Sequence[str]) -> str | None:
+    """The first text that llama.cpp and the original tokenizer cut differently."""
+    from freehold.engines.hf import HfVocabulary
+    from freehold.engines.llama import LlamaVocabulary
+
+    original, ours = HfVocabulary(source), LlamaVocabulary(file)
+    try:
+        return next((text for text in texts if original.encode(text, start=False) != ours.encode(text, start=False)), None)
+    finally:
+        ours.close()
+
+
+def _write(target: Path, source: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any], sink: Sink, *, tensors: bool) -> None:
+    from gguf import GGMLQuantizationType, GGUFWriter
+
+    kinds = {str(record["dtype"]) for file in source.glob("*.safetensors") for record in read_header(file).values()}
+    wide = GGMLQuantizationType.BF16 if kinds == {"BF16"} else GGMLQuantizationType.F16
+    writer = GGUFWriter(str(target), config.architecture)
+    _describe(writer, source, config, card, vocabulary)
+    writer.add_file_type(_BF16 if wide is GGMLQuantizationType.BF16 else _F16)
+    if not tensors:
+        _open(writer)
+        writer.close()
+        return
+    placed = _placed(source, config)
+    for name, (_, _, shape) in placed.items():
+        kind = GGMLQuantizationType.F32 if len(shape) == 1 else wide
+        size = int(np.prod(shape)) * (4 if len(shape) == 1 else 2)
+        stored = np.dtype(np.float32 if len(shape) == 1 else np.float16)
+        writer.add_tensor_info(name, shape, stored, size, raw_dtype=kind)
+    if config.rope_factors:
+        writer.add_tensor_info("rope_freqs.weight", [len(config.rope_factors)], np.dtype(np.float32), 4 * len(config.rope_factors))
+    _open(writer)
+    with task(sink, f"converting {target.stem.lstrip('.')} to GGUF", len(placed), "tensors") as progress:
+        for name, (file, original, shape) in placed.items():
+            writer.write_tensor_data(_data(file, original, name, shape, config, bfloat=wide is GGMLQuantizationType.BF16))
+            progress.more(1)
+    if config.rope_factors:
+        writer.write_tensor_data(np.array(config.rope_factors, dtype=np.float32))
+    writer.close()
+
+
+def _open(writer: Any) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+
+
+def _describe(writer: Any, folder: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> None:
+    tokenizer = _special(folder)
+    writer.add_context_length(card.context_length)
+    writer.add_embedding_length(config.hidden)
+    writer.add_block_count(config.layers)
+    writer.add_feed_forward_length(config.feed_forward)
+    writer.add_head_count(config.heads)
+    writer.add_head_count_kv(config.kv_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.norm_epsilon)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_vocab_size(len(vocabulary["tokens"]))
+    if card.licence:
+        writer.add_license(card.licence)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(vocabulary["pre"])
+    writer.add_token_list(vocabulary["tokens"])
+    writer.add_token_types(vocabulary["types"])
+    writer.add_token_merges(vocabulary["merges"])
+    for role, number in tokenizer["ids"].items():
+        getattr(writer, f"add_{role}_token_id")(number)
+    writer.add_add_bos_token(tokenizer["starts"])
+    if card.chat_template:
+        writer.add_chat_template(card.chat_template)
+
+
+def _special(folder: Path) -> dict[str, Any]:
+    from freehold.engines.hf import HfVocabulary
+
+    tokenizer = HfVocabulary(folder).tokenizer
+    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "unk", "pad")}
+    return {"ids": {role: number for role, number in ids.items() if number is not None}, "starts": tokenizer("")["input_ids"][:1] == [ids["bos"]]}
+
+
+def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, list[int]]]:
+    """GGUF name -> (file, name there, shape). Raises Unsupported for a tensor with no place."""
+    found: dict[str, tuple[Path, str, list[int]]] = {}
+    for file in sorted(weights.glob("*.safetensors")):
+        for original, record in read_header(file).items():
+            name = gguf_name(config, original.removeprefix("model."))
+            if name is None:
+                raise Unsupported(f"the tensor {original} has no place in a GGUF of {config.architecture}", "pull the model's own GGUF instead")
+            found[name] = (file, original, [int(length) for length in record["shape"]])
+    return dict(sorted(found.items()))
+
+
+def _data(file: Path, original: str, name: str, shape: list[int], config: DecoderConfig, *, bfloat: bool) -> np.ndarray:
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="pt") as opened:
+        tensor = opened.get_tensor(original).float()
+    array = tensor.numpy()
+    heads = rope_heads(config, name.split(".")[2]) if name.startswith("blk.") else 0
+    if heads:
+        array = to_interleaved(array, heads)
+    if config.sandwich_norms and original.endswith("norm.weight"):
+        array = array + 1.0
+    if len(shape) == 1:
+        return array.astype(np.float32)
+    return torch.from_numpy(array).bfloat16().view(torch.int16).numpy() if bfloat else array.astype(np.float16)
