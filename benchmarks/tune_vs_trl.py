@@ -48,9 +48,9 @@ def messages(question: str, intent: str) -> list[dict[str, str]]:
 
 def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """(prompt, answer) tokens as the model's own template renders them."""
+    from freehold.data.templates import choose
     from freehold.engines.interface import Prompting
     from freehold.engines.loading import open_vocabulary
-    from freehold.data.templates import choose
 
     vocabulary = open_vocabulary(folder)
     template = choose((folder / "chat_template.jinja").read_text(), bos_token=vocabulary.bos_token, eos_token=vocabulary.eos_token)
@@ -117,7 +117,11 @@ def one(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[str,
         result = ours(folder, data, steps, out, share=kind == "freehold")
     else:
         result = trl(folder, data, steps, out, SETTINGS[kind])
-    return {**result, "tokens_per_second": result["tokens"] / result["seconds"], "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return {
+        **result,
+        "tokens_per_second": result["tokens"] / result["seconds"],
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def spawn(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[str, Any]:
@@ -177,6 +181,8 @@ def as_folder(target: Path) -> Path:
     plain.save_pretrained(target)
     AutoTokenizer.from_pretrained(target, gguf_file=link.name).save_pretrained(target)
     link.unlink()
+    if not (target / "chat_template.jinja").exists():
+        raise SystemExit("transformers left no chat_template.jinja beside the tokenizer")
     return target
 
 

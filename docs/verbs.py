@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-VERBS = ("pull", "trial", "run", "chat", "serve", "export", "models", "show", "verify", "rm", "gc", "trials", "report")
+VERBS = ("pull", "fit", "trial", "tune", "shrink", "run", "chat", "serve", "export", "models", "show", "verify", "rm", "gc", "trials", "report")
 
 if __name__ == "__main__":
     folder = Path(__file__).parent / "verbs"

@@ -19,7 +19,9 @@ def on_small_disk(folder: Path, command: list[str], **environment: str) -> subpr
     script = f'mount -t tmpfs -o size=8m none "{folder}" && exec "$@"'
     if shutil.which("unshare") is None or subprocess.run([*wrapper, "sh", "-c", script, "sh", "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system allows no mount namespace")
-    return subprocess.run([*wrapper, "sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    return subprocess.run(
+        [*wrapper, "sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO
 
@@ -115,6 +115,17 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+
+
+def spark(values: Sequence[float], width: int = 24) -> str:
+    """The values as a line of bars, each the mean of its share of them; the highest bar is the largest mean."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    means = [sum(part) / len(part) for i in range(count) if (part := values[i * len(values) // count : (i + 1) * len(values) // count])]
+    low, high = min(means), max(means)
+    bars = "▁▂▃▄▅▆▇█"
+    return "".join(bars[round((value - low) / (high - low) * 7) if high > low else 0] for value in means)
 
 
 class Task:

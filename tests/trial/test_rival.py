@@ -41,7 +41,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.keys.add(self.headers.get("authorization", ""))
         number = int(body["messages"][-1]["content"].split()[0])
         text = str(number + 1 if number % 2 == 0 else number)
-        return self.reply(200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+        return self.reply(
+            200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+        )
 
     def reply(self, code: int, value: dict, headers: dict | None = None) -> None:
         data = json.dumps(value).encode()

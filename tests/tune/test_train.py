@@ -5,10 +5,10 @@ import torch
 
 from freehold import progress
 from freehold.errors import BadData, DoesNotFit
+from freehold.hub.decoders import to_halves, to_interleaved
 from freehold.tune.adapter import load_peft, save_peft
 from freehold.tune.recipe import Recipe, plan
 from freehold.tune.train import Trainer, check_rows
-from freehold.hub.decoders import to_halves, to_interleaved
 
 ROWS = [([1, 9690, 198, 100 + i], [200 + i, 2]) for i in range(24)]
 RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=4, steps=6, validations=3, precision="f32", checkpoint_s=0.0)
@@ -28,7 +28,7 @@ def test_a_run_cut_off_and_resumed_ends_as_an_unbroken_one(smollm2: Path, tmp_pa
         Trainer(smollm2, ROWS, ROWS[:8], RECIPE).run(cut, tmp_path / "c.safetensors")
     resumed = Trainer(smollm2, ROWS, ROWS[:8], RECIPE).run(progress.silent, tmp_path / "c.safetensors")
     assert resumed.history.valid == whole.history.valid
-    for name, (a, b) in whole.factors.items():
+    for name, (a, b, _) in whole.factors.items():
         assert torch.equal(a, resumed.factors[name][0])
         assert torch.equal(b, resumed.factors[name][1])
     assert whole.history.train[-1][1] < whole.history.train[0][1]

@@ -208,7 +208,7 @@ def _example(path: Path, line: int, row: dict[str, Any], mapping: Mapping, fault
         messages = (("user", text("prompt")), ("assistant", text("completion")))
     if len(faults) > before:
         return None
-    reference = {key: str(row[key]) for key in ("label", "answer", "test", "entry_point") if isinstance(row.get(key), str | int | float)}
+    reference = {key: str(row[key]) for key in ("label", "answer", "test", "entry_point", "rejected") if isinstance(row.get(key), str | int | float)}
     if "label" in columns:
         reference["label"] = messages[-1][1]
     if "code" in columns:

@@ -65,6 +65,15 @@ def split(train: Sequence[Example], valid: Sequence[Example] | None, test: Seque
     return Splits(tuple(train), tuple(valid), tuple(test), tuple(leaks), repeats)
 
 
+def cut_validation(examples: Sequence[Example], share: float = 0.1) -> tuple[list[Example], list[Example]]:
+    """(training, validation) rows: each row once, near-duplicates together, by the hash of what they hold. Raises BadData."""
+    unique = list({example.digest: example for example in examples}.values())
+    train, valid, _ = _by_hash(unique, share, 0.0)
+    if not train or not valid:
+        raise BadData(f"{len(unique)} different rows are too few to keep some for validation", "add rows, or give some with --valid")
+    return train, valid
+
+
 def _by_hash(examples: list[Example], valid: float, test: float) -> tuple[list[Example], list[Example], list[Example]]:
     """Groups of near-duplicates go where the hash of their first member says."""
     texts = [example.question for example in examples]

@@ -30,7 +30,7 @@ _log: deque[str] = deque(maxlen=40)
 _keep: list[Any] = []
 
 
-def _library() -> Any:
+def library() -> Any:
     """The bindings, with llama.cpp's log kept in memory instead of on the screen."""
     require_engine()
     import llama_cpp
@@ -48,8 +48,9 @@ def _library() -> Any:
     return llama_cpp
 
 
-def _load(path: Path, *, vocab_only: bool) -> Any:
-    lib = _library()
+def load_model(path: Path, *, vocab_only: bool) -> Any:
+    """llama.cpp's model, which the caller frees. Raises BadModel."""
+    lib = library()
     params = lib.llama_model_default_params()
     params.vocab_only = vocab_only
     params.load_mode = lib.LLAMA_LOAD_MODE_NONE  # weights are repacked for this processor; mapping the file too would double them
@@ -66,8 +67,8 @@ class LlamaVocabulary:
     """Tokens of a GGUF model. Loads the vocabulary only, unless given a loaded model."""
 
     def __init__(self, path: Path | None = None, *, model: Any = None):
-        self._lib = _library()
-        self._owned = _load(path, vocab_only=True) if path is not None else None
+        self._lib = library()
+        self._owned = load_model(path, vocab_only=True) if path is not None else None
         self._vocab = self._lib.llama_model_get_vocab(model or self._owned)
         self.size = int(self._lib.llama_vocab_n_tokens(self._vocab))
         self.bos_token = self._text(self._lib.llama_vocab_bos(self._vocab)) if self._lib.llama_vocab_get_add_bos(self._vocab) else ""
@@ -143,9 +144,9 @@ class LlamaEngine:
 
     def __init__(self, path: Path, *, context_length: int = 4096, parallel: int = 1, threads: int = 0, batch: int = 512,
                  adapter: Path | None = None, exact: bool = False):  # fmt: skip
-        self._lib = lib = _library()
+        self._lib = lib = library()
         started = time.perf_counter()
-        self._model = _load(path, vocab_only=False)
+        self._model = load_model(path, vocab_only=False)
         self.vocabulary = LlamaVocabulary(model=self._model)
         params = lib.llama_context_default_params()
         params.n_ctx = context_length

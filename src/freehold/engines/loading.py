@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from freehold.data import templates
@@ -34,6 +34,18 @@ def predict_memory(card: Card, context_length: int, parallel: int, batch: int = 
     cache = 2 * 2 * card.layers * card.kv_width * context_length
     logits = 4 * card.vocabulary * (parallel + 1)
     return Need(card.size_bytes, cache, BASE_BYTES + 2 * logits + 4 * batch * (card.vocabulary // 64 + 24 * card.hidden))
+
+
+def context_that_fits(card: Card, size_bytes: int, memory_bytes: int) -> int:
+    """Tokens of context that fit ``memory_bytes`` beside weights of ``size_bytes``, up to the model's own; 0 if none do."""
+    low, high = 0, card.context_length or 4096
+    while low < high:
+        middle = (low + high + 1) // 2
+        if predict_memory(replace(card, size_bytes=size_bytes), middle, 1).total <= memory_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def open_vocabulary(weights: Path) -> Vocabulary:

@@ -6,6 +6,9 @@ import ctypes
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from freehold import durable
 from freehold.errors import StepFailed, UsageError
@@ -27,8 +30,10 @@ class Quantized:
     fallback_share: float
 
 
-def quantize(source: Path, target: Path, kind: str, *, threads: int = 0) -> Quantized:
+def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.ndarray] | None = None, threads: int = 0) -> Quantized:
     """Write ``source`` (16- or 32-bit GGUF) as ``kind``. Raises UsageError, DoesNotFit, StepFailed.
+
+    ``importance``: matrix name -> weight of an error in each column (columns,), float32.
 
     Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
     larger type, and ``fallback_share`` says for what share of the weights.
@@ -43,12 +48,26 @@ def quantize(source: Path, target: Path, kind: str, *, threads: int = 0) -> Quan
     params.ftype = numbers[kind]
     params.nthread = threads or len(os.sched_getaffinity(0))
     params.allow_requantize = True
+    kept = _importance_data(importance) if importance else None
+    if kept is not None:
+        params.imatrix = kept
     durable.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
     with durable.replacing(target) as temporary:
         code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(temporary), ctypes.pointer(params))
         if code:
             raise StepFailed(f"llama.cpp could not quantize {source.name} to {kind} (code {code})", "check the disk and the source file")
         return describe(temporary, kind)
+
+
+def _importance_data(importance: dict[str, np.ndarray]) -> Any:
+    """llama.cpp's array of (name, values, count), ended by an entry without a name."""
+    import llama_cpp
+
+    array = (llama_cpp.llama_model_imatrix_data * (len(importance) + 1))()
+    for entry, (name, values) in zip(array, importance.items(), strict=False):
+        entry.name, entry.size = name.encode(), len(values)
+        entry.data = np.ascontiguousarray(values, dtype=np.float32).ctypes.data_as(ctypes.POINTER(ctypes.c_float))  # which keeps the values alive
+    return array
 
 
 def describe(path: Path, kind: str) -> Quantized:

@@ -172,8 +172,8 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
     place = Path(a["place"])
     trainer, left_out = _trainer(a, task_, weights, card)
     with metered(a["country"]) as energy:
-        tuned = trainer.run(sink, place / "checkpoint.safetensors", by_exact=task_.metric.kind in ("label", "number"))
-    scale = tuned.recipe.alpha / tuned.recipe.rank
+        tuned = trainer.run(sink, place / "checkpoint.safetensors")
+    scale = tuned.recipe.scale
     adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, a["model"])
     if weights.is_dir():
         adapter.merge_safetensors(place / "merged", weights, tuned.factors, scale)
@@ -241,7 +241,7 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         for _ in engine.generate(wanted):
             progress.more(1)
         together = time.perf_counter() - started
-    prompt_speed, answer_speed = _token_speeds(engine, asking, wanted[0])
+    prompt_speed, answer_speed = token_speeds(engine, asking, wanted[0])
     engine.close()
     ordered = sorted(waits)
     return {
@@ -276,7 +276,7 @@ def _quantile(waits: list[float], share: float) -> dict[str, Any]:
     return measure.figure(float(np.quantile(values, share)), low, high, len(values), how)
 
 
-def _token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:
+def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:
     """Tokens per second of reading a prompt and of writing an answer, one request alone, best of three."""
     text = asking.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
     size = min(256, engine.context_length - 40)

@@ -34,6 +34,8 @@ from freehold.tune.recipe import Recipe, plan
 
 #: Share of the budget that measuring the candidates as they stand may take, and that is kept for timing and the report.
 SHARE_AS_IS, SHARE_TIMING = 0.36, 0.03
+#: What measuring the tuned variants may take beyond the budget, so that they answer every row.
+OVERTIME = 0.06
 #: A second candidate is tuned too if each then still sees its rows this often.
 WORTHWHILE_EPOCHS = 3.0
 MOST_SHOTS = 8
@@ -276,7 +278,8 @@ class Trial:
     def _after(self, model: Model, speed: dict[str, Any]) -> float:
         """Seconds that measuring the tuned variants on all test rows will take."""
         rows = len(self.task.splits.test)
-        return sum(rows / rate for rate in speed["measuring"].values()) * 1.1 + 10.0
+        # a short burst runs faster than minutes on end do; measured, see docs/log.md
+        return sum(rows / rate for rate in speed["measuring"].values()) * 1.3 + 10.0
 
     def _tune_one(self, model: Model, look: dict[str, Any], base: Recipe, rows_per_second: float, seconds: float, *, first: bool) -> bool:
         """Plan once, keep the plan, run it. A candidate after the first is skipped when no time is left."""
@@ -317,7 +320,8 @@ class Trial:
         order = sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")  # the usual choice first, should time run short
         for done, kind in enumerate(order):
             file = folder / f"{kind}.gguf"
-            limit = max(self.left() / (len(order) - done), 20.0)
+            # rather a few minutes over than a winner measured on fewer rows than its rivals
+            limit = max((self.left() + OVERTIME * self.options.budget_s) / (len(order) - done), 20.0)
             variant = self._measure(
                 model, look, f"tuned, {kind}", weights=file, digest=shrunk["types"][kind]["digest"], limit_s=limit, kind="tuned",
                 size=shrunk["types"][kind]["size_bytes"], trained=trained,
@@ -334,7 +338,9 @@ class Trial:
                  "task.json": self.task_file}  # fmt: skip
         held = [known for known in self.store.models() if known.name == name and known.digest == variant["digest"]]
         if not held and not file.exists():
-            self.notes.append(f"{name} was removed from the store after this trial had ended; remove {self.folder} and run the trial again to make it anew")
+            self.notes.append(
+                f"{name} was removed from the store after this trial had ended; remove {self.folder} and run the trial again to make it anew"
+            )
             return
         variant["stored_as"] = name
         if held:

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from freehold import durable
+from freehold.errors import Unsupported
 from freehold.hub import gguf
-from freehold.hub.decoders import MODULES, DecoderConfig, config_of, hugging_face_name, read_tensor, rope_heads, to_interleaved
+from freehold.hub.decoders import MODULES, DecoderConfig, config_of, hugging_face_name, read_tensor, rope_heads, to_halves, to_interleaved
+from freehold.tune.lora import Factor
 from freehold.tune.recipe import Recipe
 from freehold.tune.train import Factors
 
@@ -27,14 +29,19 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
     from safetensors.torch import save
 
     tensors: dict[str, torch.Tensor] = {}
-    for name, (a, b) in factors.items():
-        tensors[f"base_model.model.model.{name}.lora_A.weight"] = a.contiguous()
-        tensors[f"base_model.model.model.{name}.lora_B.weight"] = b.contiguous()
+    for name, factor in factors.items():
+        tensors[f"base_model.model.model.{name}.lora_A.weight"] = factor.a.contiguous()
+        tensors[f"base_model.model.model.{name}.lora_B.weight"] = factor.b.contiguous()
+        if factor.magnitude is not None:
+            tensors[f"base_model.model.model.{name}.lora_magnitude_vector"] = factor.magnitude.contiguous()
+    layers = sorted({int(name.split(".")[1]) for name in factors})
     config = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "r": recipe.rank,
         "lora_alpha": recipe.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
-        "target_modules": sorted({name.rsplit(".", 1)[1] for name in factors}), "use_rslora": False, "use_dora": False,
+        "target_modules": sorted({name.rsplit(".", 1)[1] for name in factors}), "use_rslora": recipe.rslora, "use_dora": recipe.dora,
     }  # fmt: skip
+    if recipe.frozen_layers:
+        config["layers_to_transform"] = layers
     durable.write_atomically(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
     durable.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
 
@@ -47,8 +54,13 @@ def load_peft(folder: Path) -> tuple[Factors, float]:
     tensors = load_file(folder / "adapter_model.safetensors")
     stem = "base_model.model.model."
     names = {key.removeprefix(stem).removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")}
-    factors = {name: (tensors[f"{stem}{name}.lora_A.weight"], tensors[f"{stem}{name}.lora_B.weight"]) for name in names}
-    return factors, config["lora_alpha"] / config["r"]
+    factors = {
+        name: Factor(
+            tensors[f"{stem}{name}.lora_A.weight"], tensors[f"{stem}{name}.lora_B.weight"], tensors.get(f"{stem}{name}.lora_magnitude_vector")
+        )
+        for name in names
+    }
+    return factors, config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
 
 
 def _gguf_name(module: str) -> str:
@@ -57,16 +69,19 @@ def _gguf_name(module: str) -> str:
 
 
 def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path) -> None:
-    """Write the adapter as llama.cpp loads it beside the base."""
+    """Write the adapter as llama.cpp loads it beside the base. Raises Unsupported for DoRA, which it does not know."""
     from gguf import GGUFWriter
+
+    if recipe.dora:
+        raise Unsupported("llama.cpp's adapters have no magnitudes (DoRA)", "use the merged model")
 
     config = config_of(base)
     with durable.replacing(target) as temporary:
         writer = GGUFWriter(str(temporary), config.architecture)
         writer.add_string("general.type", "adapter")
         writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", recipe.alpha)
-        for module, (a, b) in sorted(factors.items()):
+        writer.add_float32("adapter.lora.alpha", recipe.scale * recipe.rank)  # llama.cpp divides by the rank
+        for module, (a, b, _) in sorted(factors.items()):
             name = _gguf_name(module)
             heads = rope_heads(config, name.split(".")[2])
             rows = b.numpy()
@@ -85,20 +100,20 @@ def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None
 
     def data_of(tensor: gguf.Tensor) -> bytes:
         array = read_tensor(base, tensor)
-        pair = factors.get((hugging_face_name(config, tensor.name) or "").removesuffix(".weight"))
-        if pair is not None:
-            array = array + _delta(config, tensor, pair, scale)
+        factor = factors.get((hugging_face_name(config, tensor.name) or "").removesuffix(".weight"))
+        if factor is not None:
+            array = _merged(config, tensor, array, factor, scale)
         return array.astype(np.float32 if kinds[tensor.name] == "F32" else np.float16).tobytes()
 
     with durable.replacing(target) as temporary:
         gguf.write_like(base, header, temporary, kinds, _F16, data_of)
 
 
-def _delta(config: DecoderConfig, tensor: gguf.Tensor, pair: tuple[torch.Tensor, torch.Tensor], scale: float) -> np.ndarray:
-    a, b = pair
-    delta = (b @ a).mul_(scale).numpy()
+def _merged(config: DecoderConfig, tensor: gguf.Tensor, array: np.ndarray, factor: Factor, scale: float) -> np.ndarray:
     heads = rope_heads(config, tensor.name.split(".")[2])
-    return to_interleaved(delta, heads) if heads else delta
+    if not heads:
+        return factor.merged(torch.from_numpy(array), scale).numpy()
+    return to_interleaved(factor.merged(torch.from_numpy(to_halves(array, heads)), scale).numpy(), heads)
 
 
 def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) -> None:
@@ -114,8 +129,8 @@ def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) 
             continue
         tensors = load_file(file)
         for name in list(tensors):
-            pair = factors.get(name.removeprefix("model.").removesuffix(".weight"))
-            if pair is not None:
-                tensors[name] = (tensors[name].float() + (pair[1] @ pair[0]) * scale).to(tensors[name].dtype)
+            factor = factors.get(name.removeprefix("model.").removesuffix(".weight"))
+            if factor is not None:
+                tensors[name] = factor.merged(tensors[name], scale).to(tensors[name].dtype)
         with durable.replacing(target / file.name) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})

@@ -9,19 +9,24 @@ tolerance in tests/tune/test_decoder.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from freehold.errors import Unsupported
 from freehold.tune.attention import PrefixAttention
+from freehold.tune.held import Scratch
 from freehold.tune.lora import LoraGroup
 from freehold.tune.weights import Weights
 
 #: Rows up to this length attend through our own kernel; longer ones through torch's, which keeps no probabilities.
 SHORT = 256
+#: Positions whose logits exist at once.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Packed:
 
     tokens (T,) and positions (T,): prefix, then rows. groups: (first token, rows, length) of rows of
     equal length. targets: (flat index whose output predicts, token id wanted) pairs as two tensors.
+    order: which of the given rows comes first, second, ... in the run.
     """
 
     tokens: torch.Tensor
@@ -38,6 +44,7 @@ class Packed:
     groups: list[tuple[int, int, int]]
     predict_at: torch.Tensor
     wanted: torch.Tensor
+    order: list[int]
 
 
 def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
@@ -60,7 +67,7 @@ def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
             wanted.append(own[offset])
         tokens += own
         positions += range(len(prefix), len(prefix) + len(own))
-    return Packed(torch.tensor(tokens), torch.tensor(positions), len(prefix), groups, torch.tensor(predict_at), torch.tensor(wanted))
+    return Packed(torch.tensor(tokens), torch.tensor(positions), len(prefix), groups, torch.tensor(predict_at), torch.tensor(wanted), order)
 
 
 class RmsNorm(torch.autograd.Function):
@@ -107,8 +114,8 @@ class GatedActivation(torch.autograd.Function):
         return out, None
 
 
-class AnswerLoss(torch.autograd.Function):
-    """Summed cross-entropy of wanted tokens; logits exist for ``chunk`` positions at a time only.
+class AnswerLosses(torch.autograd.Function):
+    """Cross-entropy of each wanted token (positions,); logits exist for ``chunk`` positions at a time only.
 
     The gradient towards the hidden states is formed in the forward pass, while the logits are at
     hand; the head is frozen, so nothing else is needed.
@@ -116,7 +123,7 @@ class AnswerLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, chunk: int) -> torch.Tensor:  # type: ignore[override]
-        total = torch.zeros((), dtype=torch.float32)
+        losses = torch.empty(hidden.shape[0], dtype=torch.float32)
         grad = torch.empty_like(hidden)
         for start in range(0, hidden.shape[0], chunk):
             part = hidden[start : start + chunk]
@@ -124,37 +131,36 @@ class AnswerLoss(torch.autograd.Function):
             logits = (part @ head.t()).float()
             logits.sub_(torch.logsumexp(logits, dim=-1, keepdim=True))
             rows = torch.arange(part.shape[0])
-            total -= logits[rows, target].sum()
+            losses[start : start + chunk] = -logits[rows, target]
             logits.exp_()
             logits[rows, target] -= 1.0
             grad[start : start + chunk] = logits.to(hidden.dtype) @ head
         ctx.save_for_backward(grad)
-        return total
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (grad,) = ctx.saved_tensors
-        return grad * grads[0].to(grad.dtype), None, None, None
+        return grad * grads[0][:, None].to(grad.dtype), None, None, None
 
 
 class Layer(torch.nn.Module):
-    """One decoder block with adapters on its seven matrices."""
+    """One decoder block with adapters on its seven matrices. ``make``: names and frozen matrices -> their group."""
 
-    def __init__(self, weights: Weights, index: int, rank: int, scale: float, generator: torch.Generator):
+    def __init__(self, weights: Weights, index: int, make: Callable[[list[str], list[torch.Tensor]], LoraGroup]):
         super().__init__()
         self.config, self.local = weights.config, weights.config.local(index)
         tensors, at = weights.tensors, f"layers.{index}."
 
         def group(*modules: str) -> LoraGroup:
             names = [at + module for module in modules]
-            frozen = [tensors.pop(name + ".weight") for name in names]
-            return LoraGroup(names, frozen, rank, scale, generator)
+            return make(names, [tensors.take(name + ".weight") for name in names])
 
         def norm(name: str) -> torch.Tensor | None:
-            found = tensors.pop(f"{at}{name}.weight", None)
+            found = tensors.take_if_there(f"{at}{name}.weight")
             return None if found is None else found.float()
 
-        biases = [tensors.pop(f"{at}self_attn.{name}_proj.bias", None) for name in "qkv"]
+        biases = [tensors.take_if_there(f"{at}self_attn.{name}_proj.bias") for name in "qkv"]
         self.bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
         self.qkv = group("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
         self.out = group("self_attn.o_proj")
@@ -213,41 +219,65 @@ class Layer(torch.nn.Module):
 
 
 class Decoder(torch.nn.Module):
-    """A frozen decoder with a LoRA adapter on every linear layer."""
+    """A frozen decoder with a LoRA adapter on every linear layer from ``frozen_layers`` up."""
 
-    def __init__(self, weights: Weights, rank: int, alpha: float, seed: int):
+    def __init__(self, weights: Weights, rank: int, alpha: float, seed: int, *, scale: float = 0.0, bits: int = 16, dora: bool = False,
+                 frozen_layers: int = 0, checkpointing: bool = False):  # fmt: skip
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.config = weights.config
-        self.embedding = weights.tensors["embed_tokens.weight"]
-        self.head = weights.tensors["lm_head.weight"]
-        self.final_norm = weights.tensors["norm.weight"].float()
+        generator, scratch = torch.Generator().manual_seed(seed), Scratch()
+        self.config, self.frozen_layers, self.checkpointing = weights.config, frozen_layers, checkpointing
+        self.embedding = weights.tensors.take("embed_tokens.weight")
+        head = weights.tensors.take_if_there("lm_head.weight")
+        self.head = self.embedding if head is None else head
+        self.final_norm = weights.tensors.take("norm.weight").float()
         self.dtype = self.embedding.dtype
-        self.layers = torch.nn.ModuleList(Layer(weights, index, rank, alpha / rank, generator) for index in range(weights.config.layers))
-        if left := [name for name in weights.tensors if name.startswith("layers.")]:
+
+        def layer(index: int) -> Layer:
+            own = rank if index >= frozen_layers else 0
+
+            def make(names: list[str], frozen: list[torch.Tensor]) -> LoraGroup:
+                return LoraGroup(names, frozen, own, scale or alpha / rank, generator, bits=bits, scratch=scratch, dora=dora)
+
+            return Layer(weights, index, make)
+
+        self.layers = torch.nn.ModuleList(layer(index) for index in range(weights.config.layers))
+        if left := weights.tensors.left():
             raise Unsupported(f"the tensor {left[0]} is not known to the tuner", "choose a model of a plain decoder architecture")
 
-    def hidden(self, batch: Packed) -> torch.Tensor:
-        """Last hidden states before the final norm, (T, hidden)."""
+    def hidden(self, batch: Packed, lower: torch.Tensor | None = None) -> torch.Tensor:
+        """Last hidden states before the final norm, (T, hidden). ``lower``: what :meth:`lower` gave for this batch."""
+        return self._through(self.lower(batch) if lower is None else lower, batch, self.frozen_layers, len(self.layers))
+
+    def lower(self, batch: Packed) -> torch.Tensor:
+        """What leaves the layers without adapters, (T, hidden); the same in every step."""
+        with torch.no_grad():
+            h = self.embedding[batch.tokens] * torch.tensor(self.config.embedding_scale, dtype=self.dtype)
+            return self._through(h, batch, 0, self.frozen_layers)
+
+    def _through(self, h: torch.Tensor, batch: Packed, first: int, last: int) -> torch.Tensor:
         c = self.config
-        h = self.embedding[batch.tokens] * torch.tensor(c.embedding_scale, dtype=self.dtype)
         bases = {c.rope_theta_local: (), c.rope_theta: c.rope_factors}
         turns = {theta: _turns(batch.positions, c.head_dim, theta, factors, self.dtype) for theta, factors in bases.items()}
         everywhere = _masks(batch, 0, self.dtype)
         local = _masks(batch, c.sliding_window, self.dtype) if c.sliding_window else everywhere
-        for layer in self.layers:
+        for layer in list(self.layers)[first:last]:
             assert isinstance(layer, Layer)
-            theta = c.rope_theta_local if layer.local else c.rope_theta
-            h = layer(h, batch, turns[theta], local if layer.local else everywhere)
+            own = (h, batch, turns[c.rope_theta_local if layer.local else c.rope_theta], local if layer.local else everywhere)
+            again = self.checkpointing and torch.is_grad_enabled()
+            h = checkpoint(layer, *own, use_reentrant=False) if again else layer(*own)  # type: ignore[assignment]
         return h
 
-    def answer_loss(self, batch: Packed, chunk: int = 512) -> torch.Tensor:
-        """Summed cross-entropy (nats) over the batch's answer tokens."""
-        at_answers = self.hidden(batch)[batch.predict_at]
+    def answer_losses(self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy (nats) of every answer token, in the order of ``batch.wanted``."""
+        at_answers = self.hidden(batch, lower)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
-        return AnswerLoss.apply(normed, self.head, batch.wanted, chunk)  # type: ignore[return-value]
+        return AnswerLosses.apply(normed, self.head, batch.wanted, chunk)  # type: ignore[return-value]
 
-    def answer_check(self, batch: Packed, chunk: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer_loss(self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None) -> torch.Tensor:
+        """Summed cross-entropy (nats) over the batch's answer tokens."""
+        return self.answer_losses(batch, chunk, lower).sum()
+
+    def answer_check(self, batch: Packed, chunk: int = CHUNK) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy (nats) of each answer token, and whether it is the likeliest; both in the order of ``batch.wanted``."""
         at_answers = self.hidden(batch)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
@@ -264,9 +294,7 @@ class Decoder(torch.nn.Module):
         return [module for module in self.modules() if isinstance(module, LoraGroup)]
 
 
-def _turns(
-    positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _turns(positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_rotate`."""
     frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     if factors:

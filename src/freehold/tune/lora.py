@@ -4,14 +4,17 @@ Several matrices that read the same input (query, key and value; gate and up) ar
 their A factors appended as extra rows, so the input is read once. The backward pass is written out:
 no gradient of a frozen matrix is ever formed, and only the input and the rank-sized product are kept.
 
-Source: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685).
+Sources: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685); Liu et
+al. 2024, "DoRA: Weight-Decomposed Low-Rank Adaptation" (arXiv 2402.09353).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+
+from freehold.tune.held import Blocks, Dense, Scratch
 
 
 class FusedLora(torch.autograd.Function):
@@ -19,13 +22,12 @@ class FusedLora(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, x: torch.Tensor, stacked: torch.Tensor, a: torch.Tensor, scale: float, sizes: list[int], *b: torch.Tensor
+        ctx: Any, x: torch.Tensor, held: Dense | Blocks, a: torch.Tensor, scale: float, sizes: list[int], *b: torch.Tensor
     ) -> torch.Tensor:
-        """``x`` (tokens, in), ``stacked`` (sum(out) + n r, in) whose last rows hold ``a`` (n r, in), ``b`` n of (out_i, r)."""
+        """``x`` (tokens, in), ``held`` n matrices (out_i, in), ``a`` (n r, in), ``b`` n of (out_i, r)."""
         outputs = sum(sizes)
         low = [factor.to(x.dtype) for factor in b]
-        stacked[outputs:].copy_(a.detach())
-        both = x @ stacked.t()
+        both = x @ held.stacked(a.detach()).t()
         y = both[:, :outputs]
         inner = both[:, outputs:]
         rank = low[0].shape[1]
@@ -34,14 +36,14 @@ class FusedLora(torch.autograd.Function):
             part = y[:, start : start + size]
             part.addmm_(inner[:, index * rank : (index + 1) * rank], low[index].t(), alpha=scale)
             start += size
-        ctx.save_for_backward(x, inner.contiguous(), *low)
-        ctx.stacked, ctx.scale, ctx.sizes = stacked, scale, sizes
+        ctx.save_for_backward(x, inner.contiguous(), a, *low)
+        ctx.held, ctx.scale, ctx.sizes = held, scale, sizes
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (dy,) = grads
-        x, inner, *low = ctx.saved_tensors
+        x, inner, a, *low = ctx.saved_tensors
         rank, scale = low[0].shape[1], ctx.scale
         outputs = sum(ctx.sizes)
         joint = torch.empty((dy.shape[0], outputs + rank * len(low)), dtype=dy.dtype, device=dy.device)
@@ -55,37 +57,88 @@ class FusedLora(torch.autograd.Function):
             torch.mul(part @ low[index], scale, out=joint[:, outputs + columns.start : outputs + columns.stop])
             start += size
         d_a = (joint[:, outputs:].t() @ x).float()
-        dx = joint @ ctx.stacked if ctx.needs_input_grad[0] else None
+        dx = joint @ ctx.held.stacked(a) if ctx.needs_input_grad[0] else None
         return dx, None, d_a, None, None, *d_low
 
 
-class LoraGroup(torch.nn.Module):
-    """Frozen matrices that share an input, with one adapter each."""
+class Factor(NamedTuple):
+    """An adapter of one matrix: A (rank, in), B (out, rank) and, for DoRA, the rows' magnitudes (out,); float32."""
 
-    def __init__(self, names: list[str], frozen: list[torch.Tensor], rank: int, scale: float, generator: torch.Generator):
+    a: torch.Tensor
+    b: torch.Tensor
+    magnitude: torch.Tensor | None = None
+
+    def merged(self, matrix: torch.Tensor, scale: float) -> torch.Tensor:
+        """The matrix (out, in) with the adapter in it, float32."""
+        whole = matrix.float() + (self.b @ self.a) * scale
+        return whole if self.magnitude is None else whole * (self.magnitude / whole.norm(dim=1))[:, None]
+
+
+class LoraGroup(torch.nn.Module):
+    """Frozen matrices that share an input, with one adapter each; ``rank`` 0: none."""
+
+    def __init__(self, names: list[str], frozen: list[torch.Tensor], rank: int, scale: float, generator: torch.Generator, *,
+                 bits: int = 16, scratch: Scratch | None = None, dora: bool = False):  # fmt: skip
         super().__init__()
         self.names, self.rank, self.scale = names, rank, scale
         self.sizes = [matrix.shape[0] for matrix in frozen]
         inputs = frozen[0].shape[1]
-        room = torch.zeros((rank * len(frozen), inputs), dtype=frozen[0].dtype)
-        self.stacked = torch.cat([*frozen, room])
+        rows = rank * len(frozen)
+        self.held = Dense(frozen, rows) if bits == 16 else Blocks(frozen, rows, bits, scratch or Scratch())
+        self.magnitude: torch.nn.Parameter | None = None
+        if not rank:
+            return
         bound = inputs**-0.5  # Kaiming uniform with a = sqrt(5), as the paper's own code starts A
-        start = torch.empty((rank * len(frozen), inputs)).uniform_(-bound, bound, generator=generator)
-        self.a = torch.nn.Parameter(start)
+        self.a = torch.nn.Parameter(torch.empty((rows, inputs)).uniform_(-bound, bound, generator=generator))
         self.b = torch.nn.ParameterList(torch.nn.Parameter(torch.zeros((size, rank))) for size in self.sizes)
+        if dora:
+            self.squares = self._matrices().float().square().sum(1)
+            self.magnitude = torch.nn.Parameter(self.squares.sqrt())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(tokens, in) -> (tokens, sum of outputs)."""
-        return FusedLora.apply(x, self.stacked, self.a, self.scale, self.sizes, *self.b)  # type: ignore[no-any-return]
+        if not self.rank:
+            return x @ self.held.stacked(None).t()
+        y: torch.Tensor = FusedLora.apply(x, self.held, self.a, self.scale, self.sizes, *self.b)  # type: ignore[assignment]
+        return y if self.magnitude is None else y * (self.magnitude / self._norms()).to(y.dtype)
 
-    def factors(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Module name -> (A of shape (rank, in), B of shape (out, rank)), float32."""
-        return {name: (self.a.detach()[i * self.rank : (i + 1) * self.rank].clone(), self.b[i].detach().clone()) for i, name in enumerate(self.names)}
+    def _matrices(self) -> torch.Tensor:
+        return self.held.stacked(None)[: sum(self.sizes)]
 
-    def load_factors(self, factors: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    @torch.no_grad()
+    def _norms(self) -> torch.Tensor:
+        """Norms of the adapted rows (sum of outputs,), taken as constants; the sum of matrix and adapter is never formed."""
+        matrices, start = self._matrices(), 0
+        squares = self.squares.clone()
+        for index, size in enumerate(self.sizes):
+            a, b = self.a[index * self.rank : (index + 1) * self.rank], self.b[index]
+            part = matrices[start : start + size]
+            cross = ((part @ a.t().to(part.dtype)).float() * b).sum(1)
+            squares[start : start + size] += 2 * self.scale * cross + self.scale**2 * ((b @ (a @ a.t())) * b).sum(1)
+            start += size
+        return squares.clamp_min_(1e-12).sqrt_()
+
+    def factors(self) -> dict[str, Factor]:
+        """Module name -> its adapter, copied."""
+        found: dict[str, Factor] = {}
+        start = 0
+        for i, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
+            if self.rank:
+                magnitude = None if self.magnitude is None else self.magnitude.detach()[start : start + size].clone()
+                found[name] = Factor(self.a.detach()[i * self.rank : (i + 1) * self.rank].clone(), self.b[i].detach().clone(), magnitude)
+            start += size
+        return found
+
+    def load_factors(self, factors: dict[str, Factor]) -> None:
         """Inverse of :meth:`factors`."""
+        start = 0
         with torch.no_grad():
-            for i, name in enumerate(self.names):
-                a, b = factors[name]
-                self.a[i * self.rank : (i + 1) * self.rank].copy_(a)
-                self.b[i].copy_(b)
+            for i, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
+                if not self.rank:
+                    return
+                self.a[i * self.rank : (i + 1) * self.rank].copy_(factors[name].a)
+                self.b[i].copy_(factors[name].b)
+                magnitude = factors[name].magnitude
+                if self.magnitude is not None and magnitude is not None:
+                    self.magnitude[start : start + size].copy_(magnitude)
+                start += size

@@ -20,13 +20,14 @@ import torch
 
 from freehold import durable
 from freehold.errors import BadData
-from freehold.progress import Sink, task
-from freehold.tune.decoder import Decoder, pack
+from freehold.progress import Sink, spark, task
+from freehold.tune.decoder import Decoder, Packed, pack
+from freehold.tune.lora import Factor
 from freehold.tune.recipe import Recipe
 from freehold.tune.weights import load_weights
 
 Row = tuple[list[int], list[int]]  # prompt tokens, answer tokens
-Factors = dict[str, tuple[torch.Tensor, torch.Tensor]]
+Factors = dict[str, Factor]
 
 
 @dataclass
@@ -80,11 +81,15 @@ class Trainer:
         if threads:
             torch.set_num_threads(threads)
         self.recipe = recipe
-        self.prefix = shared_prefix([*train, *valid])
+        self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
+        self._kept: dict[int, torch.Tensor] = {}  # row -> what left the layers without adapters; -1: the prefix
         self.train = [self._own(row) for row in train]
         self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-        self.model = Decoder(load_weights(weights, dtype), recipe.rank, recipe.alpha, recipe.seed)
+        self.model = Decoder(
+            load_weights(weights, dtype), recipe.rank, recipe.alpha, recipe.seed, scale=recipe.scale, bits=recipe.base_bits, dora=recipe.dora,
+            frozen_layers=recipe.frozen_layers, checkpointing=recipe.checkpointing,
+        )  # fmt: skip
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
@@ -97,23 +102,32 @@ class Trainer:
     def batches(self, epoch: int) -> list[list[int]]:
         """Row indexes by batch: shuffled, then sorted by length within windows, so that lengths in a batch are alike."""
         chance = random.Random(f"{self.recipe.seed}-{epoch}")
-        order = list(range(len(self.train)))
+        order = list(range(self.units))
         chance.shuffle(order)
         size = self.recipe.batch_rows
         window = size * 64
         found: list[list[int]] = []
         for start in range(0, len(order), window):
-            part = sorted(order[start : start + window], key=lambda i: len(self.train[i][0]))
+            part = sorted(order[start : start + window], key=self.length)
             found += [part[at : at + size] for at in range(0, len(part), size)]
         chance.shuffle(found)
         return found
+
+    @property
+    def units(self) -> int:
+        """What an epoch counts: rows."""
+        return len(self.train)
+
+    def length(self, index: int) -> int:
+        """Tokens of a unit beside the shared prefix."""
+        return len(self.train[index][0])
 
     def _micro(self, indexes: list[int]) -> list[list[int]]:
         """Split a batch so that no forward pass sees more than ``micro_tokens`` tokens, one row at least."""
         parts: list[list[int]] = [[]]
         used = 0
         for index in indexes:
-            size = len(self.train[index][0])
+            size = self.length(index)
             if parts[-1] and used + size > self.recipe.micro_tokens:
                 parts.append([])
                 used = 0
@@ -127,11 +141,25 @@ class Trainer:
         total, tokens = 0.0, 0
         for part in self._micro(indexes):
             batch = pack(self.prefix, [self.train[i] for i in part])
-            loss = self.model.answer_loss(batch) / answers
+            loss = self.model.answer_loss(batch, lower=self._lower(part, batch)) / answers
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
             tokens += len(batch.tokens)
         return total, tokens
+
+    def _lower(self, part: list[int], batch: Packed) -> torch.Tensor | None:
+        """What left the layers without adapters: computed when a row is first seen, then kept."""
+        if not self.recipe.frozen_layers:
+            return None
+        ordered = [part[place] for place in batch.order]
+        if not all(index in self._kept for index in (-1, *ordered)):
+            whole, at = self.model.lower(batch), batch.prefix
+            self._kept[-1] = whole[:at].clone()
+            for index in ordered:
+                size = len(self.train[index][0])
+                self._kept[index] = whole[at : at + size].clone()
+                at += size
+        return torch.cat([self._kept[-1], *(self._kept[index] for index in ordered)])
 
     def probe(self, seconds: float = 10.0) -> float:
         """Rows per second of forward and backward, from tokens per second measured on real batches; changes nothing.
@@ -147,8 +175,8 @@ class Trainer:
             if time.perf_counter() - started > seconds:
                 break
         self.optimizer.zero_grad(set_to_none=True)
-        tokens = sum(len(self.prefix) * len(self._micro(indexes)) + sum(len(self.train[i][0]) for i in indexes) for indexes in batches)
-        return done / (time.perf_counter() - started) * len(self.train) / tokens
+        tokens = sum(len(self.prefix) * len(self._micro(indexes)) + sum(map(self.length, indexes)) for indexes in batches)
+        return done / (time.perf_counter() - started) * self.units / tokens
 
     def validate(self) -> tuple[float, float]:
         """(mean loss per answer token, share of rows whose every answer token is the likeliest)."""
@@ -181,8 +209,8 @@ class Trainer:
         for i, p in enumerate(self.parameters):
             state = self.optimizer.state.get(p, {})
             tensors |= {f"{key}{i}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
-        for name, (a, b) in best.items():
-            tensors |= {f"best.{name}.a": a, f"best.{name}.b": b}
+        for name, factor in best.items():
+            tensors |= {f"best.{name}.{part}": value for part, value in factor._asdict().items() if value is not None}
         state = {"step": step, "recipe": self.recipe.as_dict(), "history": history.__dict__}
         with durable.replacing(path) as temporary:
             save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata={"state": json.dumps(state)})
@@ -203,8 +231,12 @@ class Trainer:
                             "exp_avg": file.get_tensor(f"exp_avg{i}"),
                             "exp_avg_sq": file.get_tensor(f"exp_avg_sq{i}"),
                         }
-            names = {key[5:-2] for key in keys if key.startswith("best.")}
-            best = {name: (file.get_tensor(f"best.{name}.a"), file.get_tensor(f"best.{name}.b")) for name in names}
+            names = {key[5:-2] for key in keys if key.startswith("best.") and key.endswith(".a")}
+            best: Factors = {}
+            for name in names:
+                a, b = (file.get_tensor(f"best.{name}.{part}") for part in ("a", "b"))
+                magnitude = f"best.{name}.magnitude"
+                best[name] = Factor(a, b, file.get_tensor(magnitude) if magnitude in keys else None)
         history = History(**state["history"])
         history.train = [(int(at), float(loss)) for at, loss in history.train]
         history.valid = [(int(at), float(loss), float(exact)) for at, loss, exact in history.valid]
@@ -212,17 +244,16 @@ class Trainer:
 
     # -- the loop ---------------------------------------------------------------------------
 
-    def run(self, sink: Sink, checkpoint: Path | None = None, on_point: Callable[[dict[str, Any]], None] | None = None,
-            by_exact: bool = False) -> Tuned:  # fmt: skip
+    def run(self, sink: Sink, checkpoint: Path | None = None, on_point: Callable[[dict[str, Any]], None] | None = None) -> Tuned:
         """Train to the recipe's end, its deadline, or until validation has stopped improving.
 
-        ``by_exact`` judges the best step by the share of rows answered exactly, else by loss.
+        The best step is the one of least validation loss: the share of rows answered exactly wavers more than steps differ.
         """
         step, best, history = 0, self.factors(), History()
         if checkpoint is not None and checkpoint.exists():
             step, best, history, self.recipe = self.restore(checkpoint)
         recipe = self.recipe
-        per_epoch = math.ceil(len(self.train) / recipe.batch_rows)
+        per_epoch = math.ceil(self.units / recipe.batch_rows)
         steps = recipe.steps or max(1, round(recipe.epochs * per_epoch))
         every = max(1, steps // recipe.validations)
         saved = time.monotonic()
@@ -242,9 +273,10 @@ class Trainer:
                 history.seconds = before + time.perf_counter() - started
                 history.train.append((step, loss))
                 recent = [value for _, value in history.train[-20:]]
-                progress.at(step, f"loss {sum(recent) / len(recent):.3f}, {history.tokens / history.seconds:.0f} tokens/s")
+                curve = spark([value for _, value in history.train], 12)
+                progress.at(step, f"loss {sum(recent) / len(recent):.3f} {curve}, {history.tokens / history.seconds:.0f} tokens/s")
                 if step % every == 0 or step == steps:
-                    score, better = self._judge(step, history, by_exact)
+                    score, better = self._judge(step, history)
                     best = self.factors() if better else best
                     misses = 0 if better else misses + 1
                     if on_point:
@@ -254,7 +286,7 @@ class Trainer:
                 if recipe.deadline_s and history.seconds > recipe.deadline_s and step < steps:
                     history.stopped = f"the time for tuning ended at step {step} of {steps}"
                     if history.valid and history.valid[-1][0] != step:
-                        best = self.factors() if self._judge(step, history, by_exact)[1] else best
+                        best = self.factors() if self._judge(step, history)[1] else best
                 if checkpoint is not None and (time.monotonic() - saved > recipe.checkpoint_s or step % every == 0):
                     self.save(checkpoint, step, best, history)
                     saved = time.monotonic()
@@ -271,14 +303,13 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _judge(self, step: int, history: History, by_exact: bool) -> tuple[tuple[float, float], bool]:
+    def _judge(self, step: int, history: History) -> tuple[tuple[float, float], bool]:
         loss, exact = self.validate() if self.valid else (-float(step), 0.0)
         if self.valid:
             history.valid.append((step, loss, exact))
-        value = exact - 1e-3 * loss if by_exact else -loss
-        better = value > history.best
+        better = -loss > history.best
         if better:
-            history.best, history.best_step = value, step
+            history.best, history.best_step = -loss, step
         return (loss, exact), better
 
 

@@ -2,69 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from freehold.errors import Unsupported
+from freehold.errors import BadModel, Unsupported
 from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, hugging_face_name, read_tensor, rope_heads, to_halves
-from freehold.hub.gguf import read_header
+from freehold.hub.gguf import Tensor, read_header
 
 if TYPE_CHECKING:
     import torch
 
 
+class Tensors:
+    """A decoder's tensors by Hugging Face name (below ``model.``), each read when it is taken and not kept.
+
+    So no more than one matrix exists beside those already placed.
+    """
+
+    def __init__(self, read: Callable[[str], torch.Tensor], names: Iterable[str]):
+        self._read, self._names = read, dict.fromkeys(names)
+
+    def take(self, name: str) -> torch.Tensor:
+        """Read a tensor, once. Raises BadModel if the file lacks it."""
+        if name not in self._names:
+            raise BadModel(f"the tensor {name} is missing from the model's file", "fetch it again")
+        del self._names[name]
+        return self._read(name)
+
+    def take_if_there(self, name: str) -> torch.Tensor | None:
+        """Read a tensor that not every decoder has."""
+        return self.take(name) if name in self._names else None
+
+    def left(self) -> list[str]:
+        """Names not taken."""
+        return list(self._names)
+
+
 @dataclass
 class Weights:
-    """A decoder's tensors by Hugging Face name (below ``model.``), float32 or bfloat16."""
+    """Shape and tensors of a decoder; the tensors come in the asked type."""
 
     config: DecoderConfig
-    tensors: dict[str, torch.Tensor]
+    tensors: Tensors
 
 
-def load_weights(path: Path, dtype: torch.dtype, on_tensor: Callable[[int, int], None] | None = None) -> Weights:
+def load_weights(path: Path, dtype: torch.dtype) -> Weights:
     """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors.
 
-    Raises Unsupported for an architecture the tuner does not know.
+    Raises Unsupported for an architecture or a tensor the tuner does not know.
     """
-    return _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype, on_tensor)
+    return _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
 
 
-def _from_gguf(path: Path, dtype: torch.dtype, on_tensor: Callable[[int, int], None] | None) -> Weights:
+def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
     import torch
 
-    header, config = read_header(path), config_of(path)
-    tensors: dict[str, torch.Tensor] = {}
-    for done, record in enumerate(header.tensors):
+    config = config_of(path)
+    records: dict[str, Tensor] = {}
+    for record in read_header(path).tensors:
         target = hugging_face_name(config, record.name)
-        if on_tensor:
-            on_tensor(done, len(header.tensors))
-        if record.name == "rope_freqs.weight":
-            continue
-        if target is None:
+        if target is not None:
+            records[target] = record
+        elif record.name != "rope_freqs.weight":
             raise Unsupported(f"the tensor {record.name} is not known to the tuner", "choose a model of a plain decoder architecture")
+
+    def read(name: str) -> torch.Tensor:
+        record = records[name]
         array = read_tensor(path, record)
         heads = rope_heads(config, record.name.split(".")[2] if record.name.startswith("blk.") else "")
-        if heads:
-            array = to_halves(array, heads)
-        tensors[target] = torch.from_numpy(array).to(dtype)
-    tensors.setdefault("lm_head.weight", tensors["embed_tokens.weight"])
-    return Weights(config, tensors)
+        return torch.from_numpy(to_halves(array, heads) if heads else array).to(dtype)
+
+    return Weights(config, Tensors(read, records))
 
 
 def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
-    from safetensors.torch import load_file
+    from safetensors import safe_open
+
+    from freehold.hub import safetensors
 
     config = config_of(folder)
-    tensors: dict[str, torch.Tensor] = {}
+    places: dict[str, tuple[Path, str]] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        for name, tensor in load_file(file).items():
+        for name in safetensors.read_header(file):
             short = name.removeprefix("model.")
             if gguf_name(config, short) is None:
                 raise Unsupported(f"the tensor {name} is not known to the tuner", "choose a model of a plain decoder architecture")
-            if config.sandwich_norms and short.endswith("norm.weight"):
-                tensor = tensor.float() + 1.0  # GGUF keeps Gemma's norms with the one added; so do we
-            tensors[short] = tensor.to(dtype)
-    tensors.setdefault("lm_head.weight", tensors["embed_tokens.weight"])
-    return Weights(config, tensors)
+            places[short] = (file, name)
+
+    def read(short: str) -> torch.Tensor:
+        file, name = places[short]
+        with safe_open(str(file), framework="pt") as opened:
+            tensor = opened.get_tensor(name)
+        if config.sandwich_norms and short.endswith("norm.weight"):
+            tensor = tensor.float() + 1.0  # GGUF keeps Gemma's norms with the one added; so do we
+        return tensor.to(dtype)
+
+    return Weights(config, Tensors(read, places))

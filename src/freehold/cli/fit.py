@@ -1,0 +1,51 @@
+"""freehold fit"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table
+
+NAME = "fit"
+NEEDS_ARGUMENTS = False
+
+
+def command(
+    memory: Annotated[str, typer.Option(help="Memory of the device, e.g. 4GiB; this machine's less 1 GiB if left out.")] = "",
+    context: Annotated[int, typer.Option(help="Tokens of context wanted.")] = 2048,
+    check: Annotated[bool, typer.Option("--check", help="Measure every stored model too, and show the estimate's error.")] = False,
+    json: Json = False,
+) -> None:
+    """Show which models a device can run: those in the store, and known ones at 8, 4 and 2 bit.
+
+    Example: freehold fit --memory 4GiB --context 4096
+    """
+    from freehold import machine, settings
+    from freehold.hub.store import Store
+    from freehold.trial import fitting
+    from freehold.trial.needs import parse_bytes
+
+    settings.go_quiet()
+    store = Store()
+    limit = parse_bytes(memory) if memory else max(machine.look().memory_bytes - machine.RESERVE_BYTES, 1 << 30)
+    fits, how = fitting.variants(store, limit, context)
+    checks = fitting.checked(store, fits) if check else []
+    if json:
+        print_json({"memory_bytes": limit, "context": context, "speeds": how, "fits": [asdict(f) for f in fits], "checked": checks})
+        return
+    print_table(
+        ("model", "as", "MB", "fits", "tok/s", "licence", "why"),
+        [
+            (f.name + ("" if f.in_store else " (not pulled)"), f.kind, f"{f.size_bytes / 1e6:,.0f}", f.verdict,
+             f"{f.tokens_per_second:.0f}" if f.tokens_per_second else "", f.licence or "none stated", f.reason)
+            for f in fits
+        ],
+    )  # fmt: skip
+    print(how)
+    for c in checks:
+        print(
+            f"checked   {c['name']}: {c['tokens_per_second']:.0f} tokens/s estimated, {c['measured_tokens_per_second']:.0f} measured ({c['error']:+.0%})"
+        )

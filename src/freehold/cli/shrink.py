@@ -1,0 +1,63 @@
+"""freehold shrink"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table, say
+
+NAME = "shrink"
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A GGUF model in the store.")],
+    data: Annotated[Path, typer.Option(help="Rows that show what the model is for; half of them fit the mixture, half judge it.")],
+    memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
+    bits: Annotated[float, typer.Option(help="Or bits per weight, e.g. 3.5.")] = 0.0,
+    keep_quality: Annotated[float, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99.")] = 0.0,
+    context: Annotated[int, typer.Option(help="Tokens of context that --memory must hold beside the weights.")] = 2048,
+    time: Annotated[str, typer.Option(help="Time for measuring what errors cost; more time looks at smaller groups of layers.")] = "10m",
+    name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-small if left out.")] = "",
+    columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    json: Json = False,
+) -> None:
+    """Give each matrix of a model the type that costs your rows least within a size, and measure what that size costs.
+
+    Example: freehold shrink tickets/smollm2-q8_0 --bits 4.5 --data tickets.jsonl
+    """
+    from freehold import progress, settings
+    from freehold.data.examples import parse_columns, read_examples
+    from freehold.errors import UsageError
+    from freehold.hub.store import Store
+    from freehold.trial.frontier import Wish, shrink
+    from freehold.trial.needs import parse_bytes, parse_seconds
+
+    settings.go_quiet()
+    if sum(map(bool, (memory, bits, keep_quality))) != 1:
+        raise UsageError("exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5")
+    if not (0 <= bits <= 16 and 0 <= keep_quality < 1):
+        raise UsageError("--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99")
+    store = Store()
+    found = store.find(model)
+    dataset = read_examples(data, parse_columns(columns) if columns else None)
+    examples = list(dataset.examples)
+    say(f"{len(examples)} rows of {data.name}; columns {dataset.mapping}")
+    wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time))
+    stored, points = shrink(store, found, examples, wish, name or f"{found.name}-small", progress.for_stream())
+    if json:
+        print_json({"name": stored.name, "revision": stored.revision, "digest": stored.digest, "points": [point.as_dict() for point in points]})
+        return
+    print_table(
+        ("file", "MB", "bits", "KL mean", "KL p99", "same token", "perplexity", "score, 95% interval", "prompt tok/s", "answer tok/s"),
+        [
+            (p.name, f"{p.size_bytes / 1e6:.1f}", f"{p.bits_per_weight:.2f}", f"{p.loss.kl_mean:.4f}", f"{p.loss.kl_p99:.3f}", f"{p.loss.same_top:.3f}",
+             f"{p.loss.perplexity:.2f}", f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})",
+             f"{p.prompt_tokens_per_second:.0f}", f"{p.answer_tokens_per_second:.0f}")
+            for p in points
+        ],
+    )  # fmt: skip
+    print(f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over {points[0].loss.positions} positions of rows kept aside")
+    print(f"stored as {stored.name}: " + ", ".join(f"{share:.0%} of the weights in {kind}" for kind, share in points[0].kinds.items()))

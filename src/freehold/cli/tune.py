@@ -1,0 +1,81 @@
+"""freehold tune"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, say
+
+NAME = "tune"
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A GGUF model in the store.")],
+    data: Annotated[Path, typer.Argument(help="Rows to learn from: .jsonl, .csv, .tsv or .parquet")],
+    valid: Annotated[Path | None, typer.Option(help="Validation rows; cut off DATA if left out.")] = None,
+    name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
+    memory: Annotated[str, typer.Option(help="Memory the run may take, e.g. 4GiB.")] = "",
+    time: Annotated[str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")] = "",
+    epochs: Annotated[float, typer.Option(help="Epochs, where no --time is given.")] = 3.0,
+    steps: Annotated[int, typer.Option(help="Or exactly so many steps.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate; 1e-3 if left out, 1e-4 for rows with a rejected answer.")] = 0.0,
+    rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
+    base_bits: Annotated[int, typer.Option(help="Bits the frozen weights are held in: 16, or 8 or 4 (QLoRA).")] = 16,
+    dora: Annotated[bool, typer.Option("--dora", help="Learn each row's magnitude too (DoRA).")] = False,
+    rslora: Annotated[bool, typer.Option("--rslora", help="Scale by the root of the rank (rsLoRA).")] = False,
+    frozen_layers: Annotated[int, typer.Option(help="So many layers from below get no adapter and are computed once only.")] = 0,
+    search: Annotated[str, typer.Option(help="First spend so long on finding learning rate and rank, e.g. 10m.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew.")] = True,
+    columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    json: Json = False,
+) -> None:
+    """Train a LoRA adapter on your rows, merge it, and store both. Rows with a field 'rejected' are learnt from by preference (DPO).
+
+    Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
+    """
+    from freehold import progress, settings
+    from freehold.data.examples import parse_columns, read_examples
+    from freehold.data.splits import cut_validation
+    from freehold.errors import UsageError
+    from freehold.hub.store import Store
+    from freehold.trial.needs import parse_bytes, parse_seconds
+    from freehold.tune.job import Asked, tune
+    from freehold.tune.recipe import Recipe
+
+    settings.go_quiet()
+    if base_bits not in (16, 8, 4):
+        raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
+    store = Store()
+    found = store.find(model)
+    given = parse_columns(columns) if columns else None
+    dataset = read_examples(data, given)
+    say(f"{len(dataset.examples)} rows of {data.name}; columns {dataset.mapping}")
+    train, checks = (list(dataset.examples), list(read_examples(valid, given).examples)) if valid else cut_validation(dataset.examples)
+    learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)
+    recipe = Recipe(
+        rank=rank, alpha=2.0 * rank, learning_rate=learning_rate, epochs=epochs, steps=steps, base_bits=base_bits, dora=dora, rslora=rslora,
+        frozen_layers=frozen_layers, seed=seed,
+    )  # fmt: skip
+    asked = Asked(
+        recipe, parse_bytes(memory) if memory else 0, parse_seconds(time) if time else 0.0, parse_seconds(search) if search else 0.0, resume
+    )
+    outcome = tune(store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say)
+    if json:
+        print_json(outcome.as_dict())
+        return
+    history = outcome.tuned.history
+    losses = [loss for _, loss in history.train]
+    print(f"loss      {progress.spark(losses)}  {losses[0]:.3f} to {losses[-1]:.3f} over {len(losses)} steps")
+    for step, loss, exact in history.valid:
+        print(
+            f"checked   step {step}: validation loss {loss:.3f}, {exact:.1%} of the rows answered exactly{'  kept' if step == history.best_step else ''}"
+        )
+    if outcome.tried:
+        print(f"searched  {len(outcome.tried)} runs, {sum(t.seconds for t in outcome.tried):.0f} s")
+    print(f"speed     {history.tokens / history.seconds:.0f} tokens/s, {progress.duration(history.seconds)}")
+    print(f"memory    {outcome.peak_bytes / 2**30:.2f} GiB at its peak, {outcome.predicted_bytes / 2**30:.2f} predicted")
+    print(f"stored    {outcome.model.name}@{outcome.model.revision[:12]}: freehold run {outcome.model.name} '...'")

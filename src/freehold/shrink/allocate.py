@@ -1,0 +1,226 @@
+"""Give each matrix the type that costs the model least, within a budget of bytes.
+
+1. Importance of every column from the user's rows (:mod:`freehold.shrink.sensitivity`).
+2. For every matrix and type the weighted error: sum over weights of importance times squared error.
+3. For every group of matrices the divergence that a measured error causes, with all else unquantized.
+   Divergence grows with the square of a small error, so a group's measured divergence over its error is
+   what an error in it costs.
+4. Types by dynamic programming: the least sum of costs within the bytes.
+
+The result is plain GGUF in ggml's own blocks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from freehold import durable
+from freehold.engines import ggml
+from freehold.errors import DoesNotFit
+from freehold.hub import gguf
+from freehold.hub.decoders import read_tensor
+from freehold.progress import Sink, silent, task
+from freehold.shrink.sensitivity import Reference
+
+#: Types offered, with the coarsest first. Which a matrix can take depends on its columns.
+OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
+#: Bits at which a group's cost is probed: coarse enough to be seen, fine enough to be small.
+PROBE_BITS = 4.5
+#: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to be guessed.
+MIXED = 1024
+
+
+@dataclass(frozen=True)
+class Option:
+    """A matrix in a type: bytes, and the weighted error it brings."""
+
+    kind: str
+    size: int
+    error: float
+
+
+@dataclass
+class Matrix:
+    """A quantizable tensor, its group, and what it can become."""
+
+    tensor: gguf.Tensor
+    group: str
+    options: list[Option]
+
+    def probe(self) -> Option:
+        """The option nearest to :data:`PROBE_BITS`."""
+        return min(self.options, key=lambda option: abs(8 * option.size / self.tensor.elements - PROBE_BITS))
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """All that a budget is solved from. ``cost``: nats per unit of weighted error, by group."""
+
+    matrices: list[Matrix]
+    cost: dict[str, float]
+
+
+def group_of(name: str, bands: int, layers: int) -> str:
+    """Matrices of one kind in neighbouring layers are probed together; ``bands`` of them over the depth."""
+    if not name.startswith("blk."):
+        return name
+    _, layer, stem, _ = name.split(".", 3)
+    kind = {"attn_q": "attn_in", "attn_k": "attn_in", "attn_v": "attn_v", "ffn_gate": "ffn_in", "ffn_up": "ffn_in"}.get(stem, stem)
+    return f"{kind}.{int(layer) * bands // layers}"
+
+
+def measure(source: Path, weights: dict[str, np.ndarray], reference: Reference, work: Path, *, seconds: float = 600.0,
+            sink: Sink = silent) -> Sensitivity:  # fmt: skip
+    """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
+
+    ``source``: 16-bit GGUF; ``weights``: importance by matrix; ``work``: a folder for one copy of it.
+    """
+    header = gguf.read_header(source)
+    layers = 1 + max((int(t.name.split(".")[1]) for t in header.tensors if t.name.startswith("blk.")), default=0)
+    copy = work / "probed.gguf"
+    durable.need_disk(work, source.stat().st_size, "measuring sensitivity")
+    shutil.copyfile(source, copy)
+    wide = [tensor for tensor in header.tensors if len(tensor.shape) > 1]
+    matrices: list[Matrix] = []
+    with task(sink, "trying every type on every matrix", len(wide), "matrices") as progress:
+        for tensor in wide:
+            matrices.append(Matrix(tensor, "", _options(source, tensor, weights.get(tensor.name))))
+            progress.more(1)
+    import time
+
+    started = time.monotonic()
+    reference.loss_of(copy)
+    one = time.monotonic() - started
+    kinds = len({group_of(t.name, 1, layers) for t in wide})
+    bands = int(max(1, min(layers, seconds / (1.3 * one) / kinds)))
+    for matrix in matrices:
+        matrix.group = group_of(matrix.tensor.name, bands, layers)
+    groups: dict[str, list[Matrix]] = {}
+    for matrix in matrices:
+        groups.setdefault(matrix.group, []).append(matrix)
+    cost: dict[str, float] = {}
+    with task(sink, "measuring what an error costs", len(groups), "groups") as progress:
+        for name, members in groups.items():
+            for matrix in members:
+                _patch(copy, matrix.tensor, _coarse(source, matrix, weights.get(matrix.tensor.name)))
+            error = sum(matrix.probe().error for matrix in members)
+            cost[name] = max(reference.loss_of(copy).kl_mean, 1e-9) / max(error, 1e-30)
+            for matrix in members:
+                _patch(copy, matrix.tensor, read_tensor(source, matrix.tensor))
+            progress.more(1)
+    copy.unlink()
+    return Sensitivity(matrices, cost)
+
+
+def _rows(source: Path, tensor: gguf.Tensor) -> np.ndarray:
+    return read_tensor(source, tensor).reshape(-1, tensor.shape[0])
+
+
+def _options(source: Path, tensor: gguf.Tensor, weight: np.ndarray | None) -> list[Option]:
+    rows, columns = _rows(source, tensor), tensor.shape[0]
+    cost = np.ones(columns, dtype=np.float32) if weight is None else weight
+    found = [Option("F16", 2 * tensor.elements, 0.0)]
+    for kind in OFFERED:
+        if columns % ggml.row_type(kind).block == 0:
+            blocks = ggml.quantize(rows, kind, weight)
+            difference = ggml.dequantize(blocks, kind, columns)
+            difference -= rows
+            np.multiply(difference, difference, out=difference)
+            found.append(Option(kind, blocks.nbytes, float((difference.sum(0, dtype=np.float64) * cost).sum())))
+    return found
+
+
+def _coarse(source: Path, matrix: Matrix, weight: np.ndarray | None) -> np.ndarray:
+    kind = matrix.probe().kind
+    return ggml.dequantize(ggml.quantize(_rows(source, matrix.tensor), kind, weight), kind, matrix.tensor.shape[0])
+
+
+def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:
+    """Overwrite a 16-bit tensor's data in place."""
+    if tensor.kind == "BF16":
+        import torch
+
+        data = torch.from_numpy(np.ascontiguousarray(values)).bfloat16().view(torch.int16).numpy()
+    else:
+        data = values.astype(np.float16 if tensor.kind == "F16" else np.float32)
+    with file.open("r+b") as opened:
+        opened.seek(tensor.offset)
+        opened.write(data.tobytes())
+
+
+def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]:
+    """Matrix name -> type, of least cost within ``budget`` bytes of matrices. Raises DoesNotFit.
+
+    Exact but for sizes being rounded up to ``budget / steps`` bytes.
+    """
+    least = sum(min(option.size for option in matrix.options) for matrix in found.matrices)
+    if least > budget:
+        raise DoesNotFit(
+            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types and {budget / 1e6:.1f} MB are allowed",
+            "raise --memory or --bits, or choose a smaller model",
+        )
+    unit = budget / steps
+    best = np.zeros(steps + 1)
+    choices: list[np.ndarray] = []
+    for matrix in found.matrices:
+        cost = found.cost[matrix.group]
+        total = np.full(steps + 1, np.inf)
+        chosen = np.zeros(steps + 1, dtype=np.int16)
+        for number, option in enumerate(matrix.options):
+            width = int(np.ceil(option.size / unit))
+            if width > steps:
+                continue
+            shifted = np.full(steps + 1, np.inf)
+            shifted[width:] = best[: steps + 1 - width] + cost * option.error
+            better = shifted < total
+            total[better], chosen[better] = shifted[better], number
+        best = total
+        choices.append(chosen)
+    if not np.isfinite(best[steps]):
+        raise DoesNotFit(f"{budget / 1e6:.1f} MB are too few by rounding", "raise --memory or --bits a little")
+    kinds: dict[str, str] = {}
+    room = steps
+    for matrix, chosen in zip(reversed(found.matrices), reversed(choices), strict=True):
+        option = matrix.options[chosen[room]]
+        kinds[matrix.tensor.name] = option.kind
+        room -= int(np.ceil(option.size / unit))
+    return kinds
+
+
+def overhead(source: Path) -> int:
+    """Bytes of a file beside its matrices: metadata, tensor table, norms."""
+    header = gguf.read_header(source)
+    return source.stat().st_size - sum(tensor.size for tensor in header.tensors if len(tensor.shape) > 1)
+
+
+def write(source: Path, target: Path, kinds: dict[str, str], weights: dict[str, np.ndarray], on_tensor: Callable[[], None] | None = None) -> None:
+    """Write ``source`` with each matrix in its type, everything else as it is."""
+    header = gguf.read_header(source)
+    every = {tensor.name: kinds.get(tensor.name, tensor.kind) for tensor in header.tensors}
+
+    def data_of(tensor: gguf.Tensor) -> bytes:
+        if on_tensor:
+            on_tensor()
+        kind = every[tensor.name]
+        if kind in ("F32", "F16", "BF16"):
+            array = read_tensor(source, tensor)
+            return array.astype(np.float32).tobytes() if kind == "F32" else array.astype(np.float16).tobytes()
+        return ggml.quantize(_rows(source, tensor), kind, weights.get(tensor.name)).tobytes()
+
+    with durable.replacing(target) as temporary:
+        gguf.write_like(source, header, temporary, every, MIXED, data_of)
+
+
+def kinds_used(kinds: dict[str, str], matrices: Sequence[Matrix]) -> dict[str, float]:
+    """Share of the weights that each type holds."""
+    total = sum(matrix.tensor.elements for matrix in matrices)
+    shares: dict[str, float] = {}
+    for matrix in matrices:
+        kind = kinds[matrix.tensor.name]
+        shares[kind] = shares.get(kind, 0.0) + matrix.tensor.elements / total
+    return dict(sorted(shares.items(), key=lambda pair: -pair[1]))

@@ -1,0 +1,126 @@
+"""How much memory a tuning run takes, said before it starts, and the recipe that fits a limit.
+
+Every term counts what the code of :mod:`decoder`, :mod:`lora` and :mod:`attention` keeps; the two constants
+were measured. ``benchmarks/memory_plan.py`` holds the plan against measured peaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from freehold.errors import DoesNotFit
+from freehold.hub.decoders import DecoderConfig
+from freehold.tune.decoder import CHUNK
+from freehold.tune.recipe import Recipe
+
+#: A process with torch and llama.cpp's library loaded, before any model; measured, see docs/log.md.
+PROCESS_BYTES = 480_000_000
+#: What the allocator holds beyond what is asked of it, as a factor on everything that comes and goes within a step.
+SLACK = 1.15
+_MICRO = (1536, 1024, 768, 512, 384, 256, 128)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Shape of the training rows, tokens: ``longest`` own part, ``mean`` own part, ``prefix`` they share, ``answer`` mean, all in all."""
+
+    longest: int
+    mean: float
+    prefix: int
+    answer: float
+    total: int
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes by part; ``total`` is the predicted peak."""
+
+    process: int
+    frozen: int
+    adapter: int
+    activations: int
+    logits: int
+    kept: int
+    loading: int
+
+    @property
+    def total(self) -> int:
+        """Reading the embedding and the steps come one after the other, so the larger of both counts."""
+        stepping = self.frozen + self.adapter + self.kept + int(SLACK * (self.activations + self.logits))
+        return self.process + max(self.loading, stepping)
+
+
+def matrices(config: DecoderConfig) -> list[tuple[int, int, int]]:
+    """(out, in, matrices sharing the input) of a layer's adapted groups."""
+    query, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
+    return [(query + 2 * keys, config.hidden, 3), (config.hidden, query, 1), (2 * config.feed_forward, config.hidden, 2),
+            (config.hidden, config.feed_forward, 1)]  # fmt: skip
+
+
+def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) -> MemoryNeed:
+    """Predicted peak memory of a run. ``tied``: the head is the embedding."""
+    size = 2 if recipe.precision == "bf16" else 4
+    groups = matrices(config)
+    tuned_layers = config.layers - recipe.frozen_layers
+    per_layer = sum(out * inputs for out, inputs, _ in groups)
+    held = {16: size, 8: 1 + size / 64, 4: 0.5 + size / 64}[recipe.base_bits]
+    table = config.vocabulary * config.hidden
+    frozen = table * size * (1 if tied else 2) + per_layer * config.layers * held
+    if recipe.base_bits != 16:
+        frozen += sum(out * inputs for out, inputs, _ in groups) * size  # one group of each shape, opened
+    adapter = tuned_layers * sum(recipe.rank * (inputs * count + out) for out, inputs, count in groups)
+    tokens = rows.prefix + min(max(recipe.micro_tokens, rows.longest), int(rows.mean * recipe.batch_rows * 1.3) + rows.longest)
+    kept_per_token, widest = _per_token(config, recipe, rows, size)
+    layers = kept_per_token * tuned_layers
+    if recipe.checkpointing:
+        layers = size * config.hidden * tuned_layers + kept_per_token
+    micro_rows = max(1.0, (tokens - rows.prefix) / rows.mean)
+    chunk = min(CHUNK, micro_rows * rows.answer)
+    return MemoryNeed(
+        process=PROCESS_BYTES + rows.total * 40,
+        frozen=int(frozen),
+        adapter=int(adapter * 24),  # itself, its gradient, two moments, the best one kept and its copy while it is replaced; 4 bytes each
+        activations=int(tokens * (layers + widest)),
+        logits=int(chunk * config.vocabulary * (4 + 4 + size)),
+        kept=int(rows.total * config.hidden * size) if recipe.frozen_layers else 0,
+        loading=int(table * (8 + size)),
+    )
+
+
+def _per_token(config: DecoderConfig, recipe: Recipe, rows: Rows, size: int) -> tuple[float, float]:
+    """Bytes a token keeps in one layer for the backward pass, and the widest passing values of a layer."""
+    query, keys, wide = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.feed_forward
+    values = 4 * config.hidden + 2 * query + 2 * keys + 3 * wide + 7 * recipe.rank
+    values += config.heads * (rows.mean + rows.prefix)  # attention's probabilities
+    values += 2 * config.hidden if config.sandwich_norms else 0
+    values += query + keys if config.qk_norm else 0
+    values += query + 2 * keys + 2 * config.hidden + 2 * wide if recipe.dora else 0
+    return size * values + 8, size * 6 * wide
+
+
+def fit(config: DecoderConfig, recipe: Recipe, rows: Rows, limit_bytes: int, *, tied: bool) -> tuple[Recipe, MemoryNeed, str]:
+    """The least slowed recipe within ``limit_bytes`` (0: no limit), its need and the reason. Raises DoesNotFit, saying what would fit.
+
+    In this order: smaller pieces of a batch, layers computed again, the base in 8 and in 4 bit. The first
+    two change nothing in the result.
+    """
+    need = predict(config, recipe, rows, tied=tied)
+    if not limit_bytes or need.total <= limit_bytes:
+        return recipe, need, f"as asked: {recipe.micro_tokens} tokens at once, base in {recipe.base_bits} bit"
+    least: tuple[int, Recipe] = (need.total, recipe)
+    for bits in [b for b in (16, 8, 4) if b <= recipe.base_bits]:
+        for again in (False, True):
+            for micro in [m for m in _MICRO if m <= recipe.micro_tokens]:
+                tried = replace(recipe, base_bits=bits, checkpointing=again or recipe.checkpointing, micro_tokens=micro)
+                need = predict(config, tried, rows, tied=tied)
+                least = min(least, (need.total, tried), key=lambda pair: pair[0])
+                if need.total <= limit_bytes:
+                    return tried, need, (
+                        f"to fit {limit_bytes / 2**30:.2f} GiB: {micro} tokens at once, layers {'computed again' if tried.checkpointing else 'kept'}, "
+                        f"base in {bits} bit"
+                    )  # fmt: skip
+    raise DoesNotFit(
+        f"tuning needs at least {least[0] / 2**30:.2f} GiB (rows of up to {rows.longest + rows.prefix} tokens, base in {least[1].base_bits} bit, layers "
+        f"computed again) and {limit_bytes / 2**30:.2f} GiB are allowed",
+        f"raise --memory to {least[0] / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller model",
+    )
