@@ -17,6 +17,7 @@ from freehold.engines.loading import open_engine, open_vocabulary, predict_memor
 from freehold.errors import BadData, DoesNotFit, Unsupported, UsageError
 from freehold.evals import measure, metrics
 from freehold.evals.measure import Ask
+from freehold.hub.card import Card
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
 from freehold.shrink import allocate
