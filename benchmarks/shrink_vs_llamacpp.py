@@ -16,7 +16,7 @@ from freehold import progress, settings
 from freehold.data.examples import read_examples
 from freehold.engines.loading import open_vocabulary, prompting
 from freehold.hub.store import Store
-from freehold.shrink.sensitivity import Reference, choose_rows
+from freehold.shrink.sensitivity import Reference, choose_rows, positions_in_memory
 from freehold.trial.frontier import Frontier, tokens_of
 
 
@@ -38,7 +38,9 @@ def main() -> None:
         asking = prompting(model.card, open_vocabulary(frontier.source))
         ordered = sorted(test, key=lambda example: example.digest)[: options.graded]
         frontier.held_out = ordered
-        frontier.judged = Reference(frontier.source, choose_rows([tokens_of(asking, e) for e in ordered], model.card.vocabulary))
+        frontier.judged = Reference(
+            frontier.source, choose_rows([tokens_of(asking, e) for e in ordered], positions=positions_in_memory(model.card.vocabulary))
+        )
         print(f"{'file':14} {'MB':>7} {'bits':>5} {'KL mean':>8} {'KL p99':>7} {'same':>6} accuracy")
         for kind in options.kinds.split(","):
             theirs = frontier.uniform(kind)

@@ -99,3 +99,18 @@ def test_errors_name_what_to_do(store: Store) -> None:
         pull(store, "ftp:somewhere", "x")
     with pytest.raises(UsageError, match="cannot name a model"):
         pull(store, "file:/nowhere", "../x")
+
+
+def test_gc_leaves_work_under_way_alone_however_old(store: Store) -> None:
+    from freehold import durable
+
+    for name in ("under-way", "killed"):
+        file = store.incoming / name / "part.gguf"
+        file.parent.mkdir()
+        file.write_bytes(b"x" * 10)
+        os.utime(file, (0, 0))
+    with durable.locked(store.incoming / "under-way.lock", "a pull"):
+        assert store.collect() == (1, 10)
+    assert (store.incoming / "under-way" / "part.gguf").exists()
+    assert not (store.incoming / "killed" / "part.gguf").exists()
+    assert store.collect() == (1, 10)

@@ -111,5 +111,6 @@ def test_too_small_a_budget_says_what_is_least() -> None:
 def test_rows_are_chosen_to_fit_memory() -> None:
     rows = [[1, 2, 3, *range(10, 10 + n)] for n in (5, 600, 7, 1)]
     assert common_prefix(rows) == [1, 2, 3, 10]
-    chosen = choose_rows(rows, 1000, tokens=700)
+    chosen = choose_rows(rows, tokens=700)
     assert [len(row) for row in chosen] == [8, 512, 10]
+    assert [len(row) for row in choose_rows(rows, positions=6)] == [8]

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold import durable, settings
-from freehold.errors import BadModel, NotFound, UsageError
+from freehold.errors import BadModel, Busy, NotFound, UsageError
 from freehold.hub.card import Card, read_card
 from freehold.progress import Sink, silent, task
 
@@ -169,15 +169,29 @@ class Store:
         return faults
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
-        """Remove blobs no model names and leftovers of killed pulls older than ``grace_s``; (files, bytes) removed."""
+        """Remove blobs no model names and leftovers of killed work older than ``grace_s``; (files, bytes) removed.
+
+        A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
+        """
         kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
-        count = freed = 0
         oldest = time.time() - grace_s
-        for path in [*self.blobs.rglob("*"), *self.incoming.rglob("*")]:
-            if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest:
-                count, freed = count + 1, freed + path.stat().st_size
-                path.unlink()
+        found = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest]
+        count, freed = _unlink(found)
+        for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
+            try:
+                with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
+                    more = _unlink([path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < oldest])
+            except Busy:
+                continue
+            count, freed = count + more[0], freed + more[1]
         return count, freed
+
+
+def _unlink(paths: list[Path]) -> tuple[int, int]:
+    freed = sum(path.stat().st_size for path in paths)
+    for path in paths:
+        path.unlink()
+    return len(paths), freed
 
 
 def check_name(name: str) -> None:

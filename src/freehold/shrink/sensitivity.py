@@ -42,23 +42,27 @@ def importance(model: Path, rows: Rows, sink: Sink = silent) -> dict[str, np.nda
     return {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
 
 
-def choose_rows(rows: Sequence[Sequence[int]], vocabulary: int, tokens: int = 2048) -> Rows:
-    """As many rows, in order, as ``tokens`` tokens and the memory for their distributions allow; longer ones are cut to a batch.
+def positions_in_memory(vocabulary: int) -> int:
+    """Distributions over ``vocabulary`` tokens that :data:`REFERENCE_BYTES` hold."""
+    return REFERENCE_BYTES // (4 * vocabulary)
+
+
+def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions: int = 1 << 30) -> Rows:
+    """Rows in order, up to ``tokens`` tokens and ``positions`` beside what all begin with; longer ones are cut to a batch.
 
     Raises BadData when there is none.
     """
     own = len(common_prefix(rows))
-    most = REFERENCE_BYTES // (4 * vocabulary)
     found: Rows = []
-    used = positions = 0
+    read = compared = 0
     for row in rows:
         cut = list(row[:BATCH])
         if len(cut) - own < 2:
             continue
-        if found and (used + len(cut) > tokens or positions + len(cut) - own > most):
+        if found and (read + len(cut) > tokens or compared + len(cut) - own > positions):
             break
-        found.append(cut[: own + most])
-        used, positions = used + len(cut), positions + len(cut) - own
+        found.append(cut[: own + positions])
+        read, compared = read + len(cut), compared + len(cut) - own
     if not found:
         raise BadData("no row has two tokens of its own to calibrate on", "give longer rows with --data")
     return found

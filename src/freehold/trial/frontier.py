@@ -22,7 +22,7 @@ from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
 from freehold.shrink import allocate
 from freehold.shrink.quantize import quantize
-from freehold.shrink.sensitivity import Loss, Reference, choose_rows, importance
+from freehold.shrink.sensitivity import Loss, Reference, choose_rows, importance, positions_in_memory
 from freehold.trial.jobs import token_speeds
 
 #: llama.cpp's own mixtures that stand beside ours.
@@ -76,9 +76,10 @@ class Frontier:
             raise BadData(f"{len(ordered)} rows are too few to shrink by: half of them are kept for measuring", "give at least 8 rows")
         self.held_out = ordered[half:]
         fitted = [tokens_of(asking, example) for example in ordered[:half]]
-        self.weights = importance(self.source, choose_rows(fitted, 1024, IMPORTANCE_TOKENS), sink)
-        self.fitted = Reference(self.source, choose_rows(fitted, model.card.vocabulary), sink)
-        self.judged = Reference(self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], model.card.vocabulary), sink)
+        positions = positions_in_memory(model.card.vocabulary)
+        self.weights = importance(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
+        self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
+        self.judged = Reference(self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink)
         self.metric = metrics.choose(None, examples)
         labels = tuple(sorted({e.answer.strip() for e in examples})) if self.metric.kind == "label" else ()
         longest = max(len(asking.row(e.messages)[1]) for e in examples)
@@ -186,7 +187,10 @@ def shrink(store: Store, model: Model, examples: list[Example], wish: Wish, name
     """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types. Raises FreeholdError."""
     if wish.memory_bytes:
         room_for_weights(model.card, wish)  # refused before anything is measured
-    with tempfile.TemporaryDirectory(prefix="shrink-", dir=store.incoming) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="shrink-", dir=store.incoming) as folder,
+        durable.locked(store.incoming / f"{Path(folder).name}.lock", f"shrinking {model.name}"),
+    ):
         frontier = Frontier(store, model, examples, Path(folder), sink, wish.probing_s)
         if wish.keep_quality:
             file, kinds = frontier.smallest_keeping(wish.keep_quality)
