@@ -55,8 +55,9 @@ def cost(even: dict[str, Any]) -> str:
 
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="cost per month over requests per month">']
     for power in range(int(first), last + 1):
+        anchor = "end" if power == last else "middle"  # the last one must not leave the picture
         parts.append(f'<line class="grid" x1="{x(10**power):.1f}" x2="{x(10**power):.1f}" y1="{top}" y2="{height - bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 24}" text-anchor="middle">{_short(10**power)}</text>')
+        parts.append(f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 24}" text-anchor="{anchor}">{_short(10**power)}</text>')
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(f'<text class="tick" x="{left - 8}" y="{y(highest * share) + 4:.1f}" text-anchor="end">${highest * share:,.0f}</text>')
     api = [(v, v * even["api_per_request"]) for v in volumes if v * even["api_per_request"] <= highest]
