@@ -1,7 +1,7 @@
 """How much memory a tuning run takes, said before it starts, and the recipe that fits a limit.
 
 Every term counts what the code of :mod:`decoder`, :mod:`lora` and :mod:`attention` keeps; the two constants
-were measured. ``benchmarks/memory_plan.py`` holds the plan against measured peaks.
+are first estimates. ``benchmarks/memory_plan.py`` holds the plan against measured peaks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from freehold.hub.decoders import DecoderConfig
 from freehold.tune.decoder import CHUNK
 from freehold.tune.recipe import Recipe
 
-#: A process with torch and llama.cpp's library loaded, before any model; measured, see docs/log.md.
+#: A process with torch and llama.cpp's library loaded, before any model; an estimate until benchmarks/memory_plan.py has set it.
 PROCESS_BYTES = 480_000_000
 #: What the allocator holds beyond what is asked of it, as a factor on everything that comes and goes within a step.
 SLACK = 1.15
