@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from freehold.engines import ggml
+from freehold.engines.interface import common_prefix
 from freehold.errors import DoesNotFit, Unsupported
 from freehold.hub import gguf
 from freehold.shrink import allocate
-from freehold.shrink.sensitivity import Reference, choose_rows, common_prefix, importance
+from freehold.shrink.sensitivity import Reference, choose_rows, importance
 from freehold.tune.adapter import merge_gguf
 
 TEXTS = (

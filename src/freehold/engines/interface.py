@@ -69,6 +69,13 @@ class Completion:
     total_s: float
 
 
+def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:
+    """Tokens that all rows begin with. Raises ValueError for no rows."""
+    low, high = min(map(list, rows)), max(map(list, rows))
+    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[:size]
+
+
 class Vocabulary(Protocol):
     """Text to tokens and back. ``bos_token`` is '' where the model wants no start token."""
 

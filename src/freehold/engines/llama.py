@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines.interface import Completion, Request
+from freehold.engines.interface import Completion, Request, common_prefix
 from freehold.engines.sampling import draw
 from freehold.errors import BadModel, DoesNotFit, Unsupported
 from freehold.machine import require_engine
@@ -61,6 +61,15 @@ def load_model(path: Path, *, vocab_only: bool) -> Any:
     if not model:
         raise BadModel(f"llama.cpp cannot load {path.name} ({next(iter(_log), 'no reason given')})", "fetch it again, or choose another model")
     return model
+
+
+def put(batch: Any, place: int, token: int, position: int, sequence: int, *, wanted: bool) -> None:
+    """Lay a token into llama.cpp's batch; ``wanted``: its logits are to be computed."""
+    batch.token[place] = token
+    batch.pos[place] = position
+    batch.n_seq_id[place] = 1
+    batch.seq_id[place][0] = sequence
+    batch.logits[place] = wanted
 
 
 class LlamaVocabulary:
@@ -138,8 +147,8 @@ class _Slot:
 class LlamaEngine:
     """A GGUF model loaded for ``parallel`` answers at once over ``context_length`` tokens in all.
 
-    ``adapter`` is a LoRA in GGUF form. ``exact`` keeps the
-    cache in 32 bit and leaves out flash attention: slower, for comparing with other engines. Raises BadModel, DoesNotFit.
+    ``adapter`` is a LoRA in GGUF form. ``exact`` keeps the cache in 32 bit and leaves out flash
+    attention: slower, for comparing with other engines. Raises BadModel, DoesNotFit.
     """
 
     def __init__(self, path: Path, *, context_length: int = 4096, parallel: int = 1, threads: int = 0, batch: int = 512,
@@ -388,12 +397,7 @@ class LlamaEngine:
     # -- the batch --------------------------------------------------------------------------
 
     def _put(self, place: int, token: int, position: int, sequence: int, *, wanted: bool) -> None:
-        batch = self._batch
-        batch.token[place] = token
-        batch.pos[place] = position
-        batch.n_seq_id[place] = 1
-        batch.seq_id[place][0] = sequence
-        batch.logits[place] = wanted
+        put(self._batch, place, token, position, sequence, wanted=wanted)
 
     def _decode(self, count: int) -> None:
         if not count:
@@ -426,12 +430,8 @@ class LlamaEngine:
 
 
 def _common_prefix(prompts: list[tuple[int, ...]]) -> list[int]:
-    """What all prompts begin with, short of any whole prompt."""
-    if len(prompts) < 2:
-        return []
-    low, high = min(prompts), max(prompts)
-    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return list(low[: min(size, min(map(len, prompts)) - 1)])
+    """What all prompts begin with, short of any whole prompt; nothing for a single one."""
+    return common_prefix(prompts)[: min(map(len, prompts)) - 1] if len(prompts) > 1 else []
 
 
 @contextlib.contextmanager

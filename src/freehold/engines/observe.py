@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines.llama import library, load_model
+from freehold.engines.llama import library, load_model, put
 from freehold.errors import DoesNotFit, Unsupported
 
 #: Tokens in a decode call.
@@ -90,8 +90,7 @@ class Observer:
         place = 0
         for sequence, row in enumerate(rows):
             for position, token in enumerate(row):
-                batch.token[place], batch.pos[place], batch.n_seq_id[place] = token, position, 1
-                batch.seq_id[place][0], batch.logits[place] = sequence, True
+                put(batch, place, token, position, sequence, wanted=True)
                 place += 1
         batch.n_tokens = count
         code = lib.llama_decode(self._context, batch)

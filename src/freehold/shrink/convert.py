@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from freehold import durable
+from freehold.engines.hf import HfVocabulary
 from freehold.errors import Unsupported
 from freehold.hub.card import Card
 from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, rope_heads, to_interleaved
@@ -49,10 +50,12 @@ def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), s
     """
     config = config_of(source)
     vocabulary = _vocabulary(source, config)
-    rule = _rule(source, target, config, card, vocabulary)
+    original = HfVocabulary(source)
+    vocabulary |= _special(original.tokenizer)
+    rule = _rule(source, target, config, card, vocabulary, original)
     with durable.replacing(target) as temporary:
         _write(temporary, source, config, card, {**vocabulary, "pre": rule}, sink, tensors=True)
-        wrong = _differs(source, temporary, texts)
+        wrong = _differs(original, temporary, texts)
         if wrong is not None:
             raise Unsupported(f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", "pull the model's own GGUF instead")
     return rule
@@ -76,22 +79,21 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
     return {"tokens": [t for t, _ in every], "types": [kind for _, kind in every], "merges": merges}
 
 
-def _rule(source: Path, target: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> str:
+def _rule(source: Path, target: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any], original: HfVocabulary) -> str:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "vocabulary.gguf"
         for rule in RULES:
             _write(file, source, config, card, {**vocabulary, "pre": rule}, silent, tensors=False)
-            if _differs(source, file, SAMPLE) is None:
+            if _differs(original, file, SAMPLE) is None:
                 return rule
     raise Unsupported(f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", "pull the model's own GGUF instead")
 
 
-def _differs(source: Path, file: Path, texts: Sequence[str]) -> str | None:
+def _differs(original: HfVocabulary, file: Path, texts: Sequence[str]) -> str | None:
     """The first text that llama.cpp and the original tokenizer cut differently."""
-    from freehold.engines.hf import HfVocabulary
     from freehold.engines.llama import LlamaVocabulary
 
-    original, ours = HfVocabulary(source), LlamaVocabulary(file)
+    ours = LlamaVocabulary(file)
     try:
         return next((text for text in texts if original.encode(text, start=False) != ours.encode(text, start=False)), None)
     finally:
@@ -104,7 +106,7 @@ def _write(target: Path, source: Path, config: DecoderConfig, card: Card, vocabu
     kinds = {str(record["dtype"]) for file in source.glob("*.safetensors") for record in read_header(file).values()}
     wide = GGMLQuantizationType.BF16 if kinds == {"BF16"} else GGMLQuantizationType.F16
     writer = GGUFWriter(str(target), config.architecture)
-    _describe(writer, source, config, card, vocabulary)
+    _describe(writer, config, card, vocabulary)
     writer.add_file_type(_BF16 if wide is GGMLQuantizationType.BF16 else _F16)
     if not tensors:
         _open(writer)
@@ -134,8 +136,7 @@ def _open(writer: Any) -> None:
     writer.write_ti_data_to_file()
 
 
-def _describe(writer: Any, folder: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> None:
-    tokenizer = _special(folder)
+def _describe(writer: Any, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> None:
     writer.add_context_length(card.context_length)
     writer.add_embedding_length(config.hidden)
     writer.add_block_count(config.layers)
@@ -155,17 +156,15 @@ def _describe(writer: Any, folder: Path, config: DecoderConfig, card: Card, voca
     writer.add_token_list(vocabulary["tokens"])
     writer.add_token_types(vocabulary["types"])
     writer.add_token_merges(vocabulary["merges"])
-    for role, number in tokenizer["ids"].items():
+    for role, number in vocabulary["ids"].items():
         getattr(writer, f"add_{role}_token_id")(number)
-    writer.add_add_bos_token(tokenizer["starts"])
+    writer.add_add_bos_token(vocabulary["starts"])
     if card.chat_template:
         writer.add_chat_template(card.chat_template)
 
 
-def _special(folder: Path) -> dict[str, Any]:
-    from freehold.engines.hf import HfVocabulary
-
-    tokenizer = HfVocabulary(folder).tokenizer
+def _special(tokenizer: Any) -> dict[str, Any]:
+    """Numbers of the special tokens, and whether a text begins with the start token."""
     ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "unk", "pad")}
     return {"ids": {role: number for role, number in ids.items() if number is not None}, "starts": tokenizer("")["input_ids"][:1] == [ids["bos"]]}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from freehold.engines.interface import common_prefix
 from freehold.engines.observe import BATCH, Observer
 from freehold.errors import BadData
 from freehold.progress import Sink, silent, task
@@ -52,7 +53,7 @@ def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions:
 
     Raises BadData when there is none.
     """
-    own = len(common_prefix(rows))
+    own = len(_shared(rows))
     found: Rows = []
     read = compared = 0
     for row in rows:
@@ -68,13 +69,9 @@ def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions:
     return found
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:
-    """What all rows begin with; nothing for a single row."""
-    if len(rows) < 2:
-        return []
-    low, high = min(map(list, rows)), max(map(list, rows))
-    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return low[:size]
+def _shared(rows: Sequence[Sequence[int]]) -> list[int]:
+    """What all rows begin with; nothing for a single row, which has itself only."""
+    return common_prefix(rows) if len(rows) > 1 else []
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Reference:
     """The unquantized model's distributions on rows, to compare others with."""
 
     def __init__(self, model: Path, rows: Rows, sink: Sink = silent):
-        self.rows, self.start = rows, max(len(common_prefix(rows)) - 1, 0)
+        self.rows, self.start = rows, max(len(_shared(rows)) - 1, 0)
         with Observer(model) as observer, task(sink, "reading the unquantized model", len(rows), "rows") as progress:
             parts: list[torch.Tensor] = []
             for group in observer.logits(rows):

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from freehold import durable
+from freehold.engines.interface import common_prefix
 from freehold.errors import BadData
 from freehold.progress import Sink, spark, task
 from freehold.tune.decoder import Decoder, Packed, pack
@@ -55,9 +56,7 @@ class Tuned:
 def shared_prefix(rows: Sequence[Row]) -> list[int]:
     """What every prompt begins with, short of the shortest prompt's last token."""
     prompts = [prompt for prompt, _ in rows]
-    low, high = min(prompts), max(prompts)
-    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return low[: min(size, min(map(len, prompts)) - 1)]
+    return common_prefix(prompts)[: min(map(len, prompts)) - 1]
 
 
 def check_rows(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
