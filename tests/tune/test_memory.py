@@ -10,7 +10,7 @@ CONFIG = gguf_config(
     {"general.architecture": "llama", "llama.embedding_length": 576, "llama.block_count": 30, "llama.attention.head_count": 9,
      "llama.attention.head_count_kv": 3, "llama.feed_forward_length": 1536}, 49152
 )  # fmt: skip
-ROWS = memory.Rows(longest=400, mean=120.0, prefix=20, answer=8.0, total=120_000)
+ROWS = memory.Rows(longest=400, mean=120.0, batch=2400, prefix=20, answer=8.0, total=120_000)
 
 
 def need(**changes: object) -> memory.MemoryNeed:

@@ -27,15 +27,20 @@ from freehold.tune.weights import Weights
 SHORT = 256
 #: Positions whose logits exist at once.
 CHUNK = 256
+#: Matrix products see their rows rounded up to this: a kernel is built for every new count and kept, so few counts are faster and take less memory.
+ROUND = 32
+#: What one more group of equal rows costs in attention, in tokens; rows are filled up to one length while that is cheaper.
+GROUP_COST = 12
 
 
 @dataclass(frozen=True)
 class Packed:
     """A batch ready for the decoder.
 
-    tokens (T,) and positions (T,): prefix, then rows. groups: (first token, rows, length) of rows of
+    tokens (T,) and positions (T,): prefix, then rows, then filling. groups: (first token, rows, length) of rows of
     equal length. targets: (flat index whose output predicts, token id wanted) pairs as two tensors.
-    order: which of the given rows comes first, second, ... in the run.
+    order: which of the given rows comes first, second, ... in the run; starts: the first token of each, in that order.
+    count: tokens without filling. What fills a row comes after its last token, which so never sees it.
     """
 
     tokens: torch.Tensor
@@ -45,29 +50,59 @@ class Packed:
     predict_at: torch.Tensor
     wanted: torch.Tensor
     order: list[int]
+    starts: list[int]
+    count: int
 
 
-def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
-    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``."""
+def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, fill: bool = True) -> Packed:
+    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``; ``fill`` False leaves every row its own length."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+    lengths = [len(rows[index][0]) for index in order]
     tokens, positions = list(prefix), list(range(len(prefix)))
     groups: list[tuple[int, int, int]] = []
+    starts: list[int] = []
     predict_at: list[int] = []
     wanted: list[int] = []
-    for index in order:
-        own, answer = rows[index]
-        start = len(tokens)
-        if groups and groups[-1][2] == len(own):
-            first, count, length = groups[-1]
-            groups[-1] = (first, count + 1, length)
-        else:
-            groups.append((start, 1, len(own)))
-        for offset in range(len(own) - answer, len(own)):
-            predict_at.append(start + offset - 1 if offset else len(prefix) - 1)
-            wanted.append(own[offset])
-        tokens += own
-        positions += range(len(prefix), len(prefix) + len(own))
-    return Packed(torch.tensor(tokens), torch.tensor(positions), len(prefix), groups, torch.tensor(predict_at), torch.tensor(wanted), order)
+    at = 0
+    for size in _groups(lengths, GROUP_COST if fill else 0):
+        length = lengths[at + size - 1]
+        groups.append((len(tokens), size, length))
+        for index in order[at : at + size]:
+            own, answer = rows[index]
+            start = len(tokens)
+            starts.append(start)
+            for offset in range(len(own) - answer, len(own)):
+                predict_at.append(start + offset - 1 if offset else len(prefix) - 1)
+                wanted.append(own[offset])
+            tokens += own + own[-1:] * (length - len(own))
+            positions += range(len(prefix), len(prefix) + length)
+        at += size
+    filling = -len(tokens) % ROUND if fill else 0
+    return Packed(
+        torch.tensor(tokens + [0] * filling), torch.tensor(positions + [0] * filling), len(prefix), groups, torch.tensor(predict_at),
+        torch.tensor(wanted), order, starts, len(prefix) + sum(lengths),
+    )  # fmt: skip
+
+
+def _groups(lengths: list[int], cost: int) -> list[int]:
+    """Rows per group for ascending lengths: the split of least filling plus ``cost`` tokens a group."""
+    least, first = [0.0], [0]
+    for end in range(1, len(lengths) + 1):
+        total, tries = 0, []
+        for start in range(end - 1, -1, -1):
+            total += lengths[start]
+            filled = lengths[end - 1] * (end - start) - total
+            if filled > cost * len(lengths):
+                break
+            tries.append((least[start] + filled + cost, start))
+        best = min(tries)
+        least.append(best[0])
+        first.append(best[1])
+    sizes, end = list[int](), len(lengths)
+    while end:
+        sizes.append(end - first[end])
+        end = first[end]
+    return sizes[::-1]
 
 
 class RmsNorm(torch.autograd.Function):
@@ -126,15 +161,16 @@ class AnswerLosses(torch.autograd.Function):
         losses = torch.empty(hidden.shape[0], dtype=torch.float32)
         grad = torch.empty_like(hidden)
         for start in range(0, hidden.shape[0], chunk):
-            part = hidden[start : start + chunk]
             target = wanted[start : start + chunk]
+            size = len(target)
+            part = F.pad(hidden[start : start + chunk], (0, 0, 0, -size % ROUND))
             logits = (part @ head.t()).float()
             logits.sub_(torch.logsumexp(logits, dim=-1, keepdim=True))
-            rows = torch.arange(part.shape[0])
+            rows = torch.arange(size)
             losses[start : start + chunk] = -logits[rows, target]
             logits.exp_()
             logits[rows, target] -= 1.0
-            grad[start : start + chunk] = logits.to(hidden.dtype) @ head
+            grad[start : start + chunk] = (logits.to(hidden.dtype) @ head)[:size]
         ctx.save_for_backward(grad)
         return losses
 
@@ -196,7 +232,9 @@ class Layer(torch.nn.Module):
         p = batch.prefix
         pieces: list[torch.Tensor] = []
         if p:
-            pieces.append(self._attend(q[None, :p], k[None, :p], v[None, :p], masks[0]))
+            # copies: a view kept for the backward pass would keep the queries and keys of all rows
+            own = [t[None, :p].clone() for t in (q, k, v)]
+            pieces.append(self._attend(own[0], own[1], own[2], masks[0]))
         window = c.sliding_window if self.local else 0
         for (start, rows, length), mask in zip(batch.groups, masks[1:], strict=True):
             own = [t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)]
@@ -206,6 +244,9 @@ class Layer(torch.nn.Module):
             else:
                 keys, values = (torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True))
                 pieces.append(self._attend(own[0], keys, values, mask))
+        done = sum(len(piece) for piece in pieces)
+        if done < x.shape[0]:
+            pieces.append(x.new_zeros((x.shape[0] - done, c.heads * c.head_dim)))
         return torch.cat(pieces)
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -65,7 +65,8 @@ def shape_of(rows: Sequence[Row], recipe: Recipe) -> memory.Rows:
     """Lengths that the memory plan rests on."""
     prefix = len(shared_prefix(rows)) if recipe.share_prefix and len(rows) > 1 else 0
     own = [len(prompt) + len(answer) - prefix for prompt, answer in rows]
-    return memory.Rows(max(own), sum(own) / len(own), prefix, sum(len(answer) for _, answer in rows) / len(rows), sum(own))
+    answer = sum(len(answer) for _, answer in rows) / len(rows)
+    return memory.Rows(max(own), sum(own) / len(own), sum(sorted(own)[-recipe.batch_rows :]), prefix, answer, sum(own))
 
 
 def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], asked: Asked, name: str, sink: Sink = progress.silent,

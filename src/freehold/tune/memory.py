@@ -1,7 +1,7 @@
 """How much memory a tuning run takes, said before it starts, and the recipe that fits a limit.
 
-Every term counts what the code of :mod:`decoder`, :mod:`lora` and :mod:`attention` keeps; the two constants
-are first estimates. ``benchmarks/memory_plan.py`` holds the plan against measured peaks.
+The terms count what the code of :mod:`decoder`, :mod:`lora` and :mod:`attention` keeps; the three constants
+were fitted to measured peaks with ``benchmarks/memory_plan.py`` (see docs/log.md for the errors left).
 """
 
 from __future__ import annotations
@@ -10,22 +10,30 @@ from dataclasses import dataclass, replace
 
 from freehold.errors import DoesNotFit
 from freehold.hub.decoders import DecoderConfig
-from freehold.tune.decoder import CHUNK
+from freehold.tune.decoder import CHUNK, ROUND
 from freehold.tune.recipe import Recipe
 
-#: A process with torch and llama.cpp's library loaded, before any model; an estimate until benchmarks/memory_plan.py has set it.
-PROCESS_BYTES = 480_000_000
-#: What the allocator holds beyond what is asked of it, as a factor on everything that comes and goes within a step.
-SLACK = 1.15
+#: A process with torch, llama.cpp's library and the kernels built for the shapes seen, before any model.
+PROCESS_BYTES = 520_000_000
+#: The same before any kernel is built, while the weights are read.
+LOADING_BYTES = 300_000_000
+#: Share of what is counted as living within a step that is there at the peak.
+LIVING = 0.9
+#: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per token.
+PASSING = 48
 _MICRO = (1536, 1024, 768, 512, 384, 256, 128)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Shape of the training rows, tokens: ``longest`` own part, ``mean`` own part, ``prefix`` they share, ``answer`` mean, all in all."""
+    """Shape of the training rows, tokens.
+
+    ``longest`` and ``mean`` own part, ``batch`` own parts of the longest batch, ``prefix`` they share, ``answer`` mean, ``total`` in all.
+    """
 
     longest: int
     mean: float
+    batch: int
     prefix: int
     answer: float
     total: int
@@ -46,8 +54,8 @@ class MemoryNeed:
     @property
     def total(self) -> int:
         """Reading the embedding and the steps come one after the other, so the larger of both counts."""
-        stepping = self.frozen + self.adapter + self.kept + int(SLACK * (self.activations + self.logits))
-        return self.process + max(self.loading, stepping)
+        stepping = self.frozen + self.adapter + self.kept + int(LIVING * (self.activations + self.logits))
+        return max(LOADING_BYTES + self.loading, self.process + stepping)
 
 
 def matrices(config: DecoderConfig) -> list[tuple[int, int, int]]:
@@ -69,7 +77,7 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
     if recipe.base_bits != 16:
         frozen += sum(out * inputs for out, inputs, _ in groups) * size  # one group of each shape, opened
     adapter = tuned_layers * sum(recipe.rank * (inputs * count + out) for out, inputs, count in groups)
-    tokens = rows.prefix + min(max(recipe.micro_tokens, rows.longest), int(rows.mean * recipe.batch_rows * 1.3) + rows.longest)
+    tokens = rows.prefix + max(rows.longest, min(rows.batch, recipe.micro_tokens)) + ROUND / 2
     kept_per_token, widest = _per_token(config, recipe, rows, size)
     layers = kept_per_token * tuned_layers
     if recipe.checkpointing:
@@ -81,7 +89,7 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
         frozen=int(frozen),
         adapter=int(adapter * 24),  # itself, its gradient, two moments, the best one kept and its copy while it is replaced; 4 bytes each
         activations=int(tokens * (layers + widest)),
-        logits=int(chunk * config.vocabulary * (4 + 4 + size)),
+        logits=int(chunk * config.vocabulary * 8),  # in 32 bit, and once more while they are summed
         kept=int(rows.total * config.hidden * size) if recipe.frozen_layers else 0,
         loading=int(table * (8 + size)),
     )
@@ -95,7 +103,7 @@ def _per_token(config: DecoderConfig, recipe: Recipe, rows: Rows, size: int) -> 
     values += 2 * config.hidden if config.sandwich_norms else 0
     values += query + keys if config.qk_norm else 0
     values += query + 2 * keys + 2 * config.hidden + 2 * wide if recipe.dora else 0
-    return size * values + 8, size * 6 * wide
+    return size * values + 8, size * PASSING * wide
 
 
 def fit(config: DecoderConfig, recipe: Recipe, rows: Rows, limit_bytes: int, *, tied: bool) -> tuple[Recipe, MemoryNeed, str]:

@@ -54,7 +54,7 @@ class PreferenceTrainer(Trainer):
             loss = -torch.nn.functional.logsigmoid(margins).sum() / len(indexes)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-            tokens += len(batch.tokens)
+            tokens += batch.count
         return total, tokens
 
     def validate(self) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -76,6 +77,8 @@ class Trainer:
     """A decoder, its rows and its optimizer."""
 
     def __init__(self, weights: Path, train: Sequence[Row], valid: Sequence[Row], recipe: Recipe, *, threads: int = 0):
+        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of two or three passes are kept
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         torch.manual_seed(recipe.seed)
         if threads:
             torch.set_num_threads(threads)
@@ -99,7 +102,10 @@ class Trainer:
     # -- batches ----------------------------------------------------------------------------
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Row indexes by batch: shuffled, then sorted by length within windows, so that lengths in a batch are alike."""
+        """Row indexes by batch: shuffled, then sorted by length within windows, so that lengths in a batch are alike.
+
+        The batch of the largest part comes first: what follows finds its memory already there, and a run that does not fit ends at once.
+        """
         chance = random.Random(f"{self.recipe.seed}-{epoch}")
         order = list(range(self.units))
         chance.shuffle(order)
@@ -110,7 +116,8 @@ class Trainer:
             part = sorted(order[start : start + window], key=self.length)
             found += [part[at : at + size] for at in range(0, len(part), size)]
         chance.shuffle(found)
-        return found
+        largest = max(range(len(found)), key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])))
+        return [found[largest], *found[:largest], *found[largest + 1 :]]
 
     @property
     def units(self) -> int:
@@ -122,14 +129,17 @@ class Trainer:
         return len(self.train[index][0])
 
     def _micro(self, indexes: list[int]) -> list[list[int]]:
-        """Split a batch so that no forward pass sees more than ``micro_tokens`` tokens, one row at least."""
+        """Split a batch evenly so that no forward pass sees more than ``micro_tokens`` tokens, one row at least."""
+        limit = self.recipe.micro_tokens
+        whole = sum(map(self.length, indexes))
+        even = whole / math.ceil(whole / limit)
         parts: list[list[int]] = [[]]
-        used = 0
+        before, used = 0, 0
         for index in indexes:
             size = self.length(index)
-            if parts[-1] and used + size > self.recipe.micro_tokens:
+            if parts[-1] and (used + size > limit or before + used + size / 2 > even * len(parts)):
                 parts.append([])
-                used = 0
+                before, used = before + used, 0
             parts[-1].append(index)
             used += size
         return parts
@@ -143,7 +153,7 @@ class Trainer:
             loss = self.model.answer_loss(batch, lower=self._lower(part, batch)) / answers
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-            tokens += len(batch.tokens)
+            tokens += batch.count
         return total, tokens
 
     def _lower(self, part: list[int], batch: Packed) -> torch.Tensor | None:
@@ -152,13 +162,15 @@ class Trainer:
             return None
         ordered = [part[place] for place in batch.order]
         if not all(index in self._kept for index in (-1, *ordered)):
-            whole, at = self.model.lower(batch), batch.prefix
-            self._kept[-1] = whole[:at].clone()
-            for index in ordered:
-                size = len(self.train[index][0])
-                self._kept[index] = whole[at : at + size].clone()
-                at += size
-        return torch.cat([self._kept[-1], *(self._kept[index] for index in ordered)])
+            whole = self.model.lower(batch)
+            self._kept[-1] = whole[: batch.prefix].clone()
+            for index, start in zip(ordered, batch.starts, strict=True):
+                self._kept[index] = whole[start : start + len(self.train[index][0])].clone()
+            return whole
+        whole = self._kept[-1].new_zeros((len(batch.tokens), self._kept[-1].shape[1]))
+        for index, start in zip((-1, *ordered), (0, *batch.starts), strict=True):
+            whole[start : start + len(self._kept[index])] = self._kept[index]
+        return whole
 
     def probe(self, seconds: float = 10.0) -> float:
         """Rows per second of forward and backward, from tokens per second measured on real batches; changes nothing.
