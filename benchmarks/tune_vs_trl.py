@@ -38,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def rows_of(path: Path, count: int) -> list[tuple[str, str]]:
     """(question, intent) of the first rows."""
     rows = [json.loads(line) for line in path.read_text().splitlines()[:count]]
-    return [(row["text"], row["label"]) for row in rows]
+    return [(row["messages"][1]["content"], row["label"]) for row in rows]
 
 
 def messages(question: str, intent: str) -> list[dict[str, str]]:

@@ -18,10 +18,10 @@ def need(**changes: object) -> memory.MemoryNeed:
 
 
 def test_every_saving_saves_what_it_says() -> None:
-    assert need(checkpointing=True).activations < need().activations / 5
+    assert need(checkpointing=True).activations < need().activations / 2
     assert need(base_bits=4).frozen < need(base_bits=8).frozen < need().frozen
     assert need(micro_tokens=512).activations < need().activations
-    assert need(frozen_layers=15).activations == pytest.approx(need().activations / 2, rel=0.1)
+    assert need(frozen_layers=15).activations < 0.7 * need().activations
     assert need(precision="f32").frozen == 2 * need().frozen
 
 

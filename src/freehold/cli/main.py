@@ -8,7 +8,7 @@ import tempfile
 
 import typer
 
-from freehold.cli import chat, export, fit, gc, models, pull, report, rm, serve, show, shrink, trial, trials, tune, verify
+from freehold.cli import chat, export, fit, gc, hub, models, pull, report, rm, serve, show, shrink, trial, trials, tune, verify
 from freehold.cli import run as run_verb
 from freehold.cli.output import fail
 from freehold.errors import FreeholdError
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 for module in (pull, fit, trial, tune, shrink, run_verb, chat, serve, export, models, show, verify, rm, gc, trials, report):
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
+app.add_typer(hub.app, name="hub")
 
 
 class Interrupted(BaseException):

@@ -21,19 +21,10 @@ import sqlalchemy as sa
 from freehold import durable, settings
 from freehold.errors import BadModel, Busy, NotFound, UsageError
 from freehold.hub.card import Card, read_card
+from freehold.hub.catalogue import holdings, metadata, models
 from freehold.progress import Sink, silent, task
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
-_metadata = sa.MetaData()
-_models = sa.Table(
-    "models",
-    _metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("revision", sa.String, primary_key=True),
-    sa.Column("card", sa.JSON, nullable=False),
-    sa.Column("manifest", sa.JSON, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ class Store:
         with self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         with durable.locked(self.folder / ".schema.lock", "the catalogue", wait=True):
-            _metadata.create_all(self.engine)
+            metadata.create_all(self.engine)
 
     def blob(self, digest: str) -> Path:
         """Where the blob of this sha256 lies, or will."""
@@ -106,8 +97,8 @@ class Store:
         revision = durable.digest_of(manifest)
         values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
         with self.engine.begin() as connection:
-            connection.execute(_models.delete().where(_models.c.name == name, _models.c.revision == revision))
-            connection.execute(_models.insert().values(name=name, revision=revision, card=values, manifest=manifest, created=time.time()))
+            connection.execute(models.delete().where(models.c.name == name, models.c.revision == revision))
+            connection.execute(models.insert().values(name=name, revision=revision, card=values, manifest=manifest, created=time.time()))
         return self.find(name)
 
     def _take(self, path: Path, digest: str, move: bool) -> None:
@@ -136,7 +127,7 @@ class Store:
     def models(self) -> list[Model]:
         """Every revision, oldest first."""
         with self.engine.connect() as connection:
-            rows = connection.execute(_models.select().order_by(_models.c.created)).all()
+            rows = connection.execute(models.select().order_by(models.c.created)).all()
         return [
             Model(row.name, row.revision, Card.from_dict(row.card), {k: (v[0], v[1]) for k, v in row.manifest.items()}, row.created) for row in rows
         ]
@@ -152,7 +143,7 @@ class Store:
         gone = [m for m in self.models() if m.name == wanted and m.revision.startswith(revision)]
         with self.engine.begin() as connection:
             for model in gone:
-                connection.execute(_models.delete().where(_models.c.name == model.name, _models.c.revision == model.revision))
+                connection.execute(models.delete().where(models.c.name == model.name, models.c.revision == model.revision))
         return gone
 
     def verify(self, models: Iterable[Model], sink: Sink = silent) -> list[str]:
@@ -169,11 +160,13 @@ class Store:
         return faults
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
-        """Remove blobs no model names and leftovers of killed work older than ``grace_s``; (files, bytes) removed.
+        """Remove blobs that no model and no repository names, and leftovers of killed work older than ``grace_s``; (files, bytes) removed.
 
         A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
         """
         kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
+        with self.engine.connect() as connection:
+            kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
         oldest = time.time() - grace_s
         found = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest]
         count, freed = _unlink(found)

@@ -1,0 +1,178 @@
+"""People, tokens and what they may do; and the record of it that cannot be edited unseen.
+
+A hub without people is open: whoever reaches it, which is this machine alone, may do everything. From the
+first user on every request needs a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from freehold.errors import NotFound, UsageError
+from freehold.hub import catalogue as tables
+from freehold.hub.store import Store
+
+ROLES = ("read", "write", "admin")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")
+_LETTERS = string.ascii_letters + string.digits
+#: Who acts on an open hub.
+KEEPER = "freehold"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks, with the token's role and the person's organisations (name -> role)."""
+
+    name: str
+    role: str
+    organisations: dict[str, str]
+
+    def may_write(self, namespace: str) -> bool:
+        """Whether this one may change repositories of a namespace."""
+        if self.role == "admin":
+            return True
+        return self.role == "write" and (namespace == self.name or self.organisations.get(namespace) in ("write", "admin"))
+
+    def belongs(self, namespace: str) -> bool:
+        """Whether this one may read private repositories of a namespace."""
+        return self.role == "admin" or namespace == self.name or namespace in self.organisations
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token as it is listed; the token itself is not kept."""
+
+    digest: str
+    user: str
+    label: str
+    role: str
+    created: float
+    expires: float
+
+
+class Accounts:
+    """Users, organisations, tokens and the audit log of a store."""
+
+    def __init__(self, store: Store):
+        self.engine = store.engine
+
+    @property
+    def open(self) -> bool:
+        """Whether there is nobody yet."""
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(tables.people.c.name).limit(1)).first() is None
+
+    # -- people -------------------------------------------------------------------------------
+
+    def add(self, name: str, *, organisation: bool = False) -> None:
+        """A user or an organisation; nothing when it is there already. Raises UsageError."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name[:80]!r} cannot name a user", "use letters, digits, dash and underscore, 39 at most")
+        kind = "organisation" if organisation else "user"
+        with self.engine.begin() as connection:
+            row = connection.execute(sa.select(tables.people.c.kind).where(tables.people.c.name == name)).first()
+            if row is None:
+                connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
+            elif row.kind != kind:
+                raise UsageError(f"{name} is there already, as {row.kind}", "choose another name")
+
+    def join(self, organisation: str, user: str, role: str) -> None:
+        """Make a user a member of an organisation."""
+        table = tables.memberships
+        with self.engine.begin() as connection:
+            connection.execute(table.delete().where(table.c.organisation == organisation, table.c.user == user))
+            connection.execute(table.insert().values(organisation=organisation, user=user, role=role))
+
+    # -- tokens -------------------------------------------------------------------------------
+
+    def create_token(self, user: str, *, role: str = "write", label: str = "", days: float = 0.0) -> str:
+        """A new token, shown this once: ``hf_`` and 36 letters and digits, the form that clients accept. ``days`` 0: no expiry."""
+        if role not in ROLES:
+            raise UsageError(f"{role!r} is not a role", f"choose one of {', '.join(ROLES)}")
+        self.add(user)
+        token = "hf_" + "".join(secrets.choice(_LETTERS) for _ in range(36))
+        expires = time.time() + days * 86400 if days else 0.0
+        with self.engine.begin() as connection:
+            connection.execute(
+                tables.tokens.insert().values(digest=_digest(token), user=user, label=label, role=role, created=time.time(), expires=expires)
+            )
+        return token
+
+    def tokens(self) -> list[Token]:
+        """All tokens, oldest first."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(tables.tokens).order_by(tables.tokens.c.created)).all()
+        return [Token(row.digest, row.user, row.label, row.role, row.created, row.expires) for row in rows]
+
+    def revoke(self, start: str) -> Token:
+        """Remove the token whose digest starts so. Raises NotFound."""
+        found = [token for token in self.tokens() if token.digest.startswith(start)]
+        if len(found) != 1 or len(start) < 6:
+            raise NotFound(f"no single token starts with {start!r}", "see 'freehold hub token list' and give at least 6 digits")
+        with self.engine.begin() as connection:
+            connection.execute(tables.tokens.delete().where(tables.tokens.c.digest == found[0].digest))
+        return found[0]
+
+    def actor(self, token: str) -> Actor | None:
+        """Who a token stands for; None for an unknown or expired one."""
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(tables.tokens).where(tables.tokens.c.digest == _digest(token))).first()
+            if row is None or (row.expires and row.expires < time.time()):
+                return None
+            members = connection.execute(sa.select(tables.memberships).where(tables.memberships.c.user == row.user)).all()
+        return Actor(row.user, row.role, {member.organisation: member.role for member in members})
+
+    # -- gated repositories -------------------------------------------------------------------
+
+    def granted(self, repository: int, user: str) -> bool:
+        """Whether a user was let into a gated repository."""
+        table = tables.grants
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(table).where(table.c.repository == repository, table.c.user == user)).first() is not None
+
+    def grant(self, repository: int, user: str) -> None:
+        """Let a user in."""
+        if not self.granted(repository, user):
+            with self.engine.begin() as connection:
+                connection.execute(tables.grants.insert().values(repository=repository, user=user))
+
+    # -- audit --------------------------------------------------------------------------------
+
+    def record(self, actor: str, action: str, subject: str, detail: str = "") -> None:
+        """Append to the audit log."""
+        table = tables.audit
+        with self.engine.begin() as connection:
+            # the insert comes first and takes the write lock, so the row before cannot change under us
+            row = connection.execute(
+                table.insert().values(at=time.time(), actor=actor, action=action, subject=subject, detail=detail, chain="")
+            ).inserted_primary_key
+            assert row is not None
+            new = connection.execute(sa.select(table).where(table.c.id == row[0])).one()
+            before = connection.execute(sa.select(table.c.chain).where(table.c.id < row[0]).order_by(table.c.id.desc()).limit(1)).scalar() or ""
+            connection.execute(table.update().where(table.c.id == row[0]).values(chain=_link(before, new)))
+
+    def audit_faults(self) -> list[str]:
+        """A sentence for the first row that was edited, or after which one was removed."""
+        before = ""
+        with self.engine.connect() as connection:
+            for row in connection.execute(sa.select(tables.audit).order_by(tables.audit.c.id)):
+                if row.chain != _link(before, row):
+                    return [f"the audit log was changed at or before row {row.id} ({row.action} {row.subject})"]
+                before = row.chain
+        return []
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _link(before: str, row: sa.Row[tuple[object, ...]]) -> str:
+    parts = (before, str(row.id), repr(row.at), row.actor, row.action, row.subject, row.detail)
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

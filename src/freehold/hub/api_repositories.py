@@ -1,0 +1,426 @@
+"""The hub's JSON API about repositories: create, list, describe, trees, branches, tags, commits."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from freehold.errors import BadData, NotFound
+from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
+from freehold.hub.session import PLURALS, Answer, Hub, base_of, plain
+
+_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+_SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
+          "trending": "downloads", "modified": "modified"}  # fmt: skip
+_PAGE = 1000
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+
+
+class Named(BaseModel):
+    """A repository in a body, as clients send it; fields of the Hugging Face Hub that have no meaning here are let through."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+    organization: str | None = None
+    type: str | None = "model"
+    private: bool | None = None
+    visibility: str | None = None
+
+
+class Moved(BaseModel):
+    """A rename."""
+
+    fromRepo: str
+    toRepo: str
+    type: str | None = "model"
+
+
+class Settings(BaseModel):
+    """Who may read."""
+
+    model_config = ConfigDict(extra="allow")
+    private: bool | None = None
+    visibility: str | None = None
+    gated: str | bool | None = None
+
+
+def when(seconds: float) -> str:
+    """A time as the API writes it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def address(base: str, found: Repository) -> str:
+    """A repository's page."""
+    return f"{base}/{_PREFIX[found.kind]}{found.name}"
+
+
+def file_entry(path: str, file: File, file_hash: str = "") -> dict[str, Any]:
+    """A file in a tree."""
+    entry: dict[str, Any] = {"type": "file", "oid": file.oid, "size": file.size, "path": path}
+    if file.lfs:
+        entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": len(pointer(file.sha256, file.size))}
+    if file_hash:
+        entry["xetHash"] = file_hash
+    return entry
+
+
+def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
+    text = "\n".join(f"{name} {file.oid}" for name, file in sorted(inside.items()))
+    return {"type": "directory", "oid": git_oid("tree", text.encode()), "size": 0, "path": path}
+
+
+def _kind(value: str | None) -> str:
+    kind = value or "model"
+    if kind not in PLURALS.values():
+        raise Answer(400, f"repositories of type {kind!r} are not kept here; model, dataset and space are")
+    return kind
+
+
+def routes(hub: Hub) -> APIRouter:
+    """All routes of this part."""
+    router = APIRouter(prefix="/api")
+    repositories = hub.repositories
+
+    @router.get("/whoami-v2")
+    def whoami(request: Request) -> dict[str, Any]:
+        actor = hub.someone(request)
+        organisations = [{"type": "org", "name": name, "fullname": name, "roleInOrg": role} for name, role in sorted(actor.organisations.items())]
+        return {
+            "type": "user", "id": actor.name, "name": actor.name, "fullname": actor.name, "email": None, "emailVerified": False, "isPro": False,
+            "canPay": False, "periodEnd": None, "avatarUrl": "", "orgs": organisations,
+            "auth": {"type": "access_token", "accessToken": {"displayName": "token", "role": actor.role, "createdAt": when(0)}},
+        }  # fmt: skip
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def named(body: Named, request: Request) -> tuple[str, str]:
+        if "/" in body.name:
+            return _kind(body.type), body.name
+        return _kind(body.type), f"{body.organization or hub.someone(request).name}/{body.name}"
+
+    @router.post("/repos/create")
+    def create(body: Named, request: Request) -> dict[str, Any]:
+        actor = hub.someone(request)
+        kind, name = named(body, request)
+        if not actor.may_write(name.split("/")[0]):
+            raise Answer(403, f"You don't have the rights to create a {kind} under the namespace {name.split('/')[0]!r}")
+        private = bool(body.private) or body.visibility == "private"
+        try:
+            made = repositories.create(kind, name, private=private, owner=actor.name)
+        except Exists:
+            there = repositories.find(kind, name)
+            raise Answer(409, "You already created this repo", also={"url": address(base_of(request), there), "name": there.name}) from None
+        hub.accounts.record(actor.name, "create", f"{kind} {name}")
+        return {"url": address(base_of(request), made), "name": made.name, "id": made.name, "private": made.private}
+
+    @router.delete("/repos/delete")
+    def delete(body: Named, request: Request) -> dict[str, Any]:
+        kind, name = named(body, request)
+        found, actor = hub.writable(request, f"{kind}s", name)
+        repositories.delete(found)
+        hub.accounts.record(actor.name, "delete", f"{kind} {name}")
+        return {}
+
+    @router.post("/repos/move")
+    def move(body: Moved, request: Request) -> dict[str, Any]:
+        found, actor = hub.writable(request, f"{_kind(body.type)}s", body.fromRepo)
+        if not actor.may_write(body.toRepo.split("/")[0]):
+            raise Answer(403, f"You don't have the rights to move into the namespace {body.toRepo.split('/')[0]!r}")
+        repositories.move(found, body.toRepo)
+        hub.accounts.record(actor.name, "move", f"{found.kind} {found.name}", body.toRepo)
+        return {}
+
+    @router.put("/{plural}/{repo:repo}/settings")
+    def settings(plural: str, repo: str, body: Settings, request: Request) -> dict[str, Any]:
+        found, actor = hub.writable(request, plural, repo)
+        private = body.private if body.visibility is None else body.visibility == "private"
+        gated = None if body.gated is None else "" if body.gated is False else str(body.gated)
+        if gated not in (None, "", "auto", "manual"):
+            raise Answer(400, f"gated must be auto, manual or false, and is {gated!r}")
+        repositories.settings(found, private=private, gated=gated)
+        hub.accounts.record(actor.name, "settings", f"{found.kind} {found.name}", body.model_dump_json())
+        return {"private": private, "gated": gated}
+
+    # -- describing -----------------------------------------------------------------------------
+
+    def described(found: Repository, commit: Commit | None, *, blobs: bool = False) -> dict[str, Any]:
+        info: dict[str, Any] = {
+            "_id": f"{found.id:024x}", "id": found.name, "author": found.author, "lastModified": when(found.modified), "createdAt": when(found.created),
+            "private": found.private, "gated": found.gated or False, "disabled": False, "downloads": found.downloads, "likes": 0, "tags": found.tags,
+            "cardData": found.card,
+        }  # fmt: skip
+        if found.kind == "model":
+            info |= {"modelId": found.name, "pipeline_tag": found.card.get("pipeline_tag"), "library_name": found.card.get("library_name")}
+            info["config"] = {}
+        if commit is None:
+            return info
+        info["sha"] = commit.id
+        info["lastModified"] = when(commit.created)
+        info["usedStorage"] = sum({file.sha256: file.size for file in commit.files.values()}.values())
+        siblings: list[dict[str, Any]] = []
+        for path, file in sorted(commit.files.items()):
+            entry: dict[str, Any] = {"rfilename": path}
+            if blobs:
+                entry |= {"size": file.size, "blobId": file.oid}
+                if file.lfs:
+                    entry["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": len(pointer(file.sha256, file.size))}
+            siblings.append(entry)
+        return info | {"siblings": siblings, "spaces": []}
+
+    @router.get("/{plural}/{repo:repo}/revision/{revision}")
+    def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False) -> dict[str, Any]:
+        found = hub.readable(request, plural, repo)
+        return described(found, repositories.commit(found, hub.revision(found, plain(revision))), blobs=blobs)
+
+    @router.get("/{plural}/{repo:repo}/refs")
+    def refs(plural: str, repo: str, request: Request) -> dict[str, Any]:
+        found = hub.readable(request, plural, repo)
+        rows = repositories.refs(found)
+
+        def those(kind: str, prefix: str) -> list[dict[str, str]]:
+            return [{"name": name, "ref": prefix + name, "targetCommit": commit} for of, name, commit in rows if of == kind]
+
+        return {"branches": those("branch", "refs/heads/"), "converts": [], "tags": those("tag", "refs/tags/"), "pullRequests": []}
+
+    @router.get("/{plural}/{repo:repo}/commits/{revision}")
+    def commits(plural: str, repo: str, revision: str, request: Request, response: Response, p: Annotated[int, Query(ge=0)] = 0,
+                limit: Annotated[int, Query(ge=1, le=_PAGE)] = 50) -> list[dict[str, Any]]:  # fmt: skip
+        found = hub.readable(request, plural, repo)
+        line = repositories.history(found, hub.revision(found, plain(revision)))
+        response.headers["X-Total-Count"] = str(len(line))
+        if len(line) > (p + 1) * limit:
+            response.headers["Link"] = _next(request, p=p + 1)
+        return [
+            {"id": one.id, "title": one.title, "message": one.message, "date": when(one.created), "authors": [{"user": one.author, "avatar": ""}],
+             "formatted": {"title": one.title, "message": one.message}}
+            for one in line[p * limit : (p + 1) * limit]
+        ]  # fmt: skip
+
+    # -- trees ----------------------------------------------------------------------------------
+
+    def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool, hashes: bool = True) -> list[dict[str, Any]]:
+        changes = _last_changes(found, commit) if expand else {}
+        rows: list[dict[str, Any]] = []
+        for path in paths:
+            file = commit.files.get(path)
+            if file is not None:
+                content = hub.contents.find(file.sha256) if file.lfs and hashes else None
+                row = file_entry(path, file, content.file_hash if content else "")
+            else:
+                row = _folder_entry(path, {name: one for name, one in commit.files.items() if name.startswith(path + "/")})
+            if expand:
+                last = max((changes[name] for name in commit.files if name == path or name.startswith(path + "/")), key=lambda one: one.created)
+                row["lastCommit"] = {"id": last.id, "title": last.title, "date": when(last.created)}
+                if file is not None:
+                    row["securityFileStatus"] = None
+            rows.append(row)
+        return rows
+
+    def _last_changes(found: Repository, commit: Commit) -> dict[str, Commit]:
+        """Path -> the commit that last changed it."""
+        changes: dict[str, Commit] = {}
+        at = commit
+        while True:
+            before = repositories.commit(found, at.parent) if at.parent else None
+            for path, file in at.files.items():
+                if path not in changes and commit.files.get(path) == file and (before is None or before.files.get(path) != file):
+                    changes[path] = at
+            if before is None or len(changes) == len(commit.files):
+                return changes
+            at = before
+
+    def tree_rows(plural: str, repo: str, revision: str, folder: str, request: Request, response: Response, recursive: bool, expand: bool,
+                  limit: int, cursor: str) -> list[dict[str, Any]]:  # fmt: skip
+        found = hub.readable(request, plural, repo)
+        commit = repositories.commit(found, hub.revision(found, plain(revision)))
+        inside = folder.strip("/")
+        start = inside + "/" if inside else ""
+        below = [path for path in commit.files if path.startswith(start)]
+        if inside and not below:
+            raise Answer(404, f"{inside[:120]} does not exist on {revision}", "EntryNotFound")
+        names: set[str] = set()
+        for path in below:
+            parts = path[len(start) :].split("/")
+            names.update(start + "/".join(parts[:depth]) for depth in (range(1, len(parts) + 1) if recursive else (1,)))
+        ordered = [name for name in sorted(names) if name > cursor]
+        page = ordered[:limit]
+        if len(ordered) > limit:
+            response.headers["Link"] = _next(request, cursor=page[-1])
+        response.headers["X-Repo-Commit"] = commit.id
+        return entries(found, commit, page, expand=expand)
+
+    @router.get("/{plural}/{repo:repo}/tree/{revision}")
+    def tree(plural: str, repo: str, revision: str, request: Request, response: Response, recursive: bool = False, expand: bool = False,
+             limit: Limit = _PAGE, cursor: str = "") -> list[dict[str, Any]]:  # fmt: skip
+        return tree_rows(plural, repo, revision, "", request, response, recursive, expand, limit, cursor)
+
+    @router.get("/{plural}/{repo:repo}/tree/{revision}/{folder:path}")
+    def subtree(plural: str, repo: str, revision: str, folder: str, request: Request, response: Response, recursive: bool = False,
+                expand: bool = False, limit: Limit = _PAGE, cursor: str = "") -> list[dict[str, Any]]:  # fmt: skip
+        return tree_rows(plural, repo, revision, folder, request, response, recursive, expand, limit, cursor)
+
+    @router.post("/{plural}/{repo:repo}/paths-info/{revision}")
+    async def paths_info(plural: str, repo: str, revision: str, request: Request) -> list[dict[str, Any]]:
+        try:
+            if request.headers.get("content-type", "").startswith("application/json"):
+                body = await request.json()
+                paths, expand = body["paths"], bool(body.get("expand"))
+            else:
+                form = await request.form()
+                paths, expand = form.getlist("paths"), str(form.get("expand", "")).lower() == "true"
+            asked = [paths] if isinstance(paths, str) else [str(path) for path in paths]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Answer(400, "send the field 'paths', once for each path") from None
+        found = hub.readable(request, plural, repo)
+        commit = repositories.commit(found, hub.revision(found, plain(revision)))
+        wanted = [path.strip("/") for path in asked]
+        there = [path for path in wanted if path and (path in commit.files or any(name.startswith(path + "/") for name in commit.files))]
+        return entries(found, commit, there, expand=expand)
+
+    # -- branches and tags ------------------------------------------------------------------------
+
+    async def _json(request: Request) -> dict[str, Any]:
+        raw = await request.body()
+        try:
+            value = json.loads(raw or b"{}")
+        except ValueError:
+            raise Answer(400, "the body is not JSON") from None
+        if not isinstance(value, dict):
+            raise Answer(400, "the body is not a JSON object")
+        return value
+
+    def _text(body: dict[str, Any], field: str) -> str:
+        value = body.get(field) or ""
+        if not isinstance(value, str):
+            raise Answer(400, f"the field {field!r} is not a text")
+        return value
+
+    @router.post("/{plural}/{repo:repo}/branch/{branch:path}")
+    async def add_branch(plural: str, repo: str, branch: str, request: Request) -> dict[str, Any]:
+        body = await _json(request)
+        found, actor = hub.writable(request, plural, repo)
+        start = hub.revision(found, _text(body, "startingPoint") or "main")
+        if body.get("emptyBranch"):
+            start = repositories.history(found, "main")[-1].id
+        repositories.add_ref(found, "branch", plain(branch), start)
+        hub.accounts.record(actor.name, "branch", f"{found.kind} {found.name}", plain(branch))
+        return {}
+
+    @router.delete("/{plural}/{repo:repo}/branch/{branch:path}")
+    def remove_branch(plural: str, repo: str, branch: str, request: Request) -> dict[str, Any]:
+        found, actor = hub.writable(request, plural, repo)
+        _remove(found, "branch", plain(branch))
+        hub.accounts.record(actor.name, "remove branch", f"{found.kind} {found.name}", plain(branch))
+        return {}
+
+    @router.post("/{plural}/{repo:repo}/tag/{revision:path}")
+    async def add_tag(plural: str, repo: str, revision: str, request: Request) -> dict[str, Any]:
+        body = await _json(request)
+        found, actor = hub.writable(request, plural, repo)
+        repositories.add_ref(found, "tag", _text(body, "tag"), hub.revision(found, plain(revision)))
+        hub.accounts.record(actor.name, "tag", f"{found.kind} {found.name}", _text(body, "tag"))
+        return {}
+
+    @router.delete("/{plural}/{repo:repo}/tag/{tag:path}")
+    def remove_tag(plural: str, repo: str, tag: str, request: Request) -> dict[str, Any]:
+        found, actor = hub.writable(request, plural, repo)
+        _remove(found, "tag", plain(tag))
+        hub.accounts.record(actor.name, "remove tag", f"{found.kind} {found.name}", plain(tag))
+        return {}
+
+    def _remove(found: Repository, kind: str, name: str) -> None:
+        try:
+            repositories.remove_ref(found, kind, name)
+        except NotFound as error:
+            raise Answer(404, error.message, "RevisionNotFound") from None
+
+    @router.post("/{plural}/{repo:repo}/super-squash/{branch:path}")
+    async def squash(plural: str, repo: str, branch: str, request: Request) -> dict[str, Any]:
+        body = await _json(request)
+        found, actor = hub.writable(request, plural, repo)
+        hub.revision(found, plain(branch))
+        repositories.squash(found, plain(branch), _text(body, "message") or f"Super-squash branch '{plain(branch)}'", actor.name)
+        hub.accounts.record(actor.name, "squash", f"{found.kind} {found.name}", plain(branch))
+        return {}
+
+    # -- access, cards, what is not here ----------------------------------------------------------
+
+    @router.get("/{plural}/{repo:repo}/auth-check")
+    def auth_check(plural: str, repo: str, request: Request) -> dict[str, Any]:
+        hub.readable(request, plural, repo, files=True)
+        return {}
+
+    @router.get("/{plural}/{repo:repo}/auth-check/write")
+    def write_check(plural: str, repo: str, request: Request) -> dict[str, Any]:
+        hub.writable(request, plural, repo)
+        return {}
+
+    @router.post("/validate-yaml")
+    async def validate(request: Request) -> Any:
+        body = await _json(request)
+        try:
+            read_front_matter(_text(body, "content"))
+        except BadData as error:
+            return JSONResponse({"errors": [{"message": error.message}], "warnings": []}, status_code=400)
+        return {"errors": [], "warnings": []}
+
+    @router.get("/{plural}-tags-by-type")
+    def tags_by_type(plural: str, request: Request) -> dict[str, Any]:
+        if plural not in PLURALS:
+            raise Answer(404, f"there is no list of {plural[:40]}")
+        hub.someone(request)
+        found: dict[str, dict[str, dict[str, str]]] = {}
+        for one in repositories.list(PLURALS[plural], readable=hub.visible(hub.someone(request)), limit=100_000):
+            for tag in one.tags:
+                kind, _, label = tag.rpartition(":")
+                found.setdefault(kind or "other", {})[tag] = {"type": kind or "other", "id": tag, "label": label}
+        return {kind: list(values.values()) for kind, values in found.items()}
+
+    @router.api_route("/{plural}/{repo:repo}/discussions", methods=["GET"])
+    def discussions(plural: str, repo: str, request: Request) -> dict[str, Any]:
+        hub.readable(request, plural, repo)
+        return {"discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0}
+
+    @router.api_route("/{plural}/{repo:repo}/discussions{rest:path}", methods=["GET", "POST"])
+    def no_discussions(plural: str, repo: str, rest: str, request: Request) -> None:
+        hub.readable(request, plural, repo)
+        raise Answer(501, "this hub keeps no discussions and no pull requests; commit to a branch instead")
+
+    # -- lists; last, since the repository's own name fits what comes above ------------------------
+
+    @router.get("/{plural}/{repo:repo}")
+    def info(plural: str, repo: str, request: Request, blobs: bool = False) -> dict[str, Any]:
+        found = hub.readable(request, plural, repo)
+        return described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs)
+
+    @router.get("/{plural}")
+    def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Query()] = None,
+               pipeline_tag: str = "", sort: str = "lastModified", direction: int = -1, limit: Annotated[int, Query(ge=1, le=_PAGE)] = _PAGE,
+               full: bool = False, cursor: Annotated[int, Query(ge=0, le=2**53)] = 0) -> list[dict[str, Any]]:  # fmt: skip
+        if plural not in PLURALS:
+            raise Answer(404, f"there is no list of {plural[:40]}")
+        if sort not in _SORTS:
+            raise Answer(400, f"lists are not sorted by {sort[:40]!r}; {', '.join(_SORTS)} are known")
+        tags = [tag for value in filter or [] for tag in value.split(",") if tag] + ([pipeline_tag] if pipeline_tag else [])
+        rows = repositories.list(PLURALS[plural], search=search, author=author, tags=tags, sort=_SORTS[sort], descending=direction != 1,
+                                 readable=hub.visible(hub.someone(request)), after=cursor, limit=limit + 1)  # fmt: skip
+        if len(rows) > limit:
+            response.headers["Link"] = _next(request, cursor=cursor + limit)
+        if full:
+            return [described(row, repositories.commit(row, "main")) for row in rows[:limit]]
+        return [described(row, None) for row in rows[:limit]]
+
+    return router
+
+
+def _next(request: Request, **changes: object) -> str:
+    """A Link header to the same list with other parameters."""
+    pairs = [(key, value) for key, value in request.query_params.multi_items() if key not in changes]
+    query = urlencode(pairs + [(key, str(value)) for key, value in changes.items()])
+    return f'<{base_of(request)}{request.url.path}?{query}>; rel="next"'

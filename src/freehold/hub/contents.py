@@ -1,0 +1,207 @@
+"""Contents by sha256: whole as blobs, or as chunks that several contents share (Xet).
+
+A content comes in whole (LFS, small files in a commit) or as xorbs and a shard. Both are checked before
+they count: a blob against its sha256, a chunked content by putting it together once and hashing it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from freehold import durable
+from freehold.errors import BadData, NotFound
+from freehold.hub import xet
+from freehold.hub.catalogue import chunked
+from freehold.hub.store import Store
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of a content: bytes, and for a chunked one its Xet hash and terms."""
+
+    sha256: str
+    size: int
+    file_hash: str = ""
+    terms: tuple[xet.Term, ...] = ()
+
+
+class Contents:
+    """Reads and writes contents; several processes may do so at once."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.xorbs = store.folder / "xorbs"
+        self.xorbs.mkdir(parents=True, exist_ok=True)
+
+    # -- whole ------------------------------------------------------------------------------
+
+    def put(self, data: bytes) -> str:
+        """Keep a small content; its sha256."""
+        digest = hashlib.sha256(data).hexdigest()
+        if not self.store.blob(digest).exists():
+            durable.write_atomically(self.store.blob(digest), data)
+        return digest
+
+    def accept(self, temporary: Path, digest: str, size: int) -> None:
+        """Take an uploaded file under its sha256. Raises BadData when it is not what was announced; the file is then removed."""
+        actual = temporary.stat().st_size
+        found = durable.sha256_file(temporary) if actual == size else ""
+        if found != digest:
+            temporary.unlink()
+            told = f"{actual} bytes came and {size} were announced" if actual != size else f"the bytes have sha256 {found[:12]}"
+            raise BadData(f"the upload of {digest[:12]} is not whole: {told}", "send it again")
+        with durable.replacing(self.store.blob(digest)) as target:
+            temporary.replace(target)
+
+    # -- chunks -----------------------------------------------------------------------------
+
+    def _xorb(self, name: str) -> Path:
+        return self.xorbs / name[:2] / name
+
+    def put_xorb(self, name: str, data: bytes) -> bool:
+        """Keep a xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``."""
+        wanted = xet.bytes_of(name)
+        path = self._xorb(name)
+        if path.exists() and path.with_suffix(".index").exists():
+            return False
+        chunks = xet.index(data)
+        if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
+            raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
+        durable.write_atomically(path, data)
+        durable.write_atomically(path.with_suffix(".index"), xet.write_index(chunks))
+        return True
+
+    def chunks(self, name: str) -> list[xet.Chunk]:
+        """Chunks of a xorb. Raises NotFound."""
+        try:
+            return xet.read_index(self._xorb(name).with_suffix(".index").read_bytes())
+        except FileNotFoundError:
+            raise NotFound(f"the xorb {name[:12]} is not here", "upload it before the shard that names it") from None
+
+    def xorb_file(self, name: str) -> Path:
+        """Where a xorb lies. Raises BadData, NotFound."""
+        xet.bytes_of(name)
+        if not self._xorb(name).exists():
+            raise NotFound(f"the xorb {name[:12]} is not here", "upload it first")
+        return self._xorb(name)
+
+    def put_shard(self, data: bytes) -> int:
+        """Register the files of a shard; how many are new. Raises BadData, NotFound when chunks are missing or a file is not what it says."""
+        new = 0
+        for file in xet.read_shard(data):
+            pairs: list[tuple[bytes, int]] = []
+            for term in file.terms:
+                part = self.chunks(term.xorb)[term.first : term.end]
+                if len(part) != term.end - term.first or sum(chunk.size for chunk in part) != term.size:
+                    raise BadData(f"a term of file {file.hash[:12]} names chunks that xorb {term.xorb[:12]} does not have", "send the shard again")
+                pairs += [(chunk.hash, chunk.size) for chunk in part]
+            if xet.text_of(xet.file_hash(pairs)) != file.hash:
+                raise BadData(f"the chunks of file {file.hash[:12]} do not hash to its name", "send the shard again")
+            size = sum(size for _, size in pairs)
+            digest = hashlib.sha256()
+            for block in self._assembled(file.terms, 0, size):
+                digest.update(block)
+            if file.sha256 and digest.hexdigest() != file.sha256:
+                raise BadData(f"file {file.hash[:12]} has another sha256 than its shard says", "send the shard again")
+            new += self._register(Content(digest.hexdigest(), size, file.hash, file.terms))
+        return new
+
+    def _register(self, content: Content) -> bool:
+        with self.store.engine.begin() as connection:
+            known = connection.execute(sa.select(chunked.c.sha256).where(chunked.c.sha256 == content.sha256)).first()
+            values = {
+                "file_hash": content.file_hash,
+                "size": content.size,
+                "terms": [[term.xorb, term.first, term.end, term.size] for term in content.terms],
+                "created": time.time(),
+            }
+            if known:  # uploaded again: not old enough for collection any more
+                connection.execute(chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time()))
+                return False
+            connection.execute(chunked.insert().values(sha256=content.sha256, **values))
+        return True
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def find(self, digest: str) -> Content | None:
+        """A content that is here, else None."""
+        blob = self.store.blob(digest)
+        if blob.exists():
+            return Content(digest, blob.stat().st_size)
+        return self._chunked(chunked.c.sha256 == digest)
+
+    def find_file(self, file_hash: str) -> Content:
+        """A chunked content by its Xet hash. Raises BadData, NotFound."""
+        xet.bytes_of(file_hash)
+        found = self._chunked(chunked.c.file_hash == file_hash)
+        if found is None:
+            raise NotFound(f"no file with the Xet hash {file_hash[:12]} is here", "upload it first")
+        return found
+
+    def _chunked(self, where: sa.ColumnElement[bool]) -> Content | None:
+        with self.store.engine.connect() as connection:
+            row = connection.execute(sa.select(chunked).where(where)).first()
+        return None if row is None else Content(row.sha256, row.size, row.file_hash, tuple(xet.Term(*term) for term in row.terms))
+
+    def read(self, content: Content, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Bytes ``start`` to ``end`` (exclusive) in blocks of about a megabyte."""
+        stop = content.size if end is None else min(end, content.size)
+        if content.terms:
+            yield from self._assembled(content.terms, start, stop)
+            return
+        with self.store.blob(content.sha256).open("rb") as file:
+            file.seek(start)
+            left = stop - start
+            while left > 0 and (block := file.read(min(_BLOCK, left))):
+                left -= len(block)
+                yield block
+
+    def _assembled(self, terms: Sequence[xet.Term], start: int, end: int) -> Iterator[bytes]:
+        at = 0
+        for term in terms:
+            if at + term.size <= start or at >= end:
+                at += term.size
+                continue
+            chunks = self.chunks(term.xorb)[term.first : term.end]
+            with self.xorb_file(term.xorb).open("rb") as file:
+                for chunk in chunks:
+                    if at + chunk.size > start and at < end:
+                        file.seek(chunk.offset)
+                        _, _, data = next(xet.read_chunks(file.read(8 + chunk.packed)))
+                        yield data[max(0, start - at) : end - at]
+                    at += chunk.size
+
+    # -- keeping house ----------------------------------------------------------------------
+
+    def collect(self, kept: set[str], *, grace_s: float) -> tuple[int, int]:
+        """Remove chunked contents outside ``kept`` and xorbs no content needs, both older than ``grace_s``; (files, bytes) removed."""
+        oldest = time.time() - grace_s
+        with self.store.engine.begin() as connection:
+            rows = connection.execute(sa.select(chunked)).all()
+            gone = [row.sha256 for row in rows if row.sha256 not in kept and row.created < oldest]
+            for digest in gone:
+                connection.execute(chunked.delete().where(chunked.c.sha256 == digest))
+        needed = {term[0] for row in rows if row.sha256 not in set(gone) for term in row.terms}
+        found = [p for p in self.xorbs.rglob("*") if p.is_file() and p.stem not in needed and p.stat().st_mtime < oldest]
+        freed = sum(path.stat().st_size for path in found)
+        for path in found:
+            path.unlink()
+        return len(found), freed
+
+    def check(self, content: Content) -> str:
+        """A sentence when the content's bytes are not what they should be, else nothing."""
+        digest = hashlib.sha256()
+        try:
+            for block in self.read(content):
+                digest.update(block)
+        except (BadData, NotFound, OSError) as error:
+            return f"{content.sha256[:12]} cannot be read: {error}"
+        return "" if digest.hexdigest() == content.sha256 else f"{content.sha256[:12]} was changed; its bytes no longer match"

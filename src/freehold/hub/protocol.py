@@ -1,0 +1,113 @@
+"""The hub as an HTTP application that speaks the Hugging Face Hub's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+
+from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
+from freehold.hub import api_files, api_repositories, api_xet
+from freehold.hub.repositories import Exists, Stale
+from freehold.hub.session import Answer, Hub
+from freehold.hub.store import Store
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]", "testserver")
+#: Failure -> HTTP status; the first that fits.
+_STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
+    (Exists, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403),
+)  # fmt: skip
+Scope = MutableMapping[str, Any]
+
+
+class _Repo(Convertor[str]):
+    regex = "[^/]+(?:/[^/]+)?"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Kinds(_Repo):
+    regex = "models|datasets|spaces"
+
+
+register_url_convertor("repo", _Repo())
+register_url_convertor("kinds", _Kinds())
+
+
+class KeepEscapedSlashes:
+    """Routes see ``%2F`` as clients wrote it: a revision may hold a slash and is still one part of the path."""
+
+    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]]):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """See the ASGI specification."""
+        raw = scope.get("raw_path")
+        if scope["type"] == "http" and raw and b"%2" in raw:
+            parts = raw.decode("ascii", "replace").replace("%2f", "%2F").split("%2F")
+            scope = {**scope, "path": "%2F".join(unquote(part) for part in parts)}
+        await self.app(scope, receive, send)
+
+
+def _refusal(status: int, message: str, code: str = "", headers: dict[str, str] | None = None, also: dict[str, str] | None = None) -> JSONResponse:
+    told = message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")
+    extra = {"X-Error-Message": told[:500]} | ({"X-Error-Code": code} if code else {}) | (headers or {})
+    return JSONResponse({"error": message} | (also or {}), status_code=status, headers=extra)
+
+
+def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
+    """The application over a store. ``loopback``: only names of this machine are answered to."""
+    hub = Hub(store)
+    app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None)
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Any]) -> Any:
+        """On loopback a foreign Host header is a rebound name and is refused."""
+        host = request.headers.get("host", "").rsplit(":", 1)[0]
+        if loopback and host not in _LOOPBACK:
+            return _refusal(403, f"the Host header {host!r} is not this machine")
+        return await call_next(request)
+
+    app.add_middleware(KeepEscapedSlashes)
+
+    @app.exception_handler(Answer)
+    async def answered(_: Request, error: Answer) -> JSONResponse:
+        return _refusal(error.status, error.message, error.code, error.headers, error.also)
+
+    @app.exception_handler(FreeholdError)
+    async def failed(_: Request, error: FreeholdError) -> JSONResponse:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        return _refusal(status, str(error), "EntryNotFound" if status == 404 else "")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return _refusal(400, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_: Request, error: HTTPException) -> JSONResponse:
+        return _refusal(
+            error.status_code,
+            "there is nothing at this address" if error.status_code == 404 else str(error.detail),
+            headers=dict(error.headers or {}),
+        )
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    # the more particular addresses first: a repository's own address fits many of them
+    app.include_router(api_xet.routes(hub))
+    app.include_router(api_files.routes(hub))
+    app.include_router(api_repositories.routes(hub))
+    return app

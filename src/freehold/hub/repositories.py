@@ -1,0 +1,490 @@
+"""Repositories: named lines of commits over contents, with branches and tags.
+
+A commit is a whole list of files; its id is the digest of that list with its parent, author, time and
+message, cut to the 40 hexadecimal digits that clients expect. A commit counts from the moment its row and
+the branch's move are written, which happens in one transaction after every content is on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+import yaml
+from sqlalchemy.exc import IntegrityError
+
+from freehold import durable
+from freehold.errors import BadData, Busy, NotFound, Refused, UsageError
+from freehold.hub import catalogue as tables
+from freehold.hub.contents import Contents
+from freehold.hub.store import Store
+
+KINDS = ("model", "dataset", "space")
+_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,250}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Exists(Refused):
+    """A repository or ref of that name is there already."""
+
+
+class Stale(Busy):
+    """The branch has moved since the parent that a commit names."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a commit: content, bytes, whether clients see it as LFS, git's object id for it."""
+
+    sha256: str
+    size: int
+    lfs: bool
+    oid: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A whole state of a repository."""
+
+    id: str
+    parent: str
+    title: str
+    message: str
+    author: str
+    created: float
+    files: dict[str, File]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository's row."""
+
+    id: int
+    kind: str
+    name: str
+    author: str
+    private: bool
+    gated: str
+    created: float
+    modified: float
+    downloads: int
+    tags: list[str]
+    card: dict[str, Any]
+
+
+@dataclass
+class Change:
+    """What a commit does: files to set, files and folders to remove, files to copy from another state."""
+
+    title: str
+    message: str = ""
+    parent: str = ""
+    put: dict[str, File] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    removed_folders: list[str] = field(default_factory=list)
+    copied: list[tuple[str, str, str]] = field(default_factory=list)  # source path, source revision, target path
+
+
+def git_oid(kind: str, data: bytes) -> str:
+    """The id that git gives a blob or a tree of this content (SHA-1 over a header and the bytes)."""
+    return hashlib.sha1(f"{kind} {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
+
+
+def pointer(sha256: str, size: int) -> bytes:
+    """What git keeps in place of an LFS file."""
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+
+
+def lfs_file(sha256: str, size: int) -> File:
+    """A file that clients see as LFS."""
+    return File(sha256, size, True, git_oid("blob", pointer(sha256, size)))
+
+
+def check_path(path: str) -> str:
+    """A file's path in a repository. Raises UsageError for one that leaves it or that a file system could not hold."""
+    parts = path.split("/")
+    bad = not path or len(path.encode()) > 1000 or "\\" in path or any(ord(c) < 32 or ord(c) == 127 for c in path)
+    if bad or any(part in ("", ".", "..", ".git") or len(part.encode()) > 255 for part in parts):
+        raise UsageError(f"{path[:120]!r} cannot be a file's path", "use relative paths without '..', '.git', backslashes or control characters")
+    return path
+
+
+def read_front_matter(text: str) -> dict[str, Any]:
+    """The YAML at the head of a card. Raises BadData when it is not a mapping or not YAML."""
+    found = re.match(r"\A﻿?---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(\r?\n|\Z)", text, re.DOTALL)
+    if not found:
+        return {}
+    try:
+        values = yaml.safe_load(found[1]) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadData(f"the card's metadata is not valid YAML: {str(error).splitlines()[0]}", "mend the lines between the two '---'") from None
+    if not isinstance(values, dict):
+        raise BadData("the card's metadata is not a mapping", "write 'key: value' lines between the two '---'")
+    return _plain(values)
+
+
+def _plain(value: Any) -> Any:
+    """YAML's dates and other values as JSON has them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
+    """Tags as the Hugging Face Hub derives them from a card and the files' formats."""
+    found: list[str] = []
+
+    def add(values: Any, prefix: str = "") -> None:
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and value:
+                found.append(prefix + value)
+
+    endings = {path.rsplit(".", 1)[-1] for path in paths if "." in path}
+    add([name for name in ("gguf", "safetensors", "onnx") if name in endings])
+    add(card.get("library_name"))
+    add(card.get("pipeline_tag"))
+    add(card.get("tags"))
+    plain = kind == "model"
+    add(card.get("language"), "" if plain else "language:")
+    add(card.get("datasets"), "dataset:")
+    add(card.get("base_model"), "base_model:")
+    for key in ("task_categories", "task_ids", "size_categories"):
+        add(card.get(key), f"{key}:")
+    add(card.get("license"), "license:")
+    return list(dict.fromkeys(found))
+
+
+class Repositories:
+    """Every repository in one store."""
+
+    def __init__(self, store: Store, contents: Contents | None = None):
+        self.store = store
+        self.contents = contents or Contents(store)
+        self.engine = store.engine
+
+    # -- names ------------------------------------------------------------------------------
+
+    def create(self, kind: str, name: str, *, private: bool = False, owner: str = "") -> Repository:
+        """A new repository with an empty branch ``main``. Raises UsageError, Exists."""
+        check_repository_name(name)
+        now = time.time()
+        values = {"kind": kind, "name": name, "folded": name.lower(), "author": name.split("/", maxsplit=1)[0] if "/" in name else owner, "private": private,
+                  "gated": "", "created": now, "modified": now, "downloads": 0, "tags": [], "card": {}}  # fmt: skip
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(tables.moves.delete().where(tables.moves.c.kind == kind, tables.moves.c.folded == name.lower()))
+                made = connection.execute(tables.repositories.insert().values(**values)).inserted_primary_key
+                assert made is not None
+                first = self._commit_row("", Change("initial commit"), owner or "freehold", {})
+                connection.execute(tables.commits.insert().values(repository=made[0], **first))
+                connection.execute(tables.refs.insert().values(repository=made[0], kind="branch", name="main", commit_id=first["id"]))
+        except IntegrityError:
+            raise Exists(f"a {kind} named {name} is there already (names differ by more than case)", "choose another name") from None
+        return self.find(kind, name)
+
+    def find(self, kind: str, name: str) -> Repository:
+        """A repository by name, or by a name it had before. Raises NotFound."""
+        rows, moves = tables.repositories, tables.moves
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(rows).where(rows.c.kind == kind, rows.c.folded == name.lower())).first()
+            if row is None:
+                moved = sa.select(moves.c.repository).where(moves.c.kind == kind, moves.c.folded == name.lower()).scalar_subquery()
+                row = connection.execute(sa.select(rows).where(rows.c.id == moved)).first()
+        if row is None:
+            raise NotFound(f"no {kind} is named {name}", "look at the list, or create it")
+        return _repository(row)
+
+    def delete(self, found: Repository) -> None:
+        """Forget a repository; its contents go with the next collection."""
+        with self.engine.begin() as connection:
+            for table in (tables.commits, tables.refs, tables.holdings, tables.grants, tables.moves):
+                connection.execute(table.delete().where(table.c.repository == found.id))
+            connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
+
+    def move(self, found: Repository, name: str) -> None:
+        """Rename; the old name leads to the new one until something else takes it. Raises Exists, UsageError."""
+        check_repository_name(name)
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(tables.moves.delete().where(tables.moves.c.kind == found.kind, tables.moves.c.folded == name.lower()))
+                connection.execute(
+                    tables.repositories.update().where(tables.repositories.c.id == found.id)
+                    .values(name=name, folded=name.lower(), author=name.split("/", maxsplit=1)[0], modified=time.time())
+                )  # fmt: skip
+                connection.execute(tables.moves.delete().where(tables.moves.c.kind == found.kind, tables.moves.c.folded == found.name.lower()))
+                if found.name.lower() != name.lower():
+                    connection.execute(tables.moves.insert().values(kind=found.kind, folded=found.name.lower(), repository=found.id))
+        except IntegrityError:
+            raise Exists(f"a {found.kind} named {name} is there already", "choose another name") from None
+
+    def settings(self, found: Repository, *, private: bool | None = None, gated: str | None = None) -> None:
+        """Change who may read."""
+        values = {key: value for key, value in (("private", private), ("gated", gated)) if value is not None}
+        if values:
+            with self.engine.begin() as connection:
+                connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(**values))
+
+    # -- listing ----------------------------------------------------------------------------
+
+    def list(self, kind: str, *, search: str = "", author: str = "", tags: Sequence[str] = (), sort: str = "modified", descending: bool = True,
+             readable: sa.ColumnElement[bool] | None = None, after: int = 0, limit: int = 1000) -> list[Repository]:  # fmt: skip
+        """A page of repositories. ``tags``: all of them must be there."""
+        rows = tables.repositories
+        query = sa.select(rows).where(rows.c.kind == kind)
+        if readable is not None:
+            query = query.where(readable)
+        for word in search.lower().split():
+            query = query.where(rows.c.folded.contains(word, autoescape=True))
+        if author:
+            query = query.where(sa.func.lower(rows.c.author) == author.lower())
+        for tag in tags:
+            query = query.where(sa.cast(rows.c.tags, sa.String).contains(_json_text(tag), autoescape=True))
+        column = {"modified": rows.c.modified, "created": rows.c.created, "downloads": rows.c.downloads, "name": rows.c.folded}[sort]
+        order = column.desc() if descending else column.asc()
+        with self.engine.connect() as connection:
+            return [_repository(row) for row in connection.execute(query.order_by(order, rows.c.id).offset(after).limit(limit))]
+
+    # -- states -----------------------------------------------------------------------------
+
+    def refs(self, found: Repository) -> list[tuple[str, str, str]]:
+        """(kind, name, commit) of branches and tags."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(tables.refs).where(tables.refs.c.repository == found.id).order_by(tables.refs.c.kind, tables.refs.c.name)
+            )
+            return [(row.kind, row.name, row.commit_id) for row in rows]
+
+    def resolve(self, found: Repository, revision: str) -> str:
+        """Commit id of a branch, tag or (shortened) commit id. Raises NotFound."""
+        name = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(tables.refs.c.commit_id)
+                .where(tables.refs.c.repository == found.id, tables.refs.c.name == name)
+                .order_by(tables.refs.c.kind)
+            ).all()
+            if rows:
+                return rows[0].commit_id
+            if re.fullmatch(r"[0-9a-f]{7,40}", revision):
+                ids = tables.commits.c.id
+                known = connection.execute(sa.select(ids).where(tables.commits.c.repository == found.id, ids.startswith(revision)).limit(2)).all()
+                if len(known) == 1:
+                    return known[0].id
+        raise NotFound(f"{found.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it")
+
+    def commit(self, found: Repository, revision: str) -> Commit:
+        """The state at a revision. Raises NotFound."""
+        wanted = self.resolve(found, revision)
+        with self.engine.connect() as connection:
+            row = connection.execute(sa.select(tables.commits).where(tables.commits.c.repository == found.id, tables.commits.c.id == wanted)).one()
+        return _commit(row)
+
+    def history(self, found: Repository, revision: str) -> list[Commit]:
+        """Commits from a revision back to the first, without their files."""
+        columns = [column for column in tables.commits.c if column.name != "files"]
+        with self.engine.connect() as connection:
+            rows = {row.id: row for row in connection.execute(sa.select(*columns).where(tables.commits.c.repository == found.id))}
+        at, line = self.resolve(found, revision), list[Commit]()
+        while at in rows:
+            row = rows[at]
+            line.append(Commit(row.id, row.parent, row.title, row.message, row.author, row.created, {}))
+            at = row.parent
+        return line
+
+    def apply(self, found: Repository, branch: str, change: Change, author: str) -> Commit:
+        """Add a commit to a branch. Raises NotFound, UsageError, BadData, Stale; then nothing has changed."""
+        for path in change.put:
+            check_path(path)
+        missing = [path for path, file in change.put.items() if self.contents.find(file.sha256) is None]
+        if missing:
+            raise BadData(f"the content of {missing[0]!r} was not uploaded" + (f" ({len(missing)} such files)" if len(missing) > 1 else ""),
+                          "upload it before the commit")  # fmt: skip
+        with self.engine.begin() as connection:
+            # taking the write lock first lets commits to one repository queue up instead of failing
+            connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
+            where = (tables.refs.c.repository == found.id, tables.refs.c.kind == "branch", tables.refs.c.name == branch)
+            head = connection.execute(sa.select(tables.refs.c.commit_id).where(*where)).scalar()
+            if head is None:
+                raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
+            if change.parent and not head.startswith(change.parent):
+                raise Stale(f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on {change.parent[:12]}",
+                            "fetch the branch and commit again")  # fmt: skip
+            row = connection.execute(
+                sa.select(tables.commits.c.files).where(tables.commits.c.repository == found.id, tables.commits.c.id == head)
+            ).one()
+            files = self._changed({path: File(*values) for path, values in row.files.items()}, found, change)
+            _check_tree(files)
+            values = self._commit_row(head, change, author, files)
+            connection.execute(tables.commits.insert().values(repository=found.id, **values))
+            connection.execute(tables.refs.update().where(*where).values(commit_id=values["id"]))
+            held = set(connection.execute(sa.select(tables.holdings.c.sha256).where(tables.holdings.c.repository == found.id)).scalars())
+            new = [{"repository": found.id, "sha256": digest} for digest in {file.sha256 for file in files.values()} - held]
+            if new:
+                connection.execute(tables.holdings.insert(), new)
+            if branch == "main":
+                card = self._card(files)
+                connection.execute(
+                    tables.repositories.update().where(tables.repositories.c.id == found.id)
+                    .values(card=card, tags=tags_of(card, files, found.kind))
+                )  # fmt: skip
+        return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files)
+
+    def _changed(self, files: dict[str, File], found: Repository, change: Change) -> dict[str, File]:
+        before = dict(files)
+        for path in change.removed:
+            if path not in files:
+                raise NotFound(f"{path[:120]!r} cannot be removed: it is not in {found.name}", "look at the list of files")
+            del files[path]
+        for folder in change.removed_folders:
+            inside = [path for path in files if path.startswith(folder.rstrip("/") + "/")]
+            if not inside:
+                raise NotFound(f"the folder {folder[:120]!r} cannot be removed: it is not in {found.name}", "look at the list of files")
+            for path in inside:
+                del files[path]
+        for source, revision, target in change.copied:
+            origin = self.commit(found, revision).files if revision else before
+            if source not in origin:
+                raise NotFound(f"{source[:120]!r} cannot be copied: it is not in {found.name}", "look at the list of files")
+            files[check_path(target)] = origin[source]
+        return files | change.put
+
+    def _commit_row(self, parent: str, change: Change, author: str, files: dict[str, File]) -> dict[str, Any]:
+        plain = {path: [file.sha256, file.size, file.lfs, file.oid] for path, file in sorted(files.items())}
+        values = {"parent": parent, "title": change.title, "message": change.message, "author": author, "created": time.time(), "files": plain}
+        return values | {"id": durable.digest_of(values)[:40]}
+
+    def _card(self, files: dict[str, File]) -> dict[str, Any]:
+        readme = files.get("README.md")
+        if readme is None or readme.size > 5_000_000:
+            return {}
+        content = self.contents.find(readme.sha256)
+        if content is None:
+            return {}
+        try:
+            return read_front_matter(b"".join(self.contents.read(content)).decode("utf-8", "replace"))
+        except BadData:
+            return {}  # the commit stands; the page shows the card as plain text
+
+    def squash(self, found: Repository, branch: str, title: str, author: str) -> None:
+        """Make a branch's history one commit of its present files."""
+        head = self.commit(found, branch)
+        row = self._commit_row("", Change(title), author, head.files)
+        with self.engine.begin() as connection:
+            connection.execute(tables.commits.insert().values(repository=found.id, **row))
+            moved = connection.execute(
+                tables.refs.update().where(tables.refs.c.repository == found.id, tables.refs.c.kind == "branch", tables.refs.c.name == branch,
+                                           tables.refs.c.commit_id == head.id).values(commit_id=row["id"])
+            )  # fmt: skip
+            if moved.rowcount != 1:
+                raise Stale(f"the branch {branch} of {found.name} moved meanwhile", "run the same command again")
+
+    # -- branches and tags --------------------------------------------------------------------
+
+    def add_ref(self, found: Repository, kind: str, name: str, commit_id: str) -> None:
+        """A branch or tag at a commit. Raises Exists, UsageError."""
+        if not _REF.fullmatch(name) or ".." in name or name.endswith((".lock", "/")) or _COMMIT.fullmatch(name):
+            raise UsageError(f"{name[:80]!r} cannot name a {kind}", "use letters, digits, dot, dash, underscore and slash")
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(tables.refs.insert().values(repository=found.id, kind=kind, name=name, commit_id=commit_id))
+        except IntegrityError:
+            raise Exists(f"{found.name} has a {kind} {name} already", "choose another name") from None
+
+    def remove_ref(self, found: Repository, kind: str, name: str) -> None:
+        """Raises NotFound, and Refused for the branch main."""
+        if kind == "branch" and name == "main":
+            raise Refused("the branch main cannot be removed", "delete the repository instead")
+        with self.engine.begin() as connection:
+            gone = connection.execute(
+                tables.refs.delete().where(tables.refs.c.repository == found.id, tables.refs.c.kind == kind, tables.refs.c.name == name)
+            )
+        if not gone.rowcount:
+            raise NotFound(f"{found.name} has no {kind} {name[:80]!r}", "look at its refs")
+
+    def downloaded(self, found: Repository) -> None:
+        """Count a download."""
+        with self.engine.begin() as connection:
+            rows = tables.repositories
+            connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads + 1))
+
+    # -- keeping house ------------------------------------------------------------------------
+
+    def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
+        """Remove what neither a repository nor a model needs and that is older than ``grace_s``; (files, bytes) removed."""
+        with self.engine.connect() as connection:
+            held = set(connection.execute(sa.select(tables.holdings.c.sha256).distinct()).scalars())
+        chunks = self.contents.collect(held, grace_s=grace_s)
+        blobs = self.store.collect(grace_s=grace_s)
+        return chunks[0] + blobs[0], chunks[1] + blobs[1]
+
+    def check(self) -> list[str]:
+        """A sentence for every ref without its commit, file without its content, and content that has changed."""
+        faults: list[str] = []
+        seen: dict[str, str] = {}
+        with self.engine.connect() as connection:
+            names = {row.id: f"{row.kind} {row.name}" for row in connection.execute(sa.select(tables.repositories))}
+            known = {(row.repository, row.id) for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.id))}
+            for row in connection.execute(sa.select(tables.refs)):
+                if (row.repository, row.commit_id) not in known:
+                    faults.append(
+                        f"{names.get(row.repository, row.repository)}: the {row.kind} {row.name} points at {row.commit_id[:12]}, which is not there"
+                    )
+            held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
+            for row in connection.execute(sa.select(tables.commits)):
+                where = f"{names.get(row.repository, row.repository)} at {row.id[:12]}"
+                if row.parent and (row.repository, row.parent) not in known:
+                    faults.append(f"{where}: its parent {row.parent[:12]} is not there")
+                for path, (digest, size, *_) in row.files.items():
+                    if (row.repository, digest) not in held:
+                        faults.append(f"{where}: {path} is not protected from collection")
+                    if digest not in seen:
+                        content = self.contents.find(digest)
+                        seen[digest] = (
+                            "is missing" if content is None else "has another size" if content.size != size else self.contents.check(content)
+                        )
+                    if seen[digest]:
+                        faults.append(f"{where}: {path} {seen[digest]}")
+        return faults
+
+
+def check_repository_name(name: str) -> None:
+    """Raises UsageError unless a repository can have this name (the rules of huggingface_hub's validate_repo_id)."""
+    parts = name.split("/")
+    if len(parts) > 2 or len(name) > 96 or "--" in name or ".." in name or name.endswith(".git") or not all(map(_PART.fullmatch, parts)):
+        raise UsageError(f"{name[:120]!r} cannot name a repository", "use org/name of letters, digits, dot, dash and underscore, 96 at most")
+
+
+def _check_tree(files: dict[str, File]) -> None:
+    """Raises UsageError when a path is both a file and a folder, or two differ in case alone."""
+    folders = {path[:at] for path in files for at in range(len(path)) if path[at] == "/"}
+    both = folders & files.keys()
+    if both:
+        raise UsageError(f"{min(both)[:120]!r} would be a file and a folder", "rename one of them")
+    folded: dict[str, str] = {}
+    for path in files:
+        other = folded.setdefault(path.casefold(), path)
+        if other != path:
+            raise UsageError(f"{path[:120]!r} and {other[:120]!r} differ in case alone, which many disks cannot hold", "rename one of them")
+
+
+def _json_text(tag: str) -> str:
+    import json
+
+    return json.dumps(tag)
+
+
+def _repository(row: Any) -> Repository:
+    return Repository(row.id, row.kind, row.name, row.author, row.private, row.gated, row.created, row.modified, row.downloads, row.tags, row.card)
+
+
+def _commit(row: Any) -> Commit:
+    files = {path: File(*values) for path, values in row.files.items()}
+    return Commit(row.id, row.parent, row.title, row.message, row.author, row.created, files)

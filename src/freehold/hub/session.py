@@ -1,0 +1,159 @@
+"""What one request to a hub knows: who asks, what they may read and change, and how the answer is shaped."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from fastapi import Request
+
+from freehold import durable
+from freehold.errors import NotFound
+from freehold.hub import catalogue as tables
+from freehold.hub.accounts import KEEPER, Accounts, Actor
+from freehold.hub.contents import Contents
+from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.store import Store
+
+#: URL part -> kind of repository.
+PLURALS = {"models": "model", "datasets": "dataset", "spaces": "space"}
+
+
+class Answer(Exception):
+    """An answer other than success, with the code that clients know it by. ``also``: further fields of its body."""
+
+    def __init__(self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None, also: dict[str, str] | None = None):
+        super().__init__(message)
+        self.status, self.message, self.code, self.headers, self.also = status, message, code, headers or {}, also or {}
+
+
+class Hub:
+    """The parts behind every request, and the signatures that let a URL stand for a right."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.contents = Contents(store)
+        self.repositories = Repositories(store, self.contents)
+        self.accounts = Accounts(store)
+        self.key = _key(store.folder / "keys" / "hub.key")
+        self.parts = store.incoming / "hub"
+        self.parts.mkdir(parents=True, exist_ok=True)
+        #: clients remember chunks by address: a new store must have another one
+        self.id = hashlib.sha256(self.key + b"store").hexdigest()[:16]
+
+    # -- signatures -----------------------------------------------------------------------------
+
+    def sign(self, *parts: str | int) -> str:
+        """A signature over the parts."""
+        return hmac.new(self.key, "\x1f".join(map(str, parts)).encode(), "sha256").hexdigest()
+
+    def check(self, signature: str, expires: int, *parts: str | int) -> None:
+        """Raises Answer unless :meth:`sign` made ``signature`` over the parts and time is left."""
+        if expires < time.time() or not hmac.compare_digest(self.sign(expires, *parts), signature):
+            raise Answer(403, "this address is no longer valid; ask for a new one")
+
+    def xet_token(self, role: str, actor: str) -> tuple[str, int]:
+        """(token, second it expires) for the chunk store."""
+        expires = int(time.time()) + 3600
+        return f"{role}.{expires}.{self.sign(expires, 'xet', role)}", expires
+
+    def xet_role(self, request: Request) -> str:
+        """Role of a request to the chunk store. Raises Answer."""
+        role, _, rest = request.headers.get("authorization", "").removeprefix("Bearer ").partition(".")
+        expires, _, signature = rest.partition(".")
+        if role not in ("read", "write") or not expires.isdigit():
+            raise Answer(401, "the chunk store needs a token of this hub")
+        try:
+            self.check(signature, int(expires), "xet", role)
+        except Answer as error:
+            raise Answer(401, error.message) from None
+        return role
+
+    # -- who and what ---------------------------------------------------------------------------
+
+    def actor(self, request: Request) -> Actor | None:
+        """Who asks; None for nobody. Raises Answer for a token that is not known."""
+        header = request.headers.get("authorization", "")
+        token = header.removeprefix("Bearer ").strip()
+        if header.lower().startswith("basic "):
+            try:
+                token = base64.b64decode(header[6:]).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                token = ""
+        known = self.accounts.actor(token) if token else None
+        if known is not None:
+            return known
+        if self.accounts.open:
+            return Actor(KEEPER, "admin", {})
+        if header:
+            raise Answer(401, "Invalid credentials in Authorization header")
+        return None
+
+    def someone(self, request: Request) -> Actor:
+        """Who asks. Raises Answer for nobody."""
+        actor = self.actor(request)
+        if actor is None:
+            raise Answer(401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'})
+        return actor
+
+    def readable(self, request: Request, plural: str, name: str, *, files: bool = False) -> Repository:
+        """A repository that the asker may see, or whose ``files`` they may read. Raises Answer."""
+        actor = self.someone(request)
+        try:
+            found = self.repositories.find(PLURALS[plural], name)
+        except (KeyError, NotFound):
+            raise Answer(404, f"Repository not found: {name}", "RepoNotFound") from None
+        if found.private and not actor.belongs(found.author):
+            raise Answer(404, f"Repository not found: {name}", "RepoNotFound")
+        if files and found.gated and not actor.belongs(found.author) and not self.accounts.granted(found.id, actor.name):
+            raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page.",
+                         "GatedRepo")  # fmt: skip
+        return found
+
+    def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
+        """A repository that the asker may change. Raises Answer."""
+        found, actor = self.readable(request, plural, name), self.someone(request)
+        if not actor.may_write(found.author):
+            raise Answer(403, f"You have read access but not write access to {found.name}")
+        return found, actor
+
+    def revision(self, found: Repository, revision: str) -> str:
+        """Commit id. Raises Answer."""
+        try:
+            return self.repositories.resolve(found, revision)
+        except NotFound as error:
+            raise Answer(404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound") from None
+
+    def visible(self, actor: Actor) -> sa.ColumnElement[bool] | None:
+        """Which repositories a list may show; None: all."""
+        if actor.role == "admin":
+            return None
+        rows = tables.repositories.c
+        return sa.or_(sa.not_(rows.private), rows.author.in_([actor.name, *actor.organisations]))
+
+
+def base_of(request: Request) -> str:
+    """The address the client uses for this hub."""
+    return str(request.base_url).rstrip("/")
+
+
+def plain(part: str) -> str:
+    """A path parameter with the slashes that were escaped in it."""
+    return part.replace("%2F", "/")
+
+
+def _key(path: Path) -> bytes:
+    """The hub's secret; made once, readable by its owner alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with durable.locked(path.with_suffix(".lock"), "the hub's key", wait=True):
+        if not path.exists():
+            durable.write_atomically(path, secrets.token_bytes(32))
+            os.chmod(path, 0o600)
+        return path.read_bytes()
