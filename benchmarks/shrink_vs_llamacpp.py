@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kinds", default="Q2_K,Q3_K_M,Q4_K_M")
     parser.add_argument("--graded", type=int, default=1024)
+    parser.add_argument("--probing", type=float, default=300.0, help="seconds for measuring sensitivity")
     options = parser.parse_args()
     settings.go_quiet()
     store = Store()
@@ -34,7 +35,7 @@ def main() -> None:
     fit, test = (list(read_examples(options.data / name).examples) for name in ("valid.jsonl", "test.jsonl"))
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        frontier = Frontier(store, model, fit, Path(folder), progress.for_stream())
+        frontier = Frontier(store, model, fit, Path(folder), progress.for_stream(), options.probing)
         asking = prompting(model.card, open_vocabulary(frontier.source))
         ordered = sorted(test, key=lambda example: example.digest)[: options.graded]
         frontier.held_out = ordered

@@ -10,7 +10,7 @@ from freehold.engines.interface import common_prefix
 from freehold.errors import DoesNotFit, Unsupported
 from freehold.hub import gguf
 from freehold.shrink import allocate
-from freehold.shrink.sensitivity import Reference, choose_rows, importance
+from freehold.shrink.sensitivity import Reference, choose_rows, entered
 from freehold.tune.adapter import merge_gguf
 
 TEXTS = (
@@ -53,12 +53,12 @@ def test_rows_that_fill_no_block_are_refused() -> None:
 
 
 def test_importance_is_the_mean_square_of_what_enters(wide: Path, rows: list[list[int]]) -> None:
-    found = importance(wide, rows)
+    found = entered(wide, rows).mean_square
     header = gguf.read_header(wide)
     columns = {tensor.name: tensor.shape[0] for tensor in header.tensors if len(tensor.shape) > 1}
     assert set(columns) == set(found)
     assert all(len(values) == columns[name] and (values >= 0).all() for name, values in found.items())
-    again = importance(wide, [rows[0], rows[1]])
+    again = entered(wide, [rows[0], rows[1]]).mean_square
     assert not np.allclose(again["blk.3.ffn_down.weight"], found["blk.3.ffn_down.weight"])
     # query, key and value read the same input
     assert np.allclose(found["blk.5.attn_q.weight"], found["blk.5.attn_k.weight"])
@@ -73,19 +73,18 @@ def test_the_model_itself_loses_nothing_and_coarser_ones_lose_more(wide: Path, r
     assert own.same_top == 1.0
     assert own.perplexity == pytest.approx(own.reference_perplexity, rel=1e-5)
     assert own.positions == sum(map(len, rows)) - len(rows) * (1 + reference.start)
-    weights = importance(wide, rows)
     losses = []
     for kind in ("Q8_0", "Q4_K_M", "Q2_K"):
-        quantize(wide, tmp_path / f"{kind}.gguf", kind, importance=weights)
+        quantize(wide, tmp_path / f"{kind}.gguf", kind, importance=entered(wide, rows).mean_square)
         losses.append(reference.loss_of(tmp_path / f"{kind}.gguf").kl_mean)
     assert 0 < losses[0] < losses[1] < losses[2]
 
 
 def test_a_written_mixture_is_what_was_chosen_and_loads(wide: Path, rows: list[list[int]], tmp_path: Path) -> None:
-    weights = importance(wide, rows)
+    inputs = entered(wide, rows)
     names = [tensor.name for tensor in gguf.read_header(wide).tensors if len(tensor.shape) > 1]
     kinds = {name: "Q6_K" if "ffn_down" in name else "Q5_0" for name in names}
-    allocate.write(wide, tmp_path / "mixed.gguf", kinds, weights)
+    allocate.write(wide, tmp_path / "mixed.gguf", kinds, inputs)
     header = gguf.read_header(tmp_path / "mixed.gguf")
     assert {tensor.name: tensor.kind for tensor in header.tensors if tensor.name in kinds} == kinds
     assert header.fields["general.file_type"] == allocate.MIXED

@@ -24,7 +24,7 @@ from freehold import durable
 from freehold.errors import DoesNotFit
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
-from freehold.hub.repositories import Change, File, Repository, check_path, git_oid, lfs_file
+from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, check_path, git_oid, lfs_file
 from freehold.hub.session import Answer, Hub, base_of, plain
 
 #: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
@@ -34,61 +34,6 @@ COMMIT_BYTES = 1 << 30
 #: Uploads larger than this come in parts of this size, so that a broken one is not sent from the start.
 PART_BYTES = 64 << 20
 _SHA256 = r"^[0-9a-f]{64}$"
-#: What the Hugging Face Hub's own .gitattributes sends through LFS.
-_LFS_ENDINGS = frozenset(
-    [
-        "7z",
-        "arrow",
-        "avro",
-        "bin",
-        "bz2",
-        "ckpt",
-        "ftz",
-        "gguf",
-        "gz",
-        "h5",
-        "joblib",
-        "lz4",
-        "mds",
-        "mlmodel",
-        "model",
-        "msgpack",
-        "npy",
-        "npz",
-        "onnx",
-        "ot",
-        "parquet",
-        "pb",
-        "pickle",
-        "pkl",
-        "pt",
-        "pth",
-        "rar",
-        "safetensors",
-        "tar",
-        "tflite",
-        "tgz",
-        "wasm",
-        "xz",
-        "zip",
-        "zst",
-        "bmp",
-        "gif",
-        "png",
-        "tiff",
-        "jpg",
-        "jpeg",
-        "webp",
-        "mp3",
-        "ogg",
-        "wav",
-        "flac",
-        "aac",
-        "mp4",
-        "webm",
-        "pdf",
-    ]
-)
 
 
 class LfsObject(BaseModel):
@@ -223,7 +168,7 @@ def routes(hub: Hub) -> APIRouter:
             return Response(status_code=status, headers=headers, media_type=kind)
         if not asked or not start:
             hub.repositories.downloaded(found)
-            hub.accounts.record(hub.someone(request).name, "pull", f"{found.kind} {found.name}", f"{path} at {commit[:12]}")
+            hub.accounts.record(hub.reader(request).name or "nobody", "pull", f"{found.kind} {found.name}", f"{path} at {commit[:12]}")
         return StreamingResponse(hub.contents.read(content, start, end), status_code=status, headers=headers, media_type=kind)
 
     @router.api_route("/{plural:kinds}/{repo:repo}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
@@ -369,21 +314,21 @@ def routes(hub: Hub) -> APIRouter:
     @router.post("/api/{plural}/{repo:repo}/commit/{revision}")
     async def commit(plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = "") -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
-        if create_pr:
-            raise Answer(501, "this hub keeps no pull requests; commit to a branch instead")
         async with landing() as path:
             await receive(request, path, COMMIT_BYTES)
-            done = await run_in_threadpool(apply, found, plain(revision), path, actor.name)
-        hub.accounts.record(actor.name, "push", f"{found.kind} {found.name}", f"{plain(revision)} is {done}")
+            done, request_name = await run_in_threadpool(apply, found, plain(revision), path, actor.name, create_pr in ("1", "true"))
+        hub.accounts.record(actor.name, "push", f"{found.kind} {found.name}", f"{request_name or plain(revision)} is {done}")
+        page = address(base_of(request), found)
+        pull = f"{page}/discussions/{request_name.rsplit('/', 1)[1]}" if request_name else None
         return {
             "success": True,
             "commitOid": done,
-            "commitUrl": f"{address(base_of(request), found)}/commit/{done}",
-            "pullRequestUrl": None,
+            "commitUrl": f"{page}/commit/{done}",
+            "pullRequestUrl": pull,
             "hookOutput": "",
         }
 
-    def apply(found: Repository, branch: str, path: Path, author: str) -> str:
+    def apply(found: Repository, branch: str, path: Path, author: str, as_request: bool) -> tuple[str, str]:
         change = Change("")
         for number, line in enumerate(_lines(path), 1):
             try:
@@ -393,8 +338,9 @@ def routes(hub: Hub) -> APIRouter:
                 raise Answer(400, f"line {number} of the commit cannot be read: {type(error).__name__}") from None
         if not change.title:
             raise Answer(400, "the commit has no summary; send it in the header line")
-        hub.revision(found, branch)
-        return hub.repositories.apply(found, branch, change, author).id
+        head = hub.revision(found, branch)
+        name = hub.repositories.open_request(found, head) if as_request else ""
+        return hub.repositories.apply(found, name or branch, change, author).id, name
 
     return router
 
@@ -439,7 +385,7 @@ def _text(value: object) -> str:
 
 def _mode(file: Sampled) -> str:
     """``lfs`` for large and binary files."""
-    if file.size > REGULAR_BYTES or file.path.rsplit(".", 1)[-1].lower() in _LFS_ENDINGS:
+    if file.size > REGULAR_BYTES or file.path.rsplit(".", 1)[-1].lower() in LFS_ENDINGS:
         return "lfs"
     try:
         sample = base64.b64decode(file.sample)

@@ -19,6 +19,7 @@ _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
 _PAGE = 1000
+Expand = Annotated[list[str] | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 
 
@@ -48,6 +49,58 @@ class Settings(BaseModel):
     private: bool | None = None
     visibility: str | None = None
     gated: str | bool | None = None
+
+
+#: What a list or a description can be asked to hold, beside the id.
+_PROPERTIES = frozenset(
+    [
+        "author",
+        "baseModels",
+        "cardData",
+        "childrenModelCount",
+        "citation",
+        "config",
+        "createdAt",
+        "description",
+        "disabled",
+        "downloads",
+        "downloadsAllTime",
+        "evalResults",
+        "gated",
+        "gguf",
+        "inference",
+        "inferenceProviderMapping",
+        "lastModified",
+        "library_name",
+        "likes",
+        "mask_token",
+        "model-index",
+        "paperswithcode_id",
+        "pipeline_tag",
+        "private",
+        "resourceGroup",
+        "safetensors",
+        "sdk",
+        "sha",
+        "siblings",
+        "spaces",
+        "tags",
+        "trendingScore",
+        "transformersInfo",
+        "usedStorage",
+        "widgetData",
+        "xetEnabled",
+    ]
+)
+
+
+def chosen(info: dict[str, Any], asked: list[str] | None) -> dict[str, Any]:
+    """A description cut to the asked properties. Raises Answer for one that nobody knows."""
+    names = [name for value in asked or [] for name in value.split(",") if name]
+    for name in names:
+        if name not in _PROPERTIES:
+            raise Answer(400, f"expand has no property {name[:40]!r}; known are {', '.join(sorted(_PROPERTIES))}")
+    return {key: value for key, value in info.items() if key in ("_id", "id", *names)} if names else info
 
 
 def when(seconds: float) -> str:
@@ -174,9 +227,9 @@ def routes(hub: Hub) -> APIRouter:
         return info | {"siblings": siblings, "spaces": []}
 
     @router.get("/{plural}/{repo:repo}/revision/{revision}")
-    def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False) -> dict[str, Any]:
+    def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False, expand: Expand = None) -> dict[str, Any]:
         found = hub.readable(request, plural, repo)
-        return described(found, repositories.commit(found, hub.revision(found, plain(revision))), blobs=blobs)
+        return chosen(described(found, repositories.commit(found, hub.revision(found, plain(revision))), blobs=blobs), expand)
 
     @router.get("/{plural}/{repo:repo}/refs")
     def refs(plural: str, repo: str, request: Request) -> dict[str, Any]:
@@ -186,7 +239,7 @@ def routes(hub: Hub) -> APIRouter:
         def those(kind: str, prefix: str) -> list[dict[str, str]]:
             return [{"name": name, "ref": prefix + name, "targetCommit": commit} for of, name, commit in rows if of == kind]
 
-        return {"branches": those("branch", "refs/heads/"), "converts": [], "tags": those("tag", "refs/tags/"), "pullRequests": []}
+        return {"branches": those("branch", "refs/heads/"), "converts": [], "tags": those("tag", "refs/tags/"), "pullRequests": those("request", "")}
 
     @router.get("/{plural}/{repo:repo}/commits/{revision}")
     def commits(plural: str, repo: str, revision: str, request: Request, response: Response, p: Annotated[int, Query(ge=0)] = 0,
@@ -374,9 +427,8 @@ def routes(hub: Hub) -> APIRouter:
     def tags_by_type(plural: str, request: Request) -> dict[str, Any]:
         if plural not in PLURALS:
             raise Answer(404, f"there is no list of {plural[:40]}")
-        hub.someone(request)
         found: dict[str, dict[str, dict[str, str]]] = {}
-        for one in repositories.list(PLURALS[plural], readable=hub.visible(hub.someone(request)), limit=100_000):
+        for one in repositories.list(PLURALS[plural], readable=hub.visible(hub.reader(request)), limit=100_000):
             for tag in one.tags:
                 kind, _, label = tag.rpartition(":")
                 found.setdefault(kind or "other", {})[tag] = {"type": kind or "other", "id": tag, "label": label}
@@ -395,26 +447,26 @@ def routes(hub: Hub) -> APIRouter:
     # -- lists; last, since the repository's own name fits what comes above ------------------------
 
     @router.get("/{plural}/{repo:repo}")
-    def info(plural: str, repo: str, request: Request, blobs: bool = False) -> dict[str, Any]:
+    def info(plural: str, repo: str, request: Request, blobs: bool = False, expand: Expand = None) -> dict[str, Any]:
         found = hub.readable(request, plural, repo)
-        return described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs)
+        return chosen(described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs), expand)
 
     @router.get("/{plural}")
     def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Query()] = None,
-               pipeline_tag: str = "", sort: str = "lastModified", direction: int = -1, limit: Annotated[int, Query(ge=1, le=_PAGE)] = _PAGE,
-               full: bool = False, cursor: Annotated[int, Query(ge=0, le=2**53)] = 0) -> list[dict[str, Any]]:  # fmt: skip
+               pipeline_tag: str = "", sort: str = "lastModified", direction: int = -1, limit: Annotated[int, Query(ge=1)] = _PAGE,
+               full: bool = False, expand: Expand = None, cursor: Annotated[int, Query(ge=0, le=2**53)] = 0) -> list[dict[str, Any]]:  # fmt: skip
         if plural not in PLURALS:
             raise Answer(404, f"there is no list of {plural[:40]}")
         if sort not in _SORTS:
             raise Answer(400, f"lists are not sorted by {sort[:40]!r}; {', '.join(_SORTS)} are known")
+        limit = min(limit, _PAGE)
         tags = [tag for value in filter or [] for tag in value.split(",") if tag] + ([pipeline_tag] if pipeline_tag else [])
         rows = repositories.list(PLURALS[plural], search=search, author=author, tags=tags, sort=_SORTS[sort], descending=direction != 1,
-                                 readable=hub.visible(hub.someone(request)), after=cursor, limit=limit + 1)  # fmt: skip
+                                 readable=hub.visible(hub.reader(request)), after=cursor, limit=limit + 1)  # fmt: skip
         if len(rows) > limit:
             response.headers["Link"] = _next(request, cursor=cursor + limit)
-        if full:
-            return [described(row, repositories.commit(row, "main")) for row in rows[:limit]]
-        return [described(row, None) for row in rows[:limit]]
+        whole = full or bool(expand and {"sha", "siblings", "usedStorage"} & set(expand))
+        return [chosen(described(row, repositories.commit(row, "main") if whole else None), expand) for row in rows[:limit]]
 
     return router
 

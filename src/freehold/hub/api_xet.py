@@ -29,7 +29,7 @@ def routes(hub: Hub) -> APIRouter:
             actor = hub.writable(request, plural, repo)[1]
         elif role == "read":
             hub.readable(request, plural, repo, files=True)
-            actor = hub.someone(request)
+            actor = hub.reader(request)
         else:
             raise Answer(404, f"there are no {role[:40]} tokens; read and write ones there are")
         access, expires = hub.xet_token(role, actor.name)

@@ -66,8 +66,8 @@ def _refusal(status: int, message: str, code: str = "", headers: dict[str, str] 
 
 
 def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
-    """The application over a store. ``loopback``: only names of this machine are answered to."""
-    hub = Hub(store)
+    """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token."""
+    hub = Hub(store, public=loopback)
     app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None)
 
     @app.middleware("http")

@@ -28,6 +28,61 @@ KINDS = ("model", "dataset", "space")
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,250}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+#: Files that are binary by their ending, kept as LFS whatever their size.
+LFS_ENDINGS = frozenset(
+    [
+        "7z",
+        "arrow",
+        "avro",
+        "bin",
+        "bz2",
+        "ckpt",
+        "ftz",
+        "gguf",
+        "gz",
+        "h5",
+        "joblib",
+        "lz4",
+        "mds",
+        "mlmodel",
+        "model",
+        "msgpack",
+        "npy",
+        "npz",
+        "onnx",
+        "ot",
+        "parquet",
+        "pb",
+        "pickle",
+        "pkl",
+        "pt",
+        "pth",
+        "rar",
+        "safetensors",
+        "tar",
+        "tflite",
+        "tgz",
+        "wasm",
+        "xz",
+        "zip",
+        "zst",
+        "bmp",
+        "gif",
+        "png",
+        "tiff",
+        "jpg",
+        "jpeg",
+        "webp",
+        "mp3",
+        "ogg",
+        "wav",
+        "flac",
+        "aac",
+        "mp4",
+        "webm",
+        "pdf",
+    ]
+)
 
 
 class Exists(Refused):
@@ -173,9 +228,11 @@ class Repositories:
     # -- names ------------------------------------------------------------------------------
 
     def create(self, kind: str, name: str, *, private: bool = False, owner: str = "") -> Repository:
-        """A new repository with an empty branch ``main``. Raises UsageError, Exists."""
+        """A new repository whose branch ``main`` holds git's rules for large files. Raises UsageError, Exists."""
         check_repository_name(name)
         now = time.time()
+        rules = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in sorted(LFS_ENDINGS)).encode()
+        files = {".gitattributes": File(self.contents.put(rules), len(rules), False, git_oid("blob", rules))}
         values = {"kind": kind, "name": name, "folded": name.lower(), "author": name.split("/", maxsplit=1)[0] if "/" in name else owner, "private": private,
                   "gated": "", "created": now, "modified": now, "downloads": 0, "tags": [], "card": {}}  # fmt: skip
         try:
@@ -183,9 +240,10 @@ class Repositories:
                 connection.execute(tables.moves.delete().where(tables.moves.c.kind == kind, tables.moves.c.folded == name.lower()))
                 made = connection.execute(tables.repositories.insert().values(**values)).inserted_primary_key
                 assert made is not None
-                first = self._commit_row("", Change("initial commit"), owner or "freehold", {})
+                first = self._commit_row("", Change("initial commit"), owner or "freehold", files)
                 connection.execute(tables.commits.insert().values(repository=made[0], **first))
                 connection.execute(tables.refs.insert().values(repository=made[0], kind="branch", name="main", commit_id=first["id"]))
+                connection.execute(tables.holdings.insert().values(repository=made[0], sha256=files[".gitattributes"].sha256))
         except IntegrityError:
             raise Exists(f"a {kind} named {name} is there already (names differ by more than case)", "choose another name") from None
         return self.find(kind, name)
@@ -310,7 +368,7 @@ class Repositories:
         with self.engine.begin() as connection:
             # taking the write lock first lets commits to one repository queue up instead of failing
             connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
-            where = (tables.refs.c.repository == found.id, tables.refs.c.kind == "branch", tables.refs.c.name == branch)
+            where = (tables.refs.c.repository == found.id, tables.refs.c.kind.in_(("branch", "request")), tables.refs.c.name == branch)
             head = connection.execute(sa.select(tables.refs.c.commit_id).where(*where)).scalar()
             if head is None:
                 raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
@@ -397,6 +455,16 @@ class Repositories:
                 connection.execute(tables.refs.insert().values(repository=found.id, kind=kind, name=name, commit_id=commit_id))
         except IntegrityError:
             raise Exists(f"{found.name} has a {kind} {name} already", "choose another name") from None
+
+    def open_request(self, found: Repository, commit_id: str) -> str:
+        """A new line of commits beside the branches, named ``refs/pr/N``, for changes that are proposed."""
+        table = tables.refs
+        with self.engine.begin() as connection:
+            connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
+            names = connection.execute(sa.select(table.c.name).where(table.c.repository == found.id, table.c.kind == "request")).scalars().all()
+            name = f"refs/pr/{1 + max((int(one.rsplit('/', 1)[1]) for one in names), default=0)}"
+            connection.execute(table.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id))
+        return name
 
     def remove_ref(self, found: Repository, kind: str, name: str) -> None:
         """Raises NotFound, and Refused for the branch main."""

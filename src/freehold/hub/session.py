@@ -22,6 +22,8 @@ from freehold.hub.contents import Contents
 from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.store import Store
 
+#: Whoever comes without a token.
+NOBODY = Actor("", "read", {})
 #: URL part -> kind of repository.
 PLURALS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
@@ -35,10 +37,13 @@ class Answer(Exception):
 
 
 class Hub:
-    """The parts behind every request, and the signatures that let a URL stand for a right."""
+    """The parts behind every request, and the signatures that let a URL stand for a right.
 
-    def __init__(self, store: Store):
-        self.store = store
+    ``public``: repositories that are not private may be read without a token.
+    """
+
+    def __init__(self, store: Store, *, public: bool):
+        self.store, self.public = store, public
         self.contents = Contents(store)
         self.repositories = Repositories(store, self.contents)
         self.accounts = Accounts(store)
@@ -103,9 +108,15 @@ class Hub:
             raise Answer(401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'})
         return actor
 
+    def reader(self, request: Request) -> Actor:
+        """Who asks to read; nobody may where the hub is public. Raises Answer."""
+        if self.public and self.actor(request) is None:
+            return NOBODY
+        return self.someone(request)
+
     def readable(self, request: Request, plural: str, name: str, *, files: bool = False) -> Repository:
         """A repository that the asker may see, or whose ``files`` they may read. Raises Answer."""
-        actor = self.someone(request)
+        actor = self.reader(request)
         try:
             found = self.repositories.find(PLURALS[plural], name)
         except (KeyError, NotFound):
@@ -119,7 +130,7 @@ class Hub:
 
     def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
         """A repository that the asker may change. Raises Answer."""
-        found, actor = self.readable(request, plural, name), self.someone(request)
+        actor, found = self.someone(request), self.readable(request, plural, name)
         if not actor.may_write(found.author):
             raise Answer(403, f"You have read access but not write access to {found.name}")
         return found, actor

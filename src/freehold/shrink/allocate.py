@@ -1,7 +1,9 @@
 """Give each matrix the type that costs the model least, within a budget of bytes.
 
-1. Importance of every column from the user's rows (:mod:`freehold.shrink.sensitivity`).
-2. For every matrix and type the weighted error: sum over weights of importance times squared error.
+1. What enters every matrix over the user's rows (:mod:`freehold.shrink.sensitivity`).
+2. For every matrix and type the error of its output over those inputs, with rounding that makes up for its
+   own errors (:mod:`freehold.shrink.rounding`). The error of the weights alone would not do: rounding that
+   happens to undo what tuning added is small in the weights and large in the output.
 3. For every group of matrices the divergence that a measured error causes, with all else unquantized.
    Divergence grows with the square of a small error, so a group's measured divergence over its error is
    what an error in it costs.
@@ -13,9 +15,11 @@ The result is plain GGUF in ggml's own blocks.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +29,11 @@ from freehold.errors import DoesNotFit
 from freehold.hub import gguf
 from freehold.hub.decoders import read_tensor
 from freehold.progress import Sink, silent, task
-from freehold.shrink.sensitivity import Reference
+from freehold.shrink import rounding
+from freehold.shrink.sensitivity import Entered, Reference
 
 #: Types offered, with the coarsest first. Which a matrix can take depends on its columns.
-OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
+OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "MXFP4", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
 #: Bits at which a group's cost is probed: coarse enough to be seen, fine enough to be small.
 PROBE_BITS = 4.5
 #: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to be guessed.
@@ -37,7 +42,7 @@ MIXED = 1024
 
 @dataclass(frozen=True)
 class Option:
-    """A matrix in a type: bytes, and the weighted error it brings."""
+    """A matrix in a type: bytes, and the mean square error of its output."""
 
     kind: str
     size: int
@@ -59,7 +64,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All that a budget is solved from. ``cost``: nats per unit of weighted error, by group."""
+    """All that a budget is solved from. ``cost``: nats per unit of error, by group."""
 
     matrices: list[Matrix]
     cost: dict[str, float]
@@ -74,11 +79,11 @@ def group_of(name: str, bands: int, layers: int) -> str:
     return f"{kind}.{int(layer) * bands // layers}"
 
 
-def measure(source: Path, weights: dict[str, np.ndarray], reference: Reference, work: Path, *, seconds: float = 600.0,
+def measure(source: Path, inputs: Entered, reference: Reference, work: Path, *, seconds: float = 600.0,
             sink: Sink = silent) -> Sensitivity:  # fmt: skip
     """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
 
-    ``source``: 16-bit GGUF; ``weights``: importance by matrix; ``work``: a folder for one copy of it.
+    ``source``: 16-bit GGUF; ``inputs``: what enters its matrices; ``work``: a folder for one copy of it.
     """
     header = gguf.read_header(source)
     layers = 1 + max((int(t.name.split(".")[1]) for t in header.tensors if t.name.startswith("blk.")), default=0)
@@ -86,13 +91,12 @@ def measure(source: Path, weights: dict[str, np.ndarray], reference: Reference, 
     durable.need_disk(work, source.stat().st_size, "measuring sensitivity")
     shutil.copyfile(source, copy)
     wide = [tensor for tensor in header.tensors if len(tensor.shape) > 1]
+    rounder = Rounder(inputs)
     matrices: list[Matrix] = []
     with task(sink, "trying every type on every matrix", len(wide), "matrices") as progress:
         for tensor in wide:
-            matrices.append(Matrix(tensor, "", _options(source, tensor, weights.get(tensor.name))))
+            matrices.append(Matrix(tensor, "", _options(source, tensor, rounder)))
             progress.more(1)
-    import time
-
     started = time.monotonic()
     reference.loss_of(copy)
     one = time.monotonic() - started
@@ -107,7 +111,7 @@ def measure(source: Path, weights: dict[str, np.ndarray], reference: Reference, 
     with task(sink, "measuring what an error costs", len(groups), "groups") as progress:
         for name, members in groups.items():
             for matrix in members:
-                _patch(copy, matrix.tensor, _coarse(source, matrix, weights.get(matrix.tensor.name)))
+                _patch(copy, matrix.tensor, _coarse(source, matrix, rounder))
             error = sum(matrix.probe().error for matrix in members)
             cost[name] = max(reference.loss_of(copy).kl_mean, 1e-9) / max(error, 1e-30)
             for matrix in members:
@@ -121,23 +125,49 @@ def _rows(source: Path, tensor: gguf.Tensor) -> np.ndarray:
     return read_tensor(source, tensor).reshape(-1, tensor.shape[0])
 
 
-def _options(source: Path, tensor: gguf.Tensor, weight: np.ndarray | None) -> list[Option]:
+class Rounder:
+    """Quantizes matrices by what enters them."""
+
+    def __init__(self, inputs: Entered):
+        self.inputs = inputs
+        self._last: tuple[int, Any] = (0, None)
+
+    def product(self, name: str) -> np.ndarray | None:
+        """Mean outer product of a matrix's inputs, if it was kept."""
+        return self.inputs.product.get(name)
+
+    def blocks(self, rows: np.ndarray, name: str, kind: str) -> np.ndarray:
+        """ggml blocks of a matrix (rows, bytes per row)."""
+        weight, product = self.inputs.mean_square.get(name), self.product(name)
+        # an embedding is read row by row as well, and there nothing makes up for anything
+        if weight is None or product is None or name.startswith("token_embd"):
+            return ggml.quantize(rows, kind, weight)
+        if self._last[0] != id(product):
+            self._last = (id(product), rounding.feedback(product))
+        return rounding.compensated(rows, kind, weight, self._last[1])
+
+    def error(self, difference: np.ndarray, name: str) -> float:
+        """What an error of the weights does to the output, mean square over inputs."""
+        product, weight = self.product(name), self.inputs.mean_square.get(name)
+        if product is not None:
+            return rounding.output_error(difference, product)
+        squares = np.square(difference).sum(0, dtype=np.float64)
+        return float((squares if weight is None else squares * weight).sum())
+
+
+def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option]:
     rows, columns = _rows(source, tensor), tensor.shape[0]
-    cost = np.ones(columns, dtype=np.float32) if weight is None else weight
     found = [Option("F16", 2 * tensor.elements, 0.0)]
     for kind in OFFERED:
         if columns % ggml.row_type(kind).block == 0:
-            blocks = ggml.quantize(rows, kind, weight)
-            difference = ggml.dequantize(blocks, kind, columns)
-            difference -= rows
-            np.multiply(difference, difference, out=difference)
-            found.append(Option(kind, blocks.nbytes, float((difference.sum(0, dtype=np.float64) * cost).sum())))
+            blocks = rounder.blocks(rows, tensor.name, kind)
+            found.append(Option(kind, blocks.nbytes, rounder.error(ggml.dequantize(blocks, kind, columns) - rows, tensor.name)))
     return found
 
 
-def _coarse(source: Path, matrix: Matrix, weight: np.ndarray | None) -> np.ndarray:
-    kind = matrix.probe().kind
-    return ggml.dequantize(ggml.quantize(_rows(source, matrix.tensor), kind, weight), kind, matrix.tensor.shape[0])
+def _coarse(source: Path, matrix: Matrix, rounder: Rounder) -> np.ndarray:
+    kind, tensor = matrix.probe().kind, matrix.tensor
+    return ggml.dequantize(rounder.blocks(_rows(source, tensor), tensor.name, kind), kind, tensor.shape[0])
 
 
 def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:
@@ -198,19 +228,20 @@ def overhead(source: Path) -> int:
     return source.stat().st_size - sum(tensor.size for tensor in header.tensors if len(tensor.shape) > 1)
 
 
-def write(source: Path, target: Path, kinds: dict[str, str], weights: dict[str, np.ndarray], on_tensor: Callable[[], None] | None = None) -> None:
+def write(source: Path, target: Path, kinds: dict[str, str], inputs: Entered, on_tensor: Callable[[], None] | None = None) -> None:
     """Write ``source`` with each matrix in its type, everything else as it is."""
     header = gguf.read_header(source)
+    rounder = Rounder(inputs)
     every = {tensor.name: kinds.get(tensor.name, tensor.kind) for tensor in header.tensors}
 
     def data_of(tensor: gguf.Tensor) -> bytes:
-        if on_tensor:
+        if on_tensor and len(tensor.shape) > 1:
             on_tensor()
         kind = every[tensor.name]
         if kind in ("F32", "F16", "BF16"):
             array = read_tensor(source, tensor)
             return array.astype(np.float32).tobytes() if kind == "F32" else array.astype(np.float16).tobytes()
-        return ggml.quantize(_rows(source, tensor), kind, weights.get(tensor.name)).tobytes()
+        return rounder.blocks(_rows(source, tensor), tensor.name, kind).tobytes()
 
     with durable.replacing(target) as temporary:
         gguf.write_like(source, header, temporary, every, MIXED, data_of)

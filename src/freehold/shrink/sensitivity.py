@@ -1,7 +1,8 @@
 """What a model's answers lose when its weights are stored coarser.
 
-Importance: the mean square of what enters each column of each matrix, over the user's own rows. An
-error in a column that carries little costs little.
+Importance: what enters each matrix over the user's own rows. Its mean square per column says what an error
+in a column costs; its mean outer product, where memory allows to keep it, what errors in several columns
+cost together.
 
 Loss: the Kullback-Leibler divergence of the next-token distribution from the unquantized model's, in
 nats, at every position of the rows after what all of them begin with.
@@ -23,24 +24,55 @@ from freehold.progress import Sink, silent, task
 
 #: The unquantized model's log-probabilities are kept in memory, this many bytes at most.
 REFERENCE_BYTES = 256_000_000
+#: Outer products of inputs are kept in memory, this many bytes at most.
+PRODUCT_BYTES = 1_500_000_000
 
 Rows = list[list[int]]
 
 
-def importance(model: Path, rows: Rows, sink: Sink = silent) -> dict[str, np.ndarray]:
-    """Matrix name -> mean square of its input per column (columns,), float32."""
+@dataclass(frozen=True)
+class Entered:
+    """What enters each matrix: mean square per column (columns,), and the mean outer product (columns, columns) where it was kept.
+
+    Matrices that read the same input share one array.
+    """
+
+    mean_square: dict[str, np.ndarray]
+    product: dict[str, np.ndarray]
+
+
+def entered(model: Path, rows: Rows, sink: Sink = silent) -> Entered:
+    """Gather what enters every matrix over ``rows``; products for as many as :data:`PRODUCT_BYTES` hold, in the model's order."""
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
+    products: dict[str, np.ndarray] = {}
+    same_as: dict[str, str] = {}
+    last: list[tuple[str, np.ndarray]] = []
+    used = 0
 
-    def on_input(name: str, entered: np.ndarray) -> None:
-        square = np.einsum("ij,ij->j", entered, entered, dtype=np.float64)
+    def on_input(name: str, values: np.ndarray) -> None:
+        nonlocal used
+        square = np.einsum("ij,ij->j", values, values, dtype=np.float64)
+        new = name not in sums
         sums[name] = sums.get(name, 0.0) + square
-        counts[name] = counts.get(name, 0) + len(entered)
+        counts[name] = counts.get(name, 0) + len(values)
+        if new and last and last[0][1].shape == values.shape and np.array_equal(last[0][1], values):
+            same_as[name] = same_as.get(last[0][0], last[0][0])
+        if name not in same_as:
+            if new and used + 4 * values.shape[1] ** 2 <= PRODUCT_BYTES:
+                products[name] = np.zeros((values.shape[1], values.shape[1]), dtype=np.float32)
+                used += products[name].nbytes
+            if name in products:
+                products[name] += values.T @ values
+        last[:] = [(name, values.copy())]
 
     with Observer(model, on_input=on_input) as observer, task(sink, "gathering importance", len(rows), "rows") as progress:
         for group in observer.logits(rows):
             progress.more(len(group))
-    return {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}
+    for name, total in products.items():
+        total /= counts[name]
+    shared = {name: products[other] for name, other in same_as.items() if other in products}
+    return Entered({name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}, products | shared)
 
 
 def positions_in_memory(vocabulary: int) -> int:

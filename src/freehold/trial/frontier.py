@@ -22,7 +22,7 @@ from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
 from freehold.shrink import allocate
 from freehold.shrink.quantize import quantize
-from freehold.shrink.sensitivity import Loss, Reference, choose_rows, importance, positions_in_memory
+from freehold.shrink.sensitivity import Loss, Reference, choose_rows, entered, positions_in_memory
 from freehold.trial.jobs import token_speeds
 
 #: llama.cpp's own mixtures that stand beside ours.
@@ -77,7 +77,7 @@ class Frontier:
         self.held_out = ordered[half:]
         fitted = [tokens_of(asking, example) for example in ordered[:half]]
         positions = positions_in_memory(model.card.vocabulary)
-        self.weights = importance(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
+        self.inputs = entered(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
         self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
         self.judged = Reference(self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink)
         self.metric = metrics.choose(None, examples)
@@ -101,18 +101,18 @@ class Frontier:
         """llama.cpp's own mixture ``kind``, with the importance of these rows."""
         target = self.work / f"{kind}.gguf"
         if not target.exists():
-            quantize(self.source, target, kind, importance=self.weights)
+            quantize(self.source, target, kind, importance=self.inputs.mean_square)
         return target
 
     def within(self, size_bytes: int, name: str = "ours") -> tuple[Path, dict[str, float]]:
         """Our mixture in a file of at most ``size_bytes``; the share of weights each type holds. Raises DoesNotFit."""
         if self.sensitivity is None:
-            self.sensitivity = allocate.measure(self.source, self.weights, self.fitted, self.work, seconds=self.probing_s, sink=self.sink)
+            self.sensitivity = allocate.measure(self.source, self.inputs, self.fitted, self.work, seconds=self.probing_s, sink=self.sink)
         # the table of tensors is padded; a page covers that
         kinds = allocate.solve(self.sensitivity, size_bytes - allocate.overhead(self.source) - 32 * len(self.sensitivity.matrices))
         target = self.work / f"{name}.gguf"
         with task(self.sink, f"writing {name}", len(self.sensitivity.matrices), "matrices") as progress:
-            allocate.write(self.source, target, kinds, self.weights, lambda: progress.more(1))
+            allocate.write(self.source, target, kinds, self.inputs, lambda: progress.more(1))
         return target, allocate.kinds_used(kinds, self.sensitivity.matrices)
 
     def size_for(self, wish: Wish) -> int:
