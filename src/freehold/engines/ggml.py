@@ -86,8 +86,13 @@ def _pieces(rows: int) -> list[tuple[int, int]]:
 
 
 def _everywhere(work: Any, rows: int) -> None:
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda piece: work(*piece), _pieces(rows)))
+    list(_pool().map(lambda piece: work(*piece), _pieces(rows)))
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads for the whole process: rounding asks for them many thousand times."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
 
 def quantize(weights: np.ndarray, name: str, importance: np.ndarray | None = None) -> np.ndarray:

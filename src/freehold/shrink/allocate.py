@@ -1,8 +1,8 @@
 """Give each matrix the type that costs the model least, within a budget of bytes.
 
 1. What enters every matrix over the user's rows (:mod:`freehold.shrink.sensitivity`).
-2. For every matrix and type the error of its output over those inputs, with rounding that makes up for its
-   own errors (:mod:`freehold.shrink.rounding`). The error of the weights alone would not do: rounding that
+2. For every matrix and type the error of its output over those inputs, by ggml's own rounding; the file is
+   then written with rounding that makes up for its errors (:mod:`freehold.shrink.rounding`). The error of the weights alone would not do: rounding that
    happens to undo what tuning added is small in the weights and large in the output.
 3. For every group of matrices the divergence that a measured error causes, with all else unquantized.
    Divergence grows with the square of a small error, so a group's measured divergence over its error is
@@ -160,14 +160,14 @@ def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option
     found = [Option("F16", 2 * tensor.elements, 0.0)]
     for kind in OFFERED:
         if columns % ggml.row_type(kind).block == 0:
-            blocks = rounder.blocks(rows, tensor.name, kind)
+            blocks = ggml.quantize(rows, kind, rounder.inputs.mean_square.get(tensor.name))
             found.append(Option(kind, blocks.nbytes, rounder.error(ggml.dequantize(blocks, kind, columns) - rows, tensor.name)))
     return found
 
 
 def _coarse(source: Path, matrix: Matrix, rounder: Rounder) -> np.ndarray:
     kind, tensor = matrix.probe().kind, matrix.tensor
-    return ggml.dequantize(rounder.blocks(_rows(source, tensor), tensor.name, kind), kind, tensor.shape[0])
+    return ggml.dequantize(ggml.quantize(_rows(source, tensor), kind, rounder.inputs.mean_square.get(tensor.name)), kind, tensor.shape[0])
 
 
 def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:

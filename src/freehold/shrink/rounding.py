@@ -32,8 +32,17 @@ def feedback(product: np.ndarray) -> torch.Tensor:
 def compensated(weights: np.ndarray, kind: str, importance: np.ndarray, factor: torch.Tensor) -> np.ndarray:
     """Like :func:`freehold.engines.ggml.quantize`, with errors made up for. ``factor``: of :func:`feedback`."""
     block = ggml.row_type(kind).block
-    rows, columns = weights.shape
-    left = torch.from_numpy(np.array(weights, dtype=np.float32))
+    rows = weights.shape[0]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # torch's threads would spin beside those that ggml's blocks are rounded in
+    try:
+        return _rounded(torch.from_numpy(np.array(weights, dtype=np.float32)), kind, block, importance, factor).reshape(rows, -1)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rounded(left: torch.Tensor, kind: str, block: int, importance: np.ndarray, factor: torch.Tensor) -> np.ndarray:
+    columns = left.shape[1]
     parts: list[np.ndarray] = []
     for start in range(0, columns, block):
         end = start + block
@@ -43,7 +52,7 @@ def compensated(weights: np.ndarray, kind: str, importance: np.ndarray, factor: 
             error = part - torch.from_numpy(ggml.dequantize(parts[-1], kind, block))
             scaled = torch.linalg.solve_triangular(factor[start:end, start:end], error, upper=True, left=False)
             left[:, end:].addmm_(scaled, factor[start:end, end:], alpha=-1.0)
-    return np.concatenate(parts, axis=1).reshape(rows, -1)
+    return np.concatenate(parts, axis=1)
 
 
 def output_error(difference: np.ndarray, product: np.ndarray) -> float:
