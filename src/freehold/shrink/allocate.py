@@ -33,7 +33,7 @@ from freehold.shrink import rounding
 from freehold.shrink.sensitivity import Entered, Reference
 
 #: Types offered, with the coarsest first. Which a matrix can take depends on its columns.
-OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "MXFP4", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
+OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
 #: Bits at which a group's cost is probed: coarse enough to be seen, fine enough to be small.
 PROBE_BITS = 4.5
 #: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to be guessed.
