@@ -28,9 +28,7 @@ def serve(
 
     Example: freehold hub serve --port 8600
     """
-    import uvicorn
-
-    from freehold import settings
+    from freehold import listening, settings
     from freehold.errors import UsageError
     from freehold.hub.accounts import Accounts
     from freehold.hub.protocol import make_app
@@ -38,32 +36,19 @@ def serve(
 
     settings.go_quiet()
     store = Store()
-    loopback = host in ("127.0.0.1", "localhost", "::1")
-    if not loopback and Accounts(store).open:
+    loopback, unclaimed = listening.is_loopback(host), Accounts(store).open
+    if not loopback and unclaimed:
         raise UsageError(
             f"listening on {host} lets others in, and the hub has no token yet", "create one: freehold hub token create NAME --role admin"
         )
-    config = uvicorn.Config(
-        make_app(store, loopback=loopback), host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=20
-    )
-    server = uvicorn.Server(config)
-    started = server.startup
-
-    async def startup(sockets: list[object] | None = None) -> None:
-        await started(sockets)  # type: ignore[arg-type]
-        if server.started:
-            bound = server.servers[0].sockets[0].getsockname()[1]
-            address = f"http://{host if host != '0.0.0.0' else '127.0.0.1'}:{bound}"
-            if json:
-                print_json({"address": address, "open": Accounts(store).open})
-                sys.stdout.flush()
-            else:
-                say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-
-    server.startup = startup  # type: ignore[method-assign]
-    server.run()
-    if not server.started:
-        sys.exit(1)
+    listener = listening.listen(host, port)
+    address = listening.address("127.0.0.1" if host == "0.0.0.0" else host, listener)
+    if json:
+        print_json({"address": address, "open": unclaimed})
+        sys.stdout.flush()
+    else:
+        say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
+    listening.run(make_app(store, loopback=loopback), listener, timeout_graceful_shutdown=20)
 
 
 @token.command("create")

@@ -29,13 +29,14 @@ def command(
     from freehold import settings
     from freehold.errors import UsageError
     from freehold.hub.store import Store
+    from freehold.listening import is_loopback
     from freehold.serve.app import serve
 
     settings.go_quiet()
     key = os.environ.get(key_env, "") if key_env else ""
     if key_env and not key:
         raise UsageError(f"the environment variable {key_env} holds no key", f"export {key_env}=...")
-    if host not in ("127.0.0.1", "localhost", "::1") and not key:
+    if not is_loopback(host) and not key:
         raise UsageError(f"listening on {host} lets others in, and no key was set", "pass --key-env NAME, or listen on 127.0.0.1")
 
     def ready(address: str) -> None:

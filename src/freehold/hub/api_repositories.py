@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -128,6 +128,43 @@ def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
     return {"type": "directory", "oid": git_oid("tree", text.encode()), "size": 0, "path": path}
 
 
+async def _json(request: Request) -> dict[str, Any]:
+    """A body that is a JSON object, or nothing. Raises Answer."""
+    try:
+        value = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError):
+        raise Answer(400, "the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise Answer(400, "the body is not a JSON object")
+    return value
+
+
+async def _paths(request: Request) -> tuple[list[str], bool]:
+    """(paths, expand) of a form or a JSON body. Raises Answer."""
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            body = await request.json()
+            paths, expand = body["paths"], bool(body.get("expand"))
+        else:
+            form = await request.form()
+            paths, expand = form.getlist("paths"), str(form.get("expand", "")).lower() == "true"
+        return [paths] if isinstance(paths, str) else [str(path) for path in paths], expand
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Answer(400, "send the field 'paths', once for each path") from None
+
+
+#: What is read beside the event loop, so that the routes themselves can work in threads.
+Body = Annotated[dict[str, Any], Depends(_json)]
+Paths = Annotated[tuple[list[str], bool], Depends(_paths)]
+
+
+def _text(body: dict[str, Any], field: str) -> str:
+    value = body.get(field) or ""
+    if not isinstance(value, str):
+        raise Answer(400, f"the field {field!r} is not a text")
+    return value
+
+
 def _kind(value: str | None) -> str:
     kind = value or "model"
     if kind not in PLURALS.values():
@@ -147,7 +184,7 @@ def routes(hub: Hub) -> APIRouter:
         return {
             "type": "user", "id": actor.name, "name": actor.name, "fullname": actor.name, "email": None, "emailVerified": False, "isPro": False,
             "canPay": False, "periodEnd": None, "avatarUrl": "", "orgs": organisations,
-            "auth": {"type": "access_token", "accessToken": {"displayName": "token", "role": actor.role, "createdAt": when(0)}},
+            "auth": {"type": "access_token", "accessToken": {"displayName": "token", "role": actor.role}},
         }  # fmt: skip
 
     # -- names ----------------------------------------------------------------------------------
@@ -257,13 +294,13 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- trees ----------------------------------------------------------------------------------
 
-    def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool, hashes: bool = True) -> list[dict[str, Any]]:
+    def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool) -> list[dict[str, Any]]:
         changes = _last_changes(found, commit) if expand else {}
         rows: list[dict[str, Any]] = []
         for path in paths:
             file = commit.files.get(path)
             if file is not None:
-                content = hub.contents.find(file.sha256) if file.lfs and hashes else None
+                content = hub.contents.find(file.sha256) if file.lfs else None
                 row = file_entry(path, file, content.file_hash if content else "")
             else:
                 row = _folder_entry(path, {name: one for name, one in commit.files.items() if name.startswith(path + "/")})
@@ -319,17 +356,8 @@ def routes(hub: Hub) -> APIRouter:
         return tree_rows(plural, repo, revision, folder, request, response, recursive, expand, limit, cursor)
 
     @router.post("/{plural}/{repo:repo}/paths-info/{revision}")
-    async def paths_info(plural: str, repo: str, revision: str, request: Request) -> list[dict[str, Any]]:
-        try:
-            if request.headers.get("content-type", "").startswith("application/json"):
-                body = await request.json()
-                paths, expand = body["paths"], bool(body.get("expand"))
-            else:
-                form = await request.form()
-                paths, expand = form.getlist("paths"), str(form.get("expand", "")).lower() == "true"
-            asked = [paths] if isinstance(paths, str) else [str(path) for path in paths]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Answer(400, "send the field 'paths', once for each path") from None
+    def paths_info(plural: str, repo: str, revision: str, request: Request, asked_for: Paths) -> list[dict[str, Any]]:
+        asked, expand = asked_for
         found = hub.readable(request, plural, repo)
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         wanted = [path.strip("/") for path in asked]
@@ -338,25 +366,8 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- branches and tags ------------------------------------------------------------------------
 
-    async def _json(request: Request) -> dict[str, Any]:
-        raw = await request.body()
-        try:
-            value = json.loads(raw or b"{}")
-        except ValueError:
-            raise Answer(400, "the body is not JSON") from None
-        if not isinstance(value, dict):
-            raise Answer(400, "the body is not a JSON object")
-        return value
-
-    def _text(body: dict[str, Any], field: str) -> str:
-        value = body.get(field) or ""
-        if not isinstance(value, str):
-            raise Answer(400, f"the field {field!r} is not a text")
-        return value
-
     @router.post("/{plural}/{repo:repo}/branch/{branch:path}")
-    async def add_branch(plural: str, repo: str, branch: str, request: Request) -> dict[str, Any]:
-        body = await _json(request)
+    def add_branch(plural: str, repo: str, branch: str, request: Request, body: Body) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         start = hub.revision(found, _text(body, "startingPoint") or "main")
         if body.get("emptyBranch"):
@@ -365,37 +376,25 @@ def routes(hub: Hub) -> APIRouter:
         hub.accounts.record(actor.name, "branch", f"{found.kind} {found.name}", plain(branch))
         return {}
 
-    @router.delete("/{plural}/{repo:repo}/branch/{branch:path}")
-    def remove_branch(plural: str, repo: str, branch: str, request: Request) -> dict[str, Any]:
+    @router.delete("/{plural}/{repo:repo}/{kind:refs}/{name:path}")
+    def remove_ref(plural: str, repo: str, kind: str, name: str, request: Request) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
-        _remove(found, "branch", plain(branch))
-        hub.accounts.record(actor.name, "remove branch", f"{found.kind} {found.name}", plain(branch))
+        try:
+            repositories.remove_ref(found, kind, plain(name))
+        except NotFound as error:
+            raise Answer(404, error.message, "RevisionNotFound") from None
+        hub.accounts.record(actor.name, f"remove {kind}", f"{found.kind} {found.name}", plain(name))
         return {}
 
     @router.post("/{plural}/{repo:repo}/tag/{revision:path}")
-    async def add_tag(plural: str, repo: str, revision: str, request: Request) -> dict[str, Any]:
-        body = await _json(request)
+    def add_tag(plural: str, repo: str, revision: str, request: Request, body: Body) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         repositories.add_ref(found, "tag", _text(body, "tag"), hub.revision(found, plain(revision)))
         hub.accounts.record(actor.name, "tag", f"{found.kind} {found.name}", _text(body, "tag"))
         return {}
 
-    @router.delete("/{plural}/{repo:repo}/tag/{tag:path}")
-    def remove_tag(plural: str, repo: str, tag: str, request: Request) -> dict[str, Any]:
-        found, actor = hub.writable(request, plural, repo)
-        _remove(found, "tag", plain(tag))
-        hub.accounts.record(actor.name, "remove tag", f"{found.kind} {found.name}", plain(tag))
-        return {}
-
-    def _remove(found: Repository, kind: str, name: str) -> None:
-        try:
-            repositories.remove_ref(found, kind, name)
-        except NotFound as error:
-            raise Answer(404, error.message, "RevisionNotFound") from None
-
     @router.post("/{plural}/{repo:repo}/super-squash/{branch:path}")
-    async def squash(plural: str, repo: str, branch: str, request: Request) -> dict[str, Any]:
-        body = await _json(request)
+    def squash(plural: str, repo: str, branch: str, request: Request, body: Body) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         hub.revision(found, plain(branch))
         repositories.squash(found, plain(branch), _text(body, "message") or f"Super-squash branch '{plain(branch)}'", actor.name)
@@ -415,8 +414,7 @@ def routes(hub: Hub) -> APIRouter:
         return {}
 
     @router.post("/validate-yaml")
-    async def validate(request: Request) -> Any:
-        body = await _json(request)
+    def validate(body: Body) -> Any:
         try:
             read_front_matter(_text(body, "content"))
         except BadData as error:

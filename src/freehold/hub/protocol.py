@@ -12,13 +12,13 @@ from fastapi.responses import JSONResponse
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
+from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
 from freehold.hub import api_files, api_repositories, api_xet
 from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub
 from freehold.hub.store import Store
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]", "testserver")
 #: Failure -> HTTP status; the first that fits.
 _STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
     (Exists, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403),
@@ -40,8 +40,13 @@ class _Kinds(_Repo):
     regex = "models|datasets|spaces"
 
 
+class _Refs(_Repo):
+    regex = "branch|tag"
+
+
 register_url_convertor("repo", _Repo())
 register_url_convertor("kinds", _Kinds())
+register_url_convertor("refs", _Refs())
 
 
 class KeepEscapedSlashes:
@@ -73,8 +78,7 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Any]) -> Any:
         """On loopback a foreign Host header is a rebound name and is refused."""
-        host = request.headers.get("host", "").rsplit(":", 1)[0]
-        if loopback and host not in _LOOPBACK:
+        if loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
             return _refusal(403, f"the Host header {host!r} is not this machine")
         return await call_next(request)
 

@@ -16,14 +16,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from freehold import listening
 from freehold.engines.interface import Request
 from freehold.engines.llama import LlamaEngine
 from freehold.engines.session import Session, open_session
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.hub.store import Store
 from freehold.serve.runner import Piece, Runner
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]", "testserver")
 
 
 class ChatMessage(BaseModel):
@@ -79,8 +78,7 @@ def make_app(session: Session, *, key: str = "", loopback: bool = True) -> FastA
     @app.middleware("http")
     async def guard(request: HttpRequest, call_next: Callable[[HttpRequest], Any]) -> Any:
         """Keys where there are any; on loopback a foreign Host header is a rebound name and is refused."""
-        host = request.headers.get("host", "").rsplit(":", 1)[0]
-        if loopback and host not in _LOOPBACK:
+        if loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
             return _error(403, f"the Host header {host!r} is not this machine", "permission_error")
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if key and request.url.path != "/health" and not hmac.compare_digest(given.encode(), key.encode()):
@@ -176,20 +174,11 @@ async def _events(runner: Runner, request: Request, model: str, usage: bool) -> 
 
 def serve(store: Store, name: str, *, host: str, port: int, key: str, parallel: int, context_length: int, ready: Callable[[str], None]) -> None:
     """Serve until interrupted. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy."""
-    import socket
-
-    import uvicorn
-
-    from freehold.errors import Busy
-
-    try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise Busy(f"port {port} on {host} cannot be used ({error.strerror})", "choose another with --port") from error
+    listener = listening.listen(host, port)
     model = store.find(name)
     if model.card.format != "gguf":
         raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models", "pull a GGUF of it")
     session = open_session(store, name, context_length=context_length, parallel=parallel)
-    app = make_app(session, key=key, loopback=host in _LOOPBACK)
-    ready(f"http://{host}:{listener.getsockname()[1]}")
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+    app = make_app(session, key=key, loopback=listening.is_loopback(host))
+    ready(listening.address(host, listener))
+    listening.run(app, listener)

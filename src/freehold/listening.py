@@ -1,0 +1,41 @@
+"""What a server of ours listens on: the address, whether that is this machine alone, and names that are not this machine."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from freehold.errors import Busy
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine alone."""
+    return host in _LOOPBACK
+
+
+def foreign_host(header: str) -> str:
+    """The name in a Host header when it is not this machine's, else nothing: a rebound name reaches loopback under its own."""
+    name = header.rsplit(":", 1)[0]
+    return "" if name in (*_LOOPBACK, "[::1]", "testserver") else name or "(none)"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises Busy."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise Busy(f"port {port} on {host} cannot be used ({error.strerror})", "choose another with --port") from error
+
+
+def address(host: str, listener: socket.socket) -> str:
+    """URL of a listening socket."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+def run(app: Any, listener: socket.socket, **options: Any) -> None:
+    """Serve an ASGI application until interrupted. ``options``: of uvicorn's configuration."""
+    import uvicorn
+
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, **options)).run(sockets=[listener])
