@@ -192,3 +192,22 @@ def test_an_edited_audit_log_shows(tmp_path: Path, harm: str) -> None:
         third = tables.audit.c.id == 3
         connection.execute(tables.audit.update().where(third).values(actor="bob") if harm == "edit" else sa.delete(tables.audit).where(third))
     assert "the audit log was changed" in accounts.audit_faults()[0]
+
+
+def test_what_an_upload_found_here_survives_a_collection_until_its_commit(repositories: Repositories, repo: Repository) -> None:
+    digest = repositories.contents.put(b"left by another")
+    old = time.time() - 9000
+    os.utime(repositories.store.blob(digest), (old, old))
+    assert repositories.contents.put(b"left by another") == digest
+    assert repositories.collect() == (0, 0)
+    put(repositories, repo, "a.txt", b"left by another")
+    assert repositories.check() == []
+
+
+def test_a_proposal_that_fails_leaves_no_line_of_commits(repositories: Repositories, repo: Repository) -> None:
+    head = repositories.resolve(repo, "main")
+    with pytest.raises(NotFound):
+        repositories.propose(repo, head, Change("t", removed=["never.txt"]), "ada")
+    assert [kind for kind, _, _ in repositories.refs(repo)] == ["branch"]
+    made, name = repositories.propose(repo, head, Change("t", put={"a.txt": file_of(repositories, b"a")}), "ada")
+    assert (name, repositories.resolve(repo, name)) == ("refs/pr/1", made.id)

@@ -158,7 +158,7 @@ def routes(hub: Hub) -> APIRouter:
         kind = "text/plain; charset=utf-8" if not file.lfs else "application/octet-stream"
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
-        asked = byte_range(request.headers.get("range", ""), file.size) if "range" in request.headers else None
+        asked = byte_range(request.headers.get("range", ""), file.size)
         start, end = asked or (0, file.size)
         if asked:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
@@ -196,6 +196,8 @@ def routes(hub: Hub) -> APIRouter:
         for one in body.objects:
             entry: dict[str, Any] = {"oid": one.oid, "size": one.size}
             there = hub.contents.find(one.oid)
+            if there is not None and body.operation == "upload":
+                hub.contents.renew(there)
             query = f"size={one.size}&expires={expires}&signature={hub.sign(expires, body.operation, one.oid, one.size)}"
             if body.operation == "download":
                 if there is None:
@@ -313,11 +315,10 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.post("/api/{plural}/{repo:repo}/commit/{revision}")
     async def commit(plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = "") -> dict[str, Any]:
-        found, actor = hub.writable(request, plural, repo)
+        found, actor = await run_in_threadpool(hub.writable, request, plural, repo)
         async with landing() as path:
             await receive(request, path, COMMIT_BYTES)
             done, request_name = await run_in_threadpool(apply, found, plain(revision), path, actor.name, create_pr in ("1", "true"))
-        hub.accounts.record(actor.name, "push", f"{found.kind} {found.name}", f"{request_name or plain(revision)} is {done}")
         page = address(base_of(request), found)
         pull = f"{page}/discussions/{request_name.rsplit('/', 1)[1]}" if request_name else None
         return {
@@ -339,8 +340,13 @@ def routes(hub: Hub) -> APIRouter:
         if not change.title:
             raise Answer(400, "the commit has no summary; send it in the header line")
         head = hub.revision(found, branch)
-        name = hub.repositories.open_request(found, head) if as_request else ""
-        return hub.repositories.apply(found, name or branch, change, author).id, name
+        if as_request:
+            made, name = hub.repositories.propose(found, head, change, author)
+        else:
+            made, name = hub.repositories.apply(found, branch, change, author), ""
+        done = made.id
+        hub.accounts.record(author, "push", f"{found.kind} {found.name}", f"{name or branch} is {done}")
+        return done, name
 
     return router
 

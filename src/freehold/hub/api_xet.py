@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from freehold.hub import xet
 from freehold.hub.api_files import byte_range
+from freehold.hub.contents import blocks_of
 from freehold.hub.session import Answer, Hub, base_of
 
 
@@ -26,13 +27,12 @@ def routes(hub: Hub) -> APIRouter:
     @router.get("/api/{plural}/{repo:repo}/xet-{role}-token/{revision:path}")
     def token(plural: str, repo: str, role: str, revision: str, request: Request) -> Response:
         if role == "write":
-            actor = hub.writable(request, plural, repo)[1]
+            hub.writable(request, plural, repo)
         elif role == "read":
             hub.readable(request, plural, repo, files=True)
-            actor = hub.reader(request)
         else:
             raise Answer(404, f"there are no {role[:40]} tokens; read and write ones there are")
-        access, expires = hub.xet_token(role, actor.name)
+        access, expires = hub.xet_token(role)
         address = base_of(request) + at
         return JSONResponse(
             {"casUrl": address, "accessToken": access, "exp": expires},
@@ -65,7 +65,7 @@ def routes(hub: Hub) -> APIRouter:
     def reconstruction(name: str, request: Request) -> dict[str, Any]:
         hub.xet_role(request)
         content = hub.contents.find_file(name)
-        asked = byte_range(request.headers.get("range", ""), content.size) if "range" in request.headers else None
+        asked = byte_range(request.headers.get("range", ""), content.size)
         start, end = asked or (0, content.size)
         terms: list[dict[str, Any]] = []
         wanted: dict[str, list[tuple[int, int]]] = {}
@@ -100,19 +100,13 @@ def routes(hub: Hub) -> APIRouter:
         hub.check(signature, expires, "xorb", name)
         path = hub.contents.xorb_file(name)
         size = path.stat().st_size
-        asked = byte_range(request.headers.get("range", ""), size) if "range" in request.headers else None
+        asked = byte_range(request.headers.get("range", ""), size)
         start, end = asked or (0, size)
 
-        def blocks() -> Any:
-            with path.open("rb") as file:
-                file.seek(start)
-                left = end - start
-                while left > 0 and (block := file.read(min(1 << 20, left))):
-                    left -= len(block)
-                    yield block
-
         headers = {"Content-Length": str(end - start)} | ({"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {})
-        return StreamingResponse(blocks(), status_code=206 if asked else 200, headers=headers, media_type="application/octet-stream")
+        return StreamingResponse(
+            blocks_of(path, start, end), status_code=206 if asked else 200, headers=headers, media_type="application/octet-stream"
+        )
 
     return router
 

@@ -33,6 +33,16 @@ class Content:
     terms: tuple[xet.Term, ...] = ()
 
 
+def blocks_of(path: Path, start: int, end: int) -> Iterator[bytes]:
+    """Bytes ``start`` to ``end`` (exclusive) of a file in blocks of a megabyte."""
+    with path.open("rb") as file:
+        file.seek(start)
+        left = end - start
+        while left > 0 and (block := file.read(min(_BLOCK, left))):
+            left -= len(block)
+            yield block
+
+
 class Contents:
     """Reads and writes contents; several processes may do so at once."""
 
@@ -46,9 +56,19 @@ class Contents:
     def put(self, data: bytes) -> str:
         """Keep a small content; its sha256."""
         digest = hashlib.sha256(data).hexdigest()
-        if not self.store.blob(digest).exists():
+        there = self.find(digest)
+        if there is None:
             durable.write_atomically(self.store.blob(digest), data)
+        else:
+            self.renew(there)
         return digest
+
+    def renew(self, content: Content) -> None:
+        """Let a collection take a content for one that has just come: whoever was told that it is here will name it in a commit."""
+        if content.terms:
+            self._register(content)
+        else:
+            self.store.blob(content.sha256).touch()
 
     def accept(self, temporary: Path, digest: str, size: int) -> None:
         """Take an uploaded file under its sha256. Raises BadData when it is not what was announced; the file is then removed."""
@@ -71,6 +91,8 @@ class Contents:
         wanted = xet.bytes_of(name)
         path = self._xorb(name)
         if path.exists() and path.with_suffix(".index").exists():
+            path.touch()
+            path.with_suffix(".index").touch()
             return False
         chunks = xet.index(data)
         if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
@@ -117,16 +139,13 @@ class Contents:
     def _register(self, content: Content) -> bool:
         with self.store.engine.begin() as connection:
             known = connection.execute(sa.select(chunked.c.sha256).where(chunked.c.sha256 == content.sha256)).first()
-            values = {
-                "file_hash": content.file_hash,
-                "size": content.size,
-                "terms": [[term.xorb, term.first, term.end, term.size] for term in content.terms],
-                "created": time.time(),
-            }
             if known:  # uploaded again: not old enough for collection any more
                 connection.execute(chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time()))
                 return False
-            connection.execute(chunked.insert().values(sha256=content.sha256, **values))
+            terms = [[term.xorb, term.first, term.end, term.size] for term in content.terms]
+            connection.execute(
+                chunked.insert().values(sha256=content.sha256, file_hash=content.file_hash, size=content.size, terms=terms, created=time.time())
+            )
         return True
 
     # -- reading ----------------------------------------------------------------------------
@@ -155,14 +174,8 @@ class Contents:
         """Bytes ``start`` to ``end`` (exclusive) in blocks of about a megabyte."""
         stop = content.size if end is None else min(end, content.size)
         if content.terms:
-            yield from self._assembled(content.terms, start, stop)
-            return
-        with self.store.blob(content.sha256).open("rb") as file:
-            file.seek(start)
-            left = stop - start
-            while left > 0 and (block := file.read(min(_BLOCK, left))):
-                left -= len(block)
-                yield block
+            return self._assembled(content.terms, start, stop)
+        return blocks_of(self.store.blob(content.sha256), start, stop)
 
     def _assembled(self, terms: Sequence[xet.Term], start: int, end: int) -> Iterator[bytes]:
         at = 0
@@ -186,10 +199,10 @@ class Contents:
         oldest = time.time() - grace_s
         with self.store.engine.begin() as connection:
             rows = connection.execute(sa.select(chunked)).all()
-            gone = [row.sha256 for row in rows if row.sha256 not in kept and row.created < oldest]
+            gone = {row.sha256 for row in rows if row.sha256 not in kept and row.created < oldest}
             for digest in gone:
                 connection.execute(chunked.delete().where(chunked.c.sha256 == digest))
-        needed = {term[0] for row in rows if row.sha256 not in set(gone) for term in row.terms}
+        needed = {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
         found = [p for p in self.xorbs.rglob("*") if p.is_file() and p.stem not in needed and p.stat().st_mtime < oldest]
         freed = sum(path.stat().st_size for path in found)
         for path in found:

@@ -359,6 +359,13 @@ class Repositories:
 
     def apply(self, found: Repository, branch: str, change: Change, author: str) -> Commit:
         """Add a commit to a branch. Raises NotFound, UsageError, BadData, Stale; then nothing has changed."""
+        return self._apply(found, branch, change, author)[0]
+
+    def propose(self, found: Repository, start: str, change: Change, author: str) -> tuple[Commit, str]:
+        """Add a commit after ``start`` on a new line beside the branches; the commit and the line's name, ``refs/pr/N``. Raises like :meth:`apply`."""
+        return self._apply(found, "", change, author, start)
+
+    def _apply(self, found: Repository, branch: str, change: Change, author: str, start: str = "") -> tuple[Commit, str]:
         for path in change.put:
             check_path(path)
         missing = [path for path, file in change.put.items() if self.contents.find(file.sha256) is None]
@@ -368,6 +375,7 @@ class Repositories:
         with self.engine.begin() as connection:
             # taking the write lock first lets commits to one repository queue up instead of failing
             connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
+            branch = self._new_line(connection, found, start) if start else branch
             where = (tables.refs.c.repository == found.id, tables.refs.c.kind.in_(("branch", "request")), tables.refs.c.name == branch)
             head = connection.execute(sa.select(tables.refs.c.commit_id).where(*where)).scalar()
             if head is None:
@@ -393,7 +401,14 @@ class Repositories:
                     tables.repositories.update().where(tables.repositories.c.id == found.id)
                     .values(card=card, tags=tags_of(card, files, found.kind))
                 )  # fmt: skip
-        return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files)
+        return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files), branch
+
+    def _new_line(self, connection: sa.Connection, found: Repository, commit_id: str) -> str:
+        table = tables.refs
+        names = connection.execute(sa.select(table.c.name).where(table.c.repository == found.id, table.c.kind == "request")).scalars().all()
+        name = f"refs/pr/{1 + max((int(one.rsplit('/', 1)[1]) for one in names), default=0)}"
+        connection.execute(table.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id))
+        return name
 
     def _changed(self, files: dict[str, File], found: Repository, change: Change) -> dict[str, File]:
         before = dict(files)
@@ -455,16 +470,6 @@ class Repositories:
                 connection.execute(tables.refs.insert().values(repository=found.id, kind=kind, name=name, commit_id=commit_id))
         except IntegrityError:
             raise Exists(f"{found.name} has a {kind} {name} already", "choose another name") from None
-
-    def open_request(self, found: Repository, commit_id: str) -> str:
-        """A new line of commits beside the branches, named ``refs/pr/N``, for changes that are proposed."""
-        table = tables.refs
-        with self.engine.begin() as connection:
-            connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
-            names = connection.execute(sa.select(table.c.name).where(table.c.repository == found.id, table.c.kind == "request")).scalars().all()
-            name = f"refs/pr/{1 + max((int(one.rsplit('/', 1)[1]) for one in names), default=0)}"
-            connection.execute(table.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id))
-        return name
 
     def remove_ref(self, found: Repository, kind: str, name: str) -> None:
         """Raises NotFound, and Refused for the branch main."""

@@ -64,7 +64,7 @@ class Hub:
         if expires < time.time() or not hmac.compare_digest(self.sign(expires, *parts), signature):
             raise Answer(403, "this address is no longer valid; ask for a new one")
 
-    def xet_token(self, role: str, actor: str) -> tuple[str, int]:
+    def xet_token(self, role: str) -> tuple[str, int]:
         """(token, second it expires) for the chunk store."""
         expires = int(time.time()) + 3600
         return f"{role}.{expires}.{self.sign(expires, 'xet', role)}", expires
@@ -84,7 +84,12 @@ class Hub:
     # -- who and what ---------------------------------------------------------------------------
 
     def actor(self, request: Request) -> Actor | None:
-        """Who asks; None for nobody. Raises Answer for a token that is not known."""
+        """Who asks, looked up once a request; None for nobody. Raises Answer for a token that is not known."""
+        if not hasattr(request.state, "actor"):
+            request.state.actor = self._actor(request)
+        return request.state.actor
+
+    def _actor(self, request: Request) -> Actor | None:
         header = request.headers.get("authorization", "")
         token = header.removeprefix("Bearer ").strip()
         if header.lower().startswith("basic "):
@@ -110,9 +115,7 @@ class Hub:
 
     def reader(self, request: Request) -> Actor:
         """Who asks to read; nobody may where the hub is public. Raises Answer."""
-        if self.public and self.actor(request) is None:
-            return NOBODY
-        return self.someone(request)
+        return NOBODY if self.public and self.actor(request) is None else self.someone(request)
 
     def readable(self, request: Request, plural: str, name: str, *, files: bool = False) -> Repository:
         """A repository that the asker may see, or whose ``files`` they may read. Raises Answer."""

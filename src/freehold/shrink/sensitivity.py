@@ -64,7 +64,7 @@ def entered(model: Path, rows: Rows, sink: Sink = silent) -> Entered:
                 used += products[name].nbytes
             if name in products:
                 products[name] += values.T @ values
-        last[:] = [(name, values.copy())]
+        last[:] = [(name, values.copy())] if new else []
 
     with Observer(model, on_input=on_input) as observer, task(sink, "gathering importance", len(rows), "rows") as progress:
         for group in observer.logits(rows):

@@ -54,8 +54,8 @@ class Packed:
     count: int
 
 
-def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, fill: bool = True) -> Packed:
-    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``; ``fill`` False leaves every row its own length."""
+def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
+    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     lengths = [len(rows[index][0]) for index in order]
     tokens, positions = list(prefix), list(range(len(prefix)))
@@ -64,7 +64,7 @@ def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, fill: bool = T
     predict_at: list[int] = []
     wanted: list[int] = []
     at = 0
-    for size in _groups(lengths, GROUP_COST if fill else 0):
+    for size in _groups(lengths):
         length = lengths[at + size - 1]
         groups.append((len(tokens), size, length))
         for index in order[at : at + size]:
@@ -77,24 +77,24 @@ def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, fill: bool = T
             tokens += own + own[-1:] * (length - len(own))
             positions += range(len(prefix), len(prefix) + length)
         at += size
-    filling = -len(tokens) % ROUND if fill else 0
+    filling = -len(tokens) % ROUND
     return Packed(
         torch.tensor(tokens + [0] * filling), torch.tensor(positions + [0] * filling), len(prefix), groups, torch.tensor(predict_at),
         torch.tensor(wanted), order, starts, len(prefix) + sum(lengths),
     )  # fmt: skip
 
 
-def _groups(lengths: list[int], cost: int) -> list[int]:
-    """Rows per group for ascending lengths: the split of least filling plus ``cost`` tokens a group."""
+def _groups(lengths: list[int]) -> list[int]:
+    """Rows per group for ascending lengths: the split of least filling plus :data:`GROUP_COST` tokens a group."""
     least, first = [0.0], [0]
     for end in range(1, len(lengths) + 1):
         total, tries = 0, []
         for start in range(end - 1, -1, -1):
             total += lengths[start]
             filled = lengths[end - 1] * (end - start) - total
-            if filled > cost * len(lengths):
+            if filled > GROUP_COST * len(lengths):
                 break
-            tries.append((least[start] + filled + cost, start))
+            tries.append((least[start] + filled + GROUP_COST, start))
         best = min(tries)
         least.append(best[0])
         first.append(best[1])
