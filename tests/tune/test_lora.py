@@ -1,9 +1,12 @@
 """The fused adapters against plain autograd, and the frozen matrices in blocks."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from freehold.errors import Unsupported
+from freehold.tune.activations import Entry, Gated, Normed, Plain, RmsNorm
 from freehold.tune.held import Blocks, Dense, Scratch, normal_values
 from freehold.tune.lora import LoraGroup
 
@@ -50,7 +53,7 @@ def gradients(made: LoraGroup, x: torch.Tensor, y: torch.Tensor) -> list[torch.T
 def test_fused_adapters_give_the_gradients_of_plain_autograd(dora: bool) -> None:
     made = group(dora=dora)
     x = torch.randn((10, IN), generator=torch.Generator().manual_seed(4), requires_grad=True)
-    ours = made(x)
+    ours = made(x, Plain())
     theirs = plain(made, x, matrices())
     assert torch.allclose(ours, theirs, atol=1e-5)
     for mine, wanted in zip(gradients(made, x, ours), gradients(made, x, theirs), strict=True):
@@ -65,7 +68,7 @@ def test_a_base_in_blocks_gives_the_gradients_of_its_own_values(bits: int, error
     assert float((opened - exact).norm() / exact.norm()) < error
     x = torch.randn((10, IN), generator=torch.Generator().manual_seed(4), requires_grad=True)
     theirs = plain(made, x, [opened[: OUT[0]], opened[OUT[0] :]])
-    for mine, wanted in zip(gradients(made, x, made(x)), gradients(made, x, theirs), strict=True):
+    for mine, wanted in zip(gradients(made, x, made(x, Plain())), gradients(made, x, theirs), strict=True):
         assert torch.allclose(mine, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -92,7 +95,7 @@ def test_without_a_rank_nothing_is_learnt() -> None:
     assert made.factors() == {}
     assert isinstance(made.held, Dense)
     x = torch.ones((3, IN))
-    assert torch.allclose(made(x), x @ torch.cat(matrices()).t())
+    assert torch.allclose(made(x, Plain()), x @ torch.cat(matrices()).t())
 
 
 @pytest.mark.parametrize("dora", [False, True])
@@ -101,4 +104,41 @@ def test_a_merged_factor_is_what_the_group_computes(dora: bool) -> None:
     x = torch.randn((5, IN), generator=torch.Generator().manual_seed(6))
     factors = made.factors()
     merged = torch.cat([factors[name].merged(weight, SCALE) for name, weight in zip(("one", "two"), matrices(), strict=True)])
-    assert torch.allclose(made(x), x @ merged.t(), atol=1e-5)
+    assert torch.allclose(made(x, Plain()), x @ merged.t(), atol=1e-5)
+
+
+WEIGHT = torch.rand(IN, generator=torch.Generator().manual_seed(6)) + 0.5
+
+
+def normed(raw: torch.Tensor) -> torch.Tensor:
+    return raw * torch.rsqrt(raw.square().mean(-1, keepdim=True) + 1e-5) * WEIGHT
+
+
+def silu_gated(raw: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.silu(raw[:, :IN]) * raw[:, IN:]
+
+
+def gelu_gated(raw: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.gelu(raw[:, :IN], approximate="tanh") * raw[:, IN:]
+
+
+@pytest.mark.parametrize(
+    ("entry", "plainly", "width"), [(Normed(WEIGHT, 1e-5), normed, IN), (Gated(False), silu_gated, 2 * IN), (Gated(True), gelu_gated, 2 * IN)]
+)
+def test_what_stands_before_a_group_is_computed_again_for_the_same_gradients(
+    entry: Entry, plainly: Callable[[torch.Tensor], torch.Tensor], width: int
+) -> None:
+    made = group()
+    raw = torch.randn((10, width), generator=torch.Generator().manual_seed(4), requires_grad=True)
+    ours, theirs = made(raw, entry), plain(made, plainly(raw), matrices())
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    for mine, wanted in zip(gradients(made, raw, ours), gradients(made, raw, theirs), strict=True):
+        assert torch.allclose(mine, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_norm_by_itself_gives_the_gradient_of_plain_autograd() -> None:
+    raw = torch.randn((10, IN), generator=torch.Generator().manual_seed(4), requires_grad=True)
+    toward = torch.randn((10, IN), generator=torch.Generator().manual_seed(5))
+    (mine,) = torch.autograd.grad(RmsNorm.apply(raw, WEIGHT, 1e-5), raw, toward)  # type: ignore[arg-type]
+    (wanted,) = torch.autograd.grad(normed(raw), raw, toward)
+    assert torch.allclose(mine, wanted, rtol=1e-4, atol=1e-5)

@@ -26,7 +26,7 @@ def trainer(smollm2: Path, **options: object) -> Trainer:
 def gradients(made: Trainer) -> dict[str, torch.Tensor]:
     made.gradients([0, 1, 2])
     found = {name: p.grad.clone() for name, p in made.model.named_parameters() if p.grad is not None}
-    made.optimizer.zero_grad(set_to_none=True)
+    made.optimizer.clear()
     return found
 
 

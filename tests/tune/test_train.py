@@ -1,3 +1,5 @@
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,20 @@ def test_a_run_cut_off_and_resumed_ends_as_an_unbroken_one(smollm2: Path, tmp_pa
         assert torch.equal(a, resumed.factors[name][0])
         assert torch.equal(b, resumed.factors[name][1])
     assert whole.history.train[-1][1] < whole.history.train[0][1]
+
+
+@pytest.mark.parametrize(("rows", "size"), [(64, 8), (61, 8), (10, 8), (20, 5), (3, 8), (1100, 8)])
+def test_an_epoch_holds_every_row_once_in_full_batches_of_even_length(smollm2: Path, rows: int, size: int) -> None:
+    made = Trainer(smollm2, ROWS, [], RECIPE)
+    made.recipe = replace(RECIPE, batch_rows=size)
+    made.train = [([7] * (2 + 40 * row // rows), 1) for row in range(rows)]
+    batches = made.batches(0)
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    assert len(batches) == math.ceil(rows / size)
+    full = [sum(map(made.length, batch)) for batch in batches if len(batch) == size]
+    assert not full or max(full) - min(full) <= 40
+    assert made.batches(0) == batches
+    assert made.batches(1) != batches or rows < 2 * size
 
 
 def test_a_run_that_would_train_on_nothing_fails_before_it_starts() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,28 +14,33 @@ from freehold.engines.interface import Completion, Request
 from freehold.engines.sampling import draw
 from freehold.errors import BadModel, DoesNotFit, Unsupported
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 class HfVocabulary:
-    """Tokens of a safetensors model's own tokenizer."""
+    """Tokens of a safetensors model's own tokenizer, read with the tokenizers library: transformers takes seconds and 130 MB to import.
+
+    ``special``: role (bos, eos, unk, pad) -> number of its token.
+    """
 
     def __init__(self, folder: Path):
-        from transformers import AutoTokenizer
-
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise BadModel(f"the tokenizer in {folder.name} cannot be loaded ({str(error).splitlines()[0]})", "check its tokenizer.json") from error
-        adds = self.tokenizer("")["input_ids"]
-        self._start: list[int] = [token for token in adds if token == self.tokenizer.bos_token_id]
-        self.bos_token = (self.tokenizer.bos_token or "") if self._start else ""
-        self.eos_token = self.tokenizer.eos_token or ""
+        self.tokenizer = _tokenizer(folder)
+        names = _special_names(folder)
+        known = self.tokenizer.get_vocab(with_added_tokens=True)
+        self.special = {role: known[name] for role, name in names.items() if name in known}
+        if "eos" not in self.special:
+            raise BadModel(f"the tokenizer in {folder.name} names no end token", "add eos_token to its tokenizer_config.json")
+        adds = self.tokenizer.encode("").ids
+        self._start = [token for token in adds if token == self.special.get("bos")]
+        self.bos_token = names.get("bos", "") if self._start else ""
+        self.eos_token = names["eos"]
         ends = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
-        known = self.tokenizer.get_vocab()
-        self._ends = {known[name] for name in ends if name in known} | {self.tokenizer.eos_token_id}
+        self._ends = {known[name] for name in ends if name in known} | {self.special["eos"]}
 
     def encode(self, text: str, *, start: bool) -> list[int]:
         """See :class:`freehold.engines.interface.Vocabulary`."""
-        return (self._start if start else []) + self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return (self._start if start else []) + self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
         """See :class:`freehold.engines.interface.Vocabulary`."""
@@ -47,7 +53,38 @@ class HfVocabulary:
     @property
     def end(self) -> int:
         """See :class:`freehold.engines.interface.Vocabulary`."""
-        return self.tokenizer.eos_token_id
+        return self.special["eos"]
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer.json; where there is only a SentencePiece file, what transformers makes of it. Raises BadModel."""
+    from tokenizers import Tokenizer
+
+    try:
+        if (folder / "tokenizer.json").exists():
+            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).backend_tokenizer
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise BadModel(f"the tokenizer in {folder.name} cannot be loaded ({str(error).splitlines()[0]})", "check its tokenizer.json") from error
+
+
+def _special_names(folder: Path) -> dict[str, str]:
+    """Role -> text of the special tokens that the folder's settings name."""
+    found: dict[str, str] = {}
+    for file in ("special_tokens_map.json", "tokenizer_config.json"):
+        path = folder / file
+        try:
+            settings = json.loads(path.read_text()) if path.exists() else {}
+        except ValueError as error:
+            raise BadModel(f"{folder.name}/{file} is not JSON ({error})", "fetch it again") from error
+        for role in ("bos", "eos", "unk", "pad"):
+            value = settings.get(f"{role}_token")
+            value = value.get("content") if isinstance(value, dict) else value
+            if isinstance(value, str):
+                found[role] = value
+    return found
 
 
 class TransformersEngine:

@@ -51,7 +51,7 @@ def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), s
     config = config_of(source)
     vocabulary = _vocabulary(source, config)
     original = HfVocabulary(source)
-    vocabulary |= _special(original.tokenizer)
+    vocabulary |= {"ids": original.special, "starts": bool(original.bos_token)}
     rule = _rule(source, target, config, card, vocabulary, original)
     with durable.replacing(target) as temporary:
         _write(temporary, source, config, card, {**vocabulary, "pre": rule}, sink, tensors=True)
@@ -161,12 +161,6 @@ def _describe(writer: Any, config: DecoderConfig, card: Card, vocabulary: dict[s
     writer.add_add_bos_token(vocabulary["starts"])
     if card.chat_template:
         writer.add_chat_template(card.chat_template)
-
-
-def _special(tokenizer: Any) -> dict[str, Any]:
-    """Numbers of the special tokens, and whether a text begins with the start token."""
-    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in ("bos", "eos", "unk", "pad")}
-    return {"ids": {role: number for role, number in ids.items() if number is not None}, "starts": tokenizer("")["input_ids"][:1] == [ids["bos"]]}
 
 
 def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, list[int]]]:

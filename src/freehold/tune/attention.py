@@ -13,6 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+
+#: Rows are filled up to a multiple of this inside: a kernel is built for every new length and kept, about a megabyte each.
+ROUND = 16
 
 
 class PrefixAttention(torch.autograd.Function):
@@ -28,6 +32,8 @@ class PrefixAttention(torch.autograd.Function):
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, prefix_k: torch.Tensor, prefix_v: torch.Tensor,
         scale: float, window: int,
     ) -> torch.Tensor:  # fmt: skip
+        own_length = q.shape[1]
+        q, k, v = (F.pad(t, (0, 0, 0, 0, 0, -own_length % ROUND)) for t in (q, k, v))
         rows, length, heads, dim = q.shape
         kv, prefix = k.shape[2], prefix_k.shape[0]
         q_all = (q * scale).view(rows, length, kv, heads // kv, dim).permute(2, 0, 3, 1, 4).contiguous()
@@ -49,14 +55,14 @@ class PrefixAttention(torch.autograd.Function):
         if prefix:
             out.baddbmm_(shared, shared_v)
         ctx.save_for_backward(q_all, own_k, own_v, shared_k, shared_v, own, shared)
-        ctx.shape, ctx.scale = (rows, length, heads, dim, kv, prefix), scale
-        return _to_rows(out, rows, length, heads, dim, kv)
+        ctx.shape, ctx.scale = (rows, own_length, length, heads, dim, kv, prefix), scale
+        return _to_rows(out, rows, length, heads, dim, kv)[:, :own_length]
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         q_all, own_k, own_v, shared_k, shared_v, own, shared = ctx.saved_tensors
-        rows, length, heads, dim, kv, prefix = ctx.shape
-        d_out = grads[0].view(rows, length, kv, heads // kv, dim).permute(2, 0, 3, 1, 4).contiguous()
+        rows, own_length, length, heads, dim, kv, prefix = ctx.shape
+        d_out = F.pad(grads[0], (0, 0, 0, 0, 0, length - own_length)).view(rows, length, kv, heads // kv, dim).permute(2, 0, 3, 1, 4).contiguous()
         by_row, by_head = d_out.view(kv * rows, -1, dim), d_out.view(kv, -1, dim)
         wide = torch.promote_types(q_all.dtype, torch.float32)
         d_own = (by_row @ own_v.transpose(1, 2)).to(wide)
@@ -77,9 +83,9 @@ class PrefixAttention(torch.autograd.Function):
             d_prefix_v = (shared.transpose(1, 2) @ by_head).permute(1, 0, 2)
 
         def own_rows(t: torch.Tensor) -> torch.Tensor:
-            return t.view(kv, rows, length, dim).permute(1, 2, 0, 3)
+            return t.view(kv, rows, length, dim)[:, :, :own_length].permute(1, 2, 0, 3)
 
-        d_q = _to_rows(d_q, rows, length, heads, dim, kv) * ctx.scale
+        d_q = _to_rows(d_q, rows, length, heads, dim, kv)[:, :own_length] * ctx.scale
         return d_q, own_rows(d_k), own_rows(d_v), d_prefix_k, d_prefix_v, None, None
 
 

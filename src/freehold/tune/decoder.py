@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from freehold.errors import Unsupported
+from freehold.tune.activations import Entry, Gated, Normed, Plain, RmsNorm
 from freehold.tune.attention import PrefixAttention
 from freehold.tune.held import Scratch
 from freehold.tune.lora import LoraGroup
@@ -105,50 +106,6 @@ def _groups(lengths: list[int]) -> list[int]:
     return sizes[::-1]
 
 
-class RmsNorm(torch.autograd.Function):
-    """``y = x / rms(x) * w`` over the last axis, statistics in float32, weight frozen."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:  # type: ignore[override]
-        wide = x.float()
-        inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
-        ctx.save_for_backward(x, inverse, weight)
-        return wide.mul_(inverse).mul_(weight).to(x.dtype) if x.dtype != torch.float32 else wide * inverse * weight
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        x, inverse, weight = ctx.saved_tensors
-        unit = x.float() * inverse
-        g = grads[0].float() * weight
-        projected = (g * unit).mean(dim=-1, keepdim=True)
-        return g.addcmul_(unit, projected, value=-1.0).mul_(inverse).to(x.dtype), None, None
-
-
-class GatedActivation(torch.autograd.Function):
-    """``act(gate) * up`` for ``(tokens, 2 f)`` with gate first; keeps the input only."""
-
-    @staticmethod
-    def forward(ctx: Any, both: torch.Tensor, gelu: bool) -> torch.Tensor:  # type: ignore[override]
-        ctx.save_for_backward(both)
-        ctx.gelu = gelu
-        gate, up = both.chunk(2, dim=-1)
-        return (F.gelu(gate, approximate="tanh") if gelu else F.silu(gate)).mul_(up)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        (both,) = ctx.saved_tensors
-        gate, up = both.chunk(2, dim=-1)
-        out = torch.empty_like(both)
-        d_gate, d_up = out.chunk(2, dim=-1)
-        if ctx.gelu:
-            torch.mul(grads[0], F.gelu(gate, approximate="tanh"), out=d_up)
-            d_gate.copy_(torch.ops.aten.gelu_backward(grads[0] * up, gate, approximate="tanh"))
-        else:
-            torch.mul(grads[0], F.silu(gate), out=d_up)
-            d_gate.copy_(torch.ops.aten.silu_backward(grads[0] * up, gate))
-        return out, None
-
-
 class AnswerLosses(torch.autograd.Function):
     """Cross-entropy of each wanted token (positions,); logits exist for ``chunk`` positions at a time only.
 
@@ -209,23 +166,25 @@ class Layer(torch.nn.Module):
         self.before_mlp = norm("pre_feedforward_layernorm") if self.config.sandwich_norms else after
         self.after_mlp = norm("post_feedforward_layernorm")
 
+    def _entry(self, weight: torch.Tensor | None) -> Entry:
+        return Plain() if weight is None else Normed(weight, self.config.norm_epsilon)
+
     def _norm(self, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         return x if weight is None else RmsNorm.apply(x, weight, self.config.norm_epsilon)  # type: ignore[return-value]
 
     def forward(self, h: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
         """(T, hidden) -> (T, hidden)."""
-        attended = self.out(self._attention(self._norm(h, self.before_attention), batch, turn, masks))
+        attended = self.out(self._attention(self.qkv(h, self._entry(self.before_attention)), batch, turn, masks), Plain())
         h = h + self._norm(attended, self.after_attention)
-        both = self.gate_up(self._norm(h, self.before_mlp))
-        fed = self.down(GatedActivation.apply(both, self.config.gelu))
+        both = self.gate_up(h, self._entry(self.before_mlp))
+        fed = self.down(both, Gated(self.config.gelu))
         return h + self._norm(fed, self.after_mlp)
 
-    def _attention(self, x: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
+    def _attention(self, qkv: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
         c = self.config
-        qkv = self.qkv(x)
         if self.bias is not None:
             qkv = qkv + self.bias
-        heads = qkv.view(x.shape[0], c.heads + 2 * c.kv_heads, c.head_dim)
+        heads = qkv.view(qkv.shape[0], c.heads + 2 * c.kv_heads, c.head_dim)
         q, k, v = heads.split([c.heads, c.kv_heads, c.kv_heads], dim=1)
         q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
         q, k = _rotate(q, turn), _rotate(k, turn)
@@ -245,8 +204,8 @@ class Layer(torch.nn.Module):
                 keys, values = (torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True))
                 pieces.append(self._attend(own[0], keys, values, mask))
         done = sum(len(piece) for piece in pieces)
-        if done < x.shape[0]:
-            pieces.append(x.new_zeros((x.shape[0] - done, c.heads * c.head_dim)))
+        if done < qkv.shape[0]:
+            pieces.append(qkv.new_zeros((qkv.shape[0] - done, c.heads * c.head_dim)))
         return torch.cat(pieces)
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

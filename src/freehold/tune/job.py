@@ -64,9 +64,12 @@ class Outcome:
 def shape_of(rows: Sequence[Row], recipe: Recipe) -> memory.Rows:
     """Lengths that the memory plan rests on."""
     prefix = len(shared_prefix(rows)) if recipe.share_prefix and len(rows) > 1 else 0
-    own = [len(prompt) + len(answer) - prefix for prompt, answer in rows]
+    own = sorted(len(prompt) + len(answer) - prefix for prompt, answer in rows)
     answer = sum(len(answer) for _, answer in rows) / len(rows)
-    return memory.Rows(max(own), sum(own) / len(own), sum(sorted(own)[-recipe.batch_rows :]), prefix, answer, sum(own))
+    mean, piece = sum(own) / len(own), max(1, recipe.batch_rows // 4)
+    # batches are dealt out evenly, so only one that holds the longest piece can be longer than the mean
+    batch = max(round(mean * recipe.batch_rows), sum(own[-piece:]) + own[0] * (recipe.batch_rows - piece))
+    return memory.Rows(own[-1], mean, batch, prefix, answer, sum(own))
 
 
 def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], asked: Asked, name: str, sink: Sink = progress.silent,

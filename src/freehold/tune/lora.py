@@ -2,7 +2,7 @@
 
 Several matrices that read the same input (query, key and value; gate and up) are one product with
 their A factors appended as extra rows, so the input is read once. The backward pass is written out:
-no gradient of a frozen matrix is ever formed, and only the input and the rank-sized product are kept.
+no gradient of a frozen matrix is ever formed, and only what the norm or gate before the group has read and the rank-sized product are kept.
 
 Sources: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685); Liu et
 al. 2024, "DoRA: Weight-Decomposed Low-Rank Adaptation" (arXiv 2402.09353).
@@ -10,55 +10,62 @@ al. 2024, "DoRA: Weight-Decomposed Low-Rank Adaptation" (arXiv 2402.09353).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
+from freehold.tune.activations import Entry
 from freehold.tune.held import Blocks, Dense, Scratch
 
 
 class FusedLora(torch.autograd.Function):
-    """``y_i = x W_i^T + scale (x A_i^T) B_i^T`` for every i, concatenated over i."""
+    """``y_i = x W_i^T + scale (x A_i^T) B_i^T`` with ``x = entry(raw)`` for every i, concatenated over i."""
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, x: torch.Tensor, held: Dense | Blocks, a: torch.Tensor, scale: float, sizes: list[int], *b: torch.Tensor
+        ctx: Any, raw: torch.Tensor, entry: Entry, held: Dense | Blocks, a: torch.Tensor, scale: float, sizes: list[int], *b: torch.Tensor
     ) -> torch.Tensor:
-        """``x`` (tokens, in), ``held`` n matrices (out_i, in), ``a`` (n r, in), ``b`` n of (out_i, r)."""
+        """``raw`` (tokens, what ``entry`` reads), ``held`` n matrices (out_i, in), ``a`` (n r, in), ``b`` n of (out_i, r)."""
+        x = entry.forward(raw)
         outputs = sum(sizes)
-        low = [factor.to(x.dtype) for factor in b]
+        low = _diagonal(b, x.dtype)
         both = x @ held.stacked(a.detach()).t()
+        inner = both[:, outputs:].contiguous()
         y = both[:, :outputs]
-        inner = both[:, outputs:]
-        rank = low[0].shape[1]
-        start = 0
-        for index, size in enumerate(sizes):
-            part = y[:, start : start + size]
-            part.addmm_(inner[:, index * rank : (index + 1) * rank], low[index].t(), alpha=scale)
-            start += size
-        ctx.save_for_backward(x, inner.contiguous(), a, *low)
-        ctx.held, ctx.scale, ctx.sizes = held, scale, sizes
+        y.addmm_(inner, low.t(), alpha=scale)
+        ctx.save_for_backward(raw, inner, a, low)
+        ctx.entry, ctx.held, ctx.scale, ctx.sizes, ctx.rank = entry, held, scale, sizes, b[0].shape[1]
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (dy,) = grads
-        x, inner, a, *low = ctx.saved_tensors
-        rank, scale = low[0].shape[1], ctx.scale
-        outputs = sum(ctx.sizes)
-        joint = torch.empty((dy.shape[0], outputs + rank * len(low)), dtype=dy.dtype, device=dy.device)
+        raw, inner, a, low = ctx.saved_tensors
+        outputs = low.shape[0]
+        joint = torch.empty((dy.shape[0], outputs + low.shape[1]), dtype=dy.dtype, device=dy.device)
         joint[:, :outputs] = dy
-        d_low: list[torch.Tensor] = []
-        start = 0
+        torch.mul(dy @ low, ctx.scale, out=joint[:, outputs:])
+        every = dy.t() @ inner  # only the blocks on the diagonal are wanted; one product is faster than several narrow ones
+        d_low, start = list[torch.Tensor](), 0
         for index, size in enumerate(ctx.sizes):
-            part = joint[:, start : start + size]
-            columns = slice(index * rank, (index + 1) * rank)
-            d_low.append((part.t() @ inner[:, columns]).float().mul_(scale))
-            torch.mul(part @ low[index], scale, out=joint[:, outputs + columns.start : outputs + columns.stop])
+            d_low.append(every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float().mul_(ctx.scale))
             start += size
+        x, pull = ctx.entry.again(raw)
         d_a = (joint[:, outputs:].t() @ x).float()
-        dx = joint @ ctx.held.stacked(a) if ctx.needs_input_grad[0] else None
-        return dx, None, d_a, None, None, *d_low
+        d_raw = pull(joint @ ctx.held.stacked(a)) if ctx.needs_input_grad[0] else None
+        return d_raw, None, None, d_a, None, None, *d_low
+
+
+def _diagonal(b: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
+    """The B factors (out_i, r) as the blocks on the diagonal of one matrix (sum of out, n r), zero elsewhere."""
+    rank = b[0].shape[1]
+    whole = torch.zeros((sum(factor.shape[0] for factor in b), rank * len(b)), dtype=dtype)
+    start = 0
+    for index, factor in enumerate(b):
+        whole[start : start + factor.shape[0], index * rank : (index + 1) * rank] = factor
+        start += factor.shape[0]
+    return whole
 
 
 class Factor(NamedTuple):
@@ -95,11 +102,11 @@ class LoraGroup(torch.nn.Module):
             self.squares = self._matrices().float().square().sum(1)
             self.magnitude = torch.nn.Parameter(self.squares.sqrt())
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(tokens, in) -> (tokens, sum of outputs)."""
+    def forward(self, raw: torch.Tensor, entry: Entry) -> torch.Tensor:
+        """(tokens, what ``entry`` reads) -> (tokens, sum of outputs)."""
         if not self.rank:
-            return x @ self.held.stacked(None).t()
-        y: torch.Tensor = FusedLora.apply(x, self.held, self.a, self.scale, self.sizes, *self.b)  # type: ignore[assignment]
+            return entry.forward(raw) @ self.held.stacked(None).t()
+        y: torch.Tensor = FusedLora.apply(raw, entry, self.held, self.a, self.scale, self.sizes, *self.b)  # type: ignore[assignment]
         return y if self.magnitude is None else y * (self.magnitude / self._norms()).to(y.dtype)
 
     def _matrices(self) -> torch.Tensor:

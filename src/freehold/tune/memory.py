@@ -14,7 +14,7 @@ from freehold.tune.decoder import CHUNK, ROUND
 from freehold.tune.recipe import Recipe
 
 #: A process with torch, llama.cpp's library and the kernels built for the shapes seen, before any model.
-PROCESS_BYTES = 520_000_000
+PROCESS_BYTES = 450_000_000
 #: The same before any kernel is built, while the weights are read.
 LOADING_BYTES = 300_000_000
 #: Share of what is counted as living within a step that is there at the peak.
@@ -87,7 +87,7 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
     return MemoryNeed(
         process=PROCESS_BYTES + rows.total * 40,
         frozen=int(frozen),
-        adapter=int(adapter * 24),  # itself, its gradient, two moments, the best one kept and its copy while it is replaced; 4 bytes each
+        adapter=int(adapter * 20),  # itself, its gradient, two moments and the best one kept; 4 bytes each
         activations=int(tokens * (layers + widest)),
         logits=int(chunk * config.vocabulary * 8),  # in 32 bit, and once more while they are summed
         kept=int(rows.total * config.hidden * size) if recipe.frozen_layers else 0,
@@ -98,7 +98,7 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
 def _per_token(config: DecoderConfig, recipe: Recipe, rows: Rows, size: int) -> tuple[float, float]:
     """Bytes a token keeps in one layer for the backward pass, and the widest passing values of a layer."""
     query, keys, wide = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.feed_forward
-    values = 4 * config.hidden + 2 * query + 2 * keys + 3 * wide + 7 * recipe.rank
+    values = 2 * config.hidden + 2 * query + 2 * keys + 2 * wide + 7 * recipe.rank
     values += config.heads * (rows.mean + rows.prefix)  # attention's probabilities
     values += 2 * config.hidden if config.sandwich_norms else 0
     values += query + keys if config.qk_norm else 0

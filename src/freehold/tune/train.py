@@ -1,4 +1,4 @@
-"""The training loop: length-sorted batches, validation, best step kept, checkpoints, exact resume.
+"""The training loop: batches of even length, validation, best step kept, checkpoints, exact resume.
 
 A checkpoint is one safetensors file with adapter, optimizer moments and, in its metadata, the
 loop's state. Batches follow from the seed and the step alone, so a resumed run walks the same path
@@ -7,6 +7,7 @@ as an unbroken one.
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import os
@@ -25,6 +26,7 @@ from freehold.errors import BadData
 from freehold.progress import Sink, spark, task
 from freehold.tune.decoder import Decoder, Packed, pack
 from freehold.tune.lora import Factor
+from freehold.tune.optimizer import AdamW
 from freehold.tune.recipe import Recipe
 from freehold.tune.weights import load_weights
 
@@ -77,8 +79,8 @@ class Trainer:
     """A decoder, its rows and its optimizer."""
 
     def __init__(self, weights: Path, train: Sequence[Row], valid: Sequence[Row], recipe: Recipe, *, threads: int = 0):
-        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of two or three passes are kept
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass are kept, with room to spare
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         torch.manual_seed(recipe.seed)
         if threads:
             torch.set_num_threads(threads)
@@ -93,7 +95,7 @@ class Trainer:
             frozen_layers=recipe.frozen_layers, checkpointing=recipe.checkpointing,
         )  # fmt: skip
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.optimizer = AdamW(self.parameters, weight_decay=recipe.weight_decay)
 
     def _own(self, row: Row) -> tuple[list[int], int]:
         prompt, answer = row
@@ -102,22 +104,39 @@ class Trainer:
     # -- batches ----------------------------------------------------------------------------
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Row indexes by batch: shuffled, then sorted by length within windows, so that lengths in a batch are alike.
+        """Row indexes by batch, each row once: shuffled, then dealt out within windows so that all batches are about equally long.
 
-        The batch of the largest part comes first: what follows finds its memory already there, and a run that does not fit ends at once.
+        Then few kernels are built and no batch needs much more memory than another. Rows are dealt out in pieces of like length, so that
+        attention pads little; the longest piece goes first, each to the batch that is shortest so far. The batch of the largest part
+        comes first: what follows finds its memory already there, and a run that does not fit ends at once.
         """
         chance = random.Random(f"{self.recipe.seed}-{epoch}")
         order = list(range(self.units))
         chance.shuffle(order)
         size = self.recipe.batch_rows
-        window = size * 64
         found: list[list[int]] = []
-        for start in range(0, len(order), window):
-            part = sorted(order[start : start + window], key=self.length)
-            found += [part[at : at + size] for at in range(0, len(part), size)]
+        for start in range(0, len(order), size * 64):
+            found += self._dealt(order[start : start + size * 64])
         chance.shuffle(found)
         largest = max(range(len(found)), key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])))
         return [found[largest], *found[:largest], *found[largest + 1 :]]
+
+    def _dealt(self, rows: list[int]) -> list[list[int]]:
+        """Full batches of rows, about equally long; the shortest rows that fill none are one of their own."""
+        size = self.recipe.batch_rows
+        ordered = sorted(rows, key=self.length, reverse=True)
+        count = len(ordered) // size
+        piece = next(width for width in (size // 4, size // 2, size) if width and size % width == 0)
+        batches: list[list[int]] = [[] for _ in range(count)]
+        lengths = [(0, at) for at in range(count)]
+        for start in range(0, count * size, piece):
+            own = ordered[start : start + piece]
+            used, at = heapq.heappop(lengths)
+            batches[at] += own
+            if len(batches[at]) < size:
+                heapq.heappush(lengths, (used + sum(map(self.length, own)), at))
+        rest = ordered[count * size :]
+        return [*batches, rest] if rest else batches
 
     @property
     def units(self) -> int:
@@ -185,7 +204,7 @@ class Trainer:
             done += self.gradients(indexes)[1]
             if time.perf_counter() - started > seconds:
                 break
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.clear()
         tokens = sum(len(self.prefix) * len(self._micro(indexes)) + sum(map(self.length, indexes)) for indexes in batches)
         return done / (time.perf_counter() - started) * self.units / tokens
 
@@ -217,9 +236,8 @@ class Trainer:
         from safetensors.torch import save_file
 
         tensors = {f"p{i}": p.detach() for i, p in enumerate(self.parameters)}
-        for i, p in enumerate(self.parameters):
-            state = self.optimizer.state.get(p, {})
-            tensors |= {f"{key}{i}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
+        tensors |= {f"first{i}": moment for i, moment in enumerate(self.optimizer.first)}
+        tensors |= {f"second{i}": moment for i, moment in enumerate(self.optimizer.second)}
         for name, factor in best.items():
             tensors |= {f"best.{name}.{part}": value for part, value in factor._asdict().items() if value is not None}
         state = {"step": step, "recipe": self.recipe.as_dict(), "history": history.__dict__}
@@ -236,12 +254,10 @@ class Trainer:
             with torch.no_grad():
                 for i, p in enumerate(self.parameters):
                     p.copy_(file.get_tensor(f"p{i}"))
-                    if f"exp_avg{i}" in keys:
-                        self.optimizer.state[p] = {
-                            "step": torch.tensor(float(state["step"])),
-                            "exp_avg": file.get_tensor(f"exp_avg{i}"),
-                            "exp_avg_sq": file.get_tensor(f"exp_avg_sq{i}"),
-                        }
+            if "first0" in keys:
+                self.optimizer.first = [file.get_tensor(f"first{i}") for i in range(len(self.parameters))]
+                self.optimizer.second = [file.get_tensor(f"second{i}") for i in range(len(self.parameters))]
+                self.optimizer.steps = int(state["step"])
             names = {key[5:-2] for key in keys if key.startswith("best.") and key.endswith(".a")}
             best: Factors = {}
             for name in names:
@@ -260,7 +276,8 @@ class Trainer:
 
         The best step is the one of least validation loss: the share of rows answered exactly wavers more than steps differ.
         """
-        step, best, history = 0, self.factors(), History()
+        step, history = 0, History()
+        best: Factors = {}  # of the best step, once one was judged
         if checkpoint is not None and checkpoint.exists():
             step, best, history, self.recipe = self.restore(checkpoint)
         recipe = self.recipe
@@ -288,7 +305,9 @@ class Trainer:
                 progress.at(step, f"loss {sum(recent) / len(recent):.3f} {curve}, {history.tokens / history.seconds:.0f} tokens/s")
                 if step % every == 0 or step == steps:
                     score, better = self._judge(step, history)
-                    best = self.factors() if better else best
+                    if better:
+                        best = {}  # so that never two copies exist beside the adapter
+                        best = self.factors()
                     misses = 0 if better else misses + 1
                     if on_point:
                         on_point({"step": step, "loss": score[0], "exact": score[1]})
@@ -301,18 +320,14 @@ class Trainer:
                 if checkpoint is not None and (time.monotonic() - saved > recipe.checkpoint_s or step % every == 0):
                     self.save(checkpoint, step, best, history)
                     saved = time.monotonic()
-        return Tuned(best, recipe, history)
+        return Tuned(best or self.factors(), recipe, history)
 
     def _update(self, step: int, steps: int) -> None:
         recipe = self.recipe
         warm = max(1, round(recipe.warmup * steps))
         falling = 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
         share = (step + 1) / warm if step < warm else falling
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * share
-        torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(recipe.learning_rate * share, recipe.clip)
 
     def _judge(self, step: int, history: History) -> tuple[tuple[float, float], bool]:
         loss, exact = self.validate() if self.valid else (-float(step), 0.0)
