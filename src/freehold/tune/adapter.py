@@ -26,7 +26,7 @@ _F16 = 1
 
 def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` as PEFT reads them."""
-    from safetensors.torch import save
+    from safetensors.torch import save_file
 
     tensors: dict[str, torch.Tensor] = {}
     for name, factor in factors.items():
@@ -42,7 +42,8 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
     }  # fmt: skip
     if recipe.frozen_layers:
         config["layers_to_transform"] = layers
-    durable.write_atomically(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
+    with durable.replacing(folder / "adapter_model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
     durable.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
 
 

@@ -27,7 +27,9 @@ from freehold.tune.weights import Weights
 #: Rows up to this length attend through our own kernel; longer ones through torch's, which keeps no probabilities.
 SHORT = 256
 #: Positions whose logits exist at once.
-CHUNK = 256
+CHUNK = 64
+#: Words whose rows of the head are multiplied at once on the way back: oneDNN copies the matrix into its own order, which for all would be large.
+WORDS = 8192
 #: Matrix products see their rows rounded up to this: a kernel is built for every new count and kept, so few counts are faster and take less memory.
 ROUND = 32
 #: What one more group of equal rows costs in attention, in tokens; rows are filled up to one length while that is cheaper.
@@ -122,12 +124,18 @@ class AnswerLosses(torch.autograd.Function):
             size = len(target)
             part = F.pad(hidden[start : start + chunk], (0, 0, 0, -size % ROUND))
             logits = (part @ head.t()).float()
-            logits.sub_(torch.logsumexp(logits, dim=-1, keepdim=True))
+            # in place: each copy of the logits would be as large as all that a layer keeps
+            logits.sub_(logits.amax(dim=-1, keepdim=True))
             rows = torch.arange(size)
-            losses[start : start + chunk] = -logits[rows, target]
-            logits.exp_()
+            right = logits[rows, target]
+            total = logits.exp_().sum(dim=-1, keepdim=True)
+            losses[start : start + chunk] = total[:size, 0].log() - right
+            logits.div_(total)
             logits[rows, target] -= 1.0
-            grad[start : start + chunk] = (logits.to(hidden.dtype) @ head)[:size]
+            pull = torch.zeros(part.shape)
+            for word in range(0, head.shape[0], WORDS):
+                pull += logits[:, word : word + WORDS].to(hidden.dtype) @ head[word : word + WORDS]
+            grad[start : start + chunk] = pull[:size]
         ctx.save_for_backward(grad)
         return losses
 

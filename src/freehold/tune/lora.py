@@ -34,14 +34,15 @@ class FusedLora(torch.autograd.Function):
         inner = both[:, outputs:].contiguous()
         y = both[:, :outputs]
         y.addmm_(inner, low.t(), alpha=scale)
-        ctx.save_for_backward(raw, inner, a, low)
+        ctx.save_for_backward(raw, inner, a, *b)
         ctx.entry, ctx.held, ctx.scale, ctx.sizes, ctx.rank = entry, held, scale, sizes, b[0].shape[1]
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (dy,) = grads
-        raw, inner, a, low = ctx.saved_tensors
+        raw, inner, a, *b = ctx.saved_tensors
+        low = _diagonal(b, dy.dtype)  # made again: kept, those of all layers would take as much as a layer's inputs
         outputs = low.shape[0]
         joint = torch.empty((dy.shape[0], outputs + low.shape[1]), dtype=dy.dtype, device=dy.device)
         joint[:, :outputs] = dy
@@ -74,6 +75,10 @@ class Factor(NamedTuple):
     a: torch.Tensor
     b: torch.Tensor
     magnitude: torch.Tensor | None = None
+
+    def copied(self) -> Factor:
+        """The same in memory of its own."""
+        return Factor(self.a.clone(), self.b.clone(), None if self.magnitude is None else self.magnitude.clone())
 
     def merged(self, matrix: torch.Tensor, scale: float) -> torch.Tensor:
         """The matrix (out, in) with the adapter in it, float32."""
@@ -126,13 +131,13 @@ class LoraGroup(torch.nn.Module):
         return squares.clamp_min_(1e-12).sqrt_()
 
     def factors(self) -> dict[str, Factor]:
-        """Module name -> its adapter, copied."""
+        """Module name -> its adapter, as views of what is trained."""
         found: dict[str, Factor] = {}
         start = 0
         for i, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
             if self.rank:
-                magnitude = None if self.magnitude is None else self.magnitude.detach()[start : start + size].clone()
-                found[name] = Factor(self.a.detach()[i * self.rank : (i + 1) * self.rank].clone(), self.b[i].detach().clone(), magnitude)
+                magnitude = None if self.magnitude is None else self.magnitude.detach()[start : start + size]
+                found[name] = Factor(self.a.detach()[i * self.rank : (i + 1) * self.rank], self.b[i].detach(), magnitude)
             start += size
         return found
 

@@ -28,6 +28,11 @@ class AdamW:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def release(self) -> None:
+        """Let gradients and moments go, once the last step is done."""
+        self.clear()
+        self.first, self.second = [], []
+
     @torch.no_grad()
     def step(self, learning_rate: float, clip: float) -> None:
         """Move every parameter once, its gradient scaled so that the norm of all of them is at most ``clip``; then let the gradients go."""

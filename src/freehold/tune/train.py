@@ -229,7 +229,12 @@ class Trainer:
 
     def factors(self) -> Factors:
         """Adapter factors by module, copied."""
-        return {name: pair for group in self.model.groups() for name, pair in group.factors().items()}
+        return {name: factor.copied() for group in self.model.groups() for name, factor in group.factors().items()}
+
+    def _result(self) -> Factors:
+        """Adapter factors by module once nothing changes them any more: not copied."""
+        self.optimizer.release()
+        return {name: factor for group in self.model.groups() for name, factor in group.factors().items()}
 
     def save(self, path: Path, step: int, best: Factors, history: History) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -320,7 +325,7 @@ class Trainer:
                 if checkpoint is not None and (time.monotonic() - saved > recipe.checkpoint_s or step % every == 0):
                     self.save(checkpoint, step, best, history)
                     saved = time.monotonic()
-        return Tuned(best or self.factors(), recipe, history)
+        return Tuned(best or self._result(), recipe, history)
 
     def _update(self, step: int, steps: int) -> None:
         recipe = self.recipe
