@@ -229,10 +229,27 @@ def _() -> None:
     api.update_repo_settings(REPO, gated=False, private=False)
 
 
-@call("get_repo_discussions; creating one is refused")
+@call("create_discussion, comment_discussion, change_discussion_status")
 def _() -> None:
-    assert list(api.get_repo_discussions(REPO)) == []
-    fails(HfHubHTTPError, lambda: api.create_discussion(REPO, title="?"), status=501)
+    made = api.create_discussion(REPO, title="A question", description="why?")
+    api.comment_discussion(REPO, made.num, comment="because")
+    api.rename_discussion(REPO, made.num, new_title="An answer")
+    api.change_discussion_status(REPO, made.num, new_status="closed")
+    found = api.get_discussion_details(REPO, made.num)
+    assert (found.title, found.status) == ("An answer", "closed")
+    assert [event.type for event in found.events] == ["comment", "comment", "title-change", "status-change"]
+    assert made.num in [one.num for one in api.get_repo_discussions(REPO)]
+
+
+@call("create_pull_request, merge_pull_request")
+def _() -> None:
+    made = api.create_pull_request(REPO, title="A change")
+    api.upload_file(path_or_fileobj=b"proposed", path_in_repo="proposed.txt", repo_id=REPO, revision=made.git_reference or "")
+    assert not api.file_exists(REPO, "proposed.txt")
+    assert "+proposed" in (api.get_discussion_details(REPO, made.num).diff or "")
+    api.merge_pull_request(REPO, made.num)
+    assert api.get_discussion_details(REPO, made.num).status == "merged"
+    assert api.file_exists(REPO, "proposed.txt")
 
 
 @call("datasets.load_dataset")

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from freehold.errors import BadData, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
 from freehold.hub.accounts import Accounts
+from freehold.hub.index import Query
 from freehold.hub.repositories import Change, Exists, File, Repositories, Repository, Stale, check_path, git_oid, read_front_matter
 from freehold.hub.store import Store
 
@@ -158,8 +159,8 @@ def test_branches_and_tags(repositories: Repositories, repo: Repository) -> None
 def test_a_cards_metadata_becomes_tags(repositories: Repositories, repo: Repository) -> None:
     put(repositories, repo, "README.md", b"---\nlicense: mit\ntags: [a]\nlanguage: de\ndatasets: [x/y]\n---\n# hi\n")
     assert repositories.find("model", "ada/first").tags == ["a", "de", "dataset:x/y", "license:mit"]
-    assert [one.name for one in repositories.list("model", tags=["license:mit"])] == ["ada/first"]
-    assert repositories.list("model", tags=["license:mi"]) == []
+    assert [one.name for one in repositories.list(Query("model", tags=("license:mit",)))[0]] == ["ada/first"]
+    assert repositories.list(Query("model", tags=("license:mi",))) == ([], "")
     with pytest.raises(BadData, match="not valid YAML"):
         read_front_matter("---\na: [\n---\n")
     put(repositories, repo, "README.md", b"---\na: [\n---\n")  # a card that cannot be read does not stop a push

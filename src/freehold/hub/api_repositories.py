@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Query as Parameter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from freehold.errors import BadData, NotFound
+from freehold.hub.index import Query
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, plain
 
@@ -19,8 +21,10 @@ _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
 _PAGE = 1000
-Expand = Annotated[list[str] | None, Query()]
-Limit = Annotated[int, Query(ge=1, le=10_000)]
+#: As many tags are listed, the most frequent ones.
+_TAGS = 10_000
+Expand = Annotated[list[str] | None, Parameter()]
+Limit = Annotated[int, Parameter(ge=1, le=10_000)]
 
 
 class Named(BaseModel):
@@ -279,8 +283,8 @@ def routes(hub: Hub) -> APIRouter:
         return {"branches": those("branch", "refs/heads/"), "converts": [], "tags": those("tag", "refs/tags/"), "pullRequests": those("request", "")}
 
     @router.get("/{plural}/{repo:repo}/commits/{revision}")
-    def commits(plural: str, repo: str, revision: str, request: Request, response: Response, p: Annotated[int, Query(ge=0)] = 0,
-                limit: Annotated[int, Query(ge=1, le=_PAGE)] = 50) -> list[dict[str, Any]]:  # fmt: skip
+    def commits(plural: str, repo: str, revision: str, request: Request, response: Response, p: Annotated[int, Parameter(ge=0)] = 0,
+                limit: Annotated[int, Parameter(ge=1, le=_PAGE)] = 50) -> list[dict[str, Any]]:  # fmt: skip
         found = hub.readable(request, plural, repo)
         line = repositories.history(found, hub.revision(found, plain(revision)))
         response.headers["X-Total-Count"] = str(len(line))
@@ -425,22 +429,12 @@ def routes(hub: Hub) -> APIRouter:
     def tags_by_type(plural: str, request: Request) -> dict[str, Any]:
         if plural not in PLURALS:
             raise Answer(404, f"there is no list of {plural[:40]}")
+        hub.reader(request)
         found: dict[str, dict[str, dict[str, str]]] = {}
-        for one in repositories.list(PLURALS[plural], readable=hub.visible(hub.reader(request)), limit=100_000):
-            for tag in one.tags:
-                kind, _, label = tag.rpartition(":")
-                found.setdefault(kind or "other", {})[tag] = {"type": kind or "other", "id": tag, "label": label}
+        for tag in repositories.index.facets(Query(PLURALS[plural]), limit=_TAGS).counts:
+            kind, _, label = tag.rpartition(":")
+            found.setdefault(kind or "other", {})[tag] = {"type": kind or "other", "id": tag, "label": label}
         return {kind: list(values.values()) for kind, values in found.items()}
-
-    @router.api_route("/{plural}/{repo:repo}/discussions", methods=["GET"])
-    def discussions(plural: str, repo: str, request: Request) -> dict[str, Any]:
-        hub.readable(request, plural, repo)
-        return {"discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0}
-
-    @router.api_route("/{plural}/{repo:repo}/discussions{rest:path}", methods=["GET", "POST"])
-    def no_discussions(plural: str, repo: str, rest: str, request: Request) -> None:
-        hub.readable(request, plural, repo)
-        raise Answer(501, "this hub keeps no discussions and no pull requests; commit to a branch instead")
 
     # -- lists; last, since the repository's own name fits what comes above ------------------------
 
@@ -450,21 +444,22 @@ def routes(hub: Hub) -> APIRouter:
         return chosen(described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs), expand)
 
     @router.get("/{plural}")
-    def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Query()] = None,
-               pipeline_tag: str = "", sort: str = "lastModified", direction: int = -1, limit: Annotated[int, Query(ge=1)] = _PAGE,
-               full: bool = False, expand: Expand = None, cursor: Annotated[int, Query(ge=0, le=2**53)] = 0) -> list[dict[str, Any]]:  # fmt: skip
+    def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Parameter()] = None,
+               pipeline_tag: str = "", sort: str = "lastModified", direction: int = -1, limit: Annotated[int, Parameter(ge=1)] = _PAGE,
+               full: bool = False, expand: Expand = None, cursor: str = "") -> list[dict[str, Any]]:  # fmt: skip
         if plural not in PLURALS:
             raise Answer(404, f"there is no list of {plural[:40]}")
         if sort not in _SORTS:
             raise Answer(400, f"lists are not sorted by {sort[:40]!r}; {', '.join(_SORTS)} are known")
         limit = min(limit, _PAGE)
         tags = [tag for value in filter or [] for tag in value.split(",") if tag] + ([pipeline_tag] if pipeline_tag else [])
-        rows = repositories.list(PLURALS[plural], search=search, author=author, tags=tags, sort=_SORTS[sort], descending=direction != 1,
-                                 readable=hub.visible(hub.reader(request)), after=cursor, limit=limit + 1)  # fmt: skip
-        if len(rows) > limit:
-            response.headers["Link"] = _next(request, cursor=cursor + limit)
+        asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(hub.reader(request)), sort=_SORTS[sort],
+                      descending=direction != 1)  # fmt: skip
+        rows, following = repositories.list(asked, cursor, limit)
+        if following:
+            response.headers["Link"] = _next(request, cursor=following)
         whole = full or bool(expand and {"sha", "siblings", "usedStorage"} & set(expand))
-        return [chosen(described(row, repositories.commit(row, "main") if whole else None), expand) for row in rows[:limit]]
+        return [chosen(described(row, repositories.commit(row, "main") if whole else None), expand) for row in rows]
 
     return router
 

@@ -33,6 +33,49 @@ repositories = sa.Table(
     sa.Column("tags", sa.JSON, nullable=False),
     sa.Column("card", sa.JSON, nullable=False),
     sa.UniqueConstraint("kind", "folded"),
+    sa.Index("by_modified", "kind", "modified", "id"),
+    sa.Index("by_downloads", "kind", "downloads", "id"),
+)
+
+#: The tokens by which each repository is found (see index.py), compressed: what the full-text table ``search`` holds of it.
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("repository", sa.Integer, primary_key=True),
+    sa.Column("tokens", sa.LargeBinary, nullable=False),
+)
+sa.event.listen(
+    documents,
+    "after_create",
+    sa.DDL(
+        """CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""
+    ).execute_if(dialect="sqlite"),
+)
+
+#: How many public repositories there are of a kind, and how many of them have a tag: ``tag`` as the index writes it, ``label`` as they do.
+kinds = sa.Table(
+    "kinds",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+tag_counts = sa.Table(
+    "tag_counts",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("tag", sa.String, primary_key=True),
+    sa.Column("label", sa.String, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Index("frequent_tags", "kind", "count"),
+)
+
+#: The words of repositories' names, and how many have each.
+name_words = sa.Table(
+    "name_words",
+    metadata,
+    sa.Column("word", sa.String, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: Names a repository had before it was moved.
@@ -66,6 +109,35 @@ refs = sa.Table(
     sa.Column("kind", sa.String, primary_key=True),
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("commit_id", sa.String, nullable=False),
+)
+
+#: ``request``: it proposes a change, in the commits of the ref ``refs/pr/NUMBER``; ``merged_as``: the commit that took it in.
+discussions = sa.Table(
+    "discussions",
+    metadata,
+    sa.Column("repository", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("request", sa.Boolean, nullable=False),
+    sa.Column("base", sa.String, nullable=False),
+    sa.Column("merged_as", sa.String, nullable=False),
+)
+
+#: What happened in a discussion; what ``data`` holds depends on ``kind``.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("repository", sa.Integer, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Index("events_of", "repository", "number"),
 )
 
 #: Which repository needs which content; what no row names may be collected.

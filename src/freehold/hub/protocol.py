@@ -14,14 +14,15 @@ from starlette.exceptions import HTTPException
 
 from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
-from freehold.hub import api_files, api_repositories, api_xet
+from freehold.hub import api_discussions, api_files, api_repositories, api_xet
+from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub
 from freehold.hub.store import Store
 
 #: Failure -> HTTP status; the first that fits.
 _STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
-    (Exists, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403),
+    (Exists, 409), (Conflict, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403),
 )  # fmt: skip
 Scope = MutableMapping[str, Any]
 
@@ -113,5 +114,6 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     # the more particular addresses first: a repository's own address fits many of them
     app.include_router(api_xet.routes(hub))
     app.include_router(api_files.routes(hub))
+    app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))
     return app

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,9 @@ from sqlalchemy.exc import IntegrityError
 from freehold import durable
 from freehold.errors import BadData, Busy, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
+from freehold.hub import discussions
 from freehold.hub.contents import Contents
+from freehold.hub.index import Entry, Index, Query, step_of
 from freehold.hub.store import Store
 
 KINDS = ("model", "dataset", "space")
@@ -224,6 +226,8 @@ class Repositories:
         self.store = store
         self.contents = contents or Contents(store)
         self.engine = store.engine
+        self.index = Index(self.engine)
+        self._index_what_is_not()
 
     # -- names ------------------------------------------------------------------------------
 
@@ -244,6 +248,7 @@ class Repositories:
                 connection.execute(tables.commits.insert().values(repository=made[0], **first))
                 connection.execute(tables.refs.insert().values(repository=made[0], kind="branch", name="main", commit_id=first["id"]))
                 connection.execute(tables.holdings.insert().values(repository=made[0], sha256=files[".gitattributes"].sha256))
+                self._indexed(connection, made[0])
         except IntegrityError:
             raise Exists(f"a {kind} named {name} is there already (names differ by more than case)", "choose another name") from None
         return self.find(kind, name)
@@ -263,7 +268,8 @@ class Repositories:
     def delete(self, found: Repository) -> None:
         """Forget a repository; its contents go with the next collection."""
         with self.engine.begin() as connection:
-            for table in (tables.commits, tables.refs, tables.holdings, tables.grants, tables.moves):
+            self.index.remove(connection, found.id)
+            for table in (tables.commits, tables.refs, tables.holdings, tables.grants, tables.moves, tables.discussions, tables.events):
                 connection.execute(table.delete().where(table.c.repository == found.id))
             connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
 
@@ -280,6 +286,7 @@ class Repositories:
                 connection.execute(tables.moves.delete().where(tables.moves.c.kind == found.kind, tables.moves.c.folded == found.name.lower()))
                 if found.name.lower() != name.lower():
                     connection.execute(tables.moves.insert().values(kind=found.kind, folded=found.name.lower(), repository=found.id))
+                self._indexed(connection, found.id)
         except IntegrityError:
             raise Exists(f"a {found.kind} named {name} is there already", "choose another name") from None
 
@@ -289,26 +296,39 @@ class Repositories:
         if values:
             with self.engine.begin() as connection:
                 connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(**values))
+                self._indexed(connection, found.id)
 
     # -- listing ----------------------------------------------------------------------------
 
-    def list(self, kind: str, *, search: str = "", author: str = "", tags: Sequence[str] = (), sort: str = "modified", descending: bool = True,
-             readable: sa.ColumnElement[bool] | None = None, after: int = 0, limit: int = 1000) -> list[Repository]:  # fmt: skip
-        """A page of repositories. ``tags``: all of them must be there."""
-        rows = tables.repositories
-        query = sa.select(rows).where(rows.c.kind == kind)
-        if readable is not None:
-            query = query.where(readable)
-        for word in search.lower().split():
-            query = query.where(rows.c.folded.contains(word, autoescape=True))
-        if author:
-            query = query.where(sa.func.lower(rows.c.author) == author.lower())
-        for tag in tags:
-            query = query.where(sa.cast(rows.c.tags, sa.String).contains(_json_text(tag), autoescape=True))
-        column = {"modified": rows.c.modified, "created": rows.c.created, "downloads": rows.c.downloads, "name": rows.c.folded}[sort]
-        order = column.desc() if descending else column.asc()
+    def list(self, query: Query, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
+        """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is none."""
+        numbers, following = self.index.page(query, cursor, limit)
+        found: dict[int, Repository] = {}
         with self.engine.connect() as connection:
-            return [_repository(row) for row in connection.execute(query.order_by(order, rows.c.id).offset(after).limit(limit))]
+            for start in range(0, len(numbers), 500):
+                rows = sa.select(tables.repositories).where(tables.repositories.c.id.in_(numbers[start : start + 500]))
+                found |= {row.id: _repository(row) for row in connection.execute(rows)}
+        return [found[number] for number in numbers if number in found], following
+
+    def _indexed(self, connection: sa.Connection, number: int) -> None:
+        """Take a repository into the index as it stands within a transaction."""
+        row = connection.execute(sa.select(tables.repositories).where(tables.repositories.c.id == number)).one()
+        head = sa.select(tables.refs.c.commit_id).where(
+            tables.refs.c.repository == number, tables.refs.c.kind == "branch", tables.refs.c.name == "main"
+        )
+        files = connection.execute(
+            sa.select(tables.commits.c.files).where(tables.commits.c.repository == number, tables.commits.c.id == head.scalar_subquery())
+        ).scalar()
+        readme = (files or {}).get("README.md")
+        text = self._text(File(*readme)) if readme else ""
+        self.index.put(connection, [Entry(row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, text)])
+
+    def _index_what_is_not(self) -> None:
+        """Take in the repositories of a catalogue that was made before there was an index."""
+        with self.engine.begin() as connection:
+            if connection.execute(sa.select(tables.documents.c.repository).limit(1)).first() is None:
+                for number in connection.execute(sa.select(tables.repositories.c.id)).scalars().all():
+                    self._indexed(connection, number)
 
     # -- states -----------------------------------------------------------------------------
 
@@ -365,7 +385,49 @@ class Repositories:
         """Add a commit after ``start`` on a new line beside the branches; the commit and the line's name, ``refs/pr/N``. Raises like :meth:`apply`."""
         return self._apply(found, "", change, author, start)
 
-    def _apply(self, found: Repository, branch: str, change: Change, author: str, start: str = "") -> tuple[Commit, str]:
+    def discuss(self, found: Repository, title: str, author: str, *, text: str = "", request: bool = False) -> int:
+        """Open a discussion, or with ``request`` a line for commits beside the branches, a draft until its author opens it; its number."""
+        head = self.resolve(found, "main")
+        with self.engine.begin() as connection:
+            # taking the write lock first keeps numbers apart
+            connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
+            status = "draft" if request else "open"
+            number = discussions.start(connection, found.id, title, author, text=text, request=request, status=status)
+            if request:
+                self._new_line(connection, found, number, head)
+        return number
+
+    def proposed(self, found: Repository, request: discussions.Discussion) -> tuple[Commit, Commit, list[str]]:
+        """(the last state that a request and its branch share, the request's own, files that both have changed differently)."""
+        if request.merged_as:
+            taken = self.commit(found, request.merged_as)
+            return self.commit(found, taken.parent), taken, []
+        head, branch = self.commit(found, discussions.line_of(request.number)), self.commit(found, request.base)
+        there = {one.id for one in self.history(found, branch.id)}
+        shared = next((one.id for one in self.history(found, head.id) if one.id in there), None)
+        if shared is None:
+            raise discussions.Conflict(f"request {request.number} and {request.base} have no commit in common", "propose the change anew")
+        base = self.commit(found, shared)
+        mine, theirs = _differing(base.files, head.files), _differing(base.files, branch.files)
+        return base, head, sorted(path for path in mine & theirs if head.files.get(path) != branch.files.get(path))
+
+    def merge(self, found: Repository, request: discussions.Discussion, author: str) -> Commit:
+        """Take a request into its branch as one commit. Raises Conflict, Stale; then nothing has changed."""
+        if not request.request or request.status not in ("open", "draft"):
+            what = f"is {request.status}" if request.request else "proposes no change"
+            raise discussions.Conflict(f"discussion {request.number} {what} and cannot be merged", "open it first" if request.request else "")
+        base, head, conflicts = self.proposed(found, request)
+        if conflicts:
+            raise discussions.Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
+                          "bring the request up to date first")  # fmt: skip
+        changed = _differing(base.files, head.files)
+        there = self.commit(found, request.base)
+        change = Change(f"{request.title} (#{request.number})", parent=there.id, put={path: head.files[path] for path in changed & head.files.keys()},
+                        removed=sorted((changed - head.files.keys()) & there.files.keys()))  # fmt: skip
+        return self._apply(found, request.base, change, author, merging=request)[0]
+
+    def _apply(self, found: Repository, branch: str, change: Change, author: str, start: str = "",
+               merging: discussions.Discussion | None = None) -> tuple[Commit, str]:  # fmt: skip
         for path in change.put:
             check_path(path)
         missing = [path for path, file in change.put.items() if self.contents.find(file.sha256) is None]
@@ -375,7 +437,10 @@ class Repositories:
         with self.engine.begin() as connection:
             # taking the write lock first lets commits to one repository queue up instead of failing
             connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
-            branch = self._new_line(connection, found, start) if start else branch
+            if start:
+                text = change.message.strip() or "Proposed with a commit"
+                number = discussions.start(connection, found.id, change.title, author, text=text, request=True)
+                branch = self._new_line(connection, found, number, start)
             where = (tables.refs.c.repository == found.id, tables.refs.c.kind.in_(("branch", "request")), tables.refs.c.name == branch)
             head = connection.execute(sa.select(tables.refs.c.commit_id).where(*where)).scalar()
             if head is None:
@@ -391,6 +456,11 @@ class Repositories:
             values = self._commit_row(head, change, author, files)
             connection.execute(tables.commits.insert().values(repository=found.id, **values))
             connection.execute(tables.refs.update().where(*where).values(commit_id=values["id"]))
+            if branch.startswith("refs/pr/"):
+                number = int(branch.rsplit("/", 1)[1])
+                discussions.note(connection, found.id, number, author, "commit", {"subject": change.title, "oid": values["id"]})
+            if merging is not None:
+                discussions.set_status(connection, merging, "merged", author, values["id"])
             held = set(connection.execute(sa.select(tables.holdings.c.sha256).where(tables.holdings.c.repository == found.id)).scalars())
             new = [{"repository": found.id, "sha256": digest} for digest in {file.sha256 for file in files.values()} - held]
             if new:
@@ -401,13 +471,12 @@ class Repositories:
                     tables.repositories.update().where(tables.repositories.c.id == found.id)
                     .values(card=card, tags=tags_of(card, files, found.kind))
                 )  # fmt: skip
+                self._indexed(connection, found.id)
         return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files), branch
 
-    def _new_line(self, connection: sa.Connection, found: Repository, commit_id: str) -> str:
-        table = tables.refs
-        names = connection.execute(sa.select(table.c.name).where(table.c.repository == found.id, table.c.kind == "request")).scalars().all()
-        name = f"refs/pr/{1 + max((int(one.rsplit('/', 1)[1]) for one in names), default=0)}"
-        connection.execute(table.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id))
+    def _new_line(self, connection: sa.Connection, found: Repository, number: int, commit_id: str) -> str:
+        name = discussions.line_of(number)
+        connection.execute(tables.refs.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id))
         return name
 
     def _changed(self, files: dict[str, File], found: Repository, change: Change) -> dict[str, File]:
@@ -434,15 +503,15 @@ class Repositories:
         values = {"parent": parent, "title": change.title, "message": change.message, "author": author, "created": time.time(), "files": plain}
         return values | {"id": durable.digest_of(values)[:40]}
 
+    def _text(self, file: File) -> str:
+        """A small file as text; nothing for one that is large or missing."""
+        content = self.contents.find(file.sha256) if file.size <= 5_000_000 else None
+        return "" if content is None else b"".join(self.contents.read(content)).decode("utf-8", "replace")
+
     def _card(self, files: dict[str, File]) -> dict[str, Any]:
         readme = files.get("README.md")
-        if readme is None or readme.size > 5_000_000:
-            return {}
-        content = self.contents.find(readme.sha256)
-        if content is None:
-            return {}
         try:
-            return read_front_matter(b"".join(self.contents.read(content)).decode("utf-8", "replace"))
+            return read_front_matter(self._text(readme)) if readme is not None else {}
         except BadData:
             return {}  # the commit stands; the page shows the card as plain text
 
@@ -484,9 +553,12 @@ class Repositories:
 
     def downloaded(self, found: Repository) -> None:
         """Count a download."""
+        rows = tables.repositories
         with self.engine.begin() as connection:
-            rows = tables.repositories
             connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads + 1))
+            count = connection.execute(sa.select(rows.c.downloads).where(rows.c.id == found.id)).scalar()
+            if count and step_of(count) != step_of(count - 1):
+                self._indexed(connection, found.id)
 
     # -- keeping house ------------------------------------------------------------------------
 
@@ -548,10 +620,8 @@ def _check_tree(files: dict[str, File]) -> None:
             raise UsageError(f"{path[:120]!r} and {other[:120]!r} differ in case alone, which many disks cannot hold", "rename one of them")
 
 
-def _json_text(tag: str) -> str:
-    import json
-
-    return json.dumps(tag)
+def _differing(first: dict[str, File], second: dict[str, File]) -> set[str]:
+    return {path for path in first.keys() | second.keys() if first.get(path) != second.get(path)}
 
 
 def _repository(row: Any) -> Repository:

@@ -11,14 +11,13 @@ import secrets
 import time
 from pathlib import Path
 
-import sqlalchemy as sa
 from fastapi import Request
 
 from freehold import durable
 from freehold.errors import NotFound
-from freehold.hub import catalogue as tables
 from freehold.hub.accounts import KEEPER, Accounts, Actor
 from freehold.hub.contents import Contents
+from freehold.hub.discussions import Discussions
 from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.store import Store
 
@@ -47,6 +46,7 @@ class Hub:
         self.contents = Contents(store)
         self.repositories = Repositories(store, self.contents)
         self.accounts = Accounts(store)
+        self.discussions = Discussions(store.engine)
         self.key = _key(store.folder / "keys" / "hub.key")
         self.parts = store.incoming / "hub"
         self.parts.mkdir(parents=True, exist_ok=True)
@@ -145,12 +145,9 @@ class Hub:
         except NotFound as error:
             raise Answer(404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound") from None
 
-    def visible(self, actor: Actor) -> sa.ColumnElement[bool] | None:
-        """Which repositories a list may show; None: all."""
-        if actor.role == "admin":
-            return None
-        rows = tables.repositories.c
-        return sa.or_(sa.not_(rows.private), rows.author.in_([actor.name, *actor.organisations]))
+    def visible(self, actor: Actor) -> tuple[str, ...] | None:
+        """Whose private repositories a list may show; None: everyone's."""
+        return None if actor.role == "admin" else (actor.name, *actor.organisations)
 
 
 def base_of(request: Request) -> str:
