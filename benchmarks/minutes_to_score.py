@@ -49,7 +49,7 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     asking = prompting(model.card, open_vocabulary(weights))
     with open_engine(weights, context_length=4096, parallel=32) as engine:
         answers = answers_of(
-            engine, asking, choose("exact", test), Ask(max_tokens=LONGEST_ANSWER), test, work / "answers.jsonl", progress.silent, "test"
+            engine, asking, choose("label", test), Ask(max_tokens=LONGEST_ANSWER), test, work / "answers.jsonl", progress.silent, "test"
         )
     right = sum(answer.text.strip() == example.answer for answer, example in zip(answers, test, strict=True))
     return {"train_s": trained, "seconds": time.perf_counter() - started, "right": right, "rows": len(test)}

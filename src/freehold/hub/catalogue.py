@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 metadata = sa.MetaData()
 
@@ -35,6 +36,8 @@ repositories = sa.Table(
     sa.UniqueConstraint("kind", "folded"),
     sa.Index("by_modified", "kind", "modified", "id"),
     sa.Index("by_downloads", "kind", "downloads", "id"),
+    # what a search sorts by, without the rest of the row
+    sa.Index("by_id", "id", "kind", "modified", "downloads"),
 )
 
 #: The tokens by which each repository is found (see index.py), compressed: what the full-text table ``search`` holds of it.
@@ -44,7 +47,7 @@ documents = sa.Table(
     sa.Column("repository", sa.Integer, primary_key=True),
     sa.Column("tokens", sa.LargeBinary, nullable=False),
 )
-sa.event.listen(
+event.listen(
     documents,
     "after_create",
     sa.DDL(
@@ -67,6 +70,16 @@ tag_counts = sa.Table(
     sa.Column("label", sa.String, nullable=False),
     sa.Column("count", sa.Integer, nullable=False),
     sa.Index("frequent_tags", "kind", "count"),
+)
+
+#: How many repositories of a kind stand on each step of an order (see index.py).
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("order", sa.String, primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
 )
 
 #: The words of repositories' names, and how many have each.

@@ -1,8 +1,8 @@
 """The index by which repositories are listed and searched.
 
 Every repository has a row of tokens in a full-text table: its kind, who may see it, author, tags, the words of its name and card, and
-two that say where it stands: a step of its downloads and the month and day of its last change. A search is the intersection of its
-tokens' lists. The order comes from the steps: the highest is searched first, then the next, until a page is full, so that no search
+two that say where it stands: a step of its downloads and the day of its last change. A search is the intersection of its tokens' lists.
+The order comes from the steps: the first of them are searched, as many as will probably fill a page, then the next, so that no search
 sorts all it finds. Few matches are sorted directly.
 
 Source of the table's form: SQLite FTS5, contentless and without positions; a row is removed by handing it its own tokens again, which
@@ -25,19 +25,27 @@ from sqlalchemy.dialects.sqlite import insert
 from freehold.errors import UsageError
 from freehold.hub import catalogue as tables
 
-#: As many matches are sorted as they come; more are walked through by steps.
-FEW = 1000
+#: As many matches are sorted as they come; more are looked for step by step.
+FEW = 6000
 #: As many matches of one step are sorted; of more the step is walked through in the order of the table.
 MANY = 20_000
+#: Steps that are searched together.
+TOGETHER = 60
+#: Facets are counted among so many of the best matches.
+COUNTED = 300
 #: Words of a card that are kept, and the length of the longest.
 CARD_WORDS, LONGEST = 1000, 40
 #: Words that begin as the one searched for: the most frequent of so many.
 STARTS, LOOKED_AT = 16, 2000
 DAY = 86_400
-MONTH = 30
 _OTHER = re.compile(r"[\x00-\x7f]")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.:/")
 _WORD = re.compile(r"[^\W_]+")
+
+
+#: Where a repository stands in an order: the value it is sorted by, and its id.
+Place = tuple[float, int]
+_KEYS = {"modified": "modified", "created": "id", "downloads": "downloads"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,20 @@ class Facets:
     complete: bool
 
 
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring steps of an order, ``s`` for downloads and ``d`` for days, and how many repositories stand on them."""
+
+    order: str
+    steps: list[int]
+    count: int
+
+    def between(self) -> tuple[float, float]:
+        """The least key on these steps, and the one that theirs stay below."""
+        first, last = min(self.steps), max(self.steps) + 1
+        return (2 ** (first / 2) - 1, 2 ** (last / 2) - 1) if self.order == "s" else (first * DAY, last * DAY)
+
+
 def token(kind: str, value: str) -> str:
     """A token of the index: other ASCII signs than its own are written as their number between dots."""
     folded = value.lower()[:200]
@@ -100,7 +122,7 @@ def step_of(downloads: int) -> int:
 def tokens_of(entry: Entry) -> list[str]:
     """All tokens of a repository."""
     day = int(entry.modified // DAY)
-    found = [f"k:{entry.kind}", token("a", entry.author), f"s:{step_of(entry.downloads)}", f"m:{day // MONTH}", f"d:{day}"]
+    found = [f"k:{entry.kind}", token("a", entry.author), f"s:{step_of(entry.downloads)}", f"d:{day}"]
     if not entry.private:
         found.append("v:public")
     found += [token("t", tag) for tag in entry.tags]
@@ -150,10 +172,12 @@ class Index:
         tags: Counter[tuple[str, str]] = Counter()
         words: Counter[str] = Counter()
         kinds: Counter[str] = Counter()
+        steps: Counter[tuple[str, str, int]] = Counter()
         for sign, documents in ((1, added), (-1, removed)):
             for found in documents:
                 kind = found[0][2:]
                 words.update({one[2:]: sign for one in found if one.startswith("n:")})
+                steps.update({(kind, one[0], int(one[2:])): sign for one in found if one.startswith(("s:", "d:"))})
                 if "v:public" in found:
                     kinds[kind] += sign
                     tags.update({(kind, one[2:]): sign for one in found if one.startswith("t:")})
@@ -162,6 +186,8 @@ class Index:
             tables.tag_counts,
             [{"kind": kind, "tag": tag, "label": labels.get(tag, tag), "count": n} for (kind, tag), n in tags.items() if n],
         )
+        rows = [{"kind": kind, "order": order, "step": step, "count": n} for (kind, order, step), n in steps.items() if n]
+        self._add(connection, tables.steps, rows)
         self._add(connection, tables.kinds, [{"kind": kind, "count": n} for kind, n in kinds.items() if n])
         self._add(connection, tables.name_words, [{"word": word, "count": n} for word, n in words.items() if n])
 
@@ -183,7 +209,7 @@ class Index:
         return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
 
     def facets(self, query: Query, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
-        """Tags among the best :data:`FEW` matches; of all repositories of a kind where nothing is searched for."""
+        """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is searched for."""
         wanted = [tables.tag_counts.c.label.startswith(prefix, autoescape=True) for prefix in prefixes]
         with self.engine.connect() as connection:
             if not (query.words or query.text or query.author or query.tags):
@@ -195,7 +221,7 @@ class Index:
                 counts = {row[0]: row[1] for row in rows}
                 total = connection.execute(sa.select(tables.kinds.c.count).where(tables.kinds.c.kind == query.kind)).scalar() or 0
                 return Facets(counts, total, True)
-        numbers, more = self.page(query, limit=FEW)
+        numbers, more = self.page(query, limit=COUNTED)
         counted: Counter[str] = Counter()
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(tables.repositories.c.tags).where(tables.repositories.c.id.in_(numbers)))
@@ -203,43 +229,29 @@ class Index:
                 counted.update(tag for tag in tags if not prefixes or tag.startswith(tuple(prefixes)))
         return Facets(dict(counted.most_common(limit)), len(numbers), not more)
 
-    def _key(self, query: Query) -> sa.ColumnElement[Any]:
-        rows = tables.repositories.c
-        return {"modified": rows.modified, "created": rows.id, "downloads": rows.downloads}[query.sort]
-
-    def _ordered(self, query: Query, after: tuple[float, int] | None, limit: int) -> sa.Select[Any]:
-        """(key, id) of a kind's repositories in order; to be narrowed."""
-        rows, key = tables.repositories.c, self._key(query)
-        wanted = sa.select(key, rows.id).where(rows.kind == query.kind)
-        if after is not None:
-            place, bound = sa.tuple_(key, rows.id), sa.tuple_(*after)
-            wanted = wanted.where(place < bound if query.descending else place > bound)
-        order = (key.desc(), rows.id.desc()) if query.descending else (key, rows.id)
-        return wanted.order_by(*order).limit(limit)
-
-    def _all(self, connection: sa.Connection, query: Query, after: tuple[float, int] | None, limit: int) -> list[tuple[float, int]]:
-        wanted, rows = self._ordered(query, after, limit), tables.repositories.c
+    def _all(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
+        seen, own = "", list[Any]()
         if query.names is not None:
-            wanted = wanted.where(sa.or_(sa.not_(rows.private), rows.author.in_(query.names)))
-        return [(row[0], row[1]) for row in connection.execute(wanted)]
+            seen = f"AND (NOT r.private OR r.author IN ({', '.join('?' * len(query.names))}))"
+            own = list(query.names)
+        return self._places(connection, query, "repositories r", seen, own, after, limit)
 
-    def _matching(self, connection: sa.Connection, query: Query, after: tuple[float, int] | None, limit: int) -> list[tuple[float, int]]:
+    def _matching(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
         match = self._match(connection, query)
         if match is None:
             return []
-        few = self._numbers(connection, match, FEW + 1)
-        if len(few) <= FEW:
-            return self._sorted(connection, query, few, after, limit)
+        count, seen = self._probed(connection, match)
+        if count <= FEW:
+            return self._sorted(connection, query, match, after, limit)
         if query.sort == "created":
-            return [(number, number) for number in self._numbers(connection, match, limit, query.descending, after)]
-        found: list[tuple[float, int]] = []
-        for step, low, high in self._steps(connection, query, after):
-            own = f'{match} AND "{step}"'
-            numbers = self._numbers(connection, own, MANY + 1)
-            if len(numbers) <= MANY:
-                found += self._sorted(connection, query, numbers, after, limit - len(found))
+            return self._by_number(connection, query, match, after, limit)
+        found: list[Place] = []
+        for group in self._groups(connection, query, after, 2 * limit * seen / count):
+            own = f"{match} AND {_any(f'{group.order}:{step}' for step in group.steps)}"
+            if group.count <= MANY or self._probed(connection, own, MANY)[0] <= MANY:
+                found += self._sorted(connection, query, own, after, limit - len(found))
             else:
-                found += self._walked(connection, query, own, (low, high), after, limit - len(found))
+                found += self._walked(connection, query, own, group, after, limit - len(found))
             if len(found) >= limit:
                 break
         return found
@@ -268,71 +280,70 @@ class Index:
             sa.select(table).where(table.c.word >= word, table.c.word < word + "\U0010ffff", table.c.count > 0)
             .order_by(table.c.word).limit(LOOKED_AT)
         ).all()  # fmt: skip
-        return [row.word for row in sorted(rows, key=lambda row: (row.word != word, -row.count))[:STARTS]]
+        return [row[0] for row in sorted(rows, key=lambda row: (row[0] != word, -row[1]))[:STARTS]]
 
-    def _numbers(
-        self, connection: sa.Connection, match: str, limit: int, descending: bool = True, after: tuple[float, int] | None = None
-    ) -> list[int]:
-        """Ids of matches, in their order."""
-        beyond = "" if after is None else f"AND rowid {'<' if descending else '>'} {after[1]}"
-        order = "DESC" if descending else "ASC"
+    def _probed(self, connection: sa.Connection, match: str, most: int = 0) -> tuple[int, int]:
+        """(how many match, counted no further than one beyond ``most``; among how many repositories they lie)."""
+        probe = "SELECT count(*), max(number) FROM (SELECT rowid AS number FROM search WHERE search MATCH ? LIMIT ?)"
+        row = connection.exec_driver_sql(probe, (match, (most or FEW) + 1)).one()
+        return row[0], row[1] or 0
+
+    def _by_number(self, connection: sa.Connection, query: Query, match: str, after: Place | None, limit: int) -> list[Place]:
+        """Matches in the order of their ids, which is that in which they were made."""
+        beyond = "" if after is None else f"AND rowid {'<' if query.descending else '>'} {after[1]}"
+        order = "DESC" if query.descending else "ASC"
         rows = connection.exec_driver_sql(f"SELECT rowid FROM search WHERE search MATCH ? {beyond} ORDER BY rowid {order} LIMIT ?", (match, limit))
-        return [row[0] for row in rows]
+        return [(row[0], row[0]) for row in rows]
 
-    def _sorted(
-        self, connection: sa.Connection, query: Query, numbers: list[int], after: tuple[float, int] | None, limit: int
-    ) -> list[tuple[float, int]]:
-        """The first of these in the query's order."""
-        rows = tables.repositories.c
-        found: list[tuple[float, int]] = []
-        for start in range(0, len(numbers), 5000):
-            some = sa.select(self._key(query), rows.id).where(rows.id.in_(sa.bindparam("some", expanding=True, literal_execute=True)))
-            found += [(row[0], row[1]) for row in connection.execute(some, {"some": numbers[start : start + 5000]})]
-        found.sort(reverse=query.descending)
+    def _sorted(self, connection: sa.Connection, query: Query, match: str, after: Place | None, limit: int) -> list[Place]:
+        """The first matches, all of them read and sorted. A cross join keeps SQLite from beginning with the other table."""
+        joined = "search CROSS JOIN repositories r INDEXED BY by_id ON r.id = search.rowid"
+        return self._places(connection, query, joined, "AND search MATCH ?", [match], after, limit)
+
+    def _walked(self, connection: sa.Connection, query: Query, match: str, group: Group, after: Place | None,
+                limit: int) -> list[Place]:  # fmt: skip
+        """Matches of some steps in the order of the table: they are many, so the first are near."""
+        key = _KEYS[query.sort]
+        there = f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE search MATCH ? AND search.rowid = r.id)"
+        return self._places(connection, query, f"repositories r INDEXED BY by_{key}", there, [*group.between(), match], after, limit)
+
+    def _places(self, connection: sa.Connection, query: Query, source: str, narrowed: str, own: list[Any], after: Place | None,
+                limit: int) -> list[Place]:  # fmt: skip
+        """(key, id) of a kind's repositories in the query's order."""
+        key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
+        beyond = "" if after is None else f"AND (r.{key}, r.id) {'<' if query.descending else '>'} (?, ?)"
+        rows = connection.exec_driver_sql(
+            f"SELECT r.{key}, r.id FROM {source} WHERE r.kind = ? {narrowed} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?",
+            (query.kind, *own, *(after or ()), limit),
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def _groups(self, connection: sa.Connection, query: Query, after: Place | None, first: float) -> Iterator[Group]:
+        """Steps from where the query's order begins: together they hold ``first`` repositories, then twice as many, and so on."""
+        table, order = tables.steps, "s" if query.sort == "downloads" else "d"
+        wanted = [table.c.kind == query.kind, table.c.order == order, table.c["count"] > 0]
         if after is not None:
-            found = [one for one in found if (one < after if query.descending else one > after)]
-        return found[:limit]
-
-    def _walked(self, connection: sa.Connection, query: Query, match: str, between: tuple[float, float], after: tuple[float, int] | None,
-                limit: int) -> list[tuple[float, int]]:  # fmt: skip
-        """Matches of one step in the order of the table: they are many, so the first are near."""
-        key = self._key(query)
-        there = sa.text("EXISTS (SELECT 1 FROM search WHERE search MATCH :match AND search.rowid = repositories.id)")
-        wanted = self._ordered(query, after, limit).where(key >= between[0], key < between[1], there)
-        return [(row[0], row[1]) for row in connection.execute(wanted, {"match": match})]
-
-    def _steps(self, connection: sa.Connection, query: Query, after: tuple[float, int] | None) -> Iterator[tuple[str, float, float]]:
-        """(token, least key, key it stays below) from where the query's order begins."""
-        key, rows = self._key(query), tables.repositories.c
-        ends = [
-            connection.execute(sa.select(key).where(rows.kind == query.kind).order_by(order, order2).limit(1)).scalar()
-            for order, order2 in ((key, rows.id), (key.desc(), rows.id.desc()))
-        ]
-        low, high = (0 if end is None else end for end in ends)
-        if after is not None:
-            low, high = (low, after[0]) if query.descending else (after[0], high)
-        if query.sort == "downloads":
-            steps = range(step_of(int(low)), step_of(int(high)) + 1)
-            for step in reversed(steps) if query.descending else steps:
-                yield f"s:{step}", 2 ** (step / 2) - 1, 2 ** ((step + 1) / 2) - 1
-            return
-        first, last = int(low // DAY), int(high // DAY)
-        months = range(first // MONTH, last // MONTH + 1)
-        match = self._match(connection, query)
-        for month in reversed(months) if query.descending else months:
-            if len(self._numbers(connection, f'{match} AND "m:{month}"', FEW + 1)) <= FEW:
-                yield f"m:{month}", month * MONTH * DAY, (month + 1) * MONTH * DAY
-                continue
-            days = range(max(first, month * MONTH), min(last, month * MONTH + MONTH - 1) + 1)
-            for day in reversed(days) if query.descending else days:
-                yield f"d:{day}", day * DAY, (day + 1) * DAY
+            start = step_of(int(after[0])) if order == "s" else int(after[0] // DAY)
+            wanted.append(table.c.step <= start if query.descending else table.c.step >= start)
+        rows = connection.execute(
+            sa.select(table.c.step, table.c["count"]).where(*wanted).order_by(table.c.step.desc() if query.descending else table.c.step)
+        )
+        steps, held, size = list[int](), 0, min(first, MANY)
+        for step, count in rows.all():
+            if steps and (held + count > size or len(steps) == TOGETHER):
+                yield Group(order, steps, held)
+                steps, held, size = [], 0, min(2 * size, MANY)
+            steps.append(step)
+            held += count
+        if steps:
+            yield Group(order, steps, held)
 
 
 def _any(tokens: Iterable[str]) -> str:
     return "(" + " OR ".join(f'"{one}"' for one in tokens) + ")"
 
 
-def _read_cursor(text: str) -> tuple[float, int] | None:
+def _read_cursor(text: str) -> Place | None:
     if not text:
         return None
     key, _, number = text.partition(":")
