@@ -8,13 +8,13 @@ from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
-from freehold.hub import api_discussions, api_files, api_repositories, api_xet
+from freehold.hub import api_discussions, api_files, api_repositories, api_xet, pages
 from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub
@@ -71,6 +71,14 @@ def _refusal(status: int, message: str, code: str = "", headers: dict[str, str] 
     return JSONResponse({"error": message} | (also or {}), status_code=status, headers=extra)
 
 
+def _told(request: Request, status: int, message: str, code: str = "", headers: dict[str, str] | None = None,
+          also: dict[str, str] | None = None) -> Response:  # fmt: skip
+    """A refusal in the form that was asked for: a page for a browser."""
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
+        return pages.refused(status, message, headers)
+    return _refusal(status, message, code, headers, also)
+
+
 def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token."""
     hub = Hub(store, public=loopback)
@@ -86,26 +94,23 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     app.add_middleware(KeepEscapedSlashes)
 
     @app.exception_handler(Answer)
-    async def answered(_: Request, error: Answer) -> JSONResponse:
-        return _refusal(error.status, error.message, error.code, error.headers, error.also)
+    async def answered(request: Request, error: Answer) -> Response:
+        return _told(request, error.status, error.message, error.code, error.headers, error.also)
 
     @app.exception_handler(FreeholdError)
-    async def failed(_: Request, error: FreeholdError) -> JSONResponse:
+    async def failed(request: Request, error: FreeholdError) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-        return _refusal(status, str(error), "EntryNotFound" if status == 404 else "")
+        return _told(request, status, str(error), "EntryNotFound" if status == 404 else "")
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _refusal(400, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+        return _told(request, 400, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def unknown(_: Request, error: HTTPException) -> JSONResponse:
-        return _refusal(
-            error.status_code,
-            "there is nothing at this address" if error.status_code == 404 else str(error.detail),
-            headers=dict(error.headers or {}),
-        )
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        told = "there is nothing at this address" if error.status_code == 404 else str(error.detail)
+        return _told(request, error.status_code, told, headers=dict(error.headers or {}))
 
     @app.get("/health")
     def health() -> dict[str, str]:
@@ -116,4 +121,5 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     app.include_router(api_files.routes(hub))
     app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))
+    app.include_router(pages.routes(hub))
     return app

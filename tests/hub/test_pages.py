@@ -1,0 +1,135 @@
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from freehold.hub.accounts import Accounts
+from freehold.hub.pages import rendered
+from freehold.hub.protocol import make_app
+from freehold.hub.store import Store
+
+CARD = """---
+license: mit
+pipeline_tag: text-classification
+base_model: ada/base
+datasets: [ada/rows]
+---
+# Intents
+For the *help desk* of a bank; see [notes](docs/notes.md) and ![a curve](curve.png).
+
+<script>alert(1)</script>
+[bad](javascript:alert(1))
+"""
+BROWSER = {"accept": "text/html"}
+
+
+def push(client: TestClient, repo: str, files: dict[str, bytes], kind: str = "model", summary: str = "a change") -> None:
+    client.post("/api/repos/create", json={"name": repo, "type": kind})
+    lines = [{"key": "header", "value": {"summary": summary}}]
+    lines += [{"key": "file", "value": {"path": p, "content": base64.b64encode(d).decode(), "encoding": "base64"}} for p, d in files.items()]
+    done = client.post(f"/api/{kind}s/{repo}/commit/main", content="\n".join(map(json.dumps, lines)))
+    assert done.status_code == 200, done.text
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> TestClient:
+    made = TestClient(make_app(Store(tmp_path)), headers=BROWSER)
+    push(made, "ada/base", {"README.md": b"# Base"})
+    push(made, "ada/rows", {"rows.jsonl": b"{}\n"}, "dataset")
+    push(made, "ada/intents", {"README.md": CARD.encode(), "docs/notes.md": b"one\ntwo\n", "weights.safetensors": b"\0" * 20})
+    return made
+
+
+def test_lists_are_searched_narrowed_and_sorted(client: TestClient) -> None:
+    whole = client.get("/")
+    assert whole.status_code == 200
+    assert "default-src 'none'" in whole.headers["content-security-policy"]
+    assert re.findall(r'<a href="/ada/(\w+)">', whole.text) == ["intents", "base"]
+    assert "/ada/intents" in client.get("/", params={"q": "help desk"}).text
+    narrowed = client.get("/", params={"tag": "license:mit", "sort": "downloads"}).text
+    assert re.findall(r'<a href="/ada/(\w+)">', narrowed) == ["intents"]
+    assert 'aria-label="without license:mit"' in narrowed
+    assert "Nothing here fits" in client.get("/", params={"q": "nowhere"}).text
+    assert "/datasets/ada/rows" in client.get("/datasets").text
+    assert client.get("/", params={"kind": "nonsense"}).status_code == 400
+
+
+def test_a_card_is_rendered_and_made_harmless(client: TestClient) -> None:
+    page = client.get("/ada/intents").text
+    assert "<em>help desk</em>" in page
+    assert 'src="/ada/intents/resolve/main/curve.png"' in page
+    assert 'href="/ada/intents/resolve/main/docs/notes.md"' in page
+    assert "<script" not in page
+    assert 'href="javascript' not in page
+    assert '<a href="/ada/base">ada/base</a>' in page
+    assert '<a href="/datasets/ada/rows">ada/rows</a>' in page
+    assert '<a href="/ada/intents">ada/intents</a>' in client.get("/ada/base").text
+
+
+def test_files_and_what_changed_between_revisions(client: TestClient) -> None:
+    push(client, "ada/intents", {"docs/notes.md": b"one\nthree\n"}, summary="three instead")
+    listing = client.get("/ada/intents/tree/main").text
+    assert 'href="/ada/intents/tree/main/docs"' in listing
+    assert "three" in client.get("/ada/intents/blob/main/docs/notes.md").text
+    assert "This file is binary" in client.get("/ada/intents/blob/main/weights.safetensors").text
+    line = client.get("/ada/intents/commits/main").text
+    newest = re.findall(r'href="(/ada/intents/commit/\w+)"', line)[0]
+    shown = client.get(newest).text
+    assert '<span class="gone">-two</span>' in shown
+    assert '<span class="added">+three</span>' in shown
+    assert client.get("/ada/intents/tree/main/nowhere").status_code == 404
+
+
+def test_discussions_are_shown_without_their_html(client: TestClient) -> None:
+    client.post("/api/models/ada/intents/discussions", json={"title": "<b>why</b>", "description": "<script>x</script> *because*"})
+    assert "&lt;b&gt;why&lt;/b&gt;" in client.get("/ada/intents/discussions").text
+    page = client.get("/ada/intents/discussions/1").text
+    assert "<em>because</em>" in page
+    assert "<script" not in page
+
+
+def test_browsers_are_refused_with_a_page_and_clients_with_json(client: TestClient, tmp_path: Path) -> None:
+    missing = client.get("/ada/nowhere")
+    assert missing.status_code == 404
+    assert "Repository not found: ada/nowhere" in missing.text
+    assert missing.headers["content-type"].startswith("text/html")
+    assert client.get("/api/models/ada/nowhere").json()["error"] == "Repository not found: ada/nowhere"
+    store = Store(tmp_path / "closed")
+    token = Accounts(store).create_token("ada", role="admin")
+    closed = TestClient(make_app(store, loopback=False), headers=BROWSER)
+    asked = closed.get("/")
+    assert asked.status_code == 401
+    assert asked.headers["www-authenticate"].startswith("Basic")
+    assert closed.get("/", auth=("ada", token)).status_code == 200
+
+
+def test_private_and_gated_repositories_stay_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    accounts = Accounts(store)
+    owner, other = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
+    client = TestClient(make_app(store), headers=owner)
+    push(client, "ada/hidden", {"README.md": b"# Hidden"})
+    push(client, "ada/gated", {"README.md": b"# Gated", "a.txt": b"within"})
+    client.put("/api/models/ada/hidden/settings", json={"private": True})
+    client.put("/api/models/ada/gated/settings", json={"gated": "manual"})
+    assert "ada/hidden" in client.get("/").text
+    assert "ada/hidden" not in client.get("/", headers=other).text
+    assert client.get("/ada/hidden", headers=other).status_code == 404
+    assert client.get("/ada/gated/blob/main/a.txt", headers=other).status_code == 403
+    assert client.get("/ada/gated/commit/main", headers=other).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[a](https://example.org)", "https://example.org"),
+        ("[a](#part)", '"#part"'),
+        ("[a](data:text/html,x)", "[a](data:"),
+        ("<img src=x onerror=y>", "&lt;img"),
+    ],
+)
+def test_markdown_of_strangers(text: str, told: str) -> None:
+    assert told in rendered(text, "/x")
