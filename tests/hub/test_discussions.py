@@ -98,6 +98,28 @@ def test_comments_titles_and_statuses(client: TestClient) -> None:
     assert "secret" not in client.get(at).text
 
 
+def test_readers_propose_and_writers_decide(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    accounts = Accounts(store)
+    ada, bob, eve = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob", "eve"))
+    client = TestClient(make_app(store))
+    client.headers.update(ada)
+    client.post("/api/repos/create", json={"name": "first"})
+    client.headers.update(bob)
+    assert client.post(f"{HERE}/preupload/main", json={"files": []}).status_code == 403
+    assert client.post(f"{HERE}/preupload/main", json={"files": []}, params={"create_pr": "1"}).status_code == 200
+    commit(client, "a.txt", "a", proposed=True)
+    commit(client, "a.txt", "b", to="refs/pr/1")
+    assert client.post(f"{HERE}/discussions/1/merge").status_code == 403
+    body = json.dumps({"key": "header", "value": {"summary": "x"}})
+    assert client.post(f"{HERE}/commit/refs%2Fpr%2F1", content=body, headers=eve).status_code == 403
+    assert client.post(f"{HERE}/commit/main", content=body).status_code == 403
+    client.post(f"{HERE}/branch/side", headers=ada)
+    assert client.post(f"{HERE}/commit/side", content=body, params={"create_pr": "1"}).status_code == 404
+    assert client.post(f"{HERE}/discussions/1/merge", headers=ada).status_code == 200
+    assert client.get("/ada/first/resolve/main/a.txt").text == "b"
+
+
 def test_only_authors_and_writers_steer(tmp_path: Path) -> None:
     store = Store(tmp_path)
     accounts = Accounts(store)

@@ -122,6 +122,36 @@ def test_private_and_gated_repositories_stay_so(tmp_path: Path) -> None:
     assert client.get("/ada/gated/commit/main", headers=other).status_code == 403
 
 
+def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    accounts = Accounts(store)
+    owner, other = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
+    client = TestClient(make_app(store))
+    client.headers.update(owner)
+    push(client, "ada/gated", {"README.md": b"# Gated", "a.txt": b"within"})
+    client.put("/api/models/ada/gated/settings", json={"gated": "manual"})
+    file, ask, api = "/ada/gated/resolve/main/a.txt", "/ada/gated/ask-access", "/api/models/ada/gated/user-access-request"
+    refused = client.get(file, headers=other)
+    assert (refused.status_code, refused.headers["x-error-code"]) == (403, "GatedRepo")
+    assert "Ask for access" in client.get("/ada/gated", headers=BROWSER | other).text
+    assert client.post(ask, headers=other | {"origin": "http://elsewhere.example"}).status_code == 403
+    assert "is pending" in client.post(ask, headers=BROWSER | other).text
+    assert client.get(file, headers=other).status_code == 403
+    assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}, headers=other).status_code == 403
+    assert [one["user"]["user"] for one in client.get(f"{api}/pending").json()] == ["bob"]
+    assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}).status_code == 200
+    assert client.get(file, headers=other).text == "within"
+    assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}).status_code == 400
+    assert client.post(f"{api}/grant", json={"user": "bob"}).status_code == 400
+    assert client.post(f"{api}/grant", json={"user": "nobody"}).status_code == 404
+    assert client.post(f"{api}/handle", json={"user": "bob", "status": "rejected", "rejectionReason": "no"}).status_code == 200
+    assert client.get(file, headers=other).status_code == 403
+    client.put("/api/models/ada/gated/settings", json={"gated": "auto"})
+    carol = {"Authorization": f"Bearer {accounts.create_token('carol')}"}
+    assert client.post(ask, headers=BROWSER | carol).status_code == 200
+    assert client.get(file, headers=carol).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -8,7 +8,7 @@ import tempfile
 
 import typer
 
-from freehold.cli import chat, export, fit, gc, hub, models, pull, report, rm, serve, show, shrink, trial, trials, tune, verify
+from freehold.cli import archive, chat, export, fit, gc, hub, models, pull, report, restore, rm, serve, show, shrink, trial, trials, tune, verify
 from freehold.cli import run as run_verb
 from freehold.cli.output import fail
 from freehold.errors import FreeholdError
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (pull, fit, trial, tune, shrink, run_verb, chat, serve, export, models, show, verify, rm, gc, trials, report):
+for module in (pull, fit, trial, tune, shrink, run_verb, chat, serve, export, archive, restore, models, show, verify, rm, gc, trials, report):
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 app.add_typer(hub.app, name="hub")
 

@@ -20,6 +20,8 @@ from freehold.hub import catalogue as tables
 from freehold.hub.store import Store
 
 ROLES = ("read", "write", "admin")
+#: What a request for access can be.
+ACCESS = ("pending", "accepted", "rejected")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}")
 _LETTERS = string.ascii_letters + string.digits
 #: Who acts on an open hub.
@@ -57,6 +59,16 @@ class Token:
     expires: float
 
 
+@dataclass(frozen=True)
+class Access:
+    """A request for access to a gated repository."""
+
+    user: str
+    status: str
+    reason: str
+    at: float
+
+
 class Accounts:
     """Users, organisations, tokens and the audit log of a store."""
 
@@ -82,6 +94,11 @@ class Accounts:
                 connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
             elif row.kind != kind:
                 raise UsageError(f"{name} is there already, as {row.kind}", "choose another name")
+
+    def known(self, name: str) -> bool:
+        """Whether there is a user of that name."""
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(tables.people.c.name).where(tables.people.c.name == name)).first() is not None
 
     def join(self, organisation: str, user: str, role: str) -> None:
         """Make a user a member of an organisation."""
@@ -131,17 +148,24 @@ class Accounts:
 
     # -- gated repositories -------------------------------------------------------------------
 
+    def accesses(self, repository: int) -> list[Access]:
+        """Who asked for access, oldest first."""
+        table = tables.accesses
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(table).where(table.c.repository == repository).order_by(table.c.at)).all()
+        return [Access(row.user, row.status, row.reason, row.at) for row in rows]
+
     def granted(self, repository: int, user: str) -> bool:
         """Whether a user was let into a gated repository."""
-        table = tables.grants
-        with self.engine.connect() as connection:
-            return connection.execute(sa.select(table).where(table.c.repository == repository, table.c.user == user)).first() is not None
+        return any(one.user == user and one.status == "accepted" for one in self.accesses(repository))
 
-    def grant(self, repository: int, user: str) -> None:
-        """Let a user in."""
-        if not self.granted(repository, user):
-            with self.engine.begin() as connection:
-                connection.execute(tables.grants.insert().values(repository=repository, user=user))
+    def decide(self, repository: int, user: str, status: str, reason: str = "") -> None:
+        """Set what becomes of a user's request for access."""
+        table = tables.accesses
+        own = table.c.repository == repository, table.c.user == user
+        with self.engine.begin() as connection:
+            if not connection.execute(table.update().where(*own).values(status=status, reason=reason)).rowcount:
+                connection.execute(table.insert().values(repository=repository, user=user, status=status, reason=reason, at=time.time()))
 
     # -- audit --------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 
 from freehold import durable
 from freehold.errors import DoesNotFit
+from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, check_path, git_oid, lfs_file
@@ -33,6 +34,7 @@ REGULAR_BYTES = 10 << 20
 COMMIT_BYTES = 1 << 30
 #: Uploads larger than this come in parts of this size, so that a broken one is not sent from the start.
 PART_BYTES = 64 << 20
+_TRUE = ("1", "true", "True")
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -185,7 +187,7 @@ def routes(hub: Hub) -> APIRouter:
         if body.operation == "download":
             found = hub.readable(request, plural, repo, files=True)
         elif body.operation == "upload":
-            found, _ = hub.writable(request, plural, repo)
+            found, _ = hub.proposing(request, plural, repo)
         else:
             raise Answer(422, f"the operation {body.operation[:40]!r} is not known; upload and download are")
         base, expires = base_of(request), int(time.time()) + 6 * 3600
@@ -289,7 +291,7 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.post("/api/{plural}/{repo:repo}/lfs-verify")
     def lfs_verify(plural: str, repo: str, body: LfsObject, request: Request) -> dict[str, Any]:
-        hub.writable(request, plural, repo)
+        hub.proposing(request, plural, repo)
         content = hub.contents.find(body.oid)
         if content is None or content.size != body.size:
             raise Answer(404, "the object is not here")
@@ -298,8 +300,8 @@ def routes(hub: Hub) -> APIRouter:
     # -- commits --------------------------------------------------------------------------------------
 
     @router.post("/api/{plural}/{repo:repo}/preupload/{revision}")
-    def preupload(plural: str, repo: str, revision: str, body: Preupload, request: Request) -> dict[str, Any]:
-        found, _ = hub.writable(request, plural, repo)
+    def preupload(plural: str, repo: str, revision: str, body: Preupload, request: Request, create_pr: str = "") -> dict[str, Any]:
+        found, _ = (hub.proposing if create_pr in _TRUE or revision.startswith("refs%2Fpr%2F") else hub.writable)(request, plural, repo)
         there = hub.repositories.commit(found, hub.revision(found, plain(revision))).files
         rules = body.gitIgnore
         if rules is None and ".gitignore" in there and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None:
@@ -308,17 +310,30 @@ def routes(hub: Hub) -> APIRouter:
         return {
             "files": [
                 {"path": one.path, "uploadMode": _mode(one), "shouldIgnore": ignored.match_file(one.path),
-                 "oid": there[one.path].oid if one.path in there else None}
+                 "oid": (there[one.path].sha256 if there[one.path].lfs else there[one.path].oid) if one.path in there else None}
                 for one in body.files
             ]
         }  # fmt: skip
 
+    def pusher(plural: str, repo: str, branch: str, request: Request, as_request: bool) -> tuple[Repository, Actor]:
+        """Who may commit there: writers, and to a proposal the one who made it."""
+        number = branch.removeprefix("refs/pr/")
+        if not as_request and (number == branch or not number.isdigit()):
+            return hub.writable(request, plural, repo)
+        found, actor = hub.proposing(request, plural, repo)
+        if not as_request and hub.discussions.find(found.id, int(number)).author != actor.name:
+            return hub.writable(request, plural, repo)
+        return found, actor
+
     @router.post("/api/{plural}/{repo:repo}/commit/{revision}")
     async def commit(plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = "") -> dict[str, Any]:
-        found, actor = await run_in_threadpool(hub.writable, request, plural, repo)
+        branch, as_request = plain(revision), create_pr in _TRUE
+        found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
+        if as_request and branch != "main":
+            raise Answer(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
         async with landing() as path:
             await receive(request, path, COMMIT_BYTES)
-            done, request_name = await run_in_threadpool(apply, found, plain(revision), path, actor.name, create_pr in ("1", "true"))
+            done, request_name = await run_in_threadpool(apply, found, branch, path, actor.name, as_request)
         page = address(base_of(request), found)
         pull = f"{page}/discussions/{request_name.rsplit('/', 1)[1]}" if request_name else None
         return {

@@ -27,7 +27,7 @@ def routes(hub: Hub) -> APIRouter:
     @router.get("/api/{plural}/{repo:repo}/xet-{role}-token/{revision:path}")
     def token(plural: str, repo: str, role: str, revision: str, request: Request) -> Response:
         if role == "write":
-            hub.writable(request, plural, repo)
+            hub.proposing(request, plural, repo)
         elif role == "read":
             hub.readable(request, plural, repo, files=True)
         else:

@@ -200,12 +200,15 @@ tokens = sa.Table(
     sa.Column("expires", sa.Float, nullable=False),
 )
 
-#: People let into a gated repository.
-grants = sa.Table(
-    "grants",
+#: People who asked for access to a gated repository, and what became of it.
+accesses = sa.Table(
+    "accesses",
     metadata,
     sa.Column("repository", sa.Integer, primary_key=True),
     sa.Column("user", sa.String, primary_key=True),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
 )
 
 #: ``chain``: sha256 over the row before and this one, so that an edited or removed row shows.

@@ -138,9 +138,9 @@ class Contents:
 
     def _register(self, content: Content) -> bool:
         with self.store.engine.begin() as connection:
-            known = connection.execute(sa.select(chunked.c.sha256).where(chunked.c.sha256 == content.sha256)).first()
-            if known:  # uploaded again: not old enough for collection any more
-                connection.execute(chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time()))
+            # changing first takes the write lock, so that of two equal uploads at once one waits and then finds the other's row
+            again = connection.execute(chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time()))
+            if again.rowcount:  # uploaded again: not old enough for collection any more
                 return False
             terms = [[term.xorb, term.first, term.end, term.size] for term in content.terms]
             connection.execute(

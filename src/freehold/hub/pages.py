@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from freehold.hub.accounts import Actor
 from freehold.hub.discussions import Discussion, Event
 from freehold.hub.index import Query
 from freehold.hub.repositories import KINDS, File, Repository
@@ -237,19 +238,27 @@ def routes(hub: Hub) -> APIRouter:
     def card(plural: str, repo: str, request: Request) -> HTMLResponse:
         found = hub.readable(request, plural, repo)
         head = repositories.commit(found, "main")
+        asker = hub.reader(request)
         readme = head.files.get("README.md")
         text = _text(hub, readme) if readme is not None else None
         body = rendered(_without_front_matter(text), address(found.kind, found.name, "resolve", "main")) if text else ""
-        names = hub.visible(hub.reader(request))
+        names = hub.visible(asker)
         facts = [
             ("Owner", found.author), ("Licence", found.card.get("license") or "none stated"), ("Last change", day(head.created)),
             ("Revision", head.id[:10]), ("Size", size(sum({file.sha256: file.size for file in head.files.values()}.values()))),
             ("Downloads", f"{found.downloads:,}"),
         ]  # fmt: skip
         return part(
-            found, "Card", "card.html", card=body, facts=facts, base=base_of(request), made_from=_parents(found), made_of_it=_children(found, names),
+            found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request), made_from=_parents(found), made_of_it=_children(found, names),
             tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
+
+    def _asking(found: Repository, asker: Actor) -> dict[str, str] | None:
+        """Where to ask for access to a gated repository, or how that stands; None for who has it."""
+        if not found.gated or asker.belongs(found.author):
+            return None
+        status = next((one.status for one in hub.accounts.accesses(found.id) if one.user == asker.name), "")
+        return None if status == "accepted" else {"status": status, "address": address(found.kind, found.name, "ask-access")}
 
     def _parents(found: Repository) -> list[tuple[str, str, str]]:
         rows: list[tuple[str, str, str]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
-from freehold.hub import api_discussions, api_files, api_repositories, api_xet, pages
+from freehold.hub import api_access, api_discussions, api_files, api_repositories, api_xet, pages
 from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub
@@ -89,7 +90,9 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
         """On loopback a foreign Host header is a rebound name and is refused."""
         if loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
             return _refusal(403, f"the Host header {host!r} is not this machine")
-        return await call_next(request)
+        answer = await call_next(request)
+        answer.headers["X-Request-Id"] = secrets.token_hex(8)
+        return answer
 
     app.add_middleware(KeepEscapedSlashes)
 
@@ -119,6 +122,7 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     # the more particular addresses first: a repository's own address fits many of them
     app.include_router(api_xet.routes(hub))
     app.include_router(api_files.routes(hub))
+    app.include_router(api_access.routes(hub))
     app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))
     app.include_router(pages.routes(hub))

@@ -269,7 +269,7 @@ class Repositories:
         """Forget a repository; its contents go with the next collection."""
         with self.engine.begin() as connection:
             self.index.remove(connection, found.id)
-            for table in (tables.commits, tables.refs, tables.holdings, tables.grants, tables.moves, tables.discussions, tables.events):
+            for table in (tables.commits, tables.refs, tables.holdings, tables.accesses, tables.moves, tables.discussions, tables.events):
                 connection.execute(table.delete().where(table.c.repository == found.id))
             connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
 
@@ -522,7 +522,7 @@ class Repositories:
         with self.engine.begin() as connection:
             connection.execute(tables.commits.insert().values(repository=found.id, **row))
             moved = connection.execute(
-                tables.refs.update().where(tables.refs.c.repository == found.id, tables.refs.c.kind == "branch", tables.refs.c.name == branch,
+                tables.refs.update().where(tables.refs.c.repository == found.id, tables.refs.c.kind != "tag", tables.refs.c.name == branch,
                                            tables.refs.c.commit_id == head.id).values(commit_id=row["id"])
             )  # fmt: skip
             if moved.rowcount != 1:

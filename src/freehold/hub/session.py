@@ -127,7 +127,7 @@ class Hub:
         if found.private and not actor.belongs(found.author):
             raise Answer(404, f"Repository not found: {name}", "RepoNotFound")
         if files and found.gated and not actor.belongs(found.author) and not self.accounts.granted(found.id, actor.name):
-            raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page.",
+            raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {base_of(request)}{'' if found.kind == 'model' else '/' + plural}/{found.name}",
                          "GatedRepo")  # fmt: skip
         return found
 
@@ -136,6 +136,13 @@ class Hub:
         actor, found = self.someone(request), self.readable(request, plural, name)
         if not actor.may_write(found.author):
             raise Answer(403, f"You have read access but not write access to {found.name}")
+        return found, actor
+
+    def proposing(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
+        """A repository that the asker may propose changes to: who may read its files and write something somewhere. Raises Answer."""
+        actor, found = self.someone(request), self.readable(request, plural, name, files=True)
+        if actor.role == "read":
+            raise Answer(403, "this token may only read; propose changes with one of role write")
         return found, actor
 
     def revision(self, found: Repository, revision: str) -> str:

@@ -1,0 +1,35 @@
+"""freehold archive"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "archive"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; NAME.tar if left out.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a model with its card, lineage and digests into one tar file that needs nothing else; 'freehold restore' takes it in.
+
+    Example: freehold archive banking77/smollm2-q4_k_m -o smollm2.tar
+    """
+    from freehold import progress
+    from freehold.hub.archive import archive
+    from freehold.hub.store import Store
+
+    store = Store()
+    model = store.find(name)
+    written = archive(store, model, out or Path(model.name.replace("/", "-") + ".tar"), progress.for_stream())
+    size = written.stat().st_size
+    if json:
+        print_json({"file": str(written), "bytes": size, "name": model.name, "revision": model.revision})
+    else:
+        print(f"wrote {written}, {size / 1e6:,.1f} MB: {model.name}@{model.revision[:12]}")

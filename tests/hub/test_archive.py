@@ -1,0 +1,104 @@
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.errors import BadModel, NotFound
+from freehold.hub.archive import archive, restore
+from freehold.hub.sources import pull
+from freehold.hub.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
+
+
+@pytest.fixture
+def written(store: Store, smollm2: Path, tmp_path: Path) -> Path:
+    return archive(store, pull(store, f"file:{smollm2}", "one"), tmp_path / "one.tar")
+
+
+def rewritten(written: Path, change: Callable[[str, bytes], tuple[str, bytes] | None]) -> Path:
+    """The archive with its members changed; None leaves one out."""
+    target = written.with_name("changed.tar")
+    with tarfile.open(written) as source, tarfile.open(target, "w") as made:
+        for member in source:
+            data = source.extractfile(member).read()  # type: ignore[union-attr]
+            changed = change(member.name, data)
+            if changed is not None:
+                info = tarfile.TarInfo(changed[0])
+                info.size = len(changed[1])
+                made.addfile(info, io.BytesIO(changed[1]))
+    return target
+
+
+def listed(**values: Any) -> Callable[[str, bytes], tuple[str, bytes]]:
+    """Change fields of the list."""
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        return (name, json.dumps(json.loads(data) | values).encode()) if name == "freehold.json" else (name, data)
+
+    return change
+
+
+def test_an_archive_comes_back_bit_by_bit_on_another_machine(store: Store, written: Path, tmp_path: Path) -> None:
+    before = store.find("one")
+    there = Store(tmp_path / "elsewhere")
+    found = restore(there, written)
+    assert (found.name, found.revision, found.manifest, found.card) == (before.name, before.revision, before.manifest, before.card)
+    assert there.verify([found]) == []
+    assert restore(there, written, "two").revision == before.revision
+    assert archive(there, found, tmp_path / "again.tar").read_bytes() == written.read_bytes()
+    assert [path for path in there.incoming.iterdir() if path.is_dir()] == []
+
+
+def test_it_is_a_plain_tar_that_sha256sum_checks(written: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "-xf", str(written), "-C", str(tmp_path / "out")], check=True)
+    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "out", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda n, d: (n, d[:-1] + bytes([d[-1] ^ 1])) if n.startswith("files/") else (n, d), "do not match its sha256"),
+        (lambda n, d: None if n.startswith("files/") else (n, d), "lacks"),
+        (lambda n, d: ("../../evil", d) if n.startswith("files/") else (n, d), "which its list does not have so"),
+        (lambda n, d: None if n == "freehold.json" else (n, d), "does not begin with freehold.json"),
+        (lambda n, d: (n, b"not json") if n == "freehold.json" else (n, d), "is no archive of ours"),
+        (listed(archive_version=2), "has version 2"),
+        (listed(revision="0" * 64), "names the revision 000000000000"),
+        (listed(files=[]), "is no archive of ours"),
+    ],
+)
+def test_a_damaged_archive_leaves_nothing(written: Path, tmp_path: Path, change: Any, told: str) -> None:
+    there = Store(tmp_path / "elsewhere")
+    with pytest.raises(BadModel, match=told):
+        restore(there, rewritten(written, change))
+    assert there.models() == []
+    assert [path for path in there.incoming.rglob("*") if path.suffix != ".lock"] == []
+
+
+def test_a_cut_archive_and_a_changed_store_are_named(store: Store, written: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(written.read_bytes()[:-3_000_000])
+    with pytest.raises(BadModel, match=r"cut.tar is no archive of ours, or is damaged"):
+        restore(Store(tmp_path / "elsewhere"), cut)
+    with pytest.raises(NotFound, match="there is no file"):
+        restore(store, tmp_path / "nowhere.tar")
+    model = store.find("one")
+    path = store.blob(model.digest)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+    with pytest.raises(BadModel, match="was changed in the store"):
+        archive(store, model, tmp_path / "bad.tar")
+    assert not (tmp_path / "bad.tar").exists()
