@@ -110,8 +110,8 @@ def test_what_is_put_again_or_removed_leaves_nothing(tmp_path: Path) -> None:
             rows = connection.execute(sa.select(table.c[column], sa.func.sum(table.c["count"])).group_by(table.c[column])).all()
             assert {name for name, count in rows if count} <= {"new", "org"} | {str(n) for n in range(41)}
         for word in WORDS:
-            assert connection.exec_driver_sql("SELECT rowid FROM search WHERE search MATCH ?", (f'"n:{word}"',)).all() == []
-        assert len(connection.exec_driver_sql("SELECT rowid FROM search WHERE search MATCH ?", ('"t:new"',)).all()) == 20
+            assert connection.exec_driver_sql("SELECT rowid FROM search WHERE search MATCH ?", (f'"mn:{word}" OR "dn:{word}"',)).all() == []
+        assert len(connection.exec_driver_sql("SELECT rowid FROM search WHERE search MATCH ?", ('"mt:new" OR "dt:new"',)).all()) == 20
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "nan:1", "inf:1", "1:2:3", "1:99999999999999999999"])
@@ -123,7 +123,7 @@ def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> None:
 def test_tokens_cannot_leave_their_quotes() -> None:
     entry = Entry(1, "model", 'a/b" OR "k:dataset', 'a" OR "v:public', True, 0, 0, ['t" OR "v:public'], "")
     assert not any('"' in one or " " in one for one in tokens_of(entry))
-    assert "v:public" not in tokens_of(entry)
+    assert "mv:public" not in tokens_of(entry)
 
 
 def test_commits_moves_settings_and_removal_reach_the_index(tmp_path: Path) -> None:

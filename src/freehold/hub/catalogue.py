@@ -36,8 +36,8 @@ repositories = sa.Table(
     sa.UniqueConstraint("kind", "folded"),
     sa.Index("by_modified", "kind", "modified", "id"),
     sa.Index("by_downloads", "kind", "downloads", "id"),
-    # what a search sorts by, without the rest of the row
-    sa.Index("by_id", "id", "kind", "modified", "downloads"),
+    # what a search needs of a row, without the rest of it
+    sa.Index("by_id", "id", "kind", "modified", "downloads", "private", "author"),
 )
 
 #: The tokens by which each repository is found (see index.py), compressed: what the full-text table ``search`` holds of it.
@@ -55,7 +55,7 @@ event.listen(
     ).execute_if(dialect="sqlite"),
 )
 
-#: How many public repositories there are of a kind, and how many of them have a tag: ``tag`` as the index writes it, ``label`` as they do.
+#: How many public repositories there are of a kind (by its first letter, here and below), and how many of them have a tag: ``tag`` as the index writes it, ``label`` as they do.
 kinds = sa.Table(
     "kinds",
     metadata,

@@ -1,7 +1,8 @@
 """The index by which repositories are listed and searched.
 
-Every repository has a row of tokens in a full-text table: its kind, who may see it, author, tags, the words of its name and card, and
-two that say where it stands: a step of its downloads and the day of its last change. A search is the intersection of its tokens' lists.
+Every repository has a row of tokens in a full-text table: its author, tags, the words of its name and card, and two that say where it
+stands: a step of its downloads and the day of its last change. Each begins with the kind, so that kinds have lists of their own. A search
+is the intersection of its tokens' lists; who may see what is looked up for what is found, since a list of almost all would be slow.
 The order comes from the steps: the first of them are searched, as many as will probably fill a page, then the next, so that no search
 sorts all it finds. Few matches are sorted directly.
 
@@ -103,10 +104,10 @@ class Group:
         return (2 ** (first / 2) - 1, 2 ** (last / 2) - 1) if self.order == "s" else (first * DAY, last * DAY)
 
 
-def token(kind: str, value: str) -> str:
-    """A token of the index: other ASCII signs than its own are written as their number between dots."""
+def token(kind: str, what: str, value: str) -> str:
+    """A token of the index, ``what`` being one letter: other ASCII signs than its own are written as their number between dots."""
     folded = value.lower()[:200]
-    return f"{kind}:" + _OTHER.sub(lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", folded)
+    return f"{kind[0]}{what}:" + _OTHER.sub(lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", folded)
 
 
 def words_of(text: str) -> list[str]:
@@ -121,13 +122,12 @@ def step_of(downloads: int) -> int:
 
 def tokens_of(entry: Entry) -> list[str]:
     """All tokens of a repository."""
-    day = int(entry.modified // DAY)
-    found = [f"k:{entry.kind}", token("a", entry.author), f"s:{step_of(entry.downloads)}", f"d:{day}"]
-    if not entry.private:
-        found.append("v:public")
-    found += [token("t", tag) for tag in entry.tags]
-    found += [f"n:{word}" for word in words_of(entry.name)]
-    found += [f"c:{word}" for word in words_of(entry.card[:200_000])[:CARD_WORDS] if len(word) <= LONGEST]
+    kind = entry.kind[0]
+    found = [token(kind, "a", entry.author), f"{kind}s:{step_of(entry.downloads)}", f"{kind}d:{int(entry.modified // DAY)}"]
+    found.append(f"{kind}v:{'private' if entry.private else 'public'}")
+    found += [token(kind, "t", tag) for tag in entry.tags]
+    found += [f"{kind}n:{word}" for word in words_of(entry.name)]
+    found += [f"{kind}c:{word}" for word in words_of(entry.card[:200_000])[:CARD_WORDS] if len(word) <= LONGEST]
     return list(dict.fromkeys(found))
 
 
@@ -147,7 +147,7 @@ class Index:
         rows = [{"repository": number, "tokens": zlib.compress(" ".join(found).encode())} for number, found in after]
         connection.execute(tables.documents.insert(), rows)
         connection.exec_driver_sql("INSERT INTO search(rowid, tokens) VALUES (?, ?)", [(number, " ".join(found)) for number, found in after])
-        labels = {token("t", tag)[2:]: tag for entry in entries for tag in entry.tags}
+        labels = {token("model", "t", tag)[3:]: tag for entry in entries for tag in entry.tags}
         self._count(connection, [found for _, found in after], before, labels)
 
     def remove(self, connection: sa.Connection, number: int) -> None:
@@ -175,20 +175,20 @@ class Index:
         steps: Counter[tuple[str, str, int]] = Counter()
         for sign, documents in ((1, added), (-1, removed)):
             for found in documents:
-                kind = found[0][2:]
-                words.update({one[2:]: sign for one in found if one.startswith("n:")})
-                steps.update({(kind, one[0], int(one[2:])): sign for one in found if one.startswith(("s:", "d:"))})
-                if "v:public" in found:
+                kind = found[0][0]
+                by_what: dict[str, list[str]] = {}
+                for one in found:
+                    by_what.setdefault(one[1], []).append(one[3:])
+                words.update(dict.fromkeys(by_what.get("n", []), sign))
+                steps.update({(kind, order, int(one)): sign for order in "sd" for one in by_what[order]})
+                if by_what["v"] == ["public"]:
                     kinds[kind] += sign
-                    tags.update({(kind, one[2:]): sign for one in found if one.startswith("t:")})
-        self._add(
-            connection,
-            tables.tag_counts,
-            [{"kind": kind, "tag": tag, "label": labels.get(tag, tag), "count": n} for (kind, tag), n in tags.items() if n],
-        )
+                    tags.update({(kind, one): sign for one in by_what.get("t", [])})
         rows = [{"kind": kind, "order": order, "step": step, "count": n} for (kind, order, step), n in steps.items() if n]
         self._add(connection, tables.steps, rows)
         self._add(connection, tables.kinds, [{"kind": kind, "count": n} for kind, n in kinds.items() if n])
+        rows = [{"kind": kind, "tag": tag, "label": labels.get(tag, tag), "count": n} for (kind, tag), n in tags.items() if n]
+        self._add(connection, tables.tag_counts, rows)
         self._add(connection, tables.name_words, [{"word": word, "count": n} for word, n in words.items() if n])
 
     def _add(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
@@ -210,16 +210,18 @@ class Index:
 
     def facets(self, query: Query, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
         """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is searched for."""
-        wanted = [tables.tag_counts.c.label.startswith(prefix, autoescape=True) for prefix in prefixes]
         with self.engine.connect() as connection:
             if not (query.words or query.text or query.author or query.tags):
                 table = tables.tag_counts
+                starts = [token("model", "t", prefix)[3:] for prefix in prefixes]
+                # the sum keeps SQLite from walking through all tags in the order of their counts
+                wanted = [sa.and_(table.c.tag >= start, table.c.tag < start + "\U0010ffff") for start in starts]
                 rows = connection.execute(
-                    sa.select(table.c.label, table.c.count).where(table.c.kind == query.kind, table.c.count > 0, sa.or_(*wanted) if wanted else sa.true())
-                    .order_by(table.c.count.desc(), table.c.tag).limit(limit)
+                    sa.select(table.c.label, table.c.count).where(table.c.kind == query.kind[0], table.c.count > 0, sa.or_(*wanted) if wanted else sa.true())
+                    .order_by((table.c.count + 0).desc() if wanted else table.c.count.desc(), table.c.tag).limit(limit)
                 )  # fmt: skip
                 counts = {row[0]: row[1] for row in rows}
-                total = connection.execute(sa.select(tables.kinds.c.count).where(tables.kinds.c.kind == query.kind)).scalar() or 0
+                total = connection.execute(sa.select(tables.kinds.c.count).where(tables.kinds.c.kind == query.kind[0])).scalar() or 0
                 return Facets(counts, total, True)
         numbers, more = self.page(query, limit=COUNTED)
         counted: Counter[str] = Counter()
@@ -230,11 +232,7 @@ class Index:
         return Facets(dict(counted.most_common(limit)), len(numbers), not more)
 
     def _all(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
-        seen, own = "", list[Any]()
-        if query.names is not None:
-            seen = f"AND (NOT r.private OR r.author IN ({', '.join('?' * len(query.names))}))"
-            own = list(query.names)
-        return self._places(connection, query, "repositories r", seen, own, after, limit)
+        return self._places(connection, query, "repositories r", "", [], after, limit)
 
     def _matching(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
         match = self._match(connection, query)
@@ -247,7 +245,7 @@ class Index:
             return self._by_number(connection, query, match, after, limit)
         found: list[Place] = []
         for group in self._groups(connection, query, after, 2 * limit * seen / count):
-            own = f"{match} AND {_any(f'{group.order}:{step}' for step in group.steps)}"
+            own = f"{match} AND {_any(f'{query.kind[0]}{group.order}:{step}' for step in group.steps)}"
             if group.count <= MANY or self._probed(connection, own, MANY)[0] <= MANY:
                 found += self._sorted(connection, query, own, after, limit - len(found))
             else:
@@ -258,19 +256,19 @@ class Index:
 
     def _match(self, connection: sa.Connection, query: Query) -> str | None:
         """The expression of a query's tokens; None when a word is in no name."""
-        parts = [f"k:{query.kind}", *(token("t", tag) for tag in query.tags)]
+        kind = query.kind[0]
+        wanted = [f'"{token(kind, "t", tag)}"' for tag in query.tags]
         if query.author:
-            parts.append(token("a", query.author))
-        wanted = [f'"{part}"' for part in parts]
+            wanted.append(f'"{token(kind, "a", query.author)}"')
         for word in words_of(query.words):
             starts = self._starting(connection, word)
             if not starts:
                 return None
-            wanted.append(_any(f"n:{one}" for one in starts))
+            wanted.append(_any(f"{kind}n:{one}" for one in starts))
         for word in words_of(query.text):
-            wanted.append(_any([*(f"n:{one}" for one in self._starting(connection, word)), f"c:{word[:LONGEST]}"]))
-        if query.names is not None:
-            wanted.append(_any(["v:public", *(token("a", name) for name in query.names if name)]))
+            wanted.append(_any([*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}"]))
+        if not wanted:  # what was asked for has no word in it
+            return None
         return " AND ".join(wanted)
 
     def _starting(self, connection: sa.Connection, word: str) -> list[str]:
@@ -289,10 +287,14 @@ class Index:
         return row[0], row[1] or 0
 
     def _by_number(self, connection: sa.Connection, query: Query, match: str, after: Place | None, limit: int) -> list[Place]:
-        """Matches in the order of their ids, which is that in which they were made."""
-        beyond = "" if after is None else f"AND rowid {'<' if query.descending else '>'} {after[1]}"
-        order = "DESC" if query.descending else "ASC"
-        rows = connection.exec_driver_sql(f"SELECT rowid FROM search WHERE search MATCH ? {beyond} ORDER BY rowid {order} LIMIT ?", (match, limit))
+        """Matches in the order of their ids, which is that in which they were made and in which the text table yields them."""
+        seen, names = _seen(query)
+        beyond = "" if after is None else f"AND search.rowid {'<' if query.descending else '>'} {after[1]}"
+        rows = connection.exec_driver_sql(
+            f"SELECT search.rowid FROM search CROSS JOIN repositories r INDEXED BY by_id ON r.id = search.rowid "
+            f"WHERE search MATCH ? {seen} {beyond} ORDER BY search.rowid {'DESC' if query.descending else 'ASC'} LIMIT ?",
+            (match, *names, limit),
+        )
         return [(row[0], row[0]) for row in rows]
 
     def _sorted(self, connection: sa.Connection, query: Query, match: str, after: Place | None, limit: int) -> list[Place]:
@@ -312,16 +314,17 @@ class Index:
         """(key, id) of a kind's repositories in the query's order."""
         key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
         beyond = "" if after is None else f"AND (r.{key}, r.id) {'<' if query.descending else '>'} (?, ?)"
+        seen, names = _seen(query)
         rows = connection.exec_driver_sql(
-            f"SELECT r.{key}, r.id FROM {source} WHERE r.kind = ? {narrowed} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?",
-            (query.kind, *own, *(after or ()), limit),
+            f"SELECT r.{key}, r.id FROM {source} WHERE r.kind = ? {narrowed} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?",
+            (query.kind, *own, *names, *(after or ()), limit),
         )
         return [(row[0], row[1]) for row in rows]
 
     def _groups(self, connection: sa.Connection, query: Query, after: Place | None, first: float) -> Iterator[Group]:
         """Steps from where the query's order begins: together they hold ``first`` repositories, then twice as many, and so on."""
         table, order = tables.steps, "s" if query.sort == "downloads" else "d"
-        wanted = [table.c.kind == query.kind, table.c.order == order, table.c["count"] > 0]
+        wanted = [table.c.kind == query.kind[0], table.c.order == order, table.c["count"] > 0]
         if after is not None:
             start = step_of(int(after[0])) if order == "s" else int(after[0] // DAY)
             wanted.append(table.c.step <= start if query.descending else table.c.step >= start)
@@ -337,6 +340,13 @@ class Index:
             held += count
         if steps:
             yield Group(order, steps, held)
+
+
+def _seen(query: Query) -> tuple[str, tuple[str, ...]]:
+    """The condition that private repositories are of those who may be seen, and its values."""
+    if query.names is None:
+        return "", ()
+    return f"AND (NOT r.private OR r.author IN ({', '.join('?' * len(query.names))}))", query.names
 
 
 def _any(tokens: Iterable[str]) -> str:

@@ -61,7 +61,7 @@ class Hub:
 
     def check(self, signature: str, expires: int, *parts: str | int) -> None:
         """Raises Answer unless :meth:`sign` made ``signature`` over the parts and time is left."""
-        if expires < time.time() or not hmac.compare_digest(self.sign(expires, *parts), signature):
+        if expires < time.time() or not hmac.compare_digest(self.sign(expires, *parts).encode(), signature.encode()):
             raise Answer(403, "this address is no longer valid; ask for a new one")
 
     def xet_token(self, role: str) -> tuple[str, int]:
