@@ -45,7 +45,11 @@ bench: setup
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/memory_plan.py --data $(DATA)
 	$(BIN)/python benchmarks/tune_vs_trl.py --data $(DATA)
+	$(BIN)/python benchmarks/minutes_to_score.py --data $(DATA)
 	$(BIN)/python benchmarks/shrink_vs_llamacpp.py smollm2 --data $(DATA)
+	$(BIN)/python benchmarks/hub_transfer.py
+	$(BIN)/python benchmarks/hub_kill.py
+	$(BIN)/python benchmarks/catalogue.py
 
 docs: setup
 	$(BIN)/python docs/verbs.py

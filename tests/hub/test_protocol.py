@@ -154,3 +154,12 @@ def test_the_chunk_store_wants_its_own_token(client: TestClient) -> None:
     assert client.get(f"{path}/v1/reconstructions/{'0' * 64}", headers=bearer).status_code == 404
     forged = {"Authorization": "Bearer " + access["accessToken"].replace("read", "write", 1)}
     assert client.post(f"{path}/v1/shards", content=b"x", headers=forged).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["%0D", "a%0B%00", "%C3%A9%20", "a/%20%7F", "%F0%9F%98%80"])
+def test_refusals_name_what_was_asked_for_in_a_header_that_can_be_sent(client: TestClient, name: str) -> None:
+    for path in (f"/api/models/{name}", f"/api/{name}", f"/{name}/resolve/main/x"):
+        told = client.get(path).headers["x-error-message"]
+        assert told == told.strip()
+        assert told.isascii()
+        assert told.isprintable()

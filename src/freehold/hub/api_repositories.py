@@ -468,4 +468,4 @@ def _next(request: Request, **changes: object) -> str:
     """A Link header to the same list with other parameters."""
     pairs = [(key, value) for key, value in request.query_params.multi_items() if key not in changes]
     query = urlencode(pairs + [(key, str(value)) for key, value in changes.items()])
-    return f'<{base_of(request)}{request.url.path}?{query}>; rel="next"'
+    return f'<{base_of(request)}{request.scope["raw_path"].decode("ascii")}?{query}>; rel="next"'

@@ -67,8 +67,9 @@ class KeepEscapedSlashes:
 
 
 def _refusal(status: int, message: str, code: str = "", headers: dict[str, str] | None = None, also: dict[str, str] | None = None) -> JSONResponse:
-    told = message.encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")
-    extra = {"X-Error-Message": told[:500]} | ({"X-Error-Code": code} if code else {}) | (headers or {})
+    # a header takes printable ASCII without space at its ends, and names of what was asked for hold anything
+    told = "".join(sign if " " <= sign <= "~" else " " if sign < " " else "?" for sign in message[:500]).strip()
+    extra = {"X-Error-Message": told} | ({"X-Error-Code": code} if code else {}) | (headers or {})
     return JSONResponse({"error": message} | (also or {}), status_code=status, headers=extra)
 
 
