@@ -158,3 +158,33 @@ def test_a_catalogue_without_an_index_gets_one(tmp_path: Path) -> None:
         for table in ("documents", "search"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
     assert [one.name for one in Repositories(Store(tmp_path)).list(Query("model", words="first"))[0]] == ["ada/first"]
+
+
+def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path) -> None:
+    repositories = Repositories(Store(tmp_path))
+    repo = repositories.create("model", "ada/first")
+    repositories.create("model", "ada/second")
+    with repositories.engine.begin() as connection:
+        repositories.index.remove(connection, repo.id)
+        connection.execute(tables.holdings.delete().where(tables.holdings.c.repository == repo.id))
+    faults = repositories.check()
+    assert len(faults) == 2
+    assert "search does not know it" in faults[1]
+    assert ".gitattributes is not protected" in faults[0]
+    assert len(repositories.repair()) == 2
+    assert repositories.check() == []
+    assert repositories.repair() == []
+    assert len(repositories.list(Query("model", words="first"))[0]) == 1
+
+
+def test_only_commits_to_main_change_where_a_repository_stands(tmp_path: Path) -> None:
+    repositories = Repositories(Store(tmp_path))
+    repo = repositories.create("model", "ada/first")
+    before = repositories.find("model", "ada/first").modified
+    repositories.add_ref(repo, "branch", "side", repositories.resolve(repo, "main"))
+    repositories.apply(repo, "side", Change("aside"), "ada")
+    repositories.discuss(repo, "a question", "ada")
+    assert repositories.find("model", "ada/first").modified == before
+    repositories.apply(repo, "main", Change("more"), "ada")
+    assert repositories.find("model", "ada/first").modified > before
+    assert repositories.check() == []

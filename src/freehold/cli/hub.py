@@ -118,19 +118,26 @@ def revoke(digest: Annotated[str, typer.Argument(help="Start of the token's DIGE
 
 
 @app.command("check")
-def check(json: Json = False) -> None:
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="First mend what can be: what search knows, and what collection spares.")] = False,
+    json: Json = False,
+) -> None:
     """Prove that every branch, commit, file and the audit log are whole. Exit code 6 when they are not.
 
-    Example: freehold hub check
+    Example: freehold hub check --repair
     """
     from freehold.hub.accounts import Accounts
     from freehold.hub.repositories import Repositories
     from freehold.hub.store import Store
 
     store = Store()
-    faults = Repositories(store).check() + Accounts(store).audit_faults()
+    repositories = Repositories(store)
+    mended = repositories.repair() if repair else []
+    faults = repositories.check() + Accounts(store).audit_faults()
+    for sentence in mended if not json else []:
+        print(f"mended: {sentence}")
     if json:
-        print_json({"faults": faults})
+        print_json({"faults": faults} | ({"mended": mended} if repair else {}))
     elif faults:
         for fault in faults:
             print(fault)

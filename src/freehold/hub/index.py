@@ -150,6 +150,12 @@ class Index:
         labels = {token("model", "t", tag)[3:]: tag for entry in entries for tag in entry.tags}
         self._count(connection, [found for _, found in after], before, labels)
 
+    def holds(self, connection: sa.Connection, entry: Entry) -> bool:
+        """Whether the index knows a repository as it is."""
+        table = tables.documents
+        kept = connection.execute(sa.select(table.c.tokens).where(table.c.repository == entry.id)).scalar()
+        return kept is not None and zlib.decompress(kept).decode() == " ".join(tokens_of(entry))
+
     def remove(self, connection: sa.Connection, number: int) -> None:
         """Forget a repository within a transaction."""
         self._count(connection, [], self._take_out(connection, [number]), {})

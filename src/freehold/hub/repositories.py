@@ -310,8 +310,8 @@ class Repositories:
                 found |= {row.id: _repository(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
 
-    def _indexed(self, connection: sa.Connection, number: int) -> None:
-        """Take a repository into the index as it stands within a transaction."""
+    def _entry(self, connection: sa.Connection, number: int) -> Entry:
+        """What the index should hold of a repository as it stands within a transaction."""
         row = connection.execute(sa.select(tables.repositories).where(tables.repositories.c.id == number)).one()
         head = sa.select(tables.refs.c.commit_id).where(
             tables.refs.c.repository == number, tables.refs.c.kind == "branch", tables.refs.c.name == "main"
@@ -321,7 +321,10 @@ class Repositories:
         ).scalar()
         readme = (files or {}).get("README.md")
         text = self._text(File(*readme)) if readme else ""
-        self.index.put(connection, [Entry(row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, text)])
+        return Entry(row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, text)
+
+    def _indexed(self, connection: sa.Connection, number: int) -> None:
+        self.index.put(connection, [self._entry(connection, number)])
 
     def _index_what_is_not(self) -> None:
         """Take in the repositories of a catalogue that was made before there was an index."""
@@ -385,12 +388,16 @@ class Repositories:
         """Add a commit after ``start`` on a new line beside the branches; the commit and the line's name, ``refs/pr/N``. Raises like :meth:`apply`."""
         return self._apply(found, "", change, author, start)
 
+    def _lock(self, connection: sa.Connection, found: Repository) -> None:
+        """Take the write lock by a change that changes nothing: what is done to one repository queues up, and numbers stay apart."""
+        rows = tables.repositories
+        connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads))
+
     def discuss(self, found: Repository, title: str, author: str, *, text: str = "", request: bool = False) -> int:
         """Open a discussion, or with ``request`` a line for commits beside the branches, a draft until its author opens it; its number."""
         head = self.resolve(found, "main")
         with self.engine.begin() as connection:
-            # taking the write lock first keeps numbers apart
-            connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
+            self._lock(connection, found)
             status = "draft" if request else "open"
             number = discussions.start(connection, found.id, title, author, text=text, request=request, status=status)
             if request:
@@ -435,8 +442,7 @@ class Repositories:
             raise BadData(f"the content of {missing[0]!r} was not uploaded" + (f" ({len(missing)} such files)" if len(missing) > 1 else ""),
                           "upload it before the commit")  # fmt: skip
         with self.engine.begin() as connection:
-            # taking the write lock first lets commits to one repository queue up instead of failing
-            connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(modified=time.time()))
+            self._lock(connection, found)
             if start:
                 text = change.message.strip() or "Proposed with a commit"
                 number = discussions.start(connection, found.id, change.title, author, text=text, request=True)
@@ -469,7 +475,7 @@ class Repositories:
                 card = self._card(files)
                 connection.execute(
                     tables.repositories.update().where(tables.repositories.c.id == found.id)
-                    .values(card=card, tags=tags_of(card, files, found.kind))
+                    .values(card=card, tags=tags_of(card, files, found.kind), modified=values["created"])
                 )  # fmt: skip
                 self._indexed(connection, found.id)
         return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files), branch
@@ -570,8 +576,26 @@ class Repositories:
         blobs = self.store.collect(grace_s=grace_s)
         return chunks[0] + blobs[0], chunks[1] + blobs[1]
 
+    def repair(self) -> list[str]:
+        """Mend what can be: what search knows, and what protects contents from collection; a sentence for each. Bytes cannot be made up."""
+        done: list[str] = []
+        with self.engine.begin() as connection:
+            held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
+            wanted: set[tuple[int, str]] = set()
+            for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.files)):
+                wanted |= {(row.repository, values[0]) for values in row.files.values()}
+            if missing := sorted(wanted - held):
+                connection.execute(tables.holdings.insert(), [{"repository": number, "sha256": digest} for number, digest in missing])
+                done.append(f"{len(missing)} contents are protected from collection again")
+            for number in connection.execute(sa.select(tables.repositories.c.id)).scalars().all():
+                entry = self._entry(connection, number)
+                if not self.index.holds(connection, entry):
+                    self.index.put(connection, [entry])
+                    done.append(f"{entry.kind} {entry.name} is found by search again")
+        return done
+
     def check(self) -> list[str]:
-        """A sentence for every ref without its commit, file without its content, and content that has changed."""
+        """A sentence for every ref without its commit, file without its content, content that has changed, and what search misses."""
         faults: list[str] = []
         seen: dict[str, str] = {}
         with self.engine.connect() as connection:
@@ -589,7 +613,7 @@ class Repositories:
                     faults.append(f"{where}: its parent {row.parent[:12]} is not there")
                 for path, (digest, size, *_) in row.files.items():
                     if (row.repository, digest) not in held:
-                        faults.append(f"{where}: {path} is not protected from collection")
+                        faults.append(f"{where}: {path} is not protected from collection; 'freehold hub check --repair' mends that")
                     if digest not in seen:
                         content = self.contents.find(digest)
                         seen[digest] = (
@@ -597,6 +621,9 @@ class Repositories:
                         )
                     if seen[digest]:
                         faults.append(f"{where}: {path} {seen[digest]}")
+            for number, name in names.items():
+                if not self.index.holds(connection, self._entry(connection, number)):
+                    faults.append(f"{name}: search does not know it as it is; 'freehold hub check --repair' mends that")
         return faults
 
 
