@@ -81,7 +81,9 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
     trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer, peft_config=lora)
+    began = time.perf_counter()
     trainer.train()
+    loop = time.perf_counter() - began
     trained = time.perf_counter() - started
     tuned = trainer.model.merge_and_unload().to(torch.bfloat16).eval()
     test = rows_of(data / "test.jsonl")
@@ -95,7 +97,7 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
             done = tuned.generate(**batch, max_new_tokens=LONGEST_ANSWER, do_sample=False)
         texts = tokenizer.batch_decode(done[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         right += sum(text.strip() == test[i]["label"] for text, i in zip(texts, some, strict=True))
-    return {"train_s": trained, "seconds": time.perf_counter() - started, "right": right, "rows": len(test)}
+    return {"train_s": trained, "loop_s": loop, "seconds": time.perf_counter() - started, "right": right, "rows": len(test)}
 
 
 def spawn(kind: str, data: Path, steps: int, work: Path) -> dict[str, Any]:
@@ -121,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--trl-steps", type=int, default=0, help="stop TRL after so many, and project its time for all from their pace")
     parser.add_argument("--only", default="", help="freehold or trl: that side alone")
     parser.add_argument("--one", default="")
     parser.add_argument("--work", type=Path)
@@ -140,9 +143,14 @@ def main() -> None:
             # made in a process of its own, so that this one stays small
             make = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path; import tune_vs_trl as b; b.as_folder(Path({str(work / 'model')!r}))"
             subprocess.run([sys.executable, "-c", make], check=True, capture_output=True)
-        results = {kind: spawn(kind, options.data, options.steps, work) for kind in sides}
+        steps = {"freehold": options.steps, "trl": options.trl_steps or options.steps}
+        results = {kind: spawn(kind, options.data, steps[kind], work) for kind in sides}
     if len(results) == 2:
-        print(f"TRL's time is {results['trl']['seconds'] / results['freehold']['seconds']:.2f}x Freehold's")
+        theirs, mine = results["trl"]["seconds"], results["freehold"]["seconds"]
+        if steps["trl"] < options.steps:
+            theirs += results["trl"]["loop_s"] * (options.steps / steps["trl"] - 1)
+            print(f"TRL for {options.steps} steps, projected from the pace of {steps['trl']}: {theirs / 60:.1f} min")
+        print(f"TRL's time is {theirs / mine:.2f}x Freehold's")
 
 
 if __name__ == "__main__":
