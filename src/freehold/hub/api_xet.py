@@ -6,6 +6,7 @@ up across repositories, upload grants) is answered with 404, which clients take 
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from freehold.hub import xet
-from freehold.hub.api_files import byte_range
+from freehold.hub.api_files import byte_range, receive
 from freehold.hub.contents import blocks_of
 from freehold.hub.session import Answer, Hub, base_of
 
@@ -39,9 +40,12 @@ def routes(hub: Hub) -> APIRouter:
             headers={"X-Xet-Cas-Url": address, "X-Xet-Access-Token": access, "X-Xet-Token-Expiration": str(expires)},
         )
 
-    async def body(request: Request, limit: int) -> bytes:
+    def may_write(request: Request) -> None:
         if hub.xet_role(request) != "write":
             raise Answer(403, "this token may read chunks and not write them")
+
+    async def body(request: Request, limit: int) -> bytes:
+        may_write(request)
         if int(request.headers.get("content-length") or 0) > limit:
             raise Answer(413, f"more than {limit} bytes")
         data = bytearray()
@@ -53,8 +57,13 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.post(at + "/v1/xorbs/default/{name}")
     async def put_xorb(name: str, request: Request) -> dict[str, bool]:
-        data = await body(request, xet.MOST_XORB_BYTES + (1 << 20))
-        return {"was_inserted": await run_in_threadpool(hub.contents.put_xorb, name, data)}
+        may_write(request)
+        path = hub.parts / f"{secrets.token_hex(8)}.part"
+        try:
+            await receive(request, path, xet.MOST_XORB_BYTES + (1 << 20))
+            return {"was_inserted": await run_in_threadpool(hub.contents.put_xorb, name, path)}
+        finally:
+            path.unlink(missing_ok=True)
 
     @router.post(at + "/v1/shards")
     async def put_shard(request: Request) -> dict[str, int]:

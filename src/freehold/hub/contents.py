@@ -7,6 +7,7 @@ they count: a blob against its sha256, a chunked content by putting it together 
 from __future__ import annotations
 
 import hashlib
+import io
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -86,18 +87,20 @@ class Contents:
     def _xorb(self, name: str) -> Path:
         return self.xorbs / name[:2] / name
 
-    def put_xorb(self, name: str, data: bytes) -> bool:
-        """Keep a xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``."""
+    def put_xorb(self, name: str, temporary: Path) -> bool:
+        """Take an uploaded xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``; then it is left where it is."""
         wanted = xet.bytes_of(name)
         path = self._xorb(name)
         if path.exists() and path.with_suffix(".index").exists():
             path.touch()
             path.with_suffix(".index").touch()
             return False
-        chunks = xet.index(data)
+        with temporary.open("rb") as file:
+            chunks = xet.index(file)
         if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
             raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
-        durable.write_atomically(path, data)
+        with durable.replacing(path) as target:
+            temporary.replace(target)
         durable.write_atomically(path.with_suffix(".index"), xet.write_index(chunks))
         return True
 
@@ -188,7 +191,7 @@ class Contents:
                 for chunk in chunks:
                     if at + chunk.size > start and at < end:
                         file.seek(chunk.offset)
-                        _, _, data = next(xet.read_chunks(file.read(8 + chunk.packed)))
+                        _, _, data = next(xet.read_chunks(io.BytesIO(file.read(8 + chunk.packed))))
                         yield data[max(0, start - at) : end - at]
                     at += chunk.size
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from freehold.errors import BadData
 
@@ -150,27 +151,29 @@ def _ungrouped(data: bytes) -> bytes:
     return bytes(out)
 
 
-def read_chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(offset, packed bytes, unpacked data) of every chunk of serialized chunks; a footer after them is passed over. Raises BadData."""
+def read_chunks(file: IO[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    """(offset, packed bytes, unpacked data) of every chunk of serialized chunks; a footer after them is passed over. Raises BadData.
+
+    One chunk is in memory at a time.
+    """
     at = 0
-    while at < len(data):
-        if data[at : at + 7] == b"XETBLOB":
+    while header := file.read(8):
+        if header.startswith(b"XETBLOB"):
             return
-        if at + 8 > len(data):
+        if len(header) < 8:
             raise BadData(f"the xorb ends within a chunk header at byte {at}", "send it again")
-        version, packed, kind, size = _CHUNK_HEADER.unpack_from(data, at)
+        version, packed, kind, size = _CHUNK_HEADER.unpack(header)
         length, unpacked = int.from_bytes(packed, "little"), int.from_bytes(size, "little")
-        if version != 0 or unpacked > MOST_CHUNK_BYTES or at + 8 + length > len(data):
+        data = file.read(length) if version == 0 and unpacked <= MOST_CHUNK_BYTES else b""
+        if version != 0 or unpacked > MOST_CHUNK_BYTES or len(data) != length:
             raise BadData(f"the chunk header at byte {at} of the xorb is not valid", "send it again")
-        yield at, length, unpack(kind, data[at + 8 : at + 8 + length], unpacked)
+        yield at, length, unpack(kind, data, unpacked)
         at += 8 + length
 
 
-def index(data: bytes) -> list[Chunk]:
+def index(file: IO[bytes]) -> list[Chunk]:
     """Every chunk of a xorb, each unpacked and hashed. Raises BadData."""
-    if len(data) > MOST_XORB_BYTES + (1 << 20):
-        raise BadData(f"a xorb of {len(data)} bytes exceeds {MOST_XORB_BYTES}", "pack fewer chunks")
-    found = [Chunk(at, packed, len(content), chunk_hash(content)) for at, packed, content in read_chunks(data)]
+    found = [Chunk(at, packed, len(content), chunk_hash(content)) for at, packed, content in read_chunks(file)]
     if not found:
         raise BadData("the xorb holds no chunk", "send one with chunks")
     return found
