@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import hf_xet
 import httpx
 import psutil
 
@@ -104,6 +105,7 @@ def main() -> None:
             rows = [
                 ("plain copy", timed(lambda folder=folder: shutil.copytree(folder, work / "copy")), 0),
                 ("sha256 of it", timed(lambda folder=folder: [hashlib.file_digest(path.open("rb"), "sha256") for path in folder.iterdir()]), 0),
+                ("the client's chunks and hashes alone", timed(lambda folder=folder: hf_xet.hash_files([str(path) for path in folder.iterdir()])), 0),
                 ("upload, Xet", *watched(process, client("up", f"freehold/xet{round_}", folder, True))),
                 ("download, Xet", *watched(process, client("down", f"freehold/xet{round_}", work / "down", True))),
             ]
