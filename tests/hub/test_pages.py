@@ -134,6 +134,15 @@ def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path
     refused = client.get(file, headers=other)
     assert (refused.status_code, refused.headers["x-error-code"]) == (403, "GatedRepo")
     assert "Ask for access" in client.get("/ada/gated", headers=BROWSER | other).text
+    client.post("/api/models/ada/gated/discussions", json={"title": "a change", "pullRequest": True})
+    lines = [
+        {"key": "header", "value": {"summary": "x"}},
+        {"key": "file", "value": {"path": "a.txt", "content": base64.b64encode(b"beyond").decode()}},
+    ]
+    assert client.post("/api/models/ada/gated/commit/refs%2Fpr%2F1", content="\n".join(map(json.dumps, lines))).status_code == 200
+    details = "/api/models/ada/gated/discussions/1?diff=1"
+    assert "within" not in client.get(details, headers=other).text
+    assert "within" not in client.get("/ada/gated/discussions/1", headers=BROWSER | other).text
     assert client.post(ask, headers=other | {"origin": "http://elsewhere.example"}).status_code == 403
     assert "is pending" in client.post(ask, headers=BROWSER | other).text
     assert client.get(file, headers=other).status_code == 403
@@ -141,6 +150,8 @@ def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path
     assert [one["user"]["user"] for one in client.get(f"{api}/pending").json()] == ["bob"]
     assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}).status_code == 200
     assert client.get(file, headers=other).text == "within"
+    assert "-within" in client.get(details, headers=other).json()["diff"]
+    assert "-within" in client.get("/ada/gated/discussions/1", headers=BROWSER | other).text
     assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}).status_code == 400
     assert client.post(f"{api}/grant", json={"user": "bob"}).status_code == 400
     assert client.post(f"{api}/grant", json={"user": "nobody"}).status_code == 404

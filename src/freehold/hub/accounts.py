@@ -155,9 +155,15 @@ class Accounts:
             rows = connection.execute(sa.select(table).where(table.c.repository == repository).order_by(table.c.at)).all()
         return [Access(row.user, row.status, row.reason, row.at) for row in rows]
 
+    def access(self, repository: int, user: str) -> str:
+        """What became of a user's request for access; nothing where there is none."""
+        table = tables.accesses
+        with self.engine.connect() as connection:
+            return connection.execute(sa.select(table.c.status).where(table.c.repository == repository, table.c.user == user)).scalar() or ""
+
     def granted(self, repository: int, user: str) -> bool:
         """Whether a user was let into a gated repository."""
-        return any(one.user == user and one.status == "accepted" for one in self.accesses(repository))
+        return self.access(repository, user) == "accepted"
 
     def decide(self, repository: int, user: str, status: str, reason: str = "") -> None:
         """Set what becomes of a user's request for access."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from freehold.hub.accounts import ACCESS
 from freehold.hub.api_repositories import address, when
-from freehold.hub.session import Answer, Hub, base_of
+from freehold.hub.session import Answer, Hub, base_of, whose
 
 
 class Asker(BaseModel):
@@ -61,35 +61,28 @@ def routes(hub: Hub) -> APIRouter:
     def handle(plural: str, repo: str, body: Decision, request: Request) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         user = body.user or body.requestId or ""
-        there = next((one for one in accounts.accesses(found.id) if one.user == user), None)
+        there = accounts.access(found.id, user)
         if body.status not in ACCESS:
             raise Answer(400, f"the status is one of {', '.join(ACCESS)}, not {body.status[:40]!r}")
-        if there is None:
+        if not there:
             raise Answer(404, f"{user[:80]!r} has not asked for access to {found.name}")
-        if there.status == body.status:
+        if there == body.status:
             raise Answer(400, f"the request of {user} is {body.status} already")
         accounts.decide(found.id, user, body.status, body.rejectionReason or "")
         accounts.record(actor.name, f"access {body.status}", f"{found.kind} {found.name}", user)
         return {"status": body.status}
 
-    def ask(plural: str, repo: str, request: Request) -> Response:
+    @router.post("/{where:where}/ask-access")
+    def ask(where: str, request: Request) -> Response:
         came_from = request.headers.get("origin", "")
         if came_from and urlsplit(came_from).netloc != request.headers.get("host", ""):
             raise Answer(403, "another site cannot ask for access in your name")
-        found, actor = hub.readable(request, plural, repo), hub.someone(request)
+        found, actor = hub.readable(request, *whose(where)), hub.someone(request)
         if not found.gated:
             raise Answer(400, f"{found.name} is open to you already")
-        if not any(one.user == actor.name for one in accounts.accesses(found.id)):
+        if not accounts.access(found.id, actor.name):
             accounts.decide(found.id, actor.name, "accepted" if found.gated == "auto" else "pending")
             accounts.record(actor.name, "ask for access", f"{found.kind} {found.name}")
         return RedirectResponse(address(base_of(request), found), status_code=303)
-
-    @router.post("/{plural:kinds}/{repo:repo}/ask-access")
-    def ask_of(plural: str, repo: str, request: Request) -> Response:
-        return ask(plural, repo, request)
-
-    @router.post("/{repo:repo}/ask-access")
-    def ask_model(repo: str, request: Request) -> Response:
-        return ask("models", repo, request)
 
     return router

@@ -114,11 +114,11 @@ def routes(hub: Hub) -> APIRouter:
         one = discussions.find(found.id, number)
         whole = entry(found, one) | {"events": [event_entry(event) for event in discussions.events(one)]}
         if one.request:
-            base, head, conflicts = repositories.proposed(found, one)
-            whole["filesWithConflicts"] = conflicts
+            proposal = repositories.proposed(found, one)
+            whole["filesWithConflicts"] = proposal.conflicts
             whole["changes"] = {"base": one.base} | ({"mergeCommitId": one.merged_as} if one.merged_as else {})
-            if diff:
-                whole["diff"] = _diff(hub, base, head)
+            if diff and hub.opens(found, hub.reader(request)):
+                whole["diff"] = _diff(hub, proposal.base, proposal.head)
         return whole
 
     @router.post("/{number}/comment")
@@ -142,9 +142,9 @@ def routes(hub: Hub) -> APIRouter:
     def merge(plural: str, repo: str, number: int, request: Request, body: Merge | None = None) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         one = discussions.find(found.id, number)
+        done = repositories.merge(found, one, actor.name)
         if body is not None and (body.comment or "").strip():
             discussions.comment(one, actor.name, body.comment or "")
-        done = repositories.merge(found, one, actor.name)
         hub.accounts.record(actor.name, "push", f"{found.kind} {found.name}", f"{one.base} is {done.id}, {line_of(number)} merged")
         return {"success": True, "commitOid": done.id}
 
@@ -174,13 +174,8 @@ def _diff(hub: Hub, base: Commit, head: Commit) -> str:
             return []
         if file.lfs:
             return pointer(file.sha256, file.size).decode().splitlines()
-        content = hub.contents.find(file.sha256)
-        if content is None or file.size > _DIFF_BYTES:
-            return None
-        try:
-            return b"".join(hub.contents.read(content)).decode().splitlines()
-        except UnicodeDecodeError:
-            return None
+        text = hub.contents.text(file.sha256, _DIFF_BYTES)
+        return None if text is None else text.splitlines()
 
     parts: list[str] = []
     for path in sorted(base.files.keys() | head.files.keys()):

@@ -8,8 +8,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -25,8 +24,9 @@ from freehold.errors import DoesNotFit
 from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
+from freehold.hub.discussions import number_of
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, check_path, git_oid, lfs_file
-from freehold.hub.session import Answer, Hub, base_of, plain
+from freehold.hub.session import Answer, Hub, base_of, plain, whose
 
 #: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
 REGULAR_BYTES = 10 << 20
@@ -139,7 +139,9 @@ def routes(hub: Hub) -> APIRouter:
             raise Answer(500, f"the content of {path[:200]} is missing from this hub; its operator can run 'freehold hub check'")
         return found, commit.id, file, content
 
-    def resolve(plural: str, repo: str, revision: str, path: str, request: Request) -> Response:
+    @router.api_route("/{where:where}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
+    def resolve(where: str, revision: str, path: str, request: Request) -> Response:
+        plural, repo = whose(where)
         found, commit, file, content = located(plural, repo, revision, path, request)
         base = base_of(request)
         etag = f'"{file.sha256 if file.lfs else file.oid}"'
@@ -173,17 +175,11 @@ def routes(hub: Hub) -> APIRouter:
             hub.accounts.record(hub.reader(request).name or "nobody", "pull", f"{found.kind} {found.name}", f"{path} at {commit[:12]}")
         return StreamingResponse(hub.contents.read(content, start, end), status_code=status, headers=headers, media_type=kind)
 
-    @router.api_route("/{plural:kinds}/{repo:repo}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
-    def resolve_of(plural: str, repo: str, revision: str, path: str, request: Request) -> Response:
-        return resolve(plural, repo, revision, path, request)
-
-    @router.api_route("/{repo:repo}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
-    def resolve_model(repo: str, revision: str, path: str, request: Request) -> Response:
-        return resolve("models", repo, revision, path, request)
-
     # -- LFS ----------------------------------------------------------------------------------------
 
-    def batch(plural: str, repo: str, body: Batch, request: Request) -> dict[str, Any]:
+    @router.post("/{where:where}.git/info/lfs/objects/batch")
+    def batch(where: str, body: Batch, request: Request) -> dict[str, Any]:
+        plural, repo = whose(where)
         if body.operation == "download":
             found = hub.readable(request, plural, repo, files=True)
         elif body.operation == "upload":
@@ -219,22 +215,6 @@ def routes(hub: Hub) -> APIRouter:
             objects.append(entry)
         return {"transfer": "multipart" if parts else "basic", "objects": objects, "hash_algo": "sha256"}
 
-    @router.post("/{plural:kinds}/{repo:repo}.git/info/lfs/objects/batch")
-    def batch_of(plural: str, repo: str, body: Batch, request: Request) -> dict[str, Any]:
-        return batch(plural, repo, body, request)
-
-    @router.post("/{repo:repo}.git/info/lfs/objects/batch")
-    def batch_model(repo: str, body: Batch, request: Request) -> dict[str, Any]:
-        return batch("models", repo, body, request)
-
-    @asynccontextmanager
-    async def landing() -> AsyncIterator[Path]:
-        path = hub.parts / f"{secrets.token_hex(8)}.part"
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
-
     @router.get("/lfs/{oid}")
     def lfs_download(oid: str, size: int, expires: int, signature: str, request: Request) -> Response:
         hub.check(signature, expires, "download", oid, size)
@@ -246,7 +226,7 @@ def routes(hub: Hub) -> APIRouter:
     @router.put("/lfs/{oid}")
     async def lfs_upload(oid: str, size: int, expires: int, signature: str, request: Request) -> Response:
         hub.check(signature, expires, "upload", oid, size)
-        async with landing() as path:
+        async with hub.landing() as path:
             await receive(request, path, size)
             await run_in_threadpool(hub.contents.accept, path, oid, size)
         return Response(status_code=200)
@@ -259,7 +239,7 @@ def routes(hub: Hub) -> APIRouter:
             raise Answer(400, f"the upload has parts 1 to {count}, and this is part {number}")
         folder = hub.parts / f"{oid}-{size}"
         folder.mkdir(exist_ok=True)
-        async with landing() as path:
+        async with hub.landing() as path:
             await receive(request, path, PART_BYTES)
             wanted = min(PART_BYTES, size - (number - 1) * PART_BYTES)
             if path.stat().st_size != wanted:
@@ -301,7 +281,7 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.post("/api/{plural}/{repo:repo}/preupload/{revision}")
     def preupload(plural: str, repo: str, revision: str, body: Preupload, request: Request, create_pr: str = "") -> dict[str, Any]:
-        found, _ = (hub.proposing if create_pr in _TRUE or revision.startswith("refs%2Fpr%2F") else hub.writable)(request, plural, repo)
+        found, _ = (hub.proposing if create_pr in _TRUE or number_of(plain(revision)) else hub.writable)(request, plural, repo)
         there = hub.repositories.commit(found, hub.revision(found, plain(revision))).files
         rules = body.gitIgnore
         if rules is None and ".gitignore" in there and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None:
@@ -317,13 +297,12 @@ def routes(hub: Hub) -> APIRouter:
 
     def pusher(plural: str, repo: str, branch: str, request: Request, as_request: bool) -> tuple[Repository, Actor]:
         """Who may commit there: writers, and to a proposal the one who made it."""
-        number = branch.removeprefix("refs/pr/")
-        if not as_request and (number == branch or not number.isdigit()):
-            return hub.writable(request, plural, repo)
-        found, actor = hub.proposing(request, plural, repo)
-        if not as_request and hub.discussions.find(found.id, int(number)).author != actor.name:
-            return hub.writable(request, plural, repo)
-        return found, actor
+        number = number_of(branch)
+        if as_request or number:
+            found, actor = hub.proposing(request, plural, repo)
+            if as_request or hub.discussions.find(found.id, number).author == actor.name:
+                return found, actor
+        return hub.writable(request, plural, repo)
 
     @router.post("/api/{plural}/{repo:repo}/commit/{revision}")
     async def commit(plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = "") -> dict[str, Any]:
@@ -331,11 +310,11 @@ def routes(hub: Hub) -> APIRouter:
         found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
         if as_request and branch != "main":
             raise Answer(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
-        async with landing() as path:
+        async with hub.landing() as path:
             await receive(request, path, COMMIT_BYTES)
             done, request_name = await run_in_threadpool(apply, found, branch, path, actor.name, as_request)
         page = address(base_of(request), found)
-        pull = f"{page}/discussions/{request_name.rsplit('/', 1)[1]}" if request_name else None
+        pull = f"{page}/discussions/{number_of(request_name)}" if request_name else None
         return {
             "success": True,
             "commitOid": done,

@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from freehold.errors import BadData, NotFound
 from freehold.hub.index import Query
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
-from freehold.hub.session import PLURALS, Answer, Hub, base_of, plain
+from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
 
-_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
 _PAGE = 1000
@@ -114,7 +113,7 @@ def when(seconds: float) -> str:
 
 def address(base: str, found: Repository) -> str:
     """A repository's page."""
-    return f"{base}/{_PREFIX[found.kind]}{found.name}"
+    return base + page_path(found.kind, found.name)
 
 
 def file_entry(path: str, file: File, file_hash: str = "") -> dict[str, Any]:

@@ -6,7 +6,6 @@ up across repositories, upload grants) is answered with 404, which clients take 
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import Any
 
@@ -44,31 +43,19 @@ def routes(hub: Hub) -> APIRouter:
         if hub.xet_role(request) != "write":
             raise Answer(403, "this token may read chunks and not write them")
 
-    async def body(request: Request, limit: int) -> bytes:
-        may_write(request)
-        if int(request.headers.get("content-length") or 0) > limit:
-            raise Answer(413, f"more than {limit} bytes")
-        data = bytearray()
-        async for block in request.stream():
-            data += block
-            if len(data) > limit:
-                raise Answer(413, f"more than {limit} bytes")
-        return bytes(data)
-
     @router.post(at + "/v1/xorbs/default/{name}")
     async def put_xorb(name: str, request: Request) -> dict[str, bool]:
         may_write(request)
-        path = hub.parts / f"{secrets.token_hex(8)}.part"
-        try:
+        async with hub.landing() as path:
             await receive(request, path, xet.MOST_XORB_BYTES + (1 << 20))
             return {"was_inserted": await run_in_threadpool(hub.contents.put_xorb, name, path)}
-        finally:
-            path.unlink(missing_ok=True)
 
     @router.post(at + "/v1/shards")
     async def put_shard(request: Request) -> dict[str, int]:
-        data = await body(request, 256 << 20)
-        return {"result": int(await run_in_threadpool(hub.contents.put_shard, data) > 0)}
+        may_write(request)
+        async with hub.landing() as path:
+            await receive(request, path, 256 << 20)
+            return {"result": int(await run_in_threadpool(lambda: hub.contents.put_shard(path.read_bytes())) > 0)}
 
     @router.get(at + "/v1/reconstructions/{name}")
     def reconstruction(name: str, request: Request) -> dict[str, Any]:

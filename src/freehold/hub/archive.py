@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,10 +68,7 @@ def restore(store: Store, source: Path, name: str = "", sink: Sink = silent) -> 
         except (tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, EOFError) as error:
             raise BadModel(f"{source.name} is no archive of ours, or is damaged ({type(error).__name__}: {error})", "copy it again") from None
         finally:
-            for file in landing.glob("*"):
-                file.unlink()
-            with suppress(OSError):
-                landing.rmdir()
+            shutil.rmtree(landing)
     if found.revision != listed["revision"]:
         store.remove(f"{found.name}@{found.revision}")
         raise BadModel(f"{source.name} names the revision {str(listed['revision'])[:12]} and holds {found.revision[:12]}", "copy it again")

@@ -55,7 +55,8 @@ event.listen(
     ).execute_if(dialect="sqlite"),
 )
 
-#: How many public repositories there are of a kind (by its first letter, here and below), and how many of them have a tag: ``tag`` as the index writes it, ``label`` as they do.
+#: How many public repositories there are of a kind (by its first letter, here and below), and how many of them have a tag: ``tag`` as the
+#: index writes it, ``label`` as they do.
 kinds = sa.Table(
     "kinds",
     metadata,

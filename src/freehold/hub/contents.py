@@ -173,6 +173,19 @@ class Contents:
             row = connection.execute(sa.select(chunked).where(where)).first()
         return None if row is None else Content(row.sha256, row.size, row.file_hash, tuple(xet.Term(*term) for term in row.terms))
 
+    def small(self, digest: str, most: int) -> bytes | None:
+        """All bytes of a content; None for one that is missing or has more than ``most``."""
+        content = self.find(digest)
+        return None if content is None or content.size > most else b"".join(self.read(content))
+
+    def text(self, digest: str, most: int) -> str | None:
+        """A content as text; None for one that is missing, larger than ``most`` bytes or no UTF-8."""
+        data = self.small(digest, most)
+        try:
+            return None if data is None else data.decode()
+        except UnicodeDecodeError:
+            return None
+
     def read(self, content: Content, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Bytes ``start`` to ``end`` (exclusive) in blocks of about a megabyte."""
         stop = content.size if end is None else min(end, content.size)

@@ -56,6 +56,12 @@ def line_of(number: int) -> str:
     return f"refs/pr/{number}"
 
 
+def number_of(line: str) -> int:
+    """Inverse of :func:`line_of`; 0 for what is no request's line."""
+    number = line.removeprefix("refs/pr/")
+    return int(number) if number != line and number.isdecimal() and len(number) < 10 else 0
+
+
 def check_text(value: str, most: int, what: str) -> str:
     """The text without the space around it. Raises UsageError for an empty or a too long one."""
     text = value.strip()
@@ -73,7 +79,7 @@ def start(connection: sa.Connection, repository: int, title: str, author: str, *
                               request=request, base="main", merged_as="")
     )  # fmt: skip
     if text:
-        note(connection, repository, number, author, "comment", {"raw": text, "edited": False, "hidden": False})
+        _say(connection, repository, number, author, text)
     return number
 
 
@@ -84,6 +90,10 @@ def note(connection: sa.Connection, repository: int, number: int, author: str, k
         tables.events.insert().values(id=event.id, repository=repository, number=number, author=author, at=event.at, kind=kind, data=data)
     )
     return event
+
+
+def _say(connection: sa.Connection, repository: int, number: int, author: str, text: str) -> Event:
+    return note(connection, repository, number, author, "comment", {"raw": text, "edited": False, "hidden": False})
 
 
 def set_status(connection: sa.Connection, found: Discussion, status: str, author: str, merged_as: str = "") -> Event:
@@ -142,7 +152,7 @@ class Discussions:
         """Add a comment. Raises UsageError."""
         text = check_text(text, TEXT, "comment")
         with self.engine.begin() as connection:
-            return note(connection, found.repository, found.number, author, "comment", {"raw": text, "edited": False, "hidden": False})
+            return _say(connection, found.repository, found.number, author, text)
 
     def rename(self, found: Discussion, author: str, title: str) -> Event:
         """Give another title. Raises UsageError."""
@@ -160,8 +170,7 @@ class Discussions:
             raise Conflict(f"request {found.number} was merged and stays so", "open another one")
         with self.engine.begin() as connection:
             if comment.strip():
-                raw = check_text(comment, TEXT, "comment")
-                note(connection, found.repository, found.number, author, "comment", {"raw": raw, "edited": False, "hidden": False})
+                _say(connection, found.repository, found.number, author, check_text(comment, TEXT, "comment"))
             return set_status(connection, found, status, author)
 
     def find_comment(self, found: Discussion, event: str) -> Event:

@@ -80,6 +80,11 @@ class Query:
     sort: str = "modified"
     descending: bool = True
 
+    @property
+    def searches(self) -> bool:
+        """Whether anything but the kind narrows it."""
+        return bool(self.words or self.text or self.author or self.tags)
+
 
 @dataclass(frozen=True)
 class Facets:
@@ -104,10 +109,14 @@ class Group:
         return (2 ** (first / 2) - 1, 2 ** (last / 2) - 1) if self.order == "s" else (first * DAY, last * DAY)
 
 
+def folded(value: str) -> str:
+    """A value as tokens hold it: ASCII signs other than theirs are written as their number between dots."""
+    return _OTHER.sub(lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", value.lower()[:200])
+
+
 def token(kind: str, what: str, value: str) -> str:
-    """A token of the index, ``what`` being one letter: other ASCII signs than its own are written as their number between dots."""
-    folded = value.lower()[:200]
-    return f"{kind[0]}{what}:" + _OTHER.sub(lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", folded)
+    """A token of the index, ``what`` being one letter."""
+    return f"{kind[0]}{what}:{folded(value)}"
 
 
 def words_of(text: str) -> list[str]:
@@ -147,7 +156,7 @@ class Index:
         rows = [{"repository": number, "tokens": zlib.compress(" ".join(found).encode())} for number, found in after]
         connection.execute(tables.documents.insert(), rows)
         connection.exec_driver_sql("INSERT INTO search(rowid, tokens) VALUES (?, ?)", [(number, " ".join(found)) for number, found in after])
-        labels = {token("model", "t", tag)[3:]: tag for entry in entries for tag in entry.tags}
+        labels = {folded(tag): tag for entry in entries for tag in entry.tags}
         self._count(connection, [found for _, found in after], before, labels)
 
     def holds(self, connection: sa.Connection, entry: Entry) -> bool:
@@ -209,17 +218,19 @@ class Index:
         """(ids in order, the cursor of the next page or nothing). Raises UsageError for a cursor that is none."""
         after = _read_cursor(cursor)
         with self.engine.connect() as connection:
-            filtered = query.words or query.text or query.author or query.tags
-            found = self._matching(connection, query, after, limit + 1) if filtered else self._all(connection, query, after, limit + 1)
+            if query.searches:
+                found = self._matching(connection, query, after, limit + 1)
+            else:
+                found = self._places(connection, query, "repositories r", "", [], after, limit + 1)
         rows = found[:limit]
         return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
 
     def facets(self, query: Query, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
         """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is searched for."""
         with self.engine.connect() as connection:
-            if not (query.words or query.text or query.author or query.tags):
+            if not query.searches:
                 table = tables.tag_counts
-                starts = [token("model", "t", prefix)[3:] for prefix in prefixes]
+                starts = [folded(prefix) for prefix in prefixes]
                 # the sum keeps SQLite from walking through all tags in the order of their counts
                 wanted = [sa.and_(table.c.tag >= start, table.c.tag < start + "\U0010ffff") for start in starts]
                 rows = connection.execute(
@@ -236,9 +247,6 @@ class Index:
             for (tags,) in rows:
                 counted.update(tag for tag in tags if not prefixes or tag.startswith(tuple(prefixes)))
         return Facets(dict(counted.most_common(limit)), len(numbers), not more)
-
-    def _all(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
-        return self._places(connection, query, "repositories r", "", [], after, limit)
 
     def _matching(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
         match = self._match(connection, query)
@@ -261,7 +269,7 @@ class Index:
         return found
 
     def _match(self, connection: sa.Connection, query: Query) -> str | None:
-        """The expression of a query's tokens; None when a word is in no name."""
+        """The expression of a query's tokens; None when nothing can match: a word is in no name, or what was asked for has no word in it."""
         kind = query.kind[0]
         wanted = [f'"{token(kind, "t", tag)}"' for tag in query.tags]
         if query.author:
@@ -273,9 +281,7 @@ class Index:
             wanted.append(_any(f"{kind}n:{one}" for one in starts))
         for word in words_of(query.text):
             wanted.append(_any([*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}"]))
-        if not wanted:  # what was asked for has no word in it
-            return None
-        return " AND ".join(wanted)
+        return " AND ".join(wanted) or None
 
     def _starting(self, connection: sa.Connection, word: str) -> list[str]:
         """Words of names that begin so, the word itself first, then the most frequent."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
@@ -21,11 +21,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from freehold.errors import NotFound
 from freehold.hub.accounts import Actor
 from freehold.hub.discussions import Discussion, Event
 from freehold.hub.index import Query
 from freehold.hub.repositories import KINDS, File, Repository
-from freehold.hub.session import PLURALS, Answer, Hub, base_of, plain
+from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain, whose
 
 _PAGE = 30
 #: Files larger than this are offered for download, not shown.
@@ -63,12 +64,6 @@ def rendered(text: str, files: str) -> Markup:
         if part.type == "link_open":
             part.attrSet("rel", "nofollow noreferrer")
     return Markup(_markdown().renderer.render(parts, _markdown().options, {}))
-
-
-def address(kind: str, name: str, *more: str) -> str:
-    """A repository's page, or one below it."""
-    start = "" if kind == "model" else f"/{kind}s"
-    return "/".join([f"{start}/{name}", *(quote(part, safe="/") for part in more if part)])
 
 
 def day(seconds: float) -> str:
@@ -124,19 +119,21 @@ def routes(hub: Hub) -> APIRouter:
             values = {"kind": kind, "q": q, "tag": tags, "author": author, "sort": sort} | changes
             return "/?" + urlencode({key: value for key, value in values.items() if value}, doseq=True)
 
+        counted = repositories.index.facets(asked, [prefix for _, prefixes in _FACETS[kind] for prefix in prefixes], limit=1000)
         facets: list[tuple[str, list[tuple[str, int, str]]]] = []
-        of, complete = 0, True
         for name, prefixes in _FACETS[kind]:
-            found = repositories.index.facets(asked, prefixes, limit=12)
-            of, complete = found.of, complete and found.complete
-            more = [(one.removeprefix(prefixes[0]) if len(prefixes) == 1 else one, count, here(tag=[*tags, one])) for one, count in found.counts.items()
-                    if one not in tags]  # fmt: skip
+            found = [(one, count) for one, count in counted.counts.items() if one.startswith(prefixes)][:12]
+            more = [
+                (one.removeprefix(prefixes[0]) if len(prefixes) == 1 else one, count, here(tag=[*tags, one]))
+                for one, count in found
+                if one not in tags
+            ]
             if more:
                 facets.append((name, more))
         chosen = [(one, here(tag=[other for other in tags if other != one])) for one in tags] + ([(author, here(author=""))] if author else [])
         return page(
             "list.html", title=f"{kind}s", heading=f"{kind.capitalize()}s" + (f" for \u201c{q}\u201d" if q else ""), q=q, kind=kind, chosen=chosen,
-            facets=facets, of=of, complete=complete, sorts=[(name, label, here(sort=name)) for name, label in _SORTS], sort=sort, base=base_of(request),
+            facets=facets, of=counted.of, complete=counted.complete, sorts=[(name, label, here(sort=name)) for name, label in _SORTS], sort=sort, base=base_of(request),
             rows=[_row(one) for one in rows], following=here(cursor=following) if following else "",
         )  # fmt: skip
 
@@ -144,13 +141,15 @@ def routes(hub: Hub) -> APIRouter:
         names = ("Card", ()), ("Files", ("tree", "main")), ("Revisions", ("commits", "main")), ("Discussions", ("discussions",))
         return page(
             template, title=found.name, name=found.name, kind=found.kind, private=found.private, gated=found.gated, tab=tab,
-            tabs=[(name, address(found.kind, found.name, *more)) for name, more in names], **values,
+            tabs=[(name, page_path(found.kind, found.name, *more)) for name, more in names], **values,
         )  # fmt: skip
 
     # -- files and revisions ------------------------------------------------------------------------
 
-    def files(plural: str, repo: str, revision: str, folder: str, request: Request) -> HTMLResponse:
-        found = hub.readable(request, plural, repo)
+    @router.get("/{where:where}/tree/{revision}")
+    @router.get("/{where:where}/tree/{revision}/{folder:path}")
+    def files(where: str, revision: str, request: Request, folder: str = "") -> HTMLResponse:
+        found = hub.readable(request, *whose(where))
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         inside = plain(folder).strip("/")
         start = inside + "/" if inside else ""
@@ -160,7 +159,7 @@ def routes(hub: Hub) -> APIRouter:
         rows: dict[str, dict[str, Any]] = {}
         for path, file in sorted(below.items(), key=lambda one: ("/" not in one[0], one[0])):
             name, slash, _ = path.partition("/")
-            where = address(found.kind, found.name, "tree" if slash else "blob", revision, start + name)
+            where = page_path(found.kind, found.name, "tree" if slash else "blob", revision, start + name)
             row = rows.setdefault(
                 name, {"name": name, "folder": bool(slash), "bytes": 0, "address": where, "digest": "" if slash else file.sha256[:12]}
             )
@@ -169,18 +168,19 @@ def routes(hub: Hub) -> APIRouter:
         return part(
             found, "Files", "files.html", revision=plain(revision), count=len(below), total=size(sum(file.size for file in below.values())),
             rows=[row | {"size": size(row["bytes"])} for row in rows.values()],
-            crumbs=[(one, address(found.kind, found.name, "tree", revision, "/".join(crumbs[: at + 1]))) for at, one in enumerate(crumbs)],
+            crumbs=[(one, page_path(found.kind, found.name, "tree", revision, "/".join(crumbs[: at + 1]))) for at, one in enumerate(crumbs)],
         )  # fmt: skip
 
-    def shown(plural: str, repo: str, revision: str, path: str, request: Request) -> HTMLResponse:
-        found = hub.readable(request, plural, repo, files=True)
+    @router.get("/{where:where}/blob/{revision}/{path:path}")
+    def shown(where: str, revision: str, path: str, request: Request) -> HTMLResponse:
+        found = hub.readable(request, *whose(where), files=True)
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         file = commit.files.get(plain(path))
         if file is None:
             raise Answer(404, f"{path[:120]} does not exist on {revision[:80]}")
         text = _text(hub, file)
         why = "This file is binary." if file.size <= _SHOWN_BYTES else "This file is too large to be shown."
-        raw = address(found.kind, found.name, "resolve", revision, plain(path))
+        raw = page_path(found.kind, found.name, "resolve", revision, plain(path))
         return part(
             found,
             "Files",
@@ -194,19 +194,21 @@ def routes(hub: Hub) -> APIRouter:
             raw=raw,
         )
 
-    def revisions(plural: str, repo: str, revision: str, request: Request, after: int) -> HTMLResponse:
-        found = hub.readable(request, plural, repo)
+    @router.get("/{where:where}/commits/{revision}")
+    def revisions(where: str, revision: str, request: Request, after: Annotated[int, Parameter(ge=0)] = 0) -> HTMLResponse:
+        found = hub.readable(request, *whose(where))
         line = repositories.history(found, hub.revision(found, plain(revision)))
         rows = [
             {"title": one.title, "author": one.author, "when": day(one.created), "short": one.id[:10],
-             "address": address(found.kind, found.name, "commit", one.id), "tree": address(found.kind, found.name, "tree", one.id)}
+             "address": page_path(found.kind, found.name, "commit", one.id), "tree": page_path(found.kind, found.name, "tree", one.id)}
             for one in line[after : after + _PAGE]
         ]  # fmt: skip
-        more = address(found.kind, found.name, "commits", revision) + f"?after={after + _PAGE}" if len(line) > after + _PAGE else ""
+        more = page_path(found.kind, found.name, "commits", revision) + f"?after={after + _PAGE}" if len(line) > after + _PAGE else ""
         return part(found, "Revisions", "revisions.html", rows=rows, following=more)
 
-    def difference(plural: str, repo: str, revision: str, request: Request, since: str) -> HTMLResponse:
-        found = hub.readable(request, plural, repo, files=True)
+    @router.get("/{where:where}/commit/{revision}")
+    def difference(where: str, revision: str, request: Request, since: str = "") -> HTMLResponse:
+        found = hub.readable(request, *whose(where), files=True)
         new = repositories.commit(found, hub.revision(found, plain(revision)))
         earlier = hub.revision(found, since) if since else new.parent
         old = repositories.commit(found, earlier).files if earlier else {}
@@ -218,55 +220,63 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- discussions ----------------------------------------------------------------------------------
 
-    def discussions(plural: str, repo: str, request: Request) -> HTMLResponse:
-        found = hub.readable(request, plural, repo)
+    @router.get("/{where:where}/discussions")
+    def discussions(where: str, request: Request) -> HTMLResponse:
+        found = hub.readable(request, *whose(where))
         rows = hub.discussions.list(found.id, limit=500)[0]
         return part(found, "Discussions", "discussions.html", rows=[_discussion_row(found, one) for one in rows])
 
-    def discussion(plural: str, repo: str, number: int, request: Request) -> HTMLResponse:
-        found = hub.readable(request, plural, repo)
+    @router.get("/{where:where}/discussions/{number}")
+    def discussion(where: str, number: int, request: Request) -> HTMLResponse:
+        found = hub.readable(request, *whose(where))
         one = hub.discussions.find(found.id, number)
         lines: list[tuple[str, str]] = []
-        if one.request and not (found.gated and not hub.reader(request).belongs(found.author)):
-            base, head, _ = repositories.proposed(found, one)
-            lines = _difference(hub, base.files, head.files)
+        if one.request and hub.opens(found, hub.reader(request)):
+            proposal = repositories.proposed(found, one)
+            lines = _difference(hub, proposal.base.files, proposal.head.files)
         events = [_event(event) for event in hub.discussions.events(one)]
         return part(found, "Discussions", "discussion.html", heading=f"{one.title} (#{number})", status=one.status, events=events, difference=lines)
 
     # -- cards ----------------------------------------------------------------------------------------
 
-    def card(plural: str, repo: str, request: Request) -> HTMLResponse:
-        found = hub.readable(request, plural, repo)
+    # last, since a repository's own address fits what comes above
+    @router.get("/{where:where}")
+    def card(where: str, request: Request) -> HTMLResponse:
+        if where in PLURALS:
+            return listed(request, kind=PLURALS[where])
+        found = hub.readable(request, *whose(where))
         head = repositories.commit(found, "main")
         asker = hub.reader(request)
         readme = head.files.get("README.md")
         text = _text(hub, readme) if readme is not None else None
-        body = rendered(_without_front_matter(text), address(found.kind, found.name, "resolve", "main")) if text else ""
-        names = hub.visible(asker)
+        body = rendered(_without_front_matter(text), page_path(found.kind, found.name, "resolve", "main")) if text else ""
         facts = [
             ("Owner", found.author), ("Licence", found.card.get("license") or "none stated"), ("Last change", day(head.created)),
             ("Revision", head.id[:10]), ("Size", size(sum({file.sha256: file.size for file in head.files.values()}.values()))),
             ("Downloads", f"{found.downloads:,}"),
         ]  # fmt: skip
         return part(
-            found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request), made_from=_parents(found), made_of_it=_children(found, names),
+            found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request), made_from=_parents(found, asker), made_of_it=_children(found, hub.visible(asker)),
             tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
     def _asking(found: Repository, asker: Actor) -> dict[str, str] | None:
         """Where to ask for access to a gated repository, or how that stands; None for who has it."""
-        if not found.gated or asker.belongs(found.author):
+        if hub.opens(found, asker):
             return None
-        status = next((one.status for one in hub.accounts.accesses(found.id) if one.user == asker.name), "")
-        return None if status == "accepted" else {"status": status, "address": address(found.kind, found.name, "ask-access")}
+        return {"status": hub.accounts.access(found.id, asker.name), "address": page_path(found.kind, found.name, "ask-access")}
 
-    def _parents(found: Repository) -> list[tuple[str, str, str]]:
+    def _parents(found: Repository, asker: Actor) -> list[tuple[str, str, str]]:
         rows: list[tuple[str, str, str]] = []
         for key, kind, how in (("base_model", "model", "model"), ("datasets", "dataset", "dataset")):
             values = found.card.get(key) or []
-            for name in values if isinstance(values, list) else [values]:
-                there = repositories.list(Query(kind, words=str(name), names=()), limit=50)[0]
-                rows.append((how, str(name), address(kind, str(name)) if str(name) in [one.name for one in there] else ""))
+            for name in map(str, values if isinstance(values, list) else [values]):
+                try:
+                    there = repositories.find(kind, name)
+                except NotFound:
+                    there = None
+                seen = there is not None and (not there.private or asker.belongs(there.author))
+                rows.append((how, name, page_path(kind, there.name) if there is not None and seen else ""))
         return rows
 
     def _children(found: Repository, names: tuple[str, ...] | None) -> list[tuple[str, str]]:
@@ -274,68 +284,7 @@ def routes(hub: Hub) -> APIRouter:
         if tag is None:
             return []
         rows = repositories.list(Query("model", tags=(tag + found.name,), names=names), limit=50)[0]
-        return [(one.name, address(one.kind, one.name)) for one in rows]
-
-    # a model's address has no kind before it, so each page has two
-    @router.get("/{plural:kinds}/{repo:repo}/tree/{revision}")
-    @router.get("/{plural:kinds}/{repo:repo}/tree/{revision}/{folder:path}")
-    def files_of(plural: str, repo: str, revision: str, request: Request, folder: str = "") -> HTMLResponse:
-        return files(plural, repo, revision, folder, request)
-
-    @router.get("/{repo:repo}/tree/{revision}")
-    @router.get("/{repo:repo}/tree/{revision}/{folder:path}")
-    def files_of_model(repo: str, revision: str, request: Request, folder: str = "") -> HTMLResponse:
-        return files("models", repo, revision, folder, request)
-
-    @router.get("/{plural:kinds}/{repo:repo}/blob/{revision}/{path:path}")
-    def file_of(plural: str, repo: str, revision: str, path: str, request: Request) -> HTMLResponse:
-        return shown(plural, repo, revision, path, request)
-
-    @router.get("/{repo:repo}/blob/{revision}/{path:path}")
-    def file_of_model(repo: str, revision: str, path: str, request: Request) -> HTMLResponse:
-        return shown("models", repo, revision, path, request)
-
-    @router.get("/{plural:kinds}/{repo:repo}/commits/{revision}")
-    def revisions_of(plural: str, repo: str, revision: str, request: Request, after: Annotated[int, Parameter(ge=0)] = 0) -> HTMLResponse:
-        return revisions(plural, repo, revision, request, after)
-
-    @router.get("/{repo:repo}/commits/{revision}")
-    def revisions_of_model(repo: str, revision: str, request: Request, after: Annotated[int, Parameter(ge=0)] = 0) -> HTMLResponse:
-        return revisions("models", repo, revision, request, after)
-
-    @router.get("/{plural:kinds}/{repo:repo}/commit/{revision}")
-    def difference_of(plural: str, repo: str, revision: str, request: Request, since: str = "") -> HTMLResponse:
-        return difference(plural, repo, revision, request, since)
-
-    @router.get("/{repo:repo}/commit/{revision}")
-    def difference_of_model(repo: str, revision: str, request: Request, since: str = "") -> HTMLResponse:
-        return difference("models", repo, revision, request, since)
-
-    @router.get("/{plural:kinds}/{repo:repo}/discussions")
-    def discussions_of(plural: str, repo: str, request: Request) -> HTMLResponse:
-        return discussions(plural, repo, request)
-
-    @router.get("/{repo:repo}/discussions")
-    def discussions_of_model(repo: str, request: Request) -> HTMLResponse:
-        return discussions("models", repo, request)
-
-    @router.get("/{plural:kinds}/{repo:repo}/discussions/{number}")
-    def discussion_of(plural: str, repo: str, number: int, request: Request) -> HTMLResponse:
-        return discussion(plural, repo, number, request)
-
-    @router.get("/{repo:repo}/discussions/{number}")
-    def discussion_of_model(repo: str, number: int, request: Request) -> HTMLResponse:
-        return discussion("models", repo, number, request)
-
-    @router.get("/{plural:kinds}/{repo:repo}")
-    def card_of(plural: str, repo: str, request: Request) -> HTMLResponse:
-        return card(plural, repo, request)
-
-    @router.get("/{repo:repo}")
-    def card_of_model(repo: str, request: Request) -> HTMLResponse:
-        if repo in PLURALS:
-            return listed(request, kind=PLURALS[repo])
-        return card("models", repo, request)
+        return [(one.name, page_path(one.kind, one.name)) for one in rows]
 
     return router
 
@@ -343,14 +292,14 @@ def routes(hub: Hub) -> APIRouter:
 def _row(one: Repository) -> dict[str, Any]:
     task = one.card.get("pipeline_tag") or ""
     return {
-        "name": one.name, "address": address(one.kind, one.name), "private": one.private, "gated": one.gated, "downloads": one.downloads,
+        "name": one.name, "address": page_path(one.kind, one.name), "private": one.private, "gated": one.gated, "downloads": one.downloads,
         "modified": day(one.modified), "task": task, "licence": one.card.get("license") or "",
     }  # fmt: skip
 
 
 def _discussion_row(found: Repository, one: Discussion) -> dict[str, Any]:
     return {
-        "address": address(found.kind, found.name, "discussions", str(one.number)), "title": one.title, "status": one.status, "number": one.number,
+        "address": page_path(found.kind, found.name, "discussions", str(one.number)), "title": one.title, "status": one.status, "number": one.number,
         "request": one.request, "author": one.author, "when": day(one.created),
     }  # fmt: skip
 
@@ -371,14 +320,8 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _text(hub: Hub, file: File) -> str | None:
     """A file's text; None for one that is large, binary or missing."""
-    content = hub.contents.find(file.sha256) if file.size <= _SHOWN_BYTES else None
-    if content is None:
-        return None
-    data = b"".join(hub.contents.read(content))
-    try:
-        return None if b"\0" in data else data.decode()
-    except UnicodeDecodeError:
-        return None
+    text = hub.contents.text(file.sha256, _SHOWN_BYTES)
+    return None if text is None or "\0" in text else text
 
 
 def _without_front_matter(text: str) -> str:

@@ -38,8 +38,8 @@ class _Repo(Convertor[str]):
         return value
 
 
-class _Kinds(_Repo):
-    regex = "models|datasets|spaces"
+class _Where(_Repo):
+    regex = "(?:(?:models|datasets|spaces)/)?[^/]+(?:/[^/]+)?"
 
 
 class _Refs(_Repo):
@@ -47,7 +47,7 @@ class _Refs(_Repo):
 
 
 register_url_convertor("repo", _Repo())
-register_url_convertor("kinds", _Kinds())
+register_url_convertor("where", _Where())
 register_url_convertor("refs", _Refs())
 
 

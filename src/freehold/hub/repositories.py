@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 import yaml
@@ -26,6 +26,8 @@ from freehold.hub.contents import Contents
 from freehold.hub.index import Entry, Index, Query, step_of
 from freehold.hub.store import Store
 
+#: A card larger than this is a file like any other.
+_CARD_BYTES = 5_000_000
 KINDS = ("model", "dataset", "space")
 _PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,250}")
@@ -133,6 +135,15 @@ class Repository:
     downloads: int
     tags: list[str]
     card: dict[str, Any]
+
+
+class Proposal(NamedTuple):
+    """A request: the last state it shares with its branch, its own, the branch's, and the files that both have changed differently."""
+
+    base: Commit
+    head: Commit
+    branch: Commit
+    conflicts: list[str]
 
 
 @dataclass
@@ -248,7 +259,7 @@ class Repositories:
                 connection.execute(tables.commits.insert().values(repository=made[0], **first))
                 connection.execute(tables.refs.insert().values(repository=made[0], kind="branch", name="main", commit_id=first["id"]))
                 connection.execute(tables.holdings.insert().values(repository=made[0], sha256=files[".gitattributes"].sha256))
-                self._indexed(connection, made[0])
+                self._indexed(connection, made[0], "")
         except IntegrityError:
             raise Exists(f"a {kind} named {name} is there already (names differ by more than case)", "choose another name") from None
         return self.find(kind, name)
@@ -310,9 +321,13 @@ class Repositories:
                 found |= {row.id: _repository(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
 
-    def _entry(self, connection: sa.Connection, number: int) -> Entry:
-        """What the index should hold of a repository as it stands within a transaction."""
+    def _entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
+        """What the index should hold of a repository as it stands within a transaction. ``card``: its card's text, read here where it is None."""
         row = connection.execute(sa.select(tables.repositories).where(tables.repositories.c.id == number)).one()
+        card = self._card_at_main(connection, number) if card is None else card
+        return Entry(row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, card)
+
+    def _card_at_main(self, connection: sa.Connection, number: int) -> str:
         head = sa.select(tables.refs.c.commit_id).where(
             tables.refs.c.repository == number, tables.refs.c.kind == "branch", tables.refs.c.name == "main"
         )
@@ -320,11 +335,10 @@ class Repositories:
             sa.select(tables.commits.c.files).where(tables.commits.c.repository == number, tables.commits.c.id == head.scalar_subquery())
         ).scalar()
         readme = (files or {}).get("README.md")
-        text = self._text(File(*readme)) if readme else ""
-        return Entry(row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, text)
+        return self._card_text(File(*readme) if readme else None)
 
-    def _indexed(self, connection: sa.Connection, number: int) -> None:
-        self.index.put(connection, [self._entry(connection, number)])
+    def _indexed(self, connection: sa.Connection, number: int, card: str | None = None) -> None:
+        self.index.put(connection, [self._entry(connection, number, card)])
 
     def _index_what_is_not(self) -> None:
         """Take in the repositories of a catalogue that was made before there was an index."""
@@ -404,11 +418,11 @@ class Repositories:
                 self._new_line(connection, found, number, head)
         return number
 
-    def proposed(self, found: Repository, request: discussions.Discussion) -> tuple[Commit, Commit, list[str]]:
-        """(the last state that a request and its branch share, the request's own, files that both have changed differently)."""
+    def proposed(self, found: Repository, request: discussions.Discussion) -> Proposal:
+        """What a request changes. Raises Conflict where it has nothing in common with its branch."""
         if request.merged_as:
             taken = self.commit(found, request.merged_as)
-            return self.commit(found, taken.parent), taken, []
+            return Proposal(self.commit(found, taken.parent), taken, taken, [])
         head, branch = self.commit(found, discussions.line_of(request.number)), self.commit(found, request.base)
         there = {one.id for one in self.history(found, branch.id)}
         shared = next((one.id for one in self.history(found, head.id) if one.id in there), None)
@@ -416,19 +430,18 @@ class Repositories:
             raise discussions.Conflict(f"request {request.number} and {request.base} have no commit in common", "propose the change anew")
         base = self.commit(found, shared)
         mine, theirs = _differing(base.files, head.files), _differing(base.files, branch.files)
-        return base, head, sorted(path for path in mine & theirs if head.files.get(path) != branch.files.get(path))
+        return Proposal(base, head, branch, sorted(path for path in mine & theirs if head.files.get(path) != branch.files.get(path)))
 
     def merge(self, found: Repository, request: discussions.Discussion, author: str) -> Commit:
         """Take a request into its branch as one commit. Raises Conflict, Stale; then nothing has changed."""
         if not request.request or request.status not in ("open", "draft"):
             what = f"is {request.status}" if request.request else "proposes no change"
             raise discussions.Conflict(f"discussion {request.number} {what} and cannot be merged", "open it first" if request.request else "")
-        base, head, conflicts = self.proposed(found, request)
+        base, head, there, conflicts = self.proposed(found, request)
         if conflicts:
             raise discussions.Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
                           "bring the request up to date first")  # fmt: skip
         changed = _differing(base.files, head.files)
-        there = self.commit(found, request.base)
         change = Change(f"{request.title} (#{request.number})", parent=there.id, put={path: head.files[path] for path in changed & head.files.keys()},
                         removed=sorted((changed - head.files.keys()) & there.files.keys()))  # fmt: skip
         return self._apply(found, request.base, change, author, merging=request)[0]
@@ -462,8 +475,7 @@ class Repositories:
             values = self._commit_row(head, change, author, files)
             connection.execute(tables.commits.insert().values(repository=found.id, **values))
             connection.execute(tables.refs.update().where(*where).values(commit_id=values["id"]))
-            if branch.startswith("refs/pr/"):
-                number = int(branch.rsplit("/", 1)[1])
+            if number := discussions.number_of(branch):
                 discussions.note(connection, found.id, number, author, "commit", {"subject": change.title, "oid": values["id"]})
             if merging is not None:
                 discussions.set_status(connection, merging, "merged", author, values["id"])
@@ -472,12 +484,13 @@ class Repositories:
             if new:
                 connection.execute(tables.holdings.insert(), new)
             if branch == "main":
-                card = self._card(files)
+                text = self._card_text(files.get("README.md"))
+                card = _card(text)
                 connection.execute(
                     tables.repositories.update().where(tables.repositories.c.id == found.id)
                     .values(card=card, tags=tags_of(card, files, found.kind), modified=values["created"])
                 )  # fmt: skip
-                self._indexed(connection, found.id)
+                self._indexed(connection, found.id, text)
         return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files), branch
 
     def _new_line(self, connection: sa.Connection, found: Repository, number: int, commit_id: str) -> str:
@@ -509,17 +522,10 @@ class Repositories:
         values = {"parent": parent, "title": change.title, "message": change.message, "author": author, "created": time.time(), "files": plain}
         return values | {"id": durable.digest_of(values)[:40]}
 
-    def _text(self, file: File) -> str:
-        """A small file as text; nothing for one that is large or missing."""
-        content = self.contents.find(file.sha256) if file.size <= 5_000_000 else None
-        return "" if content is None else b"".join(self.contents.read(content)).decode("utf-8", "replace")
-
-    def _card(self, files: dict[str, File]) -> dict[str, Any]:
-        readme = files.get("README.md")
-        try:
-            return read_front_matter(self._text(readme)) if readme is not None else {}
-        except BadData:
-            return {}  # the commit stands; the page shows the card as plain text
+    def _card_text(self, readme: File | None) -> str:
+        """A card's text; nothing for one that is large or missing."""
+        data = self.contents.small(readme.sha256, _CARD_BYTES) if readme is not None else None
+        return (data or b"").decode("utf-8", "replace")
 
     def squash(self, found: Repository, branch: str, title: str, author: str) -> None:
         """Make a branch's history one commit of its present files."""
@@ -645,6 +651,13 @@ def _check_tree(files: dict[str, File]) -> None:
         other = folded.setdefault(path.casefold(), path)
         if other != path:
             raise UsageError(f"{path[:120]!r} and {other[:120]!r} differ in case alone, which many disks cannot hold", "rename one of them")
+
+
+def _card(text: str) -> dict[str, Any]:
+    try:
+        return read_front_matter(text)
+    except BadData:
+        return {}  # the commit stands; the page shows the card as plain text
 
 
 def _differing(first: dict[str, File], second: dict[str, File]) -> set[str]:

@@ -9,7 +9,10 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from fastapi import Request
 
@@ -81,6 +84,15 @@ class Hub:
             raise Answer(401, error.message) from None
         return role
 
+    @asynccontextmanager
+    async def landing(self) -> AsyncIterator[Path]:
+        """A file for what comes in; gone afterwards unless it was moved away."""
+        path = self.parts / f"{secrets.token_hex(8)}.part"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
     # -- who and what ---------------------------------------------------------------------------
 
     def actor(self, request: Request) -> Actor | None:
@@ -126,10 +138,15 @@ class Hub:
             raise Answer(404, f"Repository not found: {name}", "RepoNotFound") from None
         if found.private and not actor.belongs(found.author):
             raise Answer(404, f"Repository not found: {name}", "RepoNotFound")
-        if files and found.gated and not actor.belongs(found.author) and not self.accounts.granted(found.id, actor.name):
-            raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {base_of(request)}{'' if found.kind == 'model' else '/' + plural}/{found.name}",
+        if files and not self.opens(found, actor):
+            page = base_of(request) + page_path(found.kind, found.name)
+            raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {page}",
                          "GatedRepo")  # fmt: skip
         return found
+
+    def opens(self, found: Repository, actor: Actor) -> bool:
+        """Whether a repository that the actor may see opens its files to them."""
+        return not found.gated or actor.belongs(found.author) or self.accounts.granted(found.id, actor.name)
 
     def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
         """A repository that the asker may change. Raises Answer."""
@@ -155,6 +172,18 @@ class Hub:
     def visible(self, actor: Actor) -> tuple[str, ...] | None:
         """Whose private repositories a list may show; None: everyone's."""
         return None if actor.role == "admin" else (actor.name, *actor.organisations)
+
+
+def page_path(kind: str, name: str, *more: str) -> str:
+    """Where a repository's page lies on the hub, or something below it."""
+    start = "" if kind == "model" else f"/{kind}s"
+    return "/".join([f"{start}/{name}", *(quote(part, safe="/") for part in more if part)])
+
+
+def whose(where: str) -> tuple[str, str]:
+    """(plural kind, name) of the repository that the first parts of a page's address name; a model's have no kind before it."""
+    plural, _, name = where.partition("/")
+    return (plural, name) if plural in PLURALS and name else ("models", where)
 
 
 def base_of(request: Request) -> str:

@@ -89,7 +89,7 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
         frozen=int(frozen),
         adapter=int(adapter * 20),  # itself, its gradient, two moments and the best one kept; 4 bytes each
         activations=int(tokens * (layers + widest)),
-        logits=int(chunk * config.vocabulary * 8),  # in 32 bit, and once more while they are summed
+        logits=int(chunk * config.vocabulary * 8),  # in 32 bit, and in 16 before and after
         kept=int(rows.total * config.hidden * size) if recipe.frozen_layers else 0,
         loading=int(table * (8 + size)),
     )

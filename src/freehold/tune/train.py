@@ -320,8 +320,9 @@ class Trainer:
                         history.stopped = f"validation had not improved for {misses} checks"
                 if recipe.deadline_s and history.seconds > recipe.deadline_s and step < steps:
                     history.stopped = f"the time for tuning ended at step {step} of {steps}"
-                    if history.valid and history.valid[-1][0] != step:
-                        best = self.factors() if self._judge(step, history)[1] else best
+                    if history.valid and history.valid[-1][0] != step and self._judge(step, history)[1]:
+                        best = {}
+                        best = self.factors()
                 if checkpoint is not None and (time.monotonic() - saved > recipe.checkpoint_s or step % every == 0):
                     self.save(checkpoint, step, best, history)
                     saved = time.monotonic()
