@@ -35,3 +35,13 @@ def home() -> Path:
         path = user_data_path("freehold", appauthor=False)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def database() -> str:
+    """``FREEHOLD_DATABASE``: the address of a PostgreSQL database for the catalogue; nothing for a SQLite file in the home."""
+    return os.environ.get("FREEHOLD_DATABASE", "")
+
+
+def bucket() -> str:
+    """``FREEHOLD_BUCKET``: where the hub keeps contents, ``s3://BUCKET/PREFIX``; nothing for the home's folders."""
+    return os.environ.get("FREEHOLD_BUCKET", "")

@@ -11,6 +11,8 @@ from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Store
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 HERE = "/api/models/ada/first"
 
 

@@ -9,7 +9,10 @@ from freehold.hub import catalogue as tables
 from freehold.hub import index as under_test
 from freehold.hub.index import DAY, Entry, Index, Query, tokens_of
 from freehold.hub.repositories import Change, File, Repositories, git_oid
+from freehold.hub.search_table import Match
 from freehold.hub.store import Store
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 WORDS = ["bank", "bert", "berta", "clinic", "law", "school", "small", "tiny", "übung"]
 TAGS = ["license:mit", "license:apache-2.0", "C++", "c--", 'a "quoted" tag', "pipeline:text generation", "日本語"]
@@ -110,8 +113,13 @@ def test_what_is_put_again_or_removed_leaves_nothing(tmp_path: Path) -> None:
             rows = connection.execute(sa.select(table.c[column], sa.func.sum(table.c["count"])).group_by(table.c[column])).all()
             assert {name for name, count in rows if count} <= {"new", "org"} | {str(n) for n in range(41)}
         for word in WORDS:
-            assert connection.exec_driver_sql("SELECT rowid FROM search WHERE search MATCH ?", (f'"mn:{word}" OR "dn:{word}"',)).all() == []
-        assert len(connection.exec_driver_sql("SELECT rowid FROM search WHERE search MATCH ?", ('"mt:new" OR "dt:new"',)).all()) == 20
+            assert numbers_of(index, connection, f"mn:{word}", f"dn:{word}") == []
+        assert len(numbers_of(index, connection, "mt:new", "dt:new")) == 20
+
+
+def numbers_of(index: Index, connection: sa.Connection, *either: str) -> list[int]:
+    condition, values = index._search.condition(Match(any_of=(either,)))
+    return [row[0] for row in index._search.run(connection, f"SELECT search.rowid FROM search WHERE {condition}", values)]
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "nan:1", "inf:1", "1:2:3", "1:99999999999999999999"])

@@ -11,6 +11,8 @@ from freehold.hub.pages import rendered
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 CARD = """---
 license: mit
 pipeline_tag: text-classification
@@ -64,9 +66,35 @@ def test_a_card_is_rendered_and_made_harmless(client: TestClient) -> None:
     assert 'href="/ada/intents/resolve/main/docs/notes.md"' in page
     assert "<script" not in page
     assert 'href="javascript' not in page
+
+
+def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
+    push(client, "ada/small", {"README.md": b"---\nbase_model: ada/intents\nbase_model_relation: quantized\n---\n"})
+    push(client, "ada/hidden", {"README.md": b"---\nbase_model: ada/small\n---\n"})
+    page = client.get("/ada/intents/lineage").text
     assert '<a href="/ada/base">ada/base</a>' in page
     assert '<a href="/datasets/ada/rows">ada/rows</a>' in page
-    assert '<a href="/ada/intents">ada/intents</a>' in client.get("/ada/base").text
+    assert re.search(r'ada/intents</a></td><td>quantized</td><td><a href="/ada/small">', page)
+    assert page.count("<rect") == 5
+    assert "style=" not in page
+    loop = client.get("/ada/base/lineage").text  # seen from the other end
+    assert loop.count("<rect") == 3
+    push(client, "ada/base", {"README.md": b"---\nbase_model: [ada/intents, gone/away]\n---\n"})  # a circle ends
+    circle = client.get("/ada/intents/lineage").text
+    assert "gone/away" in circle
+    assert "(not here)" in circle
+    push(client, "ada/alone", {"README.md": b"# Alone"})
+    assert "No card says" in client.get("/ada/alone/lineage").text
+
+
+def test_a_card_page_says_what_the_licence_obliges_to_and_what_it_states(tmp_path: Path) -> None:
+    client = TestClient(make_app(Store(tmp_path), duties=lambda licence: f"{licence} obliges"), headers=BROWSER)
+    index = "model-index:\n- results:\n  - dataset: {name: banking77}\n    metrics: [{type: accuracy, value: 0.912}]\n"
+    push(client, "ada/one", {"README.md": f"---\nlicense: mit\n{index}---\n".encode()})
+    page = client.get("/ada/one").text
+    assert "Mit obliges." in page
+    assert "accuracy 0.912 on banking77" in page
+    assert "Not measured here." in page
 
 
 def test_files_and_what_changed_between_revisions(client: TestClient) -> None:

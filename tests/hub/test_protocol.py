@@ -10,6 +10,8 @@ from freehold.hub.accounts import Accounts
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
@@ -50,6 +52,7 @@ def test_a_bad_line_is_named_and_nothing_is_committed(client: TestClient, line: 
     assert client.get("/api/models/ada/first").json()["sha"] == before
 
 
+@pytest.mark.long
 def test_ten_thousand_files_in_one_commit(client: TestClient) -> None:
     status, _ = commit(client, *(small(f"{number // 100}/{number}.txt", b"%d" % number) for number in range(10_000)))
     assert status == 200

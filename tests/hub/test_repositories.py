@@ -14,6 +14,8 @@ from freehold.hub.index import Query
 from freehold.hub.repositories import Change, Exists, File, Repositories, Repository, Stale, check_path, git_oid, read_front_matter
 from freehold.hub.store import Store
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def repositories(tmp_path: Path) -> Repositories:

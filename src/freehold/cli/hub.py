@@ -33,6 +33,7 @@ def serve(
     from freehold.hub.accounts import Accounts
     from freehold.hub.protocol import make_app
     from freehold.hub.store import Store
+    from freehold.trust.licence import duties
 
     settings.go_quiet()
     store = Store()
@@ -48,7 +49,7 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-    listening.run(make_app(store, loopback=loopback), listener, timeout_graceful_shutdown=20)
+    listening.run(make_app(store, loopback=loopback, duties=duties), listener, timeout_graceful_shutdown=20)
 
 
 @token.command("create")

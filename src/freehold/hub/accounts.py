@@ -179,7 +179,9 @@ class Accounts:
         """Append to the audit log."""
         table = tables.audit
         with self.engine.begin() as connection:
-            # the insert comes first and takes the write lock, so the row before cannot change under us
+            # the row before must not change under us: SQLite's one writer has the lock from the insert on, PostgreSQL's has to ask
+            if self.engine.dialect.name == "postgresql":
+                connection.exec_driver_sql("LOCK TABLE audit IN EXCLUSIVE MODE")
             row = connection.execute(
                 table.insert().values(at=time.time(), actor=actor, action=action, subject=subject, detail=detail, chain="")
             ).inserted_primary_key

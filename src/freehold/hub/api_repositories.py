@@ -16,6 +16,8 @@ from freehold.errors import BadData, NotFound
 from freehold.hub.index import Query
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
+from freehold.hub.variants import described as variants_described
+from freehold.hub.variants import variants
 
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
@@ -242,7 +244,7 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- describing -----------------------------------------------------------------------------
 
-    def described(found: Repository, commit: Commit | None, *, blobs: bool = False) -> dict[str, Any]:
+    def described(found: Repository, commit: Commit | None, *, blobs: bool = False, facts: bool = False) -> dict[str, Any]:
         info: dict[str, Any] = {
             "_id": f"{found.id:024x}", "id": found.name, "author": found.author, "lastModified": when(found.modified), "createdAt": when(found.created),
             "private": found.private, "gated": found.gated or False, "disabled": False, "downloads": found.downloads, "likes": 0, "tags": found.tags,
@@ -264,12 +266,13 @@ def routes(hub: Hub) -> APIRouter:
                 if file.lfs:
                     entry["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": len(pointer(file.sha256, file.size))}
             siblings.append(entry)
-        return info | {"siblings": siblings, "spaces": []}
+        known = variants(hub.contents, commit.files) if found.kind == "model" and facts else []
+        return info | {"siblings": siblings, "spaces": []} | variants_described(known)
 
     @router.get("/{plural}/{repo:repo}/revision/{revision}")
     def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False, expand: Expand = None) -> dict[str, Any]:
         found = hub.readable(request, plural, repo)
-        return chosen(described(found, repositories.commit(found, hub.revision(found, plain(revision))), blobs=blobs), expand)
+        return chosen(described(found, repositories.commit(found, hub.revision(found, plain(revision))), blobs=blobs, facts=True), expand)
 
     @router.get("/{plural}/{repo:repo}/refs")
     def refs(plural: str, repo: str, request: Request) -> dict[str, Any]:
@@ -440,7 +443,7 @@ def routes(hub: Hub) -> APIRouter:
     @router.get("/{plural}/{repo:repo}")
     def info(plural: str, repo: str, request: Request, blobs: bool = False, expand: Expand = None) -> dict[str, Any]:
         found = hub.readable(request, plural, repo)
-        return chosen(described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs), expand)
+        return chosen(described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs, facts=True), expand)
 
     @router.get("/{plural}")
     def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Parameter()] = None,
@@ -457,8 +460,10 @@ def routes(hub: Hub) -> APIRouter:
         rows, following = repositories.list(asked, cursor, limit)
         if following:
             response.headers["Link"] = _next(request, cursor=following)
-        whole = full or bool(expand and {"sha", "siblings", "usedStorage"} & set(expand))
-        return [chosen(described(row, repositories.commit(row, "main") if whole else None), expand) for row in rows]
+        wanted = {name for value in expand or [] for name in value.split(",")}
+        facts = bool({"gguf", "safetensors"} & wanted)
+        whole = full or facts or bool({"sha", "siblings", "usedStorage"} & wanted)
+        return [chosen(described(row, repositories.commit(row, "main") if whole else None, facts=facts), expand) for row in rows]
 
     return router
 

@@ -15,7 +15,6 @@ from starlette.concurrency import run_in_threadpool
 
 from freehold.hub import xet
 from freehold.hub.api_files import byte_range, receive
-from freehold.hub.contents import blocks_of
 from freehold.hub.session import Answer, Hub, base_of
 
 
@@ -94,14 +93,13 @@ def routes(hub: Hub) -> APIRouter:
     @router.get(at + "/xorbs/{name}")
     def get_xorb(name: str, expires: int, signature: str, request: Request) -> Response:
         hub.check(signature, expires, "xorb", name)
-        path = hub.contents.xorb_file(name)
-        size = path.stat().st_size
+        size = hub.contents.xorb_size(name)
         asked = byte_range(request.headers.get("range", ""), size)
         start, end = asked or (0, size)
 
         headers = {"Content-Length": str(end - start)} | ({"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {})
         return StreamingResponse(
-            blocks_of(path, start, end), status_code=206 if asked else 200, headers=headers, media_type="application/octet-stream"
+            hub.contents.xorbs.read(name, start, end), status_code=206 if asked else 200, headers=headers, media_type="application/octet-stream"
         )
 
     return router

@@ -1,17 +1,77 @@
-"""The tables: models in the store, and the repositories, contents and people of a hub."""
+"""The tables: models in the store, and the repositories, contents and people of a hub; and the database that holds them.
+
+That is a SQLite file in the store's folder, or the PostgreSQL database that FREEHOLD_DATABASE names.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from freehold import durable, settings
+from freehold.errors import MissingPart, NotFound, UsageError
 
 metadata = sa.MetaData()
+#: Text in the order of its bytes, as SQLite has it: words that begin alike are one range, whatever the database's language.
+Text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+
+
+def address(folder: Path) -> sa.URL:
+    """The database of the store in ``folder``. Raises UsageError for a setting that is none."""
+    asked = settings.database()
+    if not asked:
+        return sa.URL.create("sqlite", database=str(folder / "freehold.db"))
+    hint = "write postgresql://USER:PASSWORD@HOST/DATABASE"
+    try:
+        url = sa.make_url(asked)
+    except ArgumentError:
+        raise UsageError("FREEHOLD_DATABASE is no database's address", hint) from None
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise UsageError(f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite without it", hint)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def open_catalogue(folder: Path) -> sa.Engine:
+    """The catalogue of the store in ``folder``, its tables made where they are not there. Raises UsageError, MissingPart, NotFound."""
+    url = address(folder)
+    if url.drivername == "sqlite":
+        engine = sa.create_engine(url, connect_args={"timeout": 60})
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    else:
+        try:
+            # plans made once for all values would be wrong for most: lists of tokens differ in length by a million
+            engine = sa.create_engine(
+                url, pool_size=20, max_overflow=40, pool_pre_ping=True, connect_args={"prepare_threshold": None, "connect_timeout": 10}
+            )
+        except ModuleNotFoundError:
+            raise MissingPart("PostgreSQL needs the package psycopg", "pip install 'freehold[postgresql]'") from None
+    with durable.locked(folder / ".schema.lock", "the catalogue", wait=True):
+        try:
+            metadata.create_all(engine)
+        except OperationalError as error:
+            if url.drivername == "sqlite":
+                raise
+            cause = str(error.orig).strip().splitlines()[0]
+            raise NotFound(f"the database {url.render_as_string()} does not answer ({cause})", "start it, or mend FREEHOLD_DATABASE") from None
+    return engine
+
+
+def upsert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An insert that can be told what to do about a row that is there, in the connection's dialect."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
 
 models = sa.Table(
     "models",
     metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("revision", sa.String, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("revision", Text, primary_key=True),
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("manifest", sa.JSON, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
@@ -22,12 +82,12 @@ repositories = sa.Table(
     "repositories",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("folded", sa.String, nullable=False),
-    sa.Column("author", sa.String, nullable=False, index=True),
+    sa.Column("kind", Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("folded", Text, nullable=False),
+    sa.Column("author", Text, nullable=False, index=True),
     sa.Column("private", sa.Boolean, nullable=False),
-    sa.Column("gated", sa.String, nullable=False),
+    sa.Column("gated", Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("modified", sa.Float, nullable=False),
     sa.Column("downloads", sa.Integer, nullable=False),
@@ -47,28 +107,32 @@ documents = sa.Table(
     sa.Column("repository", sa.Integer, primary_key=True),
     sa.Column("tokens", sa.LargeBinary, nullable=False),
 )
-event.listen(
-    documents,
-    "after_create",
-    sa.DDL(
-        """CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""
-    ).execute_if(dialect="sqlite"),
-)
+_SEARCH = {
+    "sqlite": ["""CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""],
+    "postgresql": [
+        "CREATE TABLE search (rowid bigint PRIMARY KEY, tokens bigint[] NOT NULL)",
+        # without it, what was written last is a list that every search reads from end to end
+        "CREATE INDEX search_tokens ON search USING gin (tokens) WITH (fastupdate = off)",
+    ],
+}
+for _dialect, _statements in _SEARCH.items():
+    for _statement in _statements:
+        event.listen(documents, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
 
 #: How many public repositories there are of a kind (by its first letter, here and below), and how many of them have a tag: ``tag`` as the
 #: index writes it, ``label`` as they do.
 kinds = sa.Table(
     "kinds",
     metadata,
-    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("kind", Text, primary_key=True),
     sa.Column("count", sa.Integer, nullable=False),
 )
 tag_counts = sa.Table(
     "tag_counts",
     metadata,
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("tag", sa.String, primary_key=True),
-    sa.Column("label", sa.String, nullable=False),
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("tag", Text, primary_key=True),
+    sa.Column("label", Text, nullable=False),
     sa.Column("count", sa.Integer, nullable=False),
     sa.Index("frequent_tags", "kind", "count"),
 )
@@ -77,8 +141,8 @@ tag_counts = sa.Table(
 steps = sa.Table(
     "steps",
     metadata,
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("order", sa.String, primary_key=True),
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("order", Text, primary_key=True),
     sa.Column("step", sa.Integer, primary_key=True),
     sa.Column("count", sa.Integer, nullable=False),
 )
@@ -87,7 +151,7 @@ steps = sa.Table(
 name_words = sa.Table(
     "name_words",
     metadata,
-    sa.Column("word", sa.String, primary_key=True),
+    sa.Column("word", Text, primary_key=True),
     sa.Column("count", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -96,8 +160,8 @@ name_words = sa.Table(
 moves = sa.Table(
     "moves",
     metadata,
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("folded", sa.String, primary_key=True),
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("folded", Text, primary_key=True),
     sa.Column("repository", sa.Integer, nullable=False),
 )
 
@@ -106,11 +170,11 @@ commits = sa.Table(
     "commits",
     metadata,
     sa.Column("repository", sa.Integer, primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("parent", sa.String, nullable=False),
-    sa.Column("title", sa.String, nullable=False),
-    sa.Column("message", sa.String, nullable=False),
-    sa.Column("author", sa.String, nullable=False),
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("parent", Text, nullable=False),
+    sa.Column("title", Text, nullable=False),
+    sa.Column("message", Text, nullable=False),
+    sa.Column("author", Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("files", sa.JSON, nullable=False),
 )
@@ -120,9 +184,21 @@ refs = sa.Table(
     "refs",
     metadata,
     sa.Column("repository", sa.Integer, primary_key=True),
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("commit_id", sa.String, nullable=False),
+    sa.Column("kind", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("commit_id", Text, nullable=False),
+)
+
+#: Repositories that are copies of another hub's: where from, and the commit there that the copy stands at (see mirror.py).
+mirrors = sa.Table(
+    "mirrors",
+    metadata,
+    sa.Column("repository", sa.Integer, primary_key=True),
+    sa.Column("endpoint", Text, nullable=False),
+    sa.Column("source", Text, nullable=False),
+    sa.Column("revision", Text, nullable=False),
+    sa.Column("commit_id", Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
 )
 
 #: ``request``: it proposes a change, in the commits of the ref ``refs/pr/NUMBER``; ``merged_as``: the commit that took it in.
@@ -131,25 +207,25 @@ discussions = sa.Table(
     metadata,
     sa.Column("repository", sa.Integer, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("title", sa.String, nullable=False),
-    sa.Column("status", sa.String, nullable=False),
-    sa.Column("author", sa.String, nullable=False),
+    sa.Column("title", Text, nullable=False),
+    sa.Column("status", Text, nullable=False),
+    sa.Column("author", Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("request", sa.Boolean, nullable=False),
-    sa.Column("base", sa.String, nullable=False),
-    sa.Column("merged_as", sa.String, nullable=False),
+    sa.Column("base", Text, nullable=False),
+    sa.Column("merged_as", Text, nullable=False),
 )
 
 #: What happened in a discussion; what ``data`` holds depends on ``kind``.
 events = sa.Table(
     "events",
     metadata,
-    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("id", Text, primary_key=True),
     sa.Column("repository", sa.Integer, nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("author", sa.String, nullable=False),
+    sa.Column("author", Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("kind", Text, nullable=False),
     sa.Column("data", sa.JSON, nullable=False),
     sa.Index("events_of", "repository", "number"),
 )
@@ -159,44 +235,52 @@ holdings = sa.Table(
     "holdings",
     metadata,
     sa.Column("repository", sa.Integer, primary_key=True),
-    sa.Column("sha256", sa.String, primary_key=True),
+    sa.Column("sha256", Text, primary_key=True),
 )
 
 #: Contents kept as chunks: ``terms`` are [xorb, first chunk, end, bytes] in order.
 chunked = sa.Table(
     "chunked",
     metadata,
-    sa.Column("sha256", sa.String, primary_key=True),
-    sa.Column("file_hash", sa.String, nullable=False, index=True),
+    sa.Column("sha256", Text, primary_key=True),
+    sa.Column("file_hash", Text, nullable=False, index=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("terms", sa.JSON, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )
 
+#: What the headers of models say (see variants.py), by the digest of their files: a card, or the ``fault`` that keeps them from being one.
+headers = sa.Table(
+    "headers",
+    metadata,
+    sa.Column("digest", Text, primary_key=True),
+    sa.Column("card", sa.JSON, nullable=False),
+)
+
 people = sa.Table(
     "people",
     metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("kind", Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )
 
 memberships = sa.Table(
     "memberships",
     metadata,
-    sa.Column("organisation", sa.String, primary_key=True),
-    sa.Column("user", sa.String, primary_key=True),
-    sa.Column("role", sa.String, nullable=False),
+    sa.Column("organisation", Text, primary_key=True),
+    sa.Column("user", Text, primary_key=True),
+    sa.Column("role", Text, nullable=False),
 )
 
 #: Tokens by their sha256; the token itself is shown once and kept nowhere.
 tokens = sa.Table(
     "tokens",
     metadata,
-    sa.Column("digest", sa.String, primary_key=True),
-    sa.Column("user", sa.String, nullable=False),
-    sa.Column("label", sa.String, nullable=False),
-    sa.Column("role", sa.String, nullable=False),
+    sa.Column("digest", Text, primary_key=True),
+    sa.Column("user", Text, nullable=False),
+    sa.Column("label", Text, nullable=False),
+    sa.Column("role", Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),
 )
@@ -206,9 +290,9 @@ accesses = sa.Table(
     "accesses",
     metadata,
     sa.Column("repository", sa.Integer, primary_key=True),
-    sa.Column("user", sa.String, primary_key=True),
-    sa.Column("status", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("user", Text, primary_key=True),
+    sa.Column("status", Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
 )
 
@@ -218,9 +302,9 @@ audit = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("at", sa.Float, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-    sa.Column("action", sa.String, nullable=False),
-    sa.Column("subject", sa.String, nullable=False),
-    sa.Column("detail", sa.String, nullable=False),
-    sa.Column("chain", sa.String, nullable=False),
+    sa.Column("actor", Text, nullable=False),
+    sa.Column("action", Text, nullable=False),
+    sa.Column("subject", Text, nullable=False),
+    sa.Column("detail", Text, nullable=False),
+    sa.Column("chain", Text, nullable=False),
 )

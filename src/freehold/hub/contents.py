@@ -7,10 +7,10 @@ they count: a blob against its sha256, a chunked content by putting it together 
 from __future__ import annotations
 
 import hashlib
-import io
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -18,10 +18,9 @@ import sqlalchemy as sa
 from freehold import durable
 from freehold.errors import BadData, NotFound
 from freehold.hub import xet
-from freehold.hub.catalogue import chunked
+from freehold.hub.catalogue import chunked, upsert
+from freehold.hub.shelves import Folder, Shelf, open_shelves
 from freehold.hub.store import Store
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,21 @@ class Content:
     terms: tuple[xet.Term, ...] = ()
 
 
-def blocks_of(path: Path, start: int, end: int) -> Iterator[bytes]:
-    """Bytes ``start`` to ``end`` (exclusive) of a file in blocks of a megabyte."""
-    with path.open("rb") as file:
-        file.seek(start)
-        left = end - start
-        while left > 0 and (block := file.read(min(_BLOCK, left))):
-            left -= len(block)
-            yield block
+class _Stream:
+    """Blocks read as a file."""
+
+    def __init__(self, blocks: Iterator[bytes]):
+        self.blocks, self.block, self.at = blocks, b"", 0
+
+    def read(self, size: int) -> bytes:
+        """See :class:`io.RawIOBase`."""
+        parts, have = [self.block[self.at : self.at + size]], min(size, len(self.block) - self.at)
+        self.at += have
+        while have < size and (block := next(self.blocks, b"")):
+            self.block, self.at = block, min(size - have, len(block))
+            parts.append(block[: self.at])
+            have += self.at
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Contents:
@@ -49,8 +55,10 @@ class Contents:
 
     def __init__(self, store: Store):
         self.store = store
-        self.xorbs = store.folder / "xorbs"
-        self.xorbs.mkdir(parents=True, exist_ok=True)
+        self.whole, self.xorbs = open_shelves(store.blobs, store.folder / "xorbs")
+        #: models of this machine's store are contents too, wherever the hub's own lie
+        self.local: Shelf = self.whole if isinstance(self.whole, Folder) else Folder(store.blobs)
+        self._indexes = lru_cache(512)(self._read_index)
 
     # -- whole ------------------------------------------------------------------------------
 
@@ -59,7 +67,7 @@ class Contents:
         digest = hashlib.sha256(data).hexdigest()
         there = self.find(digest)
         if there is None:
-            durable.write_atomically(self.store.blob(digest), data)
+            self.whole.put(digest, data)
         else:
             self.renew(there)
         return digest
@@ -69,7 +77,11 @@ class Contents:
         if content.terms:
             self._register(content)
         else:
-            self.store.blob(content.sha256).touch()
+            self._shelf(content.sha256).renew(content.sha256)
+
+    def _shelf(self, digest: str) -> Shelf:
+        """Where a whole content lies."""
+        return self.local if self.local.size(digest) is not None else self.whole
 
     def accept(self, temporary: Path, digest: str, size: int) -> None:
         """Take an uploaded file under its sha256. Raises BadData when it is not what was announced; the file is then removed."""
@@ -79,44 +91,44 @@ class Contents:
             temporary.unlink()
             told = f"{actual} bytes came and {size} were announced" if actual != size else f"the bytes have sha256 {found[:12]}"
             raise BadData(f"the upload of {digest[:12]} is not whole: {told}", "send it again")
-        with durable.replacing(self.store.blob(digest)) as target:
-            temporary.replace(target)
+        self.whole.take(digest, temporary)
 
     # -- chunks -----------------------------------------------------------------------------
-
-    def _xorb(self, name: str) -> Path:
-        return self.xorbs / name[:2] / name
 
     def put_xorb(self, name: str, temporary: Path) -> bool:
         """Take an uploaded xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``; then it is left where it is."""
         wanted = xet.bytes_of(name)
-        path = self._xorb(name)
-        if path.exists() and path.with_suffix(".index").exists():
-            path.touch()
-            path.with_suffix(".index").touch()
+        index = f"{name}.index"
+        if self.xorbs.size(name) is not None and self.xorbs.size(index) is not None:
+            self.xorbs.renew(name)
+            self.xorbs.renew(index)
             return False
         with temporary.open("rb") as file:
             chunks = xet.index(file)
         if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
             raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
-        with durable.replacing(path) as target:
-            temporary.replace(target)
-        durable.write_atomically(path.with_suffix(".index"), xet.write_index(chunks))
+        self.xorbs.take(name, temporary)
+        self.xorbs.put(index, xet.write_index(chunks))
         return True
 
     def chunks(self, name: str) -> list[xet.Chunk]:
         """Chunks of a xorb. Raises NotFound."""
-        try:
-            return xet.read_index(self._xorb(name).with_suffix(".index").read_bytes())
-        except FileNotFoundError:
-            raise NotFound(f"the xorb {name[:12]} is not here", "upload it before the shard that names it") from None
+        return self._indexes(name)
 
-    def xorb_file(self, name: str) -> Path:
-        """Where a xorb lies. Raises BadData, NotFound."""
+    def _read_index(self, name: str) -> list[xet.Chunk]:
+        index = f"{name}.index"
+        size = self.xorbs.size(index)
+        if size is None:
+            raise NotFound(f"the xorb {name[:12]} is not here", "upload it before the shard that names it")
+        return xet.read_index(b"".join(self.xorbs.read(index, 0, size)))
+
+    def xorb_size(self, name: str) -> int:
+        """Bytes of a xorb. Raises BadData, NotFound."""
         xet.bytes_of(name)
-        if not self._xorb(name).exists():
+        size = self.xorbs.size(name)
+        if size is None:
             raise NotFound(f"the xorb {name[:12]} is not here", "upload it first")
-        return self._xorb(name)
+        return size
 
     def put_shard(self, data: bytes) -> int:
         """Register the files of a shard; how many are new. Raises BadData, NotFound when chunks are missing or a file is not what it says."""
@@ -141,23 +153,24 @@ class Contents:
 
     def _register(self, content: Content) -> bool:
         with self.store.engine.begin() as connection:
-            # changing first takes the write lock, so that of two equal uploads at once one waits and then finds the other's row
+            # changing first takes SQLite's write lock, so that of two equal uploads at once one waits and then finds the other's row
             again = connection.execute(chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time()))
             if again.rowcount:  # uploaded again: not old enough for collection any more
                 return False
             terms = [[term.xorb, term.first, term.end, term.size] for term in content.terms]
-            connection.execute(
-                chunked.insert().values(sha256=content.sha256, file_hash=content.file_hash, size=content.size, terms=terms, created=time.time())
+            statement = upsert(connection, chunked).values(
+                sha256=content.sha256, file_hash=content.file_hash, size=content.size, terms=terms, created=time.time()
             )
-        return True
+            return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
 
     # -- reading ----------------------------------------------------------------------------
 
     def find(self, digest: str) -> Content | None:
         """A content that is here, else None."""
-        blob = self.store.blob(digest)
-        if blob.exists():
-            return Content(digest, blob.stat().st_size)
+        for shelf in (self.local, self.whole) if self.whole is not self.local else (self.local,):
+            size = shelf.size(digest)
+            if size is not None:
+                return Content(digest, size)
         return self._chunked(chunked.c.sha256 == digest)
 
     def find_file(self, file_hash: str) -> Content:
@@ -191,7 +204,23 @@ class Contents:
         stop = content.size if end is None else min(end, content.size)
         if content.terms:
             return self._assembled(content.terms, start, stop)
-        return blocks_of(self.store.blob(content.sha256), start, stop)
+        return self._shelf(content.sha256).read(content.sha256, start, stop)
+
+    def lay_head(self, content: Content, target: Path, most: int) -> None:
+        """Put a file at ``target`` that has the content's size and its first ``most`` bytes; the rest reads as zeros and takes no room."""
+        if not content.terms and (lies := self._shelf(content.sha256).path(content.sha256)) is not None:
+            target.symlink_to(lies)
+            return
+        with target.open("wb") as file:
+            for block in self.read(content, 0, most):
+                file.write(block)
+            file.truncate(content.size)
+
+    def lay(self, content: Content, target: Path) -> None:
+        """Put the whole content at ``target``."""
+        with target.open("wb") as file:
+            for block in self.read(content):
+                file.write(block)
 
     def _assembled(self, terms: Sequence[xet.Term], start: int, end: int) -> Iterator[bytes]:
         at = 0
@@ -199,14 +228,18 @@ class Contents:
             if at + term.size <= start or at >= end:
                 at += term.size
                 continue
-            chunks = self.chunks(term.xorb)[term.first : term.end]
-            with self.xorb_file(term.xorb).open("rb") as file:
-                for chunk in chunks:
-                    if at + chunk.size > start and at < end:
-                        file.seek(chunk.offset)
-                        _, _, data = next(xet.read_chunks(io.BytesIO(file.read(8 + chunk.packed))))
-                        yield data[max(0, start - at) : end - at]
-                    at += chunk.size
+            wanted: list[xet.Chunk] = []
+            first = at  # where the first wanted chunk begins
+            for chunk in self.chunks(term.xorb)[term.first : term.end]:
+                if at + chunk.size <= start:
+                    first = at + chunk.size
+                elif at < end:
+                    wanted.append(chunk)
+                at += chunk.size
+            stream = _Stream(self.xorbs.read(term.xorb, wanted[0].offset, wanted[-1].end))
+            for chunk, (_, _, data) in zip(wanted, xet.read_chunks(stream), strict=True):
+                yield data[max(0, start - first) : end - first]
+                first += chunk.size
 
     # -- keeping house ----------------------------------------------------------------------
 
@@ -219,11 +252,11 @@ class Contents:
             for digest in gone:
                 connection.execute(chunked.delete().where(chunked.c.sha256 == digest))
         needed = {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
-        found = [p for p in self.xorbs.rglob("*") if p.is_file() and p.stem not in needed and p.stat().st_mtime < oldest]
-        freed = sum(path.stat().st_size for path in found)
-        for path in found:
-            path.unlink()
-        return len(found), freed
+        removed = self.xorbs.collect(lambda name: name.removesuffix(".index") in needed, oldest)
+        self._indexes.cache_clear()
+        # of a folder the store collects, for its models too
+        others = self.whole.collect(kept.__contains__, oldest) if not isinstance(self.whole, Folder) else (0, 0)
+        return removed[0] + others[0], removed[1] + others[1]
 
     def check(self, content: Content) -> str:
         """A sentence when the content's bytes are not what they should be, else nothing."""

@@ -6,8 +6,8 @@ is the intersection of its tokens' lists; who may see what is looked up for what
 The order comes from the steps: the first of them are searched, as many as will probably fill a page, then the next, so that no search
 sorts all it finds. Few matches are sorted directly.
 
-Source of the table's form: SQLite FTS5, contentless and without positions; a row is removed by handing it its own tokens again, which
-is why ``documents`` keeps them.
+The full-text table has a form for each database (search_table.py); ``documents`` keeps every row's tokens, since SQLite's form needs them
+to take a row out, and so that what a row should hold can be compared with what it holds.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from freehold.errors import UsageError
 from freehold.hub import catalogue as tables
+from freehold.hub.search_table import Match, PostgresSearch, SearchTable, Source, SqliteSearch
 
 #: As many matches are sorted as they come; more are looked for step by step.
 FEW = 6000
@@ -145,6 +145,7 @@ class Index:
 
     def __init__(self, engine: sa.Engine):
         self.engine = engine
+        self._search: SearchTable = PostgresSearch() if engine.dialect.name == "postgresql" else SqliteSearch()
 
     # -- taking in ------------------------------------------------------------------------------
 
@@ -155,7 +156,7 @@ class Index:
         after = [(entry.id, tokens_of(entry)) for entry in entries]
         rows = [{"repository": number, "tokens": zlib.compress(" ".join(found).encode())} for number, found in after]
         connection.execute(tables.documents.insert(), rows)
-        connection.exec_driver_sql("INSERT INTO search(rowid, tokens) VALUES (?, ?)", [(number, " ".join(found)) for number, found in after])
+        self._search.put(connection, after)
         labels = {folded(tag): tag for entry in entries for tag in entry.tags}
         self._count(connection, [found for _, found in after], before, labels)
 
@@ -175,10 +176,9 @@ class Index:
         found: list[list[str]] = []
         for start in range(0, len(numbers), 500):
             some = table.c.repository.in_(numbers[start : start + 500])
-            for row in connection.execute(sa.select(table).where(some)).all():
-                text = zlib.decompress(row.tokens).decode()
-                connection.exec_driver_sql("INSERT INTO search(search, rowid, tokens) VALUES ('delete', ?, ?)", (row.repository, text))
-                found.append(text.split(" "))
+            rows = [(row.repository, zlib.decompress(row.tokens).decode()) for row in connection.execute(sa.select(table).where(some))]
+            self._search.take_out(connection, rows)
+            found += [text.split(" ") for _, text in rows]
             connection.execute(table.delete().where(some))
         return found
 
@@ -208,9 +208,12 @@ class Index:
 
     def _add(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         if rows:
-            statement = insert(table)
+            keys = [column.name for column in table.primary_key]
+            statement = tables.upsert(connection, table)
             more = {"count": table.c.count + statement.excluded.count}
-            connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=more), rows)
+            # in one order, so that two transactions that count the same never wait for each other
+            rows.sort(key=lambda row: [row[key] for key in keys])
+            connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=more), rows)
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -221,7 +224,7 @@ class Index:
             if query.searches:
                 found = self._matching(connection, query, after, limit + 1)
             else:
-                found = self._places(connection, query, "repositories r", "", [], after, limit + 1)
+                found = self._places(connection, query, Source("repositories r", [], "", []), after, limit + 1)
         rows = found[:limit]
         return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
 
@@ -259,7 +262,7 @@ class Index:
             return self._by_number(connection, query, match, after, limit)
         found: list[Place] = []
         for group in self._groups(connection, query, after, 2 * limit * seen / count):
-            own = f"{match} AND {_any(f'{query.kind[0]}{group.order}:{step}' for step in group.steps)}"
+            own = match.narrowed(f"{query.kind[0]}{group.order}:{step}" for step in group.steps)
             if group.count <= MANY or self._probed(connection, own, MANY)[0] <= MANY:
                 found += self._sorted(connection, query, own, after, limit - len(found))
             else:
@@ -268,20 +271,21 @@ class Index:
                 break
         return found
 
-    def _match(self, connection: sa.Connection, query: Query) -> str | None:
-        """The expression of a query's tokens; None when nothing can match: a word is in no name, or what was asked for has no word in it."""
+    def _match(self, connection: sa.Connection, query: Query) -> Match | None:
+        """What a query's tokens ask for; None when nothing can match: a word is in no name, or what was asked for has no word in it."""
         kind = query.kind[0]
-        wanted = [f'"{token(kind, "t", tag)}"' for tag in query.tags]
+        all_of = [token(kind, "t", tag) for tag in query.tags]
         if query.author:
-            wanted.append(f'"{token(kind, "a", query.author)}"')
+            all_of.append(token(kind, "a", query.author))
+        any_of: list[tuple[str, ...]] = []
         for word in words_of(query.words):
             starts = self._starting(connection, word)
             if not starts:
                 return None
-            wanted.append(_any(f"{kind}n:{one}" for one in starts))
+            any_of.append(tuple(f"{kind}n:{one}" for one in starts))
         for word in words_of(query.text):
-            wanted.append(_any([*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}"]))
-        return " AND ".join(wanted) or None
+            any_of.append((*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}"))
+        return Match(tuple(all_of), tuple(any_of)) or None
 
     def _starting(self, connection: sa.Connection, word: str) -> list[str]:
         """Words of names that begin so, the word itself first, then the most frequent."""
@@ -292,45 +296,46 @@ class Index:
         ).all()  # fmt: skip
         return [row[0] for row in sorted(rows, key=lambda row: (row[0] != word, -row[1]))[:STARTS]]
 
-    def _probed(self, connection: sa.Connection, match: str, most: int = 0) -> tuple[int, int]:
+    def _probed(self, connection: sa.Connection, match: Match, most: int = 0) -> tuple[int, int]:
         """(how many match, counted no further than one beyond ``most``; among how many repositories they lie)."""
-        probe = "SELECT count(*), max(number) FROM (SELECT rowid AS number FROM search WHERE search MATCH ? LIMIT ?)"
-        row = connection.exec_driver_sql(probe, (match, (most or FEW) + 1)).one()
-        return row[0], row[1] or 0
+        condition, values = self._search.condition(match)
+        probe = f"SELECT count(*), max(number) FROM (SELECT search.rowid AS number FROM search WHERE {condition} LIMIT ?) found"
+        count, last = self._search.run(connection, probe, (*values, (most or FEW) + 1))[0]
+        return count, last or 0
 
-    def _by_number(self, connection: sa.Connection, query: Query, match: str, after: Place | None, limit: int) -> list[Place]:
+    def _by_number(self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int) -> list[Place]:
         """Matches in the order of their ids, which is that in which they were made and in which the text table yields them."""
         seen, names = _seen(query)
+        source = self._search.matching(match)
         beyond = "" if after is None else f"AND search.rowid {'<' if query.descending else '>'} {after[1]}"
-        rows = connection.exec_driver_sql(
-            f"SELECT search.rowid FROM search CROSS JOIN repositories r INDEXED BY by_id ON r.id = search.rowid "
-            f"WHERE search MATCH ? {seen} {beyond} ORDER BY search.rowid {'DESC' if query.descending else 'ASC'} LIMIT ?",
-            (match, *names, limit),
+        sql = (
+            f"SELECT search.rowid FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} "
+            f"ORDER BY search.rowid {'DESC' if query.descending else 'ASC'} LIMIT ?"
         )
+        rows = self._search.run(connection, sql, (*source.values, query.kind, *source.where_values, *names, limit))
         return [(row[0], row[0]) for row in rows]
 
-    def _sorted(self, connection: sa.Connection, query: Query, match: str, after: Place | None, limit: int) -> list[Place]:
-        """The first matches, all of them read and sorted. A cross join keeps SQLite from beginning with the other table."""
-        joined = "search CROSS JOIN repositories r INDEXED BY by_id ON r.id = search.rowid"
-        return self._places(connection, query, joined, "AND search MATCH ?", [match], after, limit)
+    def _sorted(self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int) -> list[Place]:
+        """The first matches, all of them read and sorted."""
+        return self._places(connection, query, self._search.matching(match), after, limit)
 
-    def _walked(self, connection: sa.Connection, query: Query, match: str, group: Group, after: Place | None,
+    def _walked(self, connection: sa.Connection, query: Query, match: Match, group: Group, after: Place | None,
                 limit: int) -> list[Place]:  # fmt: skip
         """Matches of some steps in the order of the table: they are many, so the first are near."""
         key = _KEYS[query.sort]
-        there = f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE search MATCH ? AND search.rowid = r.id)"
-        return self._places(connection, query, f"repositories r INDEXED BY by_{key}", there, [*group.between(), match], after, limit)
+        condition, values = self._search.condition(match)
+        there = f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE {condition} AND search.rowid = r.id)"
+        return self._places(connection, query, Source(self._search.ordered_by(key), [], there, [*group.between(), *values]), after, limit)
 
-    def _places(self, connection: sa.Connection, query: Query, source: str, narrowed: str, own: list[Any], after: Place | None,
-                limit: int) -> list[Place]:  # fmt: skip
+    def _places(self, connection: sa.Connection, query: Query, source: Source, after: Place | None, limit: int) -> list[Place]:
         """(key, id) of a kind's repositories in the query's order."""
         key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
         beyond = "" if after is None else f"AND (r.{key}, r.id) {'<' if query.descending else '>'} (?, ?)"
         seen, names = _seen(query)
-        rows = connection.exec_driver_sql(
-            f"SELECT r.{key}, r.id FROM {source} WHERE r.kind = ? {narrowed} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?",
-            (query.kind, *own, *names, *(after or ()), limit),
+        sql = (
+            f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?"
         )
+        rows = self._search.run(connection, sql, (*source.values, query.kind, *source.where_values, *names, *(after or ()), limit))
         return [(row[0], row[1]) for row in rows]
 
     def _groups(self, connection: sa.Connection, query: Query, after: Place | None, first: float) -> Iterator[Group]:
@@ -358,11 +363,9 @@ def _seen(query: Query) -> tuple[str, tuple[str, ...]]:
     """The condition that private repositories are of those who may be seen, and its values."""
     if query.names is None:
         return "", ()
+    if not query.names:
+        return "AND NOT r.private", ()
     return f"AND (NOT r.private OR r.author IN ({', '.join('?' * len(query.names))}))", query.names
-
-
-def _any(tokens: Iterable[str]) -> str:
-    return "(" + " OR ".join(f'"{one}"' for one in tokens) + ")"
 
 
 def _read_cursor(text: str) -> Place | None:

@@ -7,7 +7,7 @@ repository itself, and the pages' policy lets nothing from elsewhere load.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -21,12 +21,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from freehold.errors import NotFound
 from freehold.hub.accounts import Actor
 from freehold.hub.discussions import Discussion, Event
+from freehold.hub.figures import stated
 from freehold.hub.index import Query
+from freehold.hub.lineage import Graph, graph
+from freehold.hub.mirror import mirrors
 from freehold.hub.repositories import KINDS, File, Repository
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain, whose
+from freehold.hub.variants import variants
 
 _PAGE = 30
 #: Files larger than this are offered for download, not shown.
@@ -54,8 +57,11 @@ def _markdown() -> MarkdownIt:
 
 
 def rendered(text: str, files: str) -> Markup:
-    """Markdown as HTML that is safe to show; relative links and pictures lead below the address ``files``."""
+    """Markdown as HTML that is safe to show, under a page's own heading; relative links and pictures lead below the address ``files``."""
     parts = _markdown().parse(text)
+    for part in parts:
+        if part.type in ("heading_open", "heading_close"):
+            part.tag = f"h{min(6, int(part.tag[1]) + 1)}"
     for part in [inner for outer in parts for inner in (outer.children or [])]:
         for name in ("href", "src"):
             target = str(part.attrGet(name) or "")
@@ -89,8 +95,8 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
     return HTMLResponse(page, status, {**_HEADERS, **(headers or {}), **asking})
 
 
-def routes(hub: Hub) -> APIRouter:
-    """All pages."""
+def routes(hub: Hub, duties: Callable[[str], str]) -> APIRouter:
+    """All pages. ``duties``: what a licence obliges to, in a sentence; nothing where that is not known."""
     router = APIRouter(default_response_class=HTMLResponse)
     repositories = hub.repositories
 
@@ -138,7 +144,9 @@ def routes(hub: Hub) -> APIRouter:
         )  # fmt: skip
 
     def part(found: Repository, tab: str, template: str, **values: Any) -> HTMLResponse:
-        names = ("Card", ()), ("Files", ("tree", "main")), ("Revisions", ("commits", "main")), ("Discussions", ("discussions",))
+        names = (
+            ("Card", ()), ("Files", ("tree", "main")), ("Revisions", ("commits", "main")), ("Lineage", ("lineage",)), ("Discussions", ("discussions",)),
+        )  # fmt: skip
         return page(
             template, title=found.name, name=found.name, kind=found.kind, private=found.private, gated=found.gated, tab=tab,
             tabs=[(name, page_path(found.kind, found.name, *more)) for name, more in names], **values,
@@ -237,6 +245,15 @@ def routes(hub: Hub) -> APIRouter:
         events = [_event(event) for event in hub.discussions.events(one)]
         return part(found, "Discussions", "discussion.html", heading=f"{one.title} (#{number})", status=one.status, events=events, difference=lines)
 
+    # -- lineage --------------------------------------------------------------------------------------
+
+    @router.get("/{where:where}/lineage")
+    def lineage(where: str, request: Request) -> HTMLResponse:
+        found = hub.readable(request, *whose(where))
+        asker = hub.reader(request)
+        made = graph(repositories, found, lambda one: not one.private or asker.belongs(one.author), hub.visible(asker))
+        return part(found, "Lineage", "lineage.html", complete=made.complete, **_drawn(made))
+
     # -- cards ----------------------------------------------------------------------------------------
 
     # last, since a repository's own address fits what comes above
@@ -256,7 +273,8 @@ def routes(hub: Hub) -> APIRouter:
             ("Downloads", f"{found.downloads:,}"),
         ]  # fmt: skip
         return part(
-            found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request), made_from=_parents(found, asker), made_of_it=_children(found, hub.visible(asker)),
+            found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request),
+            runs=_runs(hub, found, head.files), stated=stated(found.card), copy=_copy(hub, found), duties=duties(str(found.card.get("license") or "")),
             tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
@@ -266,26 +284,6 @@ def routes(hub: Hub) -> APIRouter:
             return None
         return {"status": hub.accounts.access(found.id, asker.name), "address": page_path(found.kind, found.name, "ask-access")}
 
-    def _parents(found: Repository, asker: Actor) -> list[tuple[str, str, str]]:
-        rows: list[tuple[str, str, str]] = []
-        for key, kind, how in (("base_model", "model", "model"), ("datasets", "dataset", "dataset")):
-            values = found.card.get(key) or []
-            for name in map(str, values if isinstance(values, list) else [values]):
-                try:
-                    there = repositories.find(kind, name)
-                except NotFound:
-                    there = None
-                seen = there is not None and (not there.private or asker.belongs(there.author))
-                rows.append((how, name, page_path(kind, there.name) if there is not None and seen else ""))
-        return rows
-
-    def _children(found: Repository, names: tuple[str, ...] | None) -> list[tuple[str, str]]:
-        tag = {"model": "base_model:", "dataset": "dataset:"}.get(found.kind)
-        if tag is None:
-            return []
-        rows = repositories.list(Query("model", tags=(tag + found.name,), names=names), limit=50)[0]
-        return [(one.name, page_path(one.kind, one.name)) for one in rows]
-
     return router
 
 
@@ -294,6 +292,47 @@ def _row(one: Repository) -> dict[str, Any]:
     return {
         "name": one.name, "address": page_path(one.kind, one.name), "private": one.private, "gated": one.gated, "downloads": one.downloads,
         "modified": day(one.modified), "task": task, "licence": one.card.get("license") or "",
+    }  # fmt: skip
+
+
+def _runs(hub: Hub, found: Repository, files: dict[str, File]) -> list[dict[str, str]]:
+    """What a model's repository can be run as."""
+    if found.kind != "model":
+        return []
+    return [
+        {"name": one.name, "type": one.card.quantization or "not said", "size": size(one.card.size_bytes), "parameters": f"{one.card.parameters / 1e6:,.0f} million",
+         "context": f"{one.card.context_length:,} tokens" if one.card.context_length else "not said"}
+        for one in variants(hub.contents, files)
+    ]  # fmt: skip
+
+
+def _copy(hub: Hub, found: Repository) -> dict[str, str] | None:
+    """Where a repository was copied from; None for one that is no copy."""
+    made = next((one for one in mirrors(hub.store, found.id)), None)
+    return None if made is None else {"source": str(made.source), "commit": made.commit[:12], "when": day(made.at)}
+
+
+#: Nodes of a drawn lineage, and the room between them, in pixels.
+_WIDE, _TALL, _ACROSS, _DOWN = 230, 46, 110, 22
+_SHORT = 30
+
+
+def _drawn(made: Graph) -> dict[str, Any]:
+    """A lineage's nodes and edges with their places."""
+    nodes = [
+        {"kind": node.kind, "name": node.name, "address": node.address, "here": at == 0, "x": 2 + node.column * (_WIDE + _ACROSS), "y": 2 + node.row * (_TALL + _DOWN),
+         "width": _WIDE, "height": _TALL, "short": node.name if len(node.name) <= _SHORT else node.name[: _SHORT - 1] + "\u2026"}
+        for at, node in enumerate(made.nodes)
+    ]  # fmt: skip
+    drawn: list[dict[str, Any]] = []
+    for edge in made.edges:
+        source, target = nodes[edge.source], nodes[edge.target]
+        x1, y1, x2, y2 = source["x"] + _WIDE, source["y"] + _TALL // 2, target["x"], target["y"] + _TALL // 2
+        bend = (x2 - x1) // 2
+        drawn.append({"path": f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}", "how": edge.how, "x": x1 + bend, "y": (y1 + y2) // 2 - 5})
+    return {
+        "nodes": nodes, "drawn": drawn, "edges": [(nodes[edge.source], edge.how, nodes[edge.target]) for edge in made.edges],
+        "width": made.columns * (_WIDE + _ACROSS) - _ACROSS + 4, "height": made.rows * (_TALL + _DOWN) - _DOWN + 4,
     }  # fmt: skip
 
 

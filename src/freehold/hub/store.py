@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from freehold import durable, settings
 from freehold.errors import BadModel, Busy, NotFound, UsageError
 from freehold.hub.card import Card, read_card
-from freehold.hub.catalogue import holdings, metadata, models
+from freehold.hub.catalogue import holdings, models, open_catalogue
 from freehold.progress import Sink, silent, task
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -54,11 +54,7 @@ class Store:
         self.incoming = self.folder / "incoming"
         for path in (self.blobs, self.incoming):
             path.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(f"sqlite:///{self.folder / 'freehold.db'}", connect_args={"timeout": 60})
-        with self.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        with durable.locked(self.folder / ".schema.lock", "the catalogue", wait=True):
-            metadata.create_all(self.engine)
+        self.engine = open_catalogue(self.folder)
 
     def blob(self, digest: str) -> Path:
         """Where the blob of this sha256 lies, or will."""

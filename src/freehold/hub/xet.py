@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from freehold.errors import BadData
 
@@ -24,6 +24,14 @@ _ENTRY = 48
 _TAG = b"HFRepoMetaData"
 _VERIFIED, _EXTENDED = 1 << 31, 1 << 30
 _END = b"\xff" * 32
+
+
+class Readable(Protocol):
+    """What chunks are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def _ungrouped(data: bytes) -> bytes:
     return bytes(out)
 
 
-def read_chunks(file: IO[bytes]) -> Iterator[tuple[int, int, bytes]]:
+def read_chunks(file: Readable) -> Iterator[tuple[int, int, bytes]]:
     """(offset, packed bytes, unpacked data) of every chunk of serialized chunks; a footer after them is passed over. Raises BadData.
 
     One chunk is in memory at a time.

@@ -58,15 +58,16 @@ def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], 
     """Every variant, those that fit first and larger ones before smaller; and where the speeds come from."""
     models = [model for model in store.newest() if model.card.format == "gguf"]
     rate, how = _rate(store, models)
-    found = [_fit(m.name, m.card.quantization, m.card, m.card.size_bytes, memory_bytes, context, rate, stored=True) for m in models]
+    found = [fit(m.name, m.card.quantization, m.card, m.card.size_bytes, memory_bytes, context, rate, stored=True) for m in models]
     for name, card in known():
         for kind, bits in BITS.items():
-            found.append(_fit(name, kind, card, int(card.parameters * bits / 8), memory_bytes, context, rate, stored=False))
+            found.append(fit(name, kind, card, int(card.parameters * bits / 8), memory_bytes, context, rate, stored=False))
     order = {"ideal": 0, "tight": 1, "won't fit": 2}
     return sorted(found, key=lambda f: (order[f.verdict], -f.size_bytes)), how
 
 
-def _fit(name: str, kind: str, card: Card, size: int, memory: int, context: int, rate: float | None, *, stored: bool) -> Fit:
+def fit(name: str, kind: str, card: Card, size: int, memory: int, context: int, rate: float | None, *, stored: bool) -> Fit:
+    """How a variant of ``size`` bytes does in ``memory`` bytes with ``context`` tokens. ``rate``: bytes of weights read per second, if measured."""
     wanted = min(context, card.context_length or context)
     need = predict_memory(replace(card, size_bytes=size), wanted, 1).total
     most = context_that_fits(card, size, memory)

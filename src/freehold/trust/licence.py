@@ -53,6 +53,15 @@ def terms(licence: str) -> Terms:
     return Terms(key, None, False, "not known to Freehold; read it yourself", "")
 
 
+def duties(licence: str) -> str:
+    """What a licence obliges to, in a sentence; nothing where none is stated."""
+    if not licence:
+        return ""
+    found = terms(licence)
+    use = {True: "commercial use is allowed", False: "no commercial use", None: ""}[found.commercial]
+    return "; ".join(part for part in (use, found.duties if found.duties != use else "") if part)
+
+
 def allowed(licence: str, policy: str) -> tuple[bool | None, str]:
     """Whether ``policy`` (any, commercial, unrestricted) allows the licence, None if unknown, and why."""
     if policy == "any":

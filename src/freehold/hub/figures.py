@@ -1,0 +1,34 @@
+"""Figures that a card states: its ``model-index``, as authors write it for the Hugging Face Hub. Nobody here has measured them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A metric's value on a data set."""
+
+    task: str
+    metric: str
+    value: float
+
+
+def stated(card: dict[str, Any]) -> list[Stated]:
+    """Every number of a card's ``model-index``."""
+    found: list[Stated] = []
+    for entry in _list(card.get("model-index")):
+        for result in _list(entry.get("results")):
+            dataset = result.get("dataset")
+            task = str(dataset.get("name") or dataset.get("type") or "") if isinstance(dataset, dict) else ""
+            for metric in _list(result.get("metrics")):
+                value = metric.get("value")
+                if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                    found.append(Stated(task or "no named data", str(metric.get("name") or metric.get("type") or "value"), float(value)))
+    return found
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,0 +1,101 @@
+"""What a repository's state can be run as: each of its GGUF files, or its safetensors, with the facts that their own headers give.
+
+A header is read once; what it says is kept by the digest of its bytes, which never change.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold import durable
+from freehold.errors import BadModel
+from freehold.hub import catalogue as tables
+from freehold.hub.card import Card, read_card
+from freehold.hub.contents import Contents
+from freehold.hub.repositories import File
+
+#: No header is longer; a vocabulary of a quarter of a million words takes about 12 MB.
+_HEAD = 64 << 20
+#: One file of a model that was cut into several.
+_PIECE = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """``name``: the GGUF file, or "safetensors". ``digest``: sha256 of that file, or of the list of all files."""
+
+    name: str
+    digest: str
+    card: Card
+
+
+def variants(contents: Contents, files: dict[str, File], licence: str = "") -> list[Variant]:
+    """Everything in a state that is a whole model, GGUF files by name first. ``licence``: what the repository's card states."""
+    found: list[Variant] = []
+    for path, file in sorted(files.items()):
+        if path.endswith(".gguf") and not _PIECE.search(path):
+            found += _known(contents, path, file.sha256, {path: file}, licence)
+    weights = {path: file for path, file in files.items() if "/" not in path and path.endswith(".safetensors")}
+    if weights and "config.json" in files:
+        parts = weights | {"config.json": files["config.json"]}
+        parts |= {path: files[path] for path in ("tokenizer_config.json", "chat_template.jinja") if path in files}
+        digest = durable.digest_of({path: file.sha256 for path, file in parts.items()})
+        found += _known(contents, "safetensors", digest, parts, licence)
+    return found
+
+
+def described(found: list[Variant]) -> dict[str, Any]:
+    """The properties ``gguf`` and ``safetensors`` of the Hugging Face Hub's API: weights counted, and what a GGUF says of itself."""
+    told: dict[str, Any] = {}
+    for one in found:
+        card = one.card
+        if card.format == "gguf" and "gguf" not in told:
+            told["gguf"] = {"total": card.parameters, "architecture": card.architecture, "context_length": card.context_length}
+        elif card.format == "safetensors":
+            kind = card.quantization.split("+", maxsplit=1)[0]
+            told["safetensors"] = {"total": card.parameters, "parameters": {kind: card.parameters}}
+    return told
+
+
+def _known(contents: Contents, name: str, digest: str, files: dict[str, File], licence: str) -> list[Variant]:
+    """The variant, from what is kept or from its header; none where that is no model."""
+    table = tables.headers
+    with contents.store.engine.connect() as connection:
+        kept = connection.execute(sa.select(table.c.card).where(table.c.digest == digest)).scalar()
+    if kept is None:
+        kept = _read(contents, files)
+        if kept is None:
+            return []
+        with contents.store.engine.begin() as connection:
+            connection.execute(table.delete().where(table.c.digest == digest))
+            connection.execute(table.insert().values(digest=digest, card=kept))
+    if "fault" in kept:
+        return []
+    card = Card.from_dict(kept)
+    return [
+        Variant(
+            name, digest, card if card.licence or not licence else replace(card, licence=licence, licence_from="license in the repository's card")
+        )
+    ]
+
+
+def _read(contents: Contents, files: dict[str, File]) -> dict[str, Any] | None:
+    """A card as JSON, or the fault that keeps it from being one; None where bytes are missing, which 'hub check' tells of."""
+    with tempfile.TemporaryDirectory(dir=contents.store.incoming) as name:
+        laid: dict[str, Path] = {}
+        for at, (path, file) in enumerate(files.items()):
+            content = contents.find(file.sha256)
+            if content is None:
+                return None
+            laid[path] = Path(name) / f"{at}{Path(path).suffix}"
+            contents.lay_head(content, laid[path], _HEAD)
+        try:
+            return read_card(laid).as_dict()
+        except BadModel as error:
+            return {"fault": error.message}
