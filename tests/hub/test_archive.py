@@ -1,6 +1,8 @@
 import io
 import json
+import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from freehold.errors import BadModel, NotFound
 from freehold.hub.archive import archive, restore
 from freehold.hub.sources import pull
 from freehold.hub.store import Store
+from tests.hub.serving import freehold
 
 
 @pytest.fixture
@@ -102,3 +105,34 @@ def test_a_cut_archive_and_a_changed_store_are_named(store: Store, written: Path
     with pytest.raises(BadModel, match="was changed in the store"):
         archive(store, model, tmp_path / "bad.tar")
     assert not (tmp_path / "bad.tar").exists()
+
+
+@pytest.mark.slow
+def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no_freehold(store: Store, smollm2: Path, tmp_path: Path) -> None:
+    from freehold.engines.interface import Request
+    from freehold.engines.session import open_session
+
+    pull(store, f"file:{smollm2}", "one")
+    made = freehold(store.folder, "archive", "one", "-o", str(tmp_path / "one.tar"), "--with-runtime", "--json")
+    assert made.returncode == 0, made.stderr
+    assert restore(Store(tmp_path / "second"), tmp_path / "one.tar").digest == store.find("one").digest
+    there = tmp_path / "there"
+    there.mkdir()
+    steps = [
+        ["tar", "xf", str(tmp_path / "one.tar")],
+        ["sha256sum", "--check", "--quiet", "SHA256SUMS"],
+        [sys.executable, "-m", "venv", "runtime/env"],
+        ["runtime/env/bin/pip", "install", "--quiet", "--no-index", "--find-links", "runtime/wheels", "llama-cpp-python"],
+        ["runtime/env/bin/python", "runtime/run.py", "Name the capital of France."],
+    ]
+    alone = ["unshare", "--net", "--"] if os.getuid() == 0 else []
+    for step in steps:
+        done = subprocess.run(
+            [*alone, *step], cwd=there, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"], "HOME": str(there)}
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    session = open_session(store, "one")
+    asked = session.prompting.prompt([("user", "Name the capital of France.")])
+    ((_, own),) = session.engine.generate([Request(tuple(asked), 512, stops=session.prompting.template.stops)])
+    session.close()
+    assert done.stdout.strip()[:40] == own.text.strip()[:40]

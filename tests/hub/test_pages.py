@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from freehold.hub.accounts import Accounts
-from freehold.hub.pages import rendered
+from freehold.hub.pages import Known, rendered
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
 
@@ -88,7 +88,7 @@ def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
 
 
 def test_a_card_page_says_what_the_licence_obliges_to_and_what_it_states(tmp_path: Path) -> None:
-    client = TestClient(make_app(Store(tmp_path), duties=lambda licence: f"{licence} obliges"), headers=BROWSER)
+    client = TestClient(make_app(Store(tmp_path), known=Known(lambda licence: f"{licence} obliges")), headers=BROWSER)
     index = "model-index:\n- results:\n  - dataset: {name: banking77}\n    metrics: [{type: accuracy, value: 0.912}]\n"
     push(client, "ada/one", {"README.md": f"---\nlicense: mit\n{index}---\n".encode()})
     page = client.get("/ada/one").text

@@ -3,12 +3,14 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from freehold.hub.pages import Known
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
 from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.hub.variants import variants
 from tests.hub.test_mirror import push
+from tests.hub.test_pages import BROWSER
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -30,6 +32,10 @@ def test_a_gguf_tells_what_it_is(repositories: Repositories) -> None:
         assert [(one.name, one.card.architecture, one.card.quantization) for one in found] == [("smol-q4_1.gguf", "llama", "Q4_1")]
         assert 130e6 < found[0].card.parameters < 140e6
         assert found[0].card.licence  # the file's own, or the card's
+    page = TestClient(make_app(repositories.store, known=Known(measured=lambda digest: [f"accuracy 0.9 on {digest[:4]}"]))).get(
+        "/ada/smol", headers=BROWSER
+    )
+    assert f"accuracy 0.9 on {found[0].digest[:4]}" in page.text
     told = TestClient(make_app(repositories.store)).get("/api/models/ada/smol").json()
     assert told["gguf"]["total"] == found[0].card.parameters
     assert told["gguf"]["context_length"] == 8192

@@ -15,19 +15,28 @@ NAME = "archive"
 def command(
     name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; NAME.tar if left out.")] = None,
+    with_runtime: Annotated[
+        bool, typer.Option("--with-runtime", help="Put in what runs it too: the engine's wheels, which pip fetches or builds, and a program.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a model with its card, lineage and digests into one tar file that needs nothing else; 'freehold restore' takes it in.
 
     Example: freehold archive banking77/smollm2-q4_k_m -o smollm2.tar
     """
+    import tempfile
+
     from freehold import progress
     from freehold.hub.archive import archive
+    from freehold.hub.runtime import gather
     from freehold.hub.store import Store
 
     store = Store()
     model = store.find(name)
-    written = archive(store, model, out or Path(model.name.replace("/", "-") + ".tar"), progress.for_stream())
+    sink = progress.for_stream()
+    with tempfile.TemporaryDirectory(dir=store.incoming) as folder:
+        runtime = gather(model, Path(folder) / "runtime", sink) if with_runtime else None
+        written = archive(store, model, out or Path(model.name.replace("/", "-") + ".tar"), sink, runtime=runtime)
     size = written.stat().st_size
     if json:
         print_json({"file": str(written), "bytes": size, "name": model.name, "revision": model.revision})

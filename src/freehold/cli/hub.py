@@ -31,8 +31,10 @@ def serve(
     from freehold import listening, settings
     from freehold.errors import UsageError
     from freehold.hub.accounts import Accounts
+    from freehold.hub.pages import Known
     from freehold.hub.protocol import make_app
     from freehold.hub.store import Store
+    from freehold.trial.evidence import measured
     from freehold.trust.licence import duties
 
     settings.go_quiet()
@@ -49,7 +51,7 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-    listening.run(make_app(store, loopback=loopback, duties=duties), listener, timeout_graceful_shutdown=20)
+    listening.run(make_app(store, loopback=loopback, known=Known(duties, measured)), listener, timeout_graceful_shutdown=20)
 
 
 @token.command("create")

@@ -16,6 +16,7 @@ from freehold.cli import (
     fit,
     gc,
     hub,
+    key,
     mirror,
     models,
     pull,
@@ -28,6 +29,7 @@ from freehold.cli import (
     trial,
     trials,
     tune,
+    usage,
     verify,
 )
 from freehold.cli import run as run_verb
@@ -64,9 +66,11 @@ for module in (
     gc,
     trials,
     report,
+    usage,
 ):
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 app.add_typer(hub.app, name="hub")
+app.add_typer(key.app, name="key")
 
 
 class Interrupted(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,37 +13,64 @@ NAME = "serve"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
+    names: Annotated[list[str], typer.Argument(help="NAMES of models in the store; each is opened when it is first asked for, the first one now")],
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="NAME of a tuned model to serve as an adapter on its base's weights; may be repeated.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8601,
-    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs --key-env.")] = "127.0.0.1",
-    key_env: Annotated[str, typer.Option(help="Environment variable that holds the key clients must send.")] = "",
-    parallel: Annotated[int, typer.Option(help="Answers at once.")] = 8,
-    context: Annotated[int, typer.Option(help="Tokens of all running answers together.")] = 8192,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs keys.")] = "127.0.0.1",
+    key_env: Annotated[str, typer.Option(help="Environment variable that holds a key clients may send, beside those of 'freehold key'.")] = "",
+    parallel: Annotated[int, typer.Option(help="Answers at once, of each model.", min=1, max=128)] = 8,
+    context: Annotated[int, typer.Option(help="Tokens of all running answers of a model together.", min=64)] = 8192,
+    memory: Annotated[str, typer.Option(help="Memory for all models, e.g. 8GiB; those unused longest are closed beyond it.")] = "",
+    states: Annotated[str, typer.Option(help="Disk for the states of long prompts, kept over restarts; 0B keeps none.")] = "2GiB",
+    waiting: Annotated[int, typer.Option(help="Requests that may wait before others are told to come later (429).", min=1)] = 64,
+    deadline: Annotated[float, typer.Option(help="Seconds an answer may take at most; 0: no limit.", min=0)] = 600.0,
+    guessing: Annotated[
+        bool, typer.Option("--guessing/--no-guessing", help="Offer tokens by look-up; answers are the same, quotes come faster.")
+    ] = True,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
+    cors: Annotated[list[str] | None, typer.Option(help="Address of a web page that may ask from a browser; may be repeated.")] = None,
     json: Json = False,
 ) -> None:
-    """Serve a model to OpenAI clients: chat completions, streaming too.
+    """Serve models to clients of OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C lets what is under way end.
 
     Example: freehold serve smollm2 --port 8601, then point a client's base URL at http://127.0.0.1:8601/v1
     """
     import os
 
     from freehold import settings
-    from freehold.errors import UsageError
+    from freehold.errors import NotFound, UsageError
     from freehold.hub.store import Store
     from freehold.listening import is_loopback
-    from freehold.serve.app import serve
+    from freehold.serve.app import Settings, serve
+    from freehold.serve.keys import Keys
+    from freehold.serve.pool import Terms
+    from freehold.trial.needs import parse_bytes
 
     settings.go_quiet()
     key = os.environ.get(key_env, "") if key_env else ""
     if key_env and not key:
         raise UsageError(f"the environment variable {key_env} holds no key", f"export {key_env}=...")
-    if not is_loopback(host) and not key:
-        raise UsageError(f"listening on {host} lets others in, and no key was set", "pass --key-env NAME, or listen on 127.0.0.1")
+    store = Store()
+    if not is_loopback(host) and not key and not Keys(store).any():
+        raise UsageError(f"listening on {host} lets others in, and there is no key", "make one: freehold key create NAME; or listen on 127.0.0.1")
+    if (tls_certificate is None) != (tls_key is None):
+        raise UsageError("a certificate and its private key go together", "give both --tls-certificate and --tls-key")
+    for file in (tls_certificate, tls_key):
+        if file is not None and not file.is_file():
+            raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
 
     def ready(address: str) -> None:
         if json:
-            print_json({"model": name, "base_url": f"{address}/v1"})
-        else:
-            say(f"serving {name} at {address}/v1 (Ctrl-C ends it)")
+            print_json({"models": [*names, *(adapter or [])], "base_url": f"{address}/v1"})
+            import sys
 
-    serve(Store(), name, host=host, port=port, key=key, parallel=parallel, context_length=context, ready=ready)
+            sys.stdout.flush()
+        else:
+            say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
+
+    terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing)
+    chosen = Settings(is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), terms=terms)
+    serve(store, names, list(adapter or []), chosen, host=host, port=port, ready=ready, certificate=tls_certificate, private_key=tls_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,11 +59,24 @@ class ChatTemplate:
             )
         return before, whole[len(before) :]
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the template has a form of its own for functions that the model may call."""
+        return "tools" in self.source
+
+    def chat(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()) -> str:
+        """The text after which the model answers messages in the form of OpenAI's API. Raises Unsupported."""
+        return self._rendered(list(messages), True, {"tools": list(tools)} if tools else {})
+
     def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
+        return self._rendered([{"role": role, "content": content} for role, content in messages], add_generation_prompt, {})
+
+    def _rendered(self, chat: list[dict[str, Any]], add_generation_prompt: bool, more: dict[str, Any]) -> str:
         template = _compiled(self.source)
-        chat = [{"role": role, "content": content} for role, content in messages]
         try:
-            return template.render(messages=chat, add_generation_prompt=add_generation_prompt, bos_token=self.bos_token, eos_token=self.eos_token)
+            return template.render(
+                messages=chat, add_generation_prompt=add_generation_prompt, bos_token=self.bos_token, eos_token=self.eos_token, **more
+            )
         except Exception as error:  # a template is a foreign program: whatever it raises is its refusal
             raise Unsupported(f"the model's chat template refuses these messages ({error})", "change the roles, or pass --template plain") from error
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from freehold.data.templates import ChatTemplate, Messages
+from freehold.engines.sampling import Likelihood
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Completion:
     """An answer. ``finish``: ``stop`` (ended itself, or a stop text), ``choice``, or ``length`` (cut at max_tokens).
 
     ``tokens`` of a chosen answer are the whole answer's, end of turn included. Seconds count from the request's admission to its first token and to its end.
+    ``stopped_by``: the stop text that ended it, if one did. ``reused``: prompt tokens that had been computed before. ``guessed`` tokens were
+    offered by look-up, ``right`` of them the model's own.
     """
 
     text: str
@@ -67,6 +70,11 @@ class Completion:
     prompt_tokens: int
     first_token_s: float
     total_s: float
+    stopped_by: str = ""
+    reused: int = 0
+    guessed: int = 0
+    right: int = 0
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:
@@ -133,6 +141,10 @@ class Prompting:
     def prompt(self, messages: Messages) -> list[int]:
         """Tokens after which the model answers."""
         return self._open(self.template.prompt(messages))
+
+    def chat(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
+        """Tokens after which the model answers messages in the form of OpenAI's API."""
+        return self._open(self.template.chat(messages, tools))
 
     def row(self, messages: Messages) -> tuple[list[int], list[int]]:
         """(prompt tokens, answer tokens): the answer up to and with its end-of-turn token."""

@@ -144,15 +144,13 @@ class _Slot:
     random: np.random.Generator | None = None
 
 
-class LlamaEngine:
-    """A GGUF model loaded for ``parallel`` answers at once over ``context_length`` tokens in all.
+class LlamaContext:
+    """A loaded model with room for ``context_length`` tokens of up to ``sequences`` texts. Raises BadModel, DoesNotFit.
 
-    ``adapter`` is a LoRA in GGUF form. ``exact`` keeps the cache in 32 bit and leaves out flash
-    attention: slower, for comparing with other engines. Raises BadModel, DoesNotFit.
+    ``exact`` keeps the cache in 32 bit and leaves out flash attention: slower, for comparing with other engines.
     """
 
-    def __init__(self, path: Path, *, context_length: int = 4096, parallel: int = 1, threads: int = 0, batch: int = 512,
-                 adapter: Path | None = None, exact: bool = False):  # fmt: skip
+    def __init__(self, path: Path, *, context_length: int, sequences: int, threads: int, batch: int, exact: bool = False):
         self._lib = lib = library()
         started = time.perf_counter()
         self._model = load_model(path, vocab_only=False)
@@ -160,7 +158,7 @@ class LlamaEngine:
         params = lib.llama_context_default_params()
         params.n_ctx = context_length
         params.n_batch = params.n_ubatch = batch
-        params.n_seq_max = parallel + 1
+        params.n_seq_max = sequences
         params.kv_unified = True
         params.swa_full = True  # the shared prefix must stay whole for layers with a sliding window
         params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
@@ -174,28 +172,66 @@ class LlamaEngine:
                 f"llama.cpp cannot make room for {context_length} tokens of {path.name} ({next(iter(_log), 'no reason given')})",
                 "lower the context length or the number of parallel answers",
             )
-        self._adapter = self._use(adapter) if adapter else None
         self._memory = lib.llama_get_memory(self._context)
-        self._batch = lib.llama_batch_init(batch, 0, 1)
-        self.batch, self.parallel = batch, parallel
+        self.batch = batch
         self.context_length = int(lib.llama_n_ctx(self._context))
+        self.load_s = time.perf_counter() - started
+
+    def _adapter_of(self, adapter: Path) -> Any:
+        loaded = self._lib.llama_adapter_lora_init(self._model, os.fsencode(adapter))
+        if not loaded:
+            raise BadModel(
+                f"llama.cpp cannot load the adapter {adapter.name} ({next(iter(_log), 'no reason given')})", "check that it was tuned on this model"
+            )
+        return loaded
+
+    def _set_adapter(self, loaded: Any) -> Any:
+        """Use an adapter from the next decode call on; what must be kept alive meanwhile."""
+        kept = (self._lib.llama_adapter_lora_p_ctypes * 1)(loaded)
+        self._lib.llama_set_adapters_lora(self._context, kept, 1 if loaded else 0, (ctypes.c_float * 1)(1.0))
+        return kept
+
+    def _run(self, batch: Any, count: int) -> None:
+        """One decode call."""
+        if not count:
+            return
+        batch.n_tokens = count
+        code = self._lib.llama_decode(self._context, batch)
+        if code:
+            raise DoesNotFit(
+                f"llama.cpp could not decode a batch of {count} tokens (code {code}: {next(iter(_log), 'no room in the context')})",
+                "lower the number of parallel answers or raise the context length",
+            )
+
+    def _logits(self, row: int) -> np.ndarray:
+        pointer = self._lib.llama_get_logits_ith(self._context, row)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary.size,))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._model:
+            self._lib.llama_free(self._context)
+            self._lib.llama_model_free(self._model)
+            self._model = None
+
+
+class LlamaEngine(LlamaContext):
+    """A GGUF model loaded for ``parallel`` answers at once over ``context_length`` tokens in all.
+
+    ``adapter`` is a LoRA in GGUF form. Raises BadModel, DoesNotFit.
+    """
+
+    def __init__(self, path: Path, *, context_length: int = 4096, parallel: int = 1, threads: int = 0, batch: int = 512,
+                 adapter: Path | None = None, exact: bool = False):  # fmt: skip
+        super().__init__(path, context_length=context_length, sequences=parallel + 1, threads=threads, batch=batch, exact=exact)
+        self._adapter = self._set_adapter(self._adapter_of(adapter)) if adapter else None
+        self._batch = self._lib.llama_batch_init(batch, 0, 1)
+        self.parallel = parallel
         self._idle = list(range(parallel, 0, -1))
         self._waiting: deque[tuple[int, Request]] = deque()
         self._running: list[_Slot] = []
         self._prefix: list[int] = []
         self._reserved = 0
-        self.load_s = time.perf_counter() - started
-
-    def _use(self, adapter: Path) -> Any:
-        lib = self._lib
-        loaded = lib.llama_adapter_lora_init(self._model, os.fsencode(adapter))
-        if not loaded:
-            raise BadModel(
-                f"llama.cpp cannot load the adapter {adapter.name} ({next(iter(_log), 'no reason given')})", "check that it was tuned on this model"
-            )
-        kept = (lib.llama_adapter_lora_p_ctypes * 1)(loaded)
-        lib.llama_set_adapters_lora(self._context, kept, 1, (ctypes.c_float * 1)(1.0))
-        return kept
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -400,27 +436,13 @@ class LlamaEngine:
         put(self._batch, place, token, position, sequence, wanted=wanted)
 
     def _decode(self, count: int) -> None:
-        if not count:
-            return
-        self._batch.n_tokens = count
-        code = self._lib.llama_decode(self._context, self._batch)
-        if code:
-            raise DoesNotFit(
-                f"llama.cpp could not decode a batch of {count} tokens (code {code}: {next(iter(_log), 'no room in the context')})",
-                "lower the number of parallel answers or raise the context length",
-            )
-
-    def _logits(self, row: int) -> np.ndarray:
-        pointer = self._lib.llama_get_logits_ith(self._context, row)
-        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary.size,))
+        self._run(self._batch, count)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """See :class:`LlamaContext`."""
         if self._model:
             self._lib.llama_batch_free(self._batch)
-            self._lib.llama_free(self._context)
-            self._lib.llama_model_free(self._model)
-            self._model = None
+        super().close()
 
     def __enter__(self) -> LlamaEngine:
         return self

@@ -1,7 +1,8 @@
 """A model in one file that outlives this program: a plain tar of its files, led by a list of them with their digests.
 
 ``freehold.json`` comes first (name, revision, card, provenance, lineage, and each file's sha256 and bytes), ``SHA256SUMS`` second, in the
-form that ``sha256sum --check`` reads, then ``files/NAME`` in the order of their names. Owners, modes and times are fixed, so the
+form that ``sha256sum --check`` reads, then ``files/NAME`` in the order of their names, and ``runtime/...`` where what runs the model was
+asked for (runtime.py). Owners, modes and times are fixed, so the
 same revision gives the same bytes on any machine. Source: POSIX.1-2001 (pax), as Python's tarfile writes it.
 """
 
@@ -27,26 +28,33 @@ _MOST_LIST = 64 << 20
 _BLOCK = 1 << 20
 
 
-def archive(store: Store, model: Model, target: Path, sink: Sink = silent) -> Path:
-    """Write a model to ``target``, whole or not at all. Raises BadModel when a file in the store is damaged, DoesNotFit."""
-    total = sum(size for _, size in model.manifest.values())
-    listed = {
+def archive(store: Store, model: Model, target: Path, sink: Sink = silent, *, runtime: dict[str, Path] | None = None) -> Path:
+    """Write a model to ``target``, whole or not at all. ``runtime``: files that go beside it. Raises BadModel when a file in the store is
+    damaged, DoesNotFit."""
+    parts = [(f"files/{name}", store.blob(digest), digest, size) for name, (digest, size) in sorted(model.manifest.items())]
+    beside = [(f"runtime/{name}", path, durable.sha256_file(path), path.stat().st_size) for name, path in sorted((runtime or {}).items())]
+    total = sum(size for *_, size in [*parts, *beside])
+    listed: dict[str, Any] = {
         "archive_version": _VERSION, "name": model.name, "revision": model.revision, "card": model.card.as_dict(),
         "files": {name: {"sha256": digest, "bytes": size} for name, (digest, size) in sorted(model.manifest.items())},
     }  # fmt: skip
-    sums = "".join(f"{digest}  files/{name}\n" for name, (digest, _) in sorted(model.manifest.items()))
+    if beside:
+        listed["runtime"] = {name.removeprefix("runtime/"): {"sha256": digest, "bytes": size} for name, _, digest, size in beside}
+    sums = "".join(f"{digest}  {name}\n" for name, _, digest, _ in [*parts, *beside])
     target.parent.mkdir(parents=True, exist_ok=True)
     durable.need_disk(target.parent, total, f"archiving {model.name}")
     with durable.replacing(target) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, text in (("freehold.json", json.dumps(listed, indent=1, sort_keys=True)), ("SHA256SUMS", sums)):
             tar.addfile(_member(name, len(text.encode())), io.BytesIO(text.encode()))
         with task(sink, f"archiving {model.name}", total, "bytes") as progress:
-            for name, (digest, size) in sorted(model.manifest.items()):
-                with store.blob(digest).open("rb") as file:
+            for name, path, digest, size in [*parts, *beside]:
+                with path.open("rb") as file:
                     reader = _Hashed(file, progress)
-                    tar.addfile(_member(f"files/{name}", size), reader)
+                    tar.addfile(_member(name, size), reader)
                 if reader.digest.hexdigest() != digest:
-                    raise BadModel(f"{name} of {model.name} was changed in the store", "pull it again, or restore the file from a backup")
+                    raise BadModel(
+                        f"{name.removeprefix('files/')} of {model.name} was changed in the store", "pull it again, or restore the file from a backup"
+                    )
     return target
 
 
@@ -105,6 +113,7 @@ def _unpack(tar: tarfile.TarFile, source: Path, landing: Path, sink: Sink) -> tu
     if listed["archive_version"] != _VERSION:
         raise BadModel(f"{source.name} has version {listed['archive_version']!r}; version {_VERSION} is read", "update Freehold")
     wanted = {f"files/{name}": (name, str(record["sha256"]), int(record["bytes"])) for name, record in listed["files"].items()}
+    beside = listed.get("runtime", {})
     total = sum(size for *_, size in wanted.values())
     durable.need_disk(landing, total, f"restoring {source.name}")
     files: dict[str, Path] = {}
@@ -112,6 +121,8 @@ def _unpack(tar: tarfile.TarFile, source: Path, landing: Path, sink: Sink) -> tu
         while (member := tar.next()) is not None:
             if member.name == "SHA256SUMS" and member.isfile():
                 continue
+            if member.isfile() and member.name.removeprefix("runtime/") in beside and member.name.startswith("runtime/"):
+                continue  # it runs the model where Freehold is not; here Freehold does
             name, digest, size = wanted.get(member.name, ("", "", -1))
             if not member.isfile() or member.size != size or name in files:
                 raise BadModel(f"{source.name} holds {member.name[:120]!r}, which its list does not have so", "copy it again")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -44,6 +45,15 @@ _FACETS = {
     "dataset": (("Task", ("task_categories:",)), ("Licence", ("license:",)), ("Size", ("size_categories:",))),
     "space": (("Licence", ("license:",)),),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Known:
+    """What rooms above this one know and pages show. ``duties``: what a licence obliges to, in a sentence, or nothing; ``measured``: sentences
+    of what was measured here of weights with a sha256."""
+
+    duties: Callable[[str], str] = lambda _: ""
+    measured: Callable[[str], list[str]] = lambda _: []
 
 
 @cache
@@ -95,8 +105,8 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
     return HTMLResponse(page, status, {**_HEADERS, **(headers or {}), **asking})
 
 
-def routes(hub: Hub, duties: Callable[[str], str]) -> APIRouter:
-    """All pages. ``duties``: what a licence obliges to, in a sentence; nothing where that is not known."""
+def routes(hub: Hub, known: Known) -> APIRouter:
+    """All pages."""
     router = APIRouter(default_response_class=HTMLResponse)
     repositories = hub.repositories
 
@@ -274,7 +284,7 @@ def routes(hub: Hub, duties: Callable[[str], str]) -> APIRouter:
         ]  # fmt: skip
         return part(
             found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request),
-            runs=_runs(hub, found, head.files), stated=stated(found.card), copy=_copy(hub, found), duties=duties(str(found.card.get("license") or "")),
+            runs=_runs(hub, found, head.files, known), stated=stated(found.card), copy=_copy(hub, found), duties=known.duties(str(found.card.get("license") or "")),
             tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
@@ -295,13 +305,14 @@ def _row(one: Repository) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _runs(hub: Hub, found: Repository, files: dict[str, File]) -> list[dict[str, str]]:
+def _runs(hub: Hub, found: Repository, files: dict[str, File], known: Known) -> list[dict[str, str]]:
     """What a model's repository can be run as."""
     if found.kind != "model":
         return []
     return [
         {"name": one.name, "type": one.card.quantization or "not said", "size": size(one.card.size_bytes), "parameters": f"{one.card.parameters / 1e6:,.0f} million",
-         "context": f"{one.card.context_length:,} tokens" if one.card.context_length else "not said"}
+         "context": f"{one.card.context_length:,} tokens" if one.card.context_length else "not said",
+         "measured": "; ".join(known.measured(one.digest))}
         for one in variants(hub.contents, files)
     ]  # fmt: skip
 

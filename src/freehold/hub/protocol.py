@@ -83,10 +83,10 @@ def _told(request: Request, status: int, message: str, code: str = "", headers: 
     return _refusal(status, message, code, headers, also)
 
 
-def make_app(store: Store, *, loopback: bool = True, duties: Callable[[str], str] = lambda _: "") -> FastAPI:
+def make_app(store: Store, *, loopback: bool = True, known: pages.Known | None = None) -> FastAPI:
     """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token.
 
-    ``duties``: what a licence obliges to, for the pages.
+    ``known``: what rooms above know, for the pages.
     """
     hub = Hub(store, public=loopback)
     app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None)
@@ -142,5 +142,5 @@ def make_app(store: Store, *, loopback: bool = True, duties: Callable[[str], str
     app.include_router(api_access.routes(hub))
     app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))
-    app.include_router(pages.routes(hub, duties))
+    app.include_router(pages.routes(hub, known or pages.Known()))
     return app

@@ -1,184 +1,209 @@
-"""OpenAI chat completions over HTTP: enough for the official client, streaming included."""
+"""The server: every API over one desk, behind one door that checks host, key and size."""
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import contextlib
 import json
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
-from fastapi import Request as HttpRequest
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 
 from freehold import listening
-from freehold.engines.interface import Request
-from freehold.engines.llama import LlamaEngine
-from freehold.engines.session import Session, open_session
-from freehold.errors import DoesNotFit, FreeholdError, Unsupported
+from freehold.errors import FreeholdError
 from freehold.hub.store import Store
-from freehold.serve.runner import Piece, Runner
+from freehold.ledger.usage import Ledger
+from freehold.serve import anthropic, ollama, openai
+from freehold.serve.desk import Desk
+from freehold.serve.keys import ANYONE, Key, Keys
+from freehold.serve.pool import Pool, Terms
+from freehold.serve.refusals import Refusal, of_fault, response
+from freehold.serve.runner import Runner
+
+Scope = MutableMapping[str, Any]
+#: Paths that need no key.
+_OPEN = ("/health", "/ready")
 
 
-class ChatMessage(BaseModel):
-    """One message; content parts other than text are refused."""
+@dataclass(frozen=True)
+class Settings:
+    """How a server behaves. ``key``: one that is good beside those in the store; ``most_waiting``: requests that may wait before others get
+    429; ``deadline_s``: the longest answer, 0 for no limit; ``origins``: web pages of these addresses may ask, with CORS."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, Any]]
-
-    def pair(self) -> tuple[str, str]:
-        """(role, text). Raises Unsupported for parts that are no text."""
-        role = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, str):
-            return role, self.content
-        if any(part.get("type") != "text" for part in self.content):
-            raise Unsupported("this model reads text only", "send text parts")
-        return role, "".join(str(part.get("text", "")) for part in self.content)
+    loopback: bool = True
+    key: str = ""
+    most_waiting: int = 64
+    deadline_s: float = 600.0
+    most_body_bytes: int = 10 << 20
+    origins: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
 
 
-class ChatRequest(BaseModel):
-    """The fields of a chat completion request that are honoured; others are refused by name, none is ignored silently."""
+class Door:
+    """Refuses what must not come in before it is read: a foreign Host, a missing key, a body that is too large."""
 
-    model_config = ConfigDict(extra="forbid")
-    model: str
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    stream: bool = False
-    stream_options: dict[str, Any] | None = None
-    n: Literal[1] = 1
-    user: str | None = None
+    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]], desk: Desk, keys: Keys, settings: Settings):
+        self.app, self.desk, self.keys, self.settings = app, desk, keys, settings
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope.setdefault("state", {})["key"] = await self._enter(Request(scope))
+        except Refusal as refusal:
+            await response(scope["path"], refusal)(scope, receive, send)
+            return
+        came = 0
+
+        async def counted() -> Any:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self.settings.most_body_bytes:
+                # in this form it passes through the reading of the body
+                raise HTTPException(413, str(self._too_large()))
+            return message
+
+        await self.app(scope, counted, send)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"the request has more than {self.settings.most_body_bytes >> 20} MiB")
+
+    async def _enter(self, request: Request) -> Key:
+        settings = self.settings
+        if settings.loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
+            raise Refusal(403, f"the Host header {host[:200]!r} is not this machine")
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > settings.most_body_bytes:
+            raise self._too_large()
+        if request.url.path in _OPEN or request.method == "OPTIONS":
+            return ANYONE
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
+        if settings.key and secrets_equal(given, settings.key):
+            return ANYONE
+        found = await asyncio.to_thread(self.keys.find, given) if given else None
+        if found is not None:
+            return found
+        if settings.loopback and not settings.key and not await asyncio.to_thread(self.keys.any):
+            return ANYONE
+        raise Refusal(401, "the API key is missing or wrong", "invalid_api_key")
 
 
-def _error(status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status_code=status)
+def secrets_equal(first: str, second: str) -> bool:
+    """Compare in a time that tells nothing of where they differ."""
+    import hmac
+
+    return hmac.compare_digest(first.encode("utf-8", "replace"), second.encode("utf-8", "replace"))
 
 
-def make_app(session: Session, *, key: str = "", loopback: bool = True) -> FastAPI:
-    """The application for one open model."""
-    assert isinstance(session.engine, LlamaEngine)
-    runner = Runner(session.engine)
+def make_app(store: Store, names: list[str], adapters: list[str], settings: Settings) -> tuple[FastAPI, Desk]:
+    """The application, and its desk. Raises NotFound, Unsupported."""
+    runner = Runner()
+    pool = Pool(store, names, adapters, runner, settings.terms)
+    keys = Keys(store)
+    desk = Desk(pool, runner, Ledger(store), most_waiting=settings.most_waiting, deadline_s=settings.deadline_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        accounts = asyncio.create_task(desk.keep_accounts())
         yield
-        runner.close()
+        accounts.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await accounts
+        await asyncio.to_thread(runner.close)
 
     app = FastAPI(title="Freehold", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Door, desk=desk, keys=keys, settings=settings)
+    if settings.origins:
+        from fastapi.middleware.cors import CORSMiddleware
 
-    @app.middleware("http")
-    async def guard(request: HttpRequest, call_next: Callable[[HttpRequest], Any]) -> Any:
-        """Keys where there are any; on loopback a foreign Host header is a rebound name and is refused."""
-        if loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
-            return _error(403, f"the Host header {host!r} is not this machine", "permission_error")
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key and request.url.path != "/health" and not hmac.compare_digest(given.encode(), key.encode()):
-            return _error(401, "the API key is missing or wrong", "authentication_error", "invalid_api_key")
-        return await call_next(request)
+        app.add_middleware(CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"], allow_headers=["*"])
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: HttpRequest, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return _error(400, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
+        where = ".".join(str(part) for part in first["loc"][1:])
+        told = "this field is not known" if first["type"] == "extra_forbidden" else first["msg"]
+        return response(request.url.path, Refusal(400, f"{where}: {told}" if where else told))
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> JSONResponse:
+        return response(request.url.path, error)
 
     @app.exception_handler(FreeholdError)
-    async def refused(_: HttpRequest, error: FreeholdError) -> JSONResponse:
-        return _error(400, str(error), code="context_length_exceeded" if isinstance(error, DoesNotFit) else None)
+    async def failed(request: Request, error: FreeholdError) -> JSONResponse:
+        return response(request.url.path, of_fault(error))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        told = {404: "there is nothing at this address", 405: "this address takes another method"}.get(error.status_code) or str(error.detail)
+        return response(request.url.path, Refusal(error.status_code, told))
 
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        entry = {"id": session.model.name, "object": "model", "created": int(session.model.created), "owned_by": "freehold"}
-        return {"object": "list", "data": [entry]}
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        if desk.draining:
+            return JSONResponse({"status": "ending"}, 503)
+        return JSONResponse({"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting})
 
-    @app.post("/v1/chat/completions")
-    async def chat(body: ChatRequest) -> Any:
-        if body.model != session.model.name:
-            return _error(404, f"the model {body.model!r} is not served here; {session.model.name!r} is", code="model_not_found")
-        request = _engine_request(session, body)
-        if body.stream:
-            usage = bool((body.stream_options or {}).get("include_usage"))
-            return StreamingResponse(_events(runner, request, body.model, usage), media_type="text/event-stream")
-        async for piece in runner.stream(request):
-            if piece.error is not None:
-                raise piece.error
-            if piece.completion is not None:
-                return _whole(piece, body.model)
-        raise AssertionError
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(desk.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    app.include_router(openai.routes(desk))
+    app.include_router(anthropic.routes(desk))
+    app.include_router(ollama.routes(desk))
+    return app, desk
 
 
-def _engine_request(session: Session, body: ChatRequest) -> Request:
-    messages = tuple(message.pair() for message in body.messages)
-    if session.system and messages[0][0] != "system":
-        messages = (("system", session.system), *messages)
-    tokens = session.prompting.prompt(messages)
-    room = session.engine.context_length - len(tokens)
-    wanted = body.max_completion_tokens or body.max_tokens or max(min(room, 1024), 1)
-    stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    return Request(
-        tuple(tokens), wanted, body.temperature, body.top_p, body.seed if body.seed is not None else time.time_ns() % 2**31,
-        (*session.prompting.template.stops, *stops),
-    )  # fmt: skip
+def serve(store: Store, names: list[str], adapters: list[str], settings: Settings, *, host: str, port: int, ready: Callable[[str], None],
+          drain_s: float = 30.0, certificate: Path | None = None, private_key: Path | None = None) -> None:  # fmt: skip
+    """Serve until interrupted; then nothing more is taken in, and what is under way ends. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy."""
+    import uvicorn
 
-
-def _usage(piece: Piece) -> dict[str, int]:
-    assert piece.completion is not None
-    prompt, answer = piece.completion.prompt_tokens, len(piece.completion.tokens)
-    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
-
-
-def _finish(piece: Piece) -> str:
-    return "length" if piece.completion is not None and piece.completion.finish == "length" else "stop"
-
-
-def _whole(piece: Piece, model: str) -> dict[str, Any]:
-    assert piece.completion is not None
-    choice = {"index": 0, "message": {"role": "assistant", "content": piece.completion.text}, "logprobs": None, "finish_reason": _finish(piece)}
-    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": int(time.time()), "model": model, "choices": [choice],
-            "usage": _usage(piece)}  # fmt: skip
-
-
-async def _events(runner: Runner, request: Request, model: str, usage: bool) -> AsyncIterator[str]:
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
-
-    def event(delta: dict[str, str], finish: str | None = None) -> str:
-        return f"data: {json.dumps({**head, 'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish}]})}\n\n"
-
-    yield event({"role": "assistant", "content": ""})
-    async for piece in runner.stream(request):
-        if piece.error is not None:
-            yield f"data: {json.dumps({'error': {'message': str(piece.error), 'type': 'invalid_request_error'}})}\n\n"
-            return
-        if piece.text:
-            yield event({"content": piece.text})
-        if piece.completion is not None:
-            yield event({}, _finish(piece))
-            if usage:
-                yield f"data: {json.dumps({**head, 'choices': [], 'usage': _usage(piece)})}\n\n"
-    yield "data: [DONE]\n\n"
-
-
-def serve(store: Store, name: str, *, host: str, port: int, key: str, parallel: int, context_length: int, ready: Callable[[str], None]) -> None:
-    """Serve until interrupted. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy."""
+    app, desk = make_app(store, names, adapters, settings)
     listener = listening.listen(host, port)
-    model = store.find(name)
-    if model.card.format != "gguf":
-        raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models", "pull a GGUF of it")
-    session = open_session(store, name, context_length=context_length, parallel=parallel)
-    app = make_app(session, key=key, loopback=listening.is_loopback(host))
-    ready(listening.address(host, listener))
-    listening.run(app, listener)
+    tls = {"ssl_certfile": str(certificate), "ssl_keyfile": str(private_key)} if certificate else {}
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(drain_s) + 5, **tls))  # type: ignore[arg-type]
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        ending = asyncio.Event()
+        async with desk.pool.lease(names[0]):  # what is asked first is there from the start
+            pass
+        ready(listening.address(host, listener).replace("http:", "https:" if certificate else "http:", 1))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        for one in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(one, ending.set)
+        waiter = asyncio.create_task(ending.wait())
+        await asyncio.wait({waiter, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if ending.is_set():
+            await desk.drain(drain_s)
+        server.should_exit = True
+        await serving
+
+    asyncio.run(run())
+
+
+def openapi(store: Store) -> str:
+    """The description of the API as JSON, without any model."""
+    app, desk = make_app(store, [], [], Settings())
+    text = json.dumps(app.openapi())
+    desk.runner.close()
+    return text

@@ -1,17 +1,25 @@
-"""One thread owns the engine; requests come in and text goes out through queues."""
+"""One thread makes every engine's steps; requests come in and text goes out through queues.
+
+Requests that wait are taken by priority, then by how little their key has been given lately, then by when they came, so that one key's
+hundred requests do not hold up another's one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import threading
-from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 
-from freehold.engines.interface import Completion, Request
-from freehold.engines.llama import LlamaEngine
+from freehold.engines.batching import Ask, BatchingEngine
+from freehold.engines.interface import Completion
 from freehold.errors import FreeholdError
+
+#: Seconds after which half of what a key was given is forgotten.
+HALF_LIFE = 60.0
 
 
 @dataclass(frozen=True)
@@ -24,95 +32,161 @@ class Piece:
 
 
 @dataclass
-class _Listener:
+class Job:
+    """A request on its way. ``sent``: how much of its text has gone out."""
+
+    number: int
+    engine: BatchingEngine
+    ask: Ask
+    key: str
+    priority: int
     loop: asyncio.AbstractEventLoop
-    queue: asyncio.Queue[Piece]
-    sent: str = ""
+    queue: asyncio.Queue[Piece] = field(default_factory=asyncio.Queue)
+    came: float = field(default_factory=time.monotonic)
+    sent: int = 0
 
     def send(self, piece: Piece) -> None:
+        """Hand a piece to whoever listens."""
         self.loop.call_soon_threadsafe(self.queue.put_nowait, piece)
 
 
 class Runner:
-    """Feeds an engine from any number of clients; :meth:`close` ends the thread."""
+    """Feeds engines from any number of clients; :meth:`close` ends the thread."""
 
-    def __init__(self, engine: LlamaEngine):
-        self.engine = engine
+    def __init__(self) -> None:
         self._numbers = itertools.count()
-        self._inbox: deque[tuple[int, Request | None, _Listener | None]] = deque()
+        self._orders: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
-        self._listeners: dict[int, _Listener] = {}
+        self._waiting: list[Job] = []
+        self._jobs: dict[int, Job] = {}
+        self._engines: list[BatchingEngine] = []
+        self._given: defaultdict[str, float] = defaultdict(float)
+        self._faded = time.monotonic()
         self._closed = False
-        engine.reset()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    async def stream(self, request: Request) -> AsyncIterator[Piece]:
+    # -- from the event loop's thread ---------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no engine has taken yet."""
+        return len(self._waiting)
+
+    @property
+    def under_way(self) -> int:
+        """All requests that have not ended."""
+        return len(self._jobs)
+
+    async def stream(self, engine: BatchingEngine, ask: Ask, *, key: str = "", priority: int = 0) -> AsyncIterator[Piece]:
         """Pieces of the answer as they come. Leaving the iteration early cancels the request."""
-        number = next(self._numbers)
-        listener = _Listener(asyncio.get_running_loop(), asyncio.Queue())
-        self._post(number, request, listener)
+        job = Job(next(self._numbers), engine, ask, key, priority, asyncio.get_running_loop())
+        self._order(lambda: self._take_in(job))
         over = False
         try:
             while not over:
-                piece = await listener.queue.get()
+                piece = await job.queue.get()
                 over = piece.completion is not None or piece.error is not None
                 yield piece
         finally:
             if not over:
-                self._post(number, None, None)
+                self._order(lambda: self._cancel(job))
 
-    def _post(self, number: int, request: Request | None, listener: _Listener | None) -> None:
-        with self._wake:
-            self._inbox.append((number, request, listener))
-            self._wake.notify()
+    async def release(self, engine: BatchingEngine) -> None:
+        """Close an engine that nothing runs on, between two steps."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def close() -> None:
+            if engine in self._engines:
+                self._engines.remove(engine)
+            engine.close()
+            loop.call_soon_threadsafe(done.set)
+
+        self._order(close)
+        await done.wait()
 
     def close(self) -> None:
-        """End the thread after the step under way, and free the engine."""
+        """End the thread after the step under way, and free the engines."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         self._thread.join()
-        self.engine.close()
+        for engine in self._engines:
+            engine.close()
+
+    def _order(self, order: Callable[[], None]) -> None:
+        with self._wake:
+            self._orders.append(order)
+            self._wake.notify()
+
+    # -- in the engines' thread -----------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._inbox and not self.engine.busy and not self._closed:
+                while not self._orders and not self._waiting and not any(engine.busy for engine in self._engines) and not self._closed:
                     self._wake.wait()
                 if self._closed:
                     return
-                arrived = list(self._inbox)
-                self._inbox.clear()
-            for number, request, listener in arrived:
-                self._take(number, request, listener)
-            self._step()
+                orders = list(self._orders)
+                self._orders.clear()
+            for order in orders:
+                order()
+            self._hand_out()
+            for engine in [engine for engine in self._engines if engine.busy]:
+                self._step(engine)
 
-    def _take(self, number: int, request: Request | None, listener: _Listener | None) -> None:
-        if request is None or listener is None:
-            self.engine.cancel(number)
-            self._listeners.pop(number, None)
-            return
-        try:
-            self.engine.submit(number, request)
-            self._listeners[number] = listener
-        except FreeholdError as error:
-            listener.send(Piece("", error=error))
+    def _take_in(self, job: Job) -> None:
+        self._jobs[job.number] = job
+        self._waiting.append(job)
+        if job.engine not in self._engines:
+            self._engines.append(job.engine)
 
-    def _step(self) -> None:
+    def _cancel(self, job: Job) -> None:
+        if job in self._waiting:
+            self._waiting.remove(job)
+        elif job.number in self._jobs:
+            job.engine.cancel(job.number)
+        self._jobs.pop(job.number, None)
+
+    def _hand_out(self) -> None:
+        """Give engines what they have room for."""
+        now = time.monotonic()
+        fade = 0.5 ** ((now - self._faded) / HALF_LIFE)
+        self._faded = now
+        for key in list(self._given):
+            self._given[key] *= fade
+            if self._given[key] < 0.5:
+                del self._given[key]
+        for engine in self._engines:
+            while sum(engine.load) < engine.parallel:
+                mine = [job for job in self._waiting if job.engine is engine]
+                if not mine:
+                    break
+                job = min(mine, key=lambda job: (-job.priority, self._given.get(job.key, 0.0), job.came))
+                self._waiting.remove(job)
+                try:
+                    engine.submit(job.number, job.ask)
+                    self._given[job.key] += len(job.ask.tokens) / 8 + job.ask.max_tokens
+                except FreeholdError as error:
+                    self._jobs.pop(job.number, None)
+                    job.send(Piece("", error=error))
+
+    def _step(self, engine: BatchingEngine) -> None:
+        mine = [job for job in self._jobs.values() if job.engine is engine and job not in self._waiting]
         try:
-            ended = dict(self.engine.step())
+            ended = dict(engine.step())
         except FreeholdError as error:
-            for listener in self._listeners.values():
-                listener.send(Piece("", error=error))
-            self._listeners.clear()
-            self.engine.reset()
+            engine.forget()
+            for job in mine:
+                self._jobs.pop(job.number, None)
+                job.send(Piece("", error=error))
             return
-        for number, listener in list(self._listeners.items()):
-            completion = ended.get(number)
-            text = completion.text if completion else self.engine.partial(number)
-            if completion or len(text) > len(listener.sent):
-                listener.send(Piece(text[len(listener.sent) :], completion))
-                listener.sent = text
+        for job in mine:
+            completion = ended.get(job.number)
+            text = completion.text if completion else engine.partial(job.number)
+            if completion or len(text) > job.sent:
+                job.send(Piece(text[job.sent :], completion))
+                job.sent = len(text)
             if completion:
-                del self._listeners[number]
+                del self._jobs[job.number]

@@ -76,6 +76,11 @@ def trials() -> list[Tried]:
     return [Tried(file.parent, json.loads(file.read_text())) for file in files]
 
 
+def measured(digest: str) -> list[str]:
+    """What each finished trial of this machine has measured of these weights, newest first."""
+    return [str(found) for one in trials() if (found := one.of(digest)) is not None]
+
+
 def words(texts: Iterable[str]) -> Counter[str]:
     """Words of two letters and more, in lower case."""
     return Counter(word for text in texts for word in _WORD.findall(text.lower()))

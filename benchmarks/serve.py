@@ -1,0 +1,247 @@
+"""Freehold's server beside llama.cpp's own (in xllamacpp): the same weights, threads, requests, in turns.
+
+Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states]
+Needs the extra ``bench`` and the store's smollm2. Each server is a process of its own with two threads, the same context and as many
+answers at once as are asked for; each round starts both anew, one after the other, the order turned each round. What is told: answer
+tokens per second of all requests together, the time to the first token and between tokens (median and 95th percentile over all
+answers), and whether the greedy texts are the same. Mixes: ``plain`` (short questions at 1, 8 and 32 at once), ``prefix`` (half of the
+requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), and ``states`` (a document of about 3,000 tokens
+asked twice with a restart between).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
+_PEER = """
+import sys, time
+import xllamacpp as x
+path, parallel, context = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+p = x.CommonParams()
+p.model.path = path
+p.n_parallel = parallel
+p.n_ctx = context
+p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 2
+p.kv_unified = True
+p.warmup = True
+s = x.Server(p)
+print(s.listening_address, flush=True)
+time.sleep(100000)
+"""
+SUBJECTS = [
+    "rivers",
+    "bread",
+    "chess",
+    "glass",
+    "bees",
+    "trains",
+    "salt",
+    "paper",
+    "clocks",
+    "wool",
+    "maps",
+    "tea",
+    "bridges",
+    "ink",
+    "ships",
+    "bells",
+]
+RULES = " ".join(f"Rule {n}: a request about {s} is answered in two plain sentences that name {s} first." for n, s in enumerate(SUBJECTS * 4))
+RECORD = (
+    "Patient 4471, born 1961-03-12, was admitted on 2026-02-03 with fever and a dry cough. The chest film showed a small shadow at the left base. "
+    "Amoxicillin 500 mg was given three times a day for seven days. On 2026-02-09 the temperature was normal and the patient was sent home. "
+)
+
+
+@dataclass
+class Answers:
+    """What a mix gave: texts in order, tokens, seconds of all, and each answer's times."""
+
+    texts: list[str] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    first: list[float] = field(default_factory=list)
+    between: list[float] = field(default_factory=list)
+
+
+def questions(count: int) -> list[list[dict[str, str]]]:
+    """Short questions, all different."""
+    return [[{"role": "user", "content": f"Tell me {2 + n // len(SUBJECTS)} things about {SUBJECTS[n % len(SUBJECTS)]}."}] for n in range(count)]
+
+
+def with_prefix(count: int) -> list[list[dict[str, str]]]:
+    """Half of them begin with the same rules."""
+    return [[{"role": "system", "content": RULES}, *ask] if n % 2 == 0 else ask for n, ask in enumerate(questions(count))]
+
+
+def quoting(count: int) -> list[list[dict[str, str]]]:
+    """Requests whose answers repeat what they were given."""
+    return [[{"role": "user", "content": f"Repeat this text word for word, {n + 1} times:\n\n{RECORD}"}] for n in range(count)]
+
+
+async def asked(address: str, model: str, messages: list[list[dict[str, str]]], at_once: int, most: int) -> Answers:
+    """Send requests, so many at once; streamed."""
+    found = Answers(texts=[""] * len(messages))
+    turn = asyncio.Semaphore(at_once)
+    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=at_once + 2)) as client:
+
+        async def one(number: int) -> None:
+            async with turn:
+                body = {
+                    "model": model,
+                    "messages": messages[number],
+                    "max_tokens": most,
+                    "temperature": 0,
+                    "stream": True,
+                    "stream_options": {"include_usage": True},
+                }
+                started, last, text = time.perf_counter(), 0.0, ""
+                async with client.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
+                    response.raise_for_status()
+                    async for line in response.aiter_lines():
+                        if not line.startswith("data: ") or line == "data: [DONE]":
+                            continue
+                        value = json.loads(line[6:])
+                        if value.get("usage"):
+                            found.tokens += value["usage"]["completion_tokens"]
+                        piece = value["choices"][0]["delta"].get("content") if value["choices"] else None
+                        if piece:
+                            now = time.perf_counter()
+                            (found.between if last else found.first).append(now - (last or started))
+                            last = now
+                            text += piece
+                found.texts[number] = text
+
+        started = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(len(messages))))
+        found.seconds = time.perf_counter() - started
+    return found
+
+
+class Server:
+    """Either server as a process."""
+
+    def __init__(self, kind: str, weights: Path, parallel: int, context: int, *more: str):
+        self.kind = kind
+        if kind == "freehold":
+            words = [*FREEHOLD, "serve", "smollm2", "--port", "0", "--parallel", str(parallel), "--context", str(context), "--waiting", "1000", *more]
+            self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+            stream = self.process.stderr
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _PEER, str(weights), str(parallel), str(context)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            stream = self.process.stdout
+        assert stream is not None
+        for line in stream:
+            if found := re.search(r"https?://[\w.]+:\d+", line):
+                self.address = found[0]
+                break
+        else:
+            raise SystemExit(f"{kind} did not start")
+        for _ in range(300):  # llama.cpp's says where it listens before it is ready, and drops what comes then
+            try:
+                if httpx.get(f"{self.address}/health", timeout=5).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+
+    def ask(self, messages: list[list[dict[str, str]]], at_once: int, most: int) -> Answers:
+        """Send requests."""
+        return asyncio.run(asked(self.address, "smollm2", messages, at_once, most))
+
+    def end(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def centile(values: list[float], share: float) -> float:
+    """In milliseconds."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000 if values else 0.0
+
+
+def compare(title: str, weights: Path, messages: list[list[dict[str, str]]], at_once: int, most: int, context: int, rounds: int) -> None:
+    """Both servers in turns."""
+    speeds: dict[str, list[float]] = {"freehold": [], "llama.cpp": []}
+    last: dict[str, Answers] = {}
+    for number in range(rounds):
+        for kind in list(speeds) if number % 2 == 0 else list(speeds)[::-1]:
+            server = Server(kind, weights, at_once, context, "--states", "0B")
+            server.ask(questions(1), 1, 4)
+            last[kind] = server.ask(messages, at_once, most)
+            server.end()
+            speeds[kind].append(last[kind].tokens / last[kind].seconds)
+    same = sum(a == b for a, b in zip(last["freehold"].texts, last["llama.cpp"].texts, strict=True))
+    for kind, found in last.items():
+        print(
+            f"{title:24} {kind:10} {statistics.median(speeds[kind]):7.1f} tok/s ({', '.join(f'{one:.1f}' for one in speeds[kind])}), first token "
+            f"{centile(found.first, 0.5):6.0f} / {centile(found.first, 0.95):6.0f} ms, between {centile(found.between, 0.5):5.1f} / {centile(found.between, 0.95):6.1f} ms"
+        )
+    ratio = statistics.median(speeds["freehold"]) / statistics.median(speeds["llama.cpp"])
+    print(f"{title:24} {ratio:.2f}x; {same} of {len(messages)} texts the same", flush=True)
+
+
+def restarted(weights: Path) -> None:
+    """A long document asked twice, the server ended between."""
+    document = " ".join(f"Section {n}. {RECORD}" for n in range(22))
+    messages = [[{"role": "user", "content": f"{document}\n\nWhat was given?"}]]
+    for kind in ("freehold", "llama.cpp"):
+        times = []
+        for _ in range(2):
+            server = Server(kind, weights, 1, 4096, *(["--states", "1GiB"] if kind == "freehold" else []))
+            server.ask(questions(1), 1, 4)
+            times.append(server.ask(messages, 1, 16).first[0])
+            server.end()
+        print(
+            f"{'a document, restarted':24} {kind:10} first token {times[0] * 1000:.0f} ms, after the restart {times[1] * 1000:.0f} ms ({times[0] / times[1]:.1f}x)"
+        )
+
+
+def main() -> None:
+    """Print a line for each mix and server."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    from freehold.hub.store import Store
+
+    store = Store()
+    weights = store.weights(store.find("smollm2"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    mixes: list[tuple[str, str, list[Any], int, int, int]] = [
+        ("plain", "1 at once", questions(6), 1, 64, 4096),
+        ("plain", "8 at once", questions(32), 8, 64, 8192),
+        ("plain", "32 at once", questions(64), 32, 64, 16384),
+        ("prefix", "8, half share a prefix", with_prefix(32), 8, 64, 24576),
+        ("prefix", "32, half share a prefix", with_prefix(64), 32, 64, 65536),
+        ("quoting", "quoting, 1 at once", quoting(4), 1, 200, 4096),
+        ("quoting", "quoting, 8 at once", quoting(8), 8, 200, 8192),
+    ]
+    for group, title, messages, at_once, most, context in mixes:
+        if options.only in ("", group):
+            compare(title, weights, messages, at_once, most, context, options.rounds)
+    if options.only in ("", "states"):
+        restarted(weights)
+
+
+if __name__ == "__main__":
+    main()

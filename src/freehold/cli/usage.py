@@ -1,0 +1,46 @@
+"""freehold usage"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table
+
+NAME = "usage"
+NEEDS_ARGUMENTS = False
+
+
+def command(
+    days: Annotated[float, typer.Option(help="Of the last so many days; 0: of all time.", min=0)] = 0.0,
+    api_model: Annotated[str, typer.Option(help="API whose price the tokens are reckoned at.")] = "openai:gpt-5-mini",
+    json: Json = False,
+) -> None:
+    """Show what each key has used of each model of 'freehold serve', and what an API would have charged for it.
+
+    Example: freehold usage --days 30
+    """
+    from freehold.hub.store import Store
+    from freehold.ledger.money import api_price
+    from freehold.ledger.usage import Ledger
+
+    price = api_price(api_model)
+    rows: list[dict[str, Any]] = [
+        asdict(row) | {"api_dollars": price.per_request(row.prompt_tokens, row.answer_tokens)} for row in Ledger(Store()).sums(days)
+    ]
+    if json:
+        print_json({"api": asdict(price), "usage": rows})
+        return
+    if not rows:
+        print("nothing was asked yet; start a server: freehold serve NAME")
+        return
+    print_table(
+        ("key", "model", "requests", "prompt tokens", "of them reused", "answer tokens", "engine time", "at the API"),
+        [(row["key"] or "(none)", row["model"], f"{row['requests']:,}", f"{row['prompt_tokens']:,}", f"{row['reused']:,}", f"{row['answer_tokens']:,}",
+          f"{row['engine_s']:,.0f} s", f"${row['api_dollars']:.4f}") for row in rows],
+    )  # fmt: skip
+    print(
+        f"API: {price.model}, ${price.input_per_million:g} and ${price.output_per_million:g} per million tokens of prompts and answers ({price.source})"
+    )

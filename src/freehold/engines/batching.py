@@ -1,0 +1,505 @@
+"""The engine of the server: requests come and go at any time, and every decode call carries what all of them need next.
+
+A call holds one token of each answer under way, the guesses that look-up offers for it (lookup.py), and pieces of prompts that are still
+read, short ones so that answers do not stall. What was computed for a request stays in memory as long as there is room, and a later one
+that begins alike starts from there; long prompts are also kept on disk (states.py). Requests name an adapter each: one base is loaded,
+and a step makes a decode call for each adapter that is asked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freehold.engines.interface import Completion
+from freehold.engines.llama import LlamaContext
+from freehold.engines.lookup import Lookup
+from freehold.engines.sampling import GREEDY, Likelihood, Sampling, likelihood
+from freehold.engines.states import LEAST_TOKENS, States, shared
+from freehold.errors import DoesNotFit, NotFound, Unsupported
+
+#: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
+PIECE = 128
+#: Tokens that answers and guesses together may take in one call.
+GUESSED = 24
+#: Texts kept in memory beside those that run.
+HELD = 32
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a server is asked: a prompt and how to answer it.
+
+    ``grammar``: what binds the answer, as :func:`freehold.engines.grammar.compiled` gives it. ``likelihoods``: how many of the likeliest
+    tokens to report beside each drawn one; None for no report. ``guess``: whether look-up may offer tokens. ``adapter``: one that
+    :meth:`BatchingEngine.add_adapter` was told of, or nothing.
+    """
+
+    tokens: tuple[int, ...]
+    max_tokens: int
+    sampling: Sampling = GREEDY
+    stops: tuple[str, ...] = ()
+    grammar: str | None = None
+    likelihoods: int | None = None
+    adapter: str = ""
+    guess: bool = True
+
+
+class Cells:
+    """Which cells of the cache are taken, and by how many lines; llama.cpp keeps its own account of the same."""
+
+    def __init__(self, count: int):
+        self.holders = np.zeros(count, dtype=np.int32)
+        self._free = list(range(count))
+
+    @property
+    def free(self) -> int:
+        """Cells that nobody holds."""
+        return len(self._free)
+
+    def take(self, count: int) -> list[int]:
+        """So many free cells."""
+        found = self._free[len(self._free) - count :]
+        del self._free[len(self._free) - count :]
+        self.holders[found] = 1
+        return found
+
+    def share(self, cells: list[int]) -> list[int]:
+        """Hold cells once more."""
+        self.holders[cells] += 1
+        return list(cells)
+
+    def release(self, cells: list[int]) -> None:
+        """Hold cells once less."""
+        self.holders[cells] -= 1
+        self._free += [cell for cell in cells if not self.holders[cell]]
+
+
+@dataclass
+class Line:
+    """A text in the cache: llama.cpp's sequence, the tokens computed, and their cells. ``array``: the tokens of one that is held."""
+
+    sequence: int
+    adapter: str
+    tokens: list[int] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
+    array: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+
+
+@dataclass
+class Running:
+    """A request under way. ``pending``: tokens that are to be computed next."""
+
+    number: int
+    ask: Ask
+    line: Line
+    pending: list[int]
+    reused: int
+    started: float
+    random: np.random.Generator
+    lookup: Lookup | None
+    matcher: Any = None
+    guess: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    likelihoods: list[Likelihood] = field(default_factory=list)
+    first_token_s: float = 0.0
+    guessed: int = 0
+    right: int = 0
+    stopped_by: str = ""
+
+    @property
+    def answering(self) -> bool:
+        """Whether its prompt has been read."""
+        return bool(self.tokens)
+
+    @property
+    def left(self) -> int:
+        """Cells it may still take."""
+        return len(self.pending) + self.ask.max_tokens - len(self.tokens)
+
+
+class TokenBatch:
+    """llama.cpp's batch over arrays of ours, filled a run of tokens at a time."""
+
+    def __init__(self, lib: Any, size: int):
+        self.tokens, self.positions, self.sequences = (np.zeros(size, dtype=np.int32) for _ in range(3))
+        self._counts, self.wanted = np.ones(size, dtype=np.int32), np.zeros(size, dtype=np.int8)
+        base, width = self.sequences.ctypes.data, self.sequences.itemsize
+        pointer = ctypes.POINTER(ctypes.c_int32)
+        self._each = (pointer * size)(*(ctypes.cast(base + at * width, pointer) for at in range(size)))
+        self.struct = lib.llama_batch(
+            n_tokens=0, token=_pointer(self.tokens, ctypes.c_int32), embd=None, pos=_pointer(self.positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._counts, ctypes.c_int32), seq_id=self._each, logits=_pointer(self.wanted, ctypes.c_int8),
+        )  # fmt: skip
+
+    def lay(self, at: int, tokens: Sequence[int], position: int, sequence: int, wanted: int) -> None:
+        """Put tokens that follow each other at ``at``; logits are computed for the last ``wanted`` of them."""
+        end = at + len(tokens)
+        self.tokens[at:end] = tokens
+        self.positions[at:end] = np.arange(position, position + len(tokens))
+        self.sequences[at:end] = sequence
+        self.wanted[at:end] = 0
+        self.wanted[end - wanted : end] = 1
+
+
+def _pointer(array: np.ndarray, kind: Any) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+class BatchingEngine(LlamaContext):
+    """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit."""
+
+    def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
+                 states: States | None = None, guessing: bool = True):  # fmt: skip
+        held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
+        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch)
+        lib = self._lib
+        # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
+        self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
+        self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts
+        self._batch = TokenBatch(lib, batch)
+        self._cells = Cells(self.context_length)
+        self._sequences = list(range(parallel + held - 1, -1, -1))
+        self._waiting: deque[tuple[int, Ask]] = deque()
+        self._running: list[Running] = []
+        self._held: list[Line] = []
+        self._adapters: dict[str, Any] = {"": None}
+        self._using: tuple[str, Any] = ("", None)
+
+    # -- adapters ---------------------------------------------------------------------------
+
+    def add_adapter(self, name: str, path: Path) -> None:
+        """Load a LoRA in GGUF form, to be named in requests. Raises BadModel."""
+        if name not in self._adapters:
+            self._adapters[name] = self._adapter_of(path)
+
+    def _use(self, name: str) -> None:
+        if self._using[0] != name:
+            self._using = (name, self._set_adapter(self._adapters[name]))
+
+    # -- requests ---------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request waits or runs."""
+        return bool(self._waiting or self._running)
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """(requests running, requests waiting)."""
+        return len(self._running), len(self._waiting)
+
+    def submit(self, number: int, ask: Ask) -> None:
+        """Queue a request. Raises DoesNotFit if it can never fit, NotFound for an unknown adapter."""
+        if not ask.tokens:
+            raise DoesNotFit("the prompt is empty", "give it at least one token")
+        if len(ask.tokens) + ask.max_tokens > self.context_length:
+            raise DoesNotFit(
+                f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of {self.context_length} tokens",
+                "shorten the prompt, ask for fewer tokens, or serve with a larger --context",
+            )
+        if ask.adapter not in self._adapters:
+            raise NotFound(f"no adapter is named {ask.adapter!r}", "name one that is served")
+        self._waiting.append((number, ask))
+
+    def cancel(self, number: int) -> None:
+        """Forget a waiting or running request; what was computed for it stays for others."""
+        self._waiting = deque(entry for entry in self._waiting if entry[0] != number)
+        for one in [one for one in self._running if one.number == number]:
+            self._end(one)
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._running) < self.parallel:
+            number, ask = self._waiting[0]
+            tokens = np.asarray(ask.tokens, dtype=np.int32)
+            source, reused = self._nearest(tokens, ask.adapter)
+            if self._running and not self._room_for(len(tokens) - reused + ask.max_tokens, source, reused):
+                return
+            self._waiting.popleft()
+            started = time.perf_counter()
+            line = self._new_line(ask.adapter, source)
+            if source is not None and reused:
+                self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, 0, reused)
+                line.tokens, line.cells = source.tokens[:reused], self._cells.share(source.cells[:reused])
+                if source in self._held:
+                    self._held.remove(source)
+                    self._held.append(source)
+            reused = self._from_disk(line, tokens, reused)
+            one = Running(number, ask, line, list(ask.tokens[reused:]), reused, started, np.random.default_rng(ask.sampling.seed),
+                          Lookup(ask.tokens) if self.guessing and ask.guess else None)  # fmt: skip
+            if ask.grammar is not None:
+                one.matcher = self._matcher(ask.grammar)
+            self._running.append(one)
+
+    def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
+        """The line in memory that begins most alike, and for how many tokens; the last token is always computed, for its logits."""
+        best, most = None, 0
+        if not self._cuts:
+            return best, most
+        running = [one.line for one in self._running]
+        for line in [*self._held, *running]:
+            if line.adapter == adapter and len(line.tokens) > most:
+                own = line.array if len(line.array) else np.asarray(line.tokens, dtype=np.int32)
+                same = min(shared(own, tokens), len(tokens) - 1)
+                if same > most:
+                    best, most = line, same
+        return best, most
+
+    def _room_for(self, need: int, source: Line | None, reused: int) -> bool:
+        """Whether a request's cells fit beside those that running ones hold and may still take; held lines give way."""
+        pinned = np.zeros(self.context_length, dtype=bool)
+        for one in self._running:
+            pinned[one.line.cells] = True
+        if source is not None:
+            pinned[source.cells[:reused]] = True
+        return int(pinned.sum()) + sum(one.left for one in self._running) + need <= self.context_length
+
+    def _new_line(self, adapter: str, source: Line | None) -> Line:
+        if not self._sequences:
+            self._drop(next(line for line in self._held if line is not source))
+        return Line(self._sequences.pop(), adapter)
+
+    def _drop(self, line: Line) -> None:
+        """Forget a held line."""
+        self._held.remove(line)
+        self._free(line)
+
+    def _free(self, line: Line) -> None:
+        self._lib.llama_memory_seq_rm(self._memory, line.sequence, -1, -1)
+        self._cells.release(line.cells)
+        self._sequences.append(line.sequence)
+
+    def _make_room(self, count: int) -> None:
+        """Forget held lines, longest unused first, until ``count`` cells are free."""
+        while self._cells.free < count and self._held:
+            self._drop(self._held[0])
+
+    def _end(self, one: Running) -> None:
+        """Take a request out; its line is held for others that begin alike, and replaces those it goes on from."""
+        self._running.remove(one)
+        line = one.line
+        if not self._cuts or not line.tokens:
+            self._free(line)
+            return
+        line.array = np.asarray(line.tokens, dtype=np.int32)
+        for other in [other for other in self._held if other.adapter == line.adapter and len(other.array) <= len(line.array)]:
+            if shared(other.array, line.array) == len(other.array):
+                self._drop(other)
+        self._held.append(line)
+
+    # -- states on disk -----------------------------------------------------------------------
+
+    def _from_disk(self, line: Line, tokens: np.ndarray, reused: int) -> int:
+        """Read a state that shares more than what is in memory into the line; how many tokens the line has then."""
+        if self.states is None or line.adapter or len(tokens) < LEAST_TOKENS:
+            return reused
+        state, same = self.states.best(tokens)
+        same = min(same, len(tokens) - 1)
+        if state is None or same < reused + LEAST_TOKENS // 2 or not self.states.whole(state):
+            return reused
+        self._cut(line, 0)
+        self._make_room(len(state.tokens))
+        if self._cells.free < len(state.tokens):
+            return 0
+        out, count = (self._lib.llama_token * len(state.tokens))(), ctypes.c_size_t(0)
+        if not self._lib.llama_state_seq_load_file(
+            self._context, os.fsencode(state.path), line.sequence, out, len(state.tokens), ctypes.byref(count)
+        ):
+            return 0
+        line.tokens, line.cells = state.tokens.tolist(), self._cells.take(len(state.tokens))
+        self._cut(line, same)
+        return same
+
+    def _to_disk(self, one: Running) -> None:
+        """Keep a prompt that has just been read, where it is long and most of it was not on disk."""
+        if self.states is None or one.line.adapter or len(one.ask.tokens) < LEAST_TOKENS:
+            return
+        tokens = np.asarray(one.ask.tokens, dtype=np.int32)
+        if len(tokens) - self.states.best(tokens)[1] < LEAST_TOKENS // 2:
+            return
+        place = self.states.place(tokens)
+        values = (self._lib.llama_token * len(tokens))(*one.ask.tokens)
+        if self._lib.llama_state_seq_save_file(self._context, os.fsencode(place), one.line.sequence, values, len(tokens)):
+            self.states.keep(tokens, place)
+        else:
+            place.unlink(missing_ok=True)
+
+    def _cut(self, line: Line, length: int) -> None:
+        """Cut a line back to its first ``length`` tokens."""
+        if length < len(line.tokens):
+            self._lib.llama_memory_seq_rm(self._memory, line.sequence, length, -1)
+            self._cells.release(line.cells[length:])
+            del line.tokens[length:], line.cells[length:]
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """One decode call for each adapter that is asked for; the requests that ended."""
+        self._admit()
+        ended: list[tuple[int, Completion]] = []
+        for adapter in dict.fromkeys(one.ask.adapter for one in self._running):
+            ended += self._step(adapter, [one for one in self._running if one.ask.adapter == adapter])
+        return ended
+
+    def _step(self, adapter: str, running: list[Running]) -> list[tuple[int, Completion]]:
+        answering = [one for one in running if one.answering]
+        reading = [one for one in running if not one.answering]
+        guesses = max(0, GUESSED - len(answering))
+        plan: list[tuple[Running, list[int], int]] = []  # who, tokens, how many of the last give logits
+        for one in answering:
+            one.guess = self._guess(one, guesses)
+            guesses -= len(one.guess)
+            plan.append((one, one.pending + one.guess, 1 + len(one.guess)))
+        room = self.batch - sum(len(tokens) for _, tokens, _ in plan)
+        room = min(room, PIECE) if answering else room
+        for one in reading:
+            if not room:
+                break
+            piece = one.pending[:room]
+            room -= len(piece)
+            plan.append((one, piece, int(len(piece) == len(one.pending))))
+        self._make_room(sum(len(tokens) for _, tokens, _ in plan))
+        at, rows = 0, list[int]()
+        for one, tokens, wanted in plan:
+            self._batch.lay(at, tokens, len(one.line.tokens), one.line.sequence, wanted)
+            at += len(tokens)
+            rows.append(at - wanted)
+        self._use(adapter)
+        self._run(self._batch.struct, at)
+        ended: list[tuple[int, Completion]] = []
+        for (one, tokens, wanted), row in zip(plan, rows, strict=True):
+            one.line.cells += self._cells.take(len(tokens))
+            one.line.tokens += tokens
+            del one.pending[: len(tokens) - len(one.guess)]
+            if not wanted:
+                continue
+            if not one.answering:
+                self._to_disk(one)
+            finish = self._take(one, row)
+            if finish:
+                self._end(one)
+                ended.append((one.number, self._completion(one, finish)))
+        return ended
+
+    def _guess(self, one: Running, most: int) -> list[int]:
+        if one.lookup is None:
+            return []
+        guess = one.lookup.guess(min(most, one.ask.max_tokens - len(one.tokens) - 1))
+        return guess[: one.matcher.validate_tokens(guess)] if guess and one.matcher is not None else guess
+
+    def _take(self, one: Running, row: int) -> str:
+        """Draw a token, and one more after each guess that was right; the reason why the answer ends here, or ''."""
+        guess, right, finish = one.guess, 0, ""
+        before = len(one.line.tokens) - len(guess)
+        for place in range(len(guess) + 1):
+            finish = self._extend(one, self._logits(row + place))
+            if finish or place == len(guess) or one.tokens[-1] != guess[place]:
+                break
+            right += 1
+        self._cut(one.line, before + right)
+        if guess and one.lookup is not None:
+            one.lookup.judged(len(guess), right)
+            one.guessed, one.right, one.guess = one.guessed + len(guess), one.right + right, []
+        return finish
+
+    def _extend(self, one: Running, logits: np.ndarray) -> str:
+        """Draw the next token; the reason why the answer ends with it, or ''."""
+        ask = one.ask
+        if not one.first_token_s:
+            one.first_token_s = time.perf_counter() - one.started
+        changed = ask.sampling.applied(logits, ask.tokens, one.tokens)
+        if one.matcher is not None:
+            changed = self._bound(one.matcher, changed)
+        token = ask.sampling.pick(changed, one.random)
+        if ask.likelihoods is not None:
+            one.likelihoods.append(likelihood(logits, token, ask.likelihoods))
+        if one.matcher is not None:
+            one.matcher.consume_token(token)
+        if self.vocabulary.is_end(token):
+            return "stop"
+        one.tokens.append(token)
+        piece = self.vocabulary.piece(token)
+        one.data += piece
+        one.pending = [token]
+        if one.lookup is not None:
+            one.lookup.add(token)
+        for stop in ask.stops:
+            text = stop.encode()
+            if one.data.find(text, max(0, len(one.data) - len(piece) - len(text))) >= 0:
+                one.stopped_by = stop
+                return "stop"
+        if one.matcher is not None and one.matcher.is_stopped():
+            return "stop"
+        return "length" if len(one.tokens) >= ask.max_tokens else ""
+
+    # -- grammars -----------------------------------------------------------------------------
+
+    def _matcher(self, grammar: str) -> Any:
+        from freehold.engines.grammar import matcher
+
+        return matcher(self, grammar)
+
+    def _bound(self, matcher: Any, logits: np.ndarray) -> np.ndarray:
+        """Logits of the tokens that a grammar allows next, the others out of reach."""
+        mask = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
+        allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
+        if not allowed.any():
+            raise Unsupported(f"the answer's form cannot be kept to ({matcher.get_error() or 'no token fits'})", "simplify the schema or grammar")
+        return np.where(allowed, logits, -np.inf)
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def partial(self, number: int) -> str:
+        """Text so far of a running request that nothing later can take back."""
+        one = next((one for one in self._running if one.number == number), None)
+        return settled(bytes(one.data), one.ask.stops) if one else ""
+
+    def _completion(self, one: Running, finish: str) -> Completion:
+        text = bytes(one.data)
+        if one.stopped_by:
+            text = text.partition(one.stopped_by.encode())[0]
+        return Completion(
+            text.decode("utf-8", "replace"), tuple(one.tokens), finish, len(one.ask.tokens), one.first_token_s, time.perf_counter() - one.started,
+            one.stopped_by, one.reused, one.guessed, one.right, tuple(one.likelihoods),
+        )  # fmt: skip
+
+    def forget(self) -> None:
+        """Drop all requests and everything in memory, after a decode call has failed."""
+        self._waiting.clear()
+        for line in [*(one.line for one in self._running), *self._held]:
+            self._sequences.append(line.sequence)
+        self._running.clear()
+        self._held.clear()
+        self._cells = Cells(self.context_length)
+        self._lib.llama_memory_clear(self._memory, True)
+
+
+def settled(data: bytes, stops: Sequence[str]) -> str:
+    """The text of ``data`` short of what may become a stop text, and of a character whose last bytes have not come."""
+    end = len(data)
+    for stop in stops:
+        text = stop.encode()
+        for size in range(min(len(text) - 1, len(data)), 0, -1):
+            if data.endswith(text[:size]):
+                end = min(end, len(data) - size)
+                break
+    data = data[:end]
+    for back in range(1, min(4, len(data)) + 1):
+        first = data[-back]
+        if first < 0x80:
+            break
+        if first >= 0xC0:
+            whole = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+            if whole > back:
+                data = data[:-back]
+            break
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,99 @@
+"""What an archive needs beside the model to run years later on a machine with no network: the engine's wheels, and a program to ask it.
+
+The wheels are those of llama-cpp-python and of what it needs, in the versions installed here, fetched or built by pip with the user's own
+registry settings; they fit machines of this system, processor family and Python version, which the note beside them names.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from freehold import durable
+from freehold.errors import MissingPart, NotFound, Unsupported
+from freehold.hub.store import Model
+from freehold.progress import Sink, task
+
+ENGINE = "llama-cpp-python"
+
+PROGRAM = '''"""Ask the model that lies beside this: python runtime/run.py "your question". See README.txt for how to install what it needs."""
+
+import json
+import pathlib
+import sys
+
+from llama_cpp import Llama
+
+files = pathlib.Path(__file__).absolute().parent.parent / "files"
+weights = next(files.glob("*.gguf"))
+messages = [{"role": "user", "content": " ".join(sys.argv[1:])}]
+if (files / "task.json").exists():  # a tuned model is asked as it was taught
+    rows = json.loads((files / "task.json").read_text())["train"]
+    system = {row["messages"][0][1] if row["messages"][0][0] == "system" else "" for row in rows}
+    if len(system) == 1 and (only := system.pop()):
+        messages.insert(0, {"role": "system", "content": only})
+model = Llama(str(weights), n_ctx=4096, verbose=False)
+answer = model.create_chat_completion(messages=messages, temperature=0.0, max_tokens=512)
+print(answer["choices"][0]["message"]["content"])
+'''
+
+NOTE = """The model {name}@{revision}, and what runs it without a network.
+
+Unpack the archive, and in the folder that holds files/ and runtime/:
+
+    sha256sum --check SHA256SUMS
+    python3 -m venv runtime/env
+    runtime/env/bin/pip install --no-index --find-links runtime/wheels {engine}
+    runtime/env/bin/python runtime/run.py "your question"
+
+The wheels are for {system} on {processor} with Python {python}. files/{weights} is a plain GGUF file: any llama.cpp program of today or
+later reads it, on other machines too.
+"""
+
+
+def gather(model: Model, folder: Path, sink: Sink) -> dict[str, Path]:
+    """Files of the archive's ``runtime/`` by name, the wheels put into ``folder``. Raises Unsupported, MissingPart, NotFound."""
+    if model.card.format != "gguf":
+        raise Unsupported(
+            f"{model.name} is {model.card.format}; a runtime is packed with GGUF models", "archive a GGUF of it, or leave --with-runtime out"
+        )
+    pinned = [f"{name}=={importlib.metadata.version(name)}" for name in _closure(ENGINE)]
+    wheels = folder / "wheels"
+    wheels.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(wheels), *pinned]
+    with task(sink, f"packing the runtime ({len(pinned)} wheels; the engine is built if pip has not kept it)"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        if "No module named pip" in done.stderr:
+            raise MissingPart("this environment has no pip, which fetches and builds wheels", "python -m ensurepip")
+        cause = next((line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "pip failed")
+        raise NotFound(
+            f"the wheels of the runtime could not be had ({cause.removeprefix('ERROR: ')})", "check the network, or leave --with-runtime out"
+        )
+    weights = next(name for name in model.manifest if name.endswith(".gguf"))
+    note = NOTE.format(name=model.name, revision=model.revision[:12], engine=ENGINE, system=platform.system(), processor=platform.machine(),
+                       python=".".join(platform.python_version_tuple()[:2]), weights=weights)  # fmt: skip
+    durable.write_atomically(folder / "README.txt", note)
+    durable.write_atomically(folder / "run.py", PROGRAM)
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _closure(name: str) -> list[str]:
+    """A distribution and all it needs, as installed here."""
+    found: dict[str, None] = {}
+    pending = [name]
+    while pending:
+        one = pending.pop()
+        if one.lower() in found:
+            continue
+        found[one.lower()] = None
+        for line in importlib.metadata.requires(one) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                pending.append(requirement.name)
+    return list(found)

@@ -1,0 +1,211 @@
+"""Between the APIs and the engines: who may ask what, the limits, the accounts; one way in for every API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from freehold.engines.interface import Completion
+from freehold.errors import FreeholdError
+from freehold.ledger.usage import Ledger, Used
+from freehold.serve.dialogue import Dialogue, ask_of
+from freehold.serve.keys import Key
+from freehold.serve.limits import Limiter
+from freehold.serve.pool import Pool, Served
+from freehold.serve.refusals import Refusal, of_fault
+from freehold.serve.runner import Piece, Runner
+
+_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+#: Usage is written so often, in seconds: what a killed server may lose of its accounts.
+WRITTEN_EVERY = 0.25
+
+
+class Metrics:
+    """For Prometheus."""
+
+    def __init__(self, runner: Runner, pool: Pool):
+        self.registry = CollectorRegistry()
+        own = self.registry
+        self.requests = Counter("freehold_requests", "Requests by model and how they ended.", ["model", "status"], registry=own)
+        self.tokens = Counter("freehold_tokens", "Tokens of prompts (computed and reused) and answers.", ["model", "kind"], registry=own)
+        self.first = Histogram(
+            "freehold_first_token_seconds", "From an engine taking a request to its first token.", ["model"], buckets=_SECONDS, registry=own
+        )
+        self.whole = Histogram("freehold_request_seconds", "From a request's arrival to its end.", ["model"], buckets=_SECONDS, registry=own)
+        self.guesses = Counter("freehold_guessed_tokens", "Tokens that look-up offered, and those that were right.", ["model", "kind"], registry=own)
+        Gauge("freehold_waiting_requests", "Requests that no engine has taken yet.", registry=own).set_function(lambda: runner.waiting)
+        Gauge("freehold_requests_under_way", "Requests that have not ended.", registry=own).set_function(lambda: runner.under_way)
+        Gauge("freehold_loaded_models", "Models in memory.", registry=own).set_function(lambda: len(pool.loaded))
+
+
+#: Says whether the client has gone.
+Gone = Callable[[], Awaitable[bool]]
+
+
+@dataclass
+class Answer:
+    """An answer whose first piece has come: who answers, how long the prompt is, and the pieces, which are to be iterated once."""
+
+    served: Served
+    prompt_tokens: int
+    first: Piece
+    rest: AsyncIterator[Piece]
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Every piece."""
+        yield self.first
+        async for piece in self.rest:
+            yield piece
+
+    async def whole(self, gone: Gone) -> Completion:
+        """The completion; when the client goes, the answer is cancelled. Raises Refusal."""
+        piece, looked = self.first, time.monotonic()
+        while piece.completion is None:
+            piece = await _next(self.rest, gone)
+            if time.monotonic() - looked > 0.5:
+                looked = time.monotonic()
+                if piece.completion is None and await gone():
+                    await self.rest.aclose()  # type: ignore[attr-defined]
+                    raise Refusal(499, "the client went away")
+        return piece.completion
+
+
+async def _next(pieces: AsyncIterator[Piece], gone: Gone) -> Piece:
+    """The next piece, unless the client goes before it comes; then the answer is cancelled. Raises Refusal."""
+    task = asyncio.ensure_future(anext(pieces))
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=0.5)
+            if not task.done() and await gone():
+                raise Refusal(499, "the client went away")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                await task
+
+
+class Desk:
+    """Takes requests."""
+
+    def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, *, most_waiting: int, deadline_s: float):
+        self.pool, self.runner, self.ledger = pool, runner, ledger
+        self.limiter, self.deadline_s = Limiter(most_waiting), deadline_s
+        self.metrics = Metrics(runner, pool)
+        self.draining = False
+        self._unwritten: list[Used] = []
+
+    async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
+        """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
+        if self.draining:
+            raise Refusal(503, "the server is ending", "overloaded", 5.0)
+        if not key.opens(dialogue.model):
+            raise Refusal(403, f"this key may not ask {dialogue.model[:200]!r}", "model_not_allowed")
+        self.limiter.enter(key, self.runner.waiting)
+        lease = self.pool.lease(dialogue.model)
+        try:
+            served = await lease.__aenter__()
+            try:
+                ask = await asyncio.to_thread(ask_of, dialogue, served.prompting, served.system, served.engine.context_length, served.adapter)
+                if len(ask.tokens) + ask.max_tokens > served.engine.context_length:
+                    raise Refusal(
+                        400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
+                        f"{served.engine.context_length} tokens", "context_length_exceeded",
+                    )  # fmt: skip
+            except BaseException:
+                await lease.__aexit__(None, None, None)
+                raise
+        except BaseException:
+            self.limiter.leave(key, 0)
+            raise
+
+        async def pieces() -> AsyncIterator[Piece]:
+            arrived, ended = time.monotonic(), None
+            stream = self.runner.stream(served.engine, ask, key=key.name, priority=key.limits.priority)
+            status = "cancelled"
+            try:
+                async with asyncio.timeout(self.deadline_s or None):
+                    async for piece in stream:
+                        if piece.error is not None:
+                            status = "error"
+                            raise of_fault(piece.error)
+                        ended = piece.completion
+                        status = "ok" if ended else status
+                        yield piece
+            except TimeoutError:
+                status = "error"
+                raise Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout") from None
+            finally:
+                await stream.aclose()  # type: ignore[attr-defined]
+                self.limiter.leave(key, len(ask.tokens) + len(ended.tokens) if ended else 0)
+                self._account(key, dialogue.model, len(ask.tokens), ended, status, time.monotonic() - arrived)
+                await lease.__aexit__(None, None, None)
+
+        coming = pieces()
+        return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
+
+    async def count(self, key: Key, dialogue: Dialogue) -> int:
+        """Tokens of a prompt. Raises Refusal, FreeholdError."""
+        if not key.opens(dialogue.model):
+            raise Refusal(403, f"this key may not ask {dialogue.model[:200]!r}", "model_not_allowed")
+        async with self.pool.lease(dialogue.model) as served:
+            from freehold.serve.dialogue import tokens_of
+
+            return len(tokens_of(dialogue, served.prompting, served.system))
+
+    # -- accounts -----------------------------------------------------------------------------
+
+    def _account(self, key: Key, model: str, prompt_tokens: int, ended: Completion | None, status: str, seconds: float) -> None:
+        metrics = self.metrics
+        metrics.requests.labels(model, status).inc()
+        metrics.whole.labels(model).observe(seconds)
+        if ended is not None:
+            metrics.first.labels(model).observe(ended.first_token_s)
+            metrics.tokens.labels(model, "prompt").inc(ended.prompt_tokens - ended.reused)
+            metrics.tokens.labels(model, "reused").inc(ended.reused)
+            metrics.tokens.labels(model, "answer").inc(len(ended.tokens))
+            metrics.guesses.labels(model, "offered").inc(ended.guessed)
+            metrics.guesses.labels(model, "right").inc(ended.right)
+        self._unwritten.append(
+            Used(time.time(), key.name, model, prompt_tokens if ended else 0, ended.reused if ended else 0, len(ended.tokens) if ended else 0,
+                 ended.first_token_s if ended else 0.0, ended.total_s if ended else 0.0, status)
+        )  # fmt: skip
+
+    async def keep_accounts(self) -> None:
+        """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then."""
+        try:
+            while True:
+                await asyncio.sleep(WRITTEN_EVERY)
+                await self._write()
+        except asyncio.CancelledError:
+            await self._write()
+            raise
+
+    async def _write(self) -> None:
+        rows, self._unwritten = self._unwritten, []
+        try:
+            await asyncio.to_thread(self.ledger.add, rows)
+        except Exception:
+            self._unwritten = rows + self._unwritten  # the disk may have room again later
+            raise
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing more in, and wait for what is under way."""
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.runner.under_way:
+                    await asyncio.sleep(0.05)
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """The refusal that a failure is; None for a fault of the program."""
+    if isinstance(error, Refusal):
+        return error
+    return of_fault(error) if isinstance(error, FreeholdError) else None

@@ -1,0 +1,197 @@
+"""What a client asks, whichever API it speaks; how that becomes a prompt, and what an answer's text means.
+
+Functions that a model may call are told to it in its template's own form, or where that has none in a system message; it calls one by
+writing ``<tool_call>{"name": ..., "arguments": ...}</tool_call>``, the form of Hermes and Qwen models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from freehold.engines import grammar
+from freehold.engines.batching import Ask
+from freehold.engines.interface import Prompting
+from freehold.engines.sampling import Sampling
+from freehold.serve.refusals import Refusal
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_CALL = re.compile(re.escape(OPEN) + r"\s*(\{.*?\})\s*" + re.escape(CLOSE), re.DOTALL)
+#: Tokens of an answer where the client names no limit.
+USUAL = 1024
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may call; ``parameters`` is a JSON schema."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+    def told(self) -> dict[str, Any]:
+        """In the form of OpenAI's API, which templates take."""
+        return {"type": "function", "function": {"name": self.name, "description": self.description, "parameters": self.parameters}}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that the model calls, with its arguments as a JSON object."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass
+class Dialogue:
+    """A request. ``messages`` are in the form of OpenAI's API with text for content. ``prompt`` instead of messages: text or tokens as they are.
+
+    ``tool_choice``: auto, none, required, or a tool's name. ``form``: a JSON schema, or "json" for any object, or "gbnf:..." for a grammar.
+    """
+
+    model: str
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    prompt: str | list[int] | None = None
+    max_tokens: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    stops: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    form: dict[str, Any] | str | None = None
+    likelihoods: int | None = None
+
+    @property
+    def calls(self) -> bool:
+        """Whether an answer may call functions."""
+        return bool(self.tools) and self.tool_choice != "none"
+
+
+def tokens_of(dialogue: Dialogue, prompting: Prompting, system: str) -> list[int]:
+    """The prompt's tokens. ``system``: the message that a tuned model was taught with, for dialogues that bring none. Raises Refusal, Unsupported."""
+    if dialogue.prompt is not None:
+        if isinstance(dialogue.prompt, str):
+            return prompting.vocabulary.encode(dialogue.prompt, start=True)
+        return dialogue.prompt
+    if not dialogue.messages:
+        raise Refusal(400, "messages is empty: send at least one message")
+    messages = list(dialogue.messages)
+    if system and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": system})
+    own = prompting.template.takes_tools
+    if not own and (dialogue.calls or any(one["role"] == "tool" or one.get("tool_calls") for one in messages)):
+        messages = _plainly(messages, dialogue.tools if dialogue.calls else ())
+    return prompting.chat(messages, [tool.told() for tool in dialogue.tools] if own and dialogue.calls else [])
+
+
+def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """Messages for a template that knows no functions: told in the system message, calls and results as text."""
+    found: list[dict[str, Any]] = []
+    for one in messages:
+        if one["role"] == "tool":
+            found.append({"role": "user", "content": f"<tool_response>\n{one['content']}\n</tool_response>"})
+        elif one.get("tool_calls"):
+            calls = "\n".join(
+                f"{OPEN}\n{json.dumps({'name': c['function']['name'], 'arguments': c['function']['arguments']})}\n{CLOSE}" for c in one["tool_calls"]
+            )
+            found.append({"role": "assistant", "content": f"{one.get('content') or ''}\n{calls}".strip()})
+        else:
+            found.append(one)
+    if tools:
+        listed = "\n".join(json.dumps(tool.told()["function"], ensure_ascii=False) for tool in tools)
+        told = (
+            "You can call these functions, each given as JSON:\n"
+            f'{listed}\nTo call one, answer with\n{OPEN}\n{{"name": the function\'s name, "arguments": an object}}\n{CLOSE}'
+        )
+        if found[0]["role"] == "system":
+            found[0] = {"role": "system", "content": f"{found[0]['content']}\n\n{told}"}
+        else:
+            found.insert(0, {"role": "system", "content": told})
+    # two turns of one side, as several results are, become one
+    merged: list[dict[str, Any]] = []
+    for one in found:
+        if merged and merged[-1]["role"] == one["role"] == "user":
+            merged[-1] = {"role": "user", "content": f"{merged[-1]['content']}\n{one['content']}"}
+        else:
+            merged.append(one)
+    return merged
+
+
+def grammar_of(dialogue: Dialogue) -> str | None:
+    """What binds the answer; None for nothing. Raises UsageError, Refusal."""
+    if dialogue.calls and dialogue.tool_choice not in ("auto", "none"):
+        tools = [tool for tool in dialogue.tools if dialogue.tool_choice in ("required", tool.name)]
+        if not tools:
+            raise Refusal(400, f"tool_choice names {dialogue.tool_choice!r}, which is none of the tools")
+        calls = [
+            {"type": "object", "properties": {"name": {"const": tool.name}, "arguments": tool.parameters or {"type": "object"}},
+             "required": ["name", "arguments"], "additionalProperties": False}
+            for tool in tools
+        ]  # fmt: skip
+        return grammar.of_wrapped_schema(f"{OPEN}\n", calls[0] if len(calls) == 1 else {"anyOf": calls}, f"\n{CLOSE}")
+    if dialogue.form is None:
+        return None
+    if isinstance(dialogue.form, dict):
+        return grammar.of_schema(dialogue.form)
+    return grammar.of_gbnf(dialogue.form.removeprefix("gbnf:")) if dialogue.form.startswith("gbnf:") else grammar.of_any_json()
+
+
+def ask_of(dialogue: Dialogue, prompting: Prompting, system: str, room: int, adapter: str = "") -> Ask:
+    """The engine's request. ``room``: tokens of context a prompt and its answer may take. Raises Refusal, UsageError, Unsupported."""
+    tokens = tokens_of(dialogue, prompting, system)
+    wanted = dialogue.max_tokens or max(1, min(room - len(tokens), USUAL))
+    stops = dialogue.stops if dialogue.prompt is not None else (*prompting.template.stops, *dialogue.stops)
+    return Ask(tuple(tokens), wanted, dialogue.sampling, stops, grammar_of(dialogue), dialogue.likelihoods, adapter)
+
+
+def split_calls(text: str) -> tuple[str, list[Call]]:
+    """(the text beside its calls, the calls). What is no JSON object with a name stays text."""
+    calls: list[Call] = []
+
+    def taken(found: re.Match[str]) -> str:
+        try:
+            value = json.loads(found[1])
+        except ValueError:
+            return found[0]
+        arguments = value.get("arguments", value.get("parameters", {}))
+        if not isinstance(value.get("name"), str) or not isinstance(arguments, dict):
+            return found[0]
+        calls.append(Call(f"call_{secrets.token_hex(12)}", value["name"], arguments))
+        return ""
+
+    rest = _CALL.sub(taken, text)
+    return (rest.strip() if calls else rest), calls
+
+
+class Shown:
+    """Text of a stream that may be shown: what could become a call is held back until the end."""
+
+    def __init__(self, *, calls: bool):
+        self._calls, self._whole, self._sent = calls, "", 0
+
+    def add(self, text: str) -> str:
+        """What may be shown now."""
+        self._whole += text
+        if not self._calls:
+            return text
+        end = self._whole.find(OPEN)
+        if end < 0:
+            end = len(self._whole)
+            for size in range(min(len(OPEN) - 1, end), 0, -1):
+                if self._whole.endswith(OPEN[:size]):
+                    end -= size
+                    break
+        shown = self._whole[self._sent : max(end, self._sent)]
+        self._sent += len(shown)
+        return shown
+
+    def rest(self) -> tuple[str, list[Call]]:
+        """(what is still to be shown, the calls), at the end."""
+        if not self._calls:
+            return "", []
+        text, calls = split_calls(self._whole[self._sent :])
+        return text, calls

@@ -1,0 +1,406 @@
+"""OpenAI's API: chat completions, completions, responses, models; and llama.cpp's tokenize.
+
+Source: OpenAI's API reference, as the client package ``openai`` writes and reads it. Fields that are not listed here are refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from freehold.engines.interface import Completion, Vocabulary
+from freehold.engines.sampling import Likelihood, Sampling
+from freehold.serve.desk import Answer, Desk, refusal_of
+from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
+from freehold.serve.keys import Key
+from freehold.serve.refusals import Refusal, body_of
+
+_FORBID = ConfigDict(extra="forbid")
+
+
+class Drawn(BaseModel):
+    """How tokens are drawn; shared by both forms of completions."""
+
+    model_config = _FORBID
+    model: str
+    temperature: float = Field(0.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repeat_penalty: float = Field(1.0, gt=0, le=5)
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    logit_bias: dict[str, float] | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: str | list[str] | None = None
+    stream: bool = False
+    stream_options: dict[str, Any] | None = None
+    n: int = Field(1, ge=1, le=8)
+    grammar: str | None = None
+    user: str | None = None
+
+    def sampling(self, number: int = 0) -> Sampling:
+        """The engine's form; ``number`` of several answers to one prompt. Raises Refusal."""
+        try:
+            bias = tuple((int(token), amount) for token, amount in (self.logit_bias or {}).items())
+        except ValueError:
+            raise Refusal(400, "logit_bias: keys are numbers of tokens") from None
+        seed = (self.seed if self.seed is not None else secrets.randbits(32)) + number
+        return Sampling(self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
+                        self.repeat_penalty, bias=bias)  # fmt: skip
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts that end the answer. Raises Refusal."""
+        found = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        if len(found) > 16 or any(not one for one in found):
+            raise Refusal(400, "stop: give up to 16 texts, none of them empty")
+        return tuple(found)
+
+    @property
+    def counted(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return bool((self.stream_options or {}).get("include_usage"))
+
+
+class FunctionCall(BaseModel):
+    """What an assistant's message called."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(BaseModel):
+    """A call in an assistant's message."""
+
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ChatMessage(BaseModel):
+    """One message; content parts other than text are refused."""
+
+    model_config = _FORBID
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As templates take it. Raises Refusal."""
+        found: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text_of(self.content)}
+        if self.tool_calls:
+            found["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": _object(call.function.arguments)}}
+                for call in self.tool_calls
+            ]
+        if self.tool_call_id:
+            found["tool_call_id"] = self.tool_call_id
+        return found
+
+
+def text_of(content: str | list[dict[str, Any]] | None) -> str:
+    """The text of a message's content. Raises Refusal for parts that are none."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    for part in content:
+        if part.get("type") not in ("text", "input_text", "output_text") or not isinstance(part.get("text"), str):
+            raise Refusal(400, f"content: this model reads text only, and a part is of type {str(part.get('type'))[:40]!r}")
+    return "".join(part["text"] for part in content)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Refusal(400, "tool_calls: arguments hold no JSON object")
+    return value
+
+
+class ChatRequest(Drawn):
+    """A chat completion."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    store: bool | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: str | None = None
+    reasoning_effort: str | None = None
+
+    def dialogue(self, number: int = 0) -> Dialogue:
+        """What every API's request becomes. Raises Refusal."""
+        form: dict[str, Any] | str | None = None
+        kind = (self.response_format or {}).get("type", "text")
+        if kind == "json_schema":
+            form = (self.response_format or {}).get("json_schema", {}).get("schema")
+            if not isinstance(form, dict):
+                raise Refusal(400, "response_format: json_schema holds no schema")
+        elif kind == "json_object":
+            form = "json"
+        elif kind != "text":
+            raise Refusal(400, f"response_format: {str(kind)[:40]!r} is none of text, json_object, json_schema")
+        if self.grammar is not None:
+            form = f"gbnf:{self.grammar}"
+        return Dialogue(
+            self.model, [message.plain() for message in self.messages], None, self.max_completion_tokens or self.max_tokens, self.sampling(number),
+            self.stops, tools_of(self.tools), choice_of(self.tool_choice), form, (self.top_logprobs or 0) if self.logprobs else None,
+        )  # fmt: skip
+
+
+def tools_of(given: list[dict[str, Any]] | None) -> tuple[Tool, ...]:
+    """Functions in either of OpenAI's forms. Raises Refusal."""
+    found: list[Tool] = []
+    for one in given or []:
+        function = one.get("function", one) if one.get("type") == "function" else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise Refusal(400, f"tools: one is of type {str(one.get('type'))[:40]!r} or has no name; functions are supported")
+        found.append(
+            Tool(function["name"], str(function.get("description") or ""), function.get("parameters") or {"type": "object", "properties": {}})
+        )
+    return tuple(found)
+
+
+def choice_of(given: str | dict[str, Any] | None) -> str:
+    """The tool choice as a word or a tool's name. Raises Refusal."""
+    if isinstance(given, dict):
+        name = given.get("function", given).get("name")
+        if not isinstance(name, str):
+            raise Refusal(400, "tool_choice: it names no function")
+        return name
+    if given not in (None, "auto", "none", "required"):
+        raise Refusal(400, f"tool_choice: {given[:40]!r} is none of auto, none, required")
+    return given or "auto"
+
+
+class CompletionRequest(Drawn):
+    """A completion of text or tokens."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+    max_tokens: int | None = Field(16, ge=1)
+    logprobs: int | None = Field(None, ge=0, le=20)
+    echo: Literal[False] = False
+    suffix: None = None
+    best_of: Literal[1] | None = None
+
+
+class TokenizeRequest(BaseModel):
+    """Text to be cut into tokens."""
+
+    model_config = _FORBID
+    model: str = ""
+    content: str | None = None
+    messages: list[ChatMessage] | None = None
+    add_special: bool = False
+
+
+class DetokenizeRequest(BaseModel):
+    """Tokens to be made text."""
+
+    model_config = _FORBID
+    model: str = ""
+    tokens: list[int]
+
+
+def routes(desk: Desk) -> APIRouter:
+    """All routes of this API."""
+    router = APIRouter()
+
+    @router.get("/v1/models")
+    async def models(request: Request) -> dict[str, Any]:
+        key: Key = request.state.key
+        rows = [
+            {"id": name, "object": "model", "created": int(desk.pool.model(name).created), "owned_by": "freehold"}
+            for name in desk.pool.names
+            if key.opens(name)
+        ]
+        return {"object": "list", "data": rows}
+
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str, request: Request) -> dict[str, Any]:
+        found = next((one for one in (await models(request))["data"] if one["id"] == name), None)
+        if found is None:
+            raise Refusal(404, f"the model {name[:200]!r} is not served here", "model_not_found")
+        return found
+
+    @router.post("/v1/chat/completions")
+    async def chat(body: ChatRequest, request: Request) -> Any:
+        if body.stream and body.n > 1:
+            raise Refusal(400, "n: several answers cannot be streamed; ask for one, or leave stream out")
+        answer = await desk.answer(request.state.key, body.dialogue(), request.is_disconnected)
+        if body.stream:
+            return StreamingResponse(_chat_events(answer, body), media_type="text/event-stream")
+        done = [await answer.whole(request.is_disconnected)]
+        for number in range(1, body.n):  # what the first has computed the others reuse
+            more = await desk.answer(request.state.key, body.dialogue(number), request.is_disconnected)
+            done.append(await more.whole(request.is_disconnected))
+        vocabulary = answer.served.engine.vocabulary
+        choices = [_chat_choice(number, one, body, vocabulary) for number, one in enumerate(done)]
+        return {**_head("chatcmpl", "chat.completion", body.model), "choices": choices, "usage": _usage(done)}
+
+    @router.post("/v1/completions")
+    async def complete(body: CompletionRequest, request: Request) -> Any:
+        prompts: list[Any] = [body.prompt] if isinstance(body.prompt, str) or (body.prompt and isinstance(body.prompt[0], int)) else list(body.prompt)
+        if not prompts or len(prompts) * body.n > 64:
+            raise Refusal(400, "prompt: give 1 to 64 prompts")
+        if body.stream and len(prompts) * body.n > 1:
+            raise Refusal(400, "several answers cannot be streamed; ask for one, or leave stream out")
+        form = f"gbnf:{body.grammar}" if body.grammar is not None else None
+
+        def dialogue(prompt: Any, number: int) -> Dialogue:
+            return Dialogue(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=body.sampling(number), stops=body.stops, form=form,
+                            likelihoods=body.logprobs)  # fmt: skip
+
+        if body.stream:
+            answer = await desk.answer(request.state.key, dialogue(prompts[0], 0), request.is_disconnected)
+            return StreamingResponse(_completion_events(answer, body), media_type="text/event-stream")
+        choices: list[dict[str, Any]] = []
+        done: list[Completion] = []
+        for prompt in prompts:
+            for number in range(body.n):
+                answer = await desk.answer(request.state.key, dialogue(prompt, number), request.is_disconnected)
+                done.append(await answer.whole(request.is_disconnected))
+                told = _text_logprobs(done[-1], answer.served.engine.vocabulary) if body.logprobs is not None else None
+                choices.append({"index": len(choices), "text": done[-1].text, "logprobs": told, "finish_reason": _finish(done[-1])})
+        return {**_head("cmpl", "text_completion", body.model), "choices": choices, "usage": _usage(done)}
+
+    @router.post("/tokenize")
+    async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
+        if (body.content is None) == (body.messages is None):
+            raise Refusal(400, "give either content or messages")
+        name = body.model or desk.pool.names[0]
+        async with desk.pool.lease(name) as served:
+            if body.content is not None:
+                tokens = served.prompting.vocabulary.encode(body.content, start=body.add_special)
+            else:
+                tokens = served.prompting.chat([message.plain() for message in body.messages or []])
+        return {"tokens": tokens, "count": len(tokens), "model": name}
+
+    @router.post("/detokenize")
+    async def detokenize(body: DetokenizeRequest, request: Request) -> dict[str, Any]:
+        async with desk.pool.lease(body.model or desk.pool.names[0]) as served:
+            if any(not 0 <= token < served.engine.vocabulary.size for token in body.tokens):
+                raise Refusal(400, f"tokens: they are numbers from 0 to {served.engine.vocabulary.size - 1}")
+            return {"content": served.prompting.vocabulary.decode(body.tokens)}
+
+    return router
+
+
+def event(value: Any, name: str = "") -> str:
+    """A server-sent event."""
+    return (f"event: {name}\n" if name else "") + f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _head(prefix: str, kind: str, model: str) -> dict[str, Any]:
+    return {"id": f"{prefix}-{secrets.token_hex(12)}", "object": kind, "created": int(time.time()), "model": model}
+
+
+def _finish(done: Completion) -> str:
+    return "length" if done.finish == "length" else "stop"
+
+
+def _usage(done: list[Completion]) -> dict[str, Any]:
+    prompt, answer = done[0].prompt_tokens if len(done) == 1 else sum(one.prompt_tokens for one in done), sum(len(one.tokens) for one in done)
+    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer,
+            "prompt_tokens_details": {"cached_tokens": sum(one.reused for one in done)}}  # fmt: skip
+
+
+def _calls(calls: list[Call]) -> list[dict[str, Any]]:
+    return [
+        {"index": at, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}}
+        for at, call in enumerate(calls)
+    ]
+
+
+def _chat_choice(number: int, done: Completion, body: ChatRequest, vocabulary: Any) -> dict[str, Any]:
+    text, calls = split_calls(done.text) if body.tools and body.tool_choice != "none" else (done.text, [])
+    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
+    if calls:
+        message["tool_calls"] = [{key: value for key, value in call.items() if key != "index"} for call in _calls(calls)]
+    told = {"content": [_logprob(one, vocabulary) for one in done.likelihoods], "refusal": None} if body.logprobs else None
+    return {"index": number, "message": message, "logprobs": told, "finish_reason": "tool_calls" if calls else _finish(done)}
+
+
+def _piece(token: int, vocabulary: Vocabulary) -> dict[str, Any]:
+    data: bytes = vocabulary.piece(token)  # type: ignore[attr-defined]
+    return {"token": data.decode("utf-8", "replace"), "bytes": list(data)}
+
+
+def _logprob(one: Likelihood, vocabulary: Vocabulary) -> dict[str, Any]:
+    top = [{**_piece(token, vocabulary), "logprob": value} for token, value in one.top]
+    return {**_piece(one.token, vocabulary), "logprob": one.logprob, "top_logprobs": top}
+
+
+def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
+    texts = [_piece(one.token, vocabulary)["token"] for one in done.likelihoods]
+    offsets = [sum(map(len, texts[:at])) for at in range(len(texts))]
+    top = [{_piece(token, vocabulary)["token"]: value for token, value in one.top} for one in done.likelihoods]
+    return {"tokens": texts, "token_logprobs": [one.logprob for one in done.likelihoods], "top_logprobs": top, "text_offset": offsets}
+
+
+async def _chat_events(answer: Answer, body: ChatRequest) -> AsyncIterator[str]:
+    head = _head("chatcmpl", "chat.completion.chunk", body.model)
+
+    def chunk(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> str:
+        return event({**head, "choices": [{"index": 0, "delta": delta, "logprobs": told, "finish_reason": finish}]})
+
+    yield chunk({"role": "assistant", "content": ""})
+    shown = Shown(calls=bool(body.tools) and body.tool_choice != "none")
+    try:
+        async for piece in answer.pieces():
+            if text := shown.add(piece.text):
+                yield chunk({"content": text})
+            if (done := piece.completion) is not None:
+                rest, calls = shown.rest()
+                if rest:
+                    yield chunk({"content": rest})
+                if calls:
+                    yield chunk({"tool_calls": _calls(calls)})
+                told = {"content": [_logprob(one, answer.served.engine.vocabulary) for one in done.likelihoods]} if body.logprobs else None
+                yield chunk({}, "tool_calls" if calls else _finish(done), told)
+                if body.counted:
+                    yield event({**head, "choices": [], "usage": _usage([done])})
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        yield event(body_of("/v1/chat/completions", refusal))
+    yield "data: [DONE]\n\n"
+
+
+async def _completion_events(answer: Answer, body: CompletionRequest) -> AsyncIterator[str]:
+    head = _head("cmpl", "text_completion", body.model)
+    try:
+        async for piece in answer.pieces():
+            done = piece.completion
+            if piece.text or done is not None:
+                told = _text_logprobs(done, answer.served.engine.vocabulary) if done is not None and body.logprobs is not None else None
+                yield event(
+                    {**head, "choices": [{"index": 0, "text": piece.text, "logprobs": told, "finish_reason": _finish(done) if done else None}]}
+                )
+            if done is not None and body.counted:
+                yield event({**head, "choices": [], "usage": _usage([done])})
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        yield event(body_of("/v1/completions", refusal))
+    yield "data: [DONE]\n\n"

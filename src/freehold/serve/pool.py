@@ -1,0 +1,150 @@
+"""The models a server answers with: opened when first asked for, and closed again, longest unused first, where memory is short.
+
+An adapter is served beside its base, under its own name, on the base's weights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from freehold.engines.batching import BatchingEngine
+from freehold.engines.interface import Prompting
+from freehold.engines.loading import predict_memory, prompting
+from freehold.engines.session import tuned_system
+from freehold.engines.states import States
+from freehold.errors import Unsupported
+from freehold.hub.store import Model, Store
+from freehold.serve.refusals import Refusal
+from freehold.serve.runner import Runner
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
+    states of long prompts (0: none are kept)."""
+
+    context_length: int = 8192
+    parallel: int = 8
+    memory_bytes: int = 0
+    state_bytes: int = 2 << 30
+    guessing: bool = True
+
+
+@dataclass
+class Open:
+    """A model in memory. ``users``: requests that hold it there."""
+
+    engine: BatchingEngine
+    prompting: Prompting
+    bytes: int
+    users: int = 0
+    used: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one request is answered with."""
+
+    name: str
+    engine: BatchingEngine
+    prompting: Prompting
+    system: str
+    adapter: str
+
+
+class Pool:
+    """The models of a server by name. Raises NotFound, Unsupported."""
+
+    def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Runner, terms: Terms):
+        self.store, self.runner, self.terms = store, runner, terms
+        self.models: dict[str, Model] = {}
+        for name in names:
+            model = store.find(name)
+            if model.card.format != "gguf":
+                raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models", "pull a GGUF of it")
+            self.models[name] = model
+        self.bases: dict[str, str] = {}
+        for name in adapters:
+            self.bases[name] = self._base_of(store.find(name))
+        self.systems = {name: tuned_system(store, store.find(name)) for name in [*names, *adapters]}
+        self._open: dict[str, Open] = {}
+        self._opening = asyncio.Lock()
+
+    def _base_of(self, adapter: Model) -> str:
+        """The name under which an adapter's base is served. Raises Unsupported."""
+        if "adapter.lora" not in adapter.manifest:
+            raise Unsupported(f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one")
+        base = next((step for step in adapter.card.lineage if step.get("step") == "base"), {})
+        found = next((name for name, model in self.models.items() if model.digest == base.get("digest")), "")
+        if not found:
+            raise Unsupported(f"the adapter {adapter.name} was tuned on {base.get('model', 'a model')}, which is not served", "name that model too")
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """Every name that may be asked for."""
+        return [*self.models, *self.bases]
+
+    def model(self, name: str) -> Model:
+        """The stored model behind a name."""
+        return self.models[name] if name in self.models else self.store.find(name)
+
+    @asynccontextmanager
+    async def lease(self, name: str) -> AsyncIterator[Served]:
+        """A model held in memory for a block. Raises Refusal."""
+        base = self.bases.get(name, name)
+        if base not in self.models:
+            raise Refusal(
+                404,
+                f"the model {name[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
+                "model_not_found",
+            )
+        async with self._opening:
+            if base not in self._open:
+                await self._make_room(base)
+                self._open[base] = await asyncio.to_thread(self._load, base)
+            found = self._open[base]
+            found.users += 1
+        try:
+            yield Served(name, found.engine, found.prompting, self.systems[name], name if name in self.bases else "")
+        finally:
+            found.users -= 1
+            found.used = time.monotonic()
+
+    def _need(self, name: str) -> int:
+        return predict_memory(self.models[name].card, self.terms.context_length, self.terms.parallel).total
+
+    async def _make_room(self, name: str) -> None:
+        """Close what is idle until the model fits. Raises Refusal where nothing more can be closed."""
+        limit = self.terms.memory_bytes
+        while limit and self._open and sum(one.bytes for one in self._open.values()) + self._need(name) > limit:
+            idle = [other for other, one in self._open.items() if not one.users]
+            if not idle:
+                raise Refusal(503, f"{name} needs room that models in use take", "overloaded", 5.0)
+            oldest = min(idle, key=lambda other: self._open[other].used)
+            await self.runner.release(self._open.pop(oldest).engine)
+
+    def _load(self, name: str) -> Open:
+        model, terms = self.models[name], self.terms
+        length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
+        states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
+        engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing)
+        for adapter, base in self.bases.items():
+            if base == name:
+                engine.add_adapter(adapter, self.store.file(self.store.find(adapter), "adapter.lora"))
+        return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
+
+    def _states_of(self, model: Model) -> Path:
+        import llama_cpp
+
+        return self.store.folder / "states" / f"{model.digest[:32]}-{llama_cpp.__version__}"
+
+    @property
+    def loaded(self) -> list[str]:
+        """Models in memory."""
+        return list(self._open)
