@@ -32,10 +32,11 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-# fast tests in parallel, then the journeys one after another, since each wants the whole machine
+# two at a time, file by file where a file's tests share what was slow to make; then those that want the whole machine, one after another
 test: setup lint
 	$(BIN)/python -m pytest -m 'not slow' -n 2
-	$(BIN)/python -m pytest -m slow -x
+	$(BIN)/python -m pytest -m 'slow and not alone' -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone -x
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77
@@ -47,7 +48,9 @@ bench: setup
 	$(BIN)/python benchmarks/tune_vs_trl.py --data $(DATA)
 	$(BIN)/python benchmarks/minutes_to_score.py --data $(DATA)
 	$(BIN)/python benchmarks/shrink_vs_llamacpp.py smollm2 --data $(DATA)
+	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/hub_transfer.py
+	$(BIN)/python benchmarks/hub_chunks.py --data $(DATA)
 	$(BIN)/python benchmarks/hub_kill.py
 	$(BIN)/python benchmarks/catalogue.py
 

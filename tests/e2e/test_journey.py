@@ -17,7 +17,7 @@ import pytest
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 FLAGS = ["--model", "smollm2", "--steps", "8", "--shots", "2", "--budget", "30m", "--need", "accuracy>=0.95", "--need", "memory<=4GiB", "--json"]
 
 

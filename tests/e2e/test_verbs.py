@@ -8,14 +8,19 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
+from freehold.engines.interface import Request
+from freehold.engines.session import open_session, tuned_system
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
+from tests.serve.serving import server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,34 @@ def test_a_killed_tuning_ends_as_an_unbroken_one(place: tuple[dict[str, str], Pa
     again = run(place, *TUNE, "--as", "broken")
     assert json.loads(again.stdout)["digest"] == value["digest"]
     assert not any((place[1] / "home" / "tunings").iterdir())
+
+
+def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict[str, str], Path]) -> None:
+    store = Store(place[1] / "home")
+    base, tuned = store.find("smollm2"), store.find("whole")
+    question = [{"role": "user", "content": "Please refund number 7 at once"}]
+
+    def asked(address: str, name: str) -> str:
+        body = {"model": name, "messages": question, "max_tokens": 6}
+        return httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()["choices"][0]["message"]["content"]
+
+    with server(place[1] / "home", "--adapter", "whole", "--states", "0B") as address:
+        with ThreadPoolExecutor(8) as pool:  # both in the same steps
+            found = list(pool.map(lambda name: asked(address, name), ["smollm2", "whole"] * 4))
+        assert {one["id"] for one in httpx.get(f"{address}/v1/models").json()["data"]} == {"smollm2", "whole"}
+    assert len(set(found[::2])) == len(set(found[1::2])) == 1
+    for name, adapter in (("smollm2", None), ("whole", store.file(tuned, "adapter.lora"))):
+        session = open_session(store, "smollm2", adapter=adapter)
+        tokens = session.prompting.chat(
+            ([{"role": "system", "content": system}] if (system := tuned_system(store, store.find(name))) else []) + question
+        )
+        ((_, alone),) = session.engine.generate([Request(tuple(tokens), 6, stops=session.prompting.template.stops)])
+        session.close()
+        assert alone.text == found[name == "whole"]
+    assert found[0] != found[1]
+    refused = run(place, "serve", "whole", "--adapter", "whole")
+    assert (refused.returncode, "which is not served" in refused.stderr) == (8, True)
+    assert base.digest != tuned.digest
 
 
 def test_rows_with_a_rejected_answer_are_learnt_from_by_preference(place: tuple[dict[str, str], Path]) -> None:

@@ -22,7 +22,7 @@ from freehold import listening
 from freehold.errors import FreeholdError
 from freehold.hub.store import Store
 from freehold.ledger.usage import Ledger
-from freehold.serve import anthropic, ollama, openai
+from freehold.serve import anthropic, ollama, openai, pages
 from freehold.serve.desk import Desk
 from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
@@ -31,7 +31,7 @@ from freehold.serve.runner import Runner
 
 Scope = MutableMapping[str, Any]
 #: Paths that need no key.
-_OPEN = ("/health", "/ready")
+_OPEN = ("/health", "/ready", *pages.PATHS)
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     async def metrics() -> Response:
         return Response(generate_latest(desk.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.include_router(pages.routes())
     app.include_router(openai.routes(desk))
     app.include_router(anthropic.routes(desk))
     app.include_router(ollama.routes(desk))

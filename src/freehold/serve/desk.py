@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -54,7 +54,7 @@ class Answer:
     served: Served
     prompt_tokens: int
     first: Piece
-    rest: AsyncIterator[Piece]
+    rest: AsyncGenerator[Piece]
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Every piece."""
@@ -65,17 +65,19 @@ class Answer:
     async def whole(self, gone: Gone) -> Completion:
         """The completion; when the client goes, the answer is cancelled. Raises Refusal."""
         piece, looked = self.first, time.monotonic()
-        while piece.completion is None:
-            piece = await _next(self.rest, gone)
-            if time.monotonic() - looked > 0.5:
-                looked = time.monotonic()
-                if piece.completion is None and await gone():
-                    await self.rest.aclose()  # type: ignore[attr-defined]
-                    raise Refusal(499, "the client went away")
+        try:
+            while piece.completion is None:
+                piece = await _next(self.rest, gone)
+                if time.monotonic() - looked > 0.5:
+                    looked = time.monotonic()
+                    if piece.completion is None and await gone():
+                        raise Refusal(499, "the client went away")
+        finally:
+            await self.rest.aclose()  # so that it is accounted for now, not when it is collected
         return piece.completion
 
 
-async def _next(pieces: AsyncIterator[Piece], gone: Gone) -> Piece:
+async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
     """The next piece, unless the client goes before it comes; then the answer is cancelled. Raises Refusal."""
     task = asyncio.ensure_future(anext(pieces))
     try:
@@ -125,7 +127,7 @@ class Desk:
             self.limiter.leave(key, 0)
             raise
 
-        async def pieces() -> AsyncIterator[Piece]:
+        async def pieces() -> AsyncGenerator[Piece]:
             arrived, ended = time.monotonic(), None
             stream = self.runner.stream(served.engine, ask, key=key.name, priority=key.limits.priority)
             status = "cancelled"
@@ -142,7 +144,7 @@ class Desk:
                 status = "error"
                 raise Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout") from None
             finally:
-                await stream.aclose()  # type: ignore[attr-defined]
+                await stream.aclose()
                 self.limiter.leave(key, len(ask.tokens) + len(ended.tokens) if ended else 0)
                 self._account(key, dialogue.model, len(ask.tokens), ended, status, time.monotonic() - arrived)
                 await lease.__aexit__(None, None, None)

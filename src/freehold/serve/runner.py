@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from freehold.engines.batching import Ask, BatchingEngine
@@ -78,7 +78,7 @@ class Runner:
         """All requests that have not ended."""
         return len(self._jobs)
 
-    async def stream(self, engine: BatchingEngine, ask: Ask, *, key: str = "", priority: int = 0) -> AsyncIterator[Piece]:
+    async def stream(self, engine: BatchingEngine, ask: Ask, *, key: str = "", priority: int = 0) -> AsyncGenerator[Piece]:
         """Pieces of the answer as they come. Leaving the iteration early cancels the request."""
         job = Job(next(self._numbers), engine, ask, key, priority, asyncio.get_running_loop())
         self._order(lambda: self._take_in(job))

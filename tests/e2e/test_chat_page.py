@@ -1,0 +1,89 @@
+"""The chat page in a real browser, asking real weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.serve.serving import server
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    with server(home) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    assert path, "install chromium: apt install chromium"
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+def answered(page: Page) -> None:
+    expect(page.locator("#status")).to_have_text("Answered", timeout=60_000)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_conversation_by_keyboard_alone(browser: Browser, address: str, width: int, scheme: Any, tmp_path: Path) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    elsewhere: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith((address, "blob:")) else None)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    expect(page.locator("#first")).to_have_value("smollm2")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "To the message"
+    page.keyboard.press("Enter")
+    page.keyboard.type("What is 2 plus 2? <b>bold</b>")
+    page.keyboard.press("Enter")
+    answered(page)
+    assert "4" in page.locator(".answer").inner_text()
+    assert "tokens/s" in page.locator(".figures").inner_text()
+    assert page.locator(".mine").inner_text() == "What is 2 plus 2? <b>bold</b>"
+    faults = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical", "moderate")]
+    assert not faults, [(one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    first = page.locator(".answer p").first.inner_text()
+    page.get_by_role("button", name="Answer again").click()
+    answered(page)
+    assert page.locator(".answer p").first.inner_text() == first  # greedy
+    assert page.locator(".answer").count() == 1
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as file").click()
+    told = json.loads(Path(saved.value.path()).read_text())
+    assert told["turns"][0]["answers"][0]["model"] == "smollm2"
+    page.get_by_role("button", name="Begin anew").click()
+    assert page.locator(".mine").count() == 0
+    assert elsewhere == []
+    assert complaints == []
+    context.close()
+
+
+def test_an_answer_is_stopped(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(address)
+    expect(page.locator("#first")).to_have_value("smollm2")
+    page.locator("#prompt").fill("Tell me a very long story about a lighthouse.")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".answer p")
+    page.get_by_role("button", name="Stop").click()
+    answered(page)
+    assert page.locator(".answer").count() == 1
+    page.close()

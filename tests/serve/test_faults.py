@@ -1,0 +1,145 @@
+"""Keys and limits over HTTP, more load than there is room for, an end that lets answers finish, and a kill in the midst of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from freehold.hub.store import Store
+from freehold.ledger.usage import Ledger
+from freehold.serve.keys import Keys, Limits
+from tests.serve.serving import server, start
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def own(home: Path, tmp_path: Path) -> Path:
+    """A home with the same weights and a catalogue of its own."""
+    there, here = Store(home), Store(tmp_path / "home")
+    model = there.find("smollm2")
+    here.add("smollm2", {name: there.file(model, name) for name in model.manifest}, {"source": "test"})
+    return here.folder
+
+
+def ask(address: str, key: str = "", **more: object) -> httpx.Response:
+    body = {"model": "smollm2", "messages": [{"role": "user", "content": "Tell me about the sea."}], "max_tokens": 8} | more
+    return httpx.post(f"{address}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=120)
+
+
+def test_keys_are_asked_for_and_bound(own: Path) -> None:
+    keys = Keys(Store(own))
+    other, few = keys.create("other", models=["another"]), keys.create("few", limits=Limits(requests_per_minute=2))
+    with server(own) as address:
+        assert ask(address).status_code == 401
+        assert ask(address, "fh-wrong").status_code == 401
+        assert httpx.get(f"{address}/health").status_code == 200
+        assert httpx.get(address).status_code == 200  # the page asks for a key itself
+        assert httpx.get(f"{address}/metrics").status_code == 401
+        assert ask(address, other).status_code == 403
+        assert httpx.get(f"{address}/v1/models", headers={"x-api-key": other}).json()["data"] == []
+        assert [ask(address, few).status_code for _ in range(2)] == [200, 200]
+        third = ask(address, few)
+        assert (third.status_code, third.json()["error"]["type"]) == (429, "rate_limit_error")
+        assert 1 <= int(third.headers["retry-after"]) <= 60
+        time.sleep(0.6)
+        assert [(one.key, one.requests) for one in Ledger(Store(own)).sums()] == [("few", 2)]
+
+
+def test_more_than_there_is_room_for_gets_429_and_nothing_else(own: Path) -> None:
+    with server(own, "--parallel", "2", "--waiting", "4", "--context", "2048") as address:
+        found: Counter[int] = Counter()
+
+        def one(number: int) -> None:
+            if number % 7 == 0:  # some leave
+                try:
+                    httpx.post(
+                        f"{address}/v1/chat/completions",
+                        json={"model": "smollm2", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 400},
+                        timeout=0.5,
+                    )
+                except httpx.ReadTimeout:
+                    return
+            if number % 11 == 0:  # some are wrong
+                assert ask(address, temperature=9).status_code == 400
+                return
+            answer = ask(address)
+            found[answer.status_code] += 1
+            assert answer.status_code == 200 or "retry-after" in answer.headers
+
+        with ThreadPoolExecutor(24) as pool:
+            list(pool.map(one, range(150)))
+        assert set(found) == {200, 429}
+        assert found[200] > 10
+        assert ask(address).status_code == 200
+        for _ in range(50):
+            if "freehold_requests_under_way 0.0" in (told := httpx.get(f"{address}/metrics").text):
+                break
+            time.sleep(0.1)
+        assert "freehold_requests_under_way 0.0" in told
+
+
+def test_what_is_under_way_ends_before_the_server_does(own: Path) -> None:
+    process, address = start(own)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, address, max_tokens=120)
+        time.sleep(0.8)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        assert httpx.get(f"{address}/ready").status_code == 503
+        assert ask(address).status_code == 503
+        assert answer.result().json()["choices"][0]["finish_reason"] in ("length", "stop")
+    assert process.wait(30) == 0
+    assert Ledger(Store(own)).sums()[0].requests == 1
+
+
+def test_killed_under_load_it_comes_back_with_keys_usage_and_states_whole(own: Path) -> None:
+    made = Keys(Store(own)).create("one")
+    document = "The keeper of the lighthouse at Skagen writes down every ship that passes. " * 60
+    answered: list[int] = []
+    before = ""
+    for _ in range(3):
+        process, address = start(own)
+        first = ask(address, made, messages=[{"role": "user", "content": f"{document}Who writes?"}])
+        assert first.status_code == 200
+        usage = first.json()["usage"]
+        if before:  # the prompt was read from the disk, and the answer is the same
+            assert usage["prompt_tokens_details"]["cached_tokens"] > 500
+            assert first.json()["choices"][0]["message"]["content"] == before
+        before = first.json()["choices"][0]["message"]["content"]
+        answered.append(1)
+        stopped = threading.Event()
+
+        def load(address: str = address, stopped: threading.Event = stopped) -> None:
+            while not stopped.is_set():
+                try:
+                    if ask(address, made).status_code == 200:
+                        answered.append(1)
+                except httpx.TransportError:
+                    return
+
+        threads = [threading.Thread(target=load) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2.0)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    (row,) = Ledger(Store(own)).sums()
+    assert (row.key, row.model) == ("one", "smollm2")
+    assert row.prompt_tokens > 0
+    # what a quarter of a second held may be lost at each kill, and nothing is counted twice
+    assert len(answered) - 3 * 40 <= row.requests <= len(answered) + 3 * 8
+    assert [one.name for one in Keys(Store(own)).list()] == ["one"]
+    with server(own) as address:
+        assert ask(address, made).status_code == 200
