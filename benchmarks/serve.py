@@ -19,6 +19,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 import httpx
 
 FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
+MODEL = "benchmark/serve"
 _PEER = """
 import sys, time
 import xllamacpp as x
@@ -138,7 +140,7 @@ class Server:
     def __init__(self, kind: str, weights: Path, parallel: int, context: int, *more: str):
         self.kind = kind
         if kind == "freehold":
-            words = [*FREEHOLD, "serve", "smollm2", "--port", "0", "--parallel", str(parallel), "--context", str(context), "--waiting", "1000", *more]
+            words = [*FREEHOLD, "serve", MODEL, "--port", "0", "--parallel", str(parallel), "--context", str(context), "--waiting", "1000", *more]
             self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
             stream = self.process.stderr
         else:
@@ -163,7 +165,7 @@ class Server:
 
     def ask(self, messages: list[list[dict[str, str]]], at_once: int, most: int) -> Answers:
         """Send requests."""
-        return asyncio.run(asked(self.address, "smollm2", messages, at_once, most))
+        return asyncio.run(asked(self.address, MODEL, messages, at_once, most))
 
     def end(self) -> None:
         """Stop it."""
@@ -221,11 +223,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--type", default="Q8_0", help="the weights' type, made from the store's smollm2; Q4_1: as it is")
     options = parser.parse_args()
     from freehold.hub.store import Store
 
     store = Store()
-    weights = store.weights(store.find("smollm2"))
+    if options.type != "Q4_1":
+        from freehold.shrink.quantize import quantize
+
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "serve.gguf"
+            quantize(store.weights(store.find("smollm2")), made, options.type)
+            store.add(MODEL, {made.name: made}, {"source": "benchmarks/serve.py"}, move=True)
+    else:
+        store.add(MODEL, {"serve.gguf": store.weights(store.find("smollm2"))}, {"source": "benchmarks/serve.py"})
+    weights = store.weights(store.find(MODEL))
+    print(f"SmolLM2-135M as {options.type}, {weights.stat().st_size / 1e6:.0f} MB; rounds: {options.rounds}")
     os.environ["HF_HUB_OFFLINE"] = "1"
     mixes: list[tuple[str, str, list[Any], int, int, int]] = [
         ("plain", "1 at once", questions(6), 1, 64, 4096),

@@ -80,6 +80,13 @@ def test_more_is_asked_than_fits_at_once(batching: BatchingEngine, asking: Promp
     assert [one.text for one in found] == [plain[question] for question in QUESTIONS]
 
 
+def test_what_many_begin_with_is_computed_once_though_they_come_together(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811
+    for line in list(batching._held):
+        batching._drop(line)
+    found = answers(batching, [Ask(prompt(asking, f"{STORY}\nQuestion {number}: who kept a ledger?"), 4) for number in range(4)])
+    assert [one.reused > 100 for one in found] == [False, True, True, True]
+
+
 def test_what_can_never_fit_is_refused(batching: BatchingEngine) -> None:
     with pytest.raises(DoesNotFit, match="exceed the context"):
         batching.submit(0, Ask((1,) * 700, 100))
@@ -204,6 +211,8 @@ def test_look_up_guesses_what_followed_and_learns() -> None:
     assert lookup.guess(3) == [4, 5, 6]
     lookup.judged(3, 0)
     assert lookup.guess(3) == []  # it waits
+    assert lookup.pays(0.4)
+    assert not lookup.pays(0.9)
     assert Lookup([1, 2]).guess(4) == []
     assert Lookup([1, 2, 3, 9]).guess(4) == []
 

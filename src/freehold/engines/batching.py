@@ -30,6 +30,8 @@ from freehold.errors import DoesNotFit, NotFound, Unsupported
 PIECE = 128
 #: Tokens that answers and guesses together may take in one call.
 GUESSED = 24
+#: Tokens that a request must be about to share with one that is still read, to wait for it.
+WORTH_WAITING = 64
 #: Texts kept in memory beside those that run.
 HELD = 32
 
@@ -106,6 +108,7 @@ class Running:
     started: float
     random: np.random.Generator
     lookup: Lookup | None
+    prompt: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     matcher: Any = None
     guess: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -174,6 +177,7 @@ class BatchingEngine(LlamaContext):
         self._held: list[Line] = []
         self._adapters: dict[str, Any] = {"": None}
         self._using: tuple[str, Any] = ("", None)
+        self._times: dict[int, float] = {}
 
     # -- adapters ---------------------------------------------------------------------------
 
@@ -218,13 +222,18 @@ class BatchingEngine(LlamaContext):
             self._end(one)
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < self.parallel:
-            number, ask = self._waiting[0]
+        """Take in what there is room for, in order; but one whose prompt begins as another that is still read waits until it can share that."""
+        for entry in list(self._waiting):
+            number, ask = entry
+            if len(self._running) == self.parallel:
+                return
             tokens = np.asarray(ask.tokens, dtype=np.int32)
             source, reused = self._nearest(tokens, ask.adapter)
+            if self._soon(tokens, ask.adapter) >= reused + WORTH_WAITING:
+                continue
             if self._running and not self._room_for(len(tokens) - reused + ask.max_tokens, source, reused):
                 return
-            self._waiting.popleft()
+            self._waiting.remove(entry)
             started = time.perf_counter()
             line = self._new_line(ask.adapter, source)
             if source is not None and reused:
@@ -235,10 +244,15 @@ class BatchingEngine(LlamaContext):
                     self._held.append(source)
             reused = self._from_disk(line, tokens, reused)
             one = Running(number, ask, line, list(ask.tokens[reused:]), reused, started, np.random.default_rng(ask.sampling.seed),
-                          Lookup(ask.tokens) if self.guessing and ask.guess else None)  # fmt: skip
+                          Lookup(ask.tokens) if self.guessing and ask.guess else None, prompt=tokens)  # fmt: skip
             if ask.grammar is not None:
                 one.matcher = self._matcher(ask.grammar)
             self._running.append(one)
+
+    def _soon(self, tokens: np.ndarray, adapter: str) -> int:
+        """Tokens that a request which is still read will share with these once it is."""
+        reading = [one for one in self._running if not one.answering and one.ask.adapter == adapter] if self._cuts else []
+        return max((min(shared(one.prompt, tokens), len(tokens) - 1) for one in reading), default=0)
 
     def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
         """The line in memory that begins most alike, and for how many tokens; the last token is always computed, for its logits."""
@@ -353,10 +367,10 @@ class BatchingEngine(LlamaContext):
     def _step(self, adapter: str, running: list[Running]) -> list[tuple[int, Completion]]:
         answering = [one for one in running if one.answering]
         reading = [one for one in running if not one.answering]
-        guesses = max(0, GUESSED - len(answering))
+        guesses = 0 if reading else max(0, GUESSED - len(answering))
         plan: list[tuple[Running, list[int], int]] = []  # who, tokens, how many of the last give logits
         for one in answering:
-            one.guess = self._guess(one, guesses)
+            one.guess = self._guess(one, guesses, len(answering))
             guesses -= len(one.guess)
             plan.append((one, one.pending + one.guess, 1 + len(one.guess)))
         room = self.batch - sum(len(tokens) for _, tokens, _ in plan)
@@ -374,7 +388,10 @@ class BatchingEngine(LlamaContext):
             at += len(tokens)
             rows.append(at - wanted)
         self._use(adapter)
+        began = time.perf_counter()
         self._run(self._batch.struct, at)
+        if not reading:
+            self._timed(at, time.perf_counter() - began)
         ended: list[tuple[int, Completion]] = []
         for (one, tokens, wanted), row in zip(plan, rows, strict=True):
             one.line.cells += self._cells.take(len(tokens))
@@ -390,11 +407,23 @@ class BatchingEngine(LlamaContext):
                 ended.append((one.number, self._completion(one, finish)))
         return ended
 
-    def _guess(self, one: Running, most: int) -> list[int]:
-        if one.lookup is None:
+    def _timed(self, count: int, seconds: float) -> None:
+        """Learn what a call of so many tokens costs."""
+        known = self._times.get(count)
+        self._times[count] = seconds if known is None else 0.8 * known + 0.2 * seconds
+
+    def _price(self, answering: int, guessed: int) -> float:
+        """What a guessed token costs, as a share of what a token costs without guesses; half where that has not been seen."""
+        alone, more = self._times.get(answering), self._times.get(answering + guessed)
+        return 0.5 if alone is None or more is None else (more - alone) / guessed / (alone / answering)
+
+    def _guess(self, one: Running, most: int, answering: int) -> list[int]:
+        if one.lookup is None or most <= 0:
             return []
         guess = one.lookup.guess(min(most, one.ask.max_tokens - len(one.tokens) - 1))
-        return guess[: one.matcher.validate_tokens(guess)] if guess and one.matcher is not None else guess
+        if guess and one.matcher is not None:
+            guess = guess[: one.matcher.validate_tokens(guess)]
+        return guess if guess and one.lookup.pays(self._price(answering, len(guess))) else []
 
     def _take(self, one: Running, row: int) -> str:
         """Draw a token, and one more after each guess that was right; the reason why the answer ends here, or ''."""

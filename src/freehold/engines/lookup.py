@@ -21,6 +21,7 @@ class Lookup:
         self._tokens: list[int] = []
         self._follows: dict[tuple[int, ...], int] = {}
         self._length, self._wrong, self._waits = FIRST, 0, 0
+        self._rate = 0.7  # of guessed tokens that were right, lately
         for token in tokens:
             self.add(token)
 
@@ -41,8 +42,16 @@ class Lookup:
             return []
         return self._tokens[at : at + min(self._length, most)]
 
+    def pays(self, price: float) -> bool:
+        """Whether a guess is worth ``price``, the cost of a guessed token as a share of an ordinary one's: whether so many are right."""
+        if self._rate > price:
+            return True
+        self._rate += 0.01  # what did not pay once may later
+        return False
+
     def judged(self, guessed: int, right: int) -> None:
         """Learn from a guess: longer after one that was right to its end, shorter or later after others."""
+        self._rate += 0.3 * (right / guessed - self._rate)
         if right == guessed:
             self._length, self._wrong = min(2 * self._length, MOST), 0
         elif right:
