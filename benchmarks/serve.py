@@ -99,7 +99,7 @@ async def asked(address: str, model: str, messages: list[list[dict[str, str]]], 
     """Send requests, so many at once; streamed."""
     found = Answers(texts=[""] * len(messages))
     turn = asyncio.Semaphore(at_once)
-    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=at_once + 2)) as client:
+    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=at_once + 2, max_keepalive_connections=0)) as client:
 
         async def one(number: int) -> None:
             async with turn:
