@@ -10,13 +10,13 @@ store of whole files, which keeps every byte of each.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from hub_process import client_environment, start_hub
 
 FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
 _PUSH = """
@@ -84,13 +84,8 @@ def pushed(files: list[Path], work: Path) -> list[int]:
     """How many bytes a fresh hub's xorbs grew with each file."""
     home = work / "hub"
     shutil.rmtree(home, ignore_errors=True)
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("_OFFLINE")} | {"FREEHOLD_HOME": str(home)}
-    server = subprocess.Popen([*FREEHOLD, "hub", "serve", "--port", "0", "--json"], env=environment, stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    said = ""
-    while not said.endswith("}\n"):
-        said += server.stdout.readline()
-    client = environment | {"HF_ENDPOINT": json.loads(said)["address"], "HF_HOME": str(work / "client"), "HF_TOKEN": "hf_" + "a" * 36}
+    server, address = start_hub(home)
+    client = client_environment(address, work / "client")
     grown, before = list[int](), 0
     for number, file in enumerate(files):
         shutil.rmtree(work / "client", ignore_errors=True)  # the hub tells what it has, not the client's memory

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -24,8 +23,8 @@ from pathlib import Path
 import hf_xet
 import httpx
 import psutil
+from hub_process import client_environment, start_hub
 
-FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
 _CLIENT = """
 import os, sys, time
 from huggingface_hub import HfApi, snapshot_download
@@ -71,23 +70,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        environment = {key: value for key, value in os.environ.items() if not key.endswith("_OFFLINE")} | {"FREEHOLD_HOME": str(work / "home")}
-        server = subprocess.Popen([*FREEHOLD, "hub", "serve", "--port", "0", "--json"], env=environment, stdout=subprocess.PIPE, text=True)
-        assert server.stdout is not None
-        said = ""
-        while not said.endswith("}\n"):
-            said += server.stdout.readline()
-        address, process = json.loads(said)["address"], psutil.Process(server.pid)
+        server, address = start_hub(work / "home")
+        process = psutil.Process(server.pid)
         print(f"{options.megabytes} MB; the hub idle: {process.memory_info().rss / 1e6:.0f} MB resident")
 
         def client(what: str, repo: str, folder: Path, xet: bool) -> Callable[[], float]:
-            own = environment | {
-                "HF_ENDPOINT": address,
-                "HF_HOME": str(work / "client"),
-                "HF_TOKEN": "hf_" + "a" * 36,
-                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            }
-            own |= {} if xet else {"HF_HUB_DISABLE_XET": "1"}
+            own = client_environment(address, work / "client") | ({} if xet else {"HF_HUB_DISABLE_XET": "1"})
 
             def go() -> float:
                 done = subprocess.run([sys.executable, "-c", _CLIENT, what, repo, str(folder)], env=own, capture_output=True, text=True, check=True)

@@ -26,6 +26,11 @@ class Machine:
     system: str
     python: str
 
+    @property
+    def usable_bytes(self) -> int:
+        """Memory that models may take: all but :data:`RESERVE_BYTES`, and a gibibyte on the smallest machine."""
+        return max(self.memory_bytes - RESERVE_BYTES, 1 << 30)
+
     def as_dict(self) -> dict[str, object]:
         """For reports."""
         return asdict(self)

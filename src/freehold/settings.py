@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from freehold.errors import UsageError
+
 #: No library may phone anywhere. ``pull hf:`` is the one verb that lifts the first two, for itself.
 QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -22,6 +24,14 @@ def go_quiet(*, online: bool = False) -> None:
     for name, value in QUIET.items():
         if not (online and name.endswith("OFFLINE")):
             os.environ[name] = value
+
+
+def secret(variable: str, what: str) -> str:
+    """The key or token (``what``) that an environment variable holds; nothing where none is named. Raises UsageError for an empty one."""
+    found = os.environ.get(variable, "") if variable else ""
+    if variable and not found:
+        raise UsageError(f"the environment variable {variable} holds no {what}", f"export {variable}=...")
+    return found
 
 
 def home() -> Path:

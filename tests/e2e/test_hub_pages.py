@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from freehold.hub.discussions import Discussions
 from freehold.hub.protocol import make_app
@@ -55,16 +54,6 @@ def address(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator
     assert Discussions(store.engine).list(repositories.find("model", "ada/intents").id)[0]
     with hub_at(home) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path, "install chromium: apt install chromium"
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
 
 
 @pytest.mark.slow

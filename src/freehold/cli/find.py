@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -40,17 +39,16 @@ def command(
     from freehold.hub.store import Store
     from freehold.trial import evidence, finding
     from freehold.trial.needs import parse_bytes
+    from freehold.trust.licence import POLICIES
 
     settings.go_quiet(online=bool(hub))
-    if sort not in finding.SORTS or (format and format not in finding.FORMATS) or licence not in ("any", "commercial", "unrestricted"):
+    if sort not in finding.SORTS or (format and format not in finding.FORMATS) or licence not in POLICIES:
         raise UsageError(
             f"one of --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not known",
             f"--sort is one of {', '.join(finding.SORTS)}; --format gguf or safetensors; --licence any, commercial or unrestricted",
         )
-    token = os.environ.get(token_env, "") if token_env else ""
-    if token_env and not token:
-        raise UsageError(f"the environment variable {token_env} holds no token", f"export {token_env}=hf_...")
-    limit_bytes = parse_bytes(memory) if memory else max(machine.look().memory_bytes - machine.RESERVE_BYTES, 1 << 30) if fits else 0
+    token = settings.secret(token_env, "token")
+    limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
     wanted = finding.Wanted(
         text, format, licence, finding.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
         evidence.words_of(read_examples(like).examples) if like else None, limit,

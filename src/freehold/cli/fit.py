@@ -30,7 +30,7 @@ def command(
 
     settings.go_quiet()
     store = Store()
-    limit = parse_bytes(memory) if memory else max(machine.look().memory_bytes - machine.RESERVE_BYTES, 1 << 30)
+    limit = parse_bytes(memory) if memory else machine.look().usable_bytes
     fits, how = fitting.variants(store, limit, context)
     checks = fitting.checked(store, fits) if check else []
     if json:

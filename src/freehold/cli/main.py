@@ -100,8 +100,10 @@ def run() -> None:
         from sqlalchemy.exc import OperationalError
 
         if isinstance(error, OperationalError):
+            from freehold.hub.catalogue import cause_of
+
             fail(
-                f"the catalogue cannot be used ({str(error.orig).strip().splitlines()[0]})",
+                f"the catalogue cannot be used ({cause_of(error)})",
                 "free some space, or start its database, and run the same command again",
             )
             sys.exit(1)

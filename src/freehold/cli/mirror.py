@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Annotated
 
@@ -36,9 +35,7 @@ def command(
     from freehold.hub.store import Store
 
     settings.go_quiet(online=True)
-    token = os.environ.get(token_env, "") if token_env else ""
-    if token_env and not token:
-        raise UsageError(f"the environment variable {token_env} holds no token", f"export {token_env}=hf_...")
+    token = settings.secret(token_env, "token")
     if name and not source:
         raise UsageError("--as names a copy of one source, and no source was given", "give hf:ORG/NAME or http://HUB/ORG/NAME")
     repositories = Repositories(Store())

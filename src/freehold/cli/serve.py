@@ -38,8 +38,6 @@ def command(
 
     Example: freehold serve smollm2 --port 8601, then point a client's base URL at http://127.0.0.1:8601/v1
     """
-    import os
-
     from freehold import settings
     from freehold.errors import NotFound, UsageError
     from freehold.hub.store import Store
@@ -50,9 +48,7 @@ def command(
     from freehold.trial.needs import parse_bytes
 
     settings.go_quiet()
-    key = os.environ.get(key_env, "") if key_env else ""
-    if key_env and not key:
-        raise UsageError(f"the environment variable {key_env} holds no key", f"export {key_env}=...")
+    key = settings.secret(key_env, "key")
     store = Store()
     if not is_loopback(host) and not key and not Keys(store).any():
         raise UsageError(f"listening on {host} lets others in, and there is no key", "make one: freehold key create NAME; or listen on 127.0.0.1")

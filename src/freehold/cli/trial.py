@@ -59,9 +59,10 @@ def command(
     from freehold.trial.rival import Endpoint
     from freehold.trial.trial import Options, Trial, choose_models
     from freehold.trial.verdict import EXIT_CODES
+    from freehold.trust.licence import POLICIES
 
     settings.go_quiet()
-    if template not in ("own", "plain") or licence not in ("any", "commercial", "unrestricted"):
+    if template not in ("own", "plain") or licence not in POLICIES:
         raise UsageError(f"--template {template} --licence {licence} is not understood", "see freehold trial --help")
     if rival_endpoint and not rival_model:
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")

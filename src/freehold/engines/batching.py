@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from freehold.engines import grammar
 from freehold.engines.interface import Completion
 from freehold.engines.llama import LlamaContext
 from freehold.engines.lookup import Lookup
 from freehold.engines.sampling import GREEDY, Likelihood, Sampling, likelihood
 from freehold.engines.states import LEAST_TOKENS, States, shared
-from freehold.errors import DoesNotFit, NotFound, Unsupported
+from freehold.errors import DoesNotFit, NotFound
 
 #: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
 PIECE = 128
@@ -98,7 +99,7 @@ class Line:
 
 @dataclass
 class Running:
-    """A request under way. ``pending``: tokens that are to be computed next."""
+    """A request under way. ``pending``: tokens that are to be computed next; ``prompt``: the prompt's as an array."""
 
     number: int
     ask: Ask
@@ -108,7 +109,7 @@ class Running:
     started: float
     random: np.random.Generator
     lookup: Lookup | None
-    prompt: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    prompt: np.ndarray
     matcher: Any = None
     guess: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -172,7 +173,7 @@ class BatchingEngine(LlamaContext):
         self._batch = TokenBatch(lib, batch)
         self._cells = Cells(self.context_length)
         self._sequences = list(range(parallel + held - 1, -1, -1))
-        self._waiting: deque[tuple[int, Ask]] = deque()
+        self._waiting: deque[tuple[int, Ask, np.ndarray]] = deque()
         self._running: list[Running] = []
         self._held: list[Line] = []
         self._adapters: dict[str, Any] = {"": None}
@@ -213,7 +214,7 @@ class BatchingEngine(LlamaContext):
             )
         if ask.adapter not in self._adapters:
             raise NotFound(f"no adapter is named {ask.adapter!r}", "name one that is served")
-        self._waiting.append((number, ask))
+        self._waiting.append((number, ask, np.asarray(ask.tokens, dtype=np.int32)))
 
     def cancel(self, number: int) -> None:
         """Forget a waiting or running request; what was computed for it stays for others."""
@@ -223,17 +224,15 @@ class BatchingEngine(LlamaContext):
 
     def _admit(self) -> None:
         """Take in what there is room for, in order; but one whose prompt begins as another that is still read waits until it can share that."""
-        for entry in list(self._waiting):
-            number, ask = entry
+        for number, ask, tokens in list(self._waiting):
             if len(self._running) == self.parallel:
                 return
-            tokens = np.asarray(ask.tokens, dtype=np.int32)
             source, reused = self._nearest(tokens, ask.adapter)
             if self._soon(tokens, ask.adapter) >= reused + WORTH_WAITING:
                 continue
             if self._running and not self._room_for(len(tokens) - reused + ask.max_tokens, source, reused):
                 return
-            self._waiting.remove(entry)
+            self._waiting = deque(entry for entry in self._waiting if entry[0] != number)
             started = time.perf_counter()
             line = self._new_line(ask.adapter, source)
             if source is not None and reused:
@@ -244,9 +243,9 @@ class BatchingEngine(LlamaContext):
                     self._held.append(source)
             reused = self._from_disk(line, tokens, reused)
             one = Running(number, ask, line, list(ask.tokens[reused:]), reused, started, np.random.default_rng(ask.sampling.seed),
-                          Lookup(ask.tokens) if self.guessing and ask.guess else None, prompt=tokens)  # fmt: skip
+                          Lookup(ask.tokens) if self.guessing and ask.guess else None, tokens)  # fmt: skip
             if ask.grammar is not None:
-                one.matcher = self._matcher(ask.grammar)
+                one.matcher = grammar.matcher(self, ask.grammar)
             self._running.append(one)
 
     def _soon(self, tokens: np.ndarray, adapter: str) -> int:
@@ -259,10 +258,9 @@ class BatchingEngine(LlamaContext):
         best, most = None, 0
         if not self._cuts:
             return best, most
-        running = [one.line for one in self._running]
-        for line in [*self._held, *running]:
-            if line.adapter == adapter and len(line.tokens) > most:
-                own = line.array if len(line.array) else np.asarray(line.tokens, dtype=np.int32)
+        running = [(one.line, one.prompt[: len(one.line.tokens)]) for one in self._running]
+        for line, own in [*((line, line.array) for line in self._held), *running]:
+            if line.adapter == adapter and len(own) > most:
                 same = min(shared(own, tokens), len(tokens) - 1)
                 if same > most:
                     best, most = line, same
@@ -337,7 +335,7 @@ class BatchingEngine(LlamaContext):
         """Keep a prompt that has just been read, where it is long and most of it was not on disk."""
         if self.states is None or one.line.adapter or len(one.ask.tokens) < LEAST_TOKENS:
             return
-        tokens = np.asarray(one.ask.tokens, dtype=np.int32)
+        tokens = one.prompt
         if len(tokens) - self.states.best(tokens)[1] < LEAST_TOKENS // 2:
             return
         place = self.states.place(tokens)
@@ -447,7 +445,7 @@ class BatchingEngine(LlamaContext):
             one.first_token_s = time.perf_counter() - one.started
         changed = ask.sampling.applied(logits, ask.tokens, one.tokens)
         if one.matcher is not None:
-            changed = self._bound(one.matcher, changed)
+            changed = grammar.bound(one.matcher, changed)
         token = ask.sampling.pick(changed, one.random)
         if ask.likelihoods is not None:
             one.likelihoods.append(likelihood(logits, token, ask.likelihoods))
@@ -469,21 +467,6 @@ class BatchingEngine(LlamaContext):
         if one.matcher is not None and one.matcher.is_stopped():
             return "stop"
         return "length" if len(one.tokens) >= ask.max_tokens else ""
-
-    # -- grammars -----------------------------------------------------------------------------
-
-    def _matcher(self, grammar: str) -> Any:
-        from freehold.engines.grammar import matcher
-
-        return matcher(self, grammar)
-
-    def _bound(self, matcher: Any, logits: np.ndarray) -> np.ndarray:
-        """Logits of the tokens that a grammar allows next, the others out of reach."""
-        mask = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
-        allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
-        if not allowed.any():
-            raise Unsupported(f"the answer's form cannot be kept to ({matcher.get_error() or 'no token fits'})", "simplify the schema or grammar")
-        return np.where(allowed, logits, -np.inf)
 
     # -- answers ------------------------------------------------------------------------------
 

@@ -7,7 +7,9 @@ import json
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import UsageError
+import numpy as np
+
+from freehold.errors import Unsupported, UsageError
 
 if TYPE_CHECKING:
     from freehold.engines.llama import LlamaContext
@@ -72,3 +74,12 @@ def matcher(engine: LlamaContext, grammar: str) -> Any:
     if vocabulary not in _tokenizers:
         _tokenizers[vocabulary] = lltokenizer_from_vocab(vocabulary._vocab, eos_token=vocabulary.end)  # noqa: SLF001
     return LLMatcher(_tokenizers[vocabulary], grammar)
+
+
+def bound(matcher: Any, logits: np.ndarray) -> np.ndarray:
+    """Logits of the tokens that a grammar allows next, the others out of reach. Raises Unsupported where none is allowed."""
+    mask = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
+    allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
+    if not allowed.any():
+        raise Unsupported(f"the answer's form cannot be kept to ({matcher.get_error() or 'no token fits'})", "simplify the schema or grammar")
+    return np.where(allowed, logits, -np.inf)

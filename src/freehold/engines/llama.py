@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from freehold.engines import grammar
 from freehold.engines.interface import Completion, Request, common_prefix
 from freehold.engines.sampling import draw
 from freehold.errors import BadModel, DoesNotFit, Unsupported
@@ -140,7 +141,7 @@ class _Slot:
     tokens: list[int] = field(default_factory=list)
     data: bytearray = field(default_factory=bytearray)
     first_token_s: float = 0.0
-    grammar: Any = None
+    matcher: Any = None
     random: np.random.Generator | None = None
 
 
@@ -300,16 +301,10 @@ class LlamaEngine(LlamaContext):
             if slot.position:
                 self._lib.llama_memory_seq_cp(self._memory, 0, slot.sequence, 0, slot.position)
             if request.grammar:
-                slot.grammar = self._grammar(request.grammar)
+                slot.matcher = grammar.matcher(self, grammar.of_gbnf(request.grammar))
             if request.temperature > 0:
                 slot.random = np.random.default_rng(request.seed)
             self._running.append(slot)
-
-    def _grammar(self, text: str) -> Any:
-        sampler = self._lib.llama_sampler_init_grammar(self.vocabulary._vocab, text.encode(), b"root")  # noqa: SLF001
-        if not sampler:
-            raise Unsupported("the grammar is no valid GBNF", "correct it")
-        return sampler
 
     def step(self) -> list[tuple[int, Completion]]:
         """One decode call; the requests it ended."""
@@ -359,25 +354,13 @@ class LlamaEngine(LlamaContext):
         return "length" if len(slot.tokens) >= request.max_tokens else ""
 
     def _sample(self, slot: _Slot, logits: np.ndarray) -> int:
-        if slot.grammar is not None:
-            logits = self._through_grammar(slot.grammar, logits)
+        if slot.matcher is not None:
+            logits = grammar.bound(slot.matcher, logits)
         request, random = slot.request, slot.random
         token = int(np.argmax(logits)) if random is None else draw(logits, request.temperature, request.top_p, random)
-        if slot.grammar is not None:
-            self._lib.llama_sampler_accept(slot.grammar, token)
+        if slot.matcher is not None:
+            slot.matcher.consume_token(token)
         return token
-
-    def _through_grammar(self, grammar: Any, logits: np.ndarray) -> np.ndarray:
-        lib = self._lib
-        entries = np.zeros(len(logits), dtype=np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], align=True))
-        entries["id"], entries["logit"] = np.arange(len(logits)), logits
-        data = entries.ctypes.data_as(ctypes.POINTER(lib.llama_token_data))
-        array = lib.llama_token_data_array(data=data, size=len(logits), selected=-1, sorted=False)
-        lib.llama_sampler_apply(grammar, ctypes.byref(array))
-        bound = np.full(len(logits), -np.inf, dtype=np.float32)
-        kept = entries[: array.size]
-        bound[kept["id"]] = kept["logit"]
-        return bound
 
     def _completion(self, slot: _Slot, finish: str) -> Completion:
         request, tokens = slot.request, tuple(slot.tokens)
@@ -398,8 +381,6 @@ class LlamaEngine(LlamaContext):
         self._idle.append(slot.sequence)
         self._reserved -= len(self._own(slot.request)) + slot.request.max_tokens
         self._lib.llama_memory_seq_rm(self._memory, slot.sequence, -1, -1)
-        if slot.grammar is not None:
-            self._lib.llama_sampler_free(slot.grammar)
 
     def partial(self, index: int) -> str:
         """Text so far of a running request."""

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from freehold import durable, settings
 from freehold.errors import MissingPart, NotFound, UsageError
@@ -36,6 +36,11 @@ def address(folder: Path) -> sa.URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+def cause_of(error: DBAPIError) -> str:
+    """The first line of what a database says went wrong."""
+    return str(error.orig).strip().splitlines()[0]
+
+
 def open_catalogue(folder: Path) -> sa.Engine:
     """The catalogue of the store in ``folder``, its tables made where they are not there. Raises UsageError, MissingPart, NotFound."""
     url = address(folder)
@@ -57,8 +62,9 @@ def open_catalogue(folder: Path) -> sa.Engine:
         except OperationalError as error:
             if url.drivername == "sqlite":
                 raise
-            cause = str(error.orig).strip().splitlines()[0]
-            raise NotFound(f"the database {url.render_as_string()} does not answer ({cause})", "start it, or mend FREEHOLD_DATABASE") from None
+            raise NotFound(
+                f"the database {url.render_as_string()} does not answer ({cause_of(error)})", "start it, or mend FREEHOLD_DATABASE"
+            ) from None
     return engine
 
 

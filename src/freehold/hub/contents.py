@@ -206,9 +206,13 @@ class Contents:
             return self._assembled(content.terms, start, stop)
         return self._shelf(content.sha256).read(content.sha256, start, stop)
 
+    def path(self, content: Content) -> Path | None:
+        """Where a content lies on this machine's disk as one file; None where it does not."""
+        return None if content.terms else self._shelf(content.sha256).path(content.sha256)
+
     def lay_head(self, content: Content, target: Path, most: int) -> None:
         """Put a file at ``target`` that has the content's size and its first ``most`` bytes; the rest reads as zeros and takes no room."""
-        if not content.terms and (lies := self._shelf(content.sha256).path(content.sha256)) is not None:
+        if (lies := self.path(content)) is not None:
             target.symlink_to(lies)
             return
         with target.open("wb") as file:

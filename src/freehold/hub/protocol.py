@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
 from freehold.hub import api_access, api_discussions, api_files, api_repositories, api_xet, pages
+from freehold.hub.catalogue import cause_of
 from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub
@@ -113,7 +114,7 @@ def make_app(store: Store, *, loopback: bool = True, known: pages.Known | None =
 
     @app.exception_handler(OperationalError)
     async def catalogue_failed(request: Request, error: OperationalError) -> Response:
-        cause = str(error.orig).strip().splitlines()[0]
+        cause = cause_of(error)
         full = "full" in cause or "No space" in cause
         return _told(request, 507 if full else 503, f"the catalogue cannot be written ({cause}); {'free some space' if full else 'try again later'}")
 

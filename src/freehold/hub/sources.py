@@ -257,8 +257,10 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             content = repositories.contents.find(commit.files[path].sha256)
             if content is None:
                 raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
-            target = files[Path(path).name] = landing / Path(path).name
-            repositories.contents.lay(content, target)
+            lies = repositories.contents.path(content)  # then the store has the bytes already, and copies nothing
+            target = files[Path(path).name] = lies or landing / Path(path).name
+            if lies is None:
+                repositories.contents.lay(content, target)
             progress.more(content.size)
     licence = str(found.card.get("license") or "")
     return Delivery(files, {"repository": name, "commit": commit.id}, licence, "license in the repository's card" if licence else "", move=True)

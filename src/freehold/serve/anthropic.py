@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
-from freehold.serve.desk import Answer, Desk, refusal_of
+from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.openai import event
 from freehold.serve.refusals import Refusal, body_of
@@ -122,11 +122,12 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/messages")
     async def messages(body: MessagesRequest, request: Request) -> Any:
-        answer = await desk.answer(request.state.key, body.dialogue(), request.is_disconnected)
+        dialogue = body.dialogue()
+        answer = await desk.answer(request.state.key, dialogue, request.is_disconnected)
         if body.stream:
-            return StreamingResponse(_events(answer, body), media_type="text/event-stream")
+            return StreamingResponse(_events(answer, dialogue), media_type="text/event-stream")
         done = await answer.whole(request.is_disconnected)
-        text, calls = split_calls(done.text) if body.dialogue().calls else (done.text, [])
+        text, calls = split_calls(done.text) if dialogue.calls else (done.text, [])
         content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
         content += [_use(call) | {"input": call.arguments} for call in calls]
         return {**_message(body.model, done.prompt_tokens, done.reused), "content": content, **_stop(done, calls), "usage": _usage(done)}
@@ -158,9 +159,9 @@ def _stop(done: Completion, calls: list[Call]) -> dict[str, Any]:
     return {"stop_reason": reason, "stop_sequence": done.stopped_by or None}
 
 
-async def _events(answer: Answer, body: MessagesRequest) -> AsyncIterator[str]:
-    yield event({"type": "message_start", "message": _message(body.model, answer.prompt_tokens, 0)}, "message_start")
-    shown, block, opened = Shown(calls=body.dialogue().calls), 0, False
+async def _events(answer: Answer, dialogue: Dialogue) -> AsyncIterator[str]:
+    yield event({"type": "message_start", "message": _message(dialogue.model, answer.prompt_tokens, 0)}, "message_start")
+    shown, block, opened = Shown(calls=dialogue.calls), 0, False
 
     def start(content: dict[str, Any]) -> str:
         return event({"type": "content_block_start", "index": block, "content_block": content}, "content_block_start")
@@ -192,10 +193,7 @@ async def _events(answer: Answer, body: MessagesRequest) -> AsyncIterator[str]:
                     yield stop()
                     block += 1
                 yield event({"type": "message_delta", "delta": _stop(piece.completion, calls), "usage": _usage(piece.completion)}, "message_delta")
-    except Exception as error:
-        refusal = refusal_of(error)
-        if refusal is None:
-            raise
+    except Refusal as refusal:
         yield event(body_of("/v1/messages", refusal), "error")
         return
     yield event({"type": "message_stop"}, "message_stop")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -200,11 +199,3 @@ def serve(store: Store, names: list[str], adapters: list[str], settings: Setting
         await serving
 
     asyncio.run(run())
-
-
-def openapi(store: Store) -> str:
-    """The description of the API as JSON, without any model."""
-    app, desk = make_app(store, [], [], Settings())
-    text = json.dumps(app.openapi())
-    desk.runner.close()
-    return text

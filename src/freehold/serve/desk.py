@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from freehold.engines.interface import Completion
-from freehold.errors import FreeholdError
 from freehold.ledger.usage import Ledger, Used
-from freehold.serve.dialogue import Dialogue, ask_of
+from freehold.serve.dialogue import Dialogue, ask_of, tokens_of
 from freehold.serve.keys import Key
 from freehold.serve.limits import Limiter
 from freehold.serve.pool import Pool, Served
@@ -49,7 +48,10 @@ Gone = Callable[[], Awaitable[bool]]
 
 @dataclass
 class Answer:
-    """An answer whose first piece has come: who answers, how long the prompt is, and the pieces, which are to be iterated once."""
+    """An answer whose first piece has come: who answers, how long the prompt is, and the pieces, which are to be iterated once.
+
+    What goes wrong between pieces comes as a Refusal.
+    """
 
     served: Served
     prompt_tokens: int
@@ -157,8 +159,6 @@ class Desk:
         if not key.opens(dialogue.model):
             raise Refusal(403, f"this key may not ask {dialogue.model[:200]!r}", "model_not_allowed")
         async with self.pool.lease(dialogue.model) as served:
-            from freehold.serve.dialogue import tokens_of
-
             return len(tokens_of(dialogue, served.prompting, served.system))
 
     # -- accounts -----------------------------------------------------------------------------
@@ -204,10 +204,3 @@ class Desk:
             async with asyncio.timeout(seconds):
                 while self.runner.under_way:
                     await asyncio.sleep(0.05)
-
-
-def refusal_of(error: Exception) -> Refusal | None:
-    """The refusal that a failure is; None for a fault of the program."""
-    if isinstance(error, Refusal):
-        return error
-    return of_fault(error) if isinstance(error, FreeholdError) else None

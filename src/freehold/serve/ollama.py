@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
-from freehold.serve.desk import Answer, Desk, refusal_of
+from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, split_calls
 from freehold.serve.openai import tools_of
 from freehold.serve.refusals import Refusal, body_of
@@ -231,8 +231,5 @@ async def _lines(answer: Answer, dialogue: Dialogue, model: str, shape: Callable
                 yield line({**shape(text, calls), "done": False})
             if piece.completion is not None:
                 yield line({**shape("", []), **_end(piece.completion)})
-    except Exception as error:
-        refusal = refusal_of(error)
-        if refusal is None:
-            raise
+    except Refusal as refusal:
         yield json.dumps(body_of("/api/chat", refusal)) + "\n"

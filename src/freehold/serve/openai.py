@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.engines.interface import Completion, Vocabulary
 from freehold.engines.sampling import Likelihood, Sampling
-from freehold.serve.desk import Answer, Desk, refusal_of
+from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.keys import Key
 from freehold.serve.refusals import Refusal, body_of
@@ -318,7 +318,7 @@ def _finish(done: Completion) -> str:
 
 
 def _usage(done: list[Completion]) -> dict[str, Any]:
-    prompt, answer = done[0].prompt_tokens if len(done) == 1 else sum(one.prompt_tokens for one in done), sum(len(one.tokens) for one in done)
+    prompt, answer = sum(one.prompt_tokens for one in done), sum(len(one.tokens) for one in done)
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer,
             "prompt_tokens_details": {"cached_tokens": sum(one.reused for one in done)}}  # fmt: skip
 
@@ -378,10 +378,7 @@ async def _chat_events(answer: Answer, body: ChatRequest) -> AsyncIterator[str]:
                 yield chunk({}, "tool_calls" if calls else _finish(done), told)
                 if body.counted:
                     yield event({**head, "choices": [], "usage": _usage([done])})
-    except Exception as error:
-        refusal = refusal_of(error)
-        if refusal is None:
-            raise
+    except Refusal as refusal:
         yield event(body_of("/v1/chat/completions", refusal))
     yield "data: [DONE]\n\n"
 
@@ -398,9 +395,6 @@ async def _completion_events(answer: Answer, body: CompletionRequest) -> AsyncIt
                 )
             if done is not None and body.counted:
                 yield event({**head, "choices": [], "usage": _usage([done])})
-    except Exception as error:
-        refusal = refusal_of(error)
-        if refusal is None:
-            raise
+    except Refusal as refusal:
         yield event(body_of("/v1/completions", refusal))
     yield "data: [DONE]\n\n"

@@ -68,10 +68,9 @@ class Pool:
             if model.card.format != "gguf":
                 raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models", "pull a GGUF of it")
             self.models[name] = model
-        self.bases: dict[str, str] = {}
-        for name in adapters:
-            self.bases[name] = self._base_of(store.find(name))
-        self.systems = {name: tuned_system(store, store.find(name)) for name in [*names, *adapters]}
+        self.adapters = {name: store.find(name) for name in adapters}
+        self.bases = {name: self._base_of(adapter) for name, adapter in self.adapters.items()}
+        self.systems = {name: tuned_system(store, self.model(name)) for name in self.names}
         self._open: dict[str, Open] = {}
         self._opening = asyncio.Lock()
 
@@ -88,11 +87,11 @@ class Pool:
     @property
     def names(self) -> list[str]:
         """Every name that may be asked for."""
-        return [*self.models, *self.bases]
+        return [*self.models, *self.adapters]
 
     def model(self, name: str) -> Model:
         """The stored model behind a name."""
-        return self.models[name] if name in self.models else self.store.find(name)
+        return self.models.get(name) or self.adapters[name]
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
@@ -104,14 +103,15 @@ class Pool:
                 f"the model {name[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
                 "model_not_found",
             )
-        async with self._opening:
-            if base not in self._open:
-                await self._make_room(base)
-                self._open[base] = await asyncio.to_thread(self._load, base)
-            found = self._open[base]
-            found.users += 1
+        if base not in self._open:  # others that are open are not held up meanwhile
+            async with self._opening:
+                if base not in self._open:
+                    await self._make_room(base)
+                    self._open[base] = await asyncio.to_thread(self._load, base)
+        found = self._open[base]
+        found.users += 1
         try:
-            yield Served(name, found.engine, found.prompting, self.systems[name], name if name in self.bases else "")
+            yield Served(name, found.engine, found.prompting, self.systems[name], name if name in self.adapters else "")
         finally:
             found.users -= 1
             found.used = time.monotonic()
@@ -136,7 +136,7 @@ class Pool:
         engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing)
         for adapter, base in self.bases.items():
             if base == name:
-                engine.add_adapter(adapter, self.store.file(self.store.find(adapter), "adapter.lora"))
+                engine.add_adapter(adapter, self.store.file(self.adapters[adapter], "adapter.lora"))
         return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
 
     def _states_of(self, model: Model) -> Path:

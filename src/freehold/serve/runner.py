@@ -31,7 +31,7 @@ class Piece:
     error: FreeholdError | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A request on its way. ``sent``: how much of its text has gone out."""
 
@@ -58,7 +58,7 @@ class Runner:
         self._orders: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._waiting: list[Job] = []
-        self._jobs: dict[int, Job] = {}
+        self._running: dict[int, Job] = {}
         self._engines: list[BatchingEngine] = []
         self._given: defaultdict[str, float] = defaultdict(float)
         self._faded = time.monotonic()
@@ -76,7 +76,7 @@ class Runner:
     @property
     def under_way(self) -> int:
         """All requests that have not ended."""
-        return len(self._jobs)
+        return len(self._waiting) + len(self._running)
 
     async def stream(self, engine: BatchingEngine, ask: Ask, *, key: str = "", priority: int = 0) -> AsyncGenerator[Piece]:
         """Pieces of the answer as they come. Leaving the iteration early cancels the request."""
@@ -137,7 +137,6 @@ class Runner:
                 self._step(engine)
 
     def _take_in(self, job: Job) -> None:
-        self._jobs[job.number] = job
         self._waiting.append(job)
         if job.engine not in self._engines:
             self._engines.append(job.engine)
@@ -145,9 +144,8 @@ class Runner:
     def _cancel(self, job: Job) -> None:
         if job in self._waiting:
             self._waiting.remove(job)
-        elif job.number in self._jobs:
+        elif self._running.pop(job.number, None):
             job.engine.cancel(job.number)
-        self._jobs.pop(job.number, None)
 
     def _hand_out(self) -> None:
         """Give engines what they have room for."""
@@ -167,19 +165,19 @@ class Runner:
                 self._waiting.remove(job)
                 try:
                     engine.submit(job.number, job.ask)
+                    self._running[job.number] = job
                     self._given[job.key] += len(job.ask.tokens) / 8 + job.ask.max_tokens
                 except FreeholdError as error:
-                    self._jobs.pop(job.number, None)
                     job.send(Piece("", error=error))
 
     def _step(self, engine: BatchingEngine) -> None:
-        mine = [job for job in self._jobs.values() if job.engine is engine and job not in self._waiting]
+        mine = [job for job in self._running.values() if job.engine is engine]
         try:
             ended = dict(engine.step())
         except FreeholdError as error:
             engine.forget()
             for job in mine:
-                self._jobs.pop(job.number, None)
+                del self._running[job.number]
                 job.send(Piece("", error=error))
             return
         for job in mine:
@@ -189,4 +187,4 @@ class Runner:
                 job.send(Piece(text[job.sent :], completion))
                 job.sent = len(text)
             if completion:
-                del self._jobs[job.number]
+                del self._running[job.number]

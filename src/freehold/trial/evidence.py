@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Evidence:
         return f"{self.metric} {self.value:.2f}{interval} on {self.task}" + ("" if self.trial else ", its card says")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tried:
     """A finished trial: its report, and its folder for its rows."""
 
@@ -73,7 +73,13 @@ class Tried:
 def trials() -> list[Tried]:
     """Every finished trial of this machine, newest first."""
     files = sorted((settings.home() / "trials").glob("*/report.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [Tried(file.parent, json.loads(file.read_text())) for file in files]
+    return [_tried(file, file.stat().st_mtime_ns) for file in files]
+
+
+@lru_cache(256)
+def _tried(file: Path, _modified: int) -> Tried:
+    """A report, read once while it stays as it is: a hub's page asks for every file it shows."""
+    return Tried(file.parent, json.loads(file.read_text()))
 
 
 def measured(digest: str) -> list[str]:

@@ -80,18 +80,17 @@ class Answer:
 
 def find(store: Store, wanted: Wanted, hubs: tuple[str, ...] = (), token: str = "", sink: Sink = silent) -> Answer:
     """Look in the store, in its hub, and in ``hubs`` (``hf`` or addresses). Raises NotFound for a hub that does not answer."""
-    tried = trials()
     asking = wanted.like or words([wanted.text])
-    ranked = sorted(((likeness(asking, one.words), at) for at, one in enumerate(tried)), reverse=True)
-    best, at = ranked[0] if ranked else (0.0, 0)
-    known = [tried[index] for _, index in ranked]
+    alike = {one: likeness(asking, one.words) for one in trials()}
+    known = sorted(alike, key=alike.__getitem__, reverse=True)
+    best = alike[known[0]] if known else 0.0
     rows = _in_store(store, wanted, known)
     seen = {row.digest for row in rows if row.digest}
     rows += [row for row in _in_hub(store, wanted, known) if row.digest not in seen]
     for hub in hubs:
         rows += _elsewhere(hub, wanted, token, sink)
     kept = [row for row in rows if _wanted(row, wanted)]
-    nearest = tried[at].name if best >= ALIKE else ""
+    nearest = known[0].name if best >= ALIKE else ""
     return Answer(_ordered(kept, wanted, nearest)[: wanted.limit], nearest, best, ["the store", "its hub", *hubs])
 
 

@@ -52,7 +52,7 @@ def parse_need(text: str) -> Need:
         raise UsageError(f"the need {text!r} is not understood", hint)
     name, relation, value = match[1].lower(), match[2], match[3]
     if name in ("licence", "license"):
-        if relation != "=" or value not in ("any", "commercial", "unrestricted"):
+        if relation != "=" or value not in licence.POLICIES:
             raise UsageError(f"the need {text!r} is not understood", "write licence=commercial, licence=unrestricted or licence=any")
         return Need(text, "licence", "=", value)
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)

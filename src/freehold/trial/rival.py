@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
+from freehold import durable, settings
 from freehold.data.examples import Example
-from freehold.errors import BadData, FreeholdError, NotFound, UsageError
+from freehold.errors import BadData, FreeholdError, NotFound
 from freehold.evals.measure import Answer
 from freehold.evals.metrics import Metric
 from freehold.progress import Sink, task
@@ -53,9 +52,7 @@ def asked(endpoint: Endpoint, metric: Metric, examples: Sequence[Example], max_t
     """Ask the server for every row; each answer is kept as it comes, so nothing is paid for twice. Raises UsageError, FreeholdError."""
     import httpx
 
-    key = os.environ.get(endpoint.key_env) if endpoint.key_env else None
-    if endpoint.key_env and not key:
-        raise UsageError(f"the environment variable {endpoint.key_env} holds no key", f"export {endpoint.key_env}=...")
+    key = settings.secret(endpoint.key_env, "key")
     found = [Answer(**json.loads(line)) for line in durable.read_lines(kept)]
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(headers=headers, timeout=120) as client, task(sink, f"asking {endpoint.model}", len(examples), "rows") as progress:

@@ -20,7 +20,6 @@ from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
-from freehold.machine import RESERVE_BYTES
 from freehold.progress import Sink
 from freehold.shrink.quantize import TYPES
 from freehold.trial import jobs, rival
@@ -80,7 +79,7 @@ class Trial:
         self.steps = Steps(self.folder / "steps", sink)
         self.needs = [parse_need(text) for text in options.needs]
         self.machine = machine.look()
-        self.memory = options.memory_bytes or max(self.machine.memory_bytes - RESERVE_BYTES, 1 << 30)
+        self.memory = options.memory_bytes or self.machine.usable_bytes
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}
         self.notes: list[str] = []

@@ -21,6 +21,8 @@ class Terms:
     source: str
 
 
+#: What may be asked of a licence.
+POLICIES = ("any", "commercial", "unrestricted")
 _FREE = {
     "apache-2.0": "keep the notices and state changes when passing it on",
     "mit": "keep the notice when passing it on",
