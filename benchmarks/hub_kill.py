@@ -1,7 +1,9 @@
 """Kill the hub with SIGKILL at random moments during commits, and see that nothing acknowledged is lost.
 
 Run: python benchmarks/hub_kill.py [--rounds 1000]
-Each round: a server process, commits sent to it one after another (small files and an LFS upload each), a kill after a random time.
+Each round: a server process, commits sent to it one after another (small files and an LFS upload each), a kill at a random moment of
+one of them: how many are answered first, and at what part of a commit's time the kill comes, is drawn, so that a slow machine is killed
+in the same places as a fast one.
 Then every commit that was answered with its id must be in the branch's history, and the hub's own check must find nothing.
 """
 
@@ -18,21 +20,25 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import httpx
+import uvicorn
 
-_LONGEST_S = 0.25
+from freehold.hub.protocol import make_app
+from freehold.hub.repositories import Repositories
+from freehold.hub.store import Store
+
+# commits answered before the one that the kill is meant for, at most
+_ANSWERED = 4
+# the kill comes within this many commits' times of the last answer: before one, in the midst of it, or just after it was answered
+_REACH = 1.5
 
 
 def serve(home: str, listening: socket.socket) -> None:
     """The hub in a process of its own."""
-    import uvicorn
-
-    from freehold.hub.protocol import make_app
-    from freehold.hub.store import Store
-
     config = uvicorn.Config(make_app(Store(Path(home))), log_level="critical", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])
 
@@ -56,10 +62,9 @@ def commit(client: httpx.Client, number: int) -> str:
 
 def main(rounds: int, seed: int = 0) -> dict[str, int]:
     """Run the rounds; counts of what happened. Raises AssertionError on a loss."""
-    from freehold.hub.repositories import Repositories
-    from freehold.hub.store import Store
-
     chance, acknowledged, unanswered = random.Random(seed), list[str](), 0
+    # seconds that the last answered commit took; before the first, a guess
+    takes = 0.05
     spawn = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as home:
         repositories = Repositories(Store(Path(home)))
@@ -74,8 +79,12 @@ def main(rounds: int, seed: int = 0) -> dict[str, int]:
                 process.start()
             with httpx.Client(base_url=address, timeout=20) as client:
                 client.get("/health")
-                ends = time.monotonic() + chance.random() * _LONGEST_S
-                killer = spawn.Process(target=_kill, args=(process.pid, ends))
+                for _ in range(chance.randint(0, _ANSWERED)):
+                    sent = time.monotonic()
+                    acknowledged.append(commit(client, len(acknowledged) + unanswered))
+                    takes = time.monotonic() - sent
+                assert process.pid is not None
+                killer = threading.Timer(chance.random() * _REACH * takes, os.kill, (process.pid, signal.SIGKILL))
                 killer.start()
                 try:
                     while True:
@@ -94,11 +103,6 @@ def main(rounds: int, seed: int = 0) -> dict[str, int]:
                 if sys.stderr.isatty():
                     print(f"\r{number + 1} of {rounds} rounds, {len(acknowledged)} commits", end="", file=sys.stderr)
     return {"rounds": rounds, "acknowledged": len(acknowledged), "unanswered": unanswered}
-
-
-def _kill(process: int, ends: float) -> None:
-    time.sleep(max(0.0, ends - time.monotonic()))
-    os.kill(process, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -18,5 +18,6 @@ def test_fifty_kills_lose_nothing() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     counts = json.loads(done.stdout)
     assert counts["rounds"] == 50
+    # every round ends in a commit that was not answered; before it, the rounds' draws ask for two on average
     assert counts["acknowledged"] > 50
-    assert counts["unanswered"] > 10
+    assert counts["unanswered"] == 50
