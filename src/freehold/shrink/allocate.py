@@ -36,6 +36,8 @@ from freehold.shrink.sensitivity import Entered, Reference
 OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
 #: Bits at which a group's cost is probed: coarse enough to be seen, fine enough to be small.
 PROBE_BITS = 4.5
+#: Of a matrix with twice as many rows or more, about this many are tried in every type.
+TRIED_ROWS = 256
 #: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to be guessed.
 MIXED = 1024
 
@@ -156,12 +158,16 @@ class Rounder:
 
 
 def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option]:
-    rows, columns = _rows(source, tensor), tensor.shape[0]
+    """What every type costs a matrix; of a tall one, rows at equal distances speak for all."""
+    every, columns = _rows(source, tensor), tensor.shape[0]
+    rows = every[:: max(1, len(every) // TRIED_ROWS)]
+    share = len(rows) / len(every)
     found = [Option("F16", 2 * tensor.elements, 0.0)]
     for kind in OFFERED:
         if columns % ggml.row_type(kind).block == 0:
             blocks = ggml.quantize(rows, kind, rounder.inputs.mean_square.get(tensor.name))
-            found.append(Option(kind, blocks.nbytes, rounder.error(ggml.dequantize(blocks, kind, columns) - rows, tensor.name)))
+            error = rounder.error(ggml.dequantize(blocks, kind, columns) - rows, tensor.name) / share
+            found.append(Option(kind, blocks.nbytes // len(rows) * len(every), error))
     return found
 
 
