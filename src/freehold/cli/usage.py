@@ -37,9 +37,10 @@ def command(
         print("nothing was asked yet; start a server: freehold serve NAME")
         return
     print_table(
-        ("key", "model", "requests", "prompt tokens", "of them reused", "answer tokens", "engine time", "at the API"),
+        ("key", "model", "requests", "prompt tokens", "of them reused", "answer tokens", "engine time", "energy", "at the API"),
         [(row["key"] or "(none)", row["model"], f"{row['requests']:,}", f"{row['prompt_tokens']:,}", f"{row['reused']:,}", f"{row['answer_tokens']:,}",
-          f"{row['engine_s']:,.0f} s", f"${row['api_dollars']:.4f}") for row in rows],
+          f"{row['engine_s']:,.0f} s", "not counted" if row["joules"] is None else f"{row['joules'] / 3600:,.3f} Wh", f"${row['api_dollars']:.4f}")
+         for row in rows],
     )  # fmt: skip
     print(
         f"API: {price.model}, ${price.input_per_million:g} and ${price.output_per_million:g} per million tokens of prompts and answers ({price.source})"

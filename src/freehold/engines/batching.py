@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -54,6 +54,18 @@ class Ask:
     likelihoods: int | None = None
     adapter: str = ""
     guess: bool = True
+
+
+class Meter(Protocol):
+    """Counts the energy of pieces of work."""
+
+    def begin(self) -> Any:
+        """A piece begins."""
+        ...
+
+    def end(self, span: Any) -> float:
+        """The piece has ended; its joules."""
+        ...
 
 
 class Cells:
@@ -119,6 +131,7 @@ class Running:
     guessed: int = 0
     right: int = 0
     stopped_by: str = ""
+    joules: float = 0.0
 
     @property
     def answering(self) -> bool:
@@ -160,16 +173,20 @@ def _pointer(array: np.ndarray, kind: Any) -> Any:
 
 
 class BatchingEngine(LlamaContext):
-    """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit."""
+    """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit.
+
+    ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
+    """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
-                 states: States | None = None, guessing: bool = True):  # fmt: skip
+                 states: States | None = None, guessing: bool = True, meter: Meter | None = None):  # fmt: skip
         held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
         super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch)
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts
+        self._meter = meter
         self._batch = TokenBatch(lib, batch)
         self._cells = Cells(self.context_length)
         self._sequences = list(range(parallel + held - 1, -1, -1))
@@ -363,6 +380,7 @@ class BatchingEngine(LlamaContext):
         return ended
 
     def _step(self, adapter: str, running: list[Running]) -> list[tuple[int, Completion]]:
+        span = self._meter.begin() if self._meter is not None else None
         answering = [one for one in running if one.answering]
         reading = [one for one in running if not one.answering]
         guesses = 0 if reading else max(0, GUESSED - len(answering))
@@ -387,10 +405,15 @@ class BatchingEngine(LlamaContext):
             rows.append(at - wanted)
         self._use(adapter)
         began = time.perf_counter()
-        self._run(self._batch.struct, at)
+        try:
+            self._run(self._batch.struct, at)
+        except BaseException:
+            if self._meter is not None:
+                self._meter.end(span)
+            raise
         if not reading:
             self._timed(at, time.perf_counter() - began)
-        ended: list[tuple[int, Completion]] = []
+        ended: list[tuple[Running, str]] = []
         for (one, tokens, wanted), row in zip(plan, rows, strict=True):
             one.line.cells += self._cells.take(len(tokens))
             one.line.tokens += tokens
@@ -402,8 +425,12 @@ class BatchingEngine(LlamaContext):
             finish = self._take(one, row)
             if finish:
                 self._end(one)
-                ended.append((one.number, self._completion(one, finish)))
-        return ended
+                ended.append((one, finish))
+        if self._meter is not None:
+            spent = self._meter.end(span)
+            for one, tokens, _ in plan:
+                one.joules += spent * len(tokens) / at
+        return [(one.number, self._completion(one, finish)) for one, finish in ended]
 
     def _timed(self, count: int, seconds: float) -> None:
         """Learn what a call of so many tokens costs."""
@@ -481,7 +508,7 @@ class BatchingEngine(LlamaContext):
             text = text.partition(one.stopped_by.encode())[0]
         return Completion(
             text.decode("utf-8", "replace"), tuple(one.tokens), finish, len(one.ask.tokens), one.first_token_s, time.perf_counter() - one.started,
-            one.stopped_by, one.reused, one.guessed, one.right, tuple(one.likelihoods),
+            one.stopped_by, one.reused, one.guessed, one.right, tuple(one.likelihoods), one.joules if self._meter is not None else None,
         )  # fmt: skip
 
     def forget(self) -> None:

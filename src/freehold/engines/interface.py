@@ -61,7 +61,7 @@ class Completion:
 
     ``tokens`` of a chosen answer are the whole answer's, end of turn included. Seconds count from the request's admission to its first token and to its end.
     ``stopped_by``: the stop text that ended it, if one did. ``reused``: prompt tokens that had been computed before. ``guessed`` tokens were
-    offered by look-up, ``right`` of them the model's own.
+    offered by look-up, ``right`` of them the model's own. ``joules``: its part of the energy that the engine's steps took; None where nothing counts.
     """
 
     text: str
@@ -75,6 +75,7 @@ class Completion:
     guessed: int = 0
     right: int = 0
     likelihoods: tuple[Likelihood, ...] = ()
+    joules: float | None = None
 
 
 def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:

@@ -26,8 +26,13 @@ from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
 
+#: Files beside the weights that a package may bring.
+_BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
+           "sentence_bert_config.json")  # fmt: skip
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
 _WANTED = (".gguf", ".safetensors", ".json", ".jinja", ".model", ".txt")
+#: What follows an encoder in a folder of Sentence Transformers, e.g. ``1_Pooling/config.json``: the one kind of file that is not at the top.
+_MODULE = re.compile(r"\d+_[A-Za-z]\w*/config\.json")
 
 
 @dataclass
@@ -80,8 +85,15 @@ def from_file(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
         name = path.name if path.suffix in (".gguf", ".safetensors") or not _is_gguf(path) else path.name + ".gguf"
         return Delivery({name: path}, {"path": str(path)})
     files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and (file.suffix in _WANTED or file.name == "README.md")}
+    files |= _modules(path)
     others = {file.name: file for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")}
     return Delivery(files or others, {"path": str(path)})
+
+
+def _modules(folder: Path) -> dict[str, Path]:
+    """Files of what follows an encoder."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob("*/config.json"))}
+    return {name: path for name, path in found.items() if _MODULE.fullmatch(name)}
 
 
 def _is_gguf(path: Path) -> bool:
@@ -181,11 +193,13 @@ def _unpack(wheel: Path, folder: Path, sink: Sink) -> dict[str, str]:
                 pairs = (line.split() for line in archive.read(entry).decode().splitlines())
                 sums |= {pair[1].lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
             is_weight = name.endswith((".gguf", ".safetensors")) or _PART.match(name)
-            beside = name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-            if not (is_weight or beside) or ".dist-info/" in entry.filename:
+            if not (is_weight or name in _BESIDE) or ".dist-info/" in entry.filename:
                 continue
+            module = _MODULE.search(entry.filename)
+            target_path = folder / (module[0] if module else name)
+            target_path.parent.mkdir(exist_ok=True)
             digest = hashlib.sha256()
-            with archive.open(entry) as source, (folder / name).open("wb") as target, task(sink, f"unpacking {name}", entry.file_size, "bytes") as t:
+            with archive.open(entry) as source, target_path.open("wb") as target, task(sink, f"unpacking {name}", entry.file_size, "bytes") as t:
                 while block := source.read(1 << 22):
                     digest.update(block)
                     target.write(block)
@@ -214,7 +228,7 @@ def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
     for name, stated in sums.items():
         if (folder / name).exists() and durable.sha256_file(folder / name) != stated:
             raise BadModel(f"{name} does not match the sha256 its package states ({stated[:12]}...)", "pull it again")
-    return {path.name: path for path in folder.iterdir()}
+    return {path.name: path for path in folder.iterdir() if path.is_file()} | _modules(folder)
 
 
 def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
@@ -232,7 +246,7 @@ def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             with remote.watched(folder, progress):
                 api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(wanted))
             progress.at(total)
-    found = {path.name: path for path in folder.iterdir() if path.is_file()}
+    found = {path.name: path for path in folder.iterdir() if path.is_file()} | _modules(folder)
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
     return Delivery(found, provenance, licence or "", "license in the repository's card" if licence else "", move=True)
@@ -250,7 +264,12 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
         raise NotFound(f"{name} has no GGUF file {chosen!r}", f"choose one of {', '.join(ggufs[:8]) or 'none'}")
     if len(ggufs) > 1 and not chosen:
         raise UsageError(f"{name} holds {len(ggufs)} GGUF files, and a model is one", f"name it: hub:{where}:{ggufs[0]}")
-    wanted = [chosen] if chosen else ggufs or [path for path in commit.files if "/" not in path and (path.endswith(_WANTED) or path == "README.md")]
+    wanted = (
+        [chosen]
+        if chosen
+        else ggufs
+        or [path for path in commit.files if ("/" not in path and (path.endswith(_WANTED) or path == "README.md")) or _MODULE.fullmatch(path)]
+    )
     files: dict[str, Path] = {}
     with task(sink, f"reading {name}", sum(commit.files[path].size for path in wanted), "bytes") as progress:
         for path in wanted:
@@ -258,7 +277,9 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             if content is None:
                 raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
             lies = repositories.contents.path(content)  # then the store has the bytes already, and copies nothing
-            target = files[Path(path).name] = lies or landing / Path(path).name
+            kept = path if _MODULE.fullmatch(path) else Path(path).name
+            target = files[kept] = lies or landing / kept
+            target.parent.mkdir(exist_ok=True)
             if lies is None:
                 repositories.contents.lay(content, target)
             progress.more(content.size)

@@ -14,7 +14,7 @@ from freehold.hub.store import Store
 
 metadata = sa.MetaData()
 #: ``engine_s``: from the moment an engine took it to its end; others shared the engine meanwhile. ``reused``: prompt tokens that had been
-#: computed before. ``status``: ok, cancelled, or error.
+#: computed before. ``joules``: its part of what the engine's steps took; null where nothing counted. ``status``: ok, cancelled, or error.
 usage = sa.Table(
     "usage",
     metadata,
@@ -28,6 +28,7 @@ usage = sa.Table(
     sa.Column("first_token_s", sa.Float, nullable=False),
     sa.Column("engine_s", sa.Float, nullable=False),
     sa.Column("status", Text, nullable=False),
+    sa.Column("joules", sa.Float),
 )
 
 
@@ -44,6 +45,7 @@ class Used:
     first_token_s: float
     engine_s: float
     status: str
+    joules: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Sum:
     reused: int
     answer_tokens: int
     engine_s: float
+    joules: float | None
 
 
 class Ledger:
@@ -65,6 +68,9 @@ class Ledger:
     def __init__(self, store: Store):
         self.engine = store.engine
         metadata.create_all(self.engine)
+        if "joules" not in {column["name"] for column in sa.inspect(self.engine).get_columns("usage")}:  # a table from before energy was counted
+            with self.engine.begin() as connection:
+                connection.execute(sa.text("ALTER TABLE usage ADD COLUMN joules FLOAT"))
 
     def add(self, rows: Iterable[Used]) -> None:
         """Write requests, all or none."""
@@ -76,7 +82,8 @@ class Ledger:
     def sums(self, days: float = 0.0) -> list[Sum]:
         """By key and model, largest first; of the last ``days``, or of all time."""
         c, total = usage.c, sa.func.sum
-        asked = sa.select(c.key, c.model, sa.func.count(), total(c.prompt_tokens), total(c.reused), total(c.answer_tokens), total(c.engine_s))
+        asked = sa.select(c.key, c.model, sa.func.count(), total(c.prompt_tokens), total(c.reused), total(c.answer_tokens), total(c.engine_s),
+                          total(c.joules))  # fmt: skip
         asked = asked.group_by(c.key, c.model).order_by(total(c.prompt_tokens + c.answer_tokens).desc())
         if days:
             asked = asked.where(c.at >= time.time() - days * 86_400)

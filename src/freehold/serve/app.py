@@ -20,8 +20,9 @@ from starlette.exceptions import HTTPException
 from freehold import listening
 from freehold.errors import FreeholdError
 from freehold.hub.store import Store
+from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger
-from freehold.serve import anthropic, ollama, openai, pages
+from freehold.serve import anthropic, api_documents, embeddings, ollama, openai, pages, responses
 from freehold.serve.desk import Desk
 from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
@@ -109,9 +110,10 @@ def secrets_equal(first: str, second: str) -> bool:
 def make_app(store: Store, names: list[str], adapters: list[str], settings: Settings) -> tuple[FastAPI, Desk]:
     """The application, and its desk. Raises NotFound, Unsupported."""
     runner = Runner()
-    pool = Pool(store, names, adapters, runner, settings.terms)
+    counter = Counter()
+    pool = Pool(store, names, adapters, runner, settings.terms, counter)
     keys = Keys(store)
-    desk = Desk(pool, runner, Ledger(store), most_waiting=settings.most_waiting, deadline_s=settings.deadline_s)
+    desk = Desk(pool, runner, Ledger(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -157,7 +159,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     async def ready() -> JSONResponse:
         if desk.draining:
             return JSONResponse({"status": "ending"}, 503)
-        return JSONResponse({"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting})
+        return JSONResponse({"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting, "energy": counter.method})
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -165,6 +167,9 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 
     app.include_router(pages.routes())
     app.include_router(openai.routes(desk))
+    app.include_router(responses.routes(desk))
+    app.include_router(embeddings.routes(desk))
+    app.include_router(api_documents.routes(desk))
     app.include_router(anthropic.routes(desk))
     app.include_router(ollama.routes(desk))
     return app, desk
@@ -183,8 +188,7 @@ def serve(store: Store, names: list[str], adapters: list[str], settings: Setting
     async def run() -> None:
         loop = asyncio.get_running_loop()
         ending = asyncio.Event()
-        async with desk.pool.lease(names[0]):  # what is asked first is there from the start
-            pass
+        await desk.pool.open(names[0])  # what is asked first is there from the start
         ready(listening.address(host, listener).replace("http:", "https:" if certificate else "http:", 1))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():

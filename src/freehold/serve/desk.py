@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import Counter as Counts
 
+from freehold.engines.embedding import Embedded
 from freehold.engines.interface import Completion
+from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger, Used
 from freehold.serve.dialogue import Dialogue, ask_of, tokens_of
 from freehold.serve.keys import Key
@@ -30,13 +33,14 @@ class Metrics:
     def __init__(self, runner: Runner, pool: Pool):
         self.registry = CollectorRegistry()
         own = self.registry
-        self.requests = Counter("freehold_requests", "Requests by model and how they ended.", ["model", "status"], registry=own)
-        self.tokens = Counter("freehold_tokens", "Tokens of prompts (computed and reused) and answers.", ["model", "kind"], registry=own)
+        self.requests = Counts("freehold_requests", "Requests by model and how they ended.", ["model", "status"], registry=own)
+        self.tokens = Counts("freehold_tokens", "Tokens of prompts (computed and reused) and answers.", ["model", "kind"], registry=own)
         self.first = Histogram(
             "freehold_first_token_seconds", "From an engine taking a request to its first token.", ["model"], buckets=_SECONDS, registry=own
         )
         self.whole = Histogram("freehold_request_seconds", "From a request's arrival to its end.", ["model"], buckets=_SECONDS, registry=own)
-        self.guesses = Counter("freehold_guessed_tokens", "Tokens that look-up offered, and those that were right.", ["model", "kind"], registry=own)
+        self.guesses = Counts("freehold_guessed_tokens", "Tokens that look-up offered, and those that were right.", ["model", "kind"], registry=own)
+        self.joules = Counts("freehold_energy_joules", "Energy of answers, as the ledger counts it.", ["model"], registry=own)
         Gauge("freehold_waiting_requests", "Requests that no engine has taken yet.", registry=own).set_function(lambda: runner.waiting)
         Gauge("freehold_requests_under_way", "Requests that have not ended.", registry=own).set_function(lambda: runner.under_way)
         Gauge("freehold_loaded_models", "Models in memory.", registry=own).set_function(lambda: len(pool.loaded))
@@ -98,20 +102,17 @@ async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
 class Desk:
     """Takes requests."""
 
-    def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, *, most_waiting: int, deadline_s: float):
-        self.pool, self.runner, self.ledger = pool, runner, ledger
+    def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, counter: Counter, *, most_waiting: int, deadline_s: float):
+        self.pool, self.runner, self.ledger, self.counter = pool, runner, ledger, counter
         self.limiter, self.deadline_s = Limiter(most_waiting), deadline_s
         self.metrics = Metrics(runner, pool)
         self.draining = False
+        self._embedding = asyncio.Lock()
         self._unwritten: list[Used] = []
 
     async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
         """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
-        if self.draining:
-            raise Refusal(503, "the server is ending", "overloaded", 5.0)
-        if not key.opens(dialogue.model):
-            raise Refusal(403, f"this key may not ask {dialogue.model[:200]!r}", "model_not_allowed")
-        self.limiter.enter(key, self.runner.waiting)
+        self._admit(key, dialogue.model)
         lease = self.pool.lease(dialogue.model)
         try:
             served = await lease.__aenter__()
@@ -154,6 +155,35 @@ class Desk:
         coming = pieces()
         return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
 
+    def _admit(self, key: Key, model: str) -> None:
+        """Let a request in; whoever calls this lets it out of the limiter again. Raises Refusal."""
+        if self.draining:
+            raise Refusal(503, "the server is ending", "overloaded", 5.0)
+        if not key.opens(model):
+            raise Refusal(403, f"this key may not ask {model[:200]!r}", "model_not_allowed")
+        self.limiter.enter(key, self.runner.waiting)
+
+    async def embed(self, key: Key, model: str, texts: Sequence[str], *, cut: bool = False) -> Embedded:
+        """A vector for each text. Raises Refusal, FreeholdError."""
+        self._admit(key, model)
+        began, tokens, status, spent = time.monotonic(), 0, "error", 0.0
+        try:
+            async with self.pool.lease_embedder(model) as embedder, self._embedding:
+                span = self.counter.begin()
+                try:
+                    found = await asyncio.to_thread(embedder.embed, texts, cut=cut)
+                finally:
+                    spent = self.counter.end(span)
+                tokens, status = found.tokens, "ok"
+                return found
+        finally:
+            self.limiter.leave(key, tokens)
+            seconds = time.monotonic() - began
+            self.metrics.requests.labels(model, status).inc()
+            self.metrics.whole.labels(model).observe(seconds)
+            self.metrics.tokens.labels(model, "prompt").inc(tokens)
+            self._unwritten.append(Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent))
+
     async def count(self, key: Key, dialogue: Dialogue) -> int:
         """Tokens of a prompt. Raises Refusal, FreeholdError."""
         if not key.opens(dialogue.model):
@@ -172,11 +202,12 @@ class Desk:
             metrics.tokens.labels(model, "prompt").inc(ended.prompt_tokens - ended.reused)
             metrics.tokens.labels(model, "reused").inc(ended.reused)
             metrics.tokens.labels(model, "answer").inc(len(ended.tokens))
+            metrics.joules.labels(model).inc(ended.joules or 0.0)
             metrics.guesses.labels(model, "offered").inc(ended.guessed)
             metrics.guesses.labels(model, "right").inc(ended.right)
         self._unwritten.append(
             Used(time.time(), key.name, model, prompt_tokens if ended else 0, ended.reused if ended else 0, len(ended.tokens) if ended else 0,
-                 ended.first_token_s if ended else 0.0, ended.total_s if ended else 0.0, status)
+                 ended.first_token_s if ended else 0.0, ended.total_s if ended else 0.0, status, ended.joules if ended else None)
         )  # fmt: skip
 
     async def keep_accounts(self) -> None:

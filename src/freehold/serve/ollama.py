@@ -1,6 +1,7 @@
 """Ollama's API: chat, generate, tags, show, ps, version. Streams are lines of JSON, and streaming is what it does unless told otherwise.
 
 Source: Ollama's API reference, as the client package ``ollama`` writes and reads it. Names may end in ``:latest``, which means nothing here.
+Vectors have a file of their own.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def routes(desk: Desk) -> APIRouter:
         card = desk.pool.model(name).card
         return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name),
                 "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters},
-                "capabilities": ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip
+                "capabilities": ["embedding"] if desk.pool.embeds(name) else ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip
 
     async def answered(dialogue: Dialogue, body: Told, request: Request, shape: Callable[[str, list[Call]], dict[str, Any]]) -> Any:
         answer = await desk.answer(request.state.key, body.filled(dialogue), request.is_disconnected)

@@ -1,4 +1,4 @@
-"""OpenAI's API: chat completions, completions, responses, models; and llama.cpp's tokenize.
+"""OpenAI's API: chat completions, completions, models; and llama.cpp's tokenize. Responses and embeddings have files of their own.
 
 Source: OpenAI's API reference, as the client package ``openai`` writes and reads it. Fields that are not listed here are refused by name.
 """
@@ -101,7 +101,7 @@ class ChatMessage(BaseModel):
         found: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text_of(self.content)}
         if self.tool_calls:
             found["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": _object(call.function.arguments)}}
+                {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments_of(call.function.arguments)}}
                 for call in self.tool_calls
             ]
         if self.tool_call_id:
@@ -119,7 +119,8 @@ def text_of(content: str | list[dict[str, Any]] | None) -> str:
     return "".join(part["text"] for part in content)
 
 
-def _object(text: str) -> dict[str, Any]:
+def arguments_of(text: str) -> dict[str, Any]:
+    """A call's arguments. Raises Refusal."""
     try:
         value = json.loads(text or "{}")
     except ValueError:
@@ -228,7 +229,7 @@ def routes(desk: Desk) -> APIRouter:
     async def models(request: Request) -> dict[str, Any]:
         key: Key = request.state.key
         rows = [
-            {"id": name, "object": "model", "created": int(desk.pool.model(name).created), "owned_by": "freehold"}
+            {"id": name, "object": "model", "created": int(desk.pool.model(name).created), "owned_by": "freehold", "embeds": desk.pool.embeds(name)}
             for name in desk.pool.names
             if key.opens(name)
         ]
@@ -319,8 +320,11 @@ def _finish(done: Completion) -> str:
 
 def _usage(done: list[Completion]) -> dict[str, Any]:
     prompt, answer = sum(one.prompt_tokens for one in done), sum(len(one.tokens) for one in done)
-    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer,
-            "prompt_tokens_details": {"cached_tokens": sum(one.reused for one in done)}}  # fmt: skip
+    found: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer,
+                             "prompt_tokens_details": {"cached_tokens": sum(one.reused for one in done)}}  # fmt: skip
+    if all(one.joules is not None for one in done):
+        found["energy_joules"] = round(sum(one.joules or 0.0 for one in done), 4)
+    return found
 
 
 def _calls(calls: list[Call]) -> list[dict[str, Any]]:

