@@ -1,12 +1,12 @@
 """Freehold's server beside llama.cpp's own (in xllamacpp): the same weights, threads, requests, in turns.
 
-Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states]
+Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states|adapters]
 Needs the extra ``bench`` and the store's smollm2. Each server is a process of its own with two threads, the same context and as many
 answers at once as are asked for; each round starts both anew, one after the other, the order turned each round. What is told: answer
 tokens per second of all requests together, the time to the first token and between tokens (median and 95th percentile over all
 answers), and whether the greedy texts are the same. Mixes: ``plain`` (short questions at 1, 8 and 32 at once), ``prefix`` (half of the
-requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), and ``states`` (a document of about 3,000 tokens
-asked twice with a restart between).
+requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), ``states`` (a document of about 3,000 tokens
+asked twice with a restart between), and ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same).
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ p.n_ctx = context
 p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 2
 p.kv_unified = True
 p.warmup = True
+loras = []
+for file in sys.argv[4:]:
+    lora = x.CommonAdapterLoraInfo()
+    lora.path, lora.scale = file, 0.0
+    loras.append(lora)
+if loras:
+    p.lora_adapters = loras
 s = x.Server(p)
 print(s.listening_address, flush=True)
 time.sleep(100000)
@@ -95,8 +102,8 @@ def quoting(count: int) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": f"Repeat this text word for word, {n + 1} times:\n\n{RECORD}"}] for n in range(count)]
 
 
-async def asked(address: str, model: str, messages: list[list[dict[str, str]]], at_once: int, most: int) -> Answers:
-    """Send requests, so many at once; streamed."""
+async def asked(address: str, messages: list[list[dict[str, str]]], at_once: int, most: int, more: list[dict[str, Any]] | None = None) -> Answers:
+    """Send requests, so many at once; streamed. ``more``: what each request says beside."""
     found = Answers(texts=[""] * len(messages))
     turn = asyncio.Semaphore(at_once)
     async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=at_once + 2, max_keepalive_connections=0)) as client:
@@ -104,13 +111,13 @@ async def asked(address: str, model: str, messages: list[list[dict[str, str]]], 
         async def one(number: int) -> None:
             async with turn:
                 body = {
-                    "model": model,
+                    "model": MODEL,
                     "messages": messages[number],
                     "max_tokens": most,
                     "temperature": 0,
                     "stream": True,
                     "stream_options": {"include_usage": True},
-                }
+                } | (more[number] if more else {})
                 started, last, text = time.perf_counter(), 0.0, ""
                 async with client.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
                     response.raise_for_status()
@@ -137,7 +144,7 @@ async def asked(address: str, model: str, messages: list[list[dict[str, str]]], 
 class Server:
     """Either server as a process."""
 
-    def __init__(self, kind: str, weights: Path, parallel: int, context: int, *more: str):
+    def __init__(self, kind: str, weights: Path, parallel: int, context: int, *more: str, adapters: list[Path] | None = None):
         self.kind = kind
         if kind == "freehold":
             words = [*FREEHOLD, "serve", MODEL, "--port", "0", "--parallel", str(parallel), "--context", str(context), "--waiting", "1000", *more]
@@ -145,7 +152,10 @@ class Server:
             stream = self.process.stderr
         else:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PEER, str(weights), str(parallel), str(context)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                [sys.executable, "-c", _PEER, str(weights), str(parallel), str(context), *map(str, adapters or [])],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
             )
             stream = self.process.stdout
         assert stream is not None
@@ -163,9 +173,9 @@ class Server:
                 pass
             time.sleep(0.1)
 
-    def ask(self, messages: list[list[dict[str, str]]], at_once: int, most: int) -> Answers:
+    def ask(self, messages: list[list[dict[str, str]]], at_once: int, most: int, more: list[dict[str, Any]] | None = None) -> Answers:
         """Send requests."""
-        return asyncio.run(asked(self.address, MODEL, messages, at_once, most))
+        return asyncio.run(asked(self.address, messages, at_once, most, more))
 
     def end(self) -> None:
         """Stop it."""
@@ -218,6 +228,65 @@ def restarted(weights: Path) -> None:
         )
 
 
+def write_adapter(target: Path, base: Path, seed: int, rank: int = 16) -> Path:
+    """An adapter of small random factors on every matrix of the layers."""
+    import numpy as np
+    from gguf import GGUFWriter
+
+    from freehold.hub import gguf
+
+    chance = np.random.default_rng(seed)
+    writer = GGUFWriter(str(target), "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(rank))
+    for tensor in gguf.read_header(base).tensors:
+        if len(tensor.shape) == 2 and tensor.name.startswith("blk."):
+            writer.add_tensor(f"{tensor.name}.lora_a", chance.normal(0, 0.01, (rank, tensor.shape[0])).astype(np.float32))
+            writer.add_tensor(f"{tensor.name}.lora_b", chance.normal(0, 0.01, (tensor.shape[1], rank)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> None:
+    """Eight adapters at once beside one adapter, on both servers."""
+    base = store.find(MODEL)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [write_adapter(Path(folder) / f"{number}.gguf", weights, number) for number in range(count)]
+        lineage = [{"step": "base", "model": MODEL, "digest": base.digest}]
+        names = [f"benchmark/adapter{number}" for number in range(count)]
+        for name, file in zip(names, files, strict=True):
+            store.add(name, {"serve.gguf": weights, "adapter.lora": file}, {"source": "benchmarks/serve.py"}, lineage=lineage)
+        messages = questions(32)
+        told = {
+            ("freehold", "one adapter"): [{"model": names[0]}] * len(messages),
+            ("freehold", "eight"): [{"model": names[n % count]} for n in range(len(messages))],
+            ("llama.cpp", "one adapter"): [{"lora": [{"id": 0, "scale": 1.0}]}] * len(messages),
+            ("llama.cpp", "eight"): [{"lora": [{"id": n % count, "scale": 1.0}]} for n in range(len(messages))],
+        }
+        speeds: dict[tuple[str, str], list[float]] = {key: [] for key in told}
+        for number in range(rounds):
+            for key in list(told) if number % 2 == 0 else list(told)[::-1]:
+                own = ["--states", "0B", "--no-guessing", *(word for name in names for word in ("--adapter", name))]
+                server = Server(key[0], weights, count, 8192, *own, adapters=files)
+                server.ask(questions(1), 1, 4)
+                found = server.ask(messages, count, 64, told[key])
+                server.end()
+                speeds[key].append(found.tokens / found.seconds)
+        for (kind, what), some in speeds.items():
+            print(
+                f"{f'adapters: {what}, {count} at once':32} {kind:10} {statistics.median(some):7.1f} tok/s ({', '.join(f'{one:.1f}' for one in some)})"
+            )
+        for kind in ("freehold", "llama.cpp"):
+            ratio = statistics.median(speeds[kind, "eight"]) / statistics.median(speeds[kind, "one adapter"])
+            print(f"eight adapters come to {ratio:.2f} of one adapter's throughput on {kind}", flush=True)
+        for name in names:
+            store.remove(name)
+
+
 def main() -> None:
     """Print a line for each mix and server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -252,6 +321,8 @@ def main() -> None:
     for group, title, messages, at_once, most, context in mixes:
         if options.only in ("", group):
             compare(title, weights, messages, at_once, most, context, options.rounds)
+    if options.only in ("", "adapters"):
+        with_adapters(store, weights, options.rounds)
     if options.only in ("", "states"):
         restarted(weights)
 

@@ -32,6 +32,8 @@ def command(
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Address of a web page that may ask from a browser; may be repeated.")] = None,
+    traces: Annotated[str, typer.Option(help="Address of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318.")] = "",
+    engine: Annotated[str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")] = "llama.cpp",
     json: Json = False,
 ) -> None:
     """Serve models to clients of OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C lets what is under way end.
@@ -58,6 +60,21 @@ def command(
         if file is not None and not file.is_file():
             raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
 
+    if engine == "vllm":
+        from freehold.serve import vllm
+
+        if unheard := [f"--{name}" for name, given in (("memory", memory), ("traces", traces), ("json", json)) if given]:
+            raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
+        words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,
+                             private_key=tls_key, origins=list(cors or ()))  # fmt: skip
+        if not is_loopback(host) and not key:
+            raise UsageError(f"listening on {host} lets others in, and vLLM knows one key only, which is not given", "give it with --key-env")
+        say(" ".join(words))
+        vllm.run(words, vllm.environment(key))
+        return
+    if engine != "llama.cpp":
+        raise UsageError(f"--engine {engine!r} is neither llama.cpp nor vllm", "leave it out")
+
     def ready(address: str) -> None:
         if json:
             print_json({"models": [*names, *(adapter or [])], "base_url": f"{address}/v1"})
@@ -68,5 +85,5 @@ def command(
             say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
 
     terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing)
-    chosen = Settings(is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), terms=terms)
+    chosen = Settings(is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), traces=traces, terms=terms)
     serve(store, names, list(adapter or []), chosen, host=host, port=port, ready=ready, certificate=tls_certificate, private_key=tls_key)

@@ -3,26 +3,28 @@
 A call holds one token of each answer under way, the guesses that look-up offers for it (lookup.py), and pieces of prompts that are still
 read, short ones so that answers do not stall. What was computed for a request stays in memory as long as there is room, and a later one
 that begins alike starts from there; long prompts are also kept on disk (states.py). Requests name an adapter each: one base is loaded,
-and a step makes a decode call for each adapter that is asked for.
+and one call serves all of its adapters (mixture.py).
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from freehold.engines import grammar
+from freehold.engines import grammar, mixture
 from freehold.engines.interface import Completion
 from freehold.engines.llama import LlamaContext
 from freehold.engines.lookup import Lookup
+from freehold.engines.mixture import Mixture
 from freehold.engines.sampling import GREEDY, Likelihood, Sampling, likelihood
 from freehold.engines.states import LEAST_TOKENS, States, shared
 from freehold.errors import DoesNotFit, NotFound
@@ -33,6 +35,8 @@ PIECE = 128
 GUESSED = 24
 #: Tokens that a request must be about to share with one that is still read, to wait for it.
 WORTH_WAITING = 64
+#: The name of all adapters together; no model can be called so.
+ALL = "*"
 #: Texts kept in memory beside those that run.
 HELD = 32
 
@@ -42,8 +46,8 @@ class Ask:
     """What a server is asked: a prompt and how to answer it.
 
     ``grammar``: what binds the answer, as :func:`freehold.engines.grammar.compiled` gives it. ``likelihoods``: how many of the likeliest
-    tokens to report beside each drawn one; None for no report. ``guess``: whether look-up may offer tokens. ``adapter``: one that
-    :meth:`BatchingEngine.add_adapter` was told of, or nothing.
+    tokens to report beside each drawn one; None for no report. ``guess``: whether look-up may offer tokens. ``adapter``: one of the
+    engine's, or nothing.
     """
 
     tokens: tuple[int, ...]
@@ -175,13 +179,15 @@ def _pointer(array: np.ndarray, kind: Any) -> Any:
 class BatchingEngine(LlamaContext):
     """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit.
 
-    ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
+    ``adapters``: LoRAs in GGUF form, to be named in requests. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
-                 states: States | None = None, guessing: bool = True, meter: Meter | None = None):  # fmt: skip
+                 states: States | None = None, guessing: bool = True, meter: Meter | None = None, adapters: Mapping[str, Path] | None = None):  # fmt: skip
         held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
-        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch)
+        self._mixture = Mixture() if adapters else None
+        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch,
+                         on_result=self._mixture.seen if self._mixture else None)  # fmt: skip
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
@@ -193,18 +199,31 @@ class BatchingEngine(LlamaContext):
         self._waiting: deque[tuple[int, Ask, np.ndarray]] = deque()
         self._running: list[Running] = []
         self._held: list[Line] = []
-        self._adapters: dict[str, Any] = {"": None}
+        self._adapters: dict[str, Any] = {"": None} | (self._load(path, adapters) if adapters else {})
         self._using: tuple[str, Any] = ("", None)
         self._times: dict[int, float] = {}
 
     # -- adapters ---------------------------------------------------------------------------
 
-    def add_adapter(self, name: str, path: Path) -> None:
-        """Load a LoRA in GGUF form, to be named in requests. Raises BadModel."""
-        if name not in self._adapters:
-            self._adapters[name] = self._adapter_of(path)
+    def _load(self, base: Path, adapters: Mapping[str, Path]) -> dict[str, Any]:
+        """Each adapter by itself, and all of them joined, under the name :data:`ALL`."""
+        assert self._mixture is not None
+        loaded: dict[str, Any] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for name, some in [*((name, {name: path}) for name, path in adapters.items()), (ALL, adapters)]:
+                file = Path(folder) / "adapter.gguf"
+                places = mixture.join(some, file, mixture.architecture_of(base))
+                loaded[name] = self._adapter_of(file)
+                if name == ALL:
+                    self._mixture.learn(places)
+        return loaded
 
-    def _use(self, name: str) -> None:
+    def _use(self, runs: Sequence[tuple[str, int, int]]) -> None:
+        """Set the adapters that a call's runs of tokens name."""
+        names = {name for name, _, _ in runs}
+        name = ALL if len(names) > 1 else next(iter(names))
+        if self._mixture is not None:
+            self._mixture.choose(runs if name == ALL else [])
         if self._using[0] != name:
             self._using = (name, self._set_adapter(self._adapters[name]))
 
@@ -372,17 +391,13 @@ class BatchingEngine(LlamaContext):
     # -- steps --------------------------------------------------------------------------------
 
     def step(self) -> list[tuple[int, Completion]]:
-        """One decode call for each adapter that is asked for; the requests that ended."""
+        """One decode call; the requests that ended."""
         self._admit()
-        ended: list[tuple[int, Completion]] = []
-        for adapter in dict.fromkeys(one.ask.adapter for one in self._running):
-            ended += self._step(adapter, [one for one in self._running if one.ask.adapter == adapter])
-        return ended
-
-    def _step(self, adapter: str, running: list[Running]) -> list[tuple[int, Completion]]:
+        if not self._running:
+            return []
         span = self._meter.begin() if self._meter is not None else None
-        answering = [one for one in running if one.answering]
-        reading = [one for one in running if not one.answering]
+        answering = [one for one in self._running if one.answering]
+        reading = [one for one in self._running if not one.answering]
         guesses = 0 if reading else max(0, GUESSED - len(answering))
         plan: list[tuple[Running, list[int], int]] = []  # who, tokens, how many of the last give logits
         for one in answering:
@@ -403,10 +418,12 @@ class BatchingEngine(LlamaContext):
             self._batch.lay(at, tokens, len(one.line.tokens), one.line.sequence, wanted)
             at += len(tokens)
             rows.append(at - wanted)
-        self._use(adapter)
+        self._use([(one.ask.adapter, len(tokens), wanted) for one, tokens, wanted in plan])
         began = time.perf_counter()
         try:
             self._run(self._batch.struct, at)
+            if self._mixture is not None and self._mixture.failed is not None:
+                raise self._mixture.failed
         except BaseException:
             if self._meter is not None:
                 self._meter.end(span)

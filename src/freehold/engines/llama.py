@@ -13,7 +13,7 @@ import ctypes
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,10 +148,12 @@ class _Slot:
 class LlamaContext:
     """A loaded model with room for ``context_length`` tokens of up to ``sequences`` texts. Raises BadModel, DoesNotFit.
 
-    ``exact`` keeps the cache in 32 bit and leaves out flash attention: slower, for comparing with other engines.
+    ``exact`` keeps the cache in 32 bit and leaves out flash attention: slower, for comparing with other engines. ``on_result``: llama.cpp's
+    ``cb_eval``, which may look at the result of any operation.
     """
 
-    def __init__(self, path: Path, *, context_length: int, sequences: int, threads: int, batch: int, exact: bool = False):
+    def __init__(self, path: Path, *, context_length: int, sequences: int, threads: int, batch: int, exact: bool = False,
+                 on_result: Callable[[int, bool, Any], bool] | None = None):  # fmt: skip
         self._lib = lib = library()
         started = time.perf_counter()
         self._model = load_model(path, vocab_only=False)
@@ -167,6 +169,9 @@ class LlamaContext:
         if exact:
             params.type_k = params.type_v = _GGML_TYPE_F32
         params.no_perf = True
+        self._on_result = lib.ggml_backend_sched_eval_callback(on_result) if on_result is not None else None
+        if self._on_result is not None:
+            params.cb_eval = self._on_result
         self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
             raise DoesNotFit(

@@ -24,13 +24,13 @@ BATCH = 512
 _MOST_ROWS = 64
 
 
-class _Tensor(ctypes.Structure):
-    pass
+class Tensor(ctypes.Structure):
+    """``struct ggml_tensor``."""
 
 
-_Tensor._fields_ = [
+Tensor._fields_ = [
     ("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4), ("nb", ctypes.c_size_t * 4), ("op", ctypes.c_int),
-    ("op_params", ctypes.c_int32 * 16), ("flags", ctypes.c_int32), ("src", ctypes.POINTER(_Tensor) * 10), ("view_src", ctypes.c_void_p),
+    ("op_params", ctypes.c_int32 * 16), ("flags", ctypes.c_int32), ("src", ctypes.POINTER(Tensor) * 10), ("view_src", ctypes.c_void_p),
     ("view_offs", ctypes.c_size_t), ("data", ctypes.c_void_p), ("name", ctypes.c_char * 64), ("extra", ctypes.c_void_p),
 ]  # fmt: skip
 
@@ -119,7 +119,7 @@ class Observer:
 
 def _look(address: int, ask: bool, on_input: OnInput) -> bool:
     """Whether the tensor is a product with a weight matrix (``ask``), or hand its input on."""
-    tensor = ctypes.cast(address, ctypes.POINTER(_Tensor)).contents
+    tensor = ctypes.cast(address, ctypes.POINTER(Tensor)).contents
     if not tensor.src[0] or not tensor.src[1]:
         return False
     matrix, entered = tensor.src[0].contents, tensor.src[1].contents

@@ -65,9 +65,11 @@ class Store:
         return self.blob(model.manifest[name][0])
 
     def weights(self, model: Model) -> Path:
-        """The GGUF file, or a folder view of a safetensors model (links into the blobs)."""
-        if model.card.format == "gguf":
-            return self.blob(model.digest)
+        """The GGUF file, or the folder of a safetensors model."""
+        return self.blob(model.digest) if model.card.format == "gguf" else self.folder_of(model)
+
+    def folder_of(self, model: Model) -> Path:
+        """A model's files under their own names, as links into the blobs."""
         view = self.folder / "views" / model.revision
         view.mkdir(parents=True, exist_ok=True)
         for name, (digest, _) in model.manifest.items():

@@ -28,6 +28,7 @@ from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
 from freehold.serve.refusals import Refusal, of_fault, response
 from freehold.serve.runner import Runner
+from freehold.serve.traces import Traces, parent
 
 Scope = MutableMapping[str, Any]
 #: Paths that need no key.
@@ -37,7 +38,8 @@ _OPEN = ("/health", "/ready", *pages.PATHS)
 @dataclass(frozen=True)
 class Settings:
     """How a server behaves. ``key``: one that is good beside those in the store; ``most_waiting``: requests that may wait before others get
-    429; ``deadline_s``: the longest answer, 0 for no limit; ``origins``: web pages of these addresses may ask, with CORS."""
+    429; ``deadline_s``: the longest answer, 0 for no limit; ``origins``: web pages of these addresses may ask, with CORS; ``traces``: the
+    address of an OpenTelemetry collector."""
 
     loopback: bool = True
     key: str = ""
@@ -45,6 +47,7 @@ class Settings:
     deadline_s: float = 600.0
     most_body_bytes: int = 10 << 20
     origins: tuple[str, ...] = ()
+    traces: str = ""
     terms: Terms = field(default_factory=Terms)
 
 
@@ -60,7 +63,9 @@ class Door:
             await self.app(scope, receive, send)
             return
         try:
-            scope.setdefault("state", {})["key"] = await self._enter(Request(scope))
+            request = Request(scope)
+            scope.setdefault("state", {})["key"] = await self._enter(request)
+            parent.set(request.headers.get("traceparent", ""))
         except Refusal as refusal:
             await response(scope["path"], refusal)(scope, receive, send)
             return
@@ -113,7 +118,8 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     counter = Counter()
     pool = Pool(store, names, adapters, runner, settings.terms, counter)
     keys = Keys(store)
-    desk = Desk(pool, runner, Ledger(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s)
+    traces = Traces(settings.traces)
+    desk = Desk(pool, runner, Ledger(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s, traces=traces)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -123,6 +129,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
         with contextlib.suppress(asyncio.CancelledError):
             await accounts
         await asyncio.to_thread(runner.close)
+        await asyncio.to_thread(traces.close)
 
     app = FastAPI(title="Freehold", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Door, desk=desk, keys=keys, settings=settings)

@@ -21,6 +21,7 @@ from freehold.serve.limits import Limiter
 from freehold.serve.pool import Pool, Served
 from freehold.serve.refusals import Refusal, of_fault
 from freehold.serve.runner import Piece, Runner
+from freehold.serve.traces import Traces
 
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 #: Usage is written so often, in seconds: what a killed server may lose of its accounts.
@@ -102,8 +103,9 @@ async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
 class Desk:
     """Takes requests."""
 
-    def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, counter: Counter, *, most_waiting: int, deadline_s: float):
-        self.pool, self.runner, self.ledger, self.counter = pool, runner, ledger, counter
+    def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, counter: Counter, *, most_waiting: int, deadline_s: float,
+                 traces: Traces | None = None):  # fmt: skip
+        self.pool, self.runner, self.ledger, self.counter, self.traces = pool, runner, ledger, counter, traces or Traces()
         self.limiter, self.deadline_s = Limiter(most_waiting), deadline_s
         self.metrics = Metrics(runner, pool)
         self.draining = False
@@ -113,6 +115,7 @@ class Desk:
     async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
         """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
         self._admit(key, dialogue.model)
+        span = self.traces.begin("chat" if dialogue.prompt is None else "text_completion", dialogue.model)
         lease = self.pool.lease(dialogue.model)
         try:
             served = await lease.__aenter__()
@@ -128,6 +131,7 @@ class Desk:
                 raise
         except BaseException:
             self.limiter.leave(key, 0)
+            self.traces.end(span, "error", 0)
             raise
 
         async def pieces() -> AsyncGenerator[Piece]:
@@ -149,6 +153,7 @@ class Desk:
             finally:
                 await stream.aclose()
                 self.limiter.leave(key, len(ask.tokens) + len(ended.tokens) if ended else 0)
+                self.traces.end(span, status, len(ask.tokens), ended)
                 self._account(key, dialogue.model, len(ask.tokens), ended, status, time.monotonic() - arrived)
                 await lease.__aexit__(None, None, None)
 
@@ -167,6 +172,7 @@ class Desk:
         """A vector for each text. Raises Refusal, FreeholdError."""
         self._admit(key, model)
         began, tokens, status, spent = time.monotonic(), 0, "error", 0.0
+        trace = self.traces.begin("embeddings", model)
         try:
             async with self.pool.lease_embedder(model) as embedder, self._embedding:
                 span = self.counter.begin()
@@ -178,6 +184,7 @@ class Desk:
                 return found
         finally:
             self.limiter.leave(key, tokens)
+            self.traces.end(trace, status, tokens)
             seconds = time.monotonic() - began
             self.metrics.requests.labels(model, status).inc()
             self.metrics.whole.labels(model).observe(seconds)

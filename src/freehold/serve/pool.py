@@ -167,12 +167,9 @@ class Pool:
             return Open(SentenceEmbedder(self.store.weights(model)), None, self._need(name))
         length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
-        engine = BatchingEngine(
-            self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing, meter=self.meter
-        )
-        for adapter, base in self.bases.items():
-            if base == name:
-                engine.add_adapter(adapter, self.store.file(self.adapters[adapter], "adapter.lora"))
+        adapters = {other: self.store.file(self.adapters[other], "adapter.lora") for other, base in self.bases.items() if base == name}
+        engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing,
+                                meter=self.meter, adapters=adapters)  # fmt: skip
         return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
 
     def _states_of(self, model: Model) -> Path:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from freehold import durable
+from freehold.engines.llama import library
 from freehold.errors import StepFailed, UsageError
 from freehold.hub import gguf
-from freehold.machine import require_engine
 
 #: What the trial makes: 8, 4 and 2 bit.
 TYPES = ("Q8_0", "Q4_K_M", "Q2_K")
@@ -38,9 +38,7 @@ def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.
     Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
     larger type, and ``fallback_share`` says for what share of the weights.
     """
-    require_engine()
-    import llama_cpp
-
+    llama_cpp = library()
     numbers = {name: number for number, name in gguf.FILE_TYPES.items()}
     if kind not in numbers:
         raise UsageError(f"{kind!r} is no quantization type", f"use one of {', '.join(sorted(numbers))}")
@@ -61,8 +59,7 @@ def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.
 
 def _importance_data(importance: dict[str, np.ndarray]) -> Any:
     """llama.cpp's array of (name, values, count), ended by an entry without a name."""
-    import llama_cpp
-
+    llama_cpp = library()
     array = (llama_cpp.llama_model_imatrix_data * (len(importance) + 1))()
     for entry, (name, values) in zip(array, importance.items(), strict=False):
         entry.name, entry.size = name.encode(), len(values)
