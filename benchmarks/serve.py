@@ -38,7 +38,7 @@ p.model.path = path
 p.n_parallel = parallel
 p.n_ctx = context
 p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 2
-p.kv_unified = True
+p.kv_unified = False  # what a slot has is its own: faster here than one cache for all
 p.warmup = True
 loras = []
 for file in sys.argv[4:]:

@@ -34,6 +34,8 @@ def command(
     cors: Annotated[list[str] | None, typer.Option(help="Address of a web page that may ask from a browser; may be repeated.")] = None,
     traces: Annotated[str, typer.Option(help="Address of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318.")] = "",
     engine: Annotated[str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")] = "llama.cpp",
+    replicas: Annotated[int, typer.Option(help="Servers behind one address, by Ray Serve; on the cluster of RAY_ADDRESS, or here.", min=1)] = 1,
+    cores: Annotated[int, typer.Option(help="Processor cores of each replica.", min=1)] = 1,
     json: Json = False,
 ) -> None:
     """Serve models to clients of OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C lets what is under way end.
@@ -86,4 +88,17 @@ def command(
 
     terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing)
     chosen = Settings(is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), traces=traces, terms=terms)
+    if replicas > 1:
+        import signal
+        import threading
+
+        from freehold.serve import cluster
+
+        if tls_certificate is not None:
+            raise UsageError("Ray's proxy serves no https itself", "put a proxy with the certificate before it, or serve one replica")
+        ended = threading.Event()
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, lambda *_: ended.set())
+        cluster.run(store, names, list(adapter or []), chosen, replicas=replicas, cores=cores, host=host, port=port, ready=ready, ended=ended)
+        return
     serve(store, names, list(adapter or []), chosen, host=host, port=port, ready=ready, certificate=tls_certificate, private_key=tls_key)

@@ -27,13 +27,14 @@ from freehold.serve.runner import Runner
 @dataclass(frozen=True)
 class Terms:
     """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
-    states of long prompts (0: none are kept)."""
+    states of long prompts (0: none are kept); ``threads`` for each model (0: as many as this process may use)."""
 
     context_length: int = 8192
     parallel: int = 8
     memory_bytes: int = 0
     state_bytes: int = 2 << 30
     guessing: bool = True
+    threads: int = 0
 
 
 @dataclass
@@ -169,7 +170,7 @@ class Pool:
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
         adapters = {other: self.store.file(self.adapters[other], "adapter.lora") for other, base in self.bases.items() if base == name}
         engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing,
-                                meter=self.meter, adapters=adapters)  # fmt: skip
+                                threads=terms.threads, meter=self.meter, adapters=adapters)  # fmt: skip
         return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
 
     def _states_of(self, model: Model) -> Path:
