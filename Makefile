@@ -32,11 +32,10 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-# two at a time, file by file where a file's tests share what was slow to make; then those that want the whole machine, one after another
+# two at a time, each on a core of its own; the slow ones file by file, as a file's tests share what was slow to make
 test: setup lint
 	$(BIN)/python -m pytest -m 'not slow' -n 2
-	$(BIN)/python -m pytest -m 'slow and not alone' -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m alone -x
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77

@@ -17,19 +17,19 @@ import pytest
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
-FLAGS = ["--model", "smollm2", "--steps", "8", "--shots", "2", "--budget", "30m", "--need", "accuracy>=0.95", "--need", "memory<=4GiB", "--json"]
+pytestmark = pytest.mark.slow
+FLAGS = ["--model", "smollm2", "--steps", "4", "--shots", "2", "--budget", "30m", "--need", "accuracy>=0.95", "--need", "memory<=4GiB", "--json"]
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """160 rows of the sample task: four areas, real text."""
+    """120 rows of the sample task: four areas, real text."""
     folder = tmp_path_factory.mktemp("rows")
     subprocess.run([sys.executable, "examples/sample_task.py", str(folder / "all.jsonl")], check=True, capture_output=True)
     kept: dict[str, list[str]] = {}
     for line in (folder / "all.jsonl").read_text().splitlines():
         kept.setdefault(json.loads(line)["label"], []).append(line)
-    (folder / "areas.jsonl").write_text("\n".join(line for area in ("email", "files", "math", "network") for line in kept[area][:40]) + "\n")
+    (folder / "areas.jsonl").write_text("\n".join(line for area in ("email", "files", "math", "network") for line in kept[area][:30]) + "\n")
     return folder / "areas.jsonl"
 
 

@@ -20,7 +20,7 @@ from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 from tests.serve.serving import server
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -92,3 +92,27 @@ def test_a_chunk_that_unpacks_to_more_than_it_says_is_refused() -> None:
     head = struct.pack("<B3sB3s", 0, len(bomb).to_bytes(3, "little"), 1, (1000).to_bytes(3, "little"))
     with pytest.raises(BadData, match="unpacks to 1001 bytes and its header says 1000"):
         xet.index(io.BytesIO(head + bomb))
+
+
+def test_a_shard_for_clients_tells_no_hash_of_a_chunk_that_they_lack() -> None:
+    from blake3 import blake3
+
+    chunks = xet.index(io.BytesIO(XORB))
+    name, key = xet.text_of(xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks])), bytes(range(32))
+    told = xet.write_shard([(name, chunks), (name, chunks[:2])], key, 1000, 2000)
+    assert xet.read_shard(told) == []  # it names no file
+    assert not any(chunk.hash in told for chunk in chunks)
+    footer = struct.unpack("<9Q32s2Q48s4Q", told[-200:])
+    assert (footer[0], footer[9], footer[10], footer[11], footer[-1]) == (1, key, 1000, 2000, len(told) - 200)
+    start, lookup, count = footer[2], footer[7], footer[8]
+    assert count == 6
+    rows = [struct.unpack_from("<QII", told, lookup + 16 * number) for number in range(count)]
+    assert rows == sorted(rows)
+    for truncated, xorb, number in rows:  # each leads to its entry, which a client that has the chunk recognises
+        entry = told[start + 48 * (xorb + 1 + number) :][:48]
+        assert struct.unpack_from("<Q", entry)[0] == truncated
+        assert entry[:32] == blake3(chunks[number].hash, key=key).digest()
+        assert struct.unpack_from("<2I", entry, 32) == (sum(chunk.size for chunk in chunks[:number]), chunks[number].size)
+    header = told[start : start + 48]
+    assert header[:32] == xet.bytes_of(name)
+    assert struct.unpack_from("<4I", header, 32) == (0, 4, sum(map(len, CHUNKS)), len(XORB))

@@ -1,11 +1,12 @@
 """The Xet chunk store over HTTP: tokens, xorbs, shards and how files are put together again.
 
-Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (looking chunks
-up across repositories, upload grants) is answered with 404, which clients take as "not here".
+Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants) is answered with 404, which
+clients take as "not here".
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -16,6 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from freehold.hub import xet
 from freehold.hub.api_files import byte_range, receive
 from freehold.hub.session import Answer, Hub, base_of
+
+#: Seconds for which a client may rely on what a shard says is here; shorter than a collection's grace.
+TOLD_FOR_S = 1800
 
 
 def routes(hub: Hub) -> APIRouter:
@@ -55,6 +59,13 @@ def routes(hub: Hub) -> APIRouter:
         async with hub.landing() as path:
             await receive(request, path, 256 << 20)
             return {"result": int(await run_in_threadpool(lambda: hub.contents.put_shard(path.read_bytes())) > 0)}
+
+    @router.get(at + "/v1/chunks/{prefix}/{chunk}")
+    def alike(prefix: str, chunk: str, request: Request) -> Response:
+        may_write(request)
+        now = int(time.time())
+        shard = xet.write_shard(hub.contents.alike(chunk), secrets.token_bytes(32), now, now + TOLD_FOR_S)
+        return Response(shard, media_type="application/octet-stream")
 
     @router.get(at + "/v1/reconstructions/{name}")
     def reconstruction(name: str, request: Request) -> dict[str, Any]:

@@ -255,6 +255,14 @@ chunked = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
 )
 
+#: Chunks by which a client may ask whether a content like its own is here: the first of each content, and one in about a thousand of the others.
+landmarks = sa.Table(
+    "landmarks",
+    metadata,
+    sa.Column("chunk", Text, primary_key=True),
+    sa.Column("sha256", Text, nullable=False, index=True),
+)
+
 #: What the headers of models say (see variants.py), by the digest of their files: a card, or the ``fault`` that keeps them from being one.
 headers = sa.Table(
     "headers",

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from freehold import durable
 from freehold.errors import BadData, NotFound
 from freehold.hub import xet
-from freehold.hub.catalogue import chunked, upsert
+from freehold.hub.catalogue import chunked, landmarks, upsert
 from freehold.hub.shelves import Folder, Shelf, open_shelves
 from freehold.hub.store import Store
 
@@ -148,8 +148,30 @@ class Contents:
                 digest.update(block)
             if file.sha256 and digest.hexdigest() != file.sha256:
                 raise BadData(f"file {file.hash[:12]} has another sha256 than its shard says", "send the shard again")
-            new += self._register(Content(digest.hexdigest(), size, file.hash, file.terms))
+            content = Content(digest.hexdigest(), size, file.hash, file.terms)
+            if self._register(content):
+                new += 1
+                self._mark(content.sha256, [value for value, _ in pairs])
         return new
+
+    def _mark(self, digest: str, chunks: list[bytes]) -> None:
+        """Note the chunks by which a content can be found."""
+        found = {xet.text_of(value) for number, value in enumerate(chunks) if number == 0 or xet.is_landmark(value)}
+        with self.store.engine.begin() as connection:
+            for value in sorted(found):
+                statement = upsert(connection, landmarks).values(chunk=value, sha256=digest)
+                connection.execute(statement.on_conflict_do_update(index_elements=["chunk"], set_={"sha256": digest}))
+
+    def alike(self, chunk: str) -> list[tuple[str, list[xet.Chunk]]]:
+        """Xorbs, with their chunks, of the newest content that holds a landmark; they are spared from collection for a while. Raises BadData, NotFound."""
+        xet.bytes_of(chunk)
+        with self.store.engine.connect() as connection:
+            digest = connection.execute(sa.select(landmarks.c.sha256).where(landmarks.c.chunk == chunk)).scalar()
+        content = self._chunked(chunked.c.sha256 == digest) if digest else None
+        if content is None:
+            raise NotFound(f"nothing with the chunk {chunk[:12]} is here", "upload it")
+        self.renew(content)
+        return [(name, self.chunks(name)) for name in dict.fromkeys(term.xorb for term in content.terms)]
 
     def _register(self, content: Content) -> bool:
         with self.store.engine.begin() as connection:
@@ -255,6 +277,7 @@ class Contents:
             gone = {row.sha256 for row in rows if row.sha256 not in kept and row.created < oldest}
             for digest in gone:
                 connection.execute(chunked.delete().where(chunked.c.sha256 == digest))
+                connection.execute(landmarks.delete().where(landmarks.c.sha256 == digest))
         needed = {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
         removed = self.xorbs.collect(lambda name: name.removesuffix(".index") in needed, oldest)
         self._indexes.cache_clear()

@@ -1,7 +1,7 @@
 """The Xet formats: chunk hashes, xorbs (packed chunks) and shards (which chunks make which file).
 
-Source: the Xet protocol specification, version 1 (huggingface.co/docs/xet: hashing, xorb, shard, api). Only
-what a server needs is here: check and index a xorb, read an uploaded shard, unpack chunks.
+Source: the Xet protocol specification, version 1 (huggingface.co/docs/xet: hashing, xorb, shard, api, deduplication). Only
+what a server needs is here: check and index a xorb, read an uploaded shard, write one that tells what is here, unpack chunks.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ _ENTRY = 48
 _TAG = b"HFRepoMetaData"
 _VERIFIED, _EXTENDED = 1 << 31, 1 << 30
 _END = b"\xff" * 32
+#: A chunk is a landmark if its hash divides by this, or if it is the first of its file.
+_LANDMARKS = 1024
+_MAGIC = bytes([85, 105, 103, 69, 106, 123, 129, 87, 131, 165, 189, 217, 92, 205, 209, 74, 169])
+_FOOTER = struct.Struct("<9Q32s2Q48s4Q")
 
 
 class Readable(Protocol):
@@ -230,3 +234,44 @@ def read_shard(data: bytes) -> list[ShardFile]:
         sha256 = text_of(entry()[:32]) if flags & _EXTENDED else ""
         files.append(ShardFile(text_of(head[:32]), tuple(terms), sha256))
     return files
+
+
+def is_landmark(value: bytes) -> bool:
+    """Whether clients ask for a chunk of this hash wherever it stands in a file."""
+    return struct.unpack_from("<Q", value, 24)[0] % _LANDMARKS == 0
+
+
+def write_shard(xorbs: Sequence[tuple[str, Sequence[Chunk]]], key: bytes, now: int, expires: int) -> bytes:
+    """A shard that names the chunks of xorbs (name, chunks), for a client to find its own among. ``now``, ``expires``: seconds since 1970.
+
+    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a chunk can recognise it.
+    """
+    from blake3 import blake3
+
+    out = bytearray(_TAG + b"\0" + _MAGIC + struct.pack("<QQ", 2, _FOOTER.size))
+    out += _END + bytes(16)
+    start, place = len(out), 0
+    names: list[tuple[int, int]] = []
+    hashes: list[tuple[int, int, int]] = []
+    for name, chunks in xorbs:
+        own, at = bytes_of(name), 0
+        out += own + struct.pack("<4I", 0, len(chunks), sum(chunk.size for chunk in chunks), chunks[-1].end)
+        for number, chunk in enumerate(chunks):
+            value = blake3(chunk.hash, key=key).digest()
+            out += value + struct.pack("<4I", at, chunk.size, 0, 0)
+            hashes.append((struct.unpack_from("<Q", value)[0], place, number))
+            at += chunk.size
+        names.append((struct.unpack_from("<Q", own)[0], place))
+        place += 1 + len(chunks)
+    out += _END + bytes(16)
+    files = len(out)
+    for row in sorted(names):
+        out += struct.pack("<QI", *row)
+    chunks_at = len(out)
+    for row in sorted(hashes):
+        out += struct.pack("<QII", *row)
+    stored, plain = (sum(count(chunks) for _, chunks in xorbs) for count in (lambda some: some[-1].end, lambda some: sum(one.size for one in some)))
+    out += _FOOTER.pack(
+        1, 48, start, files, 0, files, len(names), chunks_at, len(hashes), key, now, expires, bytes(48), stored, plain, stored, len(out)
+    )
+    return bytes(out)
