@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def test_two_replicas_answer_behind_one_address(home: Path, tmp_path: Path) -> N
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed here: pip install 'freehold[ray]'")
     own = own_home(home, tmp_path, "smollm2")
-    process, address = start(own, "--replicas", "2", "--cores", "1", "--context", "2048", "--parallel", "2", PYTHONPATH=os.getcwd())
+    process, address = start(own, "--replicas", "2", "--cores", "1", "--context", "2048", "--parallel", "2", PYTHONPATH=os.pathsep.join(sys.path))
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
 
     def ask(number: int) -> str:

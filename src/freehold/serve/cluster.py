@@ -42,8 +42,8 @@ def run(store: Store, names: list[str], adapters: list[str], settings: Settings,
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
-        from ray import serve
+        import ray  # pyright: ignore[reportMissingImports]
+        from ray import serve  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingPart("replicas need Ray, which is not installed", "pip install 'freehold[ray]', or leave out --replicas") from error
     settings = replace(settings, terms=replace(settings.terms, threads=cores))
