@@ -33,6 +33,8 @@ def command(
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Address of a web page that may ask from a browser; may be repeated.")] = None,
     traces: Annotated[str, typer.Option(help="Address of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318.")] = "",
+    log_prompts: Annotated[Path | None, typer.Option(help="FOLDER to write prompts and answers to; without it they are written nowhere.")] = None,
+    log_days: Annotated[int, typer.Option(help="Days that each day's file of prompts is kept, with --log-prompts.", min=0)] = 0,
     engine: Annotated[str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")] = "llama.cpp",
     replicas: Annotated[int, typer.Option(help="Servers behind one address, by Ray Serve; on the cluster of RAY_ADDRESS, or here.", min=1)] = 1,
     cores: Annotated[int, typer.Option(help="Processor cores of each replica.", min=1)] = 1,
@@ -65,7 +67,9 @@ def command(
     if engine == "vllm":
         from freehold.serve import vllm
 
-        if unheard := [f"--{name}" for name, given in (("memory", memory), ("traces", traces), ("json", json)) if given]:
+        if unheard := [
+            f"--{name}" for name, given in (("memory", memory), ("traces", traces), ("log-prompts", log_prompts), ("json", json)) if given
+        ]:
             raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
         words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,
                              private_key=tls_key, origins=list(cors or ()))  # fmt: skip
@@ -87,7 +91,9 @@ def command(
             say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
 
     terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing)
-    chosen = Settings(is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), traces=traces, terms=terms)
+    chosen = Settings(
+        is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), traces=traces, log_folder=log_prompts, log_days=log_days, terms=terms
+    )
     if replicas > 1:
         import signal
         import threading

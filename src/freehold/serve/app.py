@@ -26,6 +26,7 @@ from freehold.serve import anthropic, api_documents, embeddings, ollama, openai,
 from freehold.serve.desk import Desk
 from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
+from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault, response
 from freehold.serve.runner import Runner
 from freehold.serve.traces import Traces, parent
@@ -39,7 +40,7 @@ _OPEN = ("/health", "/ready", *pages.PATHS)
 class Settings:
     """How a server behaves. ``key``: one that is good beside those in the store; ``most_waiting``: requests that may wait before others get
     429; ``deadline_s``: the longest answer, 0 for no limit; ``origins``: web pages of these addresses may ask, with CORS; ``traces``: the
-    address of an OpenTelemetry collector."""
+    address of an OpenTelemetry collector; ``log_folder``: where prompts and answers are written, for ``log_days`` days each, if anywhere."""
 
     loopback: bool = True
     key: str = ""
@@ -48,6 +49,8 @@ class Settings:
     most_body_bytes: int = 10 << 20
     origins: tuple[str, ...] = ()
     traces: str = ""
+    log_folder: Path | None = None
+    log_days: int = 0
     terms: Terms = field(default_factory=Terms)
 
 
@@ -119,15 +122,17 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     pool = Pool(store, names, adapters, runner, settings.terms, counter)
     keys = Keys(store)
     traces = Traces(settings.traces)
-    desk = Desk(pool, runner, Ledger(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s, traces=traces)
+    desk = Desk(pool, runner, Ledger(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s, traces=traces,
+                log=PromptLog(settings.log_folder, settings.log_days))  # fmt: skip
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        accounts = asyncio.create_task(desk.keep_accounts())
+        keeping = [asyncio.create_task(desk.keep_accounts()), asyncio.create_task(desk.log.keep())]
         yield
-        accounts.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await accounts
+        for one in keeping:
+            one.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await one
         await asyncio.to_thread(runner.close)
         await asyncio.to_thread(traces.close)
 

@@ -19,6 +19,7 @@ from freehold.serve.dialogue import Dialogue, ask_of, tokens_of
 from freehold.serve.keys import Key
 from freehold.serve.limits import Limiter
 from freehold.serve.pool import Pool, Served
+from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault
 from freehold.serve.runner import Piece, Runner
 from freehold.serve.traces import Traces
@@ -104,10 +105,11 @@ class Desk:
     """Takes requests."""
 
     def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, counter: Counter, *, most_waiting: int, deadline_s: float,
-                 traces: Traces | None = None):  # fmt: skip
+                 traces: Traces | None = None, log: PromptLog | None = None):  # fmt: skip
         self.pool, self.runner, self.ledger, self.counter, self.traces = pool, runner, ledger, counter, traces or Traces()
         self.limiter, self.deadline_s = Limiter(most_waiting), deadline_s
         self.metrics = Metrics(runner, pool)
+        self.log = log or PromptLog()
         self.draining = False
         self._embedding = asyncio.Lock()
         self._unwritten: list[Used] = []
@@ -156,6 +158,7 @@ class Desk:
                 self.traces.end(span, status, len(ask.tokens), ended)
                 self._account(key, dialogue.model, len(ask.tokens), ended, status, time.monotonic() - arrived)
                 await lease.__aexit__(None, None, None)
+                self.log.write(key.name, dialogue, ended, status)
 
         coming = pieces()
         return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
