@@ -87,7 +87,7 @@ def test_killed_at_five_random_moments_it_ends_as_an_unbroken_run(
     chance = random.Random(11)
     for _ in range(5):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(4.0, 14.0))
+        time.sleep(chance.uniform(3.0, 10.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
         time.sleep(1.0)

@@ -66,7 +66,7 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
     question = [{"role": "user", "content": "Please refund number 7 at once"}]
 
     def asked(address: str, name: str) -> str:
-        body = {"model": name, "messages": question, "max_tokens": 6}
+        body = {"model": name, "messages": question, "max_tokens": 3}
         return httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()["choices"][0]["message"]["content"]
 
     with server(place[1] / "home", "--adapter", "whole", "--states", "0B") as address:
@@ -79,7 +79,7 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
         tokens = session.prompting.chat(
             ([{"role": "system", "content": system}] if (system := tuned_system(store, store.find(name))) else []) + question
         )
-        ((_, alone),) = session.engine.generate([Request(tuple(tokens), 6, stops=session.prompting.template.stops)])
+        ((_, alone),) = session.engine.generate([Request(tuple(tokens), 3, stops=session.prompting.template.stops)])
         session.close()
         assert alone.text == found[name == "whole"]
     assert found[0] != found[1]
