@@ -7,6 +7,9 @@ tokens per second of all requests together, the time to the first token and betw
 answers), and whether the greedy texts are the same. Mixes: ``plain`` (short questions at 1, 8 and 32 at once), ``prefix`` (half of the
 requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), ``states`` (a document of about 3,000 tokens
 asked twice with a restart between), and ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same).
+
+Texts are to be compared with ``--type F32``: the peer's package has kernels for AVX2 only, and where weights are quantized its sums fall
+otherwise than those of a build for the processor, so that near-ties are decided differently.
 """
 
 from __future__ import annotations
