@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from freehold.engines.observe import Tensor
-from freehold.errors import BadModel, Unsupported
+from freehold.errors import BadModel, FreeholdError, Unsupported
 from freehold.hub import gguf
 
 _ENDS = (".lora_a", ".lora_b")
@@ -85,7 +85,7 @@ class Mixture:
         self._mask = self._outputs = np.zeros((0, 0), dtype=np.float32)
         self._factors: dict[int | None, bool] = {}
         self._on = False
-        self.failed: Exception | None = None
+        self.failed: FreeholdError | None = None
 
     def learn(self, places: Mapping[str, slice]) -> None:
         """Which rows of the rank are whose, as :func:`join` returns them."""
@@ -96,7 +96,7 @@ class Mixture:
     def choose(self, runs: Sequence[tuple[str, int, int]]) -> None:
         """For the next call: (adapter, tokens, how many of the last give logits) of each run of tokens, in the batch's order; nothing for a
         call in which all tokens are one adapter's."""
-        self._on = bool(runs)
+        self._on, self.failed = bool(runs), None
         if runs:
             self._mask = np.concatenate([np.repeat(self._rows[name][None], count, 0) for name, count, _ in runs])
             self._outputs = np.concatenate([np.repeat(self._rows[name][None], wanted, 0) for name, _, wanted in runs])
@@ -114,7 +114,7 @@ class Mixture:
         try:
             self._mask_out(address)
         except Exception as error:
-            self.failed = error
+            self.failed = error if isinstance(error, FreeholdError) else Unsupported(f"adapters cannot share a call ({error})", "serve one adapter")
             return False
         return True
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from freehold.errors import BadModel, DoesNotFit, FreeholdError, NotFound
+from freehold.errors import BadModel, DoesNotFit, FreeholdError, NotFound, StepFailed
 
 _OPENAI = {401: "authentication_error", 403: "permission_error", 404: "invalid_request_error", 429: "rate_limit_error", 503: "server_error"}
 _ANTHROPIC = {
@@ -29,7 +29,7 @@ def of_fault(error: FreeholdError) -> Refusal:
         return Refusal(400, str(error), "context_length_exceeded")
     if isinstance(error, NotFound):
         return Refusal(404, str(error), "model_not_found")
-    return Refusal(500 if isinstance(error, BadModel) else 400, str(error))
+    return Refusal(500 if isinstance(error, BadModel | StepFailed) else 400, str(error))
 
 
 def body_of(path: str, refusal: Refusal) -> dict[str, Any]:

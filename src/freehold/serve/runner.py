@@ -10,13 +10,14 @@ import asyncio
 import itertools
 import threading
 import time
+import traceback
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from freehold.engines.batching import Ask, BatchingEngine
 from freehold.engines.interface import Completion
-from freehold.errors import FreeholdError
+from freehold.errors import FreeholdError, StepFailed
 
 #: Seconds after which half of what a key was given is forgotten.
 HALF_LIFE = 60.0
@@ -174,7 +175,11 @@ class Runner:
         mine = [job for job in self._running.values() if job.engine is engine]
         try:
             ended = dict(engine.step())
-        except FreeholdError as error:
+        except Exception as error:
+            # whatever it is, the thread goes on for other requests; these are told, and of a fault of ours the operator sees all
+            if not isinstance(error, FreeholdError):
+                traceback.print_exc()
+                error = StepFailed(f"the engine has a fault ({type(error).__name__}: {error})", "see what the server wrote")
             engine.forget()
             for job in mine:
                 del self._running[job.number]
