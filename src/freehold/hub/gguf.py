@@ -39,6 +39,8 @@ FILE_TYPES = {
 }  # fmt: skip
 
 _MOST_STRINGS = 1 << 26
+#: A text in a header, such as a chat template.
+_MOST_STRING_BYTES = 1 << 24
 _MOST_TENSORS = 1 << 20
 _MOST_KEYS = 1 << 16
 
@@ -102,6 +104,8 @@ class _Cursor:
 
     def string(self) -> str:
         size = self.scalar("<Q")
+        if size > _MOST_STRING_BYTES:
+            raise BadModel(f"{self.path.name} is corrupted: a text in its header claims {size:,} bytes", "fetch it again")
         start = self.need(size)
         return self.data[start : start + size].decode("utf-8", "replace")
 

@@ -17,6 +17,7 @@ _BYTES = {
     "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
 }  # fmt: skip
 _MOST_HEADER = 100_000_000
+_MOST_AXES = 16
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
@@ -27,17 +28,20 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         if size < 8 or length > min(size - 8, _MOST_HEADER):
             raise BadModel(f"{path.name} is truncated or no safetensors file: its header claims {length:,} of {size:,} bytes", "fetch it again")
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_once)
             tensors = {name: record for name, record in header.items() if name != "__metadata__"}
-            places = sorted((*map(int, r["data_offsets"]), name, r["dtype"], list(r["shape"])) for name, r in tensors.items())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadModel(f"{path.name} is corrupted: its header is no tensor table ({error})", "fetch it again") from error
+            places = sorted((*_place(record), name, record["dtype"], list(record["shape"])) for name, record in tensors.items())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BadModel(f"{path.name} is corrupted: its header is no tensor table ({str(error)[:200]})", "fetch it again") from error
     at = 0
     for start, end, name, dtype, shape in places:
-        wanted = math.prod(shape) * _BYTES.get(dtype, 0)
-        if dtype not in _BYTES or start != at or end - start != wanted or any(not isinstance(axis, int) or axis < 0 for axis in shape):
+        if dtype not in _BYTES or len(shape) > _MOST_AXES or any(type(axis) is not int or not 0 <= axis <= size for axis in shape):
+            told = f"{str(dtype)[:20]}, shape {str(shape)[:80]}"
+            raise BadModel(f"{path.name} is corrupted: tensor {name[:80]!r} claims to be {told}", "fetch it again")
+        wanted = math.prod(shape) * _BYTES[dtype]
+        if start != at or end - start != wanted:
             raise BadModel(
-                f"{path.name} is corrupted: tensor {name!r} ({dtype}, shape {shape}) lies at {start:,} to {end:,} where {at:,} to "
+                f"{path.name} is corrupted: tensor {name[:80]!r} ({dtype}, shape {shape}) lies at {start:,} to {end:,} where {at:,} to "
                 f"{at + wanted:,} was due",
                 "fetch it again",
             )
@@ -45,3 +49,22 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     if 8 + length + at != size:
         raise BadModel(f"{path.name} is truncated: it has {size:,} bytes and its tensors need {8 + length + at:,}", "fetch it again")
     return tensors
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)[:80]!r} appears twice")
+    return found
+
+
+def _place(record: dict[str, Any]) -> tuple[int, int]:
+    """Where a tensor begins and ends. Raises ValueError, KeyError, TypeError."""
+    start, end = record["data_offsets"]
+    if type(start) is not int or type(end) is not int:
+        raise TypeError("data_offsets are no two whole numbers")
+    if type(record["dtype"]) is not str or type(record["shape"]) is not list:
+        raise TypeError("a dtype is no text, or a shape no list")
+    return start, end
