@@ -70,7 +70,7 @@ class Counter:
     """Joules of pieces of work: by the processor's own meter where it can be read, else by this process's processor time at the rated power
     of a core. Pieces that are under way at once share what is spent meanwhile, so that nothing is counted twice.
 
-    ``measured`` says which, ``method`` in words. Source of the meter: Linux's powercap interface, ``energy_uj`` and ``max_energy_range_uj``
+    ``measured`` says which. Source of the meter: Linux's powercap interface, ``energy_uj`` and ``max_energy_range_uj``
     of each package.
     """
 
@@ -81,10 +81,21 @@ class Counter:
         self._sum = self._watts = self._shared = 0.0
         self._open: list[Span] = []
         self._lock = threading.Lock()
-        if self.measured:
-            self.method = "the processor's own meter (RAPL), all packages"
-        else:
-            self._watts, self.method = _core_watts()
+        self._method = "the processor's own meter (RAPL), all packages"
+        # looking the rated power up takes seconds, in which a model can be loaded
+        self._looking = None if self.measured else threading.Thread(target=self._look, daemon=True)
+        if self._looking is not None:
+            self._looking.start()
+
+    def _look(self) -> None:
+        self._watts, self._method = _core_watts()
+
+    @property
+    def method(self) -> str:
+        """How joules are counted, in words."""
+        if self._looking is not None:
+            self._looking.join()
+        return self._method
 
     def begin(self) -> Span:
         """A piece of work begins."""
@@ -107,7 +118,8 @@ class Counter:
         self._shared = now
 
     def _total(self) -> float:
-        if not self.measured:
+        if self._looking is not None:
+            self._looking.join()
             return time.process_time() * self._watts
         for number, folder in enumerate(self._meters):
             now = self._read(folder)
