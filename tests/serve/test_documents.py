@@ -81,6 +81,8 @@ def test_an_embedding_model_is_not_chatted_with(address: str) -> None:
     answer = httpx.post(f"{address}/v1/chat/completions", json={"model": "minilm", "messages": [{"role": "user", "content": "Hello"}]})
     assert answer.status_code == 400
     assert "makes vectors" in answer.json()["error"]["message"]
+    assert httpx.post(f"{address}/v1/embeddings", json={"model": "nobody's", "input": "a"}).status_code == 404
+    assert "nobody's" not in httpx.get(f"{address}/metrics").text
     assert ollama.Client(host=address).show("minilm").capabilities == ["embedding"]
     assert ollama.Client(host=address).embed(model="minilm", input="word " * 300).prompt_eval_count == 256
 

@@ -188,11 +188,12 @@ class Desk:
         finally:
             self.limiter.leave(key, tokens)
             self.traces.end(trace, status, tokens)
-            seconds = time.monotonic() - began
-            self.metrics.requests.labels(model, status).inc()
-            self.metrics.whole.labels(model).observe(seconds)
-            self.metrics.tokens.labels(model, "prompt").inc(tokens)
-            self._unwritten.append(Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent))
+            if self.pool.embeds(model):  # names that nobody serves are no one's accounts
+                seconds = time.monotonic() - began
+                self.metrics.requests.labels(model, status).inc()
+                self.metrics.whole.labels(model).observe(seconds)
+                self.metrics.tokens.labels(model, "prompt").inc(tokens)
+                self._unwritten.append(Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent))
 
     async def count(self, key: Key, dialogue: Dialogue) -> int:
         """Tokens of a prompt. Raises Refusal, FreeholdError."""
