@@ -2,7 +2,8 @@
 
 Run: python benchmarks/serve_load.py [--minutes 60] [--seed 0]
 Needs the store's smollm2. A server process answers as many at once as it can for a while: that is its capacity. Then requests of the same
-mix arrive at random times (a Poisson process) at twice that rate, whoever still waits: chats and completions, streamed and whole, of all
+mix arrive at random times (a Poisson process) at twice that rate, whoever still waits, and every half minute sixty more in one moment, which are
+more than may wait at any speed: chats and completions, streamed and whole, of all
 three APIs, short and long prompts, some bound to a JSON schema; some clients leave in the midst; some send what must be refused (no such
 model, a broken body, a field that is unknown, a prompt longer than the context, invalid UTF-8, a wrong method).
 
@@ -42,6 +43,8 @@ NOTICE = " ".join(f"Clause {n}: whoever borrows {thing} brings it back within {n
 SCHEMA = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 12}}, "required": ["word"], "additionalProperties": False}
 #: Seconds between readings of memory.
 READ_EVERY = 5.0
+#: Requests that come in one moment, and seconds between such moments.
+BURST, BURST_EVERY = 60, 30.0
 
 
 class Mix:
@@ -196,19 +199,28 @@ async def closed(mix: Mix, at_once: int, seconds: float) -> float:
 async def arriving(mix: Mix, rate: float, seconds: float, watch: Callable[[], None]) -> int:
     """Send requests at random times, ``rate`` per second; how many. All have ended when it returns."""
     began = time.monotonic()
-    at, sent, looked, under_way = 0.0, 0, -READ_EVERY, set[asyncio.Task[None]]()
+    at, sent, looked, under_way, burst = 0.0, 0, -READ_EVERY, set[asyncio.Task[None]](), BURST_EVERY / 2
+
+    def send() -> None:
+        nonlocal sent
+        task = asyncio.ensure_future(mix.draw()())
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+        sent += 1
+
     while at < seconds:
         now = time.monotonic() - began
+        if now >= burst:
+            burst += BURST_EVERY
+            for _ in range(BURST):
+                send()
         if now - looked >= READ_EVERY:
             looked = now
             watch()
         if at > now:
             await asyncio.sleep(min(at - now, READ_EVERY))
             continue
-        task = asyncio.ensure_future(mix.draw()())
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-        sent += 1
+        send()
         at += mix.chance.expovariate(rate)
     while under_way:
         await asyncio.wait(set(under_way))
