@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hub_process import client_environment, start_hub
+from processes import client_environment, start_hub
 
 FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
 _PUSH = """

@@ -23,7 +23,7 @@ from pathlib import Path
 import hf_xet
 import httpx
 import psutil
-from hub_process import client_environment, start_hub
+from processes import client_environment, start_hub
 
 _CLIENT = """
 import os, sys, time

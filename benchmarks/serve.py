@@ -234,23 +234,16 @@ def restarted(weights: Path) -> None:
 def write_adapter(target: Path, base: Path, seed: int, rank: int = 16) -> Path:
     """An adapter of small random factors on every matrix of the layers."""
     import numpy as np
-    from gguf import GGUFWriter
 
     from freehold.hub import gguf
 
     chance = np.random.default_rng(seed)
-    writer = GGUFWriter(str(target), "llama")
-    writer.add_string("general.type", "adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", float(rank))
-    for tensor in gguf.read_header(base).tensors:
-        if len(tensor.shape) == 2 and tensor.name.startswith("blk."):
-            writer.add_tensor(f"{tensor.name}.lora_a", chance.normal(0, 0.01, (rank, tensor.shape[0])).astype(np.float32))
-            writer.add_tensor(f"{tensor.name}.lora_b", chance.normal(0, 0.01, (tensor.shape[1], rank)).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    factors = {
+        tensor.name: tuple(chance.normal(0, 0.01, shape).astype(np.float32) for shape in ((rank, tensor.shape[0]), (tensor.shape[1], rank)))
+        for tensor in gguf.read_header(base).tensors
+        if len(tensor.shape) == 2 and tensor.name.startswith("blk.")
+    }
+    gguf.write_adapter(target, "llama", float(rank), factors)  # type: ignore[arg-type]
     return target
 
 

@@ -17,12 +17,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
-import re
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,11 +30,11 @@ from typing import Any
 
 import httpx
 import psutil
+from processes import started
 
 from freehold.hub.store import Store
 from freehold.ledger.usage import Ledger
 
-FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
 THINGS = ("rivers", "bread", "chess", "glass", "bees", "trains", "salt", "paper", "clocks", "wool", "maps", "tea")
 NOTICE = " ".join(f"Clause {n}: whoever borrows {thing} brings it back within {n + 2} days." for n, thing in enumerate(THINGS * 4))
 SCHEMA = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 12}}, "required": ["word"], "additionalProperties": False}
@@ -227,19 +224,6 @@ async def arriving(mix: Mix, rate: float, seconds: float, watch: Callable[[], No
     return sent
 
 
-def start(home: Path) -> tuple[subprocess.Popen[str], str]:
-    """The server as a process, and its address."""
-    words = [*FREEHOLD, "serve", "smollm2", "--port", "0", "--context", "8192", "--waiting", "16", "--states", "200MB"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "FREEHOLD_HOME": str(home)})
-    assert process.stderr is not None
-    said = ""
-    for line in process.stderr:
-        said += line
-        if found := re.search(r"at (https?://[\d.]+:\d+)/v1", line):
-            return process, found[1]
-    raise SystemExit(said)
-
-
 def main(minutes: float, seed: int = 0, capacity_s: float = 30.0) -> dict[str, Any]:
     """Run the load; what came of it. Raises AssertionError where something was not as it must be."""
     there = Store()
@@ -247,7 +231,8 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0) -> dict[str, A
         here = Store(Path(folder))
         model = there.find("smollm2")
         here.add("smollm2", {name: there.file(model, name) for name in model.manifest}, {"source": "benchmarks/serve_load.py"})
-        process, address = start(Path(folder))
+        process, told = started(Path(folder), "serve", "smollm2", "--context", "8192", "--waiting", "16", "--states", "200MB")
+        address = told["base_url"].removesuffix("/v1")
         watched = psutil.Process(process.pid)
         memory: list[tuple[float, float, int]] = []
         began = time.monotonic()

@@ -20,21 +20,13 @@ from tests.engines.test_engines import QUESTIONS, asking, engine, float_model, p
 
 def write_adapter(target: Path, base: Path, rank: int, seed: int, kinds: tuple[str, ...], alpha: float = 16.0) -> Path:
     """An adapter of random factors on the matrices of these kinds, strong enough to change answers."""
-    from gguf import GGUFWriter
-
     chance = np.random.default_rng(seed)
-    writer = GGUFWriter(str(target), "llama")
-    writer.add_string("general.type", "adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", alpha)
+    factors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for tensor in gguf.read_header(base).tensors:
         if len(tensor.shape) == 2 and tensor.name.startswith("blk.") and tensor.name.split(".")[2] in kinds:
-            writer.add_tensor(f"{tensor.name}.lora_a", chance.normal(0, 0.02, (rank, tensor.shape[0])).astype(np.float32))
-            writer.add_tensor(f"{tensor.name}.lora_b", chance.normal(0, 0.02, (tensor.shape[1], rank)).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+            first, second = (chance.normal(0, 0.02, shape).astype(np.float32) for shape in ((rank, tensor.shape[0]), (tensor.shape[1], rank)))
+            factors[tensor.name] = first, second
+    gguf.write_adapter(target, "llama", alpha, factors)
     return target
 
 

@@ -68,7 +68,9 @@ def command(
         from freehold.serve import vllm
 
         if unheard := [
-            f"--{name}" for name, given in (("memory", memory), ("traces", traces), ("log-prompts", log_prompts), ("json", json)) if given
+            f"--{name}"
+            for name, given in (("memory", memory), ("traces", traces), ("log-prompts", log_prompts), ("replicas", replicas > 1), ("json", json))
+            if given
         ]:
             raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
         words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,

@@ -209,10 +209,11 @@ class BatchingEngine(LlamaContext):
         """Each adapter by itself, and all of them joined, under the name :data:`ALL`."""
         assert self._mixture is not None
         loaded: dict[str, Any] = {}
+        architecture = mixture.architecture_of(base)
         with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "adapter.gguf"
             for name, some in [*((name, {name: path}) for name, path in adapters.items()), (ALL, adapters)]:
-                file = Path(folder) / "adapter.gguf"
-                places = mixture.join(some, file, mixture.architecture_of(base))
+                places = mixture.join(some, file, architecture)
                 loaded[name] = self._adapter_of(file)
                 if name == ALL:
                     self._mixture.learn(places)
@@ -220,10 +221,11 @@ class BatchingEngine(LlamaContext):
 
     def _use(self, runs: Sequence[tuple[str, int, int]]) -> None:
         """Set the adapters that a call's runs of tokens name."""
+        if self._mixture is None:
+            return
         names = {name for name, _, _ in runs}
         name = ALL if len(names) > 1 else next(iter(names))
-        if self._mixture is not None:
-            self._mixture.choose(runs if name == ALL else [])
+        self._mixture.choose(runs if name == ALL else [])
         if self._using[0] != name:
             self._using = (name, self._set_adapter(self._adapters[name]))
 
@@ -395,11 +397,23 @@ class BatchingEngine(LlamaContext):
         self._admit()
         if not self._running:
             return []
-        span = self._meter.begin() if self._meter is not None else None
+        span, spent = self._meter.begin() if self._meter is not None else None, 0.0
+        try:
+            plan, ended = self._call()
+        finally:
+            if self._meter is not None:
+                spent = self._meter.end(span)
+        count = sum(len(tokens) for _, tokens, _ in plan)
+        for one, tokens, _ in plan:
+            one.joules += spent * len(tokens) / count
+        return [(one.number, self._completion(one, finish)) for one, finish in ended]
+
+    def _call(self) -> tuple[list[tuple[Running, list[int], int]], list[tuple[Running, str]]]:
+        """Decode what all need next: (who, tokens, how many of the last give logits), and who ended with that, and why."""
         answering = [one for one in self._running if one.answering]
         reading = [one for one in self._running if not one.answering]
         guesses = 0 if reading else max(0, GUESSED - len(answering))
-        plan: list[tuple[Running, list[int], int]] = []  # who, tokens, how many of the last give logits
+        plan: list[tuple[Running, list[int], int]] = []
         for one in answering:
             one.guess = self._guess(one, guesses, len(answering))
             guesses -= len(one.guess)
@@ -420,14 +434,9 @@ class BatchingEngine(LlamaContext):
             rows.append(at - wanted)
         self._use([(one.ask.adapter, len(tokens), wanted) for one, tokens, wanted in plan])
         began = time.perf_counter()
-        try:
-            self._run(self._batch.struct, at)
-            if self._mixture is not None and self._mixture.failed is not None:
-                raise self._mixture.failed
-        except BaseException:
-            if self._meter is not None:
-                self._meter.end(span)
-            raise
+        self._run(self._batch.struct, at)
+        if self._mixture is not None and self._mixture.failed is not None:
+            raise self._mixture.failed
         if not reading:
             self._timed(at, time.perf_counter() - began)
         ended: list[tuple[Running, str]] = []
@@ -443,11 +452,7 @@ class BatchingEngine(LlamaContext):
             if finish:
                 self._end(one)
                 ended.append((one, finish))
-        if self._meter is not None:
-            spent = self._meter.end(span)
-            for one, tokens, _ in plan:
-                one.joules += spent * len(tokens) / at
-        return [(one.number, self._completion(one, finish)) for one, finish in ended]
+        return plan, ended
 
     def _timed(self, count: int, seconds: float) -> None:
         """Learn what a call of so many tokens costs."""

@@ -33,7 +33,7 @@ def join(adapters: Mapping[str, Path], target: Path, architecture: str) -> dict[
 
     Scales are folded into the second factors.
     """
-    from gguf import GGUFReader, GGUFWriter
+    from gguf import GGUFReader
 
     read = {name: GGUFReader(str(path)) for name, path in adapters.items()}
     factors: dict[str, dict[str, np.ndarray]] = {}
@@ -47,10 +47,7 @@ def join(adapters: Mapping[str, Path], target: Path, architecture: str) -> dict[
         places[name] = slice(start, start + max(ranks))
         start = places[name].stop
     width = _width(places)
-    writer = GGUFWriter(str(target), architecture)
-    writer.add_string("general.type", "adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", float(width))  # llama.cpp divides by the rank
+    joined: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for stem in sorted({key[:-7] for own in factors.values() for key in own}):
         own = {name: (found[f"{stem}.lora_a"], found[f"{stem}.lora_b"]) for name, found in factors.items() if f"{stem}.lora_a" in found}
         a0, b0 = next(iter(own.values()))
@@ -59,12 +56,8 @@ def join(adapters: Mapping[str, Path], target: Path, architecture: str) -> dict[
             place = slice(places[name].start, places[name].start + first.shape[0])
             a[place] = first
             b[:, place] = second * (_alpha(read[name]) / first.shape[0])
-        writer.add_tensor(f"{stem}.lora_a", a)
-        writer.add_tensor(f"{stem}.lora_b", b)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        joined[stem] = a, b
+    gguf.write_adapter(target, architecture, float(width), joined)
     return places
 
 

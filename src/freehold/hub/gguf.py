@@ -1,4 +1,4 @@
-"""The header of a GGUF file: read, checked, never trusted.
+"""The header of a GGUF file: read, checked, never trusted; and files written like one, or with an adapter in it.
 
 Source: the GGUF specification, versions 2 and 3 (ggml project, docs/gguf.md), and ggml's table of
 block sizes. Only the header is read; tensor data is checked to lie inside the file.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freehold.errors import BadModel
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAGIC = b"GGUF"
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -248,3 +251,24 @@ def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], 
         for tensor in header.tensors:
             out.write(data_of(tensor))
             out.write(b"\0" * (-out.tell() % header.alignment))
+
+
+def write_adapter(target: Path, architecture: str, alpha: float, factors: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write a LoRA as llama.cpp loads it beside its base. ``factors``: name of a matrix -> (first factor (rank, in), second factor (out, rank)).
+
+    llama.cpp scales what an adapter adds by ``alpha`` over the rank.
+    """
+    import numpy as np
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(str(target), architecture)
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", alpha)
+    for name, (first, second) in factors.items():
+        writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(first))
+        writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(second))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

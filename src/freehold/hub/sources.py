@@ -264,12 +264,8 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
         raise NotFound(f"{name} has no GGUF file {chosen!r}", f"choose one of {', '.join(ggufs[:8]) or 'none'}")
     if len(ggufs) > 1 and not chosen:
         raise UsageError(f"{name} holds {len(ggufs)} GGUF files, and a model is one", f"name it: hub:{where}:{ggufs[0]}")
-    wanted = (
-        [chosen]
-        if chosen
-        else ggufs
-        or [path for path in commit.files if ("/" not in path and (path.endswith(_WANTED) or path == "README.md")) or _MODULE.fullmatch(path)]
-    )
+    others = [path for path in commit.files if ("/" not in path and (path.endswith(_WANTED) or path == "README.md")) or _MODULE.fullmatch(path)]
+    wanted = [chosen] if chosen else ggufs or others
     files: dict[str, Path] = {}
     with task(sink, f"reading {name}", sum(commit.files[path].size for path in wanted), "bytes") as progress:
         for path in wanted:

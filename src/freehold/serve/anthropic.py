@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
 from freehold.serve.desk import Answer, Desk
-from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
+from freehold.serve.dialogue import Call, Dialogue, Shown, Tool
 from freehold.serve.openai import event
 from freehold.serve.refusals import Refusal, body_of
 
@@ -127,7 +127,7 @@ def routes(desk: Desk) -> APIRouter:
         if body.stream:
             return StreamingResponse(_events(answer, dialogue), media_type="text/event-stream")
         done = await answer.whole(request.is_disconnected)
-        text, calls = split_calls(done.text) if dialogue.calls else (done.text, [])
+        text, calls = dialogue.parts(done.text)
         content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
         content += [_use(call) | {"input": call.arguments} for call in calls]
         return {**_message(body.model, done.prompt_tokens, done.reused), "content": content, **_stop(done, calls), "usage": _usage(done)}

@@ -190,10 +190,8 @@ class Desk:
             self.traces.end(trace, status, tokens)
             if self.pool.embeds(model):  # names that nobody serves are no one's accounts
                 seconds = time.monotonic() - began
-                self.metrics.requests.labels(model, status).inc()
-                self.metrics.whole.labels(model).observe(seconds)
                 self.metrics.tokens.labels(model, "prompt").inc(tokens)
-                self._unwritten.append(Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent))
+                self._book(Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent), seconds)
 
     async def count(self, key: Key, dialogue: Dialogue) -> int:
         """Tokens of a prompt. Raises Refusal, FreeholdError."""
@@ -206,8 +204,6 @@ class Desk:
 
     def _account(self, key: Key, model: str, prompt_tokens: int, ended: Completion | None, status: str, seconds: float) -> None:
         metrics = self.metrics
-        metrics.requests.labels(model, status).inc()
-        metrics.whole.labels(model).observe(seconds)
         if ended is not None:
             metrics.first.labels(model).observe(ended.first_token_s)
             metrics.tokens.labels(model, "prompt").inc(ended.prompt_tokens - ended.reused)
@@ -216,10 +212,16 @@ class Desk:
             metrics.joules.labels(model).inc(ended.joules or 0.0)
             metrics.guesses.labels(model, "offered").inc(ended.guessed)
             metrics.guesses.labels(model, "right").inc(ended.right)
-        self._unwritten.append(
+        self._book(
             Used(time.time(), key.name, model, prompt_tokens if ended else 0, ended.reused if ended else 0, len(ended.tokens) if ended else 0,
-                 ended.first_token_s if ended else 0.0, ended.total_s if ended else 0.0, status, ended.joules if ended else None)
+                 ended.first_token_s if ended else 0.0, ended.total_s if ended else 0.0, status, ended.joules if ended else None), seconds
         )  # fmt: skip
+
+    def _book(self, used: Used, seconds: float) -> None:
+        """Count a request that has ended, so many seconds after it came."""
+        self.metrics.requests.labels(used.model, used.status).inc()
+        self.metrics.whole.labels(used.model).observe(seconds)
+        self._unwritten.append(used)
 
     async def keep_accounts(self) -> None:
         """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then."""

@@ -70,6 +70,10 @@ class Dialogue:
         """Whether an answer may call functions."""
         return bool(self.tools) and self.tool_choice != "none"
 
+    def parts(self, text: str) -> tuple[str, list[Call]]:
+        """An answer's text beside its calls, and the calls."""
+        return split_calls(text) if self.calls else (text, [])
+
 
 def tokens_of(dialogue: Dialogue, prompting: Prompting, system: str) -> list[int]:
     """The prompt's tokens. ``system``: the message that a tuned model was taught with, for dialogues that bring none. Raises Refusal, Unsupported."""

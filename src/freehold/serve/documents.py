@@ -74,19 +74,19 @@ class Documents:
 
     def add(self, owner: str, name: str, size: int, passages: list[Passage], vectors: np.ndarray) -> Document:
         """Keep a document with the vectors (passages, width) of its passages; one of the same name and owner is replaced."""
-        number = f"doc_{secrets.token_hex(12)}"
+        made = Document(f"doc_{secrets.token_hex(12)}", name, size, time.time(), len(passages))
         with self._lock, self._connection as connection:
             for (old,) in list(connection.execute("SELECT id FROM documents WHERE owner = ? AND name = ?", (owner, name))):
                 self._remove(old)
-            connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (number, owner, name, size, time.time()))
+            connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (made.id, owner, name, size, made.added))
             for passage, vector in zip(passages, vectors.astype("<f4"), strict=True):
-                values = (number, passage.page, passage.first, passage.last, passage.text)
+                values = (made.id, passage.page, passage.first, passage.last, passage.text)
                 connection.execute("INSERT INTO passages (document, page, first, last, text) VALUES (?, ?, ?, ?, ?)", values)
                 connection.execute(
                     "INSERT INTO vectors (rowid, owner, document, embedding) VALUES (?, ?, ?, ?)",
-                    (connection.last_insert_rowid(), owner, number, vector.tobytes()),
+                    (connection.last_insert_rowid(), owner, made.id, vector.tobytes()),
                 )
-        return next(one for one in self.list(owner) if one.id == number)
+        return made
 
     def list(self, owner: str) -> list[Document]:
         """An owner's documents, newest first."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
 from freehold.serve.desk import Answer, Desk
-from freehold.serve.dialogue import Call, Dialogue, Shown, split_calls
+from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import tools_of
 from freehold.serve.refusals import Refusal, body_of
 
@@ -179,7 +179,7 @@ def routes(desk: Desk) -> APIRouter:
         if body.stream:
             return StreamingResponse(_lines(answer, dialogue, body.model, shape), media_type="application/x-ndjson")
         done = await answer.whole(request.is_disconnected)
-        text, calls = split_calls(done.text) if dialogue.calls else (done.text, [])
+        text, calls = dialogue.parts(done.text)
         return {"model": body.model, "created_at": _when(), **shape(text, calls), **_end(done)}
 
     @router.post("/chat")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
 from freehold.serve.desk import Answer, Desk
-from freehold.serve.dialogue import Call, Dialogue, Shown, split_calls
+from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import arguments_of, choice_of, event, text_of, tools_of
 from freehold.serve.refusals import Refusal
 
@@ -124,7 +124,7 @@ def routes(desk: Desk) -> APIRouter:
         if body.stream:
             return StreamingResponse(_events(answer, dialogue, telling), media_type="text/event-stream")
         done = await answer.whole(request.is_disconnected)
-        text, calls = split_calls(done.text) if dialogue.calls else (done.text, [])
+        text, calls = dialogue.parts(done.text)
         return telling.response(telling.items(text, calls, done), done)
 
     @router.get("/v1/responses/{number}")

@@ -71,27 +71,17 @@ def _gguf_name(module: str) -> str:
 
 def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path) -> None:
     """Write the adapter as llama.cpp loads it beside the base. Raises Unsupported for DoRA, which it does not know."""
-    from gguf import GGUFWriter
-
     if recipe.dora:
         raise Unsupported("llama.cpp's adapters have no magnitudes (DoRA)", "use the merged model")
 
     config = config_of(base)
+    named: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for module, (a, b, _) in sorted(factors.items()):
+        name = _gguf_name(module)
+        heads = rope_heads(config, name.split(".")[2])
+        named[name] = (a.numpy(), to_interleaved(b.numpy(), heads) if heads else b.numpy())
     with durable.replacing(target) as temporary:
-        writer = GGUFWriter(str(temporary), config.architecture)
-        writer.add_string("general.type", "adapter")
-        writer.add_string("adapter.type", "lora")
-        writer.add_float32("adapter.lora.alpha", recipe.scale * recipe.rank)  # llama.cpp divides by the rank
-        for module, (a, b, _) in sorted(factors.items()):
-            name = _gguf_name(module)
-            heads = rope_heads(config, name.split(".")[2])
-            rows = b.numpy()
-            writer.add_tensor(f"{name}.lora_a", np.ascontiguousarray(a.numpy()))
-            writer.add_tensor(f"{name}.lora_b", np.ascontiguousarray(to_interleaved(rows, heads) if heads else rows))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        gguf.write_adapter(temporary, config.architecture, recipe.scale * recipe.rank, named)
 
 
 def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None:

@@ -31,10 +31,18 @@ async function models() {
   if (ready.ok) at("energy").textContent = `Energy under answers: ${(await ready.json()).energy}.`;
 }
 
+// What an address of the server tells, as JSON.
+async function fetched(path, options = {}) {
+  const answer = await fetch(path, { headers: headers(), ...options });
+  const value = await answer.json();
+  if (!answer.ok) throw new Error(value.error.message);
+  return value;
+}
+
 // Documents: brought by drop or choice, ticked to be asked about.
 async function papers(ticked = chosenPapers()) {
-  const told = await (await fetch("/v1/documents", { headers: headers() })).json();
-  at("documents").replaceChildren(...told.data.map((one) => {
+  const kept = await fetched("/v1/documents");
+  at("documents").replaceChildren(...kept.data.map((one) => {
     const row = document.createElement("li"), label = document.createElement("label"), tick = document.createElement("input"), gone = document.createElement("button");
     tick.type = "checkbox";
     tick.value = one.id;
@@ -44,7 +52,11 @@ async function papers(ticked = chosenPapers()) {
     gone.textContent = "Remove";
     gone.setAttribute("aria-label", `Remove ${one.name}`);
     gone.addEventListener("click", async () => {
-      await fetch(`/v1/documents/${one.id}`, { method: "DELETE", headers: headers() });
+      try {
+        await fetched(`/v1/documents/${one.id}`, { method: "DELETE" });
+      } catch (error) {
+        note(error.message, true);
+      }
       await papers();
     });
     row.append(label, gone);
@@ -66,14 +78,12 @@ async function bring(files) {
   for (const file of files) {
     note(`Reading ${file.name}`);
     try {
-      const answer = await fetch(`/v1/documents?name=${encodeURIComponent(file.name)}`, {
+      const kept = await fetched(`/v1/documents?name=${encodeURIComponent(file.name)}`, {
         method: "POST", headers: { ...headers(), "Content-Type": "application/octet-stream" }, body: file,
       });
-      const told = await answer.json();
-      if (!answer.ok) throw new Error(told.error.message);
-      ticked = [...ticked, told.id];
+      ticked = [...ticked, kept.id];
       await papers(ticked);
-      note(`${file.name} is read: ${counted(told)}`);
+      note(`${file.name} is read: ${counted(kept)}`);
     } catch (error) {
       note(error.message, true);
       return;
@@ -93,11 +103,9 @@ function place(source) {
 async function sourcesOf(question) {
   const documents = chosenPapers();
   if (!documents.length) return [];
-  const answer = await fetch("/v1/documents/search", { method: "POST", headers: headers(), body: JSON.stringify({ query: question, documents, limit: 3 }) });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.error.message);
+  const found = await fetched("/v1/documents/search", { method: "POST", body: JSON.stringify({ query: question, documents, limit: 3 }) });
   // what is far from the nearest one is hardly about the question
-  return told.data.filter((one) => one.similarity >= told.data[0].similarity / 2);
+  return found.data.filter((one) => one.similarity >= found.data[0].similarity / 2);
 }
 
 // What the model is asked: the passages first, so that it can answer from them.
