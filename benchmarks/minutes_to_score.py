@@ -128,7 +128,7 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
 
 def spawn(kind: str, data: Path, steps: int, work: Path) -> dict[str, Any]:
     """One side in a process of its own."""
-    from freehold.evals.statistics import wilson
+    from freehold.statistics import wilson
 
     command = [sys.executable, __file__, "--one", kind, "--data", str(data), "--steps", str(steps), "--work", str(work)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

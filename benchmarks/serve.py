@@ -1,6 +1,6 @@
 """Freehold's server beside llama.cpp's own (in xllamacpp): the same weights, threads, requests, in turns.
 
-Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states|adapters]
+Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states|adapters|texts]
 Needs the extra ``bench`` and the store's smollm2. Each server is a process of its own with two threads, the same context and as many
 answers at once as are asked for; each round starts both anew, one after the other, the order turned each round. What is told: answer
 tokens per second of all requests together, the time to the first token and between tokens (median and 95th percentile over all
@@ -9,7 +9,8 @@ requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat the
 asked twice with a restart between), and ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same).
 
 Texts are to be compared with ``--type F32``: the peer's package has kernels for AVX2 only, and where weights are quantized its sums fall
-otherwise than those of a build for the processor, so that near-ties are decided differently.
+otherwise than those of a build for the processor, so that near-ties are decided differently. ``texts`` asks both servers the same 64
+questions one at a time, 8 and 32 at once, and compares all with what llama.cpp's says one at a time.
 """
 
 from __future__ import annotations
@@ -215,6 +216,19 @@ def compare(title: str, weights: Path, messages: list[list[dict[str, str]]], at_
     print(f"{title:24} {ratio:.2f}x; {same} of {len(messages)} texts the same", flush=True)
 
 
+def texts(weights: Path) -> None:
+    """Greedy texts of both servers beside those that llama.cpp's gives when it is asked one thing at a time."""
+    messages, wanted = questions(64), []
+    for at_once in (1, 8, 32):
+        for kind in ("llama.cpp", "freehold"):
+            server = Server(kind, weights, at_once, 512 * at_once, "--states", "0B")
+            found = server.ask(messages, at_once, 64).texts
+            server.end()
+            wanted = wanted or found
+            same = sum(a == b for a, b in zip(found, wanted, strict=True))
+            print(f"{f'texts, {at_once} at once':24} {kind:10} {same} of {len(messages)} as llama.cpp's one at a time", flush=True)
+
+
 def restarted(weights: Path) -> None:
     """A long document asked twice, the server ended between."""
     document = " ".join(f"Section {n}. {RECORD}" for n in range(22))
@@ -319,6 +333,8 @@ def main() -> None:
             compare(title, weights, messages, at_once, most, context, options.rounds)
     if options.only in ("", "adapters"):
         with_adapters(store, weights, options.rounds)
+    if options.only in ("", "texts"):
+        texts(weights)
     if options.only in ("", "states"):
         restarted(weights)
 

@@ -81,6 +81,19 @@ def _container_limit() -> int:
     return 0
 
 
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    import importlib.metadata
+
+    names = ("freehold", "llama-cpp-python", "torch", "transformers", "codecarbon", "genai-prices")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def made_with() -> dict[str, str]:
+    """What a result's bytes depend on besides its inputs: versions, and the processor whose instructions the kernels chose."""
+    return versions() | {"processor": _processor(), "system": platform.system()}
+
+
 def peak_memory_bytes() -> int:
     """Highest resident memory of this process so far."""
     import resource

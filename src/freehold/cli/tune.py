@@ -37,7 +37,7 @@ def command(
 
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
-    from freehold import progress, settings
+    from freehold import durable, progress, settings
     from freehold.data.examples import parse_columns, read_examples
     from freehold.data.splits import cut_validation
     from freehold.errors import UsageError
@@ -53,6 +53,7 @@ def command(
     found = store.find(model)
     given = parse_columns(columns) if columns else None
     dataset = read_examples(data, given)
+    files = {part: durable.sha256_file(path) for part, path in (("train", data), ("valid", valid)) if path is not None}
     say(f"{len(dataset.examples)} rows of {data.name}; columns {dataset.mapping}")
     train, checks = (list(dataset.examples), list(read_examples(valid, given).examples)) if valid else cut_validation(dataset.examples)
     learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)
@@ -61,7 +62,7 @@ def command(
         frozen_layers=frozen_layers, seed=seed,
     )  # fmt: skip
     asked = Asked(
-        recipe, parse_bytes(memory) if memory else 0, parse_seconds(time) if time else 0.0, parse_seconds(search) if search else 0.0, resume
+        recipe, parse_bytes(memory) if memory else 0, parse_seconds(time) if time else 0.0, parse_seconds(search) if search else 0.0, resume, files
     )
     outcome = tune(store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say)
     if json:

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
+from freehold import durable, statistics
 from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.engines.interface import Choices, Engine, Prompting, Request
-from freehold.evals import statistics
 from freehold.evals.metrics import Metric, exact, rouge_l
 from freehold.progress import Sink, task
 

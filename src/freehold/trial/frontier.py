@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
+from freehold import durable, machine
 from freehold.data.examples import Example
 from freehold.engines.interface import Prompting
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
@@ -202,7 +202,18 @@ def shrink(store: Store, model: Model, examples: list[Example], wish: Wish, name
         for beside in ("adapter_config.json", "adapter_model.safetensors", "adapter.lora", "task.json"):
             if beside in model.manifest:
                 kept[beside] = store.file(model, beside)
-        lineage = [*model.card.lineage, {"step": "shrunk", "from": model.name, "revision": model.revision, "wish": asdict(wish), "types": kinds}]
+        lineage = [
+            *model.card.lineage,
+            {
+                "step": "shrunk",
+                "from": model.name,
+                "revision": model.revision,
+                "wish": asdict(wish),
+                "types": kinds,
+                "digest": durable.sha256_file(file),
+                "made_with": machine.made_with(),
+            },
+        ]
         stored = store.add(
             name, kept, {"source": f"shrink:{model.name}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}", lineage=lineage
         )

@@ -9,11 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine
+from freehold import durable, machine, statistics
 from freehold.data.templates import Messages
 from freehold.engines.interface import Engine, Prompting, Request
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
-from freehold.evals import measure, statistics
+from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
@@ -182,7 +182,11 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
         adapter.merge_gguf(place / "merged-f16.gguf", weights, tuned.factors, scale)
     (place / "checkpoint.safetensors").unlink(missing_ok=True)
     history = tuned.history
+    made: dict[str, Any] = {"made_with": machine.made_with(), "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors")}
+    if not weights.is_dir():
+        made["digest"] = durable.sha256_file(place / "merged-f16.gguf")
     return {
+        "made": made,
         "recipe": tuned.recipe.as_dict(),
         "train_curve": history.train[:: max(1, len(history.train) // 200)],
         "valid_curve": history.valid,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import UsageError
-from freehold.evals.statistics import rows_to_decide
+from freehold.statistics import rows_to_decide
 from freehold.trust import licence
 
 _FORM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|=)\s*([^\s].*?)\s*")

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine, settings
+from freehold import durable, machine, settings, statistics
 from freehold.engines.loading import predict_memory
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
-from freehold.evals import measure, statistics
+from freehold.evals import measure
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES
 from freehold.hub.store import Model, Store
@@ -326,10 +326,10 @@ class Trial:
                 size=shrunk["types"][kind]["size_bytes"], trained=trained,
             )  # fmt: skip
             variant["quantized"] = shrunk["types"][kind]
-            self._keep(model, variant, file, place, trained)
+            self._keep(model, look, variant, file, place, trained)
         self._spare += [merged, *folder.glob("*.gguf")]
 
-    def _keep(self, model: Model, variant: dict[str, Any], file: Path, place: Path, trained: dict[str, Any]) -> None:
+    def _keep(self, model: Model, look: dict[str, Any], variant: dict[str, Any], file: Path, place: Path, trained: dict[str, Any]) -> None:
         """Put a tuned variant into the store, with its adapter and where it came from."""
         name = f"{self.task.name}/{model.name.replace('/', '-')}-{variant['quantized']['type'].lower()}"
         files = {f"{name.replace('/', '-')}.gguf": file, "adapter_config.json": place / "adapter" / "adapter_config.json",
@@ -348,8 +348,17 @@ class Trial:
         lineage = [
             *model.card.lineage,
             {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
-            {"step": "tuned", "trial": self.id, "data": self.task.files, "recipe": trained["recipe"], "best_step": trained["best_step"]},
-            {"step": "quantized", "type": variant["quantized"]["type"], "digest": variant["digest"]},
+            {
+                "step": "tuned",
+                "trial": self.id,
+                "data": self.task.files,
+                "recipe": trained["recipe"],
+                "best_step": trained["best_step"],
+                "longest_row": self._longest(look),
+                "plain": self.options.plain_template,
+                **trained["made"],
+            },
+            {"step": "quantized", "type": variant["quantized"]["type"], "digest": variant["digest"], "made_with": machine.made_with()},
         ]
         kept = self.store.add(name, files, {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
                               lineage=lineage)  # fmt: skip
@@ -448,7 +457,7 @@ class Trial:
             "budget": {"seconds": self.options.budget_s, "spent_seconds": self.spent()},
             "notes": self.notes,
             "options": asdict(self.options),
-            "versions": _versions(),
+            "versions": machine.versions(),
         }  # fmt: skip
 
     def _balance(self) -> dict[str, int]:
@@ -476,13 +485,6 @@ class Trial:
 
 def _plain(model: Model) -> str:
     return model.name.replace("/", "-")
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-
-    names = ("freehold", "llama-cpp-python", "torch", "transformers", "codecarbon", "genai-prices")
-    return {name: importlib.metadata.version(name) for name in names}
 
 
 def choose_models(store: Store, names: list[str]) -> list[Model]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Asked:
     time_s: float = 0.0
     search_s: float = 0.0
     resume: bool = True
+    #: sha256 of the files the rows came from, by their part: train, valid
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         for reason in more:
             say(reason)
         tuned = data.trainer(recipe).run(sink, place / "checkpoint.safetensors")
-        stored = _store(store, model, name, place, tuned, weights)
+        stored = _store(store, model, name, place, tuned, weights, asked.files)
     shutil.rmtree(place)  # all of it is in the store now
     return Outcome(stored, tuned, reasons + more, tried, need.total, machine.peak_memory_bytes(), data.count, data.left_out)
 
@@ -199,7 +201,7 @@ def _settle(place: Path, data: _Lessons, recipe: Recipe, asked: Asked, sink: Sin
     return recipe, tried, reasons
 
 
-def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path) -> Model:
+def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path, data: dict[str, str]) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
     adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, model.name)
     merged = place / "merged.gguf"
@@ -211,7 +213,15 @@ def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, wei
     lineage = [
         *model.card.lineage,
         {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
-        {"step": "tuned", "recipe": tuned.recipe.as_dict(), "best_step": tuned.history.best_step},
+        {
+            "step": "tuned",
+            "data": data,
+            "recipe": tuned.recipe.as_dict(),
+            "best_step": tuned.history.best_step,
+            "made_with": machine.made_with(),
+            "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors"),
+            "digest": durable.sha256_file(merged),
+        },
     ]
     stored = store.add(name, files, {"source": f"tune:{model.name}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
                        lineage=lineage)  # fmt: skip

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from freehold.evals import statistics
+from freehold import statistics
 
 
 def test_wilson_agrees_with_scipy() -> None:

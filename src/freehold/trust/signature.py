@@ -1,0 +1,106 @@
+"""A model's signature in the OpenSSF Model Signing format (1.0), with an own elliptic-curve key, offline.
+
+Made and read by the package model-signing, so that its own command verifies ours and the other way round. A signature covers every
+file of a folder by its sha256; names are part of it, so that a file that was added, lost, renamed or changed is found and named.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from freehold import durable
+from freehold.errors import BadModel, NotFound
+from freehold.trust.keys import Key, Keyring
+
+#: Beside a model's files, and never a part of what is signed: what is said about the model, and rows it was trained on.
+SIGNATURE = "model.sig"
+NOT_SIGNED = (
+    SIGNATURE,
+    "certificate.json",
+    "certificate.html",
+    "provenance.jsonl",
+    "bom.cdx.json",
+    "NOTICE.txt",
+    "USE-RESTRICTIONS.txt",
+    "task.json",
+)
+
+
+def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
+    """Sign all files of a folder but :data:`NOT_SIGNED`; the key that did it. Raises NotFound, UsageError, BadModel."""
+    from model_signing import hashing, signing
+
+    key, _ = keyring.private(key_name)
+    ignored = [folder / name for name in NOT_SIGNED]
+    config = hashing.Config().use_file_serialization(allow_symlinks=True).set_ignored_paths(paths=ignored)
+    signer = signing.Config().use_elliptic_key_signer(private_key=keyring.private_path(key)).set_hashing_config(config)
+    with durable.replacing(target) as temporary:
+        try:
+            signer.sign(folder, temporary)
+        except (ValueError, OSError) as error:
+            raise BadModel(f"{folder.name} could not be signed ({error})", "check that its files can be read") from error
+    return key
+
+
+def signed_by(signature: Path) -> str:
+    """The id of the key that a signature names. Raises BadModel, NotFound."""
+    return str(_bundle(signature)["verificationMaterial"]["publicKey"]["hint"])
+
+
+def digests(signature: Path) -> dict[str, str]:
+    """File -> hex sha256 as a signature states them; its truth is not looked at. Raises BadModel, NotFound."""
+    try:
+        payload = json.loads(base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True))
+        return {str(one["name"]): str(one["digest"]) for one in payload["predicate"]["resources"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
+
+
+def _bundle(signature: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(signature.read_text())
+        value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
+    except OSError as error:
+        raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadModel(f"{signature.name} is no model signature with a public key", "fetch it again") from error
+    return value
+
+
+def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
+    """Hold a folder against its signature; the key that made it. Raises BadModel naming the files that differ, NotFound."""
+    named = signed_by(signature)
+    keys = {key.id: key for key in keyring.all()}
+    if named not in keys:
+        raise BadModel(
+            f"{signature.name} is signed by {named[:16]}, whom you do not trust", "trust the key, if you know whose it is: freehold signer trust FILE"
+        )
+    key = keys[named]
+    if key.revoked:
+        raise BadModel(f"{signature.name} is signed with the key {key.name!r}, which was revoked: {key.revoked}", "have the model signed anew")
+    return verify_with(folder, signature, key)
+
+
+def verify_with(folder: Path, signature: Path, key: Key) -> Key:
+    """The same with a key that is known already."""
+    from cryptography.exceptions import InvalidSignature
+    from model_signing import verifying
+
+    try:
+        verifying.Config().use_elliptic_key_verifier(public_key=key.path).verify(folder, signature)
+    except InvalidSignature:
+        raise BadModel(f"{signature.name} was changed after {key.name!r} had signed", "fetch it again from whom you have it") from None
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError) as error:  # the library says so of files and of damaged bundles
+        told = _differences(str(error))
+        raise BadModel(
+            f"{folder.name} is not what {key.name!r} signed: {told}", "fetch the files named anew, or have the model signed again"
+        ) from error
+    return key
+
+
+def _differences(text: str) -> str:
+    """The library's account of what differs, without the brackets and quotes around it."""
+    return text.removeprefix("Signature mismatch: ").strip("[]\"'").replace('", "', "; ").replace("', '", "; ").replace("\", '", "; ")[:600]
