@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable
-from freehold.errors import BadModel, MissingPart, NotFound, UsageError
+from freehold.errors import BadModel, FreeholdError, MissingPart, NotFound, UsageError
 from freehold.hub import remote
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
@@ -47,10 +47,15 @@ class Delivery:
 
 
 Fetch = Callable[[Store, str, Path, Sink], Delivery]
+#: Looks at what a source brought before it is taken in; raises what it is refused with.
+Inspect = Callable[[Delivery], None]
 
 
-def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
+def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None) -> Model:
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
+
+    What ``inspect`` refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours looks for models; the user's own
+    files stay where they are.
 
     What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
     command goes on where it was cut.
@@ -65,6 +70,12 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
         landing.mkdir(parents=True, exist_ok=True)
         delivery = fetch(store, rest, landing, sink)
         try:
+            inspect(delivery)
+        except FreeholdError as error:
+            if delivery.move:
+                error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
+            raise
+        try:
             model = store.add(
                 name, delivery.files, {"source": source, **delivery.provenance}, licence=delivery.licence,
                 licence_from=delivery.licence_from, move=delivery.move, sink=sink,
@@ -74,6 +85,16 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent) -> Model:
             raise
         shutil.rmtree(landing, ignore_errors=True)
     return model
+
+
+def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError) -> Path:
+    """Move what came out of reach, with a sentence that says why."""
+    place = store.folder / "quarantine" / landing.name
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(landing, place)
+    durable.write_atomically(place / "WHY.txt", f"{source}: {error.message}\n")
+    return place
 
 
 def from_file(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:

@@ -1,0 +1,226 @@
+"""What is dangerous in a model's files. Nothing is loaded, unpacked to disk or run; files are read as bytes.
+
+A model consists of GGUF or safetensors weights and of texts. Whatever can run code when it is loaded is refused whatever is in it: pickles (also
+inside archives and under other names), programs, scripts, archives, Keras and TensorFlow graphs, arrays of objects. Of texts, chat templates,
+configurations and YAML heads are looked into. What a pickle would call is told by picklescan's reading of its opcodes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold.errors import BadModel, Unsupported
+from freehold.hub import gguf, safetensors
+
+#: Texts beyond this size are no configuration; vocabularies are.
+_MOST_TEXT = 64 << 20
+_MAGIC: tuple[tuple[bytes, int, str], ...] = (
+    (b"\x7fELF", 0, "a program (ELF)"), (b"MZ", 0, "a program (Windows)"), (b"\xcf\xfa\xed\xfe", 0, "a program (macOS)"),
+    (b"\xca\xfe\xba\xbe", 0, "a program (macOS or Java)"), (b"#!", 0, "a script"), (b"PK\x03\x04", 0, "a zip archive"), (b"PK\x05\x06", 0, "a zip archive"),
+    (b"\x1f\x8b", 0, "a gzip archive"), (b"BZh", 0, "a bzip2 archive"), (b"\xfd7zXZ", 0, "an xz archive"), (b"7z\xbc\xaf", 0, "a 7z archive"),
+    (b"\x28\xb5\x2f\xfd", 0, "a zstd archive"), (b"Rar!", 0, "a rar archive"), (b"ustar", 257, "a tar archive"), (b"\x89HDF\r\n", 0, "an HDF5 file (Keras), whose layers can hold code"),
+    (b"\x93NUMPY", 0, "a numpy array, which can hold pickled objects"), (b"\x0a", 0, ""),
+)  # fmt: skip
+_PICKLE = re.compile(rb"\x80[\x00-\x05]")
+_OLD_PICKLE = re.compile(rb"^\(?[cl(]?[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
+_PROGRAMS = (".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".whl", ".ipynb", ".lua", ".cmd", ".vbs")
+_LOADED_AS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".mar", ".npy", ".npz", ".h5", ".hdf5", ".keras", ".pb", ".onnx",
+                   ".t7", ".dat", ".model.pkl", ".msgpack", ".ot", ".zip", ".tar", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tgz", ".engine", ".plan",
+                   ".mlmodel", ".pmml", ".skops", ".cbm", ".tflite")  # fmt: skip
+#: Names by which a template leaves its sandbox, and what no template of a chat needs.
+_ESCAPES = re.compile(
+    r"__\w+__|\|\s*attr\b|\bcycler\b|\blipsum\b|\bjoiner\b|\bself\s*\.\s*_|\{%-?\s*(?:include|import|from|extends)\b"
+    r"|\bmro\s*\(|\bpopen\b|\bsubclasses\b|\bglobals\b\s*[\[(]|\\x5f"
+)
+_ADDRESS = re.compile(r"(?:https?|ftp)://[^\s'\"<>)}]+|data:text/html|<\s*script|javascript:", re.IGNORECASE)
+_HUGE_LOOP = re.compile(r"range\s*\(\s*(?:\d[\d_]{6,}|\d+\s*\*\*)")
+_REMOTE = ("auto_map", "custom_pipelines", "trust_remote_code", "_custom_code", "custom_code")
+_YAML_TAG = re.compile(r"!!python/|!<tag:yaml\.org,2002:python/")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A reason to refuse a file. ``kind``: one word for counting."""
+
+    file: str
+    kind: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.why}"
+
+
+def scan(files: Mapping[str, Path]) -> list[Finding]:
+    """All findings of files by name; none for a clean model."""
+    found: list[Finding] = []
+    for name, path in sorted(files.items()):
+        found += _scan_one(name, path)
+    return found
+
+
+def refuse(files: Mapping[str, Path]) -> None:
+    """Raises BadModel with the first findings, where there are any."""
+    found = scan(files)
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        raise BadModel("refused as dangerous: " + "; ".join(map(str, found[:3])) + more, "ask the publisher for safetensors or GGUF with plain texts beside it")
+
+
+def _scan_one(name: str, path: Path) -> list[Finding]:
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
+        return [Finding(name, "path", "its name leads out of the model's folder")]
+    if path.is_symlink() and not path.exists():
+        return [Finding(name, "link", "it is a link to nothing")]
+    if not path.is_file():
+        return [Finding(name, "link", "it is no plain file")]
+    low = name.lower()
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if low.endswith(".gguf"):
+        return _weights(name, path, head) or _template_in_gguf(name, path)
+    if low.endswith(".safetensors"):
+        return _weights(name, path, head)
+    if low.endswith(_PROGRAMS):
+        return [Finding(name, "program", "it is a program or script, and a model needs none")]
+    if (told := _told_by_content(name, path, head)) is not None:
+        return [told]
+    if low.endswith(_LOADED_AS_CODE):
+        return [Finding(name, "format", f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they hold")]
+    return _text(name, path)
+
+
+def _weights(name: str, path: Path, head: bytes) -> list[Finding]:
+    """Weights are what their name says, whole, and nothing besides."""
+    try:
+        if name.lower().endswith(".gguf"):
+            gguf.read_header(path)
+        else:
+            safetensors.read_header(path)
+    except (BadModel, Unsupported) as error:
+        hidden = _told_by_content(name, path, head)
+        return [hidden or Finding(name, "header", error.message)]
+    return []
+
+
+def _told_by_content(name: str, path: Path, head: bytes) -> Finding | None:
+    """What a file is by its first bytes, whatever it is called."""
+    for magic, at, what in _MAGIC:
+        if what and head[at : at + len(magic)] == magic:
+            if what == "a zip archive":
+                return _zip(name, path)
+            kind = "program" if "program" in what or "script" in what else "archive" if "archive" in what else "format"
+            return Finding(name, kind, f"it is {what}")
+    if _PICKLE.match(head) or _OLD_PICKLE.match(head):
+        return _pickle(name, path.open("rb"))
+    if zipfile.is_zipfile(path):  # an archive behind something else
+        return _zip(name, path)
+    return None
+
+
+def _zip(name: str, path: Path) -> Finding:
+    """What a zip holds, entry by entry, none of them unpacked whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            for entry in entries:
+                if entry.filename.startswith(("/", "\\")) or ".." in Path(entry.filename.replace("\\", "/")).parts:
+                    return Finding(name, "archive", f"it is a zip archive whose entry {entry.filename[:80]!r} leads out of its folder")
+                if entry.file_size > 1000 * max(entry.compress_size, 1) and entry.file_size > 1 << 24:
+                    return Finding(name, "archive", f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)")
+            for entry in entries:
+                with archive.open(entry) as file:
+                    start = file.read(2)
+                if _PICKLE.match(start) or entry.filename.endswith((".pkl", ".pickle")):
+                    with archive.open(entry) as file:
+                        told = _pickle(name, io.BytesIO(file.read(_MOST_TEXT)))
+                    return Finding(name, "pickle", f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {told.why}")
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
+        return Finding(name, "archive", f"it is a damaged zip archive ({str(error)[:80]})")
+    return Finding(name, "archive", "it is a zip archive, and a model's files are none")
+
+
+def _pickle(name: str, file: Any) -> Finding:
+    """What a pickle would call, by its opcodes; nothing of it is run."""
+    from picklescan import scanner
+
+    with file:
+        data = file.read(_MOST_TEXT)
+    try:
+        result = scanner.scan_pickle_bytes(io.BytesIO(data), name)
+        called = [f"{one.module}.{one.name}" for one in result.globals if one.safety != scanner.SafetyLevel.Innocuous]
+    except Exception:  # a pickle made to break its reader stays a pickle, and is refused as one
+        called = []
+    told = f", and loading it would call {', '.join(called[:4])}" if called else ""
+    return Finding(name, "pickle", f"it is a pickle, which can run code when it is loaded{told}")
+
+
+def _text(name: str, path: Path) -> list[Finding]:
+    """Templates, configurations, and the YAML head of a card."""
+    low = name.lower()
+    if path.stat().st_size > _MOST_TEXT:
+        return [Finding(name, "size", f"a text of {path.stat().st_size:,} bytes is no configuration")]
+    data = path.read_bytes()
+    if low.endswith(".model"):  # SentencePiece: a protocol buffer of pieces, no code
+        return []
+    if b"\0" in data[: 1 << 16]:
+        return [Finding(name, "format", "it is neither text nor weights of a kind that is known")]
+    text = data.decode("utf-8", "replace")
+    if low.endswith(".json"):
+        return _configuration(name, text)
+    if low.endswith(".jinja"):
+        return _template(name, text)
+    if low.endswith((".yaml", ".yml", ".md")) and _YAML_TAG.search(text):
+        return [Finding(name, "yaml", "its YAML asks to build Python objects, which runs code")]
+    return []
+
+
+def _configuration(name: str, text: str) -> list[Finding]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return [Finding(name, "json", f"it is no JSON that can be read ({str(error)[:80]})")]
+    found: list[Finding] = []
+    waiting: list[Any] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            for key, inner in one.items():
+                if key in _REMOTE and inner:
+                    found.append(Finding(name, "remote code", f"it asks to run code that comes with the model ({key})"))
+                if key == "chat_template":
+                    templates = inner if isinstance(inner, list) else [inner]
+                    for each in templates:
+                        source = each.get("template") if isinstance(each, dict) else each
+                        found += _template(name, source) if isinstance(source, str) else []
+                if key == "_target_" or (key == "class_name" and inner == "Lambda"):
+                    found.append(Finding(name, "remote code", f"it names code to be called when it is loaded ({key}: {str(inner)[:60]})"))
+                waiting.append(inner)
+        elif isinstance(one, list):
+            waiting.extend(inner for inner in one if isinstance(inner, dict | list))
+    return list(dict.fromkeys(found))
+
+
+def _template_in_gguf(name: str, path: Path) -> list[Finding]:
+    fields = gguf.read_header(path).fields
+    return [each for key, value in fields.items() if key.startswith("tokenizer.chat_template") and isinstance(value, str) for each in _template(name, value)]
+
+
+def _template(name: str, source: str) -> list[Finding]:
+    """A chat template that reaches for its sandbox's walls, never ends, or brings instructions and addresses of its own."""
+    if (escape := _ESCAPES.search(source)) is not None:
+        return [Finding(name, "template", f"its chat template reaches out of its sandbox ({escape[0][:60]!r})")]
+    if _HUGE_LOOP.search(source):
+        return [Finding(name, "template", "its chat template holds a loop that would not end in any useful time")]
+    if (address := _ADDRESS.search(source)) is not None:
+        return [Finding(name, "template", f"its chat template puts an address or markup into every chat ({address[0][:60]!r})")]
+    if len(source) > 1 << 20:
+        return [Finding(name, "template", f"its chat template has {len(source):,} signs")]
+    return []
