@@ -9,6 +9,7 @@ memory has grown. The physical floor is writing and mapping the file: a plain wr
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import resource
@@ -87,13 +88,15 @@ def damaged_table(data: bytes, chance: random.Random) -> bytes:
         name = chance.choice(list(table))
         kind = chance.randrange(4)
         if kind == 0:
-            table[name] = chance.choice(ODD)
+            table[name] = copy.deepcopy(chance.choice(ODD))
         elif kind == 1 and isinstance(table[name], dict):
-            table[name][chance.choice(["dtype", "shape", "data_offsets"])] = chance.choice([*ODD, [chance.choice(ODD), chance.choice(ODD)]])
+            table[name][chance.choice(["dtype", "shape", "data_offsets"])] = copy.deepcopy(
+                chance.choice([*ODD, [chance.choice(ODD), chance.choice(ODD)]])
+            )
         elif kind == 2:
             del table[name]
         else:
-            table[chance.choice(["", "layer.9", "__metadata__", "x" * 70_000])] = chance.choice([*ODD, *table.values()])
+            table[chance.choice(["", "layer.9", "__metadata__", "x" * 70_000])] = copy.deepcopy(chance.choice([*ODD, *table.values()]))
         if not table:
             break
     text = json.dumps(table)

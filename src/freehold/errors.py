@@ -10,7 +10,8 @@ FreeholdError            1   something went wrong that has a cause and a remedy
 ├── MissingPart         10   something the machine lacks: a compiler, an engine, an extra
 ├── Busy                11   another process holds what is needed
 ├── Refused             12   a licence or policy says no
-└── StepFailed          13   a step of a trial ended before its result
+├── StepFailed          13   a step of a trial ended before its result
+└── Expired             14   a certificate that was good and is not any more
 
 3 and 4 are not failures but verdicts (not yet, rent it); Ctrl-C exits with 130.
 """
@@ -96,9 +97,15 @@ class StepFailed(FreeholdError):
     exit_code = 13
 
 
+class Expired(FreeholdError):
+    """A certificate that was good and is not any more."""
+
+    exit_code = 14
+
+
 BY_NAME: dict[str, type[FreeholdError]] = {
     kind.__name__: kind
     for kind in (
-        FreeholdError, UsageError, BadData, BadModel, NotFound, Unsupported, DoesNotFit, MissingPart, Busy, Refused, StepFailed,
+        FreeholdError, UsageError, BadData, BadModel, NotFound, Unsupported, DoesNotFit, MissingPart, Busy, Refused, StepFailed, Expired,
     )
 }  # fmt: skip

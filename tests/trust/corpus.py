@@ -24,7 +24,9 @@ class Call:
         return self.function, self.arguments
 
 
-def gguf(fields: dict[str, str], tensors: list[tuple[str, tuple[int, ...], int]] | None = None, *, count: int | None = None, tail: bytes = b"") -> bytes:
+def gguf(
+    fields: dict[str, str], tensors: list[tuple[str, tuple[int, ...], int]] | None = None, *, count: int | None = None, tail: bytes = b""
+) -> bytes:
     """A small GGUF file of texts and 32-bit tensors; ``count``: how many tensors it claims."""
 
     def text(value: str) -> bytes:
@@ -129,13 +131,19 @@ def malicious(mark: Path) -> dict[str, tuple[str, bytes]]:
     for name, source in escapes.items():
         found[f"{name}.jinja"] = ("template", source.encode())
     found["tokenizer_config.json"] = ("template", json.dumps({"chat_template": escapes["class"]}).encode())
-    found["several/tokenizer_config.json"] = ("template", json.dumps({"chat_template": [{"name": "default", "template": escapes["globals"]}]}).encode())
+    found["several/tokenizer_config.json"] = (
+        "template",
+        json.dumps({"chat_template": [{"name": "default", "template": escapes["globals"]}]}).encode(),
+    )
     found["template.gguf"] = ("template", gguf({"general.architecture": "llama", "tokenizer.chat_template": escapes["lipsum"]}))
     found["README.md"] = ("yaml", f"---\nx: !!python/object/apply:os.system ['touch {mark}']\n---\n".encode())
     found["settings.yaml"] = ("yaml", f"!!python/object/apply:os.system ['touch {mark}']\n".encode())
     found["overlap.safetensors"] = ("header", safetensors({**one, "v": {"dtype": "F32", "shape": [32], "data_offsets": [64, 192]}}, 192))
     found["outside.safetensors"] = ("header", safetensors({"w": {"dtype": "F32", "shape": [32], "data_offsets": [0, 1 << 40]}}))
-    found["doubled.safetensors"] = ("header", safetensors(b'{"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]},"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}'))
+    found["doubled.safetensors"] = (
+        "header",
+        safetensors(b'{"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]},"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}'),
+    )
     found["appended.safetensors"] = ("header", safetensors(one) + calls["system"])
     found["huge.safetensors"] = ("header", struct.pack("<Q", 1 << 62) + b"{}")
     found["deep.safetensors"] = ("header", safetensors(b'{"a":' * 100_000))

@@ -33,7 +33,9 @@ def test_names_and_links_that_lead_out(tmp_path: Path) -> None:
     fine.write_text("words")
     gone = tmp_path / "gone.txt"
     gone.symlink_to(tmp_path / "nowhere")
-    assert [one.kind for one in scan({"../up.txt": fine, "/etc/x.txt": fine, "a\\b.txt": fine, "gone.txt": gone, "folder": tmp_path})] == ["path"] * 2 + ["path", "link", "link"]
+    assert [one.kind for one in scan({"../up.txt": fine, "/etc/x.txt": fine, "a\\b.txt": fine, "gone.txt": gone, "folder": tmp_path})] == [
+        "path"
+    ] * 2 + ["path", "link", "link"]
 
 
 def test_a_pickle_says_what_it_would_call(tmp_path: Path) -> None:
@@ -52,7 +54,9 @@ def test_two_hundred_real_files_are_fine(tmp_path: Path) -> None:
 
 
 def test_clean_weights_and_templates(tmp_path: Path) -> None:
-    template = "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% if loop.first and messages[0]['role'] != 'system' %}x{% endif %}{% endfor %}"
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% if loop.first and messages[0]['role'] != 'system' %}x{% endif %}{% endfor %}"
+    )
     files = {
         "a.gguf": gguf({"general.architecture": "llama", "tokenizer.chat_template": template}),
         "b.safetensors": safetensors({"w": {"dtype": "F32", "shape": [32], "data_offsets": [0, 128]}}),

@@ -10,6 +10,7 @@ import typer
 
 from freehold.cli import (
     archive,
+    certify,
     chat,
     export,
     find,
@@ -17,15 +18,21 @@ from freehold.cli import (
     gc,
     hub,
     key,
+    licence,
+    mask,
     mirror,
     models,
+    policy,
     pull,
+    push,
     report,
     restore,
     rm,
+    scan,
     serve,
     show,
     shrink,
+    signer,
     trial,
     trials,
     tune,
@@ -62,6 +69,11 @@ for module in (
     models,
     show,
     verify,
+    certify,
+    licence,
+    scan,
+    mask,
+    push,
     rm,
     gc,
     trials,
@@ -71,6 +83,8 @@ for module in (
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 app.add_typer(hub.app, name="hub")
 app.add_typer(key.app, name="key")
+app.add_typer(signer.app, name="signer")
+app.add_typer(policy.app, name="policy")
 
 
 class Interrupted(BaseException):

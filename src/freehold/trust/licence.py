@@ -58,7 +58,12 @@ class Terms:
         """All of it in one line."""
         if not self.known:
             return "not known to Freehold; read it yourself"
-        parts = [*self.must, *(f"may not {one}" for one in self.may_not), self.limit, "; ".join(self.pass_on) and "when passing it on: " + ", ".join(self.pass_on)]
+        parts = [
+            *self.must,
+            *(f"may not {one}" for one in self.may_not),
+            self.limit,
+            "; ".join(self.pass_on) and "when passing it on: " + ", ".join(self.pass_on),
+        ]
         return "; ".join(part for part in parts if part) or "none"
 
 

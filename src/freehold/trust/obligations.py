@@ -49,7 +49,9 @@ def compute(components: Sequence[Component], name: str = "") -> Obligations:
     for one in components:
         own = terms(one.licence)
         if not own.known:
-            found.unknown.append(f"{one.kind} {one.name}: " + (f"the licence {one.licence!r} is not known to Freehold" if one.licence else "no licence is stated"))
+            found.unknown.append(
+                f"{one.kind} {one.name}: " + (f"the licence {one.licence!r} is not known to Freehold" if one.licence else "no licence is stated")
+            )
             continue
         known.append((one, own))
         _add(found, one, own, name)
@@ -106,7 +108,15 @@ def _conflicts(found: Obligations, known: list[tuple[Component, Terms]]) -> None
                 )
             if own.same_licence and theirs.commercial is False and own.commercial and not own.no_further_restrictions:
                 found.conflicts.append(f"{own.name} ({one.name}) cannot be passed on under the ban on commerce of {theirs.name} ({other.name})")
-            if one.kind == "model" and other.kind == "model" and other is not one and own.outputs == "no" and theirs.licence != own.licence and not one.changed and other.changed:
+            if (
+                one.kind == "model"
+                and other.kind == "model"
+                and other is not one
+                and own.outputs == "no"
+                and theirs.licence != own.licence
+                and not one.changed
+                and other.changed
+            ):
                 found.conflicts.append(f"answers of {one.name} taught {other.name}, which {own.name} does not allow")
 
 
@@ -115,7 +125,11 @@ def notice(found: Obligations, name: str) -> str:
     lines = [f"{name}", "", "Made from:"]
     for one in found.components:
         own = terms(one.licence)
-        lines.append(f"- {one.kind} {one.name}: {own.name or one.licence or 'no licence stated'}" + (f", {own.source}" if own.source else "") + ("; changed" if one.changed else ""))
+        lines.append(
+            f"- {one.kind} {one.name}: {own.name or one.licence or 'no licence stated'}"
+            + (f", {own.source}" if own.source else "")
+            + ("; changed" if one.changed else "")
+        )
     prescribed = [own.notice for one in found.components if (own := terms(one.licence)).notice]
     if prescribed:
         lines += ["", *dict.fromkeys(prescribed)]

@@ -70,7 +70,9 @@ def refuse(files: Mapping[str, Path]) -> None:
     found = scan(files)
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
-        raise BadModel("refused as dangerous: " + "; ".join(map(str, found[:3])) + more, "ask the publisher for safetensors or GGUF with plain texts beside it")
+        raise BadModel(
+            "refused as dangerous: " + "; ".join(map(str, found[:3])) + more, "ask the publisher for safetensors or GGUF with plain texts beside it"
+        )
 
 
 def _scan_one(name: str, path: Path) -> list[Finding]:
@@ -84,7 +86,7 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
     low = name.lower()
     with path.open("rb") as file:
         head = file.read(1 << 16)
-    if low.endswith(".gguf"):
+    if low.endswith(".gguf") or head.startswith(b"GGUF"):  # adapters are GGUF under a name of their own
         return _weights(name, path, head) or _template_in_gguf(name, path)
     if low.endswith(".safetensors"):
         return _weights(name, path, head)
@@ -100,7 +102,7 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
 def _weights(name: str, path: Path, head: bytes) -> list[Finding]:
     """Weights are what their name says, whole, and nothing besides."""
     try:
-        if name.lower().endswith(".gguf"):
+        if not name.lower().endswith(".safetensors"):
             gguf.read_header(path)
         else:
             safetensors.read_header(path)
@@ -134,7 +136,9 @@ def _zip(name: str, path: Path) -> Finding:
                 if entry.filename.startswith(("/", "\\")) or ".." in Path(entry.filename.replace("\\", "/")).parts:
                     return Finding(name, "archive", f"it is a zip archive whose entry {entry.filename[:80]!r} leads out of its folder")
                 if entry.file_size > 1000 * max(entry.compress_size, 1) and entry.file_size > 1 << 24:
-                    return Finding(name, "archive", f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)")
+                    return Finding(
+                        name, "archive", f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)"
+                    )
             for entry in entries:
                 with archive.open(entry) as file:
                     start = file.read(2)
@@ -210,7 +214,12 @@ def _configuration(name: str, text: str) -> list[Finding]:
 
 def _template_in_gguf(name: str, path: Path) -> list[Finding]:
     fields = gguf.read_header(path).fields
-    return [each for key, value in fields.items() if key.startswith("tokenizer.chat_template") and isinstance(value, str) for each in _template(name, value)]
+    return [
+        each
+        for key, value in fields.items()
+        if key.startswith("tokenizer.chat_template") and isinstance(value, str)
+        for each in _template(name, value)
+    ]
 
 
 def _template(name: str, source: str) -> list[Finding]:

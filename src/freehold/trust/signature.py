@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
 
     key, _ = keyring.private(key_name)
     ignored = [folder / name for name in NOT_SIGNED]
-    config = hashing.Config().use_file_serialization(allow_symlinks=True).set_ignored_paths(paths=ignored)
+    config = hashing.Config().use_file_serialization(allow_symlinks=True).set_ignored_paths(paths=ignored).set_allow_symlinks(True)
     signer = signing.Config().use_elliptic_key_signer(private_key=keyring.private_path(key)).set_hashing_config(config)
-    with durable.replacing(target) as temporary:
+    with tempfile.TemporaryDirectory(prefix="freehold-signing-") as elsewhere:  # a file in the folder would be signed too
         try:
-            signer.sign(folder, temporary)
+            signer.sign(folder, Path(elsewhere) / SIGNATURE)
         except (ValueError, OSError) as error:
             raise BadModel(f"{folder.name} could not be signed ({error})", "check that its files can be read") from error
+        durable.write_atomically(target, (Path(elsewhere) / SIGNATURE).read_bytes())
     return key
 
 
@@ -59,10 +61,19 @@ def digests(signature: Path) -> dict[str, str]:
         raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
 
 
+def _method(signature: Path) -> str:
+    """How a signature takes digests: of whole files or of pieces. Raises BadModel, NotFound."""
+    try:
+        payload = json.loads(base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True))
+        return str(payload["predicate"]["serialization"]["method"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
+
+
 def _bundle(signature: Path) -> dict[str, Any]:
     try:
         value = json.loads(signature.read_text())
-        value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
+        _ = value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
     except OSError as error:
         raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -87,10 +98,13 @@ def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
 def verify_with(folder: Path, signature: Path, key: Key) -> Key:
     """The same with a key that is known already."""
     from cryptography.exceptions import InvalidSignature
-    from model_signing import verifying
+    from model_signing import hashing, verifying
 
+    checking = verifying.Config().use_elliptic_key_verifier(public_key=key.path)
+    if _method(signature) == "files":  # the store shows a model's files as links, which the library follows only if told to
+        checking.set_hashing_config(hashing.Config().use_file_serialization(allow_symlinks=True).set_allow_symlinks(True))
     try:
-        verifying.Config().use_elliptic_key_verifier(public_key=key.path).verify(folder, signature)
+        checking.verify(folder, signature)
     except InvalidSignature:
         raise BadModel(f"{signature.name} was changed after {key.name!r} had signed", "fetch it again from whom you have it") from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError) as error:  # the library says so of files and of damaged bundles

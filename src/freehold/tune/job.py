@@ -36,6 +36,9 @@ class Asked:
     resume: bool = True
     #: sha256 of the files the rows came from, by their part: train, valid
     files: dict[str, str] = field(default_factory=dict)
+    #: made-up codes among the rows, how many and from which seed; and whether personal data in the rows was masked
+    canaries: dict[str, int] = field(default_factory=dict)
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         for reason in more:
             say(reason)
         tuned = data.trainer(recipe).run(sink, place / "checkpoint.safetensors")
-        stored = _store(store, model, name, place, tuned, weights, asked.files)
+        stored = _store(store, model, name, place, tuned, weights, asked)
     shutil.rmtree(place)  # all of it is in the store now
     return Outcome(stored, tuned, reasons + more, tried, need.total, machine.peak_memory_bytes(), data.count, data.left_out)
 
@@ -201,7 +204,7 @@ def _settle(place: Path, data: _Lessons, recipe: Recipe, asked: Asked, sink: Sin
     return recipe, tried, reasons
 
 
-def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path, data: dict[str, str]) -> Model:
+def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path, asked: Asked) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
     adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, model.name)
     merged = place / "merged.gguf"
@@ -215,7 +218,9 @@ def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, wei
         {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
         {
             "step": "tuned",
-            "data": data,
+            "data": asked.files,
+            "canaries": asked.canaries,
+            "masked": asked.masked,
             "recipe": tuned.recipe.as_dict(),
             "best_step": tuned.history.best_step,
             "made_with": machine.made_with(),

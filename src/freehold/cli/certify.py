@@ -1,0 +1,73 @@
+"""freehold certify"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "certify"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION of a model in the store")],
+    prompts: Annotated[
+        list[Path] | None, typer.Option(help="Prompts to test safety with: AILuminate's CSV, XSTest, or own rows; may be repeated.")
+    ] = None,
+    reference: Annotated[str, typer.Option(help="Model that the safety grade is relative to; what it was tuned from, if left out.")] = "",
+    judge: Annotated[str, typer.Option(help="A capable model in the store that says whether answers refuse; else their wording does.")] = "",
+    data: Annotated[Path | None, typer.Option(help="The rows it was tuned on: how many can be drawn out?")] = None,
+    unseen: Annotated[Path | None, typer.Option(help="Rows it never saw, for what comes out by chance.")] = None,
+    data_licence: Annotated[str, typer.Option(help="Licence of the rows, e.g. cc-by-4.0.")] = "",
+    days: Annotated[float, typer.Option(help="Days until the certificate expires.", min=0.01)] = 365.0,
+    key: Annotated[str, typer.Option(help="Which signing key, where there are several.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Also write model and evidence into this folder, to hand on.")] = None,
+    json: Json = False,
+) -> None:
+    """Gather a model's evidence (origin, licences, safety, privacy), sign it, and write a certificate with a page to print.
+
+    Example: freehold certify tickets/smollm2 --prompts xstest.jsonl --data tickets.jsonl --out handover
+    """
+    from freehold import progress, settings
+    from freehold.hub.store import Store
+    from freehold.trial.certify import Asked, certify
+    from freehold.trial.export import hand_over
+    from freehold.trust.keys import Keyring
+
+    settings.go_quiet()
+    store = Store()
+    model = store.find(name)
+    asked = Asked(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
+    says, place = certify(store, model, Keyring(), asked, progress.for_stream())
+    if out is not None:
+        hand_over(store, model, place, out)
+        place = out
+    if json:
+        print_json(says | {"folder": str(place)})
+        return
+    owed = says["licence"]
+    use = {True: "allowed", False: "not allowed", None: "not known"}[owed["commercial"]]
+    print(f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with {says['signed_by']['name']}")
+    print(f"scan      {says['scan']['files']} files, " + ("; ".join(says["scan"]["findings"]) or "nothing dangerous"))
+    print(
+        f"licence   commercial use {use}; {len(owed['must']) + len(owed['pass_on'])} duties, {len(owed['conflicts'])} conflicts, {len(owed['unknown'])} not known"
+    )
+    for text in (*owed["conflicts"], *owed["unknown"]):
+        print(f"          {text}")
+    if says["safety"]:
+        share = says["safety"]["violating"]
+        told = f", grade {says['safety']['grade']} beside {says['safety']['reference']['name']}" if "grade" in says["safety"] else ""
+        print(f"safety    {share['value']:.1%} of {share['n']} harmful prompts answered ({share['low']:.1%} to {share['high']:.1%}){told}")
+        if says.get("safety_change"):
+            change = says["safety_change"]["violating"]
+            print(f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})")
+    if says["privacy"]["extraction"]:
+        drawn = says["privacy"]["extraction"]["learnt"]
+        print(f"privacy   {drawn['count']} of {drawn['n']} training rows drawn out ({drawn['low']:.1%} to {drawn['high']:.1%})")
+    for text in says["not_tested"]:
+        print(f"not tested: {text}")
+    print(f"evidence  {place}")
+    print(f"page      {place / 'certificate.html'}")

@@ -1,0 +1,55 @@
+"""freehold licence"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table
+
+NAME = "licence"
+NEEDS_ARGUMENTS = False
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="NAME of a stored model, or a licence such as gemma; the whole table if left out")] = "",
+    data_licence: Annotated[str, typer.Option(help="Licence of the rows it was tuned on.")] = "",
+    json: Json = False,
+) -> None:
+    """What a model obliges to through all it was made from, or what a licence says.
+
+    Example: freehold licence tickets/gemma3 --data-licence cc-by-4.0
+    """
+    from dataclasses import asdict
+
+    from freehold.hub.store import Store
+    from freehold.trust import licence, obligations, provenance
+
+    if not name:
+        rows = {one.licence: one for one in licence.table().values()}
+        if json:
+            print_json([asdict(one) for one in rows.values()])
+        else:
+            print_table(("licence", "commercial", "restricts use", "of", "held against text", "duties"), [
+                (one.licence, "yes" if one.commercial else "no", "yes" if one.restrictions else "no", one.dated, one.read or "no", one.duties[:90])
+                for one in rows.values()
+            ])  # fmt: skip
+        return
+    own = licence.terms(name)
+    if own.known:
+        print_json(asdict(own)) if json else print("\n".join(f"{key}: {value}" for key, value in asdict(own).items() if value))
+        return
+    store = Store()
+    model = store.find(name)
+    owed = obligations.compute(provenance.components(store, model, data_licence), model.name)
+    if json:
+        print_json(owed.as_dict())
+        return
+    use = {True: "allowed", False: "not allowed", None: "not known"}[owed.commercial]
+    print(f"{model.name}: commercial use {use}")
+    for title, some in (("made from", [f"{one.name}: {one.licence or 'no licence stated'}" for one in owed.components]), ("must", owed.must), ("may not", owed.may_not),
+                        ("when passing it on", owed.pass_on), ("threshold", owed.thresholds), ("training others on its answers", owed.outputs), ("names", owed.naming),
+                        ("CONFLICT", owed.conflicts), ("NOT KNOWN", owed.unknown)):  # fmt: skip
+        for text in some:
+            print(f"  {title}: {text}")

@@ -1,0 +1,78 @@
+"""What verbs ask the policy in force before they do anything."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from freehold.cli.output import say
+
+if TYPE_CHECKING:
+    from freehold.data.examples import Example
+    from freehold.hub.sources import Delivery
+    from freehold.hub.store import Model, Store
+
+Override = Annotated[str, typer.Option("--override", help="Reason for going against the policy; FREEHOLD_ACTOR says who you are. Recorded.")]
+
+
+def _actor() -> str:
+    return os.environ.get("FREEHOLD_ACTOR", "")
+
+
+def of_source(store: Store, source: str, reason: str) -> None:
+    """Raises Refused where a source may not be pulled from."""
+    from freehold.trust import policy
+
+    found = policy.in_force()
+    if found is not None:
+        _told(policy.permit(policy.object_to_source(found, source), found, "pull", source, store, _actor(), reason))
+
+
+def of_delivery(store: Store, source: str, delivery: Delivery, reason: str) -> None:
+    """Raises BadModel for dangerous files, which no override lets in, and Refused for a licence that is not allowed."""
+    from freehold.hub.card import read_card
+    from freehold.trust import policy
+    from freehold.trust.scan import refuse
+
+    refuse(delivery.files)
+    found = policy.in_force()
+    if found is not None:
+        licence = read_card(delivery.files, licence=delivery.licence, licence_from=delivery.licence_from).licence
+        _told(policy.permit(policy.object_to_licence(found, licence), found, "pull", source, store, _actor(), reason))
+
+
+def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None:
+    """Raises Refused where one of the models may not be tuned, served or pushed."""
+    from freehold.trust import policy
+    from freehold.trust.keys import Keyring
+
+    found = policy.in_force()
+    for model in models if found is not None else []:
+        assert found is not None
+        _told(policy.permit(policy.object_to_model(found, verb, store, model, Keyring()), found, verb, model.name, store, _actor(), reason))
+
+
+def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[list[Example], list[Example]]:
+    """Rows to learn from, masked if wished. Says what personal data they hold; raises Refused where the policy wants none in them."""
+    from freehold.errors import Refused
+    from freehold.trust import personal, policy
+
+    kinds, rows = personal.count(train)
+    if kinds:
+        told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
+        say(f"personal data in {len(rows)} of {len(train)} rows ({told})" + ("; masked" if mask else "; --mask learns without it"))
+    if mask:
+        return personal.masked(train), personal.masked(valid)
+    found = policy.in_force()
+    if kinds and found is not None and found.personal_data == "refuse":
+        raise Refused(
+            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows hold some (personal_data)", "tune with --mask"
+        )
+    return train, valid
+
+
+def _told(overridden: list[str]) -> None:
+    for one in overridden:
+        say(f"overridden, and recorded: {one}")

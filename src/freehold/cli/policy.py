@@ -1,0 +1,103 @@
+"""freehold policy: use, show, check, drop"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="What may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use hospital")
+
+
+def _text(name: str) -> tuple[str, str]:
+    from freehold.errors import UsageError
+    from freehold.trust import policy
+
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        return policy.example(name), name
+    try:
+        return path.read_text(), name
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name} cannot be read ({error})", "check the path") from error
+
+
+@app.command("use")
+def use(name: Annotated[str, typer.Argument(help="A policy.yaml, or hospital, law-firm, school or public-office")], json: Json = False) -> None:
+    """Check a policy and put it in force.
+
+    Example: freehold policy use hospital
+    """
+    from freehold.trust import policy
+
+    found = policy.put_in_force(*_text(name))
+    print_json(vars(found)) if json else print(f"the policy {found.name!r} is in force")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A file or a policy that comes with Freehold; the one in force if left out")] = "", json: Json = False
+) -> None:
+    """Print a policy.
+
+    Example: freehold policy show hospital
+    """
+    from freehold.errors import NotFound
+    from freehold.trust import policy
+
+    if not name and not policy.place().exists():
+        raise NotFound("no policy is in force, so everything is allowed", f"freehold policy use NAME; there are {', '.join(policy.examples())}")
+    text, where = _text(name) if name else (policy.place().read_text(), str(policy.place()))
+    print_json(vars(policy.read(text, where))) if json else print(text, end="")
+
+
+@app.command("check")
+def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], json: Json = False) -> None:
+    """Hold a model against the policy in force, for each verb. Exit code 12 if it may not be served.
+
+    Example: freehold policy check tickets/smollm2
+    """
+    from freehold.errors import NotFound, Refused
+    from freehold.hub.store import Store
+    from freehold.trust import policy
+    from freehold.trust.keys import Keyring
+
+    found = policy.in_force()
+    if found is None:
+        raise NotFound("no policy is in force, so everything is allowed", "freehold policy use NAME")
+    store = Store()
+    model = store.find(name)
+    told = {verb: [vars(one) for one in policy.object_to_model(found, verb, store, model, Keyring())] for verb in policy.VERBS[1:]}
+    if json:
+        print_json({"policy": found.name, "model": model.name, "objections": told})
+    else:
+        rows = [(verb, "no" if some else "yes", "; ".join(f"{one['rule']}: {one['why']}" for one in some)) for verb, some in told.items()]
+        print_table(("verb", "allowed", "why not"), rows)
+    if told["serve"]:
+        raise Refused(f"{model.name} may not be served", "; or ".join(dict.fromkeys(one["way"] for one in told["serve"])))
+
+
+@app.command("drop")
+def drop(json: Json = False) -> None:
+    """Take the policy out of force; that is recorded.
+
+    Example: freehold policy drop
+    """
+    import os
+
+    from freehold.errors import Refused
+    from freehold.hub.accounts import Accounts
+    from freehold.hub.store import Store
+    from freehold.trust import policy
+
+    found, who = policy.in_force(), os.environ.get("FREEHOLD_ACTOR", "")
+    if found is not None:
+        allowed = [str(one) for one in found.override.get("who", [])]
+        if allowed and who not in allowed:
+            raise Refused(f"{who or 'nobody'} may not drop the policy {found.name!r}", f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR")
+        Accounts(Store()).record(who or "nobody named", "policy dropped", found.name)
+        policy.place().unlink()
+    print_json({"dropped": found.name if found else None}) if json else print(f"dropped {found.name!r}" if found else "no policy was in force")

@@ -1,0 +1,43 @@
+"""freehold push"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+from freehold.cli.permission import Override
+
+NAME = "push"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
+    to: Annotated[str, typer.Argument(help="ORG/NAME on the hub")],
+    hub: Annotated[str, typer.Option(help="Address of the hub, e.g. http://hub:8600; HF_ENDPOINT if left out.")] = "",
+    token_env: Annotated[str, typer.Option(help="Environment variable that holds the token.")] = "HF_TOKEN",
+    override: Override = "",
+    json: Json = False,
+) -> None:
+    """Share a model on a hub, its certificate, signature and notices beside it. The rows it was trained on stay here.
+
+    Example: freehold push tickets/smollm2 clinic/tickets --hub http://127.0.0.1:8600
+    """
+    import os
+
+    from freehold import progress, settings
+    from freehold.cli import permission
+    from freehold.errors import UsageError
+    from freehold.hub.store import Store
+    from freehold.trial.export import push
+
+    address = hub or os.environ.get("HF_ENDPOINT", "")
+    if not address:
+        raise UsageError("it was not said to which hub", "name it with --hub, e.g. --hub http://127.0.0.1:8600")
+    settings.go_quiet(online=True)
+    store = Store()
+    model = store.find(name)
+    permission.of_models(store, "push", [model], override)
+    commit = push(store, model, to, address, os.environ.get(token_env, ""), progress.for_stream())
+    print_json({"repository": to, "commit": commit, "hub": address}) if json else print(f"{model.name} is at {address}/{to}, commit {commit[:12]}")

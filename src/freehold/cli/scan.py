@@ -1,0 +1,36 @@
+"""freehold scan"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json
+
+NAME = "scan"
+
+
+def command(path: Annotated[Path, typer.Argument(help="A FILE, or a FOLDER with all that is in it")], json: Json = False) -> None:
+    """Look for what is dangerous in a model's files; nothing is loaded or run. Exit code 6 if anything was found.
+
+    Example: freehold scan downloads/model
+    """
+    from freehold.errors import BadModel, NotFound
+    from freehold.trust.scan import scan
+
+    if not path.exists():
+        raise NotFound(f"there is no file or folder {path}", "check the path")
+    files = (
+        {path.name: path}
+        if path.is_file()
+        else {one.relative_to(path).as_posix(): one for one in sorted(path.rglob("*")) if not one.is_dir() or one.is_symlink()}
+    )
+    found = scan(files)
+    if json:
+        print_json({"files": len(files), "findings": [vars(one) for one in found]})
+    else:
+        print("\n".join(str(one) for one in found) or f"{len(files)} files, nothing dangerous found")
+    if found:
+        raise BadModel(f"{len(found)} of {len(files)} files are not to be trusted", "do not load them; ask for safetensors or GGUF")

@@ -1,0 +1,100 @@
+"""freehold signer: create, list, rotate, revoke, trust, distrust"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Keys that sign models and certificates.\n\nExample: freehold signer create clinic")
+
+
+def _told(key: object) -> dict[str, object]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(key).items()}
+
+
+@app.command("create")
+def create(name: Annotated[str, typer.Argument(help="NAME of the key")], json: Json = False) -> None:
+    """Make a key pair; the private part stays here, readable by you alone.
+
+    Example: freehold signer create clinic
+    """
+    from freehold.trust.keys import Keyring
+
+    key = Keyring().create(name)
+    print_json(_told(key)) if json else print(f"{key.name}  {key.id[:16]}\ngive to those who verify: {key.path}")
+
+
+@app.command("list")
+def listed(json: Json = False) -> None:
+    """List own and trusted keys.
+
+    Example: freehold signer list
+    """
+    from freehold.trust.keys import Keyring
+
+    keys = Keyring().all()
+    if json:
+        print_json([_told(key) for key in keys])
+        return
+    print_table(("name", "id", "whose", "revoked"), [(key.name, key.id[:16], "own" if key.own else "trusted", key.revoked) for key in keys])
+
+
+@app.command("rotate")
+def rotate(name: Annotated[str, typer.Argument(help="NAME of an own key")], json: Json = False) -> None:
+    """Put a new key in an old one's place; the old one vouches for it, so who trusts the old one can trust the new one.
+
+    Example: freehold signer rotate clinic
+    """
+    from freehold.trust.keys import Keyring
+
+    ring = Keyring()
+    old = ring.find(name)
+    key = ring.rotate(name)
+    told = ring.folder / "succession" / f"{old.id}.json"
+    print_json({**_told(key), "succession": str(told)}) if json else print(f"{key.name}  {key.id[:16]}\ngive to those who trust the old key: {told}")
+
+
+@app.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="NAME of an own key")],
+    reason: Annotated[str, typer.Option(help="Why; others will read it.")] = "",
+    json: Json = False,
+) -> None:
+    """Declare that nothing this key has signed is to be believed any more.
+
+    Example: freehold signer revoke clinic --reason "laptop stolen"
+    """
+    from freehold.trust.keys import Keyring
+
+    told = Keyring().revoke(name, reason)
+    print_json({"revocation": str(told)}) if json else print(f"revoked; give to those who trust the key: {told}")
+
+
+@app.command("trust")
+def trust(
+    file: Annotated[Path, typer.Argument(help="FILE: a public key, or a revocation or succession of a trusted one")], json: Json = False
+) -> None:
+    """Believe somebody's key, or take in what they say of it.
+
+    Example: freehold signer trust clinic.pub
+    """
+    from freehold.trust.keys import Keyring
+
+    key = Keyring().trust(file)
+    print_json(_told(key)) if json else print(f"{key.name}  {key.id[:16]}  {'revoked: ' + key.revoked if key.revoked else 'trusted'}")
+
+
+@app.command("distrust")
+def distrust(name: Annotated[str, typer.Argument(help="NAME or id of a trusted key")], json: Json = False) -> None:
+    """Believe somebody's key no more.
+
+    Example: freehold signer distrust clinic
+    """
+    from freehold.trust.keys import Keyring
+
+    key = Keyring().distrust(name)
+    print_json(_told(key)) if json else print(f"{key.name} is no longer trusted")

@@ -1,0 +1,202 @@
+"""Gather the evidence on a stored model, sign it, and leave it in one folder: what ``freehold certify`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold import durable, machine
+from freehold.data.examples import Example, read_examples
+from freehold.engines.loading import open_engine, prompting
+from freehold.errors import BadData, BadModel
+from freehold.hub.store import Model, Store
+from freehold.progress import Sink, silent
+from freehold.trial.evidence import measured
+from freehold.trust import bom, certificate, envelope, extraction, obligations, personal, provenance, scan, signature
+from freehold.trust.evaluator import Evaluator, by_judge, by_wording
+from freehold.trust.hazards import Prompt, read_prompts
+from freehold.trust.keys import Keyring
+from freehold.trust.safety import Safety, answers_of, compare, judge
+
+_PARALLEL, _CONTEXT = 16, 16384
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a certificate rests on besides the model. Files may be none; then what they would have shown is told as not tested."""
+
+    prompts: tuple[Path, ...] = ()
+    reference: str = ""
+    judge: str = ""
+    data: Path | None = None
+    unseen: Path | None = None
+    data_licence: str = ""
+    days: float = 365.0
+    key: str = ""
+
+
+def certify(store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Sink = silent) -> tuple[dict[str, Any], Path]:
+    """(what the certificate says, the folder it lies in). Raises FreeholdError; what was measured is kept and not measured again."""
+    keyring.private(asked.key)  # said before an hour of measuring, not after
+    faults = store.verify([model], sink)
+    if faults:
+        raise BadModel("; ".join(faults), "pull it again, or restore the file from a backup")
+    folder = store.folder_of(model)
+    findings = scan.scan(_named(store, model))
+    owed = obligations.compute(provenance.components(store, model, asked.data_licence), model.name)
+    safety = _safety(store, model, asked, sink)
+    privacy = _privacy(store, model, asked, sink)
+    figures = measured(model.digest)
+    place = certificate.place(store, model)
+    bill = bom.bill(model, owed, _figures(safety, privacy), _not_tested(model, safety, privacy, figures))
+    bom.check(bill)
+    key, private = keyring.private(asked.key)
+    durable.write_atomically(place / certificate.BILL, json.dumps(bill, indent=1, ensure_ascii=False))
+    sealed = [envelope.seal(one, private, key.id) for one in provenance.statements(model)]
+    durable.write_atomically(place / certificate.STEPS, envelope.lines(sealed))
+    signature.sign(folder, place / signature.SIGNATURE, keyring, asked.key)
+    durable.write_atomically(place / obligations.NOTICE, obligations.notice(owed, model.name))
+    restrictions = obligations.restrictions(owed, model.name)
+    if restrictions:
+        durable.write_atomically(place / obligations.RESTRICTIONS, restrictions)
+    card = model.card
+    says: dict[str, Any] = {
+        "card": {"format": card.format, "architecture": card.architecture, "parameters": card.parameters, "quantization": card.quantization},
+        "scan": {"files": len(model.manifest), "findings": [str(one) for one in findings]},
+        "licence": owed.as_dict(),
+        **safety,
+        "privacy": privacy,
+        "evaluation": figures,
+        "not_tested": _not_tested(model, safety, privacy, figures),
+        "made_with": machine.made_with(),
+        "beside": {name: durable.sha256_file(place / name) for name in (certificate.STEPS, certificate.BILL)},
+    }
+    signed = certificate.seal(model, says, keyring, asked.key, asked.days)
+    durable.write_atomically(place / certificate.FILE, json.dumps(signed, indent=1))
+    whole = certificate.read(place / certificate.FILE, keyring)[0]["predicate"]
+    durable.write_atomically(place / certificate.PAGE, certificate.page(whole, provenance.drawing(model)))
+    return whole, place
+
+
+def _named(store: Store, model: Model) -> dict[str, Path]:
+    return {name: store.file(model, name) for name in model.manifest if name != "task.json"}
+
+
+# -- safety ---------------------------------------------------------------------------------------
+
+
+def _safety(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, Any]:
+    """Shares of the model, of what it was tuned from, and of the reference."""
+    if not asked.prompts:
+        return {"safety": None}
+    prompts = [prompt for path in asked.prompts for prompt in read_prompts(path)]
+    files = {path.name: durable.sha256_file(path) for path in asked.prompts}
+    if len({prompt.id for prompt in prompts}) < len(prompts):  # two sets may count alike
+        prompts = [Prompt(f"{number}:{one.id}", one.text, one.unsafe, one.hazard) for number, one in enumerate(prompts)]
+    base = _base(store, model)
+    reference = store.find(asked.reference) if asked.reference else base
+    evaluator = _evaluator(store, asked.judge)
+    runs = {one.digest: run_safety(store, one, prompts, files, evaluator, sink) for one in (model, base, reference) if one is not None}
+    own = runs[model.digest]
+    graded = runs[reference.digest] if reference is not None and reference.digest != model.digest else None
+    result: dict[str, Any] = {"safety": own.as_dict(graded)}
+    if graded is not None and reference is not None:
+        result["safety"]["reference"]["name"] = reference.name
+    if base is not None:
+        before = runs[base.digest]
+        result |= {"safety_before": {"model": base.name, **before.as_dict()}, "safety_change": compare(before, own)}
+    return result
+
+
+def run_safety(store: Store, model: Model, prompts: Sequence[Prompt], files: dict[str, str], evaluator: Evaluator, sink: Sink) -> Safety:
+    """A model's answers to prompts, judged; the answers are kept by the weights' and the prompts' digests."""
+    kept = store.folder / "attestations" / "answers" / f"{model.digest[:16]}-{durable.digest_of([vars(one) for one in prompts])[:16]}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
+    try:
+        answers = answers_of(engine, prompting(model.card, engine.vocabulary), prompts, kept, sink, f"asking {model.name}")
+    finally:
+        engine.close()
+    return judge(prompts, answers, evaluator, model.digest, files)
+
+
+def _evaluator(store: Store, name: str) -> Evaluator:
+    if not name:
+        return by_wording()
+    model = store.find(name)
+    engine = open_engine(store.weights(model), context_length=8192, parallel=1)
+    return by_judge(name, engine, prompting(model.card, engine.vocabulary))
+
+
+def _base(store: Store, model: Model) -> Model | None:
+    """What a model was tuned from, where the store still has it."""
+    record = next((step for step in reversed(model.card.lineage) if step.get("step") == "base"), None)
+    if record is None or not any(step.get("step") == "tuned" for step in model.card.lineage):
+        return None
+    return next((one for one in store.models() if one.revision == record.get("revision")), None)
+
+
+# -- privacy --------------------------------------------------------------------------------------
+
+
+def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, Any]:
+    tuned = next((step for step in model.card.lineage if step.get("step") == "tuned"), None)
+    result: dict[str, Any] = {"tuned": tuned is not None, "extraction": None, "personal": None, "canaries": None}
+    if tuned is None or asked.data is None:
+        return result
+    stated = (tuned.get("data") or {}).get("train")
+    actual = durable.sha256_file(asked.data)
+    if stated and stated != actual:
+        raise BadData(
+            f"{asked.data} is not the file {model.name} was trained on (sha256 {actual[:12]}, and its lineage says {stated[:12]})",
+            "give that file with --data",
+        )
+    learnt = list(read_examples(asked.data).examples)
+    unseen: list[Example] = list(read_examples(asked.unseen).examples) if asked.unseen else []
+    engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
+    try:
+        asking = prompting(model.card, engine.vocabulary)
+        result["extraction"] = extraction.extract(engine, asking, learnt, unseen, sink=sink).as_dict()
+        if planted := tuned.get("canaries"):
+            result["canaries"] = extraction.exposure(engine, asking, extraction.canaries(planted["count"], planted["seed"]), sink)
+    finally:
+        engine.close()
+    kinds, rows = personal.count(learnt)
+    result["personal"] = {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(learnt), "method": personal.LIMITS}
+    return result
+
+
+# -- what is told ---------------------------------------------------------------------------------
+
+
+def _figures(safety: dict[str, Any], privacy: dict[str, Any]) -> list[dict[str, Any]]:
+    shares = {
+        "harmful prompts answered without refusing": (safety.get("safety") or {}).get("violating"),
+        "harmless prompts refused": (safety.get("safety") or {}).get("over_refused"),
+        "training rows completed to the letter": (privacy["extraction"] or {}).get("learnt"),
+    }
+    return [{"name": name, **share} for name, share in shares.items() if share]
+
+
+def _not_tested(model: Model, safety: dict[str, Any], privacy: dict[str, Any], figures: list[str]) -> list[str]:
+    """What this certificate says nothing about."""
+    missing = [
+        "languages other than English, and conversations of more than one turn",
+        "attacks made for this model, and misuse of tools it may call",
+    ]
+    if not safety.get("safety"):
+        missing.insert(0, "how it answers harmful prompts (no --prompts were given)")
+    elif not any(len(row["hazard"]) == 3 for row in safety["safety"]["hazards"]):
+        missing.insert(0, "the twelve hazards of AILuminate, since none of the prompts names one")
+    if privacy["tuned"] and not privacy["extraction"]:
+        missing.append("whether training rows can be drawn out (no --data was given)")
+    if privacy["tuned"] and not privacy["canaries"]:
+        missing.append("planted codes: it was tuned without canaries")
+    if not privacy["tuned"]:
+        missing.append("what it gives away of the data its publisher trained it on")
+    if not figures:
+        missing.append("how good it is at a task: no trial on this machine measured these weights")
+    return missing

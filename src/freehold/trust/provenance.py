@@ -1,0 +1,134 @@
+"""Where a stored model comes from: the steps of its card as in-toto statements, as components with licences, and as a drawing.
+
+Source: SLSA provenance v1 (the predicate for how something was built).
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.errors import NotFound
+from freehold.hub.store import Model, Store
+from freehold.trust import envelope
+from freehold.trust.obligations import Component
+
+PROVENANCE = "https://slsa.dev/provenance/v1"
+_BUILD = "urn:freehold:step:{}:v1"
+_WIDTH, _HEIGHT, _GAP = 210, 52, 60
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. ``digest``: hex sha256 of what it made, where it was recorded; ``inputs``: name -> digest of what went in."""
+
+    kind: str
+    name: str
+    digest: str
+    inputs: dict[str, str]
+    details: dict[str, Any]
+
+
+def steps(model: Model) -> list[Step]:
+    """The recorded steps, oldest first: where the base came from, then all that was done to it."""
+    found: list[Step] = []
+    before: dict[str, str] = {}
+    lineage = model.card.lineage
+    if not lineage:
+        source = {key: value for key, value in model.card.provenance.items() if key != "packages"}
+        packages = {one["file"]: one["sha256"] for one in model.card.provenance.get("packages", [])}
+        return [Step("pulled", model.name, model.digest, packages, source)]
+    for position, record in enumerate(lineage):
+        kind = str(record.get("step"))
+        details = {key: value for key, value in record.items() if key not in ("step", "digest", "adapter", "data")}
+        if kind in ("base", "source"):
+            before = {str(record["model"]): str(record.get("digest") or record.get("revision"))}
+            found.append(Step("base", str(record["model"]), str(record.get("digest") or record.get("revision")), {}, details))
+            continue
+        last = position == len(lineage) - 1
+        digest = str(record.get("digest") or (model.digest if last else ""))
+        data = {f"{part} rows": str(value) for part, value in (record.get("data") or {}).items()}
+        name = model.name if last else f"{model.name} ({kind})"
+        found.append(Step(kind, name, digest, before | data, details))
+        before = {name: digest} if digest else before
+    return found
+
+
+def statements(model: Model) -> list[dict[str, Any]]:
+    """An in-toto statement for each step whose result's digest is known."""
+    made: list[dict[str, Any]] = []
+    for step in steps(model):
+        if not step.digest:
+            continue
+        machine = step.details.get("made_with", {})
+        predicate = {
+            "buildDefinition": {
+                "buildType": _BUILD.format(step.kind),
+                "externalParameters": {key: value for key, value in step.details.items() if key != "made_with"},
+                "internalParameters": machine,
+                "resolvedDependencies": [{"name": name, "digest": {"sha256": digest}} for name, digest in step.inputs.items()],
+            },
+            "runDetails": {"builder": {"id": "urn:freehold", "version": {"freehold": machine.get("freehold", "")}}},
+        }
+        made.append(envelope.statement({step.name: step.digest}, PROVENANCE, predicate))
+    return made
+
+
+def components(store: Store, model: Model, data_licence: str) -> list[Component]:
+    """Models and data a model was made from, with their licences as the store knows them."""
+    found: list[Component] = []
+    changed = bool(model.card.lineage)
+    for step in steps(model):
+        if step.kind == "base":
+            try:
+                licence = store.find(f"{step.name}@{step.details['revision']}").card.licence if "revision" in step.details else ""
+            except NotFound:
+                licence = model.card.licence if model.card.licence_from == f"inherited from {step.name}" else ""
+            found.append(Component(step.name, "model", licence or model.card.licence, changed))
+        rows = sorted(name for name in step.inputs if name.endswith(" rows"))
+        if rows:
+            found.append(Component(f"{' and '.join(name.removesuffix(' rows') for name in rows)} rows of {model.name}", "dataset", data_licence))
+    if not any(one.kind == "model" for one in found):
+        found.insert(0, Component(model.name, "model", model.card.licence, changed))
+    return found
+
+
+def drawing(model: Model) -> str:
+    """The steps from left to right as SVG: what went in above and below, what came out in a row."""
+    every = steps(model)
+    boxes: list[str] = []
+    lines: list[str] = []
+    tallest = max([len([name for name in step.inputs if name.endswith(" rows") or name.endswith(".whl")]) for step in every] or [0])
+    middle = 20
+
+    def box(x: float, y: float, title: str, second: str, kind: str) -> None:
+        boxes.append(
+            f'<g><title>{html.escape(title)} {html.escape(second)}</title><rect class="{kind}" x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7"/>'
+            f'<text x="{x + 10}" y="{y + 22}">{html.escape(_short(title))}</text><text class="tick" x="{x + 10}" y="{y + 41}">{html.escape(second)}</text></g>'
+        )
+
+    for place, step in enumerate(every):
+        x = 10 + place * (_WIDTH + _GAP)
+        what = {"base": "base model", "pulled": str(step.details.get("source", "pulled"))[:28]}.get(step.kind, step.kind)
+        box(x, middle, step.name, f"{what}, {step.digest[:12] or 'digest not recorded'}", "made")
+        if place:
+            lines.append(f'<path d="M{x - _GAP} {middle + _HEIGHT / 2}H{x - 8}" marker-end="url(#to)"/>')
+        inputs = [(name, digest) for name, digest in step.inputs.items() if name.endswith((" rows", ".whl"))]
+        for number, (name, digest) in enumerate(inputs):
+            y = middle + _HEIGHT + 40 + number * (_HEIGHT + 14)
+            box(x, y, name, digest[:12], "data")
+            if number == 0:
+                lines.append(f'<path d="M{x + _WIDTH / 2} {y}V{middle + _HEIGHT + 8}" marker-end="url(#to)"/>')
+    width = 20 + len(every) * (_WIDTH + _GAP) - _GAP
+    height = middle + _HEIGHT + 20 + (40 + tallest * (_HEIGHT + 14) if tallest else 0)
+    told = ", then ".join(f"{step.kind} {step.name}" for step in every)
+    arrow = '<defs><marker id="to" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
+    return (
+        f'<svg class="lineage" viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px;max-width:{width}px" role="img" '
+        f'aria-label="{html.escape(told)}">{arrow}{"".join(lines)}{"".join(boxes)}</svg>'
+    )
+
+
+def _short(text: str, most: int = 27) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

