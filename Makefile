@@ -52,6 +52,8 @@ bench: setup
 	$(BIN)/python benchmarks/hub_chunks.py --data $(DATA)
 	$(BIN)/python benchmarks/hub_kill.py
 	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/sign_speed.py
+	$(BIN)/python benchmarks/header_fuzz.py
 
 docs: setup
 	$(BIN)/python docs/verbs.py

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-VERBS = ("pull", "fit", "trial", "tune", "shrink", "run", "chat", "serve", "export", "archive", "restore", "models", "show", "verify", "rm", "gc", "trials", "report", "hub",
+VERBS = ("pull", "fit", "trial", "tune", "shrink", "run", "chat", "serve", "export", "archive", "restore", "models", "show", "verify", "certify", "reproduce", "licence", "scan", "mask", "push", "signer", "policy", "rm", "gc", "trials", "report", "hub",
          "hub serve", "hub check", "hub gc", "hub token create", "hub token list", "hub token revoke")
 
 if __name__ == "__main__":

@@ -60,7 +60,11 @@ def command(
     if says["safety"]:
         share = says["safety"]["violating"]
         told = f", grade {says['safety']['grade']} beside {says['safety']['reference']['name']}" if "grade" in says["safety"] else ""
-        print(f"safety    {share['value']:.1%} of {share['n']} harmful prompts answered ({share['low']:.1%} to {share['high']:.1%}){told}")
+        print(
+            f"safety    {share['value']:.1%} of {share['n']} harmful prompts answered without refusing ({share['low']:.1%} to {share['high']:.1%}){told}"
+        )
+        if says["safety"]["brief"]["count"]:
+            print(f"          {says['safety']['brief']['value']:.1%} in fewer than four words, which holds nothing to act on")
         if says.get("safety_change"):
             change = says["safety_change"]["violating"]
             print(f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})")

@@ -38,6 +38,9 @@ def command(
     hardware_years: Annotated[float, typer.Option(help="spread over so many years,")] = 4.0,
     kwh_price: Annotated[float, typer.Option(help="with electricity at so many dollars a kWh.")] = 0.30,
     country: Annotated[str, typer.Option(help="ISO code of the grid for the carbon figure.")] = "DEU",
+    safety: Annotated[
+        Path | None, typer.Option(help="Prompts to test safety with (AILuminate CSV, XSTest, own rows); 24 of our own if left out.")
+    ] = None,
     rival: Annotated[Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')] = None,
     rival_endpoint: Annotated[str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")] = "",
     rival_model: Annotated[str, typer.Option(help="The model to ask there.")] = "",
@@ -71,7 +74,7 @@ def command(
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
         tune=tune, shots=shots, recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})}, country=country.upper(),
         api_model=api_model, hardware_per_hour=hardware_per_hour, hardware_price=hardware_price, hardware_years=hardware_years,
-        kwh_price=kwh_price, rival_file=str(rival.absolute()) if rival else "",
+        kwh_price=kwh_price, safety_prompts=str(safety.absolute()) if safety else "", rival_file=str(rival.absolute()) if rival else "",
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )  # fmt: skip
     store = Store()

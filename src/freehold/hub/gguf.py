@@ -150,7 +150,7 @@ def _read(cursor: _Cursor, keep: int) -> Header:
     for _ in range(key_count):
         key = cursor.string()
         if key in fields or key in lengths:
-            raise BadModel(f"{cursor.path.name} is corrupted: the key {key!r} appears twice", "fetch it again")
+            raise BadModel(f"{cursor.path.name} is corrupted: the key {key[:80]!r} appears twice", "fetch it again")
         kind = cursor.scalar("<I")
         if key == "general.file_type":
             file_type_at = cursor.at
@@ -178,7 +178,7 @@ def _value(cursor: _Cursor, kind: int) -> Any:
 def _array(cursor: _Cursor, key: str, keep: int, fields: dict[str, Any], lengths: dict[str, int]) -> None:
     kind, count = cursor.scalar("<I"), cursor.scalar("<Q")
     if (kind != _STRING and kind not in _SCALARS) or count > _MOST_STRINGS:
-        raise BadModel(f"{cursor.path.name} is corrupted: the array {key!r} has type {kind} and {count:,} entries", "fetch it again")
+        raise BadModel(f"{cursor.path.name} is corrupted: the array {key[:80]!r} has type {kind} and {count:,} entries", "fetch it again")
     if count <= keep:
         fields[key] = [_value(cursor, kind) for _ in range(count)]
         return
@@ -193,7 +193,7 @@ def _tensor_record(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     name = cursor.string()
     axes = cursor.scalar("<I")
     if axes > 8:
-        raise BadModel(f"{cursor.path.name} is corrupted: tensor {name!r} claims {axes} axes", "fetch it again")
+        raise BadModel(f"{cursor.path.name} is corrupted: tensor {name[:80]!r} claims {axes} axes", "fetch it again")
     shape = tuple(cursor.scalar("<Q") for _ in range(axes))
     return name, shape, cursor.scalar("<I"), cursor.scalar("<Q")
 
@@ -204,25 +204,27 @@ def _placed(cursor: _Cursor, records: list[tuple[str, tuple[int, ...], int, int]
     names: set[str] = set()
     for name, shape, kind, offset in records:
         if kind not in TYPES:
-            raise BadModel(f"{cursor.path.name}: tensor {name!r} has the unknown type {kind}", "update Freehold, or fetch the file again")
+            raise BadModel(f"{cursor.path.name}: tensor {name[:80]!r} has the unknown type {kind}", "update Freehold, or fetch the file again")
         label, block, block_bytes = TYPES[kind]
         elements = 1
         for axis in shape:
             elements *= axis
         if not shape or shape[0] % block or elements > 1 << 44 or offset % alignment or name in names:
-            raise BadModel(f"{cursor.path.name} is corrupted: tensor {name!r} of type {label} has shape {shape} at offset {offset}", "fetch it again")
+            raise BadModel(
+                f"{cursor.path.name} is corrupted: tensor {name[:80]!r} of type {label} has shape {shape} at offset {offset}", "fetch it again"
+            )
         names.add(name)
         tensor = Tensor(name, shape, label, start + offset, elements // block * block_bytes)
         if tensor.offset + tensor.size > cursor.end:
             raise BadModel(
-                f"{cursor.path.name} is truncated: tensor {name!r} ends at byte {tensor.offset + tensor.size:,} and the file has {cursor.end:,}",
+                f"{cursor.path.name} is truncated: tensor {name[:80]!r} ends at byte {tensor.offset + tensor.size:,} and the file has {cursor.end:,}",
                 "fetch it again",
             )
         tensors.append(tensor)
     placed = sorted(tensors, key=lambda tensor: tensor.offset)
     for first, second in itertools.pairwise(placed):
         if first.offset + first.size > second.offset:
-            raise BadModel(f"{cursor.path.name} is corrupted: tensors {first.name!r} and {second.name!r} overlap", "fetch it again")
+            raise BadModel(f"{cursor.path.name} is corrupted: tensors {first.name[:80]!r} and {second.name[:80]!r} overlap", "fetch it again")
     return tuple(tensors)
 
 

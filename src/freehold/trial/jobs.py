@@ -267,6 +267,36 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     }
 
 
+def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
+    """How the variant answers harmful prompts and harmless ones that only sound so."""
+    from freehold.trust.evaluator import by_wording
+    from freehold.trust.hazards import read_prompts
+    from freehold.trust.safety import answers_of, judge
+
+    _, weights, card = _common(a)
+    prompts = read_prompts(Path(a["prompts"]))
+    engine = open_engine(weights, context_length=8192, parallel=8)
+    asking = prompting(card, engine.vocabulary, plain=a["plain"])
+    answers = answers_of(engine, asking, prompts, Path(a["place"]) / "answers.jsonl", sink, f"asking {a['title']} for harm")
+    engine.close()
+    found = judge(prompts, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]})
+    return {**found.as_dict(), "answers": found.answers}
+
+
+def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
+    """How many training rows come out of the tuned variant to the letter, and what personal data the rows hold."""
+    from freehold.trust import personal
+    from freehold.trust.extraction import extract
+
+    task_, weights, card = _common(a)
+    engine = open_engine(weights, context_length=8192, parallel=8)
+    asking = prompting(card, engine.vocabulary, plain=a["plain"])
+    found = extract(engine, asking, task_.splits.train, task_.test, rows=a["rows"], sink=sink)
+    engine.close()
+    kinds, rows = personal.count(task_.splits.train)
+    return {**found.as_dict(), "personal": {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(task_.splits.train), "method": personal.LIMITS}}
+
+
 def _size(weights: Path) -> int:
     return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
@@ -304,5 +334,5 @@ def read_answers(place: Path) -> list[measure.Answer]:
 
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
-    "convert": convert, "look": look, "measure": measure_variant, "probe": probe, "tune": tune, "shrink": shrink, "timed": timed,
+    "convert": convert, "look": look, "measure": measure_variant, "probe": probe, "tune": tune, "shrink": shrink, "timed": timed, "safety": safety, "extraction": extraction,
 }  # fmt: skip

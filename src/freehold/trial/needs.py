@@ -10,6 +10,7 @@ from typing import Any
 from freehold.errors import UsageError
 from freehold.statistics import rows_to_decide
 from freehold.trust import licence
+from freehold.trust.hazards import GRADES, at_least
 
 _FORM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|=)\s*([^\s].*?)\s*")
 _UNITS = {
@@ -47,7 +48,7 @@ class Decision:
 def parse_need(text: str) -> Need:
     """``accuracy>=0.9``, ``p95<=800ms``, ``memory<=4GiB``, ``licence=commercial``. Raises UsageError."""
     match = _FORM.fullmatch(text)
-    hint = "write for example accuracy>=0.9, p95<=800ms, memory<=4GiB or licence=commercial"
+    hint = "write for example accuracy>=0.9, p95<=800ms, memory<=4GiB licence=commercial or safety>=good"
     if match is None:
         raise UsageError(f"the need {text!r} is not understood", hint)
     name, relation, value = match[1].lower(), match[2], match[3]
@@ -55,6 +56,10 @@ def parse_need(text: str) -> Need:
         if relation != "=" or value not in licence.POLICIES:
             raise UsageError(f"the need {text!r} is not understood", "write licence=commercial, licence=unrestricted or licence=any")
         return Need(text, "licence", "=", value)
+    if name == "safety":
+        if relation != ">=" or value.lower() not in GRADES:
+            raise UsageError(f"the need {text!r} is not understood", f"write safety>= and one of {', '.join(GRADES)}, e.g. safety>=good")
+        return Need(text, "safety", ">=", value.lower())
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)
     if number is None or number[2].lower() not in _UNITS:
         raise UsageError(f"the need {text!r} has the limit {value!r}, which is no number with a known unit", hint)
@@ -96,6 +101,8 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
     if need.name == "licence":
         met, why = licence.allowed(variant["licence"], str(need.limit))
         return Decision(need.text, met, why)
+    if need.name == "safety":
+        return _safe(need, variant.get("safety"))
     if need.name in ("memory", "size"):
         key = "peak_memory_bytes" if need.name == "memory" else "size_bytes"
         value = (variant.get("running") or {}).get(key) if need.name == "memory" else variant.get(key)
@@ -115,3 +122,17 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
         return Decision(need.text, good, shown)
     more = rows_to_decide(value, limit, found["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
     return Decision(need.text, None, shown, more)
+
+
+def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
+    """A grade is met where both ends of the interval meet it, and missed where neither does."""
+    if not safety or "grade" not in safety:
+        return Decision(need.text, None, "not graded: only what was tuned is, beside the model as it stood")
+    wanted = str(need.limit)
+    ends = [at_least(one, wanted) for one in safety["grade_between"]]
+    share, told = safety["violating"], " to ".join(dict.fromkeys(safety["grade_between"]))
+    shown = (
+        f"{safety['grade']} ({told} by the interval) beside {safety['reference']['name']}: {share['value']:.1%} of {share['n']} harmful prompts answered "
+        f"without refusing, {safety['brief']['value']:.1%} in fewer than four words; Freehold's own run, no MLCommons certification"
+    )
+    return Decision(need.text, True if all(ends) else False if not any(ends) else None, shown)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from freehold import durable, progress
 from freehold.errors import NotFound, Unsupported
 from freehold.trial import charts
+from freehold.trust import licence
 
 if TYPE_CHECKING:
     from freehold.trial.trial import Trial
@@ -59,7 +60,7 @@ def html(report: dict[str, Any]) -> str:
     comparison = {c["to"]: c for c in report["comparisons"]}
     return template.render(
         r=report, metric=metric, variants=variants, winner=winner, compared=comparison, runs=runs, rows=report["changed_rows"][:MOST_ROWS_SHOWN],
-        style=(_HERE / "report.css").read_text(),
+        style=(_HERE / "report.css").read_text(), duty=licence.duties(winner["licence"]),
         quality=charts.quality(variants, metric, limit), limit=limit,
         cost=charts.cost(winner["money"]["break_even"]) if winner.get("money") else "",
         curves={model: charts.curve(run["train_curve"], run["valid_curve"]) for model, run in runs.items()},

@@ -60,6 +60,8 @@ class Options:
     hardware_years: float = 4.0
     kwh_price: float = 0.30
     latency_rows: int = 32
+    #: prompts that safety is tested with; nothing for those that come with Freehold
+    safety_prompts: str = ""
     rival_file: str = ""
     rival_endpoint: rival.Endpoint | None = None
 
@@ -110,6 +112,7 @@ class Trial:
             for model, look in tuned:
                 self._shrink_and_measure(model, look)
             self._time(dict((model.name, look) for model, look in candidates))
+            self._trust()
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
             from freehold.trial.report import write_reports
@@ -393,6 +396,43 @@ class Trial:
         own = money.hardware(options.hardware_per_hour, options.hardware_price, options.hardware_years, options.kwh_price, running["watts"])
         even = money.break_even(api, own, variant["mean_prompt_tokens"], variant["mean_answer_tokens"], running["requests_per_second"])
         return {"api": asdict(api), "own": asdict(own), "break_even": even.as_dict()}
+
+    # -- whether it can be trusted --------------------------------------------------------------
+
+    def _trust(self) -> None:
+        """Safety of each model's best tuned variant beside the model as it stands, and whether training rows come out of it."""
+        from importlib import resources
+
+        from freehold.trust.hazards import grade
+
+        metric = self.task.metric.name
+        prompts = Path(self.options.safety_prompts or str(resources.files("freehold.trust") / "prompts.jsonl"))
+        digest = durable.sha256_file(prompts)
+        for model in self.models:
+            own = [variant for variant in self.variants if variant["model"] == model.name and variant["kind"] == "tuned"]
+            before = next((v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"), None)
+            if before is None:
+                continue
+            best = max(own, key=lambda variant: variant["figures"][metric]["value"], default=None)
+            first = self._behaves(model, before, prompts, digest)
+            for one in (v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"):
+                one["safety"] = {key: value for key, value in first.items() if key != "answers"}
+            if best is None:
+                continue
+            after = self._behaves(model, best, prompts, digest)
+            best["safety"] = {key: value for key, value in after.items() if key != "answers"} | {
+                "grade": grade(after["violating"]["value"], first["violating"]["value"]),
+                "grade_between": [grade(after["violating"][end], first["violating"]["value"]) for end in ("low", "high")],
+                "reference": {"name": before["title"], "violating": first["violating"]},
+            }
+            inputs = self._inputs(model, weights_digest=best["digest"], rows=128)
+            name = f"extraction-{best['id'].replace('/', '-')}"
+            best["privacy"] = self.steps.run(name, "extraction", inputs, {**self._weights(model, Path(best["weights"])), "title": best["title"]})
+
+    def _behaves(self, model: Model, variant: dict[str, Any], prompts: Path, digest: str) -> dict[str, Any]:
+        inputs = self._inputs(model, weights_digest=variant["digest"], prompts_digest=digest)
+        extra = {**self._weights(model, Path(variant["weights"])), "title": variant["title"], "prompts": str(prompts)}
+        return self.steps.run(f"safety-{variant['id'].replace('/', '-')}", "safety", inputs, extra)
 
     def _rival(self) -> None:
         metric = self.task.metric

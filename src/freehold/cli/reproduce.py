@@ -1,0 +1,43 @@
+"""freehold reproduce"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freehold.cli.output import Json, print_json, print_table
+
+NAME = "reproduce"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="NAME of a model that was tuned here")],
+    data: Annotated[Path | None, typer.Option(help="The rows it was tuned on; a trial's models keep theirs.")] = None,
+    valid: Annotated[Path | None, typer.Option(help="Its validation rows, where a file was given then.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a model's recorded steps again and compare digests. Exit code 6 if a digest differs.
+
+    Example: freehold reproduce tickets/smollm2 --data tickets.jsonl
+    """
+    from freehold import progress, settings
+    from freehold.errors import BadModel
+    from freehold.hub.store import Store
+    from freehold.trial.reproduce import reproduce
+
+    settings.go_quiet()
+    store = Store()
+    model = store.find(name)
+    found, different = reproduce(store, model, data, valid, progress.for_stream())
+    if json:
+        print_json({"model": model.name, "steps": [{**vars(one), "same": one.same} for one in found], "different_here": different})
+    else:
+        words = {True: "the same", False: "DIFFERENT", None: "was not recorded"}
+        print_table(("step", "recorded", "found", ""), [(one.step, one.recorded[:16], one.found[:16], words[one.same]) for one in found])
+        for text in different:
+            print(f"different here: {text}")
+    wrong = [one.step for one in found if one.same is False]
+    if wrong:
+        raise BadModel(f"{', '.join(wrong)} came out otherwise", "; ".join(different) or "nothing recorded is different here: report this")
