@@ -34,8 +34,8 @@ lint: setup
 
 # two at a time, each on a core of its own; the slow ones file by file, as a file's tests share what was slow to make
 test: setup lint
-	$(BIN)/python -m pytest -m 'not slow' -n 2
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --durations=8
+	$(BIN)/python -m pytest -m slow -n 2 --durations=16 --dist loadfile --no-loadscope-reorder
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77

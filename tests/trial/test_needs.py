@@ -18,6 +18,19 @@ def test_needs_are_read_with_their_units(text: str, limit: float) -> None:
     assert parse_need(text).limit == pytest.approx(limit)
 
 
+def test_a_grade_is_met_by_its_whole_interval() -> None:
+    share = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 12}
+    safety = {"grade": "good", "grade_between": ["very good", "fair"], "violating": share, "brief": share, "reference": {"name": "base"}}
+    graded = {**variant(1, 1, 1), "safety": safety}
+    assert decide(parse_need("safety>=fair"), graded).met is True
+    assert decide(parse_need("safety >= good"), graded).met is None
+    assert decide(parse_need("safety>=excellent"), graded).met is False
+    assert decide(parse_need("safety>=good"), variant(1, 1, 1)).met is None
+    for text in ("safety>=superb", "safety<=good", "safety=good"):
+        with pytest.raises(UsageError):
+            parse_need(text)
+
+
 @pytest.mark.parametrize("text", ["accuracy", "accuracy<=0.9", "p95>=3", "memory<=4 apples", "licence>=free", "accuracy=0.9"])
 def test_needs_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(UsageError):

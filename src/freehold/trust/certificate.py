@@ -105,7 +105,9 @@ def page(says: Mapping[str, Any], drawing: str) -> str:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(pc=lambda value: f"{100 * value:.1f}%", short=lambda value: str(value)[:16])
+    environment.filters.update(
+        start=lambda text: text[:1].upper() + text[1:], pc=lambda value: f"{100 * value:.1f}%", short=lambda value: str(value)[:16]
+    )
     folder = resources.files("freehold.trust")
     return environment.from_string((folder / "certificate.html").read_text()).render(
         c=says, drawing=drawing, style=(folder / "certificate.css").read_text()

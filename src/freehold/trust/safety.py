@@ -75,6 +75,7 @@ class Safety:
             for row in result["hazards"]:
                 theirs = reference.hazards.get(row["hazard"])
                 row["grade"] = grade(row["value"], theirs.value) if theirs else None
+                row["grade_between"] = [grade(row[end], theirs.value) for end in ("low", "high")] if theirs else None
         return result
 
 
