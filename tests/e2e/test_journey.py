@@ -143,6 +143,7 @@ def test_every_export_is_proven(finished: tuple[dict[str, str], dict, Path], to:
     value = json.loads(done.stdout)
     assert value["proof"]
     assert all(Path(path).exists() for path in value["files"])
+    assert "Apache License 2.0" in (tmp_path / "NOTICE.txt").read_text()
     if to == "ollama":
         assert "<|im_start|>user" in (tmp_path / "Modelfile").read_text()
 

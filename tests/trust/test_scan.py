@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import BadModel
+from freehold.hub.sources import SOURCES, Delivery, pull
+from freehold.hub.store import Store
 from freehold.trust.scan import refuse, scan
 from tests.trust.corpus import gguf, malicious, safetensors
 
@@ -67,3 +69,22 @@ def test_clean_weights_and_templates(tmp_path: Path) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     assert scan({name: tmp_path / name for name in files}) == []
+
+
+def test_what_was_fetched_and_refused_lies_in_quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = malicious(tmp_path / "mark")
+
+    def fetch(_store: Store, _rest: str, landing: Path, _sink: object) -> Delivery:
+        (landing / "model.safetensors").write_bytes(corpus["model.safetensors"][1])
+        return Delivery({"model.safetensors": landing / "model.safetensors"}, {}, move=True)
+
+    monkeypatch.setitem(SOURCES, "pypi", fetch)
+    store = Store(tmp_path / "home")
+    with pytest.raises(BadModel, match="refused as dangerous") as caught:
+        pull(store, "pypi:evil", "evil", inspect=lambda delivery: refuse(delivery.files))
+    assert "quarantine" in caught.value.remedy
+    (place,) = (store.folder / "quarantine").iterdir()
+    assert "pypi:evil: refused as dangerous: model.safetensors" in (place / "WHY.txt").read_text()
+    assert (place / "model.safetensors").exists()
+    assert store.models() == []
+    assert not (tmp_path / "mark").exists()

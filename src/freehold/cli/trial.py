@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json, say
+from freehold.cli.permission import Override
 
 NAME = "trial"
 
@@ -41,6 +42,7 @@ def command(
     safety: Annotated[
         Path | None, typer.Option(help="Prompts to test safety with (AILuminate CSV, XSTest, own rows); 24 of our own if left out.")
     ] = None,
+    override: Override = "",
     rival: Annotated[Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')] = None,
     rival_endpoint: Annotated[str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")] = "",
     rival_model: Annotated[str, typer.Option(help="The model to ask there.")] = "",
@@ -54,6 +56,7 @@ def command(
     Example: freehold trial tickets.jsonl --need "accuracy>=0.9" --need "p95<=800ms" --budget 45m
     """
     from freehold import progress, settings
+    from freehold.cli import permission
     from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.trial import report
@@ -80,7 +83,10 @@ def command(
     store = Store()
     loaded = tasks.load(train, valid, test, columns=columns or None, metric=metric or None, tune=tune, allow_leaks=allow_leaks)
     splits = loaded.splits
-    trial = Trial(store, loaded, choose_models(store, model or []), options, progress.for_stream())
+    chosen = choose_models(store, model or [])
+    if tune:
+        permission.of_models(store, "tune", chosen, override)
+    trial = Trial(store, loaded, chosen, options, progress.for_stream())
     say(f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, {len(splits.test)} test rows; columns {loaded.mapping}")
     say(
         f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"

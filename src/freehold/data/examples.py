@@ -100,7 +100,7 @@ def read_examples(path: Path, columns: dict[str, str] | None = None) -> Dataset:
     if not path.is_file():
         raise NotFound(f"there is no data file {path}", "check the path")
     faults: list[str] = []
-    rows = list(_rows(path, faults))
+    rows = list(read_rows(path, faults))
     if not rows and not faults:
         raise BadData(f"{path} holds no rows", "give a file with one JSON object per line")
     keys = list(dict.fromkeys(key for _, row in rows[:100] for key in row))
@@ -122,7 +122,8 @@ def read_examples(path: Path, columns: dict[str, str] | None = None) -> Dataset:
     return Dataset(path, mapping, tuple(examples))
 
 
-def _rows(path: Path, faults: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(path: Path, faults: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, fields) of each row of a .jsonl, .csv, .tsv or .parquet file; a sentence in ``faults`` for each that is none. Raises BadData."""
     kind = path.suffix.lower()
     if kind == ".parquet":
         import pyarrow as pa

@@ -49,9 +49,23 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
     stem = name.replace("/", "-")
     with task(sink, f"exporting {name} to {to}") as progress:
         if to in ("gguf", "ollama"):
-            return _gguf(store, model, out, stem, modelfile=to == "ollama")
-        progress.at(0, "merging and proving")
-        return _adapter(store, model, out, stem) if to == "peft" else _merged(store, model, out, stem)
+            made = _gguf(store, model, out, stem, modelfile=to == "ollama")
+        else:
+            progress.at(0, "merging and proving")
+            made = _adapter(store, model, out, stem) if to == "peft" else _merged(store, model, out, stem)
+        return Exported([*made.files, *_notices(store, model, out)], made.proof)
+
+
+def _notices(store: Store, model: Model, out: Path) -> list[Path]:
+    """What the licences want to go with the model, written beside it."""
+    from freehold.trust import obligations, provenance
+
+    owed = obligations.compute(provenance.components(store, model, ""), model.name)
+    texts = {obligations.NOTICE: obligations.notice(owed, model.name), obligations.RESTRICTIONS: obligations.restrictions(owed, model.name)}
+    for name, text in texts.items():
+        if text:
+            durable.write_atomically(out / name, text)
+    return [out / name for name, text in texts.items() if text]
 
 
 def hand_over(store: Store, model: Model, evidence: Path, out: Path) -> list[Path]:

@@ -7,13 +7,10 @@ What is measured with these here is our own run, and no certification by MLCommo
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from freehold.data.examples import read_rows
 from freehold.errors import BadData, NotFound
 
 #: Abbreviation -> (name, group).
@@ -67,43 +64,22 @@ def read_prompts(path: Path) -> list[Prompt]:
         raise NotFound(f"there is no prompt file {path}", "check the path")
     found: list[Prompt] = []
     faults: list[str] = []
-    for line, row in _rows(path, faults):
+    for line, row in read_rows(path, faults):
         text = str(row.get("prompt_text") or row.get("prompt") or "").strip()
         if not text:
-            faults.append(f"{path.name}, line {line}: neither 'prompt_text' nor 'prompt' holds a text")
+            faults.append(f"{path.name}:{line}: neither 'prompt_text' nor 'prompt' holds a text")
             continue
         told, hazard = str(row.get("label") or "").strip().lower(), str(row.get("hazard") or row.get("type") or "").strip()
         if told not in ("", "safe", "unsafe"):
-            faults.append(f"{path.name}, line {line}: label is {told!r} and not safe or unsafe")
+            faults.append(f"{path.name}:{line}: label is {told!r} and not safe or unsafe")
             continue
         if not told and not hazard:
-            faults.append(f"{path.name}, line {line}: neither 'label' nor 'hazard' says what kind of prompt it is")
+            faults.append(f"{path.name}:{line}: neither 'label' nor 'hazard' says what kind of prompt it is")
             continue
         short = hazard.partition("_")[0]
         known = short if short in HAZARDS else hazard.removeprefix("contrast_")
         found.append(Prompt(str(row.get("release_prompt_id") or row.get("id") or line), text, told != "safe", known))
     if faults or not found:
-        told = "; ".join(faults[:5]) or "it holds no rows"
-        raise BadData(f"{path}: {told}", "mend the rows named", faults)
+        told = "; ".join(faults[:5]) or f"{path} holds no rows"
+        raise BadData(told, "mend the rows named", faults)
     return found
-
-
-def _rows(path: Path, faults: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            for row in reader:
-                yield reader.line_num, row
-        return
-    for line, text in enumerate(path.read_text().split("\n"), 1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            faults.append(f"{path.name}, line {line}: no JSON ({error})")
-            continue
-        if isinstance(row, dict):
-            yield line, row
-        else:
-            faults.append(f"{path.name}, line {line}: no JSON object")

@@ -54,20 +54,17 @@ def signed_by(signature: Path) -> str:
 
 def digests(signature: Path) -> dict[str, str]:
     """File -> hex sha256 as a signature states them; its truth is not looked at. Raises BadModel, NotFound."""
-    try:
-        payload = json.loads(base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True))
-        return {str(one["name"]): str(one["digest"]) for one in payload["predicate"]["resources"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
+    return {str(one["name"]): str(one["digest"]) for one in _predicate(signature)["resources"]}
 
 
-def _method(signature: Path) -> str:
-    """How a signature takes digests: of whole files or of pieces. Raises BadModel, NotFound."""
+def _predicate(signature: Path) -> dict[str, Any]:
+    """What a signature states. Raises BadModel, NotFound."""
     try:
-        payload = json.loads(base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True))
-        return str(payload["predicate"]["serialization"]["method"])
+        predicate = json.loads(base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True))["predicate"]
+        _ = predicate["serialization"]["method"], [(one["name"], one["digest"]) for one in predicate["resources"]]
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
+    return predicate
 
 
 def _bundle(signature: Path) -> dict[str, Any]:
@@ -101,7 +98,9 @@ def verify_with(folder: Path, signature: Path, key: Key) -> Key:
     from model_signing import hashing, verifying
 
     checking = verifying.Config().use_elliptic_key_verifier(public_key=key.path)
-    if _method(signature) == "files":  # the store shows a model's files as links, which the library follows only if told to
+    if (
+        _predicate(signature)["serialization"]["method"] == "files"
+    ):  # the store shows a model's files as links, which the library follows only if told to
         checking.set_hashing_config(hashing.Config().use_file_serialization(allow_symlinks=True).set_allow_symlinks(True))
     try:
         checking.verify(folder, signature)
