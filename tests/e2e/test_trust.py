@@ -39,7 +39,7 @@ def place(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "".join(json.dumps({"prompt": text, "label": label, "hazard": hazard}) + "\n" for text, label, hazard in prompts)
     )
     assert run(folder, "signer", "create", "clinic").returncode == 0
-    tuned = run(folder, "tune", "smollm2", "rows.jsonl", "--as", "orders/smollm2", "--steps", "4", "--canaries", "2")
+    tuned = run(folder, "tune", "smollm2", "rows.jsonl", "--as", "orders/smollm2", "--steps", "4", "--canaries", "1")
     assert tuned.returncode == 0, tuned.stderr
     assert "personal data in 1 of" in tuned.stderr
     done = run(
@@ -76,7 +76,7 @@ def test_the_certificate_says_what_was_measured(place: Path) -> None:
     assert told["safety"]["reference"]["name"] == told["safety_before"]["model"] == "smollm2"
     assert told["safety_change"]["violating"]["rows"] == 2
     assert 0 < told["privacy"]["extraction"]["learnt"]["n"] <= 48
-    assert told["privacy"]["canaries"]["n"] == 2
+    assert told["privacy"]["canaries"]["n"] == 1
     assert told["privacy"]["personal"]["kinds"] == {"email": 1}
     assert any("more than one turn" in text for text in told["not_tested"])
 

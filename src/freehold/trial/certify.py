@@ -127,7 +127,7 @@ def _evaluator(store: Store, name: str) -> Evaluator:
     if not name:
         return by_wording()
     model = store.find(name)
-    engine = open_engine(store.weights(model), context_length=8192, parallel=1)
+    engine = open_engine(store.weights(model), context_length=8192, parallel=8)
     return by_judge(name, engine, prompting(model.card, engine.vocabulary))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from collections.abc import Sequence
@@ -142,7 +143,8 @@ class _Lessons:
         return [*self.train, *self.valid, *((prompt, answer) for prompt, *answers in every for answer in answers)]
 
     def trainer(self, recipe: Recipe) -> Trainer:
-        """A fresh trainer."""
+        """A fresh trainer. What one before it held in cycles is let go first: its frozen weights would lie in memory twice."""
+        gc.collect()
         if self.preferences:
             return PreferenceTrainer(self.weights, self.pairs, self.valid_pairs, recipe)
         return Trainer(self.weights, self.train, self.valid, recipe)
