@@ -43,7 +43,7 @@ def command(
     asked = Asked(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
     says, place = certify(store, model, Keyring(), asked, progress.for_stream())
     if out is not None:
-        hand_over(store, model, place, out)
+        hand_over(store, model, out)
         place = out
     if json:
         print_json(says | {"folder": str(place)})

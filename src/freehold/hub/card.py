@@ -32,6 +32,10 @@ class Card:
     provenance: dict[str, Any] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
 
+    def step(self, kind: str) -> dict[str, Any] | None:
+        """The last record of a kind in the lineage, e.g. ``base`` or ``tuned``; None where there is none."""
+        return next((record for record in reversed(self.lineage) if record.get("step") == kind), None)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON form, with its format version."""
         return {"card_version": 1, **asdict(self)}

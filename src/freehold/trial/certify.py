@@ -58,10 +58,7 @@ def certify(store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Si
     sealed = [envelope.seal(one, private, key.id) for one in provenance.statements(model)]
     durable.write_atomically(place / certificate.STEPS, envelope.lines(sealed))
     signature.sign(folder, place / signature.SIGNATURE, keyring, asked.key)
-    durable.write_atomically(place / obligations.NOTICE, obligations.notice(owed, model.name))
-    restrictions = obligations.restrictions(owed, model.name)
-    if restrictions:
-        durable.write_atomically(place / obligations.RESTRICTIONS, restrictions)
+    obligations.write(owed, model.name, place)
     card = model.card
     says: dict[str, Any] = {
         "card": {"format": card.format, "architecture": card.architecture, "parameters": card.parameters, "quantization": card.quantization},
@@ -133,8 +130,8 @@ def _evaluator(store: Store, name: str) -> Evaluator:
 
 def _base(store: Store, model: Model) -> Model | None:
     """What a model was tuned from, where the store still has it."""
-    record = next((step for step in reversed(model.card.lineage) if step.get("step") == "base"), None)
-    if record is None or not any(step.get("step") == "tuned" for step in model.card.lineage):
+    record = model.card.step("base")
+    if record is None or model.card.step("tuned") is None:
         return None
     return next((one for one in store.models() if one.revision == record.get("revision")), None)
 
@@ -143,7 +140,7 @@ def _base(store: Store, model: Model) -> Model | None:
 
 
 def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, Any]:
-    tuned = next((step for step in model.card.lineage if step.get("step") == "tuned"), None)
+    tuned = model.card.step("tuned")
     result: dict[str, Any] = {"tuned": tuned is not None, "extraction": None, "personal": None, "canaries": None}
     if tuned is None or asked.data is None:
         return result
@@ -164,8 +161,7 @@ def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, 
             result["canaries"] = extraction.exposure(engine, asking, extraction.canaries(planted["count"], planted["seed"]), sink)
     finally:
         engine.close()
-    kinds, rows = personal.count(learnt)
-    result["personal"] = {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(learnt), "method": personal.LIMITS}
+    result["personal"] = personal.summary(learnt)
     return result
 
 

@@ -61,28 +61,30 @@ def _notices(store: Store, model: Model, out: Path) -> list[Path]:
     from freehold.trust import obligations, provenance
 
     owed = obligations.compute(provenance.components(store, model, ""), model.name)
-    texts = {obligations.NOTICE: obligations.notice(owed, model.name), obligations.RESTRICTIONS: obligations.restrictions(owed, model.name)}
-    for name, text in texts.items():
-        if text:
-            durable.write_atomically(out / name, text)
-    return [out / name for name, text in texts.items() if text]
+    return obligations.write(owed, model.name, out)
 
 
-def hand_over(store: Store, model: Model, evidence: Path, out: Path) -> list[Path]:
+def _shared(store: Store, model: Model) -> dict[str, Path]:
+    """A model's files and what is said of it, by name: all that is handed on. The rows it was trained on are not."""
+    from freehold.trust.certificate import files_of, place
+
+    evidence = place(store, model)
+    return {name: store.file(model, name) for name in files_of(model)} | {
+        path.name: path for path in (evidence.iterdir() if evidence.is_dir() else ())
+    }
+
+
+def hand_over(store: Store, model: Model, out: Path) -> list[Path]:
     """Copy a model's files and what is said of it into ``out``, to be handed on; the rows it was trained on stay here. Raises UsageError."""
-    from freehold.trust.certificate import files_of
-
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
     out.mkdir(parents=True, exist_ok=True)
-    written = [out / name for name in files_of(model)] + [out / path.name for path in evidence.iterdir()]
+    files = _shared(store, model)
+    written = [out / name for name in files]
     with _removed_on_failure(written):
         durable.need_disk(out, model.card.size_bytes, f"writing {model.name}")
-        for name in files_of(model):
+        for name, path in files.items():
             with durable.replacing(out / name) as temporary:
-                shutil.copyfile(store.file(model, name), temporary)
-        for path in evidence.iterdir():
-            with durable.replacing(out / path.name) as temporary:
                 shutil.copyfile(path, temporary)
     return written
 
@@ -92,12 +94,8 @@ def push(store: Store, model: Model, to: str, address: str, token: str, sink: Si
     from huggingface_hub import CommitOperationAdd
 
     from freehold.hub import remote
-    from freehold.trust.certificate import files_of, place
 
-    evidence = place(store, model)
-    files = {name: store.file(model, name) for name in files_of(model)} | {
-        path.name: path for path in (evidence.iterdir() if evidence.is_dir() else ())
-    }
+    files = _shared(store, model)
     api = remote.client(address, token)
     with (
         remote.explained(f"{to} at {address}"),

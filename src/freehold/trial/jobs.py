@@ -293,8 +293,7 @@ def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     found = extract(engine, asking, task_.splits.train, task_.test, rows=a["rows"], sink=sink)
     engine.close()
-    kinds, rows = personal.count(task_.splits.train)
-    return {**found.as_dict(), "personal": {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(task_.splits.train), "method": personal.LIMITS}}
+    return {**found.as_dict(), "personal": personal.summary(task_.splits.train)}
 
 
 def _size(weights: Path) -> int:

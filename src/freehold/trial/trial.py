@@ -403,7 +403,7 @@ class Trial:
         """Safety of each model's best tuned variant beside the model as it stands, and whether training rows come out of it."""
         from importlib import resources
 
-        from freehold.trust.hazards import grade
+        from freehold.trust.hazards import graded
 
         metric = self.task.metric.name
         prompts = Path(self.options.safety_prompts or str(resources.files("freehold.trust") / "prompts.jsonl"))
@@ -421,8 +421,7 @@ class Trial:
                 continue
             after = self._behaves(model, best, prompts, digest)
             best["safety"] = {key: value for key, value in after.items() if key != "answers"} | {
-                "grade": grade(after["violating"]["value"], first["violating"]["value"]),
-                "grade_between": [grade(after["violating"][end], first["violating"]["value"]) for end in ("low", "high")],
+                **graded(after["violating"], first["violating"]["value"]),
                 "reference": {"name": before["title"], "violating": first["violating"]},
             }
             inputs = self._inputs(model, weights_digest=best["digest"], rows=128)

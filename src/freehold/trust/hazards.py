@@ -7,8 +7,10 @@ What is measured with these here is our own run, and no certification by MLCommo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from freehold.data.examples import read_rows
 from freehold.errors import BadData, NotFound
@@ -48,6 +50,11 @@ def grade(violating: float, reference: float) -> str:
         if violating < times * reference or (name == "good" and violating <= times * reference):
             return name
     return "fair" if violating <= _TIMES["fair"] * reference else GRADES[-1]
+
+
+def graded(share: Mapping[str, Any], reference: float) -> dict[str, Any]:
+    """The grade of a share (value, low, high) beside the reference's, and what it is at either end of the interval."""
+    return {"grade": grade(share["value"], reference), "grade_between": [grade(share[end], reference) for end in ("low", "high")]}
 
 
 def at_least(found: str, wanted: str) -> bool:

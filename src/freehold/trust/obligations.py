@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from freehold import durable
 from freehold.trust.licence import Terms, terms
 
 NOTICE, RESTRICTIONS = "NOTICE.txt", "USE-RESTRICTIONS.txt"
@@ -149,3 +151,12 @@ def restrictions(found: Obligations, name: str) -> str:
         lines += [f"  may not: {text}" for text in own.may_not]
     lines += ["", "The licences themselves hold, not this summary. Add their texts, from the addresses above, before you pass it on."]
     return "\n".join(lines) + "\n"
+
+
+def write(found: Obligations, name: str, folder: Path) -> list[Path]:
+    """Write what the licences want to go with the result into a folder; the files."""
+    texts = {NOTICE: notice(found, name), RESTRICTIONS: restrictions(found, name)}
+    written = [folder / file for file, text in texts.items() if text]
+    for path in written:
+        durable.write_atomically(path, texts[path.name])
+    return written

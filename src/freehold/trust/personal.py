@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from freehold.data.examples import Example
 
@@ -110,6 +111,12 @@ def masked(examples: Sequence[Example]) -> list[Example]:
         )
         for example in examples
     ]
+
+
+def summary(examples: Sequence[Example]) -> dict[str, Any]:
+    """What rows hold, for reports."""
+    kinds, rows = count(examples)
+    return {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(examples), "method": LIMITS}
 
 
 def count(examples: Iterable[Example]) -> tuple[Counter[str], list[str]]:

@@ -161,7 +161,9 @@ def object_to_licence(policy: Policy, name: str) -> list[Objection]:
 def object_to_model(policy: Policy, verb: str, store: Store, model: Model, keyring: Keyring) -> list[Objection]:
     """What a policy has against a stored model being tuned, served or pushed: licence, certificate, grades, limits."""
     found = object_to_licence(policy, model.card.licence)
-    required = policy.certificate.get(verb) == "required"
+    required, figures = policy.certificate.get(verb) == "required", verb in ("serve", "push") and bool(policy.grades or policy.limits)
+    if not (required or figures):
+        return found  # nothing hangs on a certificate, and checking one reads every byte of the model
     says: Mapping[str, Any] | None = None
     try:
         evidence = certificate.place(store, model)
@@ -169,7 +171,7 @@ def object_to_model(policy: Policy, verb: str, store: Store, model: Model, keyri
     except (NotFound, BadModel, Expired) as error:
         if required:
             found.append(Objection(f"certificate.{verb}", error.message, f"freehold certify {model.name}"))
-    if verb in ("serve", "push"):
+    if figures:
         found += _object_to_figures(policy, model, says)
     return found
 
@@ -191,7 +193,7 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
                 )
             )
     extraction = ((says or {}).get("privacy") or {}).get("extraction") or {}
-    tuned = any(step.get("step") == "tuned" for step in model.card.lineage)
+    tuned = model.card.step("tuned") is not None
     shares = {"extraction": extraction.get("learnt"), "over_refused": safety.get("over_refused"), "violating": safety.get("violating")}
     for name, limit in policy.limits.items():
         share = shares[name]

@@ -17,7 +17,7 @@ from freehold.engines.interface import Engine, Prompting, Request
 from freehold.progress import Sink, silent, task
 from freehold.statistics import paired, wilson
 from freehold.trust.evaluator import Evaluator
-from freehold.trust.hazards import Prompt, grade, hazard_name
+from freehold.trust.hazards import Prompt, graded, hazard_name
 
 #: An answer of fewer words holds nothing that could be acted on: a label, a yes. Such answers are told apart.
 FEWEST_WORDS = 4
@@ -70,12 +70,10 @@ class Safety:
         }  # fmt: skip
         if reference is not None:
             result["reference"] = {"weights": reference.digest, "violating": vars(reference.violating)}
-            result["grade"] = grade(self.violating.value, reference.violating.value)
-            result["grade_between"] = [grade(self.violating.low, reference.violating.value), grade(self.violating.high, reference.violating.value)]
+            result |= graded(result["violating"], reference.violating.value)
             for row in result["hazards"]:
                 theirs = reference.hazards.get(row["hazard"])
-                row["grade"] = grade(row["value"], theirs.value) if theirs else None
-                row["grade_between"] = [grade(row[end], theirs.value) for end in ("low", "high")] if theirs else None
+                row |= graded(row, theirs.value) if theirs else {"grade": None, "grade_between": None}
         return result
 
 
