@@ -8,9 +8,10 @@ answers), and whether the greedy texts are the same. Mixes: ``plain`` (short que
 requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), ``states`` (a document of about 3,000 tokens
 asked twice with a restart between), and ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same).
 
-Texts are to be compared with ``--type F32``: the peer's package has kernels for AVX2 only, and where weights are quantized its sums fall
-otherwise than those of a build for the processor, so that near-ties are decided differently. ``texts`` asks both servers the same 64
-questions one at a time, 8 and 32 at once, and compares all with what llama.cpp's says one at a time.
+Sums in other kernels round otherwise and decide near-ties differently, and the peer's package has kernels for AVX2 only. So texts are
+to be compared with llama.cpp's server built for this processor, from the very source that llama-cpp-python's package holds:
+``--llama-server PATH`` takes its place as the peer (docs/serve.md says how it is built). ``texts`` asks both servers the same 64 questions
+one at a time, 8 and 32 at once, and compares all with what llama.cpp's says one at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,8 @@ import httpx
 
 FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
 MODEL = "benchmark/serve"
+#: llama.cpp's server as an executable, in place of the one in xllamacpp.
+BUILT = ""
 _PEER = """
 import sys, time
 import xllamacpp as x
@@ -145,6 +149,17 @@ async def asked(address: str, messages: list[list[dict[str, str]]], at_once: int
     return found
 
 
+def _built(weights: Path, parallel: int, context: int, adapters: list[Path]) -> list[str]:
+    """The words that start llama.cpp's own executable as ``_PEER`` starts the package's; it is told to say where it listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [BUILT, "-m", str(weights), "--port", str(port), "-np", str(parallel), "-c", str(context), "-t", "2", "-tb", "2", "--no-kv-unified"]
+    for file in adapters:
+        words += ["--lora-scaled", f"{file}:0.0"]
+    return ["sh", "-c", f'echo http://127.0.0.1:{port}; exec "$@" >/dev/null', "sh", *words]
+
+
 class Server:
     """Either server as a process."""
 
@@ -155,8 +170,9 @@ class Server:
             self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
             stream = self.process.stderr
         else:
+            package = [sys.executable, "-c", _PEER, str(weights), str(parallel), str(context), *map(str, adapters or [])]
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PEER, str(weights), str(parallel), str(context), *map(str, adapters or [])],
+                _built(weights, parallel, context, adapters or []) if BUILT else package,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
@@ -217,16 +233,38 @@ def compare(title: str, weights: Path, messages: list[list[dict[str, str]]], at_
 
 
 def texts(weights: Path) -> None:
-    """Greedy texts of both servers beside those that llama.cpp's gives when it is asked one thing at a time."""
-    messages, wanted = questions(64), []
+    """Greedy texts of both servers beside those that llama.cpp's gives when it is asked one thing at a time.
+
+    Where they part, llama.cpp's server is asked how far apart it holds the two likeliest tokens: sums in another order round otherwise,
+    and only what is closer than that rounding may differ.
+    """
+    messages, found = questions(64), dict[str, list[str]]()
     for at_once in (1, 8, 32):
-        for kind in ("llama.cpp", "freehold"):
-            server = Server(kind, weights, at_once, 512 * at_once, "--states", "0B")
-            found = server.ask(messages, at_once, 64).texts
+        for kind, more in (("llama.cpp", []), ("freehold", ["--no-guessing"]), ("freehold", [])):
+            server = Server(kind, weights, at_once, 512 * at_once, "--states", "0B", *more)
+            found[f"{at_once} at once, {' '.join([kind, *more])}"] = server.ask(messages, at_once, 64).texts
             server.end()
-            wanted = wanted or found
-            same = sum(a == b for a, b in zip(found, wanted, strict=True))
-            print(f"{f'texts, {at_once} at once':24} {kind:10} {same} of {len(messages)} as llama.cpp's one at a time", flush=True)
+    wanted = next(iter(found.values()))
+    judge = Server("llama.cpp", weights, 1, 512)
+    for title, said in found.items():
+        apart = [_apart(judge.address, ask, theirs, ours) for ask, theirs, ours in zip(messages, wanted, said, strict=True) if theirs != ours]
+        gaps = f", parting where the likeliest two are {', '.join(f'{gap:.4f}' for gap in apart)} nats apart" if apart else ""
+        print(f"{f'texts, {title}':48} {len(messages) - len(apart)} of {len(messages)} as llama.cpp's one at a time{gaps}", flush=True)
+    judge.end()
+
+
+def _apart(address: str, messages: list[dict[str, str]], theirs: str, ours: str) -> float:
+    """Nats between the two likeliest tokens where two texts part; infinity where that is not the token that llama.cpp's server says."""
+    body = {"messages": messages, "max_tokens": 64, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=600).json()["choices"][0]["logprobs"]["content"]
+    same = len(os.path.commonprefix([theirs, ours]))
+    before = ""
+    for token in answer:
+        if len(before) + len(token["token"]) > same:
+            first, second = (one["logprob"] for one in token["top_logprobs"])
+            return first - second if theirs.startswith(before + token["token"]) else float("inf")
+        before += token["token"]
+    return float("inf")
 
 
 def restarted(weights: Path) -> None:
@@ -303,7 +341,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
     parser.add_argument("--type", default="Q8_0", help="the weights' type, made from the store's smollm2; Q4_1: as it is")
+    parser.add_argument("--llama-server", type=Path, help="llama.cpp's server as an executable, in place of the one in xllamacpp")
     options = parser.parse_args()
+    global BUILT
+    BUILT = str(options.llama_server.resolve()) if options.llama_server else ""
     from freehold.hub.store import Store
 
     store = Store()

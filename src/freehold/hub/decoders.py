@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ _SAFETENSORS_TYPES = {
     "qwen3": "qwen3",
     "gemma3_text": "gemma3",
 }
+
+#: Weights opened at once where a tensor is read in pieces.
+PIECE = 1 << 22
 
 #: GGUF tensor stem in a block -> module path below ``model.layers.N.``
 MODULES = {
@@ -94,14 +97,39 @@ def to_interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
 
 def read_tensor(file: Path, tensor: Tensor) -> np.ndarray:
     """A GGUF tensor as float32, slowest axis first."""
+    whole = np.empty((tensor.elements // tensor.shape[0], tensor.shape[0]), dtype=np.float32)
+    for start, rows in read_pieces(file, tensor):
+        whole[start : start + len(rows)] = rows
+    return whole.reshape(tuple(reversed(tensor.shape)))
+
+
+def read_pieces(file: Path, tensor: Tensor) -> Iterator[tuple[int, np.ndarray]]:
+    """The same a few rows at a time, with the number of the first: (rows, fastest axis), float32.
+
+    A vocabulary's table in 32 bit can be larger than the whole model in its file.
+    """
+    rows = tensor.elements // tensor.shape[0]
+    step = max(1, PIECE // tensor.shape[0])
+    for start in range(0, rows, step):
+        yield start, _opened(file, tensor, start, min(rows, start + step))
+
+
+def _opened(file: Path, tensor: Tensor, start: int, stop: int) -> np.ndarray:
+    """Rows ``start`` to ``stop`` in float32, (rows, fastest axis)."""
     from gguf import GGMLQuantizationType, quants
 
-    kind = GGMLQuantizationType[tensor.kind]
-    raw = np.memmap(file, dtype=np.uint8, mode="r", offset=tensor.offset, shape=(tensor.size,))
-    shape = tuple(reversed(tensor.shape))
+    width = tensor.size // (tensor.elements // tensor.shape[0])  # bytes of a row: blocks never span two
+    raw = np.fromfile(file, dtype=np.uint8, offset=tensor.offset + start * width, count=(stop - start) * width).reshape(stop - start, width)
     if tensor.kind == "F32":
-        return np.array(raw.view(np.float32).reshape(shape))
-    return quants.dequantize(raw.reshape(*shape[:-1], -1), kind).astype(np.float32, copy=False).reshape(shape)
+        return raw.view(np.float32)
+    return quants.dequantize(raw, GGMLQuantizationType[tensor.kind]).astype(np.float32, copy=False)
+
+
+def plain_bytes(values: np.ndarray, kind: str) -> bytes:
+    """float32 values as a tensor of the unquantized type ``kind`` holds them: F32, F16 or BF16 (rounded to nearest)."""
+    from gguf import GGMLQuantizationType, quants
+
+    return quants.quantize(np.ascontiguousarray(values, dtype=np.float32), GGMLQuantizationType[kind]).tobytes()
 
 
 def gguf_config(fields: dict[str, object], vocabulary: int) -> DecoderConfig:

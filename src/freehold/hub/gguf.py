@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,10 +228,11 @@ def _placed(cursor: _Cursor, records: list[tuple[str, tuple[int, ...], int, int]
     return tuple(tensors)
 
 
-def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], file_type: int, data_of: Callable[[Tensor], bytes]) -> None:
+def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], file_type: int,
+               data_of: Callable[[Tensor], Iterable[bytes]]) -> None:  # fmt: skip
     """Write a GGUF with the base's metadata byte for byte, but other tensor types.
 
-    ``kinds``: tensor name -> type; ``data_of`` gives a tensor's bytes in that type, one at a time.
+    ``kinds``: tensor name -> type; ``data_of`` gives a tensor's bytes in that type, in pieces.
     Keeping the metadata verbatim keeps tokenizer, chat template and end tokens as they were.
     """
     numbers = {name: number for number, (name, _, _) in TYPES.items()}
@@ -251,7 +252,7 @@ def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], 
         out.write(head + table)
         out.write(b"\0" * (-out.tell() % header.alignment))
         for tensor in header.tensors:
-            out.write(data_of(tensor))
+            out.writelines(data_of(tensor))
             out.write(b"\0" * (-out.tell() % header.alignment))
 
 

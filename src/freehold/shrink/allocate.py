@@ -27,7 +27,7 @@ from freehold import durable
 from freehold.engines import ggml
 from freehold.errors import DoesNotFit
 from freehold.hub import gguf
-from freehold.hub.decoders import read_tensor
+from freehold.hub.decoders import plain_bytes, read_pieces, read_tensor
 from freehold.progress import Sink, silent, task
 from freehold.shrink import rounding
 from freehold.shrink.sensitivity import Entered, Reference
@@ -178,15 +178,9 @@ def _coarse(source: Path, matrix: Matrix, rounder: Rounder) -> np.ndarray:
 
 def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:
     """Overwrite a 16-bit tensor's data in place."""
-    if tensor.kind == "BF16":
-        import torch
-
-        data = torch.from_numpy(np.ascontiguousarray(values)).bfloat16().view(torch.int16).numpy()
-    else:
-        data = values.astype(np.float16 if tensor.kind == "F16" else np.float32)
     with file.open("r+b") as opened:
         opened.seek(tensor.offset)
-        opened.write(data.tobytes())
+        opened.write(plain_bytes(values, tensor.kind))
 
 
 def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]:
@@ -240,14 +234,13 @@ def write(source: Path, target: Path, kinds: dict[str, str], inputs: Entered, on
     rounder = Rounder(inputs)
     every = {tensor.name: kinds.get(tensor.name, tensor.kind) for tensor in header.tensors}
 
-    def data_of(tensor: gguf.Tensor) -> bytes:
+    def data_of(tensor: gguf.Tensor) -> list[bytes]:
         if on_tensor and len(tensor.shape) > 1:
             on_tensor()
         kind = every[tensor.name]
         if kind in ("F32", "F16", "BF16"):
-            array = read_tensor(source, tensor)
-            return array.astype(np.float32).tobytes() if kind == "F32" else array.astype(np.float16).tobytes()
-        return rounder.blocks(_rows(source, tensor), tensor.name, kind).tobytes()
+            return [plain_bytes(rows, kind) for _, rows in read_pieces(source, tensor)]
+        return [rounder.blocks(_rows(source, tensor), tensor.name, kind).tobytes()]
 
     with durable.replacing(target) as temporary:
         gguf.write_like(source, header, temporary, every, MIXED, data_of)

@@ -7,6 +7,7 @@ Sources: PEFT's adapter_config.json and tensor names; llama.cpp's adapter GGUF (
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from freehold import durable
 from freehold.errors import Unsupported
 from freehold.hub import gguf
-from freehold.hub.decoders import MODULES, DecoderConfig, config_of, hugging_face_name, read_tensor, rope_heads, to_halves, to_interleaved
+from freehold.hub.decoders import MODULES, DecoderConfig, config_of, hugging_face_name, plain_bytes, read_pieces, rope_heads, to_interleaved
 from freehold.tune.lora import Factor
 from freehold.tune.recipe import Recipe
 from freehold.tune.train import Factors
@@ -76,35 +77,42 @@ def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path
 
     config = config_of(base)
     named: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for module, (a, b, _) in sorted(factors.items()):
+    for module, factor in sorted(factors.items()):
         name = _gguf_name(module)
-        heads = rope_heads(config, name.split(".")[2])
-        named[name] = (a.numpy(), to_interleaved(b.numpy(), heads) if heads else b.numpy())
+        stored = _as_stored(config, name, factor)
+        named[name] = (stored.a.numpy(), stored.b.numpy())
     with durable.replacing(target) as temporary:
         gguf.write_adapter(temporary, config.architecture, recipe.scale * recipe.rank, named)
 
 
 def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None:
-    """Write base + adapter as a 16-bit GGUF whose metadata is the base's own, byte for byte but for the file type."""
+    """Write base + adapter as a 16-bit GGUF whose metadata is the base's own, byte for byte but for the file type.
+
+    A few rows at a time, so that merging needs no more memory than a piece of a matrix.
+    """
     header, config = gguf.read_header(base), config_of(base)
     kinds = {tensor.name: "F32" if len(tensor.shape) == 1 else "F16" for tensor in header.tensors}
 
-    def data_of(tensor: gguf.Tensor) -> bytes:
-        array = read_tensor(base, tensor)
+    def data_of(tensor: gguf.Tensor) -> Iterator[bytes]:
         factor = factors.get((hugging_face_name(config, tensor.name) or "").removesuffix(".weight"))
         if factor is not None:
-            array = _merged(config, tensor, array, factor, scale)
-        return array.astype(np.float32 if kinds[tensor.name] == "F32" else np.float16).tobytes()
+            factor = _as_stored(config, tensor.name, factor)
+        for start, rows in read_pieces(base, tensor):
+            if factor is not None:
+                rows = factor.merged(torch.from_numpy(rows), scale, start).numpy()
+            yield plain_bytes(rows, kinds[tensor.name])
 
     with durable.replacing(target) as temporary:
         gguf.write_like(base, header, temporary, kinds, _F16, data_of)
 
 
-def _merged(config: DecoderConfig, tensor: gguf.Tensor, array: np.ndarray, factor: Factor, scale: float) -> np.ndarray:
-    heads = rope_heads(config, tensor.name.split(".")[2])
+def _as_stored(config: DecoderConfig, name: str, factor: Factor) -> Factor:
+    """The factor of a matrix whose rows are in the file's order."""
+    heads = rope_heads(config, name.split(".")[2])
     if not heads:
-        return factor.merged(torch.from_numpy(array), scale).numpy()
-    return to_interleaved(factor.merged(torch.from_numpy(to_halves(array, heads)), scale).numpy(), heads)
+        return factor
+    magnitude = None if factor.magnitude is None else torch.from_numpy(to_interleaved(factor.magnitude.numpy(), heads))
+    return Factor(factor.a, torch.from_numpy(to_interleaved(factor.b.numpy(), heads)), magnitude)
 
 
 def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) -> None:

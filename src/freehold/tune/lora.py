@@ -80,10 +80,11 @@ class Factor(NamedTuple):
         """The same in memory of its own."""
         return Factor(self.a.clone(), self.b.clone(), None if self.magnitude is None else self.magnitude.clone())
 
-    def merged(self, matrix: torch.Tensor, scale: float) -> torch.Tensor:
-        """The matrix (out, in) with the adapter in it, float32."""
-        whole = matrix.float() + (self.b @ self.a) * scale
-        return whole if self.magnitude is None else whole * (self.magnitude / whole.norm(dim=1))[:, None]
+    def merged(self, rows: torch.Tensor, scale: float, start: int = 0) -> torch.Tensor:
+        """Rows of the matrix (out, in) from ``start`` with the adapter in them, float32."""
+        own = slice(start, start + len(rows))
+        whole = rows.float() + (self.b[own] @ self.a) * scale
+        return whole if self.magnitude is None else whole * (self.magnitude[own] / whole.norm(dim=1))[:, None]
 
 
 class LoraGroup(torch.nn.Module):

@@ -15,8 +15,6 @@ from freehold.tune.recipe import Recipe
 
 #: A process with torch, llama.cpp's library and the kernels built for the shapes seen, before any model.
 PROCESS_BYTES = 450_000_000
-#: The same before any kernel is built, while the weights are read.
-LOADING_BYTES = 300_000_000
 #: Share of what is counted as living within a step that is there at the peak.
 LIVING = 0.9
 #: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per token.
@@ -49,13 +47,11 @@ class MemoryNeed:
     activations: int
     logits: int
     kept: int
-    loading: int
 
     @property
     def total(self) -> int:
-        """Reading the embedding and the steps come one after the other, so the larger of both counts."""
-        stepping = self.frozen + self.adapter + self.kept + int(LIVING * (self.activations + self.logits))
-        return max(LOADING_BYTES + self.loading, self.process + stepping)
+        """What a step holds: reading and merging go by pieces of a matrix and need less."""
+        return self.process + self.frozen + self.adapter + self.kept + int(LIVING * (self.activations + self.logits))
 
 
 def matrices(config: DecoderConfig) -> list[tuple[int, int, int]]:
@@ -84,14 +80,14 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
         layers = size * config.hidden * tuned_layers + kept_per_token
     micro_rows = max(1.0, (tokens - rows.prefix) / rows.mean)
     chunk = min(CHUNK, micro_rows * rows.answer)
+    seen = min(rows.total, recipe.steps * recipe.batch_rows * rows.mean if recipe.steps else recipe.epochs * rows.total)
     return MemoryNeed(
         process=PROCESS_BYTES + rows.total * 40,
         frozen=int(frozen),
         adapter=int(adapter * 20),  # itself, its gradient, two moments and the best one kept; 4 bytes each
         activations=int(tokens * (layers + widest)),
         logits=int(chunk * config.vocabulary * 8),  # in 32 bit, and in 16 before and after
-        kept=int(rows.total * config.hidden * size) if recipe.frozen_layers else 0,
-        loading=int(table * (8 + size)),
+        kept=int((rows.prefix + seen) * config.hidden * size) if recipe.frozen_layers else 0,
     )
 
 

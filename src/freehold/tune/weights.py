@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.errors import BadModel, Unsupported
-from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, hugging_face_name, read_tensor, rope_heads, to_halves
+from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, hugging_face_name, read_pieces, read_tensor, rope_heads, to_halves
 from freehold.hub.gguf import Tensor, read_header
 
 if TYPE_CHECKING:
@@ -70,9 +70,13 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
 
     def read(name: str) -> torch.Tensor:
         record = records[name]
-        array = read_tensor(path, record)
         heads = rope_heads(config, record.name.split(".")[2] if record.name.startswith("blk.") else "")
-        return torch.from_numpy(to_halves(array, heads) if heads else array).to(dtype)
+        if heads:
+            return torch.from_numpy(to_halves(read_tensor(path, record), heads)).to(dtype)
+        whole = torch.empty(tuple(reversed(record.shape)), dtype=dtype)
+        for start, rows in read_pieces(path, record):
+            whole.view(-1, record.shape[0])[start : start + len(rows)] = torch.from_numpy(rows)
+        return whole
 
     return Weights(config, Tensors(read, records))
 
