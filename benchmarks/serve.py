@@ -257,7 +257,7 @@ def _apart(address: str, messages: list[dict[str, str]], theirs: str, ours: str)
     """Nats between the two likeliest tokens where two texts part; infinity where that is not the token that llama.cpp's server says."""
     body = {"messages": messages, "max_tokens": 64, "temperature": 0, "logprobs": True, "top_logprobs": 2}
     answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=600).json()["choices"][0]["logprobs"]["content"]
-    same = len(os.path.commonprefix([theirs, ours]))
+    same = next((at for at, (one, other) in enumerate(zip(theirs, ours, strict=False)) if one != other), min(len(theirs), len(ours)))
     before = ""
     for token in answer:
         if len(before) + len(token["token"]) > same:
@@ -343,7 +343,7 @@ def main() -> None:
     parser.add_argument("--type", default="Q8_0", help="the weights' type, made from the store's smollm2; Q4_1: as it is")
     parser.add_argument("--llama-server", type=Path, help="llama.cpp's server as an executable, in place of the one in xllamacpp")
     options = parser.parse_args()
-    global BUILT
+    global BUILT  # noqa: PLW0603
     BUILT = str(options.llama_server.resolve()) if options.llama_server else ""
     from freehold.hub.store import Store
 

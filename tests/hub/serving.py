@@ -14,15 +14,16 @@ import uvicorn
 
 from freehold import listening
 from freehold.hub.protocol import make_app
+from freehold.hub.session import Known
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 
 
 @contextlib.contextmanager
-def hub_at(home: Path) -> Iterator[str]:
+def hub_at(home: Path, known: Known | None = None) -> Iterator[str]:
     """The address of a hub over the store at ``home``."""
     listener = listening.listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(make_app(Store(home)), log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(make_app(Store(home), known=known), log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

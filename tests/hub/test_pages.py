@@ -7,8 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from freehold.hub.accounts import Accounts
-from freehold.hub.pages import Known, rendered
+from freehold.hub.pages import rendered
 from freehold.hub.protocol import make_app
+from freehold.hub.session import Known
 from freehold.hub.store import Store
 
 pytestmark = pytest.mark.usefixtures("each_database")

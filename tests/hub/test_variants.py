@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from freehold.hub.pages import Known
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
+from freehold.hub.session import Known
 from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.hub.variants import variants

@@ -22,6 +22,9 @@ app.add_typer(token, name="token")
 def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8600,
     host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a token to exist.")] = "127.0.0.1",
+    refuse_unsafe: Annotated[
+        bool, typer.Option("--refuse-unsafe", help="Refuse commits that bring files to a model which do harm when they are opened, such as pickles.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Serve the hub; clients reach it with HF_ENDPOINT.
@@ -31,10 +34,11 @@ def serve(
     from freehold import listening, settings
     from freehold.errors import UsageError
     from freehold.hub.accounts import Accounts
-    from freehold.hub.pages import Known
     from freehold.hub.protocol import make_app
+    from freehold.hub.session import Known
     from freehold.hub.store import Store
     from freehold.trial.evidence import measured
+    from freehold.trust import scan
     from freehold.trust.licence import duties
 
     settings.go_quiet()
@@ -51,7 +55,8 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-    listening.run(make_app(store, loopback=loopback, known=Known(duties, measured)), listener, timeout_graceful_shutdown=20)
+    known = Known(duties, measured, scan.dangers, scan.RULES)
+    listening.run(make_app(store, loopback=loopback, known=known, strict=refuse_unsafe), listener, timeout_graceful_shutdown=20)
 
 
 @token.command("create")

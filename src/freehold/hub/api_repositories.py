@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from freehold.errors import BadData, NotFound
 from freehold.hub.index import Query
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
+from freehold.hub.scans import file_status, repository_status
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
 from freehold.hub.variants import described as variants_described
 from freehold.hub.variants import variants
@@ -269,10 +270,17 @@ def routes(hub: Hub) -> APIRouter:
         known = variants(hub.contents, commit.files) if found.kind == "model" and facts else []
         return info | {"siblings": siblings, "spaces": []} | variants_described(known)
 
+    def informed(found: Repository, revision: str, blobs: bool, expand: list[str] | None, security: bool) -> dict[str, Any]:
+        commit = repositories.commit(found, hub.revision(found, revision))
+        info = chosen(described(found, commit, blobs=blobs, facts=True), expand)
+        if security and found.kind == "model" and hub.scans.able:
+            info["securityRepoStatus"] = repository_status(hub.scans.of(commit.files), commit.files)
+        return info
+
     @router.get("/{plural}/{repo:repo}/revision/{revision}")
-    def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False, expand: Expand = None) -> dict[str, Any]:
-        found = hub.readable(request, plural, repo)
-        return chosen(described(found, repositories.commit(found, hub.revision(found, plain(revision))), blobs=blobs, facts=True), expand)
+    def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False, expand: Expand = None,
+                securityStatus: bool = False) -> dict[str, Any]:  # fmt: skip
+        return informed(hub.readable(request, plural, repo), plain(revision), blobs, expand, securityStatus)
 
     @router.get("/{plural}/{repo:repo}/refs")
     def refs(plural: str, repo: str, request: Request) -> dict[str, Any]:
@@ -302,6 +310,8 @@ def routes(hub: Hub) -> APIRouter:
 
     def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool) -> list[dict[str, Any]]:
         changes = _last_changes(found, commit) if expand else {}
+        looked = expand and found.kind == "model"
+        dangers = hub.scans.of({path: commit.files[path] for path in paths if path in commit.files}) if looked else {}
         rows: list[dict[str, Any]] = []
         for path in paths:
             file = commit.files.get(path)
@@ -314,7 +324,7 @@ def routes(hub: Hub) -> APIRouter:
                 last = max((changes[name] for name in commit.files if name == path or name.startswith(path + "/")), key=lambda one: one.created)
                 row["lastCommit"] = {"id": last.id, "title": last.title, "date": when(last.created)}
                 if file is not None:
-                    row["securityFileStatus"] = None
+                    row["securityFileStatus"] = file_status(dangers[path]) if path in dangers else None
             rows.append(row)
         return rows
 
@@ -441,9 +451,8 @@ def routes(hub: Hub) -> APIRouter:
     # -- lists; last, since the repository's own name fits what comes above ------------------------
 
     @router.get("/{plural}/{repo:repo}")
-    def info(plural: str, repo: str, request: Request, blobs: bool = False, expand: Expand = None) -> dict[str, Any]:
-        found = hub.readable(request, plural, repo)
-        return chosen(described(found, repositories.commit(found, hub.revision(found, "main")), blobs=blobs, facts=True), expand)
+    def info(plural: str, repo: str, request: Request, blobs: bool = False, expand: Expand = None, securityStatus: bool = False) -> dict[str, Any]:
+        return informed(hub.readable(request, plural, repo), "main", blobs, expand, securityStatus)
 
     @router.get("/{plural}")
     def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Parameter()] = None,

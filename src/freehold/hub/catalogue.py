@@ -271,6 +271,14 @@ headers = sa.Table(
     sa.Column("card", sa.JSON, nullable=False),
 )
 
+#: What was found in files (see scans.py), by the digest of rules, path and content.
+scans = sa.Table(
+    "scans",
+    metadata,
+    sa.Column("digest", Text, primary_key=True),
+    sa.Column("found", sa.JSON, nullable=False),
+)
+
 people = sa.Table(
     "people",
     metadata,

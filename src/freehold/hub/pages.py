@@ -7,8 +7,7 @@ repository itself, and the pages' policy lets nothing from elsewhere load.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -29,6 +28,7 @@ from freehold.hub.index import Query
 from freehold.hub.lineage import Graph, graph
 from freehold.hub.mirror import mirrors
 from freehold.hub.repositories import KINDS, File, Repository
+from freehold.hub.scans import Danger, worst
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain, whose
 from freehold.hub.variants import variants
 
@@ -45,15 +45,6 @@ _FACETS = {
     "dataset": (("Task", ("task_categories:",)), ("Licence", ("license:",)), ("Size", ("size_categories:",))),
     "space": (("Licence", ("license:",)),),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Known:
-    """What rooms above this one know and pages show. ``duties``: what a licence obliges to, in a sentence, or nothing; ``measured``: sentences
-    of what was measured here of weights with a sha256."""
-
-    duties: Callable[[str], str] = lambda _: ""
-    measured: Callable[[str], list[str]] = lambda _: []
 
 
 @cache
@@ -105,7 +96,7 @@ def refused(status: int, message: str, headers: dict[str, str] | None = None) ->
     return HTMLResponse(page, status, {**_HEADERS, **(headers or {}), **asking})
 
 
-def routes(hub: Hub, known: Known) -> APIRouter:
+def routes(hub: Hub) -> APIRouter:
     """All pages."""
     router = APIRouter(default_response_class=HTMLResponse)
     repositories = hub.repositories
@@ -174,18 +165,28 @@ def routes(hub: Hub, known: Known) -> APIRouter:
         below = {path[len(start) :]: file for path, file in commit.files.items() if path.startswith(start)}
         if inside and not below:
             raise Answer(404, f"{inside[:120]} does not exist on {revision[:80]}")
+        dangers = _dangers(hub, found, {start + path: file for path, file in below.items()})
         rows: dict[str, dict[str, Any]] = {}
         for path, file in sorted(below.items(), key=lambda one: ("/" not in one[0], one[0])):
             name, slash, _ = path.partition("/")
             where = page_path(found.kind, found.name, "tree" if slash else "blob", revision, start + name)
             row = rows.setdefault(
-                name, {"name": name, "folder": bool(slash), "bytes": 0, "address": where, "digest": "" if slash else file.sha256[:12]}
+                name,
+                {
+                    "name": name,
+                    "folder": bool(slash),
+                    "bytes": 0,
+                    "address": where,
+                    "digest": "" if slash else file.sha256[:12],
+                    "dangers": list[Danger](),
+                },
             )
             row["bytes"] += file.size
+            row["dangers"] += dangers.get(start + path, [])
         crumbs = inside.split("/") if inside else []
         return part(
             found, "Files", "files.html", revision=plain(revision), count=len(below), total=size(sum(file.size for file in below.values())),
-            rows=[row | {"size": size(row["bytes"])} for row in rows.values()],
+            rows=[row | {"size": size(row["bytes"]), "status": worst(row["dangers"])} for row in rows.values()],
             crumbs=[(one, page_path(found.kind, found.name, "tree", revision, "/".join(crumbs[: at + 1]))) for at, one in enumerate(crumbs)],
         )  # fmt: skip
 
@@ -210,6 +211,7 @@ def routes(hub: Hub, known: Known) -> APIRouter:
             text=text,
             why=why,
             raw=raw,
+            dangers=_dangers(hub, found, {plain(path): file}).get(plain(path), []),
         )
 
     @router.get("/{where:where}/commits/{revision}")
@@ -276,6 +278,11 @@ def routes(hub: Hub, known: Known) -> APIRouter:
         asker = hub.reader(request)
         readme = head.files.get("README.md")
         text = _text(hub, readme) if readme is not None else None
+        unsafe = [
+            (path, page_path(found.kind, found.name, "blob", "main", path), found_there[0].why)
+            for path, found_there in sorted(_dangers(hub, found, head.files).items())
+            if worst(found_there) == "unsafe"
+        ]
         body = rendered(_without_front_matter(text), page_path(found.kind, found.name, "resolve", "main")) if text else ""
         facts = [
             ("Owner", found.author), ("Licence", found.card.get("license") or "none stated"), ("Last change", day(head.created)),
@@ -284,8 +291,8 @@ def routes(hub: Hub, known: Known) -> APIRouter:
         ]  # fmt: skip
         return part(
             found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request),
-            runs=_runs(hub, found, head.files, known), stated=stated(found.card), copy=_copy(hub, found), duties=known.duties(str(found.card.get("license") or "")),
-            tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
+            runs=_runs(hub, found, head.files), stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(str(found.card.get("license") or "")),
+            unsafe=unsafe, tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
     def _asking(found: Repository, asker: Actor) -> dict[str, str] | None:
@@ -305,16 +312,21 @@ def _row(one: Repository) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _runs(hub: Hub, found: Repository, files: dict[str, File], known: Known) -> list[dict[str, str]]:
+def _runs(hub: Hub, found: Repository, files: dict[str, File]) -> list[dict[str, str]]:
     """What a model's repository can be run as."""
     if found.kind != "model":
         return []
     return [
         {"name": one.name, "type": one.card.quantization or "not said", "size": size(one.card.size_bytes), "parameters": f"{one.card.parameters / 1e6:,.0f} million",
          "context": f"{one.card.context_length:,} tokens" if one.card.context_length else "not said",
-         "measured": "; ".join(known.measured(one.digest))}
+         "measured": "; ".join(hub.known.measured(one.digest))}
         for one in variants(hub.contents, files)
     ]  # fmt: skip
+
+
+def _dangers(hub: Hub, found: Repository, files: dict[str, File]) -> dict[str, list[Danger]]:
+    """What is dangerous in files of a model, by path; nothing of other kinds."""
+    return hub.scans.of(files) if found.kind == "model" else {}
 
 
 def _copy(hub: Hub, found: Repository) -> dict[str, str] | None:

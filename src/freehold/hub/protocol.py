@@ -20,7 +20,7 @@ from freehold.hub import api_access, api_discussions, api_files, api_repositorie
 from freehold.hub.catalogue import cause_of
 from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
-from freehold.hub.session import Answer, Hub
+from freehold.hub.session import Answer, Hub, Known
 from freehold.hub.shelves import Away
 from freehold.hub.store import Store
 
@@ -84,12 +84,12 @@ def _told(request: Request, status: int, message: str, code: str = "", headers: 
     return _refusal(status, message, code, headers, also)
 
 
-def make_app(store: Store, *, loopback: bool = True, known: pages.Known | None = None) -> FastAPI:
+def make_app(store: Store, *, loopback: bool = True, known: Known | None = None, strict: bool = False) -> FastAPI:
     """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token.
 
-    ``known``: what rooms above know, for the pages.
+    ``known``: what rooms above know. ``strict``: commits that bring unsafe files to a model are refused.
     """
-    hub = Hub(store, public=loopback)
+    hub = Hub(store, public=loopback, known=known, strict=strict)
     app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None)
 
     @app.middleware("http")
@@ -143,5 +143,5 @@ def make_app(store: Store, *, loopback: bool = True, known: pages.Known | None =
     app.include_router(api_access.routes(hub))
     app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))
-    app.include_router(pages.routes(hub, known or pages.Known()))
+    app.include_router(pages.routes(hub))
     return app

@@ -9,8 +9,9 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from freehold.hub.accounts import KEEPER, Accounts, Actor
 from freehold.hub.contents import Contents
 from freehold.hub.discussions import Discussions
 from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.scans import Look, Scans
 from freehold.hub.store import Store
 
 #: Whoever comes without a token.
@@ -38,15 +40,27 @@ class Answer(Exception):
         self.status, self.message, self.code, self.headers, self.also = status, message, code, headers or {}, also or {}
 
 
+@dataclass(frozen=True)
+class Known:
+    """What rooms above this one know. ``duties``: what a licence obliges to, in a sentence, or nothing; ``measured``: sentences of what was
+    measured here of weights with a sha256; ``look``: what is dangerous in files, by the rules of that name."""
+
+    duties: Callable[[str], str] = lambda _: ""
+    measured: Callable[[str], list[str]] = lambda _: []
+    look: Look | None = None
+    rules: str = ""
+
+
 class Hub:
     """The parts behind every request, and the signatures that let a URL stand for a right.
 
-    ``public``: repositories that are not private may be read without a token.
+    ``public``: repositories that are not private may be read without a token. ``strict``: a commit that brings unsafe files to a model is refused.
     """
 
-    def __init__(self, store: Store, *, public: bool):
-        self.store, self.public = store, public
+    def __init__(self, store: Store, *, public: bool, known: Known | None = None, strict: bool = False):
+        self.store, self.public, self.known, self.strict = store, public, known or Known(), strict
         self.contents = Contents(store)
+        self.scans = Scans(self.contents, self.known.look, self.known.rules)
         self.repositories = Repositories(store, self.contents)
         self.accounts = Accounts(store)
         self.discussions = Discussions(store.engine)

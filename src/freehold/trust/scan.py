@@ -18,6 +18,7 @@ from typing import Any
 
 from freehold.errors import BadModel, Unsupported
 from freehold.hub import gguf, safetensors
+from freehold.hub.scans import Danger
 
 #: Texts beyond this size are no configuration; vocabularies are.
 _MOST_TEXT = 64 << 20
@@ -45,6 +46,12 @@ _REMOTE = ("auto_map", "custom_pipelines", "trust_remote_code", "_custom_code", 
 _YAML_TAG = re.compile(r"!!python/|!<tag:yaml\.org,2002:python/")
 
 
+#: Changes whenever the same file may be told of otherwise than before.
+RULES = "1"
+#: Kinds of findings that do harm to whoever merely opens or loads the file; the others cannot be vouched for.
+_UNSAFE = ("pickle", "remote code", "template", "yaml", "path", "link")
+
+
 @dataclass(frozen=True)
 class Finding:
     """A reason to refuse a file. ``kind``: one word for counting."""
@@ -52,6 +59,11 @@ class Finding:
     file: str
     kind: str
     why: str
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether opening the file as its kind is opened does harm by itself."""
+        return self.kind in _UNSAFE
 
     def __str__(self) -> str:
         return f"{self.file}: {self.why}"
@@ -62,6 +74,14 @@ def scan(files: Mapping[str, Path]) -> list[Finding]:
     found: list[Finding] = []
     for name, path in sorted(files.items()):
         found += _scan_one(name, path)
+    return found
+
+
+def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
+    """The same by file, as a hub keeps it."""
+    found: dict[str, list[Danger]] = {}
+    for one in scan(files):
+        found.setdefault(one.file, []).append(Danger("unsafe" if one.unsafe else "caution", one.kind, one.why))
     return found
 
 
