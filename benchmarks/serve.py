@@ -37,6 +37,8 @@ FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
 MODEL = "benchmark/serve"
 #: llama.cpp's server as an executable, in place of the one in xllamacpp.
 BUILT = ""
+#: What Freehold's server is told besides, where speeds are compared.
+OWN: list[str] = []
 _PEER = """
 import sys, time
 import xllamacpp as x
@@ -217,7 +219,7 @@ def compare(title: str, weights: Path, messages: list[list[dict[str, str]]], at_
     last: dict[str, Answers] = {}
     for number in range(rounds):
         for kind in list(speeds) if number % 2 == 0 else list(speeds)[::-1]:
-            server = Server(kind, weights, at_once, context, "--states", "0B")
+            server = Server(kind, weights, at_once, context, "--states", "0B", *OWN)
             server.ask(questions(1), 1, 4)
             last[kind] = server.ask(messages, at_once, most)
             server.end()
@@ -240,7 +242,7 @@ def texts(weights: Path) -> None:
     """
     messages, found = questions(64), dict[str, list[str]]()
     for at_once in (1, 8, 32):
-        for kind, more in (("llama.cpp", []), ("freehold", ["--no-guessing"]), ("freehold", [])):
+        for kind, more in (("llama.cpp", []), ("freehold", ["--reproducible"]), ("freehold", [])):
             server = Server(kind, weights, at_once, 512 * at_once, "--states", "0B", *more)
             found[f"{at_once} at once, {' '.join([kind, *more])}"] = server.ask(messages, at_once, 64).texts
             server.end()
@@ -248,21 +250,23 @@ def texts(weights: Path) -> None:
     judge = Server("llama.cpp", weights, 1, 512)
     for title, said in found.items():
         apart = [_apart(judge.address, ask, theirs, ours) for ask, theirs, ours in zip(messages, wanted, said, strict=True) if theirs != ours]
-        gaps = f", parting where the likeliest two are {', '.join(f'{gap:.4f}' for gap in apart)} nats apart" if apart else ""
+        gaps = f", parting where the likeliest two are {statistics.median(apart):.4f} nats apart, or up to {max(apart):.4f}" if apart else ""
         print(f"{f'texts, {title}':48} {len(messages) - len(apart)} of {len(messages)} as llama.cpp's one at a time{gaps}", flush=True)
     judge.end()
 
 
 def _apart(address: str, messages: list[dict[str, str]], theirs: str, ours: str) -> float:
-    """Nats between the two likeliest tokens where two texts part; infinity where that is not the token that llama.cpp's server says."""
+    """Nats between the two likeliest tokens where two texts part, in llama.cpp's server's answer; infinity where those two are not how they
+    part, or the answer has parted from both before."""
     body = {"messages": messages, "max_tokens": 64, "temperature": 0, "logprobs": True, "top_logprobs": 2}
     answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=600).json()["choices"][0]["logprobs"]["content"]
     same = next((at for at, (one, other) in enumerate(zip(theirs, ours, strict=False)) if one != other), min(len(theirs), len(ours)))
     before = ""
     for token in answer:
         if len(before) + len(token["token"]) > same:
-            first, second = (one["logprob"] for one in token["top_logprobs"])
-            return first - second if theirs.startswith(before + token["token"]) else float("inf")
+            first, second = token["top_logprobs"]
+            ways = {(theirs.startswith(before + one["token"]), ours.startswith(before + one["token"])) for one in (first, second)}
+            return first["logprob"] - second["logprob"] if ways == {(True, False), (False, True)} else float("inf")
         before += token["token"]
     return float("inf")
 
@@ -342,8 +346,10 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--type", default="Q8_0", help="the weights' type, made from the store's smollm2; Q4_1: as it is")
     parser.add_argument("--llama-server", type=Path, help="llama.cpp's server as an executable, in place of the one in xllamacpp")
+    parser.add_argument("--reproducible", action="store_true", help="compare the speed of 'freehold serve --reproducible'")
     options = parser.parse_args()
     global BUILT  # noqa: PLW0603
+    OWN[:] = ["--reproducible"] if options.reproducible else []
     BUILT = str(options.llama_server.resolve()) if options.llama_server else ""
     from freehold.hub.store import Store
 

@@ -60,6 +60,23 @@ def test_answers_are_those_of_one_asked_alone_however_they_are_batched(batching:
     assert quoting.guessed >= quoting.right
 
 
+def test_what_is_said_reproducibly_depends_on_nothing_else(smollm2: Path, asking: Prompting) -> None:  # noqa: F811
+    made = BatchingEngine(smollm2, context_length=2048, parallel=4, batch=128, reproducible=True)  # quantized: rounding is felt
+    asks = [Ask(prompt(asking, question), 32) for question in [*QUESTIONS, f"{STORY}\nRepeat the first sentence three times."]]
+    alone = []
+    for ask in asks:
+        alone += [one.tokens for one in answers(made, [ask])]
+        made.forget()
+    for some in (asks, asks[::-1], asks[1:] + asks[:1]):  # at once, in other orders, over what is held
+        assert [one.tokens for one in answers(made, some)] == [alone[asks.index(ask)] for ask in some]
+    again = answers(made, [asks[-1]])[0]
+    assert again.reused == again.prompt_tokens - 1  # its like is still there
+    assert again.right > 8
+    with pytest.raises(DoesNotFit, match="exceed the context of 512 tokens"):  # a quarter of all
+        made.submit(0, Ask((1,) * 500, 100))
+    made.close()
+
+
 def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811
     answers(batching, [Ask(prompt(asking, question), 16) for question in QUESTIONS])
     batching.submit(99, Ask(prompt(asking, STORY), 100))

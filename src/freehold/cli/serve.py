@@ -28,8 +28,16 @@ def command(
     waiting: Annotated[int, typer.Option(help="Requests that may wait before others are told to come later (429).", min=1)] = 64,
     deadline: Annotated[float, typer.Option(help="Seconds an answer may take at most; 0: no limit.", min=0)] = 600.0,
     guessing: Annotated[
-        bool, typer.Option("--guessing/--no-guessing", help="Offer tokens by look-up; answers are the same, quotes come faster.")
+        bool, typer.Option("--guessing/--no-guessing", help="Offer tokens by look-up: answers that quote their input come faster.")
     ] = True,
+    reproducible: Annotated[
+        bool,
+        typer.Option(
+            "--reproducible",
+            help="Give each answer an equal share of --context to itself: at temperature 0 the same request is then "
+            "answered alike, whatever else is asked.",
+        ),
+    ] = False,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Address of a web page that may ask from a browser; may be repeated.")] = None,
@@ -74,7 +82,14 @@ def command(
 
         if unheard := [
             f"--{name}"
-            for name, given in (("memory", memory), ("traces", traces), ("log-prompts", log_prompts), ("replicas", replicas > 1), ("json", json))
+            for name, given in (
+                ("memory", memory),
+                ("traces", traces),
+                ("reproducible", reproducible),
+                ("log-prompts", log_prompts),
+                ("replicas", replicas > 1),
+                ("json", json),
+            )
             if given
         ]:
             raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
@@ -97,7 +112,7 @@ def command(
         else:
             say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
 
-    terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing)
+    terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing, reproducible)
     chosen = Settings(
         is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), traces=traces, log_folder=log_prompts, log_days=log_days, terms=terms
     )

@@ -179,19 +179,25 @@ def _pointer(array: np.ndarray, kind: Any) -> Any:
 class BatchingEngine(LlamaContext):
     """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit.
 
-    ``adapters``: LoRAs in GGUF form, to be named in requests. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
+    ``adapters``: LoRAs in GGUF form, to be named in requests. ``reproducible``: every text has ``context_length / parallel`` tokens to itself, and
+    begins where its like ended or at nothing; then what it says does not depend on what else is in memory. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
-                 states: States | None = None, guessing: bool = True, meter: Meter | None = None, adapters: Mapping[str, Path] | None = None):  # fmt: skip
-        held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
+                 states: States | None = None, guessing: bool = True, reproducible: bool = False, meter: Meter | None = None,
+                 adapters: Mapping[str, Path] | None = None):  # fmt: skip
+        assert not (reproducible and adapters), "calls that adapters share are laid out otherwise"
+        held = 0 if reproducible else min(held, 256 - parallel)  # LLAMA_MAX_SEQ
         self._mixture = Mixture() if adapters else None
-        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch,
+        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch, apart=reproducible,
                          on_result=self._mixture.seen if self._mixture else None)  # fmt: skip
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts
+        self.reproducible = reproducible
+        #: Tokens that one text may have.
+        self.longest = int(lib.llama_n_ctx_seq(self._context))
         self._meter = meter
         self._batch = TokenBatch(lib, batch)
         self._cells = Cells(self.context_length)
@@ -245,9 +251,9 @@ class BatchingEngine(LlamaContext):
         """Queue a request. Raises DoesNotFit if it can never fit, NotFound for an unknown adapter."""
         if not ask.tokens:
             raise DoesNotFit("the prompt is empty", "give it at least one token")
-        if len(ask.tokens) + ask.max_tokens > self.context_length:
+        if len(ask.tokens) + ask.max_tokens > self.longest:
             raise DoesNotFit(
-                f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of {self.context_length} tokens",
+                f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of {self.longest} tokens",
                 "shorten the prompt, ask for fewer tokens, or serve with a larger --context",
             )
         if ask.adapter not in self._adapters:
@@ -273,7 +279,9 @@ class BatchingEngine(LlamaContext):
             self._waiting = deque(entry for entry in self._waiting if entry[0] != number)
             started = time.perf_counter()
             line = self._new_line(ask.adapter, source)
-            if source is not None and reused:
+            if line is source:
+                self._cut(line, reused)
+            elif source is not None and reused:
                 self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, 0, reused)
                 line.tokens, line.cells = source.tokens[:reused], self._cells.share(source.cells[:reused])
                 if source in self._held:
@@ -288,24 +296,30 @@ class BatchingEngine(LlamaContext):
 
     def _soon(self, tokens: np.ndarray, adapter: str) -> int:
         """Tokens that a request which is still read will share with these once it is."""
-        reading = [one for one in self._running if not one.answering and one.ask.adapter == adapter] if self._cuts else []
+        shares = self._cuts and not self.reproducible
+        reading = [one for one in self._running if not one.answering and one.ask.adapter == adapter] if shares else []
         return max((min(shared(one.prompt, tokens), len(tokens) - 1) for one in reading), default=0)
 
     def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
-        """The line in memory that begins most alike, and for how many tokens; the last token is always computed, for its logits."""
+        """The line in memory that begins most alike, and for how many tokens; the last token is always computed, for its logits.
+
+        Where texts share nothing it is taken over, so it is one that is only held, and while others are free one that begins alike for long.
+        """
         best, most = None, 0
         if not self._cuts:
             return best, most
-        running = [(one.line, one.prompt[: len(one.line.tokens)]) for one in self._running]
+        running = [] if self.reproducible else [(one.line, one.prompt[: len(one.line.tokens)]) for one in self._running]
         for line, own in [*((line, line.array) for line in self._held), *running]:
             if line.adapter == adapter and len(own) > most:
                 same = min(shared(own, tokens), len(tokens) - 1)
-                if same > most:
+                if same > most and (not self.reproducible or not self._sequences or same >= min(WORTH_WAITING, len(own) // 2)):
                     best, most = line, same
         return best, most
 
     def _room_for(self, need: int, source: Line | None, reused: int) -> bool:
         """Whether a request's cells fit beside those that running ones hold and may still take; held lines give way."""
+        if self.reproducible:
+            return True  # a text's cells are its own
         pinned = np.zeros(self.context_length, dtype=bool)
         for one in self._running:
             pinned[one.line.cells] = True
@@ -314,6 +328,9 @@ class BatchingEngine(LlamaContext):
         return int(pinned.sum()) + sum(one.left for one in self._running) + need <= self.context_length
 
     def _new_line(self, adapter: str, source: Line | None) -> Line:
+        if self.reproducible and source is not None:
+            self._held.remove(source)
+            return source
         if not self._sequences:
             self._drop(next(line for line in self._held if line is not source))
         return Line(self._sequences.pop(), adapter)

@@ -148,11 +148,12 @@ class _Slot:
 class LlamaContext:
     """A loaded model with room for ``context_length`` tokens of up to ``sequences`` texts. Raises BadModel, DoesNotFit.
 
-    ``exact`` keeps the cache in 32 bit and leaves out flash attention: slower, for comparing with other engines. ``on_result``: llama.cpp's
+    ``exact`` keeps the cache in 32 bit and leaves out flash attention: slower, for comparing with other engines. ``apart``: each text has
+    ``context_length / sequences`` cells of its own, so that sums do not depend on where others lie. ``on_result``: llama.cpp's
     ``cb_eval``, which may look at the result of any operation.
     """
 
-    def __init__(self, path: Path, *, context_length: int, sequences: int, threads: int, batch: int, exact: bool = False,
+    def __init__(self, path: Path, *, context_length: int, sequences: int, threads: int, batch: int, exact: bool = False, apart: bool = False,
                  on_result: Callable[[int, bool, Any], bool] | None = None):  # fmt: skip
         self._lib = lib = library()
         started = time.perf_counter()
@@ -162,7 +163,7 @@ class LlamaContext:
         params.n_ctx = context_length
         params.n_batch = params.n_ubatch = batch
         params.n_seq_max = sequences
-        params.kv_unified = True
+        params.kv_unified = not apart
         params.swa_full = True  # the shared prefix must stay whole for layers with a sliding window
         params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED if exact else lib.LLAMA_FLASH_ATTN_TYPE_ENABLED

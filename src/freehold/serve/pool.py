@@ -27,13 +27,14 @@ from freehold.serve.runner import Runner
 @dataclass(frozen=True)
 class Terms:
     """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
-    states of long prompts (0: none are kept); ``threads`` for each model (0: as many as this process may use)."""
+    states of long prompts (0: none are kept); ``reproducible``: see :class:`BatchingEngine`; ``threads`` for each model (0: as many as this process may use)."""
 
     context_length: int = 8192
     parallel: int = 8
     memory_bytes: int = 0
     state_bytes: int = 2 << 30
     guessing: bool = True
+    reproducible: bool = False
     threads: int = 0
 
 
@@ -65,6 +66,11 @@ class Pool:
     def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Runner, terms: Terms,
                  meter: Meter | None = None):  # fmt: skip
         self.store, self.runner, self.terms, self.meter = store, runner, terms, meter
+        if terms.reproducible and adapters:
+            raise Unsupported(
+                "adapters share their calls, and what one says then depends on what is asked of others",
+                "leave out --reproducible, or name tuned models as models of their own",
+            )
         self.models: dict[str, Model] = {}
         for name in names:
             model = store.find(name)
@@ -170,13 +176,14 @@ class Pool:
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
         adapters = {other: self.store.file(self.adapters[other], "adapter.lora") for other, base in self.bases.items() if base == name}
         engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing,
-                                threads=terms.threads, meter=self.meter, adapters=adapters)  # fmt: skip
+                                reproducible=terms.reproducible, threads=terms.threads, meter=self.meter, adapters=adapters)  # fmt: skip
         return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
 
     def _states_of(self, model: Model) -> Path:
         import llama_cpp
 
-        return self.store.folder / "states" / f"{model.digest[:32]}-{llama_cpp.__version__}"
+        kind = "-reproducible" if self.terms.reproducible else ""
+        return self.store.folder / "states" / f"{model.digest[:32]}-{llama_cpp.__version__}{kind}"
 
     @property
     def loaded(self) -> list[str]:
