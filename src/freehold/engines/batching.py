@@ -111,6 +111,7 @@ class Line:
     tokens: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
     array: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    read: int = 0  # tokens read in whole pieces, as a prompt is
 
 
 @dataclass
@@ -179,8 +180,9 @@ def _pointer(array: np.ndarray, kind: Any) -> Any:
 class BatchingEngine(LlamaContext):
     """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit.
 
-    ``adapters``: LoRAs in GGUF form, to be named in requests. ``reproducible``: every text has ``context_length / parallel`` tokens to itself, and
-    begins where its like ended or at nothing; then what it says does not depend on what else is in memory. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
+    ``adapters``: LoRAs in GGUF form, to be named in requests. ``reproducible``: every text has ``context_length / parallel`` tokens to itself, prompts
+    are read by themselves in pieces that begin at multiples of :data:`PIECE` and reused by whole pieces only, and nothing is guessed at; then
+    what is said does not depend on what else is asked. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
@@ -194,8 +196,8 @@ class BatchingEngine(LlamaContext):
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-        self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts
-        self.reproducible = reproducible
+        self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts and not reproducible
+        self.reproducible, self._turn_to_read = reproducible, True
         #: Tokens that one text may have.
         self.longest = int(lib.llama_n_ctx_seq(self._context))
         self._meter = meter
@@ -303,7 +305,7 @@ class BatchingEngine(LlamaContext):
     def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
         """The line in memory that begins most alike, and for how many tokens; the last token is always computed, for its logits.
 
-        Where texts share nothing it is taken over, so it is one that is only held, and while others are free one that begins alike for long.
+        Where texts share nothing, it is taken over.
         """
         best, most = None, 0
         if not self._cuts:
@@ -312,7 +314,11 @@ class BatchingEngine(LlamaContext):
         for line, own in [*((line, line.array) for line in self._held), *running]:
             if line.adapter == adapter and len(own) > most:
                 same = min(shared(own, tokens), len(tokens) - 1)
-                if same > most and (not self.reproducible or not self._sequences or same >= min(WORTH_WAITING, len(own) // 2)):
+                if self.reproducible:
+                    same = min(same, line.read) // PIECE * PIECE
+                    if self._sequences and same < len(own) // 2:
+                        continue  # it would lose more than it gives
+                if same > most:
                     best, most = line, same
         return best, most
 
@@ -358,6 +364,7 @@ class BatchingEngine(LlamaContext):
             self._free(line)
             return
         line.array = np.asarray(line.tokens, dtype=np.int32)
+        line.read = min(len(line.tokens), len(one.prompt)) // PIECE * PIECE
         for other in [other for other in self._held if other.adapter == line.adapter and len(other.array) <= len(line.array)]:
             if shared(other.array, line.array) == len(other.array):
                 self._drop(other)
@@ -371,6 +378,8 @@ class BatchingEngine(LlamaContext):
             return reused
         state, same = self.states.best(tokens)
         same = min(same, len(tokens) - 1)
+        if self.reproducible:
+            same = same // PIECE * PIECE
         if state is None or same < reused + LEAST_TOKENS // 2 or not self.states.whole(state):
             return reused
         self._cut(line, 0)
@@ -429,13 +438,21 @@ class BatchingEngine(LlamaContext):
         """Decode what all need next: (who, tokens, how many of the last give logits), and who ended with that, and why."""
         answering = [one for one in self._running if one.answering]
         reading = [one for one in self._running if not one.answering]
+        most = self.batch
+        if self.reproducible:  # one prompt's next piece, or a token of each answer
+            if reading and (self._turn_to_read or not answering):
+                answering, reading = [], reading[:1]
+                most = min(most, PIECE - len(reading[0].line.tokens) % PIECE)
+            else:
+                reading = []
+            self._turn_to_read = not reading
         guesses = 0 if reading else max(0, GUESSED - len(answering))
         plan: list[tuple[Running, list[int], int]] = []
         for one in answering:
             one.guess = self._guess(one, guesses, len(answering))
             guesses -= len(one.guess)
             plan.append((one, one.pending + one.guess, 1 + len(one.guess)))
-        room = self.batch - sum(len(tokens) for _, tokens, _ in plan)
+        room = most - sum(len(tokens) for _, tokens, _ in plan)
         room = min(room, PIECE) if answering else room
         for one in reading:
             if not room:
