@@ -443,8 +443,8 @@ class BatchingEngine(LlamaContext):
             if reading and (self._turn_to_read or not answering):
                 answering, reading = [], reading[:1]
                 most = min(most, PIECE - len(reading[0].line.tokens) % PIECE)
-            else:
-                reading = []
+            else:  # llama.cpp takes texts of their own together only in the order of their numbers
+                answering, reading = sorted(answering, key=lambda one: one.line.sequence), []
             self._turn_to_read = not reading
         guesses = 0 if reading else max(0, GUESSED - len(answering))
         plan: list[tuple[Running, list[int], int]] = []
