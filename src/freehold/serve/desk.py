@@ -122,11 +122,11 @@ class Desk:
         try:
             served = await lease.__aenter__()
             try:
-                ask = await asyncio.to_thread(ask_of, dialogue, served.prompting, served.system, served.engine.context_length, served.adapter)
-                if len(ask.tokens) + ask.max_tokens > served.engine.context_length:
+                ask = await asyncio.to_thread(ask_of, dialogue, served.prompting, served.system, served.engine.longest, served.adapter)
+                if len(ask.tokens) + ask.max_tokens > served.engine.longest:
                     raise Refusal(
                         400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
-                        f"{served.engine.context_length} tokens", "context_length_exceeded",
+                        f"{served.engine.longest} tokens", "context_length_exceeded",
                     )  # fmt: skip
             except BaseException:
                 await lease.__aexit__(None, None, None)
