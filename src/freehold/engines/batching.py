@@ -28,6 +28,7 @@ from freehold.engines.mixture import Mixture
 from freehold.engines.sampling import GREEDY, Likelihood, Sampling, likelihood
 from freehold.engines.states import LEAST_TOKENS, States, shared
 from freehold.errors import DoesNotFit, NotFound
+from freehold.hub import gguf
 
 #: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
 PIECE = 128
@@ -35,6 +36,9 @@ PIECE = 128
 GUESSED = 24
 #: Tokens that a request must be about to share with one that is still read, to wait for it.
 WORTH_WAITING = 64
+#: Types whose products with several rows are, digit for digit, those with each row; kernels of other types add up otherwise for several
+#: (seen on a processor with AVX-512: answers in Q4_K, Q6_K, IQ4_NL, F16 and F32 turned with the number of rows).
+ALIKE = frozenset(("Q8_0", "Q4_0", "Q4_1"))
 #: The name of all adapters together; no model can be called so.
 ALL = "*"
 #: Texts kept in memory beside those that run.
@@ -182,7 +186,7 @@ class BatchingEngine(LlamaContext):
 
     ``adapters``: LoRAs in GGUF form, to be named in requests. ``reproducible``: every text has ``context_length / parallel`` tokens to itself, prompts
     are read by themselves in pieces that begin at multiples of :data:`PIECE` and reused by whole pieces only, and nothing is guessed at; then
-    what is said does not depend on what else is asked. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
+    what is said does not depend on what else is asked. Of weights of other types than :data:`ALIKE` one answer's token is computed at a time. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
@@ -197,7 +201,9 @@ class BatchingEngine(LlamaContext):
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts and not reproducible
-        self.reproducible, self._turn_to_read = reproducible, True
+        self.reproducible, self._turn_to_read, self._last_alone = reproducible, True, -1
+        matrices = {tensor.kind for tensor in gguf.read_header(path).tensors if len(tensor.shape) > 1}
+        self._one_answer = reproducible and not matrices <= ALIKE
         #: Tokens that one text may have.
         self.longest = int(lib.llama_n_ctx_seq(self._context))
         self._meter = meter
@@ -445,6 +451,9 @@ class BatchingEngine(LlamaContext):
                 most = min(most, PIECE - len(reading[0].line.tokens) % PIECE)
             else:  # llama.cpp takes texts of their own together only in the order of their numbers
                 answering, reading = sorted(answering, key=lambda one: one.line.sequence), []
+                if self._one_answer:
+                    answering = [one for one in answering if one.line.sequence > self._last_alone][:1] or answering[:1]
+                    self._last_alone = answering[0].line.sequence if answering else -1
             self._turn_to_read = not reading
         guesses = 0 if reading else max(0, GUESSED - len(answering))
         plan: list[tuple[Running, list[int], int]] = []

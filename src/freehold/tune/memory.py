@@ -14,7 +14,7 @@ from freehold.tune.decoder import CHUNK, ROUND
 from freehold.tune.recipe import Recipe
 
 #: A process with torch, llama.cpp's library and the kernels built for the shapes seen, before any model.
-PROCESS_BYTES = 450_000_000
+PROCESS_BYTES = 500_000_000
 #: Share of what is counted as living within a step that is there at the peak.
 LIVING = 0.9
 #: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per token.
