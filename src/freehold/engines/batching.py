@@ -202,8 +202,7 @@ class BatchingEngine(LlamaContext):
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts and not reproducible
         self.reproducible, self._turn_to_read, self._last_alone = reproducible, True, -1
-        matrices = {tensor.kind for tensor in gguf.read_header(path).tensors if len(tensor.shape) > 1}
-        self._one_answer = reproducible and not matrices <= ALIKE
+        self._one_answer = reproducible and any(len(one.shape) > 1 and one.kind not in ALIKE for one in gguf.read_header(path).tensors)
         #: Tokens that one text may have.
         self.longest = int(lib.llama_n_ctx_seq(self._context))
         self._meter = meter

@@ -26,7 +26,7 @@ from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
 from freehold.hub.discussions import number_of
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, check_path, git_oid, lfs_file
-from freehold.hub.scans import worst
+from freehold.hub.scans import Danger, worst
 from freehold.hub.session import Answer, Hub, base_of, plain, whose
 
 #: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
@@ -335,8 +335,8 @@ def routes(hub: Hub) -> APIRouter:
         if not change.title:
             raise Answer(400, "the commit has no summary; send it in the header line")
         head = hub.revision(found, branch)
-        if hub.strict and found.kind == "model":
-            _refuse_unsafe(hub, change)
+        if hub.strict:
+            _refuse_unsafe(hub.dangers(found, change.put))
         if as_request:
             made, name = hub.repositories.propose(found, head, change, author)
         else:
@@ -348,9 +348,9 @@ def routes(hub: Hub) -> APIRouter:
     return router
 
 
-def _refuse_unsafe(hub: Hub, change: Change) -> None:
+def _refuse_unsafe(found: dict[str, list[Danger]]) -> None:
     """Raises Answer, naming the files that do harm when they are opened."""
-    unsafe = {path: dangers for path, dangers in sorted(hub.scans.of(change.put).items()) if worst(dangers) == "unsafe"}
+    unsafe = {path: dangers for path, dangers in sorted(found.items()) if worst(dangers) == "unsafe"}
     if unsafe:
         told = "; ".join(f"{path[:80]}: {dangers[0].why}" for path, dangers in list(unsafe.items())[:3])
         more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""

@@ -274,7 +274,7 @@ def routes(hub: Hub) -> APIRouter:
         commit = repositories.commit(found, hub.revision(found, revision))
         info = chosen(described(found, commit, blobs=blobs, facts=True), expand)
         if security and found.kind == "model" and hub.scans.able:
-            info["securityRepoStatus"] = repository_status(hub.scans.of(commit.files), commit.files)
+            info["securityRepoStatus"] = repository_status(hub.dangers(found, commit.files), commit.files)
         return info
 
     @router.get("/{plural}/{repo:repo}/revision/{revision}")
@@ -310,8 +310,7 @@ def routes(hub: Hub) -> APIRouter:
 
     def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool) -> list[dict[str, Any]]:
         changes = _last_changes(found, commit) if expand else {}
-        looked = expand and found.kind == "model"
-        dangers = hub.scans.of({path: commit.files[path] for path in paths if path in commit.files}) if looked else {}
+        dangers = hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files}) if expand else {}
         rows: list[dict[str, Any]] = []
         for path in paths:
             file = commit.files.get(path)

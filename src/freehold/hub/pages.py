@@ -165,7 +165,7 @@ def routes(hub: Hub) -> APIRouter:
         below = {path[len(start) :]: file for path, file in commit.files.items() if path.startswith(start)}
         if inside and not below:
             raise Answer(404, f"{inside[:120]} does not exist on {revision[:80]}")
-        dangers = _dangers(hub, found, {start + path: file for path, file in below.items()})
+        dangers = hub.dangers(found, {start + path: file for path, file in below.items()})
         rows: dict[str, dict[str, Any]] = {}
         for path, file in sorted(below.items(), key=lambda one: ("/" not in one[0], one[0])):
             name, slash, _ = path.partition("/")
@@ -211,7 +211,7 @@ def routes(hub: Hub) -> APIRouter:
             text=text,
             why=why,
             raw=raw,
-            dangers=_dangers(hub, found, {plain(path): file}).get(plain(path), []),
+            dangers=hub.dangers(found, {plain(path): file}).get(plain(path), []),
         )
 
     @router.get("/{where:where}/commits/{revision}")
@@ -280,7 +280,7 @@ def routes(hub: Hub) -> APIRouter:
         text = _text(hub, readme) if readme is not None else None
         unsafe = [
             (path, page_path(found.kind, found.name, "blob", "main", path), found_there[0].why)
-            for path, found_there in sorted(_dangers(hub, found, head.files).items())
+            for path, found_there in sorted(hub.dangers(found, head.files).items())
             if worst(found_there) == "unsafe"
         ]
         body = rendered(_without_front_matter(text), page_path(found.kind, found.name, "resolve", "main")) if text else ""
@@ -322,11 +322,6 @@ def _runs(hub: Hub, found: Repository, files: dict[str, File]) -> list[dict[str,
          "measured": "; ".join(hub.known.measured(one.digest))}
         for one in variants(hub.contents, files)
     ]  # fmt: skip
-
-
-def _dangers(hub: Hub, found: Repository, files: dict[str, File]) -> dict[str, list[Danger]]:
-    """What is dangerous in files of a model, by path; nothing of other kinds."""
-    return hub.scans.of(files) if found.kind == "model" else {}
 
 
 def _copy(hub: Hub, found: Repository) -> dict[str, str] | None:

@@ -59,8 +59,8 @@ class Scans:
             known |= {keys[path]: dangers for path, dangers in found.items()}
             with self._contents.store.engine.begin() as connection:
                 for path, dangers in found.items():
-                    connection.execute(tables.scans.delete().where(tables.scans.c.digest == keys[path]))
-                    connection.execute(tables.scans.insert().values(digest=keys[path], found=[asdict(danger) for danger in dangers]))
+                    statement = tables.upsert(connection, tables.scans).values(digest=keys[path], found=[asdict(danger) for danger in dangers])
+                    connection.execute(statement.on_conflict_do_nothing())
         return {path: known[key] for path, key in keys.items() if key in known}
 
     def _known(self, keys: Iterable[str]) -> dict[str, list[Danger]]:
@@ -74,15 +74,16 @@ class Scans:
 
     def _looked(self, files: Mapping[str, File]) -> dict[str, list[Danger]]:
         assert self._look is not None
+        found: dict[str, list[Danger]] = {}
         with tempfile.TemporaryDirectory(dir=self._contents.store.incoming) as name:
-            laid: dict[str, Path] = {}
-            for at, (path, file) in enumerate(files.items()):
+            laid = Path(name) / "file"  # one at a time: many heads together would fill a disk
+            for path, file in files.items():
                 content = self._contents.find(file.sha256)
                 if content is not None:
-                    laid[path] = Path(name) / str(at)
-                    self._contents.lay_head(content, laid[path], _HEAD)
-            found = self._look(laid)
-        return {path: list(found.get(path, [])) for path in laid}
+                    self._contents.lay_head(content, laid, _HEAD)
+                    found[path] = list(self._look({path: laid}).get(path, []))
+                    laid.unlink()
+        return found
 
 
 def worst(dangers: Iterable[Danger]) -> str:

@@ -9,7 +9,7 @@ import hmac
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,8 @@ from freehold.errors import NotFound
 from freehold.hub.accounts import KEEPER, Accounts, Actor
 from freehold.hub.contents import Contents
 from freehold.hub.discussions import Discussions
-from freehold.hub.repositories import Repositories, Repository
-from freehold.hub.scans import Look, Scans
+from freehold.hub.repositories import File, Repositories, Repository
+from freehold.hub.scans import Danger, Look, Scans
 from freehold.hub.store import Store
 
 #: Whoever comes without a token.
@@ -69,6 +69,10 @@ class Hub:
         self.parts.mkdir(parents=True, exist_ok=True)
         #: clients remember chunks by address: a new store must have another one
         self.id = hashlib.sha256(self.key + b"store").hexdigest()[:16]
+
+    def dangers(self, found: Repository, files: Mapping[str, File]) -> dict[str, list[Danger]]:
+        """What is dangerous in files of a model, by path; nothing of other kinds."""
+        return self.scans.of(files) if found.kind == "model" else {}
 
     # -- signatures -----------------------------------------------------------------------------
 

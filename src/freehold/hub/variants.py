@@ -73,8 +73,7 @@ def _known(contents: Contents, name: str, digest: str, files: dict[str, File], l
         if kept is None:
             return []
         with contents.store.engine.begin() as connection:
-            connection.execute(table.delete().where(table.c.digest == digest))
-            connection.execute(table.insert().values(digest=digest, card=kept))
+            connection.execute(tables.upsert(connection, table).values(digest=digest, card=kept).on_conflict_do_nothing())
     if "fault" in kept:
         return []
     card = Card.from_dict(kept)
