@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from freehold.engines import grammar
-from freehold.engines.batching import PIECE, Ask, BatchingEngine, Cells, settled
+from freehold.engines.batching import Ask, BatchingEngine, Cells, settled
 from freehold.engines.interface import Completion, Prompting, Request
 from freehold.engines.llama import LlamaEngine
 from freehold.engines.lookup import Lookup
 from freehold.engines.sampling import Sampling
 from freehold.engines.states import States
 from freehold.errors import DoesNotFit, NotFound, UsageError
-from freehold.shrink.quantize import quantize
 from tests.engines.test_engines import QUESTIONS, asking, engine, float_model, prompt  # noqa: F401
 
 STORY = "The harbour master of Lindholm kept a ledger of every ship. " * 10
@@ -59,28 +58,6 @@ def test_answers_are_those_of_one_asked_alone_however_they_are_batched(batching:
     quoting = found[-1]
     assert quoting.right > 8  # it quotes its prompt
     assert quoting.guessed >= quoting.right
-
-
-@pytest.mark.parametrize("kind", ["Q8_0", "Q4_K_M"])
-def test_what_is_said_reproducibly_depends_on_nothing_else(smollm2: Path, asking: Prompting, tmp_path: Path, kind: str) -> None:  # noqa: F811
-    weights = tmp_path / "quantized.gguf"  # a last digit is felt
-    quantize(smollm2, weights, kind)
-    made = BatchingEngine(weights, context_length=4096, parallel=4, reproducible=True, states=States(tmp_path / "states", 1 << 30))
-    long = [f"{STORY * 3}\n{question}" for question in ("Who kept a ledger?", "Repeat the first sentence three times.")]
-    asks = [Ask(prompt(asking, question), 12) for question in [*QUESTIONS, *long]]
-    assert len(asks[-1].tokens) > 3 * PIECE
-    alone = []
-    for ask in asks:
-        alone += [one.tokens for one in answers(made, [ask])]
-        made.forget()
-    for some in (asks[::-1], asks):  # at once, in other orders, over what is held and on disk
-        assert [one.tokens for one in answers(made, some)] == [alone[asks.index(ask)] for ask in some]
-    again = answers(made, [asks[-1]])[0]
-    assert again.reused == again.prompt_tokens // PIECE * PIECE  # whole pieces of its like
-    assert again.tokens == alone[-1]
-    with pytest.raises(DoesNotFit, match="exceed the context of 1024 tokens"):  # a quarter of all
-        made.submit(0, Ask((1,) * 1000, 100))
-    made.close()
 
 
 def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811

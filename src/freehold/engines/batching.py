@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,9 +26,8 @@ from freehold.engines.llama import LlamaContext
 from freehold.engines.lookup import Lookup
 from freehold.engines.mixture import Mixture
 from freehold.engines.sampling import GREEDY, Likelihood, Sampling, likelihood
-from freehold.engines.states import LEAST_TOKENS, States, shared
+from freehold.engines.states import LEAST_TOKENS, State, States, shared
 from freehold.errors import DoesNotFit, NotFound
-from freehold.hub import gguf
 
 #: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
 PIECE = 128
@@ -36,9 +35,6 @@ PIECE = 128
 GUESSED = 24
 #: Tokens that a request must be about to share with one that is still read, to wait for it.
 WORTH_WAITING = 64
-#: Types whose products with several rows are, digit for digit, those with each row; kernels of other types add up otherwise for several
-#: (seen on a processor with AVX-512: answers in Q4_K, Q6_K, IQ4_NL, F16 and F32 turned with the number of rows).
-ALIKE = frozenset(("Q8_0", "Q4_0", "Q4_1"))
 #: The name of all adapters together; no model can be called so.
 ALL = "*"
 #: Texts kept in memory beside those that run.
@@ -108,14 +104,15 @@ class Cells:
 
 @dataclass
 class Line:
-    """A text in the cache: llama.cpp's sequence, the tokens computed, and their cells. ``array``: the tokens of one that is held."""
+    """A text in the cache: llama.cpp's sequence, the tokens computed, and their cells. ``array``: the tokens of one that is held; ``whole``:
+    how many of its first were read as :mod:`freehold.engines.reproducible` tells apart."""
 
     sequence: int
     adapter: str
     tokens: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
     array: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
-    read: int = 0  # tokens read in whole pieces, as a prompt is
+    whole: int = 0
 
 
 @dataclass
@@ -153,6 +150,17 @@ class Running:
         return len(self.pending) + self.ask.max_tokens - len(self.tokens)
 
 
+@dataclass
+class Part:
+    """What one text adds to a call: tokens to be computed after those of ``line``, with logits for the last ``wanted``. Without ``one`` nobody
+    asked for them, and they are forgotten after the call."""
+
+    one: Running | None
+    line: Line
+    tokens: list[int]
+    wanted: int
+
+
 class TokenBatch:
     """llama.cpp's batch over arrays of ours, filled a run of tokens at a time."""
 
@@ -184,25 +192,21 @@ def _pointer(array: np.ndarray, kind: Any) -> Any:
 class BatchingEngine(LlamaContext):
     """A GGUF model for ``parallel`` answers at once over ``context_length`` tokens in all. Raises BadModel, DoesNotFit.
 
-    ``adapters``: LoRAs in GGUF form, to be named in requests. ``reproducible``: every text has ``context_length / parallel`` tokens to itself, prompts
-    are read by themselves in pieces that begin at multiples of :data:`PIECE` and reused by whole pieces only, and nothing is guessed at; then
-    what is said does not depend on what else is asked. Of weights of other types than :data:`ALIKE` one answer's token is computed at a time. ``meter``: counts the energy of each step, which is shared among the step's requests by their tokens.
+    ``adapters``: LoRAs in GGUF form, to be named in requests. ``apart``: see :class:`LlamaContext`. ``meter``: counts the energy of each step,
+    which is shared among the step's requests by their tokens.
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
-                 states: States | None = None, guessing: bool = True, reproducible: bool = False, meter: Meter | None = None,
+                 states: States | None = None, guessing: bool = True, apart: bool = False, meter: Meter | None = None,
                  adapters: Mapping[str, Path] | None = None):  # fmt: skip
-        assert not (reproducible and adapters), "calls that adapters share are laid out otherwise"
-        held = 0 if reproducible else min(held, 256 - parallel)  # LLAMA_MAX_SEQ
+        held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
         self._mixture = Mixture() if adapters else None
-        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch, apart=reproducible,
+        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch, apart=apart,
                          on_result=self._mixture.seen if self._mixture else None)  # fmt: skip
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-        self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts and not reproducible
-        self.reproducible, self._turn_to_read, self._last_alone = reproducible, True, -1
-        self._one_answer = reproducible and any(len(one.shape) > 1 and one.kind not in ALIKE for one in gguf.read_header(path).tensors)
+        self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts
         #: Tokens that one text may have.
         self.longest = int(lib.llama_n_ctx_seq(self._context))
         self._meter = meter
@@ -281,70 +285,67 @@ class BatchingEngine(LlamaContext):
             source, reused = self._nearest(tokens, ask.adapter)
             if self._soon(tokens, ask.adapter) >= reused + WORTH_WAITING:
                 continue
-            if self._running and not self._room_for(len(tokens) - reused + ask.max_tokens, source, reused):
+            line = self._line_for(ask, tokens, source, reused)
+            if line is None:
                 return
             self._waiting = deque(entry for entry in self._waiting if entry[0] != number)
             started = time.perf_counter()
-            line = self._new_line(ask.adapter, source)
-            if line is source:
-                self._cut(line, reused)
-            elif source is not None and reused:
-                self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, 0, reused)
-                line.tokens, line.cells = source.tokens[:reused], self._cells.share(source.cells[:reused])
-                if source in self._held:
-                    self._held.remove(source)
-                    self._held.append(source)
-            reused = self._from_disk(line, tokens, reused)
+            reused = self._from_disk(line, tokens)
             one = Running(number, ask, line, list(ask.tokens[reused:]), reused, started, np.random.default_rng(ask.sampling.seed),
                           Lookup(ask.tokens) if self.guessing and ask.guess else None, tokens)  # fmt: skip
             if ask.grammar is not None:
                 one.matcher = grammar.matcher(self, ask.grammar)
             self._running.append(one)
 
+    def _usable(self, same: int, whole: int, count: int) -> int:
+        """How much of a text that begins with the ``same`` tokens a prompt of ``count`` tokens can take over; ``whole``: see :class:`Line`."""
+        return min(same, count - 1)  # the last is always computed, for its logits
+
+    def _whole(self, count: int) -> int:
+        """``whole`` of a prompt of ``count`` tokens once it is read."""
+        return count
+
     def _soon(self, tokens: np.ndarray, adapter: str) -> int:
         """Tokens that a request which is still read will share with these once it is."""
-        shares = self._cuts and not self.reproducible
-        reading = [one for one in self._running if not one.answering and one.ask.adapter == adapter] if shares else []
-        return max((min(shared(one.prompt, tokens), len(tokens) - 1) for one in reading), default=0)
+        reading = [one for one in self._running if not one.answering and one.ask.adapter == adapter] if self._cuts else []
+        return max((self._usable(shared(one.prompt, tokens), self._whole(len(one.prompt)), len(tokens)) for one in reading), default=0)
 
     def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
-        """The line in memory that begins most alike, and for how many tokens; the last token is always computed, for its logits.
+        """The line in memory that most can be taken over from, and how many tokens."""
+        held = self._best(((line, line.array) for line in self._held if line.adapter == adapter), tokens)
+        running = self._best(((one.line, one.prompt[: len(one.line.tokens)]) for one in self._running if one.line.adapter == adapter), tokens)
+        return running if running[1] > held[1] else held
 
-        Where texts share nothing, it is taken over.
-        """
+    def _best(self, lines: Iterable[tuple[Line, np.ndarray]], tokens: np.ndarray) -> tuple[Line | None, int]:
         best, most = None, 0
-        if not self._cuts:
-            return best, most
-        running = [] if self.reproducible else [(one.line, one.prompt[: len(one.line.tokens)]) for one in self._running]
-        for line, own in [*((line, line.array) for line in self._held), *running]:
-            if line.adapter == adapter and len(own) > most:
-                same = min(shared(own, tokens), len(tokens) - 1)
-                if self.reproducible:
-                    same = min(same, line.read) // PIECE * PIECE
-                    if self._sequences and same < len(own) // 2:
-                        continue  # it would lose more than it gives
-                if same > most:
-                    best, most = line, same
+        for line, own in lines:
+            if self._cuts and len(own) > most and (usable := self._usable(shared(own, tokens), line.whole, len(tokens))) > most:
+                best, most = line, usable
         return best, most
+
+    def _line_for(self, ask: Ask, tokens: np.ndarray, source: Line | None, reused: int) -> Line | None:
+        """A line that begins with the ``reused`` tokens of another; None where there is no room yet."""
+        if self._running and not self._room_for(len(tokens) - reused + ask.max_tokens, source, reused):
+            return None
+        if not self._sequences:
+            self._drop(next(line for line in self._held if line is not source))
+        line = Line(self._sequences.pop(), ask.adapter)
+        if source is not None and reused:
+            self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, 0, reused)
+            line.tokens, line.cells = source.tokens[:reused], self._cells.share(source.cells[:reused])
+            if source in self._held:
+                self._held.remove(source)
+                self._held.append(source)
+        return line
 
     def _room_for(self, need: int, source: Line | None, reused: int) -> bool:
         """Whether a request's cells fit beside those that running ones hold and may still take; held lines give way."""
-        if self.reproducible:
-            return True  # a text's cells are its own
         pinned = np.zeros(self.context_length, dtype=bool)
         for one in self._running:
             pinned[one.line.cells] = True
         if source is not None:
             pinned[source.cells[:reused]] = True
         return int(pinned.sum()) + sum(one.left for one in self._running) + need <= self.context_length
-
-    def _new_line(self, adapter: str, source: Line | None) -> Line:
-        if self.reproducible and source is not None:
-            self._held.remove(source)
-            return source
-        if not self._sequences:
-            self._drop(next(line for line in self._held if line is not source))
-        return Line(self._sequences.pop(), adapter)
 
     def _drop(self, line: Line) -> None:
         """Forget a held line."""
@@ -369,7 +370,6 @@ class BatchingEngine(LlamaContext):
             self._free(line)
             return
         line.array = np.asarray(line.tokens, dtype=np.int32)
-        line.read = min(len(line.tokens), len(one.prompt)) // PIECE * PIECE
         for other in [other for other in self._held if other.adapter == line.adapter and len(other.array) <= len(line.array)]:
             if shared(other.array, line.array) == len(other.array):
                 self._drop(other)
@@ -377,15 +377,18 @@ class BatchingEngine(LlamaContext):
 
     # -- states on disk -----------------------------------------------------------------------
 
-    def _from_disk(self, line: Line, tokens: np.ndarray, reused: int) -> int:
-        """Read a state that shares more than what is in memory into the line; how many tokens the line has then."""
-        if self.states is None or line.adapter or len(tokens) < LEAST_TOKENS:
-            return reused
+    def _on_disk(self, tokens: np.ndarray, adapter: str) -> tuple[State | None, int]:
+        """The state on disk that shares most with a prompt, and how much of it the prompt can take over."""
+        if self.states is None or adapter or len(tokens) < LEAST_TOKENS:
+            return None, 0
         state, same = self.states.best(tokens)
-        same = min(same, len(tokens) - 1)
-        if self.reproducible:
-            same = same // PIECE * PIECE
-        if state is None or same < reused + LEAST_TOKENS // 2 or not self.states.whole(state):
+        return state, self._usable(same, self._whole(len(state.tokens)), len(tokens)) if state is not None else 0
+
+    def _from_disk(self, line: Line, tokens: np.ndarray) -> int:
+        """Read a state that shares more than what the line has into it; how many tokens it has then."""
+        reused = len(line.tokens)
+        state, same = self._on_disk(tokens, line.adapter)
+        if self.states is None or state is None or same < reused + LEAST_TOKENS // 2 or not self.states.whole(state):
             return reused
         self._cut(line, 0)
         self._make_room(len(state.tokens))
@@ -396,7 +399,7 @@ class BatchingEngine(LlamaContext):
             self._context, os.fsencode(state.path), line.sequence, out, len(state.tokens), ctypes.byref(count)
         ):
             return 0
-        line.tokens, line.cells = state.tokens.tolist(), self._cells.take(len(state.tokens))
+        line.tokens, line.cells, line.whole = state.tokens.tolist(), self._cells.take(len(state.tokens)), self._whole(len(state.tokens))
         self._cut(line, same)
         return same
 
@@ -420,6 +423,7 @@ class BatchingEngine(LlamaContext):
             self._lib.llama_memory_seq_rm(self._memory, line.sequence, length, -1)
             self._cells.release(line.cells[length:])
             del line.tokens[length:], line.cells[length:]
+            line.whole = min(line.whole, length)
 
     # -- steps --------------------------------------------------------------------------------
 
@@ -434,47 +438,52 @@ class BatchingEngine(LlamaContext):
         finally:
             if self._meter is not None:
                 spent = self._meter.end(span)
-        count = sum(len(tokens) for _, tokens, _ in plan)
-        for one, tokens, _ in plan:
-            one.joules += spent * len(tokens) / count
+        count = sum(len(part.tokens) for part in plan if part.one is not None)
+        for part in plan:
+            if part.one is not None:
+                part.one.joules += spent * len(part.tokens) / count
         return [(one.number, self._completion(one, finish)) for one, finish in ended]
 
-    def _call(self) -> tuple[list[tuple[Running, list[int], int]], list[tuple[Running, str]]]:
-        """Decode what all need next: (who, tokens, how many of the last give logits), and who ended with that, and why."""
+    def _planned(self) -> list[Part]:
+        """What the next call computes."""
         answering = [one for one in self._running if one.answering]
-        reading = [one for one in self._running if not one.answering]
-        most = self.batch
-        if self.reproducible:  # one prompt's next piece, or a token of each answer
-            if reading and (self._turn_to_read or not answering):
-                answering, reading = [], reading[:1]
-                most = min(most, PIECE - len(reading[0].line.tokens) % PIECE)
-            else:  # llama.cpp takes texts of their own together only in the order of their numbers
-                answering, reading = sorted(answering, key=lambda one: one.line.sequence), []
-                if self._one_answer:
-                    answering = [one for one in answering if one.line.sequence > self._last_alone][:1] or answering[:1]
-                    self._last_alone = answering[0].line.sequence if answering else -1
-            self._turn_to_read = not reading
-        guesses = 0 if reading else max(0, GUESSED - len(answering))
-        plan: list[tuple[Running, list[int], int]] = []
+        plan = self._answers(answering, GUESSED if len(answering) == len(self._running) else 0)
+        room = self.batch - sum(len(part.tokens) for part in plan)
+        room = min(room, PIECE) if answering else room
+        for one in self._running:
+            if room and not one.answering:
+                plan.append(self._piece(one, room))
+                room -= len(plan[-1].tokens)
+        return plan
+
+    def _answers(self, answering: Sequence[Running], most: int) -> list[Part]:
+        """A token of each answer, and guesses as long as there are ``most`` tokens at the most."""
+        guesses, plan = max(0, most - len(answering)), list[Part]()
         for one in answering:
             one.guess = self._guess(one, guesses, len(answering))
             guesses -= len(one.guess)
-            plan.append((one, one.pending + one.guess, 1 + len(one.guess)))
-        room = most - sum(len(tokens) for _, tokens, _ in plan)
-        room = min(room, PIECE) if answering else room
-        for one in reading:
-            if not room:
-                break
-            piece = one.pending[:room]
-            room -= len(piece)
-            plan.append((one, piece, int(len(piece) == len(one.pending))))
-        self._make_room(sum(len(tokens) for _, tokens, _ in plan))
-        at, rows = 0, list[int]()
-        for one, tokens, wanted in plan:
-            self._batch.lay(at, tokens, len(one.line.tokens), one.line.sequence, wanted)
-            at += len(tokens)
-            rows.append(at - wanted)
-        self._use([(one.ask.adapter, len(tokens), wanted) for one, tokens, wanted in plan])
+            plan.append(Part(one, one.line, one.pending + one.guess, 1 + len(one.guess)))
+        return plan
+
+    def _piece(self, one: Running, most: int) -> Part:
+        """The next tokens of a prompt."""
+        piece = one.pending[:most]
+        return Part(one, one.line, piece, int(len(piece) == len(one.pending)))
+
+    def _call(self) -> tuple[list[Part], list[tuple[Running, str]]]:
+        """Decode what all need next; what that was, and who ended with it, and why."""
+        plan = self._planned()
+        self._make_room(sum(len(part.tokens) for part in plan))
+        at, rows, reach = 0, list[int](), dict[int, int]()
+        for part in plan:
+            sequence = part.line.sequence
+            position = reach.get(sequence, len(part.line.tokens))
+            reach[sequence] = position + len(part.tokens)
+            self._batch.lay(at, part.tokens, position, sequence, part.wanted)
+            at += len(part.tokens)
+            rows.append(at - part.wanted)
+        reading = any(part.one is not None and not part.one.answering for part in plan)
+        self._use([(part.line.adapter, len(part.tokens), part.wanted) for part in plan])
         began = time.perf_counter()
         self._run(self._batch.struct, at)
         if self._mixture is not None and self._mixture.failed is not None:
@@ -482,11 +491,17 @@ class BatchingEngine(LlamaContext):
         if not reading:
             self._timed(at, time.perf_counter() - began)
         ended: list[tuple[Running, str]] = []
-        for (one, tokens, wanted), row in zip(plan, rows, strict=True):
-            one.line.cells += self._cells.take(len(tokens))
-            one.line.tokens += tokens
+        for part, row in zip(plan, rows, strict=True):
+            one, line, tokens = part.one, part.line, part.tokens
+            if one is None:
+                self._lib.llama_memory_seq_rm(self._memory, line.sequence, len(line.tokens), -1)
+                continue
+            line.cells += self._cells.take(len(tokens))
+            line.tokens += tokens
             del one.pending[: len(tokens) - len(one.guess)]
-            if not wanted:
+            if not one.answering:
+                line.whole = min(self._whole(len(one.prompt)), len(line.tokens))
+            if not part.wanted:
                 continue
             if not one.answering:
                 self._to_disk(one)

@@ -16,6 +16,7 @@ from freehold.engines.batching import BatchingEngine, Meter
 from freehold.engines.embedding import Embedder, SentenceEmbedder, is_embedder
 from freehold.engines.interface import Prompting
 from freehold.engines.loading import predict_memory, prompting
+from freehold.engines.reproducible import ReproducibleEngine
 from freehold.engines.session import tuned_system
 from freehold.engines.states import States
 from freehold.errors import Unsupported
@@ -27,7 +28,7 @@ from freehold.serve.runner import Runner
 @dataclass(frozen=True)
 class Terms:
     """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
-    states of long prompts (0: none are kept); ``reproducible``: see :class:`BatchingEngine`; ``threads`` for each model (0: as many as this process may use)."""
+    states of long prompts (0: none are kept); ``reproducible``: see :class:`ReproducibleEngine`; ``threads`` for each model (0: as many as this process may use)."""
 
     context_length: int = 8192
     parallel: int = 8
@@ -175,14 +176,17 @@ class Pool:
         length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
         adapters = {other: self.store.file(self.adapters[other], "adapter.lora") for other, base in self.bases.items() if base == name}
-        engine = BatchingEngine(self.store.weights(model), context_length=length, parallel=terms.parallel, states=states, guessing=terms.guessing,
-                                reproducible=terms.reproducible, threads=terms.threads, meter=self.meter, adapters=adapters)  # fmt: skip
+        told = {"context_length": length, "parallel": terms.parallel, "states": states, "guessing": terms.guessing, "threads": terms.threads}
+        if terms.reproducible:
+            engine = ReproducibleEngine(self.store.weights(model), meter=self.meter, **told)
+        else:
+            engine = BatchingEngine(self.store.weights(model), meter=self.meter, adapters=adapters, **told)
         return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
 
     def _states_of(self, model: Model) -> Path:
         import llama_cpp
 
-        kind = "-reproducible" if self.terms.reproducible else ""
+        kind = "-apart" if self.terms.reproducible else ""
         return self.store.folder / "states" / f"{model.digest[:32]}-{llama_cpp.__version__}{kind}"
 
     @property

@@ -1,0 +1,186 @@
+"""Answers that depend on nothing but what is asked: the same request has the same answer, alone or beside others, now and after a restart.
+
+A sum of floating-point numbers depends on its order, and llama.cpp chooses the order by what else a call computes. What it goes by, and
+what is done about it here (ggml-cpu's ``ggml_compute_forward_flash_attn_ext_f16`` and llama.cpp's ``split_equal``, which say so):
+
+- Where a text's cells lie among those of others. Each text has cells of its own, in the order of its tokens.
+- Whether a call has :data:`TILE` tokens of a text or more: attention then goes by tiles. Prompts of so many tokens are read in pieces of so
+  many and more; all else, answers among it, by fewer. Where pieces begin does not matter then, nor does what they are computed beside.
+- Whether a call has nothing but one token of one text of more than :data:`SPLIT` tokens: threads then share the text among them. Such a call
+  gets a second token, which is forgotten; on two threads, one thread alone takes less time.
+- How many tokens there are, for most types of weights: kernels for several add up otherwise than those for one. Whether that is so is
+  measured when the model is loaded. If it is, an answer's tokens are computed by themselves, and prompts in pieces that begin at multiples of
+  :data:`PIECE`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freehold.engines.batching import GUESSED, PIECE, Ask, BatchingEngine, Line, Meter, Part, Running
+from freehold.engines.states import LEAST_TOKENS, States, shared
+
+#: Tokens of one text from which attention goes by tiles (``GGML_FA_TILE_Q``).
+TILE = 64
+#: Cells up to which a lone token's attention is not split among threads: 512 are, and they are counted in steps of 256.
+SPLIT = 256
+#: Tokens of another text that are worth copying all of its cells.
+WORTH_COPYING = 16
+#: Idle texts between two of a call for which a token is computed that nobody asked for, because otherwise llama.cpp would read the weights
+#: once more for those behind the gap.
+GAP = 3
+#: Numbers of tokens in the calls that are compared when a model is loaded.
+ROWS = (1, 2, 3, 4, 5, 8, 17)
+
+
+class ReproducibleEngine(BatchingEngine):
+    """As :class:`BatchingEngine`, but every text has ``context_length / parallel`` tokens to itself, and adapters cannot be named.
+
+    Raises BadModel, DoesNotFit.
+    """
+
+    def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512,
+                 states: States | None = None, guessing: bool = True, meter: Meter | None = None):  # fmt: skip
+        assert batch >= PIECE >= 2 * TILE
+        super().__init__(path, context_length=context_length, parallel=parallel, threads=threads, batch=batch, held=0, states=states, guessing=guessing,
+                         apart=True, meter=meter)  # fmt: skip
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._turn_to_read, self._last_alone, self._one_thread, self._copying = True, -1, False, False
+        #: Whether what a token gives is the same however many others its call computes.
+        self.alike = self._cuts and self._compared()
+        self.guessing = self.guessing and self.alike
+
+    def _compared(self) -> bool:
+        """Whether tokens have the same logits, digit for digit, in calls of all numbers of :data:`ROWS`."""
+        tokens = [101 * (7 * at + 1) % self.vocabulary.size for at in range(max(ROWS))]
+        known: list[np.ndarray] = []
+        for count in ROWS:
+            self._batch.lay(0, tokens[:count], 0, 0, count)
+            self._run(self._batch.struct, count)
+            found = [self._logits(row).copy() for row in range(count)]
+            self._lib.llama_memory_clear(self._memory, True)
+            if not all(np.array_equal(one, other) for one, other in zip(known, found, strict=False)):
+                return False
+            known = found
+        return True
+
+    # -- what can be taken over -----------------------------------------------------------------
+
+    def _whole(self, count: int) -> int:
+        """Of a prompt, the tokens read by tiles; or in whole pieces, where rows are not alike."""
+        if self.alike:
+            return count if count >= TILE else 0
+        return count // PIECE * PIECE
+
+    def _usable(self, same: int, whole: int, count: int) -> int:
+        """What was computed as it would be for this prompt, short of what has to be left for its last piece."""
+        if not self.alike:
+            return min(same, whole, count - 1) // PIECE * PIECE
+        if count < TILE:
+            return 0 if whole else min(same, count - 1)
+        return max(0, min(same, whole, count - TILE))
+
+    def _line_for(self, ask: Ask, tokens: np.ndarray, source: Line | None, reused: int) -> Line | None:
+        """Cells for a request: those of the line it goes on from, else nobody's, else those unused for longest; and into them a copy of the
+        source, if it is worth it."""
+        on_disk = self._on_disk(tokens, ask.adapter)[1]
+        if on_disk and self._copying:
+            return None  # llama.cpp copies with the next call, but reads from disk at once
+        if source is not None and source in self._held and 2 * reused >= len(source.tokens):
+            line = source
+        elif self._sequences:
+            line = Line(self._sequences.pop(self._sequences.index(min(self._sequences))), ask.adapter)
+        else:
+            line = self._held[0]
+        own = self._usable(shared(line.array, tokens), line.whole, len(tokens)) if line.tokens else 0
+        copies = source is not None and source is not line and reused >= own + WORTH_COPYING and on_disk < reused + LEAST_TOKENS // 2
+        if line in self._held:
+            self._held.remove(line)
+        self._cut(line, 0 if copies else own)
+        if source is not None and copies:
+            self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, -1, -1)
+            self._lib.llama_memory_seq_rm(self._memory, line.sequence, reused, -1)
+            line.tokens, line.cells, line.whole = source.tokens[:reused], self._cells.take(reused), min(source.whole, reused)
+            self._copying = True
+            if source in self._held:
+                self._held.remove(source)
+                self._held.append(source)
+        return line
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def _planned(self) -> list[Part]:
+        """A long prompt's next piece; or, by turns, a token of each answer, with guesses, and all that is left of short prompts."""
+        self._copying = False
+        answering, reading = [one for one in self._running if one.answering], [one for one in self._running if not one.answering]
+        if not self.alike:
+            return self._alone(answering, reading)
+        long, short = [one for one in reading if len(one.prompt) >= TILE], [one for one in reading if len(one.prompt) < TILE]
+        if long and (self._turn_to_read or not (answering or short)):
+            self._turn_to_read = False
+            return [self._tiles(long[0], PIECE if answering or short else self.batch)]
+        self._turn_to_read = True
+        plan = self._answers(answering, 0 if reading else GUESSED)
+        room = self.batch - sum(len(part.tokens) for part in plan)
+        room = min(room, PIECE) if answering else room
+        for one in short:
+            if len(one.pending) <= room:
+                room -= len(one.pending)
+                plan.append(self._piece(one, len(one.pending)))
+        return self._filled(plan)
+
+    def _alone(self, answering: list[Running], reading: list[Running]) -> list[Part]:
+        """A prompt's next piece up to a multiple of :data:`PIECE`, or a token of the answer whose turn it is."""
+        if reading and (self._turn_to_read or not answering):
+            self._turn_to_read = False
+            return [self._piece(reading[0], PIECE - len(reading[0].line.tokens) % PIECE)]
+        self._turn_to_read = True
+        after = [one for one in answering if one.line.sequence > self._last_alone] or answering
+        one = min(after, key=lambda one: one.line.sequence)
+        self._last_alone = one.line.sequence
+        return self._answers([one], 0)
+
+    def _tiles(self, one: Running, most: int) -> Part:
+        """The next piece of a long prompt, of at least :data:`TILE` tokens and so that at least as many are left, or none."""
+        left = len(one.pending)
+        return self._piece(one, left - TILE if most < left < most + TILE else most)
+
+    def _filled(self, plan: list[Part]) -> list[Part]:
+        """The plan in the order in which llama.cpp takes texts of their own together, with tokens that nobody asked for in small gaps, and
+        beside what it would split among threads."""
+        plan = sorted(plan, key=lambda part: part.line.sequence)
+        idle = {line.sequence: line for line in [*self._held, *(one.line for one in self._running)]}
+        counts = {part.line.sequence: len(part.tokens) for part in plan}
+        filled = plan[:1]
+        for part in plan[1:]:
+            gap = [idle.get(number) or Line(number, "") for number in range(filled[-1].line.sequence + 1, part.line.sequence)]
+            if len(gap) <= GAP and all(len(line.tokens) < self.longest for line in gap):
+                counts |= {line.sequence: 1 for line in gap}
+                filled += [Part(None, line, [0], 0) for line in gap]
+            filled.append(part)
+        self._one_thread, done = False, list[Part]()
+        for part in filled:
+            done.append(part)
+            number, count = part.line.sequence, len(part.tokens)
+            beside = max(counts.get(number - 1, 0), counts.get(number + 1, 0))  # so many tokens are taken together with others
+            if part.one is not None and count == beside + 1 and len(part.line.tokens) + count > SPLIT:
+                if len(filled) == count == 1 and self._threads <= 2:
+                    self._one_thread = True
+                else:
+                    done.append(Part(None, part.line, [0], 0))
+        return done
+
+    def _run(self, batch: Any, count: int) -> None:
+        if not self._one_thread:
+            super()._run(batch, count)
+            return
+        self._lib.llama_set_n_threads(self._context, 1, 1)
+        try:
+            super()._run(batch, count)
+        finally:
+            self._lib.llama_set_n_threads(self._context, self._threads, self._threads)
+            self._one_thread = False
