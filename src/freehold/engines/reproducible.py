@@ -9,7 +9,7 @@ what is done about it here (ggml-cpu's ``ggml_compute_forward_flash_attn_ext_f16
 - Whether a call has nothing but one token of one text of more than :data:`SPLIT` tokens: threads then share the text among them. Such a call
   gets a second token, which is forgotten; on two threads, one thread alone takes less time.
 - How many tokens there are, for most types of weights: kernels for several add up otherwise than those for one. Whether that is so is
-  measured when the model is loaded. If it is, an answer's tokens are computed by themselves, and prompts in pieces that begin at multiples of
+  measured with the first step. If it is, an answer's tokens are computed by themselves, and prompts in pieces that begin at multiples of
   :data:`PIECE`.
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from freehold.engines.batching import GUESSED, PIECE, Ask, BatchingEngine, Line, Meter, Part, Running
+from freehold.engines.interface import Completion
 from freehold.engines.states import LEAST_TOKENS, States, shared
 
 #: Tokens of one text from which attention goes by tiles (``GGML_FA_TILE_Q``).
@@ -33,7 +34,7 @@ WORTH_COPYING = 16
 #: Idle texts between two of a call for which a token is computed that nobody asked for, because otherwise llama.cpp would read the weights
 #: once more for those behind the gap.
 GAP = 3
-#: Numbers of tokens in the calls that are compared when a model is loaded.
+#: Numbers of tokens in the calls that are compared.
 ROWS = (1, 2, 3, 4, 5, 8, 17)
 
 
@@ -50,9 +51,16 @@ class ReproducibleEngine(BatchingEngine):
                          apart=True, meter=meter)  # fmt: skip
         self._threads = threads or len(os.sched_getaffinity(0))
         self._turn_to_read, self._last_alone, self._one_thread, self._copying = True, -1, False, False
-        #: Whether what a token gives is the same however many others its call computes.
-        self.alike = self._cuts and self._compared()
-        self.guessing = self.guessing and self.alike
+        #: Whether what a token gives is the same however many others its call computes; None until the first step has measured it.
+        self.alike: bool | None = None
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """See :class:`BatchingEngine`."""
+        if self.alike is None:
+            # not when it is loaded: OpenMP keeps threads for every thread that computes, and with more of them than processors they wait slowly
+            self.alike = self._cuts and self._compared()
+            self.guessing = self.guessing and self.alike
+        return super().step()
 
     def _compared(self) -> bool:
         """Whether tokens have the same logits, digit for digit, in calls of all numbers of :data:`ROWS`."""
