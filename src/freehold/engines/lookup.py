@@ -21,7 +21,8 @@ class Lookup:
         self._tokens: list[int] = []
         self._follows: dict[tuple[int, ...], int] = {}
         self._length, self._wrong, self._waits = FIRST, 0, 0
-        self._rate = 0.7  # of guessed tokens that were right, lately
+        #: The share of guessed tokens that were right, lately.
+        self.rate = 0.7
         for token in tokens:
             self.add(token)
 
@@ -44,14 +45,14 @@ class Lookup:
 
     def pays(self, price: float) -> bool:
         """Whether a guess is worth ``price``, the cost of a guessed token as a share of an ordinary one's: whether so many are right."""
-        if self._rate > price:
+        if self.rate > price:
             return True
-        self._rate += 0.01  # what did not pay once may later
+        self.rate += 0.01  # what did not pay once may later
         return False
 
     def judged(self, guessed: int, right: int) -> None:
         """Learn from a guess: longer after one that was right to its end, shorter or later after others."""
-        self._rate += 0.3 * (right / guessed - self._rate)
+        self.rate += 0.3 * (right / guessed - self.rate)
         if right == guessed:
             self._length, self._wrong = min(2 * self._length, MOST), 0
         elif right:

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines.batching import GUESSED, PIECE, Ask, BatchingEngine, Line, Meter, Part, Running
+from freehold.engines.batching import PIECE, Ask, BatchingEngine, Line, Meter, Part, Running
 from freehold.engines.interface import Completion
+from freehold.engines.lookup import MOST
 from freehold.engines.states import LEAST_TOKENS, States, shared
 
 #: Tokens of one text from which attention goes by tiles (``GGML_FA_TILE_Q``).
@@ -34,6 +35,8 @@ WORTH_COPYING = 16
 #: Idle texts between two of a call for which a token is computed that nobody asked for, because otherwise llama.cpp would read the weights
 #: once more for those behind the gap.
 GAP = 3
+#: Tokens that answers and guesses together may take in one call, and those that take about as long as reading the weights once more.
+GUESSED, READING = 48, 6
 #: Numbers of tokens in the calls that are compared.
 ROWS = (1, 2, 3, 4, 5, 8, 17)
 
@@ -132,7 +135,7 @@ class ReproducibleEngine(BatchingEngine):
             self._turn_to_read = False
             return [self._tiles(long[0], PIECE if answering or short else self.batch)]
         self._turn_to_read = True
-        plan = self._answers(answering, 0 if reading else GUESSED)
+        plan = self._evened(self._answers(answering, GUESSED + MOST * len(answering)))
         room = self.batch - sum(len(part.tokens) for part in plan)
         room = min(room, PIECE) if answering else room
         for one in short:
@@ -153,9 +156,27 @@ class ReproducibleEngine(BatchingEngine):
         return self._answers([one], 0)
 
     def _tiles(self, one: Running, most: int) -> Part:
-        """The next piece of a long prompt, of at least :data:`TILE` tokens and so that at least as many are left, or none."""
+        """The next piece of a long prompt: of at least :data:`TILE` tokens, and so that at least as many are left, or none."""
         left = len(one.pending)
-        return self._piece(one, left - TILE if most < left < most + TILE else most)
+        if most < left < most + TILE:
+            most = left if left <= self.batch else left - TILE
+        return self._piece(one, most)
+
+    def _evened(self, plan: list[Part]) -> list[Part]:
+        """Answers with their guesses cut to the length that promises most tokens in the time: llama.cpp takes texts together as far as they have
+        as many tokens, and reads the weights once more for what is left."""
+        lengths = {part.line.sequence: len(part.tokens) for part in plan}
+        best, most = 1, 0.0
+        for longest in sorted(set(lengths.values())):
+            cut = {sequence: min(length, longest) for sequence, length in lengths.items()}
+            rows, passes = sum(cut.values()), _passes([cut.get(number, 0) for number in range(self.parallel)])
+            right = sum(one.lookup.rate * len(one.guess[: longest - 1]) for one in (part.one for part in plan) if one is not None and one.lookup)
+            if (rows <= GUESSED or longest == 1) and (found := (len(plan) + right) / (rows + READING * passes)) > most:
+                best, most = longest, found
+        for part in plan:
+            if part.one is not None:
+                part.tokens, part.wanted, part.one.guess = part.tokens[:best], min(part.wanted, best), part.one.guess[: best - 1]
+        return plan
 
     def _filled(self, plan: list[Part]) -> list[Part]:
         """The plan in the order in which llama.cpp takes texts of their own together, with tokens that nobody asked for in small gaps, and
@@ -192,3 +213,14 @@ class ReproducibleEngine(BatchingEngine):
         finally:
             self._lib.llama_set_n_threads(self._context, self._threads, self._threads)
             self._one_thread = False
+
+
+def _passes(counts: list[int]) -> int:
+    """How often llama.cpp reads the weights for so many tokens of each text (0: none): once for what neighbours have in common, and so on."""
+    passes, run = 0, list[int]()
+    for count in [*counts, 0]:
+        if count:
+            run.append(count)
+        elif run:
+            passes, run = passes + 1 + _passes([one - min(run) for one in run]), []
+    return passes
