@@ -53,9 +53,9 @@ def test_what_is_said_depends_on_nothing_else(made: ReproducibleEngine, asking: 
     made.forget()
     assert said(made, asks[-2:]) == alone[-2:]  # copied, or from disk
     again = answers(made, [asks[-1]])[0]  # on from its like
-    assert again.reused == (len(asks[-1].tokens) - TILE if made.alike else len(asks[-1].tokens) // PIECE * PIECE)
+    assert again.reused == (len(asks[-1].tokens) - TILE if made._all_alike else len(asks[-1].tokens) // PIECE * PIECE)
     assert (again.tokens, again.likelihoods) == alone[-1]
-    assert (again.right > 0) is made.alike
+    assert (again.right > 0) is (made.alike > 1)
 
 
 def test_an_answer_that_outgrows_its_prompt_stays_the_same(made: ReproducibleEngine, asking: Prompting) -> None:
