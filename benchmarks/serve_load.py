@@ -1,6 +1,6 @@
 """Mixed load on the server at twice what it can do: only 429 may be refused, what is taken in is answered, memory stays flat.
 
-Run: python benchmarks/serve_load.py [--minutes 60] [--seed 0]
+Run: python benchmarks/serve_load.py [--minutes 60] [--seed 0] [--reproducible]
 Needs the store's smollm2. A server process answers as many at once as it can for a while: that is its capacity. Then requests of the same
 mix arrive at random times (a Poisson process) at twice that rate, whoever still waits, and every half minute sixty more in one moment, which are
 more than may wait at any speed: chats and completions, streamed and whole, of all
@@ -224,14 +224,14 @@ async def arriving(mix: Mix, rate: float, seconds: float, watch: Callable[[], No
     return sent
 
 
-def main(minutes: float, seed: int = 0, capacity_s: float = 30.0) -> dict[str, Any]:
-    """Run the load; what came of it. Raises AssertionError where something was not as it must be."""
+def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) -> dict[str, Any]:
+    """Run the load; what came of it. ``more``: what the server is told besides. Raises AssertionError where something was not as it must be."""
     there = Store()
     with tempfile.TemporaryDirectory() as folder:
         here = Store(Path(folder))
         model = there.find("smollm2")
         here.add("smollm2", {name: there.file(model, name) for name in model.manifest}, {"source": "benchmarks/serve_load.py"})
-        process, told = started(Path(folder), "serve", "smollm2", "--context", "8192", "--waiting", "16", "--states", "200MB")
+        process, told = started(Path(folder), "serve", "smollm2", "--context", "8192", "--waiting", "16", "--states", "200MB", *more)
         address = told["base_url"].removesuffix("/v1")
         watched = psutil.Process(process.pid)
         memory: list[tuple[float, float, int]] = []
@@ -286,6 +286,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reproducible", action="store_true", help="on 'freehold serve --reproducible', with a context of 32768 tokens")
     options = parser.parse_args()
-    for name, value in main(options.minutes, options.seed).items():
+    told = ["--reproducible", "--context", "32768"] if options.reproducible else []
+    for name, value in main(options.minutes, options.seed, 30.0, *told).items():
         print(f"{name:26} {value}")

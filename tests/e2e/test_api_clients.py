@@ -27,7 +27,8 @@ WEATHER = {"type": "object", "properties": {"city": {"type": "string", "maxLengt
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    with server(home, "--waiting", "200") as running:
+    # texts are compared, so each must be the same whatever was asked before
+    with server(home, "--waiting", "200", "--reproducible", "--context", "32768") as running:
         yield running
 
 
@@ -67,6 +68,23 @@ def test_completions_of_text_and_of_tokens(client: openai.OpenAI, address: str) 
     assert "".join(chunk.choices[0].text for chunk in streamed) == text.choices[0].text
     two = client.completions.create(model="smollm2", prompt=["One, two,", "Red, green,"], max_tokens=3, n=2, temperature=1.0, seed=3)
     assert [choice.index for choice in two.choices] == [0, 1, 2, 3]
+    streamed = client.completions.create(
+        model="smollm2",
+        prompt=["One, two,", "Red, green,"],
+        max_tokens=3,
+        n=2,
+        temperature=1.0,
+        seed=3,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    texts, counted = {number: "" for number in range(4)}, 0
+    for chunk in streamed:
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+        counted += chunk.usage.completion_tokens if chunk.usage else 0
+    assert list(texts.values()) == [choice.text for choice in two.choices]
+    assert counted == two.usage.completion_tokens
 
 
 def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
@@ -105,6 +123,10 @@ def test_logprobs_and_several_answers(client: openai.OpenAI) -> None:
         assert all(one.logprob <= 0 and len(one.top_logprobs) == 3 for one in choice.logprobs.content)
     again = client.chat.completions.create(model="smollm2", messages=SUM, max_tokens=8, n=2, temperature=0.9, seed=1)
     assert [c.message.content for c in again.choices] == [c.message.content for c in answer.choices]
+    texts = ["", ""]
+    for chunk in client.chat.completions.create(model="smollm2", messages=SUM, max_tokens=8, n=2, temperature=0.9, seed=1, stream=True):
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert texts == [c.message.content for c in answer.choices]
 
 
 def test_many_clients_at_once(client: openai.OpenAI) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -23,6 +23,8 @@ from freehold.serve.keys import Key
 from freehold.serve.refusals import Refusal, body_of
 
 _FORBID = ConfigDict(extra="forbid")
+#: Asks for the answer of a number, of several to one request.
+Asked = Callable[[int], Awaitable[Answer]]
 
 
 class Drawn(BaseModel):
@@ -244,15 +246,15 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Any:
-        if body.stream and body.n > 1:
-            raise Refusal(400, "n: several answers cannot be streamed; ask for one, or leave stream out")
-        answer = await desk.answer(request.state.key, body.dialogue(), request.is_disconnected)
+        async def asked(number: int) -> Answer:
+            return await desk.answer(request.state.key, body.dialogue(number), request.is_disconnected)
+
+        answer = await asked(0)
         if body.stream:
-            return StreamingResponse(_chat_events(answer, body), media_type="text/event-stream")
+            return StreamingResponse(_chat_events(answer, asked, body), media_type="text/event-stream")
         done = [await answer.whole(request.is_disconnected)]
         for number in range(1, body.n):  # what the first has computed the others reuse
-            more = await desk.answer(request.state.key, body.dialogue(number), request.is_disconnected)
-            done.append(await more.whole(request.is_disconnected))
+            done.append(await (await asked(number)).whole(request.is_disconnected))
         vocabulary = answer.served.engine.vocabulary
         choices = [_chat_choice(number, one, body, vocabulary) for number, one in enumerate(done)]
         return {**_head("chatcmpl", "chat.completion", body.model), "choices": choices, "usage": _usage(done)}
@@ -262,25 +264,23 @@ def routes(desk: Desk) -> APIRouter:
         prompts: list[Any] = [body.prompt] if isinstance(body.prompt, str) or (body.prompt and isinstance(body.prompt[0], int)) else list(body.prompt)
         if not prompts or len(prompts) * body.n > 64:
             raise Refusal(400, "prompt: give 1 to 64 prompts")
-        if body.stream and len(prompts) * body.n > 1:
-            raise Refusal(400, "several answers cannot be streamed; ask for one, or leave stream out")
         form = f"gbnf:{body.grammar}" if body.grammar is not None else None
 
-        def dialogue(prompt: Any, number: int) -> Dialogue:
-            return Dialogue(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=body.sampling(number), stops=body.stops, form=form,
-                            likelihoods=body.logprobs)  # fmt: skip
+        async def asked(number: int) -> Answer:
+            prompt, sampling = prompts[number // body.n], body.sampling(number % body.n)
+            dialogue = Dialogue(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=sampling, stops=body.stops, form=form,
+                                likelihoods=body.logprobs)  # fmt: skip
+            return await desk.answer(request.state.key, dialogue, request.is_disconnected)
 
         if body.stream:
-            answer = await desk.answer(request.state.key, dialogue(prompts[0], 0), request.is_disconnected)
-            return StreamingResponse(_completion_events(answer, body), media_type="text/event-stream")
+            return StreamingResponse(_completion_events(await asked(0), asked, len(prompts) * body.n, body), media_type="text/event-stream")
         choices: list[dict[str, Any]] = []
         done: list[Completion] = []
-        for prompt in prompts:
-            for number in range(body.n):
-                answer = await desk.answer(request.state.key, dialogue(prompt, number), request.is_disconnected)
-                done.append(await answer.whole(request.is_disconnected))
-                told = _text_logprobs(done[-1], answer.served.engine.vocabulary) if body.logprobs is not None else None
-                choices.append({"index": len(choices), "text": done[-1].text, "logprobs": told, "finish_reason": _finish(done[-1])})
+        for number in range(len(prompts) * body.n):
+            answer = await asked(number)
+            done.append(await answer.whole(request.is_disconnected))
+            told = _text_logprobs(done[-1], answer.served.engine.vocabulary) if body.logprobs is not None else None
+            choices.append({"index": number, "text": done[-1].text, "logprobs": told, "finish_reason": _finish(done[-1])})
         return {**_head("cmpl", "text_completion", body.model), "choices": choices, "usage": _usage(done)}
 
     @router.post("/tokenize")
@@ -360,45 +360,53 @@ def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
     return {"tokens": texts, "token_logprobs": [one.logprob for one in done.likelihoods], "top_logprobs": top, "text_offset": offsets}
 
 
-async def _chat_events(answer: Answer, body: ChatRequest) -> AsyncIterator[str]:
-    head = _head("chatcmpl", "chat.completion.chunk", body.model)
+async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> AsyncIterator[str]:
+    head, ended = _head("chatcmpl", "chat.completion.chunk", body.model), list[Completion]()
 
     def chunk(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> str:
-        return event({**head, "choices": [{"index": 0, "delta": delta, "logprobs": told, "finish_reason": finish}]})
+        return event({**head, "choices": [{"index": len(ended), "delta": delta, "logprobs": told, "finish_reason": finish}]})
 
-    yield chunk({"role": "assistant", "content": ""})
-    shown = Shown(calls=bool(body.tools) and body.tool_choice != "none")
     try:
-        async for piece in answer.pieces():
-            if text := shown.add(piece.text):
-                yield chunk({"content": text})
-            if (done := piece.completion) is not None:
-                rest, calls = shown.rest()
-                if rest:
-                    yield chunk({"content": rest})
-                if calls:
-                    yield chunk({"tool_calls": _calls(calls)})
-                told = {"content": [_logprob(one, answer.served.engine.vocabulary) for one in done.likelihoods]} if body.logprobs else None
-                yield chunk({}, "tool_calls" if calls else _finish(done), told)
-                if body.counted:
-                    yield event({**head, "choices": [], "usage": _usage([done])})
+        while len(ended) < body.n:
+            if ended:
+                answer = await asked(len(ended))
+            yield chunk({"role": "assistant", "content": ""})
+            shown = Shown(calls=bool(body.tools) and body.tool_choice != "none")
+            async for piece in answer.pieces():
+                if text := shown.add(piece.text):
+                    yield chunk({"content": text})
+                if (done := piece.completion) is not None:
+                    rest, calls = shown.rest()
+                    if rest:
+                        yield chunk({"content": rest})
+                    if calls:
+                        yield chunk({"tool_calls": _calls(calls)})
+                    told = {"content": [_logprob(one, answer.served.engine.vocabulary) for one in done.likelihoods]} if body.logprobs else None
+                    yield chunk({}, "tool_calls" if calls else _finish(done), told)
+                    ended.append(done)
+        if body.counted:
+            yield event({**head, "choices": [], "usage": _usage(ended)})
     except Refusal as refusal:
         yield event(body_of("/v1/chat/completions", refusal))
     yield "data: [DONE]\n\n"
 
 
-async def _completion_events(answer: Answer, body: CompletionRequest) -> AsyncIterator[str]:
-    head = _head("cmpl", "text_completion", body.model)
+async def _completion_events(answer: Answer, asked: Asked, count: int, body: CompletionRequest) -> AsyncIterator[str]:
+    head, ended = _head("cmpl", "text_completion", body.model), list[Completion]()
     try:
-        async for piece in answer.pieces():
-            done = piece.completion
-            if piece.text or done is not None:
-                told = _text_logprobs(done, answer.served.engine.vocabulary) if done is not None and body.logprobs is not None else None
-                yield event(
-                    {**head, "choices": [{"index": 0, "text": piece.text, "logprobs": told, "finish_reason": _finish(done) if done else None}]}
-                )
-            if done is not None and body.counted:
-                yield event({**head, "choices": [], "usage": _usage([done])})
+        while len(ended) < count:
+            if ended:
+                answer = await asked(len(ended))
+            async for piece in answer.pieces():
+                done = piece.completion
+                if piece.text or done is not None:
+                    told = _text_logprobs(done, answer.served.engine.vocabulary) if done is not None and body.logprobs is not None else None
+                    finish = _finish(done) if done is not None else None
+                    yield event({**head, "choices": [{"index": len(ended), "text": piece.text, "logprobs": told, "finish_reason": finish}]})
+                if done is not None:
+                    ended.append(done)
+        if body.counted:
+            yield event({**head, "choices": [], "usage": _usage(ended)})
     except Refusal as refusal:
         yield event(body_of("/v1/completions", refusal))
     yield "data: [DONE]\n\n"
