@@ -29,6 +29,8 @@ from freehold.machine import require_engine
 _GGML_TYPE_F32 = 0
 _log: deque[str] = deque(maxlen=40)
 _keep: list[Any] = []
+#: Whoever wants to hear what llama.cpp says, each line as it comes.
+_listening: list[Callable[[str], None]] = []
 
 
 def library() -> Any:
@@ -42,11 +44,24 @@ def library() -> Any:
         def collect(level: int, text: bytes, _: Any) -> None:
             if level >= 3:
                 _log.append(text.decode("utf-8", "replace").strip())
+            for hear in _listening:
+                hear(text.decode("utf-8", "replace"))
 
         _keep.append(collect)
         llama_cpp.llama_log_set(collect, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
     return llama_cpp
+
+
+@contextlib.contextmanager
+def heard(hear: Callable[[str], None]) -> Iterator[None]:
+    """Tell ``hear`` every line that llama.cpp logs meanwhile, from whatever thread."""
+    library()
+    _listening.append(hear)
+    try:
+        yield
+    finally:
+        _listening.remove(hear)
 
 
 def load_model(path: Path, *, vocab_only: bool) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from freehold import durable
-from freehold.engines.llama import library
+from freehold.engines.llama import heard, library
 from freehold.errors import StepFailed, UsageError
 from freehold.hub import gguf
 
 #: What the trial makes: 8, 4 and 2 bit.
 TYPES = ("Q8_0", "Q4_K_M", "Q2_K")
+#: What llama.cpp says when it begins with a tensor: "[  12/ 272] blk.1.attn_q.weight - ...".
+_TENSOR = re.compile(r"\[ *(\d+)/ *\d+\]")
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class Quantized:
     fallback_share: float
 
 
-def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.ndarray] | None = None, threads: int = 0) -> Quantized:
+def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.ndarray] | None = None, threads: int = 0,
+             begun: Callable[[int], None] | None = None) -> Quantized:  # fmt: skip
     """Write ``source`` (16- or 32-bit GGUF) as ``kind``. Raises UsageError, DoesNotFit, StepFailed.
 
-    ``importance``: matrix name -> weight of an error in each column (columns,), float32.
+    ``importance``: matrix name -> weight of an error in each column (columns,), float32. ``begun`` is told the number of each tensor, from 1,
+    when its turn has come.
 
     Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
     larger type, and ``fallback_share`` says for what share of the weights.
@@ -50,7 +56,12 @@ def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.
     if kept is not None:
         params.imatrix = kept
     durable.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
-    with durable.replacing(target) as temporary:
+
+    def hear(line: str) -> None:
+        if begun is not None and (found := _TENSOR.match(line)):
+            begun(int(found[1]))
+
+    with durable.replacing(target) as temporary, heard(hear):
         code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(temporary), ctypes.pointer(params))
         if code:
             raise StepFailed(f"llama.cpp could not quantize {source.name} to {kind} (code {code})", "check the disk and the source file")

@@ -17,6 +17,7 @@ from freehold.engines.loading import open_engine, open_vocabulary, predict_memor
 from freehold.errors import BadData, DoesNotFit, Unsupported, UsageError
 from freehold.evals import measure, metrics
 from freehold.evals.measure import Ask
+from freehold.hub import gguf
 from freehold.hub.card import Card
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
@@ -101,7 +102,10 @@ class Frontier:
         """llama.cpp's own mixture ``kind``, with the importance of these rows."""
         target = self.work / f"{kind}.gguf"
         if not target.exists():
-            quantize(self.source, target, kind, importance=self.inputs.mean_square)
+            count = len(gguf.read_header(self.source).tensors)
+            with task(self.sink, f"writing {kind}", count, "tensors") as progress:
+                quantize(self.source, target, kind, importance=self.inputs.mean_square, begun=lambda number: progress.at(number - 1))
+                progress.at(count)
         return target
 
     def within(self, size_bytes: int, name: str = "ours") -> tuple[Path, dict[str, float]]:
@@ -161,8 +165,6 @@ class Frontier:
         return Point(name, size, round(bits, 3), loss, score, prompt_speed, answer_speed, kinds or {})
 
     def _elements(self) -> int:
-        from freehold.hub import gguf
-
         return sum(tensor.elements for tensor in gguf.read_header(self.source).tensors if len(tensor.shape) > 1)
 
 
