@@ -11,6 +11,7 @@ import pytest
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 from tests.e2e.test_journey import FLAGS, few_prompts, fresh_home, rows
+from tests.layers import first_layers_of_folder
 
 __all__ = ["rows"]
 pytestmark = pytest.mark.slow
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.slow
 
 def test_a_safetensors_model_is_tried_as_gguf(home: Path, smollm2_folder: Path, rows: Path, tmp_path: Path) -> None:
     environment = fresh_home(home, tmp_path)
+    folder = first_layers_of_folder(smollm2_folder, tmp_path / "short", 6)
     pulled = subprocess.run(
-        [*FREEHOLD, "pull", f"file:{smollm2_folder}", "--as", "folder", "--json"], capture_output=True, text=True, check=True, env=environment
+        [*FREEHOLD, "pull", f"file:{folder}", "--as", "folder", "--json"], capture_output=True, text=True, check=True, env=environment
     )
     assert json.loads(pulled.stdout)["format"] == "safetensors"
     flags = ["folder" if flag == "smollm2" else flag for flag in FLAGS]

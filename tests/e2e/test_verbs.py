@@ -6,11 +6,9 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,9 +16,9 @@ import pytest
 
 from freehold.engines.interface import Request
 from freehold.engines.session import open_session, tuned_system
-from freehold.hub import gguf
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
+from tests.layers import first_layers
 from tests.serve.serving import server
 
 pytestmark = pytest.mark.slow
@@ -117,27 +115,6 @@ def test_a_search_shows_what_it_tried(place: tuple[dict[str, str], Path]) -> Non
     short = run(place, *TUNE, "--search", "2s")
     assert short.returncode == 9
     assert "a search in 2 s would train" in short.stderr
-
-
-def first_layers(weights: Path, target: Path, count: int) -> Path:
-    """A model of the first ``count`` layers: what takes a minute for thirty takes seconds for six."""
-    header = gguf.read_header(weights)
-    tensors = tuple(one for one in header.tensors if not one.name.startswith("blk.") or int(one.name.split(".")[1]) < count)
-    with weights.open("rb") as file:
-
-        def data_of(tensor: gguf.Tensor) -> list[bytes]:
-            file.seek(tensor.offset)
-            return [file.read(tensor.size)]
-
-        gguf.write_like(
-            weights, replace(header, tensors=tensors), target, {one.name: one.kind for one in tensors}, header.fields["general.file_type"], data_of
-        )
-    with target.open("r+b") as made:
-        at = made.read(header.metadata_end).index(b"llama.block_count") + len("llama.block_count") + 4
-        for place, value, form in ((8, len(tensors), "<Q"), (at, count, "<I")):
-            made.seek(place)
-            made.write(struct.pack(form, value))
-    return target
 
 
 def test_a_model_is_shrunk_and_answers(place: tuple[dict[str, str], Path]) -> None:

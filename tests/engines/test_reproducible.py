@@ -39,7 +39,8 @@ def said(engine: ReproducibleEngine, asks: list[Ask]) -> list[tuple[object, obje
     return [(one.tokens, one.likelihoods) for one in answers(engine, asks)]
 
 
-def test_what_is_said_depends_on_nothing_else(made: ReproducibleEngine, asking: Prompting) -> None:
+def test_what_is_said_depends_on_nothing_else(made: ReproducibleEngine, asking: Prompting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made, "_price", lambda answering, guessed: 0.0)  # whether a guess pays is a matter of time
     middle = f"{STORY}\nRepeat the first sentence."
     long = [f"{STORY * 3}\n{question}" for question in ("Who kept a ledger?", "Repeat the first sentence three times.")]
     asks = [Ask(prompt(asking, question), 12, likelihoods=3) for question in [*QUESTIONS, middle, *long]]
@@ -55,7 +56,7 @@ def test_what_is_said_depends_on_nothing_else(made: ReproducibleEngine, asking: 
     again = answers(made, [asks[-1]])[0]  # on from its like
     assert again.reused == (len(asks[-1].tokens) - TILE if made._all_alike else len(asks[-1].tokens) // PIECE * PIECE)
     assert (again.tokens, again.likelihoods) == alone[-1]
-    assert (again.right > 0) is (made.alike > 1)
+    assert again.right > 0
 
 
 def test_an_answer_that_outgrows_its_prompt_stays_the_same(made: ReproducibleEngine, asking: Prompting) -> None:

@@ -12,6 +12,7 @@ from freehold.hub import gguf
 from freehold.shrink import allocate
 from freehold.shrink.sensitivity import Reference, choose_rows, entered
 from freehold.tune.adapter import merge_gguf
+from tests.layers import first_layers
 
 TEXTS = (
     "The bank has not sent my card yet.",
@@ -23,9 +24,9 @@ TEXTS = (
 
 @pytest.fixture(scope="module")
 def wide(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("wide") / "f16.gguf"
-    merge_gguf(target, smollm2, {}, 1.0)
-    return target
+    folder = tmp_path_factory.mktemp("wide")
+    merge_gguf(folder / "f16.gguf", first_layers(smollm2, folder / "short.gguf", 8), {}, 1.0)
+    return folder / "f16.gguf"
 
 
 @pytest.fixture(scope="module")
