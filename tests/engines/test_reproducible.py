@@ -43,7 +43,7 @@ def test_what_is_said_depends_on_nothing_else(made: ReproducibleEngine, asking: 
     monkeypatch.setattr(made, "_price", lambda answering, guessed: 0.0)  # whether a guess pays is a matter of time
     middle = f"{STORY}\nRepeat the first sentence."
     long = [f"{STORY * 3}\n{question}" for question in ("Who kept a ledger?", "Repeat the first sentence three times.")]
-    asks = [Ask(prompt(asking, question), 12, likelihoods=3) for question in [*QUESTIONS, middle, *long]]
+    asks = [Ask(prompt(asking, question), 8, likelihoods=3) for question in [*QUESTIONS, middle, *long]]
     assert len(asks[0].tokens) < TILE < PIECE < len(asks[-3].tokens) < SPLIT < 3 * PIECE < len(asks[-1].tokens)
     alone = []
     for ask in asks:
@@ -61,9 +61,9 @@ def test_what_is_said_depends_on_nothing_else(made: ReproducibleEngine, asking: 
 
 def test_an_answer_that_outgrows_its_prompt_stays_the_same(made: ReproducibleEngine, asking: Prompting) -> None:
     # alone its attention would be split among threads from 257 tokens on
-    one = Ask(prompt(asking, f"{STORY * 2}\nTell me a long story about it."), 40, likelihoods=3, guess=False)
-    others = [Ask(prompt(asking, question), count, guess=False) for question, count in zip(QUESTIONS, (5, 11, 60, 17), strict=False)]
-    assert SPLIT < len(one.tokens) + 40 < SPLIT + 100
+    one = Ask(prompt(asking, f"{STORY * 2}\nTell me a long story about it."), 24, likelihoods=3, guess=False)
+    others = [Ask(prompt(asking, question), count, guess=False) for question, count in zip(QUESTIONS, (5, 11, 30, 17), strict=False)]
+    assert SPLIT < len(one.tokens) + 24 < SPLIT + 100
     made.forget()
     alone = said(made, [one])
     for some in ([one, *others], [*others, one], [others[2], one]):  # some end before it, so that it is alone in the end, or a gap lies between
