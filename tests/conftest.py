@@ -33,6 +33,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+#: Files whose tests take minutes, longest first: begun last, one of them would end with nothing beside it.
+LONGEST = ("test_journey.py", "test_verbs.py", "test_trust.py", "test_load.py", "test_hub_clients.py", "test_safetensors_trial.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def smollm2(home: Path) -> Path:
     """The GGUF file of SmolLM2-135M-Instruct (Q4_1)."""
