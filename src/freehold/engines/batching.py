@@ -333,10 +333,14 @@ class BatchingEngine(LlamaContext):
         if source is not None and reused:
             self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, 0, reused)
             line.tokens, line.cells = source.tokens[:reused], self._cells.share(source.cells[:reused])
-            if source in self._held:
-                self._held.remove(source)
-                self._held.append(source)
+            self._used(source)
         return line
+
+    def _used(self, line: Line) -> None:
+        """Count a held line as used last."""
+        if line in self._held:
+            self._held.remove(line)
+            self._held.append(line)
 
     def _room_for(self, need: int, source: Line | None, reused: int) -> bool:
         """Whether a request's cells fit beside those that running ones hold and may still take; held lines give way."""

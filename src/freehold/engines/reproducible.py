@@ -127,9 +127,7 @@ class ReproducibleEngine(BatchingEngine):
             self._lib.llama_memory_seq_rm(self._memory, line.sequence, reused, -1)
             line.tokens, line.cells, line.whole = source.tokens[:reused], self._cells.take(reused), min(source.whole, reused)
             self._copying = True
-            if source in self._held:
-                self._held.remove(source)
-                self._held.append(source)
+            self._used(source)
         return line
 
     # -- calls ----------------------------------------------------------------------------------

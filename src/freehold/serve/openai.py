@@ -361,15 +361,15 @@ def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> AsyncIterator[str]:
-    head, ended = _head("chatcmpl", "chat.completion.chunk", body.model), list[Completion]()
+    head, ended, number = _head("chatcmpl", "chat.completion.chunk", body.model), list[Completion](), 0
 
     def chunk(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> str:
-        return event({**head, "choices": [{"index": len(ended), "delta": delta, "logprobs": told, "finish_reason": finish}]})
+        return event({**head, "choices": [{"index": number, "delta": delta, "logprobs": told, "finish_reason": finish}]})
 
     try:
-        while len(ended) < body.n:
-            if ended:
-                answer = await asked(len(ended))
+        for number in range(body.n):
+            if number:
+                answer = await asked(number)
             yield chunk({"role": "assistant", "content": ""})
             shown = Shown(calls=bool(body.tools) and body.tool_choice != "none")
             async for piece in answer.pieces():
@@ -394,15 +394,15 @@ async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> Async
 async def _completion_events(answer: Answer, asked: Asked, count: int, body: CompletionRequest) -> AsyncIterator[str]:
     head, ended = _head("cmpl", "text_completion", body.model), list[Completion]()
     try:
-        while len(ended) < count:
-            if ended:
-                answer = await asked(len(ended))
+        for number in range(count):
+            if number:
+                answer = await asked(number)
             async for piece in answer.pieces():
                 done = piece.completion
                 if piece.text or done is not None:
                     told = _text_logprobs(done, answer.served.engine.vocabulary) if done is not None and body.logprobs is not None else None
                     finish = _finish(done) if done is not None else None
-                    yield event({**head, "choices": [{"index": len(ended), "text": piece.text, "logprobs": told, "finish_reason": finish}]})
+                    yield event({**head, "choices": [{"index": number, "text": piece.text, "logprobs": told, "finish_reason": finish}]})
                 if done is not None:
                     ended.append(done)
         if body.counted:
