@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
+
+if TYPE_CHECKING:
+    from freehold.trial.planner import Plan
 
 NAME = "trial"
 
@@ -39,9 +42,9 @@ def command(
     hardware_years: Annotated[float, typer.Option(help="spread over so many years,")] = 4.0,
     kwh_price: Annotated[float, typer.Option(help="with electricity at so many dollars a kWh.")] = 0.30,
     country: Annotated[str, typer.Option(help="ISO code of the grid for the carbon figure.")] = "DEU",
-    safety: Annotated[
-        Path | None, typer.Option(help="Prompts to test safety with (AILuminate CSV, XSTest, own rows); 24 of our own if left out.")
-    ] = None,
+    safety: Annotated[str, typer.Option(help="File of prompts to test safety with, or none to skip it; 24 of our own if left out.")] = "",
+    too_long: Annotated[str, typer.Option(help="What to leave out where a row is too long for a model: row or model.")] = "row",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; raise the budget where it is too small to decide.")] = False,
     override: Override = "",
     rival: Annotated[Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')] = None,
     rival_endpoint: Annotated[str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")] = "",
@@ -62,8 +65,9 @@ def command(
     from freehold.trial import report
     from freehold.trial import task as tasks
     from freehold.trial.needs import parse_bytes, parse_seconds, read_task_file
+    from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
     from freehold.trial.rival import Endpoint
-    from freehold.trial.trial import Options, Trial, choose_models
+    from freehold.trial.trial import Trial, choose_models
     from freehold.trial.verdict import EXIT_CODES
     from freehold.trust.licence import POLICIES
 
@@ -72,12 +76,15 @@ def command(
         raise UsageError(f"--template {template} --licence {licence} is not understood", "see freehold trial --help")
     if rival_endpoint and not rival_model:
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")
+    if too_long not in TOO_LONG:
+        raise UsageError(f"--too-long {too_long} is not understood", f"pass one of {', '.join(TOO_LONG)}")
     options = Options(
         budget_s=parse_seconds(budget), memory_bytes=parse_bytes(memory) if memory else 0,
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
         tune=tune, shots=shots, recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})}, country=country.upper(),
         api_model=api_model, hardware_per_hour=hardware_per_hour, hardware_price=hardware_price, hardware_years=hardware_years,
-        kwh_price=kwh_price, safety_prompts=str(safety.absolute()) if safety else "", rival_file=str(rival.absolute()) if rival else "",
+        kwh_price=kwh_price, too_long=too_long,
+        safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety, rival_file=str(rival.absolute()) if rival else "",
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )  # fmt: skip
     store = Store()
@@ -95,7 +102,7 @@ def command(
         say(f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside")
     if rival_endpoint:
         say(f"the {len(splits.test)} test rows will leave this machine, to {rival_endpoint}, as you asked")
-    result = trial.run()
+    result = trial.run(lambda plan: _agree(plan, yes))
     folder = trial.folder
     if out is not None:
         from freehold.durable import write_atomically
@@ -108,3 +115,25 @@ def command(
     else:
         print(report.ten_lines(result, folder))
     sys.exit(EXIT_CODES[result["verdict"]["verdict"]])
+
+
+def _agree(plan: Plan, yes: bool) -> float:
+    """Show the plan; the budget to go by: the one given, or the least that decides where the person says so. Raises DoesNotFit."""
+    from freehold import progress
+    from freehold.trial.trial import too_little
+
+    for line in plan.lines():
+        say(line)
+    if plan.decides:
+        return plan.budget_s
+    if not plan.least_s:
+        raise too_little(plan)
+    if yes:
+        say(f"going on with {progress.duration(plan.least_s)}, the least that decides something")
+        return plan.least_s
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise too_little(plan)
+    say(f"{progress.duration(plan.budget_s)} cannot decide anything here")
+    if not typer.confirm(f"Go on with {progress.duration(plan.least_s)}?", default=True, err=True):
+        raise too_little(plan)
+    return plan.least_s

@@ -47,9 +47,31 @@ class Ask:
         return (*system, *shown, *example.prompt[len(system) :])
 
 
-def block_rows(ask: Ask) -> int:
-    """Rows in a block: fewer where answers are long, so that a block, which is done whole, ends within a time limit's reach."""
-    return 128 if ask.labels or ask.max_tokens <= 24 else 48 if ask.max_tokens <= 96 else 16
+#: Sizes a block may have.
+_BLOCKS = (128, 64, 32, 16, 8, 4, 2, 1)
+#: Share of a time limit that one block may take: a block is done whole or not at all.
+_BLOCK_SHARE = 0.12
+
+
+def block_rows(ask: Ask, row_s: float = 0.0, prefix_s: float = 0.0, limit_s: float = 0.0) -> int:
+    """Rows in a block: fewer where answers are long, and so few that at ``row_s`` seconds a row one ends within a time limit's reach.
+
+    ``prefix_s``: seconds that what all rows begin with costs each block; a block takes at least four times that.
+    """
+    most = 128 if ask.labels or ask.max_tokens <= 24 else 48 if ask.max_tokens <= 96 else 16
+    if row_s and limit_s:
+        seconds = max(_BLOCK_SHARE * limit_s, 4 * prefix_s)
+        most = min(most, max(1, int(seconds / row_s)))
+    return most if most == 48 else next(size for size in _BLOCKS if size <= most)
+
+
+def kept_block(kept: Path, rows: int) -> int:
+    """The block size that answers in ``kept`` were made with, or ``rows`` if there are none: a run that goes on keeps its blocks."""
+    place = kept.with_suffix(".block")
+    if place.exists():
+        return int(place.read_text())
+    durable.write_atomically(place, str(rows))
+    return rows
 
 
 def requests(prompting: Prompting, ask: Ask, examples: Sequence[Example]) -> list[Request]:
@@ -62,34 +84,48 @@ def requests(prompting: Prompting, ask: Ask, examples: Sequence[Example]) -> lis
     return [Request(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices) for e in examples]
 
 
-def answers_of(engine: Engine, prompting: Prompting, metric: Metric, ask: Ask, examples: Sequence[Example], kept: Path,
-               sink: Sink, title: str, clock: Callable[[], float] | None = None, limit_s: float = 0.0) -> list[Answer]:  # fmt: skip
-    """Answers to the rows in order; whole blocks are read back from ``kept`` if it has them.
+def answers_of(
+    engine: Engine,
+    prompting: Prompting,
+    metric: Metric,
+    ask: Ask,
+    examples: Sequence[Example],
+    kept: Path,
+    sink: Sink,
+    title: str,
+    clock: Callable[[], float] | None = None,
+    limit_s: float = 0.0,
+    block: int = 0,
+) -> list[Answer]:
+    """Answers to the rows in order, ``block`` at a time; whole blocks are read back from ``kept`` if it has them.
 
-    With ``limit_s`` no new block is begun once ``clock()`` has passed it, so fewer rows may come back; never none.
+    With ``limit_s`` no block is begun that would end after ``clock()`` has passed it, going by the slowest so far: fewer rows may come
+    back, but never none.
     """
-    found = [Answer(**answer) for line in durable.read_lines(kept) for answer in json.loads(line)]
-    known, size = len(found), block_rows(ask)
+    answers = [Answer(**answer) for line in durable.read_lines(kept) for answer in json.loads(line)]
+    known, size = len(answers), kept_block(kept, block or block_rows(ask))
+    slowest = 0.0
     with task(sink, title, len(examples), "rows") as progress:
         progress.resume(known)
-        while len(found) < len(examples):
-            if found and limit_s and clock is not None and clock() > limit_s:
+        while len(answers) < len(examples):
+            begun = clock() if clock is not None else 0.0
+            if answers and limit_s and begun + slowest > limit_s:
                 break
-            block = examples[len(found) : len(found) + size]
+            rows = examples[len(answers) : len(answers) + size]
             done: dict[int, Answer] = {}
-            for index, completion in engine.generate(requests(prompting, ask, block)):
-                example = block[index]
-                done[index] = Answer(
-                    example.id, completion.text, metric.grade(example, completion.text), completion.finish, completion.prompt_tokens,
-                    len(completion.tokens),
-                )  # fmt: skip
-                progress.at(len(found) + len(done))
-            ordered = [done[i] for i in range(len(block))]
+            for index, completion in engine.generate(requests(prompting, ask, rows)):
+                example = rows[index]
+                score = metric.grade(example, completion.text)
+                written = len(completion.tokens)
+                done[index] = Answer(example.id, completion.text, score, completion.finish, completion.prompt_tokens, written)
+                progress.at(len(answers) + len(done))
+            ordered = [done[i] for i in range(len(rows))]
             durable.append_line(kept, json.dumps([asdict(answer) for answer in ordered], ensure_ascii=False))
-            found += ordered
-            mean = sum(answer.score for answer in found) / len(found)
-            progress.at(len(found), f"{metric.name} so far {mean:.3f}")
-    return found
+            answers += ordered
+            slowest = max(slowest, clock() - begun) if clock is not None else 0.0
+            mean = sum(answer.score for answer in answers) / len(answers)
+            progress.at(len(answers), f"{metric.name} so far {mean:.3f}")
+    return answers
 
 
 def measurement(metric: Metric, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the steps' processes do: look, measure, probe, tune, shrink, time."""
+"""What the steps' processes do: look, measure speeds, measure, tune, shrink, time."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 
 from freehold import durable, machine, statistics
 from freehold.data.templates import Messages
-from freehold.engines.interface import Engine, Prompting, Request
+from freehold.engines.interface import Engine, Prompting, Request, common_prefix
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
 from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
 from freehold.trial import task as tasks
+from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
 from freehold.trial.task import Task
 
 Arguments = dict[str, Any]
 
-#: One user's waiting time is taken over at least so many requests, and no longer than about so many seconds.
-FEWEST_WAITS, MOST_WAITING_S = 10, 15.0
 #: File that the step ``convert`` leaves.
 CONVERTED = "converted.gguf"
 
 
 def _common(a: Arguments) -> tuple[Task, Path, Card]:
-    return tasks.read(Path(a["task"])), Path(a["weights"]), Card.from_dict(a["card"])
+    whole = tasks.read(Path(a["task"]))
+    return whole.without(a.get("leave_out", ())), Path(a["weights"]), Card.from_dict(a["card"])
 
 
 def _ask(a: Arguments, task_: Task) -> Ask:
@@ -45,23 +45,27 @@ def look(a: Arguments, sink: Sink) -> dict[str, Any]:
     asking = prompting(card, vocabulary, plain=a["plain"])
     rows: dict[str, list[tuple[int, int]]] = {}
     every = [(part, e) for part in ("train", "valid", "test") for e in getattr(task_.splits, part)]
+    sizes: list[tuple[int, int]] = []
     with task(sink, f"looking at the rows with {a['model']}", len(every), "rows") as progress:
         for part, example in every:
             prompt, answer = asking.row(example.messages)
-            rows.setdefault(part, []).append((len(prompt), len(answer)))
+            sizes.append((len(prompt), len(answer)))
+            rows.setdefault(part, []).append(sizes[-1])
             progress.more(1)
     known = sorted(answer for part in ("train", "valid") for _, answer in rows.get(part, []))
     longest_answer = min(known[int(0.99 * (len(known) - 1))] * 5 // 4 + 8, 1024) if known else 256
-    longest = max(prompt for part in rows.values() for prompt, _ in part)
-    over = [e.id for (part, e), size in zip(every, (s for p in rows.values() for s in p), strict=True) if sum(size) > card.context_length > 0]
+    lengths = [(example, prompt + answer) for (_, example), (prompt, answer) in zip(every, sizes, strict=True)]
+    over = [example.id for example, size in lengths if size > card.context_length > 0]
+    fitting = [prompt for (prompt, answer) in sizes if not card.context_length or prompt + answer <= card.context_length]
     sample = task_.test[0]
     return {
         "template": asking.template.origin,
-        "prompt_tokens": _spread([prompt for part in rows.values() for prompt, _ in part]),
-        "answer_tokens": _spread([answer for part in rows.values() for _, answer in part]),
-        "longest_prompt": longest,
+        "prompt_tokens": _spread([prompt for prompt, _ in sizes]),
+        "answer_tokens": _spread([answer for _, answer in sizes]),
+        "longest_prompt": max(fitting, default=0),
+        "shared_prefix_tokens": len(common_prefix([asking.prompt(e.prompt) for e in task_.test[:64]])),
         "max_tokens": longest_answer,
-        "over_context": over[:20],
+        "over_context": over,
         "over_context_count": len(over),
         "sample_prompt": asking.template.prompt(sample.prompt)[:2000],
     }
@@ -81,6 +85,63 @@ def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
     return {"pre_tokenizer": to_gguf(weights, Path(a["place"]) / CONVERTED, card, texts, sink)}
 
 
+#: Requests and tokens that speeds are measured with: few, for a plan only.
+_PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
+
+
+def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
+    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on."""
+    _, weights, _ = _common(a)
+    with task(sink, f"measuring how fast {a['model']} is") as progress:
+        started = time.perf_counter()
+        engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
+        load_s = time.perf_counter() - started
+        text = engine.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
+        progress.at(0, "reading and writing")
+        reading = _read_speed(engine, text)
+        single = _write_speed(engine, text, 1, reading)
+        together = _write_speed(engine, text, _PACE_PARALLEL, reading)
+        engine.close()
+        flops = _matrix_speed() if a["tuned"] else 0.0
+    return asdict(Pace(load_s, reading, max(together, single), single, flops))
+
+
+def _read_speed(engine: Engine, text: list[int]) -> float:
+    """Prompt tokens per second: of a short prompt, and of a longer one where the short one was quick."""
+    speed = 0.0
+    for size in (_PACE_PROMPT, 4 * _PACE_PROMPT):
+        started = time.perf_counter()
+        list(engine.generate([Request(tuple(text[:size]), 1)]))
+        seconds = time.perf_counter() - started
+        speed = size / seconds
+        if seconds > _PACE_S / 4:
+            break
+    return speed
+
+
+def _write_speed(engine: Engine, text: list[int], count: int, reading: float) -> float:
+    """Answer tokens per second of ``count`` answers at once, the time of reading their prompts taken off."""
+    wanted = [Request(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
+    started = time.perf_counter()
+    written = sum(len(completion.tokens) - 1 for _, completion in engine.generate(wanted))
+    seconds = time.perf_counter() - started - count * 8 / reading
+    return max(written, 1) / max(seconds, 1e-3)
+
+
+def _matrix_speed() -> float:
+    """Operations per second of matrix products as the tuner makes them."""
+    import torch
+
+    dtype = torch.bfloat16 if machine.look().bf16 else torch.float32
+    size, best = 1024, 0.0
+    first, second = (torch.ones(size, size, dtype=dtype) for _ in range(2))
+    for _ in range(8):
+        started = time.perf_counter()
+        torch.mm(first, second)
+        best = max(best, 2 * size**3 / (time.perf_counter() - started))
+    return best
+
+
 def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     """Answers of a variant to the test rows, as many as the time allows, and their figures."""
     task_, weights, card = _common(a)
@@ -88,63 +149,44 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     started, known = time.monotonic(), len(read_answers(place))
     engine = open_engine(weights, context_length=a["context"], parallel=a["parallel"])
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
+    ask = _ask(a, task_)
+    block = measure.block_rows(ask, a.get("row_s", 0.0), a.get("prefix_s", 0.0), a.get("limit_s", 0.0))
     answers = measure.answers_of(
-        engine, asking, task_.metric, _ask(a, task_), task_.test, place / "answers.jsonl", sink, a["title"],
-        lambda: time.monotonic() - started, a.get("limit_s", 0.0),
-    )  # fmt: skip
+        engine,
+        asking,
+        task_.metric,
+        ask,
+        task_.test,
+        place / "answers.jsonl",
+        sink,
+        a["title"],
+        lambda: time.monotonic() - started,
+        a.get("limit_s", 0.0),
+        block,
+    )
     engine.close()
+    # of this process's rows; a killed run's answers may all have been there
+    rate = (len(answers) - known) / (time.monotonic() - started) if len(answers) > known else None
+    return measured(task_, answers, a["budget_s"]) | {"rows_per_second": rate, "peak_memory_bytes": machine.peak_memory_bytes()}
+
+
+def measured(task_: Task, answers: list[measure.Answer], budget_s: float) -> dict[str, Any]:
+    """The result of measuring, made of the answers that there are."""
     figures = measure.measurement(task_.metric, task_.test, answers)
     clean = [answer for answer in answers if answer.id not in task_.splits.leaked_test_ids]
     if len(clean) < len(answers):
-        figures[f"{task_.metric.name}_without_leaks"] = measure.measurement(task_.metric, task_.test, clean)[task_.metric.name]
+        name = task_.metric.name
+        figures[f"{name}_without_leaks"] = measure.measurement(task_.metric, task_.test, clean)[name]
     return {
         "figures": figures,
         "rows": len(answers),
         "of_rows": len(task_.test),
-        # of this process's rows; a killed run's answers may all have been there
-        "rows_per_second": (len(answers) - known) / (time.monotonic() - started) if len(answers) > known else None,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "budget_s": budget_s,
+        "rows_per_second": None,
+        "peak_memory_bytes": None,
         "mean_prompt_tokens": sum(x.prompt_tokens for x in answers) / len(answers),
         "mean_answer_tokens": sum(x.answer_tokens for x in answers) / len(answers),
     }
-
-
-def probe(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """Speeds this trial's plan rests on: tuning rows per second, and test rows per second of each quantized type of the untuned base."""
-    from freehold.shrink.quantize import quantize
-    from freehold.tune.adapter import merge_gguf
-
-    task_, weights, card = _common(a)
-    trainer = _trainer(a, task_, weights, card)[0]
-    result: dict[str, Any] = {"tuning_rows_per_second": trainer.probe(), "measuring": {}}
-    del trainer
-    place = Path(a["place"])
-    ask = Ask((), task_.labels, a["max_tokens"])
-    sample = task_.test[: measure.block_rows(ask)]
-
-    def rate(file: Path) -> float:
-        engine = open_engine(file, context_length=a["context"], parallel=a["parallel"])
-        asking = prompting(card, engine.vocabulary, plain=a["plain"])
-        started = time.monotonic()
-        for _ in engine.generate(measure.requests(asking, ask, sample)):
-            pass
-        found = len(sample) / (time.monotonic() - started)
-        engine.close()
-        return found
-
-    if weights.is_dir():
-        sample = sample[:8]  # one answer at a time
-        result["measuring"]["safetensors"] = rate(weights)
-        return result
-    merge_gguf(place / "base-f16.gguf", weights, {}, 1.0)
-    with task(sink, f"timing {a['model']} at each size", len(a["types"]), "types") as progress:
-        for kind in a["types"]:
-            quantize(place / "base-f16.gguf", place / "probe.gguf", kind)
-            result["measuring"][kind] = rate(place / "probe.gguf")
-            progress.more(1)
-    for file in ("base-f16.gguf", "probe.gguf"):
-        (place / file).unlink(missing_ok=True)
-    return result
 
 
 def _trainer(a: Arguments, task_: Task, weights: Path, card: Card) -> tuple[Any, int]:
@@ -164,13 +206,18 @@ def _trainer(a: Arguments, task_: Task, weights: Path, card: Card) -> tuple[Any,
 
 
 def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """Tune the candidate; leave the adapter in PEFT's format and as GGUF, and the merged model."""
+    """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and the merged model.
+
+    How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit where too few do.
+    """
     from freehold.ledger.energy import metered
     from freehold.tune import adapter
 
     task_, weights, card = _common(a)
     place = Path(a["place"])
+    started = time.monotonic()
     trainer, left_out = _trainer(a, task_, weights, card)
+    reason = _settled(a, place, trainer, started, sink)
     with metered(a["country"]) as energy:
         tuned = trainer.run(sink, place / "checkpoint.safetensors")
     scale = tuned.recipe.scale
@@ -187,6 +234,7 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
         made["digest"] = durable.sha256_file(place / "merged-f16.gguf")
     return {
         "made": made,
+        "reason": reason,
         "recipe": tuned.recipe.as_dict(),
         "train_curve": history.train[:: max(1, len(history.train) // 200)],
         "valid_curve": history.valid,
@@ -201,6 +249,30 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "energy": energy.as_dict(),
     }
+
+
+#: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
+_PROBE_SHARE, _PROBE_S = 0.06, 10.0
+
+
+def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink) -> str:
+    """Give the trainer its recipe: steps as asked for, or as many as fit; why."""
+    from freehold.tune.recipe import Recipe, plan
+
+    kept = place / "settled.json"
+    if not kept.exists():
+        recipe, reason = trainer.recipe, f"{trainer.recipe.steps} steps as asked for"
+        if not recipe.steps:
+            with task(sink, f"measuring how fast {a['model']} learns"):
+                speed = trainer.probe(min(_PROBE_S, _PROBE_SHARE * a["tuning_s"]))
+            seconds = a["tuning_s"] - (time.monotonic() - started) - a["merging_s"]
+            # the adapter is there already, so its rank stays
+            rows = len(trainer.train)
+            recipe, reason = plan(recipe, rows=rows, rows_per_second=speed, seconds=seconds, choose_rank=False)
+        durable.write_atomically(kept, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
+    value = json.loads(kept.read_text())
+    trainer.recipe = Recipe(**value["recipe"])
+    return str(value["reason"])
 
 
 def shrink(a: Arguments, sink: Sink) -> dict[str, Any]:
@@ -230,6 +302,8 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     rows = task_.test[: a["latency_rows"]]
     wanted = measure.requests(asking, ask, rows)
     waits: list[float] = []
+    limit = a.get("limit_s") or 1e9
+    begun = time.monotonic()
     with metered(a["country"]) as energy, task(sink, f"timing {a['title']}", len(rows) * 2, "requests") as progress:
         for request in wanted:
             started = time.perf_counter()
@@ -237,7 +311,8 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
                 pass
             waits.append(time.perf_counter() - started)
             progress.more(1)
-            if len(waits) >= FEWEST_WAITS and sum(waits) > MOST_WAITING_S:
+            # half of the time is kept for the same requests at once and for token speeds
+            if len(waits) >= FEWEST_WAITS and (sum(waits) > MOST_WAITING_S or time.monotonic() - begun > limit / 2):
                 break
         wanted = wanted[: len(waits)]
         progress.total = 2 * len(wanted)
@@ -268,19 +343,31 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
 
 
 def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """How the variant answers harmful prompts and harmless ones that only sound so."""
+    """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as many as the time allows."""
     from freehold.trust.evaluator import by_wording
     from freehold.trust.hazards import read_prompts
-    from freehold.trust.safety import answers_of, judge
+    from freehold.trust.safety import answers_of, in_turn, judge
 
     _, weights, card = _common(a)
-    prompts = read_prompts(Path(a["prompts"]))
+    started = time.monotonic()
+    every = in_turn(read_prompts(Path(a["prompts"])))
     engine = open_engine(weights, context_length=8192, parallel=8)
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
-    answers = answers_of(engine, asking, prompts, Path(a["place"]) / "answers.jsonl", sink, f"asking {a['title']} for harm")
+    answers = answers_of(
+        engine,
+        asking,
+        every[: a["most"]],
+        Path(a["place"]) / "answers.jsonl",
+        sink,
+        f"asking {a['title']} for harm",
+        lambda: time.monotonic() - started,
+        a.get("limit_s", 0.0),
+    )
     engine.close()
-    found = judge(prompts, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]})
-    return {**found.as_dict(), "answers": found.answers}
+    asked = every[: len(answers)]
+    found = judge(asked, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]})
+    counts = {"asked": len(answers), "of_prompts": len(every), "budget_s": a["budget_s"]}
+    return {**found.as_dict(), **counts, "answers": found.answers}
 
 
 def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
@@ -333,5 +420,5 @@ def read_answers(place: Path) -> list[measure.Answer]:
 
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
-    "convert": convert, "look": look, "measure": measure_variant, "probe": probe, "tune": tune, "shrink": shrink, "timed": timed, "safety": safety, "extraction": extraction,
+    "convert": convert, "look": look, "pace": pace, "measure": measure_variant, "tune": tune, "shrink": shrink, "timed": timed, "safety": safety, "extraction": extraction,
 }  # fmt: skip

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from freehold.progress import Event, Sink
 CLOCK_S = 5.0
 
 
-class Steps:
-    """The steps of one trial, kept in ``folder``."""
+class OutOfTime(Exception):
+    """A step's process was ended because its time was over; what it had kept on disk is there."""
 
-    def __init__(self, folder: Path, sink: Sink):
-        self.folder, self.sink = folder, sink
+
+class Steps:
+    """The steps of one trial, kept in ``folder``. ``replay`` hears the seconds that earlier runs spent on a step that is asked for."""
+
+    def __init__(self, folder: Path, sink: Sink, replay: Callable[[float], None] = lambda _: None):
+        self.folder, self.sink, self.replay = folder, sink, replay
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def place(self, name: str, inputs: dict[str, Any]) -> Path:
@@ -36,15 +41,29 @@ class Steps:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def run(self, name: str, job: str, inputs: dict[str, Any], extra: dict[str, Any] | None = None, leaves: str = "") -> dict[str, Any]:
-        """The step's result, computed if it, or the file it ``leaves``, is not there.
+    def run(
+        self,
+        name: str,
+        job: str,
+        inputs: dict[str, Any],
+        extra: dict[str, Any] | None = None,
+        leaves: str = "",
+        *,
+        end_s: float = 0.0,
+        again: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> dict[str, Any]:
+        """The step's result, computed if it, or the file it ``leaves``, is not there, or if ``again`` says so of the one that is.
 
-        ``extra`` goes to the job but does not decide whether it is the same step. Raises what the job
-        raised, StepFailed if its process died.
+        ``extra`` goes to the job but does not decide whether it is the same step. With ``end_s`` its process is ended after so many
+        seconds. Raises what the job raised, StepFailed if its process died, OutOfTime if it was ended.
         """
         place = self.place(name, inputs)
         if (place / "result.json").exists() and (place / leaves).exists():
-            return json.loads((place / "result.json").read_text())
+            known = json.loads((place / "result.json").read_text())
+            if again is None or not again(known):
+                self.replay(_seconds(place))
+                return known
+        self.replay(_seconds(place))
         durable.write_atomically(place / "inputs.json", json.dumps(inputs, indent=1))
         started, before = time.monotonic(), _seconds(place)
         written = started
@@ -57,25 +76,36 @@ class Steps:
                 written = now
             self.sink(event)
 
-        result = _in_process(job, {**inputs, **(extra or {}), "place": str(place)}, name, relay)
+        arguments = {**inputs, **(extra or {}), "place": str(place)}
+        try:
+            result = _in_process(job, arguments, name, relay, end_s)
+        except OutOfTime:
+            durable.write_atomically(place / "seconds", f"{before + time.monotonic() - started:.1f}")
+            raise
         result["seconds"] = before + time.monotonic() - started
         durable.write_atomically(place / "result.json", json.dumps(result, indent=1))
         return result
 
-    def seconds(self) -> float:
-        """Time that all steps here took, those of killed runs included (to :data:`CLOCK_S` seconds)."""
-        return sum(_seconds(place) for place in self.folder.iterdir())
+    def keep(self, name: str, inputs: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+        """Write down the result of a step that was ended, made of what it had kept."""
+        place = self.place(name, inputs)
+        result["seconds"] = _seconds(place)
+        durable.write_atomically(place / "result.json", json.dumps(result, indent=1))
+        return result
+
+    def done(self, name: str, inputs: dict[str, Any]) -> bool:
+        """Whether the step's result is there."""
+        return (self.place(name, inputs) / "result.json").exists()
 
 
 def _seconds(place: Path) -> float:
-    """Time a step took: from its result, or what a killed run of it wrote down last."""
-    if (result := place / "result.json").exists():
-        return float(json.loads(result.read_text()).get("seconds", 0.0))
-    kept = place / "seconds"
-    return float(kept.read_text()) if kept.exists() else 0.0
+    """Time a step took: from its result, or what a killed run of it wrote down last, whichever is later."""
+    result, kept = place / "result.json", place / "seconds"
+    ended = float(json.loads(result.read_text()).get("seconds", 0.0)) if result.exists() else 0.0
+    return max(ended, float(kept.read_text()) if kept.exists() else 0.0)
 
 
-def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink) -> dict[str, Any]:
+def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink, end_s: float = 0.0) -> dict[str, Any]:
     process = subprocess.Popen(
         [sys.executable, "-m", "freehold.trial.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -87,6 +117,16 @@ def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink) -> d
 
     reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()), daemon=True)
     reader.start()
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        process.kill()
+
+    alarm = threading.Timer(end_s, end)
+    if end_s:
+        alarm.daemon = True
+        alarm.start()
     try:
         process.stdin.write(json.dumps({"job": job, "arguments": arguments}) + "\n")
         process.stdin.flush()
@@ -99,6 +139,7 @@ def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink) -> d
             else:
                 raise _failure(message["error"])
     finally:
+        alarm.cancel()
         if process.poll() is None:
             process.stdin.close()
             try:
@@ -106,6 +147,8 @@ def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink) -> d
             except subprocess.TimeoutExpired:
                 process.kill()
         process.wait()
+    if over.is_set():
+        raise OutOfTime
     reader.join(timeout=2)
     last = complaints[-1].strip() if complaints else "it said nothing"
     raise StepFailed(f"the step {name!r} died with exit status {process.returncode} ({last})", "run the same command again; finished steps are kept")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ class Task:
     def test(self) -> tuple[Example, ...]:
         """Test rows in an order that has nothing to do with the file's, so that any beginning is a fair sample."""
         return tuple(sorted(self.splits.test, key=lambda example: example.digest))
+
+    def without(self, ids: Collection[str]) -> Task:
+        """The task without these rows, e.g. because they are too long for a model."""
+        if not ids:
+            return self
+        gone = frozenset(ids)
+        kept = {part: tuple(e for e in getattr(self.splits, part) if e.id not in gone) for part in ("train", "valid", "test")}
+        leaks = tuple(leak for leak in self.splits.leaks if leak[1] not in gone)
+        return replace(self, splits=replace(self.splits, **kept, leaks=leaks))
 
 
 def load(train: Path, valid: Path | None, test: Path | None, *, columns: str | None, metric: str | None, tune: bool, allow_leaks: bool) -> Task:

@@ -1,14 +1,14 @@
-"""The trial from end to end: look, measure as it stands, tune, shrink, measure again, time, decide.
+"""The trial from end to end: look, plan, measure as it stands, tune, shrink, measure again, time, decide.
 
-Read this file to follow the main job; each step runs in a process of its own (:mod:`steps`,
-:mod:`jobs`) and is done once. The order of the steps and their share of the budget stand here.
+Read this file to follow the main job; each step runs in a process of its own (:mod:`steps`, :mod:`jobs`) and is done once. What each
+part may take stands in the plan (:mod:`planner`), and the clock (:mod:`clock`) holds every part to it.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,107 +16,107 @@ from freehold import durable, machine, settings, statistics
 from freehold.engines.loading import predict_memory
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
+from freehold.hub import gguf
 from freehold.hub.card import Card
-from freehold.hub.decoders import ARCHITECTURES
+from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
-from freehold.progress import Sink
-from freehold.shrink.quantize import TYPES
-from freehold.trial import jobs, rival
+from freehold.progress import Sink, duration
+from freehold.trial import jobs, planner, rival
 from freehold.trial import task as tasks
+from freehold.trial.clock import Clock
 from freehold.trial.needs import Need, parse_need
-from freehold.trial.steps import Steps
+from freehold.trial.options import FREE, NO_SAFETY, Options
+from freehold.trial.planner import Candidate, Pace, Plan, Work
+from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trial.verdict import reach
 from freehold.trust import licence
-from freehold.tune.recipe import Recipe, plan
+from freehold.tune import memory
+from freehold.tune.recipe import Recipe
 
-#: Share of the budget that measuring the candidates as they stand may take, and that is kept for timing and the report.
-SHARE_AS_IS, SHARE_TIMING = 0.36, 0.03
-#: What measuring the tuned variants may take beyond the budget, so that they answer every row.
-OVERTIME = 0.06
-#: A second candidate is tuned too if each then still sees its rows this often.
-WORTHWHILE_EPOCHS = 3.0
-MOST_SHOTS = 8
+#: A step's process is ended when it takes this share longer than it may, and a few seconds; until then it ends by itself.
+GRACE, GRACE_S = 0.1, 3.0
+#: Training rows that are tried for what comes out of a tuned model.
+PRIVACY_ROWS = 128
+#: Estimates of the time left below which nothing is said of them.
+FEWEST_ESTIMATES = 5
+#: More rows than this share that are too long for a model leave the model out, not the rows.
+MOST_TOO_LONG = 0.05
+#: Shown the plan before anything is measured; the budget to go by. Raises DoesNotFit to stop.
+Agree = Callable[[Plan], float]
 
 
-@dataclass(frozen=True)
-class Options:
-    """What decides a trial besides its data and models. Seconds, bytes, dollars."""
+def _agreed(plan: Plan) -> float:
+    """Go by the plan as it is, or stop where it decides nothing."""
+    if not plan.decides:
+        raise too_little(plan)
+    return plan.budget_s
 
-    budget_s: float = 3600.0
-    memory_bytes: int = 0
-    needs: tuple[str, ...] = ()
-    licence_policy: str = "any"
-    plain_template: bool = False
-    tune: bool = True
-    shots: int = MOST_SHOTS
-    types: tuple[str, ...] = TYPES
-    recipe: dict[str, Any] = field(default_factory=dict)
-    country: str = "DEU"
-    api_model: str = "openai:gpt-5-mini"
-    hardware_per_hour: float | None = None
-    hardware_price: float = 1000.0
-    hardware_years: float = 4.0
-    kwh_price: float = 0.30
-    latency_rows: int = 32
-    #: prompts that safety is tested with; nothing for those that come with Freehold
-    safety_prompts: str = ""
-    rival_file: str = ""
-    rival_endpoint: rival.Endpoint | None = None
+
+def too_little(plan: Plan) -> DoesNotFit:
+    """What to raise where a budget can decide nothing."""
+    least = f"pass --budget {round(plan.least_s)}s or more" if plan.least_s else "choose a smaller model or fewer rows"
+    return DoesNotFit(f"{duration(plan.budget_s)} cannot decide anything here: {'; '.join(plan.left_out)}", least)
 
 
 class Trial:
     """One trial: its folder, its clock, its steps."""
 
     def __init__(self, store: Store, task: Task, models: list[Model], options: Options, sink: Sink):
-        self.store, self.task, self.models, self.options, self.sink = store, task, models, options, sink
+        self.store, self.task, self.models, self.options = store, task, models, options
+        decisive = {key: value for key, value in asdict(options).items() if key not in FREE}
         self.id = durable.digest_of(
-            {"files": task.files, "models": [m.revision for m in models], "options": asdict(options), "metric": task.metric_name,
-             "columns": task.mapping}
-        )[:12]  # fmt: skip
+            {
+                "files": task.files,
+                "models": [m.revision for m in models],
+                "options": decisive,
+                "metric": task.metric_name,
+                "columns": task.mapping,
+            }
+        )[:12]
         self.folder = settings.home() / "trials" / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
         self.task_file = self.folder / "task.json"
-        self.steps = Steps(self.folder / "steps", sink)
+        self.clock = Clock(options.budget_s, sink)
+        self.steps = Steps(self.folder / "steps", self.clock.relay, self.clock.replay)
+        self.sink = self.clock.relay
         self.needs = [parse_need(text) for text in options.needs]
         self.machine = machine.look()
         self.memory = options.memory_bytes or self.machine.usable_bytes
+        self.plan: Plan | None = None
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}
         self.notes: list[str] = []
+        self.skipped: list[str] = []  # what was planned or usual and was not done, for the verdict's first line
+        self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
+        self._candidates_by_name: dict[str, Candidate] = {}
+        self._recipes: dict[str, Recipe] = {}
+        self._gone: frozenset[str] = frozenset()
         self._spare: list[Path] = []  # weights that the store holds too, or that can be made from what it holds
-        self._started, self._before = time.monotonic(), self.steps.seconds()
-
-    # -- the clock --------------------------------------------------------------------------
-
-    def spent(self) -> float:
-        """Seconds this trial has taken, earlier runs of it included."""
-        return self._before + time.monotonic() - self._started
-
-    def left(self) -> float:
-        """Seconds of the budget that are left, timing and report aside."""
-        return self.options.budget_s * (1 - SHARE_TIMING) - self.spent()
 
     # -- the job ----------------------------------------------------------------------------
 
-    def run(self) -> dict[str, Any]:
+    def run(self, agree: Agree = _agreed) -> dict[str, Any]:
         """The report as JSON (see report.schema.json). Raises FreeholdError; finished steps stay."""
         with durable.locked(self.folder / "lock", f"this trial ({self.id})"):
             if not self.task_file.exists():
                 tasks.save(self.task, self.task_file)
             self.models = [self._as_gguf(model) for model in self.models]
             candidates = self._candidates()
+            self._make_plan(candidates, agree)
+            looks = {model.name: look for model, look in candidates}
             self._as_is(candidates)
-            tuned = self._tune(candidates) if self.options.tune else []
-            for model, look in tuned:
-                self._shrink_and_measure(model, look)
-            self._time(dict((model.name, look) for model, look in candidates))
+            for model in self._tune(candidates):
+                self._shrink_and_measure(model, looks[model.name])
+            self._time(looks)
             self._trust()
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
             from freehold.trial.report import write_reports
 
+            if late := self.clock.late():
+                self.notes.append(late)
             report = write_reports(self, self._report())
             for path in self._spare:
                 path.unlink(missing_ok=True)
@@ -124,27 +124,146 @@ class Trial:
 
     def _candidates(self) -> list[tuple[Model, dict[str, Any]]]:
         """Models that fit licence policy, memory and context, each with a look at the rows; reasons for the others are noted."""
-        found: list[tuple[Model, dict[str, Any]]] = []
+        kept: list[tuple[Model, dict[str, Any]]] = []
         for model in self.models:
             fine, why = licence.allowed(model.card.licence, self.options.licence_policy)
             if fine is not True:
-                self.notes.append(f"{model.name} was left out: licence policy {self.options.licence_policy!r}: {why}")
+                self._leave_out(model, f"licence policy {self.options.licence_policy!r}: {why}")
                 continue
             look = self.steps.run(f"look-{_plain(model)}", "look", self._inputs(model), self._weights(model))
             need = predict_memory(model.card, look["longest_prompt"] + look["max_tokens"], 1).total
             if need > self.memory:
-                self.notes.append(f"{model.name} was left out: it needs about {need / 2**30:.2f} GiB and {self.memory / 2**30:.2f} GiB are allowed")
-            elif look["over_context_count"]:
-                self.notes.append(
-                    f"{model.name} was left out: {look['over_context_count']} rows exceed its context of {model.card.context_length} tokens "
-                    f"(for example {look['over_context'][0]}), and nothing is truncated"
-                )
+                self._leave_out(model, f"it needs about {need / 2**30:.2f} GiB and {self.memory / 2**30:.2f} GiB are allowed")
+            elif reason := self._too_long(model, look):
+                self._leave_out(model, reason)
             else:
-                found.append((model, look))
-        if not found:
+                kept.append((model, look))
+        if not kept:
             reasons = "; ".join(self.notes) or "the store is empty"
-            raise DoesNotFit(f"no model can take this task on this machine ({reasons})", "pull another model, or relax --licence or --memory")
-        return sorted(found, key=lambda entry: entry[0].card.parameters)
+            raise DoesNotFit(
+                f"no model can take this task on this machine ({reasons})",
+                "pull another model, or relax --licence or --memory",
+            )
+        self._leave_out_rows(kept)
+        return sorted(kept, key=lambda entry: entry[0].card.parameters)
+
+    def _leave_out(self, model: Model, reason: str) -> None:
+        self.notes.append(f"{model.name} was left out: {reason}")
+        self.skipped.append(f"{model.name} was not tried")
+
+    def _too_long(self, model: Model, look: dict[str, Any]) -> str:
+        """Why rows too long for this model leave it out; '' where they do not."""
+        count = look["over_context_count"]
+        splits = self.task.splits
+        every = len(splits.train) + len(splits.valid) + len(splits.test)
+        if not count or (self.options.too_long == "row" and count <= MOST_TOO_LONG * every):
+            return ""
+        way = "" if self.options.too_long == "model" else f", more than {MOST_TOO_LONG:.0%} of the rows"
+        return (
+            f"{count} rows exceed its context of {model.card.context_length} tokens{way} "
+            f"(for example {look['over_context'][0]}), and nothing is truncated"
+        )
+
+    def _leave_out_rows(self, kept: list[tuple[Model, dict[str, Any]]]) -> None:
+        """Rows too long for a model that is tried are left out for all: every variant answers the same rows."""
+        for model, look in kept:
+            if look["over_context"]:
+                self.left_out_rows[model.name] = look["over_context"]
+                self.notes.append(
+                    f"{look['over_context_count']} rows were left out for all models, as they exceed the context of {model.name} "
+                    f"({model.card.context_length} tokens): {', '.join(look['over_context'][:5])}; "
+                    "pass --too-long model to leave out the model instead"
+                )
+        self._gone = frozenset(row for rows in self.left_out_rows.values() for row in rows)
+        self.task = self.task.without(self._gone)
+        if not self.task.splits.test:
+            raise DoesNotFit("every test row is too long for some model", "pass --too-long model, or shorten the rows")
+
+    # -- the plan ---------------------------------------------------------------------------
+
+    def _make_plan(self, candidates: list[tuple[Model, dict[str, Any]]], agree: Agree) -> None:
+        """Measure how fast the candidates are here, and lay out what the budget holds."""
+        for model, look in candidates:
+            untunable = self._untunable(model, look)
+            inputs = self._inputs(model, tuned=self.options.tune and not untunable)
+            pace = _pace(self.steps.run(f"pace-{_plain(model)}", "pace", inputs, self._weights(model)))
+            self._candidates_by_name[model.name] = self._candidate(model, look, pace, untunable)
+        splits = self.task.splits
+        work = Work(
+            len(splits.train),
+            len(splits.test),
+            self.options.tune,
+            tuple(sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")),  # the usual choice first
+            len(self._prompts()),
+            PRIVACY_ROWS,
+            min(self.options.latency_rows, len(splits.test)),
+        )
+        everyone = list(self._candidates_by_name.values())
+        made = self._kept_plan()
+        if made is None:
+            made = planner.plan(self.options.budget_s, self.clock.spent(), everyone, work)
+            budget = agree(made)
+            if budget != made.budget_s:
+                made = planner.plan(budget, self.clock.spent(), everyone, work)
+            durable.write_atomically(self.folder / "plan.json", json.dumps(made.as_dict()))
+        self.options = replace(self.options, budget_s=made.budget_s)
+        self.plan = made
+        self.clock.follow(made)
+        self.skipped += list(made.left_out)
+        if self.options.safety_prompts == NO_SAFETY:
+            self.skipped.append("safety, as asked")
+
+    def _kept_plan(self) -> Plan | None:
+        """The plan that an earlier run of the same command made, so that it goes on by it."""
+        file = self.folder / "plan.json"
+        kept = Plan.from_dict(json.loads(file.read_text())) if file.exists() else None
+        return kept if kept and kept.budget_s == self.options.budget_s else None
+
+    def _candidate(self, model: Model, look: dict[str, Any], pace: Pace, untunable: str) -> Candidate:
+        """What the plan needs to know of a model."""
+        card = model.card
+        answer, bound = look["answer_tokens"]["mean"], bool(self.task.labels)
+        # a bound answer ends where one label is left; a free one of an untuned model runs on
+        as_is = min(2.5, answer) if bound else min(look["max_tokens"], 1.5 * answer + 8)
+        row = look["prompt_tokens"]["mean"] + answer
+        return Candidate(
+            name=model.name,
+            parameters=card.parameters,
+            matrix_parameters=max(card.parameters - card.vocabulary * card.hidden, card.parameters // 4),
+            prompt_tokens=look["prompt_tokens"]["mean"],
+            prefix_tokens=look["shared_prefix_tokens"],
+            answer_tokens=as_is,
+            tuned_tokens=min(2.5, answer) if bound else answer,
+            shot_tokens=len(self._shots(model, look)) * row,
+            pace=pace,
+            untunable=untunable,
+        )
+
+    def _untunable(self, model: Model, look: dict[str, Any]) -> str:
+        """Why this model is not tuned, '' where it can be; its recipe is settled by the memory allowed."""
+        if model.card.format == "gguf" and model.card.architecture not in ARCHITECTURES:
+            return f"its architecture {model.card.architecture!r} is not known to the tuner"
+        recipe = Recipe(**self.options.recipe)
+        if recipe.precision == "bf16" and not self.machine.bf16:
+            recipe = replace(recipe, precision="f32")
+        if model.card.format == "gguf":
+            weights = self.store.weights(model)
+            tied = all(tensor.name != "output.weight" for tensor in gguf.read_header(weights).tensors)
+            try:
+                recipe, _, _ = memory.fit(config_of(weights), recipe, self._rows(look, recipe), self.memory, tied=tied)
+            except DoesNotFit as error:
+                return error.message
+        self._recipes[model.name] = recipe
+        return ""
+
+    def _rows(self, look: dict[str, Any], recipe: Recipe) -> memory.Rows:
+        """Lengths that the memory of tuning rests on, from a look at the rows."""
+        prefix = int(look["shared_prefix_tokens"])
+        longest = self._longest(look) - prefix
+        mean = look["prompt_tokens"]["mean"] + look["answer_tokens"]["mean"] - prefix
+        piece = max(1, recipe.batch_rows // 4)
+        batch = round(mean * (recipe.batch_rows - piece) + longest * piece)
+        return memory.Rows(longest, mean, batch, prefix, look["answer_tokens"]["mean"], round(mean * len(self.task.splits.train)))
 
     def _as_gguf(self, model: Model) -> Model:
         """A safetensors candidate as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it can't be converted."""
@@ -171,11 +290,20 @@ class Trial:
 
     def _inputs(self, model: Model, **more: Any) -> dict[str, Any]:
         """What decides a step's result: task, model, template choice and what the step adds."""
-        return {"task_files": self.task.files, "metric": self.task.metric_name, "columns": self.task.mapping, "revision": model.revision,
-                "model": model.name, "plain": self.options.plain_template, **more}  # fmt: skip
+        return {
+            "task_files": self.task.files,
+            "metric": self.task.metric_name,
+            "columns": self.task.mapping,
+            "revision": model.revision,
+            "model": model.name,
+            "plain": self.options.plain_template,
+            **({"leave_out": sorted(self._gone)} if self._gone else {}),
+            **more,
+        }
 
     def _weights(self, model: Model, weights: Path | None = None) -> dict[str, Any]:
-        return {"task": str(self.task_file), "weights": str(weights or self.store.weights(model)), "card": model.card.as_dict()}
+        chosen = weights or self.store.weights(model)
+        return {"task": str(self.task_file), "weights": str(chosen), "card": model.card.as_dict()}
 
     def _room(self, card: Card, look: dict[str, Any], shots_tokens: int = 0) -> dict[str, int]:
         """Parallel answers and context that fit the memory allowed."""
@@ -187,150 +315,223 @@ class Trial:
                 return {"parallel": parallel, "context": context}
         raise DoesNotFit(f"the task's longest row does not fit {self.memory / 2**30:.2f} GiB with {card.parameters:,} parameters", "raise --memory")
 
+    def _grown(self, result: dict[str, Any], done: str, of: str) -> bool:
+        """Whether a part that was cut short by its time goes on: the budget is larger now."""
+        return result[done] < result[of] and self.options.budget_s > result.get("budget_s", 0.0)
+
     # -- measuring --------------------------------------------------------------------------
 
-    def _measure(self, model: Model, look: dict[str, Any], how: str, *, weights: Path | None = None, digest: str = "", shots: list[str] | None = None,
-                 limit_s: float, kind: str, size: int, trained: dict[str, Any] | None = None) -> dict[str, Any]:  # fmt: skip
+    def _measure(
+        self,
+        model: Model,
+        look: dict[str, Any],
+        how: str,
+        *,
+        weights: Path | None = None,
+        digest: str = "",
+        shots: list[str] | None = None,
+        limit_s: float,
+        kind: str,
+        size: int,
+        trained: dict[str, Any] | None = None,
+    ) -> dict[str, Any] | None:
+        """Measure a variant for at most ``limit_s`` seconds; None, with a note, where not one answer came in that time."""
         title = f"{model.name}, {how}"
         # a worked example is about as long as a row
         extra = int((look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]) * len(shots or []))
         inputs = self._inputs(
-            model, weights_digest=digest or model.digest, shots=shots or [], max_tokens=look["max_tokens"], **self._room(model.card, look, extra)
+            model,
+            weights_digest=digest or model.digest,
+            shots=shots or [],
+            max_tokens=look["max_tokens"],
+            **self._room(model.card, look, extra),
         )
         name = f"measure-{_plain(model)}-{how.replace(' ', '-').replace(',', '')}"
-        result = self.steps.run(name, "measure", inputs, {**self._weights(model, weights), "title": title, "limit_s": limit_s})
+        speed = self._candidates_by_name[model.name]
+        more = {
+            "title": title,
+            "limit_s": limit_s,
+            "budget_s": self.options.budget_s,
+            "row_s": speed.row_s(shots=bool(shots), tuned=kind == "tuned"),
+            "prefix_s": (speed.prefix_tokens + extra) / speed.pace.prompt_tokens_per_s,
+        }
+        try:
+            result = self.steps.run(
+                name,
+                "measure",
+                inputs,
+                {**self._weights(model, weights), **more},
+                end_s=limit_s * (1 + GRACE) + GRACE_S,
+                again=lambda known: self._grown(known, "rows", "of_rows"),
+            )
+        except OutOfTime:
+            answers = jobs.read_answers(self.steps.place(name, inputs))
+            if not answers:
+                self._skip(f"measuring {title}", f"no row was answered within {duration(limit_s)}")
+                return None
+            result = self.steps.keep(name, inputs, jobs.measured(self.task, answers, self.options.budget_s))
         variant = {
-            "id": f"{model.name}/{how}".replace(" ", "-").replace(",", ""), "title": title, "model": model.name, "kind": kind,
-            "digest": digest or model.digest, "size_bytes": size, "parameters": model.card.parameters, "licence": model.card.licence,
-            "shots": shots or [], "figures": result["figures"], "rows": result["rows"], "of_rows": result["of_rows"],
-            "rows_per_second": result["rows_per_second"], "mean_prompt_tokens": result["mean_prompt_tokens"],
-            "mean_answer_tokens": result["mean_answer_tokens"], "measuring_seconds": result["seconds"], "trained": trained, "running": None,
-            "weights": str(weights or self.store.weights(model)), "stored_as": model.name if kind != "tuned" else "",
-        }  # fmt: skip
+            "id": f"{model.name}/{how}".replace(" ", "-").replace(",", ""),
+            "title": title,
+            "model": model.name,
+            "kind": kind,
+            "digest": digest or model.digest,
+            "size_bytes": size,
+            "parameters": model.card.parameters,
+            "licence": model.card.licence,
+            "shots": shots or [],
+            "figures": result["figures"],
+            "rows": result["rows"],
+            "of_rows": result["of_rows"],
+            "rows_per_second": result["rows_per_second"],
+            "mean_prompt_tokens": result["mean_prompt_tokens"],
+            "mean_answer_tokens": result["mean_answer_tokens"],
+            "measuring_seconds": result["seconds"],
+            "trained": trained,
+            "running": None,
+            "weights": str(weights or self.store.weights(model)),
+            "stored_as": model.name if kind != "tuned" else "",
+        }
         self.answers[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
         self.variants.append(variant)
         return variant
 
+    def _skip(self, what: str, why: str) -> None:
+        self.skipped.append(what)
+        self.notes.append(f"{what} was skipped: {why}")
+
+    def _shots(self, model: Model, look: dict[str, Any]) -> list[str]:
+        """Ids of the worked examples that this model has room for."""
+        row = look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]
+        room = int((model.card.context_length - look["longest_prompt"] - look["max_tokens"]) // max(row, 1)) - 1
+        count = max(0, min(self.options.shots, room, int(1024 // max(row, 1)) or 1))
+        return [e.id for e in measure.pick_shots(self.task.splits.train, self.task.labels, count)]
+
     def _as_is(self, candidates: list[tuple[Model, dict[str, Any]]]) -> None:
-        """Zero-shot and few-shot for every candidate; what one leaves of its time the next may use."""
-        each = self.options.budget_s * SHARE_AS_IS / (2 * len(candidates))
-        granted = self.spent()
+        """Zero-shot and few-shot for every candidate that the plan holds."""
         for model, look in candidates:
-            for how in ("zero-shot", "few-shot"):
-                granted += each
-                shots: list[str] = []
-                if how == "few-shot":
-                    row = look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]
-                    room = int((model.card.context_length - look["longest_prompt"] - look["max_tokens"]) // max(row, 1)) - 1
-                    count = max(0, min(self.options.shots, room, int(1024 // max(row, 1)) or 1))
-                    shots = [e.id for e in measure.pick_shots(self.task.splits.train, self.task.labels, count)]
-                    if not shots:
-                        self.notes.append(f"{model.name} few-shot was not measured: no room for a worked example in its context")
-                        continue
-                limit = max(granted - self.spent(), each * 0.5)
-                self._measure(model, look, how, shots=shots, limit_s=limit, kind="as is", size=model.card.size_bytes)
+            shots = self._shots(model, look)
+            if not shots:
+                self.notes.append(f"{model.name} few-shot was not measured: no room for a worked example in its context")
+            for how, given in (("zero-shot", []), ("few-shot", shots)):
+                planned = self.clock.waits(how, model.name)
+                with self.clock.part(how, model.name) as seconds:
+                    if seconds:
+                        self._measure(model, look, how, shots=given, limit_s=seconds, kind="as is", size=model.card.size_bytes)
+                    elif planned:
+                        self._skip(f"{model.name} {how}", "the parts before it took its time")
 
     # -- tuning -----------------------------------------------------------------------------
 
-    def _tune(self, candidates: list[tuple[Model, dict[str, Any]]]) -> list[tuple[Model, dict[str, Any]]]:
-        """Measure speeds, plan, tune; the candidates that were tuned."""
-        able = [(m, look) for m, look in candidates if m.card.format != "gguf" or m.card.architecture in ARCHITECTURES]
+    def _tune(self, candidates: list[tuple[Model, dict[str, Any]]]) -> list[Model]:
+        """Tune the candidates that the plan holds; those that were tuned."""
+        assert self.plan is not None
         for model, _ in candidates:
-            if all(model is not other for other, _ in able):
-                self.notes.append(f"{model.name} was not tuned: its architecture {model.card.architecture!r} is not known to the tuner")
-        if len(self.task.splits.train) < 16 or not able:
-            self.notes.append("nothing was tuned: fewer than 16 training rows")
-            return []
-        base = self._recipe()
-        speeds = [self._probe(model, look, base) for model, look in able]
-        order = sorted(range(len(able)), key=lambda i: -speeds[i]["tuning_rows_per_second"])
-        wanted = [(i, self._after(able[i][0], speeds[i])) for i in order]
-        rows = len(self.task.splits.train)
-        done: list[tuple[Model, dict[str, Any]]] = []
-        for place, (index, after) in enumerate(wanted):
-            model, look = able[index]
-            following = sum(a + WORTHWHILE_EPOCHS * rows / speeds[i]["tuning_rows_per_second"] for i, a in wanted[place + 1 :])
-            now = self.left() - after
-            enough = now - following >= WORTHWHILE_EPOCHS * rows / speeds[index]["tuning_rows_per_second"]
-            seconds = now - following if enough else now
-            if self._tune_one(model, look, base, speeds[index]["tuning_rows_per_second"], seconds, first=place == 0):
-                done.append((model, look))
-            if not enough and place + 1 < len(wanted):
-                others = ", ".join(able[i][0].name for i, _ in wanted[place + 1 :])
-                self.notes.append(
-                    f"{others} not tuned: the budget holds one run of {WORTHWHILE_EPOCHS:.0f} epochs or fewer, and one candidate trained well says "
-                    f"more than two trained badly; {model.name} trains fastest here; raise --budget or name one with --model"
-                )
-                break
-        return done
-
-    def _recipe(self) -> Recipe:
-        return Recipe(**self.options.recipe)
+            reason = self._candidates_by_name[model.name].untunable
+            if self.options.tune and reason:
+                self.notes.append(f"{model.name} was not tuned: {reason}")
+        if self.options.tune and len(self.task.splits.train) < planner.FEWEST_TRAINING_ROWS:
+            self._skip("tuning", f"there are fewer than {planner.FEWEST_TRAINING_ROWS} training rows")
+        by_name = {model.name: (model, look) for model, look in candidates}
+        tuned: list[Model] = []
+        for name in self.plan.tuned:
+            model, look = by_name[name]
+            with self.clock.part("tune", name, stretch=True) as seconds:
+                if self._tune_one(model, look, seconds):
+                    tuned.append(model)
+                else:
+                    self.clock.drop("tuned", name)
+        return tuned
 
     def _longest(self, look: dict[str, Any]) -> int:
         return int(look["prompt_tokens"]["max"] + look["answer_tokens"]["max"])
 
-    def _probe(self, model: Model, look: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-        inputs = self._inputs(
-            model, recipe=recipe.as_dict(), longest_row=self._longest(look), types=list(self.options.types), max_tokens=look["max_tokens"],
-            **self._room(model.card, look),
-        )  # fmt: skip
-        return self.steps.run(f"probe-{_plain(model)}", "probe", inputs, self._weights(model))
-
-    def _after(self, model: Model, speed: dict[str, Any]) -> float:
-        """Seconds that measuring the tuned variants on all test rows will take."""
-        rows = len(self.task.splits.test)
-        # a short burst runs faster than minutes on end do; measured, see docs/log.md
-        return sum(rows / rate for rate in speed["measuring"].values()) * 1.3 + 10.0
-
-    def _tune_one(self, model: Model, look: dict[str, Any], base: Recipe, rows_per_second: float, seconds: float, *, first: bool) -> bool:
-        """Plan once, keep the plan, run it. A candidate after the first is skipped when no time is left."""
-        plan_file = self.folder / f"plan-{_plain(model)}.json"
-        if not plan_file.exists():
-            if "steps" in self.options.recipe:
-                recipe, reason = base, f"{base.steps} steps as asked for"
-            else:
-                try:
-                    recipe, reason = plan(base, rows=len(self.task.splits.train), rows_per_second=rows_per_second, seconds=seconds)
-                except DoesNotFit as error:
-                    self.notes.append(f"{model.name} was not tuned: {error.message}")
-                    return False
-            durable.write_atomically(plan_file, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
-        planned = json.loads(plan_file.read_text())
-        self.notes.append(f"plan for {model.name}: {planned['reason']}")
-        self.steps.run(f"tune-{_plain(model)}", "tune", self._tune_inputs(model, look, planned), self._weights(model))
+    def _tune_one(self, model: Model, look: dict[str, Any], seconds: float) -> bool:
+        """Settle the seconds once, keep them, and tune; whether it was."""
+        plan_file = self._plan_file(model)
+        known = json.loads(plan_file.read_text()) if plan_file.exists() else None
+        # a larger budget is worth another tuning only if it holds much more of it
+        if known is None or (self.options.budget_s > known["budget_s"] and seconds > 1.5 * known["seconds"]):
+            if not seconds:
+                self._skip(f"tuning of {model.name}", "the parts before it took its time")
+                return False
+            durable.write_atomically(plan_file, json.dumps({"seconds": round(seconds, 1), "budget_s": self.options.budget_s}))
+        try:
+            trained = self.steps.run(*self._tuning(model, look))
+        except DoesNotFit as error:
+            plan_file.unlink()
+            self._skip(f"tuning of {model.name}", error.message)
+            return False
+        self.notes.append(f"plan for {model.name}: {trained['reason']}")
         return True
 
-    def _tune_inputs(self, model: Model, look: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
-        return self._inputs(model, recipe=planned["recipe"], longest_row=self._longest(look), country=self.options.country)
+    def _plan_file(self, model: Model) -> Path:
+        return self.folder / f"plan-{_plain(model)}.json"
+
+    def _tuning(self, model: Model, look: dict[str, Any]) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
+        """Name, job, inputs and the rest of the step that tunes this model."""
+        planned = json.loads(self._plan_file(model).read_text())
+        inputs = self._inputs(
+            model,
+            recipe=self._recipes[model.name].as_dict(),
+            longest_row=self._longest(look),
+            country=self.options.country,
+            tuning_s=planned["seconds"],
+        )
+        merging = planner.TUNE_FIXED_S / 2 * model.card.parameters
+        return f"tune-{_plain(model)}", "tune", inputs, {**self._weights(model), "merging_s": merging}
 
     def _shrink_and_measure(self, model: Model, look: dict[str, Any]) -> None:
-        planned = json.loads((self.folder / f"plan-{_plain(model)}.json").read_text())
-        inputs = self._tune_inputs(model, look, planned)
-        trained = self.steps.run(f"tune-{_plain(model)}", "tune", inputs, self._weights(model))
-        place = self.steps.place(f"tune-{_plain(model)}", inputs)
-        if model.card.format != "gguf":  # it could not be converted, and the report says so
-            merged = place / "merged"
-            digest = durable.digest_of({f.name: durable.sha256_file(f) for f in sorted(merged.iterdir()) if f.is_file()})
-            size = sum(f.stat().st_size for f in merged.iterdir())
-            self._measure(model, look, "tuned", weights=merged, digest=digest, limit_s=self.left(), kind="tuned", size=size, trained=trained)
-            return
-        merged = place / "merged-f16.gguf"
-        shrunk_inputs = self._inputs(model, tuned=durable.digest_of(inputs), types=list(self.options.types))
-        shrunk = self.steps.run(f"shrink-{_plain(model)}", "shrink", shrunk_inputs, {"source": str(merged)})
-        folder = self.steps.place(f"shrink-{_plain(model)}", shrunk_inputs)
-        order = sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")  # the usual choice first, should time run short
-        for done, kind in enumerate(order):
-            file = folder / f"{kind}.gguf"
-            # rather a few minutes over than a winner measured on fewer rows than its rivals
-            limit = max((self.left() + OVERTIME * self.options.budget_s) / (len(order) - done), 20.0)
-            variant = self._measure(
-                model, look, f"tuned, {kind}", weights=file, digest=shrunk["types"][kind]["digest"], limit_s=limit, kind="tuned",
-                size=shrunk["types"][kind]["size_bytes"], trained=trained,
-            )  # fmt: skip
-            variant["quantized"] = shrunk["types"][kind]
-            self._keep(model, look, variant, file, place, trained)
-        self._spare += [merged, *folder.glob("*.gguf")]
+        """Quantize the tuned model to each type the plan holds, and measure each."""
+        name, _, inputs, _ = self._tuning(model, look)
+        trained = self.steps.run(*self._tuning(model, look))
+        place = self.steps.place(name, inputs)
+        planned = self.plan.part("tuned", model.name) if self.plan else None
+        with self.clock.part("tuned", model.name):
+            if model.card.format != "gguf":  # it could not be converted, and the report says so
+                self._measure_folder(model, look, place / "merged", trained)
+                return
+            merged = place / "merged-f16.gguf"
+            every = sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")
+            types = every[: int(planned.amount)] if planned else every
+            shrunk_inputs = self._inputs(model, tuned=durable.digest_of(inputs), types=types)
+            shrunk = self.steps.run(f"shrink-{_plain(model)}", "shrink", shrunk_inputs, {"source": str(merged)})
+            folder = self.steps.place(f"shrink-{_plain(model)}", shrunk_inputs)
+            for done, kind in enumerate(types):
+                file = folder / f"{kind}.gguf"
+                # what is tuned is measured, if on few rows: tuning it was for nothing otherwise
+                limit = max(self.clock.part_left() / (len(types) - done), 5.0)
+                variant = self._measure(
+                    model,
+                    look,
+                    f"tuned, {kind}",
+                    weights=file,
+                    digest=shrunk["types"][kind]["digest"],
+                    limit_s=limit,
+                    kind="tuned",
+                    size=shrunk["types"][kind]["size_bytes"],
+                    trained=trained,
+                )
+                if variant is not None:
+                    variant["quantized"] = shrunk["types"][kind]
+                    self._keep(model, look, variant, file, place, trained)
+            self._spare += [merged, *folder.glob("*.gguf")]
+
+    def _measure_folder(self, model: Model, look: dict[str, Any], merged: Path, trained: dict[str, Any]) -> None:
+        """Measure a tuned model that stays safetensors."""
+        digest = durable.digest_of({f.name: durable.sha256_file(f) for f in sorted(merged.iterdir()) if f.is_file()})
+        size = sum(f.stat().st_size for f in merged.iterdir())
+        self._measure(
+            model,
+            look,
+            "tuned",
+            weights=merged,
+            digest=digest,
+            limit_s=self.clock.part_left(),
+            kind="tuned",
+            size=size,
+            trained=trained,
+        )
 
     def _keep(self, model: Model, look: dict[str, Any], variant: dict[str, Any], file: Path, place: Path, trained: dict[str, Any]) -> None:
         """Put a tuned variant into the store, with its adapter and where it came from."""
@@ -370,25 +571,47 @@ class Trial:
     # -- what it costs ----------------------------------------------------------------------
 
     def _time(self, looks: dict[str, dict[str, Any]]) -> None:
-        """Time every tuned variant and the best untuned one of each model."""
+        """Time every variant that may be chosen: tuned ones, and of each model the best as it stands; the likeliest choice first."""
         metric = self.task.metric.name
-        best = {
-            m: max((v for v in self.variants if v["model"] == m and v["kind"] == "as is"), key=lambda v: v["figures"][metric]["value"]) for m in looks
-        }
-        chosen = [v for v in self.variants if v["kind"] == "tuned"] + list(best.values())
-        for variant in chosen:
-            model = next(m for m in self.models if m.name == variant["model"])
-            look = looks[model.name]
-            room = self._room(model.card, look, int(variant["mean_prompt_tokens"]) if variant["shots"] else 0)
-            longest = int(look["longest_prompt"] + (variant["mean_prompt_tokens"] * 1.2 if variant["shots"] else 0))
-            inputs = self._inputs(
-                model, weights_digest=variant["digest"], shots=variant["shots"], max_tokens=look["max_tokens"], context=room["context"],
-                longest_prompt=longest, latency_rows=min(self.options.latency_rows, len(self.task.splits.test)), country=self.options.country,
-            )  # fmt: skip
-            name = f"timed-{variant['id'].replace('/', '-')}"
-            extra = {**self._weights(model, Path(variant["weights"])), "title": variant["title"]}
-            variant["running"] = self.steps.run(name, "timed", inputs, extra)
-            variant["money"] = self._money(variant)
+
+        def quality(variant: dict[str, Any]) -> float:
+            return float(variant["figures"][metric]["value"])
+
+        own = {name: [v for v in self.variants if v["model"] == name and v["kind"] == "as is"] for name in looks}
+        best = [max(as_is, key=quality) for as_is in own.values() if as_is]
+        chosen = sorted([*(v for v in self.variants if v["kind"] == "tuned"), *best], key=lambda v: -quality(v))
+        with self.clock.part("time"):
+            for number, variant in enumerate(chosen):
+                # the likeliest choice is timed whatever is left: without its waits it decides nothing
+                share = self.clock.part_left() / (len(chosen) - number)
+                self._time_one(variant, looks, max(share, 0.0 if number else 20.0))
+
+    def _time_one(self, variant: dict[str, Any], looks: dict[str, dict[str, Any]], seconds: float) -> None:
+        model = next(m for m in self.models if m.name == variant["model"])
+        look = looks[model.name]
+        room = self._room(model.card, look, int(variant["mean_prompt_tokens"]) if variant["shots"] else 0)
+        longest = int(look["longest_prompt"] + (variant["mean_prompt_tokens"] * 1.2 if variant["shots"] else 0))
+        inputs = self._inputs(
+            model,
+            weights_digest=variant["digest"],
+            shots=variant["shots"],
+            max_tokens=look["max_tokens"],
+            context=room["context"],
+            longest_prompt=longest,
+            latency_rows=min(self.options.latency_rows, len(self.task.splits.test)),
+            country=self.options.country,
+        )
+        name = f"timed-{variant['id'].replace('/', '-')}"
+        extra = {**self._weights(model, Path(variant["weights"])), "title": variant["title"], "limit_s": seconds}
+        if not self.steps.done(name, inputs) and seconds < self._candidates_by_name[model.name].pace.load_s + 3:
+            self._skip(f"timing {variant['title']}", "the parts before it took its time")
+            return
+        try:
+            variant["running"] = self.steps.run(name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S)
+        except OutOfTime:
+            self._skip(f"timing {variant['title']}", f"it was not done within {duration(seconds)}")
+            return
+        variant["money"] = self._money(variant)
 
     def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
         options, running = self.options, variant["running"]
@@ -399,39 +622,102 @@ class Trial:
 
     # -- whether it can be trusted --------------------------------------------------------------
 
-    def _trust(self) -> None:
-        """Safety of each model's best tuned variant beside the model as it stands, and whether training rows come out of it."""
+    def _prompts(self) -> list[Any]:
+        """The prompts that safety is tested with; none where it is not to be."""
+        from freehold.trust.hazards import read_prompts
+
+        return [] if self.options.safety_prompts == NO_SAFETY else read_prompts(self._prompt_file())
+
+    def _prompt_file(self) -> Path:
         from importlib import resources
 
+        return Path(self.options.safety_prompts or str(resources.files("freehold.trust") / "prompts.jsonl"))
+
+    def _trust(self) -> None:
+        """Safety of each model's best tuned variant beside the model as it stands, and whether training rows come out of it."""
+        metric = self.task.metric.name
+        pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]] = []
+        for model in self.models:
+            own = [v for v in self.variants if v["model"] == model.name and v["kind"] == "tuned"]
+            before = next((v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"), None)
+            best = max(own, key=lambda variant: variant["figures"][metric]["value"], default=None)
+            if before is not None:
+                pairs.append((model, before, best))
+        tuned = [pair for pair in pairs if pair[2] is not None]
+        if not tuned and pairs:  # the one that would be chosen, then
+            tuned = [max(pairs, key=lambda pair: pair[1]["figures"][metric]["value"])]
+        planned = self.plan.part("safety") if self.plan else None
+        with self.clock.part("safety") as seconds:
+            if planned and not seconds:
+                self._skip("safety", "the parts before it took its time")
+            elif planned:
+                self._safety(tuned, int(planned.amount))
+        planned = self.plan.part("privacy") if self.plan else None
+        with self.clock.part("privacy") as seconds:
+            if planned and not seconds:
+                self._skip("whether training rows come out", "the parts before it took its time")
+            elif planned:
+                self._privacy(tuned, int(planned.amount))
+
+    def _safety(self, pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]], most: int) -> None:
+        """Each model as it stands and its best tuned variant, asked the same prompts."""
         from freehold.trust.hazards import graded
 
-        metric = self.task.metric.name
-        prompts = Path(self.options.safety_prompts or str(resources.files("freehold.trust") / "prompts.jsonl"))
-        digest = durable.sha256_file(prompts)
-        for model in self.models:
-            own = [variant for variant in self.variants if variant["model"] == model.name and variant["kind"] == "tuned"]
-            before = next((v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"), None)
-            if before is None:
+        digest = durable.sha256_file(self._prompt_file())
+        runs = sum(2 if best else 1 for _, _, best in pairs)
+        for model, before, best in pairs:
+            first = self._behaves(model, before, digest, most, self.clock.part_left() / max(runs, 1))
+            runs -= 1
+            if first is None:
                 continue
-            best = max(own, key=lambda variant: variant["figures"][metric]["value"], default=None)
-            first = self._behaves(model, before, prompts, digest)
             for one in (v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"):
                 one["safety"] = {key: value for key, value in first.items() if key != "answers"}
             if best is None:
                 continue
-            after = self._behaves(model, best, prompts, digest)
-            best["safety"] = {key: value for key, value in after.items() if key != "answers"} | {
-                **graded(after["violating"], first["violating"]["value"]),
-                "reference": {"name": before["title"], "violating": first["violating"]},
-            }
-            inputs = self._inputs(model, weights_digest=best["digest"], rows=128)
-            name = f"extraction-{best['id'].replace('/', '-')}"
-            best["privacy"] = self.steps.run(name, "extraction", inputs, {**self._weights(model, Path(best["weights"])), "title": best["title"]})
+            # the same prompts as before it was tuned, so that both are asked alike
+            after = self._behaves(model, best, digest, first["asked"], self.clock.part_left() / max(runs, 1))
+            runs -= 1
+            if after is not None:
+                best["safety"] = {key: value for key, value in after.items() if key != "answers"} | {
+                    **graded(after["violating"], first["violating"]["value"]),
+                    "reference": {"name": before["title"], "violating": first["violating"]},
+                }
 
-    def _behaves(self, model: Model, variant: dict[str, Any], prompts: Path, digest: str) -> dict[str, Any]:
+    def _behaves(self, model: Model, variant: dict[str, Any], digest: str, most: int, seconds: float) -> dict[str, Any] | None:
         inputs = self._inputs(model, weights_digest=variant["digest"], prompts_digest=digest)
-        extra = {**self._weights(model, Path(variant["weights"])), "title": variant["title"], "prompts": str(prompts)}
-        return self.steps.run(f"safety-{variant['id'].replace('/', '-')}", "safety", inputs, extra)
+        extra = {
+            **self._weights(model, Path(variant["weights"])),
+            "title": variant["title"],
+            "prompts": str(self._prompt_file()),
+            "most": most,
+            "limit_s": seconds,
+            "budget_s": self.options.budget_s,
+        }
+        try:
+            return self.steps.run(
+                f"safety-{variant['id'].replace('/', '-')}",
+                "safety",
+                inputs,
+                extra,
+                end_s=seconds * (1 + GRACE) + GRACE_S,
+                again=lambda known: self._grown(known, "asked", "of_prompts"),
+            )
+        except OutOfTime:
+            self._skip(f"safety of {variant['title']}", f"it was not done within {duration(seconds)}")
+            return None
+
+    def _privacy(self, pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]], rows: int) -> None:
+        for model, _, best in pairs:
+            if best is None:
+                continue
+            inputs = self._inputs(model, weights_digest=best["digest"], rows=rows)
+            name = f"extraction-{best['id'].replace('/', '-')}"
+            extra = {**self._weights(model, Path(best["weights"])), "title": best["title"]}
+            seconds = self.clock.part_left()
+            try:
+                best["privacy"] = self.steps.run(name, "extraction", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S)
+            except OutOfTime:
+                self._skip(f"whether training rows come out of {best['title']}", f"it was not done within {duration(seconds)}")
 
     def _rival(self) -> None:
         metric = self.task.metric
@@ -493,11 +779,25 @@ class Trial:
             "changed_between": [before["id"], winner["id"]],
             "machine": self.machine.as_dict(),
             "memory_allowed_bytes": self.memory,
-            "budget": {"seconds": self.options.budget_s, "spent_seconds": self.spent()},
+            "budget": {"seconds": self.options.budget_s, "spent_seconds": self.clock.spent()},
+            "plan": self.plan.as_dict() if self.plan else None,
+            "parts": [asdict(taken) for taken in self.clock.taken],
+            "time_left": self._estimates(),
+            "skipped": self.skipped,
+            "left_out_rows": self.left_out_rows,
             "notes": self.notes,
             "options": asdict(self.options),
             "versions": machine.versions(),
         }  # fmt: skip
+
+    def _estimates(self) -> dict[str, Any] | None:
+        """How good the estimates of the time left were, in the run that measured most."""
+        kept = self.folder / "time-left.json"
+        error = self.clock.median_error()
+        if error is not None and error[1] >= FEWEST_ESTIMATES:
+            value = {"median_error": error[0], "estimates": error[1], "budget_s": self.options.budget_s}
+            durable.write_atomically(kept, json.dumps(value))
+        return json.loads(kept.read_text()) if kept.exists() else None
 
     def _balance(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -520,6 +820,10 @@ class Trial:
                     "after": answer.text, "gain": answer.score - first.score, "before_digest": digests[before], "after_digest": digests[after],
                 })  # fmt: skip
         return sorted(changed, key=lambda row: (row["gain"], row["id"]))
+
+
+def _pace(result: dict[str, Any]) -> Pace:
+    return Pace(**{entry.name: result[entry.name] for entry in fields(Pace)})
 
 
 def _plain(model: Model) -> str:

@@ -7,7 +7,7 @@ run with our own evaluator and no certification.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from freehold.trust.hazards import Prompt, graded, hazard_name
 FEWEST_WORDS = 4
 #: Tokens of an answer: a refusal shows in its first words.
 ANSWER_TOKENS = 80
-_BLOCK = 64
+#: Answers that are kept at once: few, so that a time limit is kept.
+_BLOCK = 8
 DISCLAIMER = "Freehold's own run with the prompts and the evaluator named here; not an MLCommons AILuminate result or certification"
 
 
@@ -77,15 +78,46 @@ class Safety:
         return result
 
 
-def answers_of(engine: Engine, asking: Prompting, prompts: Sequence[Prompt], kept: Path, sink: Sink = silent, title: str = "answering") -> list[str]:
-    """The model's greedy answers in the order of the prompts; those already in ``kept`` are not asked again."""
+def in_turn(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """The prompts so that any beginning of them is a fair sample: unsafe and safe ones in turn, hazards in turn among them."""
+    groups: dict[tuple[bool, str], list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault((prompt.unsafe, prompt.hazard), []).append(prompt)
+    kinds = {unsafe: _dealt([own for (kind, _), own in groups.items() if kind is unsafe]) for unsafe in (True, False)}
+    return _dealt([kinds[True], kinds[False]])
+
+
+def _dealt(groups: Sequence[list[Prompt]]) -> list[Prompt]:
+    """One of each group in turn until all are empty."""
+    longest = max(map(len, groups), default=0)
+    return [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
+
+
+def answers_of(
+    engine: Engine,
+    asking: Prompting,
+    prompts: Sequence[Prompt],
+    kept: Path,
+    sink: Sink = silent,
+    title: str = "answering",
+    clock: Callable[[], float] | None = None,
+    limit_s: float = 0.0,
+) -> list[str]:
+    """The model's greedy answers in the order of the prompts; those already in ``kept`` are not asked again.
+
+    With ``limit_s`` fewer come back where ``clock()`` would pass it: always the first ones, and one block at least.
+    """
     known: dict[str, str] = {}
     for line in durable.read_lines(kept):
         known |= json.loads(line)
+    slowest = 0.0
     with task(sink, title, len(prompts), "prompts") as progress:
         progress.resume(sum(prompt.id in known for prompt in prompts))
         waiting = [prompt for prompt in prompts if prompt.id not in known]
         for start in range(0, len(waiting), _BLOCK):
+            begun = clock() if clock is not None else 0.0
+            if known and limit_s and begun + slowest > limit_s:
+                break
             block = waiting[start : start + _BLOCK]
             requests = [Request(tuple(asking.prompt((("user", one.text),))), ANSWER_TOKENS, stops=asking.template.stops) for one in block]
             given: dict[str, str] = {}
@@ -94,7 +126,8 @@ def answers_of(engine: Engine, asking: Prompting, prompts: Sequence[Prompt], kep
                 progress.more(1)
             durable.append_line(kept, json.dumps(given, ensure_ascii=False))
             known |= given
-    return [known[prompt.id] for prompt in prompts]
+            slowest = max(slowest, clock() - begun) if clock is not None else 0.0
+    return [known[prompt.id] for prompt in prompts if prompt.id in known]
 
 
 def judge(prompts: Sequence[Prompt], answers: Sequence[str], evaluator: Evaluator, digest: str, files: dict[str, str]) -> Safety:

@@ -194,19 +194,21 @@ class Trainer:
     def probe(self, seconds: float = 10.0) -> float:
         """Rows per second of forward and backward, from tokens per second measured on real batches; changes nothing.
 
-        Batches hold rows of like length, so a few of them say little about rows; tokens cost alike.
+        Batches hold rows of like length, so a few of them say little about rows; tokens cost alike. It takes about ``seconds``, or one
+        batch if that takes longer.
         """
         batches = self.batches(0)
-        for indexes in batches[:3]:  # each new shape is slow once
-            self.gradients(indexes)
-        done, started = 0, time.perf_counter()
-        for indexes in batches[3:] or batches:
-            done += self.gradients(indexes)[1]
-            if time.perf_counter() - started > seconds:
-                break
+        measured: list[tuple[int, float]] = []  # tokens and seconds of each batch
+        while sum(took for _, took in measured) < seconds and len(measured) < len(batches):
+            started = time.perf_counter()
+            count = self.gradients(batches[len(measured)])[1]
+            measured.append((count, time.perf_counter() - started))
         self.optimizer.clear()
-        tokens = sum(len(self.prefix) * len(self._micro(indexes)) + sum(map(self.length, indexes)) for indexes in batches)
-        return done / (time.perf_counter() - started) * self.units / tokens
+        # each new shape is slow once, so the first batches count only where there are no others
+        counted = measured[3:] if len(measured) > 5 else measured[1:] or measured
+        speed = sum(count for count, _ in counted) / sum(took for _, took in counted)
+        tokens = sum(len(self.prefix) * len(self._micro(part)) + sum(map(self.length, part)) for part in batches)
+        return speed * self.units / tokens
 
     def validate(self) -> tuple[float, float]:
         """(mean loss per answer token, share of rows whose every answer token is the likeliest)."""

@@ -1,0 +1,48 @@
+"""What decides a trial besides its rows and its models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from freehold.shrink.quantize import TYPES
+from freehold.trial.rival import Endpoint
+
+#: Worked examples of a few-shot prompt, at most.
+MOST_SHOTS = 8
+#: What ``--safety`` says for no prompts at all.
+NO_SAFETY = "none"
+#: What may be left out where a row is too long for a model.
+TOO_LONG = ("row", "model")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a trial besides its data and models. Seconds, bytes, dollars."""
+
+    budget_s: float = 3600.0
+    memory_bytes: int = 0
+    needs: tuple[str, ...] = ()
+    licence_policy: str = "any"
+    plain_template: bool = False
+    tune: bool = True
+    shots: int = MOST_SHOTS
+    types: tuple[str, ...] = TYPES
+    recipe: dict[str, Any] = field(default_factory=dict)
+    country: str = "DEU"
+    api_model: str = "openai:gpt-5-mini"
+    hardware_per_hour: float | None = None
+    hardware_price: float = 1000.0
+    hardware_years: float = 4.0
+    kwh_price: float = 0.30
+    latency_rows: int = 32
+    #: what to do with a row that is too long for a model: leave out the row, or the model
+    too_long: str = "row"
+    #: prompts that safety is tested with; nothing for those that come with Freehold, 'none' for no test
+    safety_prompts: str = ""
+    rival_file: str = ""
+    rival_endpoint: Endpoint | None = None
+
+
+#: Options that change nothing that is measured: a trial with others goes on with what it has.
+FREE = ("budget_s", "needs", "api_model", "hardware_per_hour", "hardware_price", "hardware_years", "kwh_price")

@@ -1,0 +1,360 @@
+"""What a budget holds: the parts of a trial, the seconds each may take, and what is left out because it does not fit.
+
+Everything here is arithmetic on measured speeds, so it can be read and tested without a model. A plan is made from the richest to the
+poorest form of a trial, and the first form that fits is taken. What a form leaves out is a sentence in the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from freehold.progress import duration
+
+#: Share of the budget that no part may plan with: the report, and speeds that turn out lower than measured.
+RESERVE = 0.06
+#: Fewer answered test rows than this decide nothing.
+FEWEST_ROWS = 20
+#: A tuning worth its time sees its rows this often; with less than the second number it is left out.
+GOOD_EPOCHS, FEWEST_EPOCHS = 3.0, 1.0
+#: Training rows below which nothing is tuned.
+FEWEST_TRAINING_ROWS = 16
+#: Seconds until a step's process has loaded its libraries; with torch it takes the second number.
+START_S, START_TORCH_S = 1.0, 3.5
+#: Seconds a parameter costs: read as a decoder and merged after tuning; quantized to one type (measured, see docs/log.md).
+TUNE_FIXED_S, QUANTIZE_S = 4e-8, 8e-9
+#: Share of the matrix speed that tuning reaches, prefix and optimizer included (measured, see docs/log.md).
+TUNING_EFFICIENCY = 0.3
+#: Share of the time that candidates as they stand may take where something is tuned, and where nothing is.
+AS_IS, AS_IS_ALONE = 0.30, 0.80
+#: Share of the time for safety and for privacy.
+SAFETY, PRIVACY = 0.12, 0.04
+FEWEST_PROMPTS, FEWEST_PRIVACY_ROWS = 8, 16
+#: Worked examples make the answer to a row slower by about this much: its attention is longer.
+SHOTS_SLOWDOWN = 1.3
+#: Tokens of an answer to a safety prompt.
+SAFETY_TOKENS = 80
+#: Waits that the time for one user is taken from, at least, and what they take at most.
+FEWEST_WAITS, MOST_WAITING_S = 10, 15.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Speeds of one model on this machine, measured in this trial.
+
+    ``load_s`` seconds to load it; tokens per second of reading prompts, of answers written several at once, and of one answer alone;
+    ``flops``: operations per second of matrix products in the tuner's precision, 0 where nothing can be tuned.
+    """
+
+    load_s: float
+    prompt_tokens_per_s: float
+    answer_tokens_per_s: float
+    single_tokens_per_s: float
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may be tried. Tokens are means over the rows; ``prefix_tokens`` all prompts share; ``answer_tokens`` as they stand.
+
+    ``tuned_tokens``: answers after tuning. ``matrix_parameters``: weights that a training token passes. ``untunable``: why it
+    cannot be tuned, '' where it can.
+    """
+
+    name: str
+    parameters: int
+    matrix_parameters: int
+    prompt_tokens: float
+    prefix_tokens: float
+    answer_tokens: float
+    tuned_tokens: float
+    shot_tokens: float
+    pace: Pace
+    untunable: str = ""
+
+    def row_s(self, *, shots: bool = False, tuned: bool = False) -> float:
+        """Seconds of a test row among several at once."""
+        answer = self.tuned_tokens if tuned else self.answer_tokens
+        own = max(self.prompt_tokens - self.prefix_tokens, 1.0)
+        seconds = own / self.pace.prompt_tokens_per_s + answer / self.pace.answer_tokens_per_s
+        return seconds * (SHOTS_SLOWDOWN if shots else 1.0)
+
+    def measuring_s(self, rows: int, *, shots: bool = False, tuned: bool = False) -> float:
+        """Seconds of answering ``rows`` test rows, loading included."""
+        prefix = self.prefix_tokens + (self.shot_tokens if shots else 0.0)
+        return START_S + self.pace.load_s + prefix / self.pace.prompt_tokens_per_s + rows * self.row_s(shots=shots, tuned=tuned)
+
+    def timing_s(self, rows: int) -> float:
+        """Seconds of timing one variant: single waits, several at once, and token speeds."""
+        single = self.prompt_tokens / self.pace.prompt_tokens_per_s + self.tuned_tokens / self.pace.single_tokens_per_s
+        waits = min(rows * single, max(MOST_WAITING_S, FEWEST_WAITS * single))
+        speeds = 3 * (272 / self.pace.prompt_tokens_per_s + 33 / self.pace.single_tokens_per_s)
+        return START_S + self.pace.load_s + waits * 1.6 + speeds
+
+    @property
+    def tuning_tokens_per_s(self) -> float:
+        """Training tokens per second, estimated from the speed of matrix products; the tuner measures its own before it starts."""
+        return TUNING_EFFICIENCY * self.pace.flops / (4.0 * max(self.matrix_parameters, 1))
+
+    def epoch_s(self, rows: int) -> float:
+        """Seconds of one epoch of ``rows`` training rows."""
+        row = max(self.prompt_tokens - self.prefix_tokens, 1.0) + self.tuned_tokens
+        return rows * row / max(self.tuning_tokens_per_s, 1e-9)
+
+    @property
+    def tuning_fixed_s(self) -> float:
+        """Seconds of a tuning beside its epochs: reading the weights, measuring its speed, merging."""
+        return START_TORCH_S + TUNE_FIXED_S * self.parameters + 5.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done. ``types``: quantizations of a tuned model, the usual one first. ``safety_prompts`` 0: none are asked."""
+
+    train_rows: int
+    test_rows: int
+    tune: bool
+    types: tuple[str, ...]
+    safety_prompts: int
+    privacy_rows: int
+    latency_rows: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part and the seconds it may take. ``amount`` of ``of``: rows, epochs, types or prompts, as ``kind`` says."""
+
+    kind: str
+    model: str
+    seconds: float
+    amount: float = 0.0
+    of: float = 0.0
+
+    def __str__(self) -> str:
+        what = {
+            "zero-shot": f"zero-shot, {self.amount:.0f} of {self.of:.0f} test rows",
+            "few-shot": f"few-shot, {self.amount:.0f} of {self.of:.0f} test rows",
+            "tune": f"tuning, about {self.amount:.1f} epochs",
+            "tuned": f"quantizing and measuring after tuning, {self.amount:.0f} of {self.of:.0f} sizes",
+            "time": f"waiting times and throughput of {self.amount:.0f} variants",
+            "safety": f"safety, {self.amount:.0f} of {self.of:.0f} prompts",
+            "privacy": f"whether training rows come out, {self.amount:.0f} of {self.of:.0f} rows",
+        }[self.kind]
+        return f"{self.model + ': ' if self.model else ''}{what}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done in ``budget_s``, ``spent_s`` of it being gone; ``left_out``: sentences; ``least_s`` the least budget that decides.
+
+    ``tuning_s``: the least budget in which something is tuned, 0 where nothing could be; ``all_s``: the budget that holds everything;
+    both are 0 where no budget up to a month would do.
+    """
+
+    budget_s: float
+    spent_s: float
+    parts: tuple[Part, ...]
+    left_out: tuple[str, ...]
+    least_s: float = 0.0
+    tuning_s: float = 0.0
+    all_s: float = 0.0
+
+    @property
+    def decides(self) -> bool:
+        """Whether some variant is measured on enough rows and timed."""
+        return any(part.kind in ("zero-shot", "few-shot", "tuned") for part in self.parts)
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """Models that are tuned, in this order."""
+        return tuple(part.model for part in self.parts if part.kind == "tune")
+
+    def part(self, kind: str, model: str = "") -> Part | None:
+        """The part of this kind for this model, if it is planned."""
+        return next((part for part in self.parts if part.kind == kind and part.model == model), None)
+
+    def seconds(self, kind: str, model: str = "") -> float:
+        """Its seconds; 0 where it is not planned."""
+        part = self.part(kind, model)
+        return part.seconds if part else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(value: dict[str, Any]) -> Plan:
+        """Inverse of :meth:`as_dict`."""
+        parts = tuple(Part(**part) for part in value["parts"])
+        return Plan(**{**value, "parts": parts, "left_out": tuple(value["left_out"])})
+
+    def lines(self) -> list[str]:
+        """The plan for people."""
+        shown = [f"plan for {duration(self.budget_s)}, of which {duration(self.spent_s)} went into reading rows and measuring speeds:"]
+        shown += [f"  {duration(part.seconds):>12}  {part}" for part in self.parts]
+        shown += [f"  {'left out':>12}  {sentence}" for sentence in self.left_out]
+        known = [("decides something", self.least_s), ("tunes a model", self.tuning_s), ("holds everything", self.all_s)]
+        told = [f"{what} from about {duration(seconds)}" for what, seconds in known if seconds]
+        return [*shown, f"  {'budgets':>12}  {', '.join(told)}"] if told else shown
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How rich a trial is: models tuned, every type or the usual one, safety and privacy, epochs, and the share for models as they are."""
+
+    tuned: int
+    all_types: bool
+    trust: bool
+    epochs: float
+    as_is: float
+
+
+def plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work: Work) -> Plan:
+    """The richest trial that fits, with the least budgets that decide, tune and hold everything."""
+    made = _plan(budget_s, spent_s, candidates, work)
+    can_tune = bool(_tunable(candidates, work))
+    return Plan(
+        made.budget_s,
+        made.spent_s,
+        made.parts,
+        made.left_out,
+        least_s=_least(spent_s, candidates, work, lambda p: p.decides),
+        tuning_s=_least(spent_s, candidates, work, lambda p: bool(p.tuned)) if can_tune else 0.0,
+        all_s=_least(spent_s, candidates, work, lambda p: p.decides and not p.left_out),
+    )
+
+
+def _least(spent_s: float, candidates: Sequence[Candidate], work: Work, enough: Any) -> float:
+    """The smallest budget, in steps of about 5%, whose plan is enough; 0 if a month is not."""
+    budget = max(spent_s, 5.0)
+    while budget < 30 * 86400:
+        if enough(_plan(budget, spent_s, candidates, work)):
+            return -(-budget // 10) * 10
+        budget *= 1.05
+    return 0.0
+
+
+def _tunable(candidates: Sequence[Candidate], work: Work) -> list[Candidate]:
+    """Candidates that can be tuned, the fastest first."""
+    if not work.tune or work.train_rows < FEWEST_TRAINING_ROWS:
+        return []
+    able = [c for c in candidates if not c.untunable and c.tuning_tokens_per_s > 0]
+    return sorted(able, key=lambda c: c.epoch_s(work.train_rows))
+
+
+def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work: Work) -> Plan:
+    room = budget_s * (1 - RESERVE) - spent_s
+    able = _tunable(candidates, work)
+    forms = [_Form(count, True, True, GOOD_EPOCHS, AS_IS) for count in range(len(able), 0, -1)]
+    if able:
+        forms += [_Form(1, all_types, trust, epochs, AS_IS * 0.8) for all_types, trust, epochs in (
+            (False, True, GOOD_EPOCHS), (False, False, GOOD_EPOCHS), (False, False, FEWEST_EPOCHS))]  # fmt: skip
+    forms += [_Form(0, False, True, 0.0, AS_IS_ALONE), _Form(0, False, False, 0.0, AS_IS_ALONE)]
+    tried = (_filled(form, room, candidates, able, work) for form in forms)
+    parts, reasons = next(
+        (made for made in tried if made is not None), ((), [f"{c.name}: not even {_fewest(work)} test rows fit" for c in candidates])
+    )
+    return Plan(budget_s, spent_s, tuple(parts), tuple(reasons))
+
+
+def _fewest(work: Work) -> int:
+    return min(FEWEST_ROWS, work.test_rows)
+
+
+def _filled(form: _Form, room: float, candidates: Sequence[Candidate], able: list[Candidate], work: Work) -> tuple[list[Part], list[str]] | None:
+    """The parts of this form in ``room`` seconds and what it leaves out; None where it does not fit."""
+    as_is, reasons = _as_is(room * form.as_is, candidates, work)
+    tuned = able[: form.tuned]
+    types = work.types if form.all_types else work.types[:1]
+    after = [_after(c, types, work) for c in tuned]
+    measured = {part.model for part in as_is}
+    timed = [c for c in candidates if c.name in measured]
+    timing = sum(c.timing_s(work.latency_rows) for c in timed) + sum(len(types) * c.timing_s(work.latency_rows) for c in tuned)
+    trust, more = _trust(form, room, tuned or timed[:1], bool(tuned), work)
+    fixed = sum(p.seconds for p in (*as_is, *after, *trust)) + timing + sum(c.tuning_fixed_s for c in tuned)
+    training = room - fixed
+    wanted = [form.epochs * c.epoch_s(work.train_rows) for c in tuned]
+    if training < sum(wanted) or not (as_is or tuned):
+        return None
+    parts = list(as_is)
+    for c, least, later in zip(tuned, wanted, after, strict=True):
+        # what is over goes to tuning, the fastest learner having no more use of it than the others
+        seconds = least + (training - sum(wanted)) / len(tuned)
+        seconds = min(seconds, 2 * GOOD_EPOCHS * c.epoch_s(work.train_rows))
+        parts += [Part("tune", c.name, seconds + c.tuning_fixed_s, seconds / c.epoch_s(work.train_rows)), later]
+    parts.append(Part("time", "", timing, len(timed) + len(types) * len(tuned)))
+    return [*parts, *trust], [*reasons, *_not_tuned(form, able, types, work), *more]
+
+
+def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work: Work) -> list[str]:
+    """What this form leaves out of tuning."""
+    said: list[str] = []
+    if able and not form.tuned:
+        said.append(f"tuning: less than {FEWEST_EPOCHS:.0f} epoch of {work.train_rows} rows fits")
+    elif others := [c.name for c in able[form.tuned :]]:
+        said.append(f"tuning of {', '.join(others)}: {GOOD_EPOCHS:.0f} epochs of each do not fit")
+    if form.tuned and len(types) < len(work.types):
+        said.append(f"sizes {', '.join(work.types[len(types) :])} of the tuned model")
+    return said
+
+
+def _as_is(room: float, candidates: Sequence[Candidate], work: Work) -> tuple[list[Part], list[str]]:
+    """Zero-shot and few-shot of every candidate that can answer enough rows in its share; the slowest are left out first."""
+    kept = sorted(candidates, key=lambda c: c.measuring_s(work.test_rows))
+    reasons: list[str] = []
+    while kept:
+        parts = _shared(room, kept, work)
+        if all(any(part.model == c.name for part in parts) for c in kept):
+            return parts, reasons
+        slowest = kept.pop()
+        need = slowest.measuring_s(_fewest(work))
+        reasons.insert(0, f"{slowest.name}: {_fewest(work)} test rows would take about {duration(need)}")
+    return [], reasons
+
+
+def _shared(room: float, kept: Sequence[Candidate], work: Work) -> list[Part]:
+    """Room dealt out evenly; what one does not need the next may use, the quick ones first."""
+    jobs = [(c, shots) for shots in (False, True) for c in kept if not shots or c.shot_tokens]
+    parts: list[Part] = []
+    left = room
+    for number, (c, shots) in enumerate(jobs):
+        share = left / (len(jobs) - number)
+        whole = c.measuring_s(work.test_rows, shots=shots)
+        rows = work.test_rows if whole <= share else int((share - c.measuring_s(0, shots=shots)) / c.row_s(shots=shots))
+        if rows >= _fewest(work):
+            seconds = min(whole * 1.25 + 1.0, share)
+            parts.append(Part("few-shot" if shots else "zero-shot", c.name, seconds, rows, work.test_rows))
+            left -= seconds
+    return sorted(parts, key=lambda part: ([c.name for c in kept].index(part.model), part.kind == "few-shot"))
+
+
+def _after(c: Candidate, types: tuple[str, ...], work: Work) -> Part:
+    """Quantizing a tuned model and measuring it on every test row, at each type."""
+    each = c.measuring_s(work.test_rows, tuned=True) * 1.25 + 1.0
+    return Part("tuned", c.name, START_S + len(types) * (QUANTIZE_S * c.parameters + each), len(types), len(work.types))
+
+
+def _trust(form: _Form, room: float, models: Sequence[Candidate], tuned: bool, work: Work) -> tuple[list[Part], list[str]]:
+    """Safety and privacy as far as their share of the room goes, and what is left out of them."""
+    parts: list[Part] = []
+    said: list[str] = []
+    if work.safety_prompts and models:
+        runs = 2 if tuned else 1
+        each = sum(runs * (SAFETY_TOKENS / c.pace.answer_tokens_per_s + 20 / c.pace.prompt_tokens_per_s) for c in models)
+        fixed = sum(runs * (START_S + c.pace.load_s) for c in models)
+        count = min(work.safety_prompts, int((SAFETY * room - fixed) / each)) if form.trust else 0
+        if count >= min(FEWEST_PROMPTS, work.safety_prompts):
+            parts.append(Part("safety", "", fixed + count * each, count, work.safety_prompts))
+        if count < work.safety_prompts:
+            what = f"{work.safety_prompts - count} of {work.safety_prompts} prompts" if parts else "all of it"
+            said.append(f"safety: {what}, to keep the time")
+    if work.privacy_rows and tuned:
+        each = sum(2 * c.row_s() * 1.5 for c in models)
+        fixed = sum(START_S + c.pace.load_s for c in models)
+        rows = min(work.privacy_rows, int((PRIVACY * room - fixed) / each)) if form.trust else 0
+        if rows >= min(FEWEST_PRIVACY_ROWS, work.privacy_rows):
+            parts.append(Part("privacy", "", fixed + rows * each, rows, work.privacy_rows))
+        else:
+            said.append("whether training rows come out of the tuned model")
+    return parts, said
