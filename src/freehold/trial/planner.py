@@ -264,7 +264,7 @@ def _fewest(work: Work) -> int:
 
 def _filled(form: _Form, room: float, candidates: Sequence[Candidate], able: list[Candidate], work: Work) -> tuple[list[Part], list[str]] | None:
     """The parts of this form in ``room`` seconds and what it leaves out; None where it does not fit."""
-    as_is, reasons = _as_is(room * form.as_is, candidates, work)
+    as_is, reasons = _as_is(room, form.as_is, candidates, work)
     tuned = able[: form.tuned]
     types = work.types if form.all_types else work.types[:1]
     after = [_after(c, types, work) for c in tuned]
@@ -299,12 +299,13 @@ def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work:
     return said
 
 
-def _as_is(room: float, candidates: Sequence[Candidate], work: Work) -> tuple[list[Part], list[str]]:
+def _as_is(room: float, share: float, candidates: Sequence[Candidate], work: Work) -> tuple[list[Part], list[str]]:
     """Zero-shot and few-shot of every candidate that can answer enough rows in its share; the slowest are left out first."""
     kept = sorted(candidates, key=lambda c: c.measuring_s(work.test_rows))
     reasons: list[str] = []
     while kept:
-        parts = _shared(room, kept, work)
+        timing = sum(c.timing_s(work.latency_rows) for c in kept)
+        parts = _shared(min(room * share, room - timing), kept, work)
         if all(any(part.model == c.name for part in parts) for c in kept):
             return parts, reasons
         slowest = kept.pop()

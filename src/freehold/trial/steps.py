@@ -32,7 +32,8 @@ class Steps:
     """The steps of one trial, kept in ``folder``. ``replay`` hears the seconds that earlier runs spent on a step that is asked for."""
 
     def __init__(self, folder: Path, sink: Sink, replay: Callable[[float], None] = lambda _: None):
-        self.folder, self.sink, self.replay = folder, sink, replay
+        self.folder, self.sink, self._replay = folder, sink, replay
+        self._counted: set[Path] = set()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def place(self, name: str, inputs: dict[str, Any]) -> Path:
@@ -61,9 +62,9 @@ class Steps:
         if (place / "result.json").exists() and (place / leaves).exists():
             known = json.loads((place / "result.json").read_text())
             if again is None or not again(known):
-                self.replay(_seconds(place))
+                self._count(place)
                 return known
-        self.replay(_seconds(place))
+        self._count(place)
         durable.write_atomically(place / "inputs.json", json.dumps(inputs, indent=1))
         started, before = time.monotonic(), _seconds(place)
         written = started
@@ -72,7 +73,7 @@ class Steps:
             nonlocal written
             now = time.monotonic()
             if now - written > CLOCK_S:
-                durable.write_atomically(place / "seconds", f"{before + now - started:.1f}")
+                durable.write_atomically(place / "seconds", f"{before + now - started:.2f}")
                 written = now
             self.sink(event)
 
@@ -80,11 +81,17 @@ class Steps:
         try:
             result = _in_process(job, arguments, name, relay, end_s)
         except OutOfTime:
-            durable.write_atomically(place / "seconds", f"{before + time.monotonic() - started:.1f}")
+            durable.write_atomically(place / "seconds", f"{before + time.monotonic() - started:.2f}")
             raise
         result["seconds"] = before + time.monotonic() - started
         durable.write_atomically(place / "result.json", json.dumps(result, indent=1))
         return result
+
+    def _count(self, place: Path) -> None:
+        """Tell what earlier runs spent on a step, once: a step that this run did is asked for again later."""
+        if place not in self._counted:
+            self._counted.add(place)
+            self._replay(_seconds(place))
 
     def keep(self, name: str, inputs: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         """Write down the result of a step that was ended, made of what it had kept."""

@@ -1,0 +1,134 @@
+"""What a budget holds: shares are kept, the slow are left out first, and what is left out is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from freehold.trial.planner import RESERVE, Candidate, Pace, Plan, Work, plan
+
+SMALL = Candidate(
+    name="small",
+    parameters=135_000_000,
+    matrix_parameters=106_000_000,
+    prompt_tokens=60,
+    prefix_tokens=20,
+    answer_tokens=2.5,
+    tuned_tokens=2.5,
+    shot_tokens=500,
+    pace=Pace(0.3, 500, 150, 70, 4e11),
+)
+LARGE = replace(
+    SMALL,
+    name="large",
+    parameters=1_500_000_000,
+    matrix_parameters=1_300_000_000,
+    pace=Pace(2.0, 40, 20, 9, 4e11),
+)
+TYPES = ("Q4_K_M", "Q8_0", "Q2_K")
+WORK = Work(700, 200, tune=True, types=TYPES, safety_prompts=24, privacy_rows=128, latency_rows=32)
+BUDGETS = [30, 60, 120, 180, 300, 600, 1800, 7200, 86400]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("candidates", [(SMALL,), (SMALL, LARGE), (LARGE,)], ids=["small", "both", "large"])
+def test_a_plan_never_takes_more_than_the_budget(budget: float, candidates: tuple[Candidate, ...]) -> None:
+    made = plan(budget, 8.0, candidates, WORK)
+    assert 8.0 + sum(part.seconds for part in made.parts) <= budget * (1 - RESERVE) + 1e-6 or not made.parts
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_everything_is_planned_or_said_to_be_left_out(budget: float) -> None:
+    made = plan(budget, 8.0, (SMALL, LARGE), WORK)
+    told = " ".join(made.left_out)
+    for name in ("small", "large"):
+        assert made.part("zero-shot", name) or name in told
+        assert name in made.tuned or name in told or "tuning" in told or not made.decides
+    if made.decides:
+        asked = made.part("safety")
+        assert (asked and asked.amount == 24) or "safety" in told
+
+
+def test_more_budget_never_gives_a_poorer_trial() -> None:
+    def richness(made: Plan) -> tuple[int, float]:
+        return len(made.tuned), sum(part.amount for part in made.parts if part.kind == "tuned")
+
+    made = [richness(plan(budget, 8.0, (SMALL, LARGE), WORK)) for budget in BUDGETS]
+    assert made == sorted(made)
+    assert made[-1] == (2, 6)
+
+
+def test_a_small_budget_decides_without_tuning_and_says_so() -> None:
+    made = plan(75, 8.0, (SMALL,), WORK)
+    assert made.decides
+    assert not made.tuned
+    assert any("tuning" in sentence for sentence in made.left_out)
+    assert 75 < made.tuning_s <= made.all_s
+
+
+def test_a_budget_that_decides_nothing_names_the_least_that_does() -> None:
+    made = plan(12, 8.0, (LARGE,), WORK)
+    assert not made.decides
+    assert made.least_s > 12
+    assert plan(made.least_s, 8.0, (LARGE,), WORK).decides
+    assert not plan(0.8 * made.least_s, 8.0, (LARGE,), WORK).decides
+
+
+def test_the_slowest_candidate_is_left_out_first_with_the_time_it_would_take() -> None:
+    made = plan(120, 8.0, (SMALL, LARGE), WORK)
+    assert made.part("zero-shot", "small")
+    assert not made.part("zero-shot", "large")
+    assert any(sentence.startswith("large: 20 test rows would take about") for sentence in made.left_out)
+
+
+def test_without_tuning_the_time_goes_to_the_models_as_they_stand() -> None:
+    made = plan(700, 8.0, (SMALL, LARGE), replace(WORK, tune=False))
+    tuning = plan(700, 8.0, (SMALL, LARGE), WORK)
+    assert tuning.tuned == ("small",)
+    assert sum(part.seconds for part in made.parts if part.kind.endswith("shot")) > sum(
+        part.seconds for part in tuning.parts if part.kind.endswith("shot")
+    )
+    assert not made.tuned
+    assert made.tuning_s == 0.0
+
+
+def test_what_cannot_be_tuned_is_not_planned_to_be() -> None:
+    assert plan(7200, 8.0, (replace(SMALL, untunable="unknown architecture"), LARGE), WORK).tuned == ("large",)
+    assert plan(7200, 8.0, (SMALL,), replace(WORK, train_rows=10)).tuned == ()
+
+
+def test_tuning_gets_what_is_left_up_to_six_epochs() -> None:
+    made = plan(86400, 8.0, (SMALL,), WORK)
+    tuning = made.part("tune", "small")
+    assert tuning
+    assert tuning.amount == pytest.approx(6.0)
+    assert not made.left_out
+
+
+def test_long_answers_are_measured_on_fewer_rows_rather_than_not_at_all() -> None:
+    essays = replace(SMALL, answer_tokens=200, tuned_tokens=150)
+    part = plan(300, 8.0, (essays,), WORK).part("zero-shot", "small")
+    assert part
+    assert 20 <= part.amount < 200
+
+
+def test_safety_takes_fewer_prompts_when_time_is_short_and_none_when_none_are_wanted() -> None:
+    slow = replace(SMALL, pace=Pace(0.5, 200, 40, 20, 4e11))
+    counts = [p.amount for b in (600, 1200, 7200) if (p := plan(b, 8.0, (slow,), WORK).part("safety"))]
+    assert counts == sorted(counts)
+    assert counts[-1] == 24
+    assert not plan(7200, 8.0, (slow,), replace(WORK, safety_prompts=0)).part("safety")
+
+
+def test_a_plan_is_written_down_and_read_again() -> None:
+    made = plan(300, 8.0, (SMALL, LARGE), WORK)
+    assert Plan.from_dict(made.as_dict()) == made
+
+
+def test_the_plan_is_shown_with_what_is_left_out_and_the_budgets_that_help() -> None:
+    shown = "\n".join(plan(120, 8.0, (SMALL, LARGE), WORK).lines())
+    assert "plan for 2 min 00 s" in shown
+    assert "small: zero-shot, 200 of 200 test rows" in shown
+    assert "left out" in shown
+    assert "holds everything from about" in shown
