@@ -98,9 +98,12 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
         load_s = time.perf_counter() - started
         text = engine.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
         progress.at(0, "reading and writing")
-        reading = _read_speed(engine, text)
-        single = _write_speed(engine, text, 1, reading)
-        together = _write_speed(engine, text, _PACE_PARALLEL, reading)
+        # the best of a few: a moment in which others use the processor says little about the minutes to come
+        rounds: list[tuple[float, float, float]] = []
+        while len(rounds) < 3 and (not rounds or time.perf_counter() - started < load_s + _PACE_S):
+            reading = _read_speed(engine, text)
+            rounds.append((reading, _write_speed(engine, text, 1, reading), _write_speed(engine, text, _PACE_PARALLEL, reading)))
+        reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
         flops = _matrix_speed() if a["tuned"] else 0.0
     return asdict(Pace(load_s, reading, max(together, single), single, flops))
