@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 256
 
 
-def read_columnar(name: str, path: Path, kind: str) -> Draft:
+def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
     """Rows of a file whose first bytes say ``parquet``, ``arrow``, ``stream`` or ``feather``. Raises BadData, DoesNotFit."""
     import pyarrow as pa
 
     bound = Bound(name)
     try:
         batches = {"parquet": _parquet, "arrow": _arrow, "stream": _stream, "feather": _feather}[kind](
-            path, bound
+            _opened(content), bound
         )
         schema = next(batches)
         return _filled(name, schema, batches, bound)  # type: ignore[arg-type]
@@ -40,11 +40,17 @@ def read_columnar(name: str, path: Path, kind: str) -> Draft:
         ) from error
 
 
-def _parquet(path: Path, bound: Bound) -> Iterator[Any]:
+def _opened(content: Path | bytes) -> pa.NativeFile:
+    import pyarrow as pa
+
+    return pa.memory_map(str(content)) if isinstance(content, Path) else pa.BufferReader(content)
+
+
+def _parquet(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
     """The schema, then batches."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(source) as file:
         metadata = file.metadata
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         values = sum(
@@ -55,19 +61,19 @@ def _parquet(path: Path, bound: Bound) -> Iterator[Any]:
         yield from file.iter_batches(_ROWS_AT_ONCE)
 
 
-def _arrow(path: Path, bound: Bound) -> Iterator[Any]:
+def _arrow(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+    with pa.ipc.open_file(source) as reader:
         yield reader.schema
         for number in range(reader.num_record_batches):
             yield _checked(reader.get_batch(number))
 
 
-def _stream(path: Path, bound: Bound) -> Iterator[Any]:
+def _stream(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+    with pa.ipc.open_stream(source) as reader:
         yield reader.schema
         for batch in reader:
             yield _checked(batch)
@@ -79,10 +85,10 @@ def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def _feather(path: Path, bound: Bound) -> Iterator[Any]:
+def _feather(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
     import pyarrow.feather
 
-    table = pyarrow.feather.read_table(path)
+    table = pyarrow.feather.read_table(source)
     yield table.schema
     yield from table.to_batches(_ROWS_AT_ONCE)
 
@@ -151,7 +157,7 @@ def _cells(
 
 def _plain(kind: pa.DataType) -> Callable[[Any], Any] | None:
     """What turns a value of this type into one that JSON has; None where it is one already."""
-    import pyarrow.types as types
+    from pyarrow import types
 
     if types.is_dictionary(kind):
         return _plain(kind.value_type)
@@ -187,7 +193,7 @@ def as_json(value: Any) -> Any:
 
 
 def _say_left_out(draft: Draft, schema: pa.Schema) -> None:
-    import pyarrow.types as types
+    from pyarrow import types
 
     binary = [
         name

@@ -7,12 +7,13 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from freehold.data.draft import Draft, distinct_names, quoted
+from freehold.data.draft import Draft, distinct_names
+from freehold.data.header import has_header, made_up_names, no_header_note
 from freehold.errors import BadData
 
-NAMES = {
+_NAMES = {
     ",": "commas",
     ";": "semicolons",
     "\t": "tabs",
@@ -21,7 +22,11 @@ NAMES = {
     "\x01": "control characters",
 }
 _SNIFFED_RECORDS = 300
-_MOST_FAULTS = 10_000
+#: A delimiter must split so many records like the first; of a file that is not called a table, more of them.
+_EVEN, _EVEN_IN_TEXT = 0.5, 0.9
+_TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+#: Stands for the delimiter where there is one column.
+_NEVER = "\x1f"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Dialect:
 
     delimiter: str
     escape: str = ""
+    skip_spaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,18 @@ def read_delimited(name: str, text: str, suffix: str) -> Draft:
     lines = list(io.StringIO(text, newline=""))
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     dialect, start = _declared(lines, first)
+    dialect = dialect or sniff(lines[first : first + 50 * _SNIFFED_RECORDS], suffix)
     if dialect is None:
-        dialect = sniff(lines[first:], suffix)
-    if dialect is None:
-        return _single_column(draft, lines, first, suffix)
-    if dialect.delimiter != ("\t" if suffix == ".tsv" else ","):
-        draft.notes.append(
-            f"Fields are separated by {NAMES.get(dialect.delimiter, repr(dialect.delimiter))}."
-        )
-    if dialect.escape:
-        draft.notes.append("Quotes inside fields are written with a backslash.")
-    _fill(draft, _records(lines, start, dialect))
-    _decimal_commas(draft, dialect)
+        if suffix not in _TABLE_SUFFIXES:
+            raise BadData(
+                f"{name} is plain text: no delimiter splits its lines into columns",
+                "Write a header and separate the fields with commas, semicolons or tabs, or write JSONL",
+            )
+        dialect = Dialect(_NEVER)
+    _say(draft, dialect, suffix)
+    _fill(draft, lines, start, dialect)
+    if dialect.delimiter != ",":
+        _decimal_commas(draft)
     return draft
 
 
@@ -69,19 +75,33 @@ def _declared(lines: list[str], first: int) -> tuple[Dialect | None, int]:
     return (Dialect(match[1]), first + 1) if match else (None, first)
 
 
+def _say(draft: Draft, dialect: Dialect, suffix: str) -> None:
+    usual = "\t" if suffix in (".tsv", ".tab") else ","
+    if dialect.delimiter == _NEVER:
+        draft.notes.append("The file has one column.")
+    elif dialect.delimiter != usual:
+        named = _NAMES.get(dialect.delimiter, repr(dialect.delimiter))
+        draft.notes.append(f"Fields are separated by {named}.")
+    if dialect.escape:
+        draft.notes.append("Quotes inside fields are written with a backslash.")
+    if dialect.skip_spaces:
+        draft.notes.append("Spaces after the separators are left out.")
+
+
 def sniff(lines: list[str], suffix: str = ".csv") -> Dialect | None:
     """The dialect that splits the first records most evenly, or None where no delimiter does."""
-    order = "\t,;|^\x01" if suffix == ".tsv" else ",;\t|^\x01"
+    order = "\t,;|^\x01" if suffix in (".tsv", ".tab") else ",;\t|^\x01"
+    escapes = ("", "\\") if any('\\"' in line for line in lines) else ("",)
     best: tuple[float, int, int] = (0.0, 0, 0)
     choice = None
-    for place, delimiter in enumerate(order):
-        for escape in ("", "\\"):
-            if escape and not any('\\"' in line for line in lines[:_SNIFFED_RECORDS]):
-                continue
-            even, width = _evenness(lines, Dialect(delimiter, escape))
-            score = (even, width, -place)
-            if width > 1 and even > 0.5 and score > best:
-                best, choice = score, Dialect(delimiter, escape)
+    for rank, delimiter in enumerate(order):
+        for dialect in (Dialect(delimiter, escape, skip) for escape in escapes for skip in (False, True)):
+            even, width = _evenness(lines, dialect)
+            score = (even, width, -rank)
+            if width > 1 and even > (_EVEN if suffix in _TABLE_SUFFIXES else _EVEN_IN_TEXT) and score > best:
+                best, choice = score, dialect
+    if choice is not None and not choice.skip_spaces and _spaced(lines, choice):
+        choice = replace(choice, skip_spaces=True)
     return choice
 
 
@@ -98,31 +118,65 @@ def _evenness(lines: list[str], dialect: Dialect) -> tuple[float, int]:
     return widths.count(width) / len(widths), width
 
 
-def _records(lines: list[str], start: int, dialect: Dialect) -> Iterator[Record]:
+def _spaced(lines: list[str], dialect: Dialect) -> bool:
+    """Whether a space follows every separator, tabs aside."""
+    if dialect.delimiter == "\t":
+        return False
+    fields: list[str] = []
+    for number, record in enumerate(_records(lines, 0, dialect)):
+        if number == _SNIFFED_RECORDS:
+            break
+        fields += [field for field in record.fields[1:] if field]
+    return bool(fields) and all(field.startswith(" ") for field in fields)
+
+
+def _records(lines: list[str], start: int, dialect: Dialect, width: int = 0) -> Iterator[Record]:
     """Records from line index ``start``; after one that is wrong, reading goes on with the line after its first."""
     previous = csv.field_size_limit(2**31 - 1)
     try:
-        yield from _unlimited_records(lines, start, dialect)
+        yield from _unlimited_records(lines, start, dialect, width)
     finally:
         csv.field_size_limit(previous)
 
 
-def _unlimited_records(lines: list[str], start: int, dialect: Dialect) -> Iterator[Record]:
+def _unlimited_records(lines: list[str], start: int, dialect: Dialect, width: int) -> Iterator[Record]:
+    after_fault = False
     while start < len(lines):
         reader = csv.reader(
-            iter(lines[start:]) if start else iter(lines), delimiter=dialect.delimiter, strict=True,
-            doublequote=not dialect.escape, escapechar=dialect.escape or None,
+            map(lines.__getitem__, range(start, len(lines))), delimiter=dialect.delimiter, strict=True,
+            doublequote=not dialect.escape, escapechar=dialect.escape or None, skipinitialspace=dialect.skip_spaces,
         )  # fmt: skip
-        before = 0
+        before, wrong = 0, ""
         try:
             for fields in reader:
-                line, before = start + before + 1, reader.line_num
+                line, spanned = start + before, reader.line_num - before
+                if after_fault and lines[line].count('"') % 2 and spanned == 1:
+                    wrong = "follows a line whose quotes do not match, and holds a quote without its partner"
+                elif (
+                    width
+                    and spanned > 1
+                    and len(fields) != width
+                    and _swallowed(lines, line + 1, spanned - 1, dialect, width)
+                ):
+                    wrong = "a quote is opened in this line and not closed in it"
+                if wrong:
+                    break
+                before, after_fault = reader.line_num, after_fault and len(fields) != width
                 if any(map(str.strip, fields)):
-                    yield Record(line, start + before, fields)
-            return
+                    yield Record(line + 1, start + before, fields)
         except csv.Error as error:
-            yield Record(start + before + 1, start + reader.line_num, [], _wrong(str(error)))
-            start += before + 1
+            wrong = _wrong(str(error))
+        if not wrong:
+            return
+        yield Record(start + before + 1, start + reader.line_num, [], wrong)
+        start, after_fault = start + before + 1, True
+
+
+def _swallowed(lines: list[str], start: int, count: int, dialect: Dialect, width: int) -> bool:
+    """Whether the lines that a quoted field seems to span are rows themselves."""
+    taken = lines[start : start + min(count, _SNIFFED_RECORDS)]
+    rows = sum(line.count(dialect.delimiter) >= width - 1 for line in taken)
+    return rows * 2 >= len(taken)
 
 
 def _wrong(error: str) -> str:
@@ -133,67 +187,75 @@ def _wrong(error: str) -> str:
     return f"cannot be read ({error})"
 
 
-def _fill(draft: Draft, records: Iterator[Record]) -> None:
+def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
     """Turn records into rows by the header, or by made-up names where the first record is a row."""
-    first = next(records, None)
+    first = next(_records(lines, start, dialect), None)
     if first is None:
         return
     if first.wrong:
         raise BadData(
             f"{draft.name}, line {first.line}: the header cannot be read, {first.wrong}", "Correct this line"
         )
-    rest = list(records)
-    names = header_names([first.fields, *(record.fields for record in rest[:500] if not record.wrong)], draft)
-    rest = rest if names else [first, *rest]
-    draft.columns = (
-        distinct_names(first.fields, draft)
-        if names
-        else [f"column_{n}" for n in range(1, len(first.fields) + 1)]
-    )
-    _rows(draft, rest, first.fields)
+    records = list(_records(lines, start, dialect, len(first.fields)))
+    if has_header([record.fields for record in records[:500] if not record.wrong]):
+        draft.columns = distinct_names(first.fields, draft)
+        records = records[1:]
+    else:
+        draft.columns = made_up_names(len(first.fields))
+        draft.notes.append(no_header_note(draft.columns))
+    _rows(draft, records, first.fields)
 
 
 def _rows(draft: Draft, records: list[Record], header: list[str]) -> None:
     columns, repeats = draft.columns, 0
-    width = len(columns)
+    named = columns != made_up_names(len(columns))
     for record in records:
-        fields = record.fields
+        fields, where = record.fields, f"{draft.name}, line {record.line}"
         if record.wrong:
-            draft.fault(f"{draft.name}, line {record.line}", record.wrong)
-        elif len(fields) != width:
-            _misfit(draft, record, width)
-        elif fields == header and record is not records[0]:
+            draft.fault(where, record.wrong)
+        elif len(fields) != len(columns):
+            _misfit(draft, record)
+        elif named and fields == header:
             repeats += 1
         elif "\0" in "".join(fields):
             column = next(column for column, text in zip(columns, fields, strict=True) if "\0" in text)
-            draft.fault(
-                f"{draft.name}, line {record.line}", f'column "{column}": the text holds a NUL character'
-            )
+            draft.fault(where, f'column "{column}": the text holds a NUL character')
         else:
-            draft.add(f"{draft.name}, line {record.line}", dict(zip(columns, fields, strict=True)))
+            draft.add(where, dict(zip(columns, fields, strict=True)))
     if repeats:
-        draft.notes.append(f"{repeats} further lines repeat the header and are left out.")
+        draft.notes.append(
+            f"{repeats} further line{'s repeat' if repeats > 1 else ' repeats'} the header and are not rows."
+        )
 
 
-def _misfit(draft: Draft, record: Record, width: int) -> None:
+def _misfit(draft: Draft, record: Record) -> None:
     where = f"line {record.line}" if record.line == record.last else f"lines {record.line} to {record.last}"
     hint = "" if record.line == record.last else "; is a quote opened there and not closed?"
-    draft.fault(
-        f"{draft.name}, {where}", f"has {len(record.fields)} fields where the header has {width}{hint}"
-    )
+    width = len(draft.columns)
+    count = len(record.fields)
+    reason = f"has {count} field{'s' if count > 1 else ''} where the header has {width}{hint}"
+    draft.fault(f"{draft.name}, {where}", reason)
 
 
-def header_names(records: list[list[str]], draft: Draft) -> bool:
-    """Whether the first record names the columns; says so where it does not."""
-    return True
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+")
 
 
-def _decimal_commas(draft: Draft, dialect: Dialect) -> None:
-    """Numbers with a decimal comma, where a whole column has them, get a point."""
-
-
-def _single_column(draft: Draft, lines: list[str], first: int, suffix: str) -> Draft:
-    raise BadData(
-        f"{draft.name}: no delimiter splits its lines into columns",
-        "Write a header and use commas, semicolons or tabs",
-    )
+def _decimal_commas(draft: Draft) -> None:
+    """Numbers with a decimal comma get a point, where a whole column is such numbers and no other reading is as likely."""
+    for column in draft.columns:
+        values = [row.fields[column].strip() for row in draft.rows if row.fields[column].strip()]
+        commas = [value for value in values if "," in value]
+        if (
+            len(values) < 2
+            or not commas
+            or not all(map(_NUMBER.fullmatch, values))
+            or all(map(_THOUSANDS.fullmatch, commas))
+        ):
+            continue
+        for row in draft.rows:
+            row.fields[column] = row.fields[column].strip().replace(".", "").replace(",", ".")
+        draft.notes.append(
+            f'Column "{column}" has numbers with a decimal comma; they are read with a point '
+            f'("{commas[0]}" as {commas[0].replace(".", "").replace(",", ".")}).'
+        )
