@@ -298,10 +298,11 @@ def _listed(name: str, values: list[Any]) -> Draft:
 def _columns_as_rows(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
     """(rows, a sentence) of an object that holds columns: lists of one length, or values by row number as pandas writes them."""
     columns, data = value.get("columns"), value.get("data")
-    if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
-        if all(len(row) == len(columns) for row in data):
+    if isinstance(columns, list) and isinstance(data, list) and data:
+        if all(isinstance(row, list) and len(row) == len(columns) for row in data):
             named = [dict(zip(map(str, columns), row, strict=True)) for row in data]
             return named, 'The rows are in "data", their names in "columns".'
+        return None
     inner = list(value.values())
     if (
         len(inner) > 1
