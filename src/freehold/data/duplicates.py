@@ -220,7 +220,8 @@ def _in_bucket(
         yield from ((leader, index) for leader in facing)
         few = len(leaders) < _LEADERS
         if few and (
-            len(members) <= _LEADERS or all(_jaccard(sets[leader], sets[index]) < SIMILAR for leader in leaders)
+            len(members) <= _LEADERS
+            or all(_jaccard(sets[leader], sets[index]) < SIMILAR for leader in leaders)
         ):
             leaders.append(index)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,21 @@ SPLIT_WORDS = {
 }  # fmt: skip
 #: Files that lie beside rows and hold none.
 _BESIDE = frozenset(
-    ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "package.json", "metadata.json", "config.json", "license.txt", "readme.txt", "requirements.txt", "croissant.json"]
+    [
+        "dataset_info.json",
+        "dataset_infos.json",
+        "dataset_dict.json",
+        "state.json",
+        "package.json",
+        "metadata.json",
+        "config.json",
+        "license.txt",
+        "readme.txt",
+        "requirements.txt",
+        "croissant.json",
+    ]
 )
+_WHAT = {"train": "training", "valid": "validation", "test": "test"}
 _SHARD = re.compile(r"[-_.]?(?:part[-_.]?)?(\d+)(?:-of-(\d+))?(?:-[0-9a-f]{8,})?$")
 
 
@@ -36,24 +50,30 @@ def choose_files(folder: Path) -> Choice:
     """Raises BadData where the folder has no data files, or several for one split that do not belong together."""
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and _is_data(path, folder))
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    choice = choose_paths(f"the folder {folder.name}", paths)
+    files = {split: tuple(folder / path for path in chosen) for split, chosen in choice.files.items()}
+    return Choice(files, tuple(folder / path for path in choice.unread))
+
+
+def choose_paths(name: str, paths: Iterable[Path]) -> Choice:
+    """What to read of files with these paths in a folder or repository that messages call ``name``. Raises BadData."""
+    files = sorted(path for path in paths if _is_data(path))
     if not files:
         raise BadData(
-            f"the folder {folder.name} holds no data files",
-            "Give a folder with train, valid and test files, or one file",
+            f"{name} holds no data files", "Give a folder with train, valid and test files, or one file"
         )
-    named = {path: split_of(path.relative_to(folder)) for path in files}
-    splits = {split: [path for path in files if named[path] == split] for split in ("train", "valid", "test")}
-    splits = {split: paths for split, paths in splits.items() if paths}
+    split_by_path = {path: split_of(path) for path in files}
+    splits = {split: [path for path in files if split_by_path[path] == split] for split in _WHAT}
+    splits = {split: chosen for split, chosen in splits.items() if chosen}
     if not splits:
-        return Choice({"train": _one_group(folder, "training", files)})
-    what = {"train": "training", "valid": "validation", "test": "test"}
-    chosen = {split: _one_group(folder, what[split], paths) for split, paths in splits.items()}
-    return Choice(chosen, tuple(path for path in files if not named[path]))
+        return Choice({"train": _one_group(name, "training", files)})
+    groups = {split: _one_group(name, _WHAT[split], chosen) for split, chosen in splits.items()}
+    return Choice(groups, tuple(path for path in files if not split_by_path[path]))
 
 
-def _is_data(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+def _is_data(path: Path) -> bool:
+    hidden = any(part.startswith((".", "__")) for part in path.parts)
     return (
         not hidden
         and path.name.lower() not in _BESIDE
@@ -71,7 +91,7 @@ def split_of(path: Path) -> str:
     return ""
 
 
-def _one_group(folder: Path, what: str, paths: list[Path]) -> tuple[Path, ...]:
+def _one_group(name: str, what: str, paths: list[Path]) -> tuple[Path, ...]:
     """The paths where they are shards of one table. Raises BadData otherwise."""
     groups: dict[tuple[Path, str, str], list[Path]] = {}
     for path in paths:
@@ -79,22 +99,22 @@ def _one_group(folder: Path, what: str, paths: list[Path]) -> tuple[Path, ...]:
         short = _SHARD.sub("", Path(stem).stem)
         groups.setdefault((path.parent, short, path.name[len(Path(stem).stem) :]), []).append(path)
     if len(groups) > 1:
-        names = quoted(path.relative_to(folder).as_posix() for group in groups.values() for path in group[:1])
+        names = quoted(path.as_posix() for group in groups.values() for path in group[:1])
         raise BadData(
-            f"the folder {folder.name} holds several files that may be the {what} rows: {names}",
+            f"{name} holds several files that may be the {what} rows: {names}",
             "Name the file or the inner folder to use",
         )
-    _check_shards(folder, paths)
+    _check_shards(name, paths)
     return tuple(paths)
 
 
-def _check_shards(folder: Path, paths: list[Path]) -> None:
+def _check_shards(name: str, paths: list[Path]) -> None:
     """Raises BadData where names say that there are more parts than lie here."""
     for path in paths:
         match = _SHARD.search(Path(inner_name(path.name)).stem)
         if match and match[2] and int(match[2]) != len(paths):
             raise BadData(
-                f"{folder.name} holds {len(paths)} of the {int(match[2])} parts that {path.name} speaks of",
+                f"{name} holds {len(paths)} of the {int(match[2])} parts that {path.name} speaks of",
                 "Download the missing parts",
             )
 
