@@ -23,7 +23,7 @@ _NAMES = {
 }
 _SNIFFED_RECORDS = 300
 #: A delimiter must split so many records like the first; of a file that is not called a table, more of them.
-_EVEN, _EVEN_IN_TEXT = 0.5, 0.9
+_EVEN, _EVEN_IN_TEXT = 0.3, 0.9
 _TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 #: Stands for the delimiter where there is one column.
 _NEVER = "\x1f"

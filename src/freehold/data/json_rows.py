@@ -246,7 +246,11 @@ def _read_objects(name: str, text: str) -> dict[str, Draft]:
     assert first is not None
     value, end = first
     if not text[end:].strip():
-        return _read_whole(name, value, text)
+        whole = _read_whole(name, value, rows.decoder)
+        if whole is None and len(list(_lines(text, most=2))) == 1:
+            return {"train": _read_lines(name, text)}
+        if whole is not None:
+            return whole
     at, number = _SPACE.match(text).end(), 0  # type: ignore[union-attr]
     while at < len(text):
         number += 1
@@ -256,27 +260,26 @@ def _read_objects(name: str, text: str) -> dict[str, Draft]:
     return {"train": rows.finish()}
 
 
-def _read_whole(name: str, value: dict[str, Any], text: str) -> dict[str, Draft]:
-    """The rows of a file that is one object."""
+def _read_whole(name: str, value: Any, decoder: _Decoder) -> dict[str, Draft] | None:
+    """The rows that a file of one object holds; None where the object is a row itself."""
     lists = {key: inner for key, inner in value.items() if _is_rows(inner)}
     if lists and all(key.lower() in SPLIT_KEYS for key in lists):
-        return {SPLIT_KEYS[key.lower()]: _listed(f"{name}, {key}", inner) for key, inner in lists.items()}
-    if len(lists) == 1:
-        key = next(iter(lists))
-        draft = _listed(name, lists[key])
-        others = [other for other in value if other != key]
-        beside = f" Not read: {quoted(others)}." if others else ""
-        draft.notes.append(f'The rows are the list "{key}" of one JSON object.{beside}')
-        return {"train": draft}
+        return {SPLIT_KEYS[key.lower()]: _listed(f"{name}, {key}", inner, decoder) for key, inner in lists.items()}
     if len(lists) > 1:
         raise BadData(
-            f"{name} is one object with {len(lists)} lists of rows: {quoted(lists)}",
-            "Keep one list of rows in a file",
+            f"{name} is one object with {len(lists)} lists of rows: {quoted(lists)}", "Keep one list of rows in a file"
         )
-    rows = _columns_as_rows(value)
+    if lists:
+        ((key, inner),) = lists.items()
+        others = [other for other in value if other != key]
+        rows = inner, f'The rows are the list "{key}" of one JSON object.' + (
+            f" Not read: {quoted(others)}." if others else ""
+        )
+    else:
+        rows = _columns_as_rows(value)
     if rows is None:
-        return {"train": _listed(name, [value])}
-    draft = _listed(name, rows[0])
+        return None
+    draft = _listed(name, rows[0], decoder)
     draft.notes.append(rows[1])
     return {"train": draft}
 
@@ -288,11 +291,17 @@ def _is_rows(value: Any) -> bool:
     return not all({"role", "content"} <= each.keys() or {"from", "value"} <= each.keys() for each in value)
 
 
-def _listed(name: str, values: list[Any]) -> Draft:
+def _listed(name: str, values: list[Any], decoder: _Decoder) -> Draft:
+    """Rows of a list inside an object that ``decoder`` read."""
     rows = _Rows(name)
     for number, value in enumerate(values, 1):
         rows.add(f"{name}, row {number}", value, json.dumps(value))
-    return rows.finish()
+    draft = rows.finish()
+    if decoder.repeated:
+        draft.notes.append(f'The key "{decoder.repeated}" appears twice in an object; the last value is used.')
+    if decoder.constants:
+        draft.notes.append("The file holds NaN or Infinity, which JSON does not have; they are read as missing.")
+    return draft
 
 
 def _columns_as_rows(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
