@@ -264,16 +264,21 @@ def _read_whole(name: str, value: Any, decoder: _Decoder) -> dict[str, Draft] | 
     """The rows that a file of one object holds; None where the object is a row itself."""
     lists = {key: inner for key, inner in value.items() if _is_rows(inner)}
     if lists and all(key.lower() in SPLIT_KEYS for key in lists):
-        return {SPLIT_KEYS[key.lower()]: _listed(f"{name}, {key}", inner, decoder) for key, inner in lists.items()}
+        return {
+            SPLIT_KEYS[key.lower()]: _listed(f"{name}, {key}", inner, decoder) for key, inner in lists.items()
+        }
     if len(lists) > 1:
         raise BadData(
-            f"{name} is one object with {len(lists)} lists of rows: {quoted(lists)}", "Keep one list of rows in a file"
+            f"{name} is one object with {len(lists)} lists of rows: {quoted(lists)}",
+            "Keep one list of rows in a file",
         )
     if lists:
         ((key, inner),) = lists.items()
         others = [other for other in value if other != key]
-        rows = inner, f'The rows are the list "{key}" of one JSON object.' + (
-            f" Not read: {quoted(others)}." if others else ""
+        rows = (
+            inner,
+            f'The rows are the list "{key}" of one JSON object.'
+            + (f" Not read: {quoted(others)}." if others else ""),
         )
     else:
         rows = _columns_as_rows(value)
@@ -298,9 +303,13 @@ def _listed(name: str, values: list[Any], decoder: _Decoder) -> Draft:
         rows.add(f"{name}, row {number}", value, json.dumps(value))
     draft = rows.finish()
     if decoder.repeated:
-        draft.notes.append(f'The key "{decoder.repeated}" appears twice in an object; the last value is used.')
+        draft.notes.append(
+            f'The key "{decoder.repeated}" appears twice in an object; the last value is used.'
+        )
     if decoder.constants:
-        draft.notes.append("The file holds NaN or Infinity, which JSON does not have; they are read as missing.")
+        draft.notes.append(
+            "The file holds NaN or Infinity, which JSON does not have; they are read as missing."
+        )
     return draft
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted
@@ -13,6 +15,9 @@ from freehold.data.header import has_header, made_up_names, no_header_note
 from freehold.errors import BadData, NotFound
 
 _SNIFFED_ROWS = 500
+_BLOCK_BYTES = 1 << 20
+#: The start of a cell in a sheet's XML: its column's letters and its row. Blocks overlap by more than its length.
+_CELL, _LONGEST_CELL = re.compile(rb'[<:]c r="([A-Z]{1,3})(\d{1,7})"'), 24
 
 
 def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
@@ -22,8 +27,9 @@ def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
     bound = Bound(name)
     try:
         data = content if isinstance(content, bytes) else content.read_bytes()
+        _check_extent(data, bound)
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-        chosen, filled = _choose(name, book, sheet, bound)
+        chosen, filled = _choose(name, book, sheet)
         rows = _rows(book, chosen)
     except calamine.PasswordError:
         raise BadData(f"{name} is protected by a password", "Save it without one") from None
@@ -41,7 +47,37 @@ def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
     return draft
 
 
-def _choose(name: str, book: Any, sheet: str, bound: Bound) -> tuple[str, list[str]]:
+def _check_extent(data: bytes, bound: Bound) -> None:
+    """Raises DoesNotFit where a sheet's first and last cell span more cells than memory takes: all of them would be laid out."""
+    if not data.startswith(b"PK"):
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+                with archive.open(name) as sheet:
+                    rows, columns = _extent(sheet)
+                bound.check(rows * columns * BYTES_PER_VALUE // 4)
+
+
+def _extent(sheet: IO[bytes]) -> tuple[int, int]:
+    """(the number of the last row, the number of the last column) that hold a cell."""
+    rows, letters, tail = 0, {b"A"}, b""
+    while block := sheet.read(_BLOCK_BYTES):
+        cells = _CELL.findall(tail + block)
+        rows = max(rows, max((int(row) for _, row in cells), default=0))
+        letters |= {column for column, _ in cells}
+        tail = block[-_LONGEST_CELL:]
+    return rows, max(_column_number(column) for column in letters)
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+def _choose(name: str, book: Any, sheet: str) -> tuple[str, list[str]]:
     """(the sheet to read, all sheets that hold something)."""
     import python_calamine as calamine
 
@@ -52,7 +88,6 @@ def _choose(name: str, book: Any, sheet: str, bound: Bound) -> tuple[str, list[s
     filled: list[str] = []
     for each in book.sheet_names:
         page = book.get_sheet_by_name(each)
-        bound.check(page.total_height * page.total_width * BYTES_PER_VALUE // 4)
         if page.height:
             filled.append(each)
     if not filled:
