@@ -23,17 +23,29 @@ def folder(base: Path, **files: str) -> Path:
 
 
 def files(*names: str) -> dict[str, str]:
-    return {name: json.dumps({"from": name}) + "\n" if name.endswith(("l", "json")) else f"from,x\n{name},1\n" for name in names}
+    return {
+        name: json.dumps({"from": name}) + "\n" if name.endswith(("l", "json")) else f"from,x\n{name},1\n"
+        for name in names
+    }
 
 
 @pytest.mark.parametrize(
     ("names", "read"),
     [
-        (["train.jsonl", "valid.jsonl", "test.jsonl"], {"train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl"}),
+        (
+            ["train.jsonl", "valid.jsonl", "test.jsonl"],
+            {"train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl"},
+        ),
         (["train.csv", "val.csv"], {"train": "train.csv", "valid": "val.csv"}),
-        (["train.csv", "dev.csv", "test.csv"], {"train": "train.csv", "valid": "dev.csv", "test": "test.csv"}),
+        (
+            ["train.csv", "dev.csv", "test.csv"],
+            {"train": "train.csv", "valid": "dev.csv", "test": "test.csv"},
+        ),
         (["data/train.jsonl", "data/eval.jsonl"], {"train": "data/train.jsonl", "valid": "data/eval.jsonl"}),
-        (["tickets_train.csv", "tickets-test.csv"], {"train": "tickets_train.csv", "test": "tickets-test.csv"}),
+        (
+            ["tickets_train.csv", "tickets-test.csv"],
+            {"train": "tickets_train.csv", "test": "tickets-test.csv"},
+        ),
         (["Train.CSV".lower(), "TEST.csv"], {"train": "train.csv", "test": "TEST.csv"}),
         (["train/rows.jsonl", "test/rows.jsonl"], {"train": "train/rows.jsonl", "test": "test/rows.jsonl"}),
         (["rows.jsonl"], {"train": "rows.jsonl"}),
@@ -70,7 +82,10 @@ def test_shards_are_joined_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (["train.csv", "train.jsonl"], 'several files that may be the training rows: "train.csv", "train.jsonl"'),
+        (
+            ["train.csv", "train.jsonl"],
+            'several files that may be the training rows: "train.csv", "train.jsonl"',
+        ),
         (["a.csv", "b.csv"], 'several files that may be the training rows: "a.csv", "b.csv"'),
         (["main/train.csv", "other/train.csv"], '"main/train.csv", "other/train.csv"'),
         (["train.csv", "dev.csv", "valid.csv"], "several files that may be the validation rows"),
@@ -86,7 +101,13 @@ def test_a_folder_that_leaves_a_choice_is_refused(tmp_path: Path, names: list[st
 
 @pytest.mark.parametrize(
     ("path", "split"),
-    [("train.jsonl", "train"), ("latest.csv", ""), ("test/train.csv", "train"), ("train-test.csv", ""), ("x/validation/0000.parquet", "valid")],
+    [
+        ("train.jsonl", "train"),
+        ("latest.csv", ""),
+        ("test/train.csv", "train"),
+        ("train-test.csv", ""),
+        ("x/validation/0000.parquet", "valid"),
+    ],
 )
 def test_only_whole_words_name_a_split(path: str, split: str) -> None:
     assert split_of(Path(path)) == split
@@ -98,11 +119,16 @@ def saved() -> Any:
 
 
 def test_a_saved_dataset_of_splits_is_read(tmp_path: Path, saved: Any) -> None:
-    features = saved.Features({"text": saved.Value("string"), "label": saved.ClassLabel(names=["ham", "spam"])})
+    features = saved.Features(
+        {"text": saved.Value("string"), "label": saved.ClassLabel(names=["ham", "spam"])}
+    )
     rows = saved.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
     saved.DatasetDict({"train": rows, "validation": rows.select([1])}).save_to_disk(tmp_path / "d")
     tables = read_tables(tmp_path / "d")
-    assert [row.fields for row in tables["train"].rows] == [{"text": "a", "label": "ham"}, {"text": "b", "label": "spam"}]
+    assert [row.fields for row in tables["train"].rows] == [
+        {"text": "a", "label": "ham"},
+        {"text": "b", "label": "spam"},
+    ]
     assert [row.fields for row in tables["valid"].rows] == [{"text": "b", "label": "spam"}]
     rows.save_to_disk(tmp_path / "one")
     assert len(read_tables(tmp_path / "one")["train"].rows) == 2

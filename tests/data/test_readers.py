@@ -95,34 +95,73 @@ JSON_CASES = [
     Reads("rows.json", "\n".join(json.dumps(row, indent=2) for row in TWO), TWO),
     Reads("rows.json", json.dumps(TWO[0], indent=2), TWO[:1]),
     Reads("rows.json", json.dumps({"data": TWO}), TWO, notes=('the list "data"',)),
-    Reads("rows.json", json.dumps({"version": 1, "rows": TWO}, indent=1), TWO, notes=('Not read: "version"',)),
-    Reads("rows.json", json.dumps({"text": ["a", "b"], "label": ["x", "y"]}), ab(("a", "x"), ("b", "y")), notes=("columns",)),
     Reads(
-        "pandas.json", json.dumps({"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}),
-        ab(("a", "x"), ("b", "y")), notes=("columns",),
+        "rows.json", json.dumps({"version": 1, "rows": TWO}, indent=1), TWO, notes=('Not read: "version"',)
     ),
     Reads(
-        "pandas.json", json.dumps({"columns": ["text", "label"], "index": [0], "data": [["a", "x"]]}),
-        ab(("a", "x")), notes=('names in "columns"',),
+        "rows.json",
+        json.dumps({"text": ["a", "b"], "label": ["x", "y"]}),
+        ab(("a", "x"), ("b", "y")),
+        notes=("columns",),
+    ),
+    Reads(
+        "pandas.json",
+        json.dumps({"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}),
+        ab(("a", "x"), ("b", "y")),
+        notes=("columns",),
+    ),
+    Reads(
+        "pandas.json",
+        json.dumps({"columns": ["text", "label"], "index": [0], "data": [["a", "x"]]}),
+        ab(("a", "x")),
+        notes=('names in "columns"',),
     ),
     Reads("index.json", json.dumps({"r1": TWO[0], "r2": TWO[1]}), TWO, notes=("keys are not read",)),
     Reads(
-        "chat.json", json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
+        "chat.json",
+        json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
         [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}],
     ),
     Reads("rows.jsonl", '{"text": "a\u2028b\x85c", "label": "x"}\n', ab(("a\u2028b\x85c", "x"))),
-    Reads("rows.jsonl", '{"text": "a", "label": NaN}\n{"text": "b", "label": 1}\n', ab(("a", None), ("b", 1)), notes=("1 rows hold NaN",)),
-    Reads("rows.jsonl", '{"text": "a", "label": "x", "label": "y"}\n', ab(("a", "y")), notes=('rows.jsonl, line 1, "label"',)),
+    Reads(
+        "rows.jsonl",
+        '{"text": "a", "label": NaN}\n{"text": "b", "label": 1}\n',
+        ab(("a", None), ("b", 1)),
+        notes=("1 rows hold NaN",),
+    ),
+    Reads(
+        "rows.jsonl",
+        '{"text": "a", "label": "x", "label": "y"}\n',
+        ab(("a", "y")),
+        notes=('rows.jsonl, line 1, "label"',),
+    ),
     Reads("rows.jsonl", JSONL + "{broken\n", TWO, faults=("rows.jsonl, line 3: is not valid JSON",)),
     Reads("rows.jsonl", "{broken\n" + JSONL, TWO, faults=("rows.jsonl, line 1: is not valid JSON",)),
     Reads("rows.jsonl", JSONL + '{"text": "cut of', TWO, faults=("rows.jsonl, line 3",)),
-    Reads("rows.jsonl", JSONL + '"text"\n3\nnull\n', TWO, faults=("line 3: is a text", "line 4: is a number", "line 5: is null")),
+    Reads(
+        "rows.jsonl",
+        JSONL + '"text"\n3\nnull\n',
+        TWO,
+        faults=("line 3: is a text", "line 4: is a number", "line 5: is null"),
+    ),
     Reads("rows.jsonl", JSONL + "{}\n", TWO, faults=("line 3: is an object without fields",)),
     Reads("rows.json", json.dumps([*TWO, [1]]), TWO, faults=("rows.json, row 3: is a list",)),
-    Reads("rows.jsonl", JSONL + '{"text": "cut \\ud83d", "label": "x"}\n', TWO, faults=('line 3: column "text": the text holds half',)),
-    Reads("rows.jsonl", JSONL + '{"a": {"b": ["\\udc00"]}}\n', TWO, faults=('column "a": the text holds half of a character (\\udc00)',)),
+    Reads(
+        "rows.jsonl",
+        JSONL + '{"text": "cut \\ud83d", "label": "x"}\n',
+        TWO,
+        faults=('line 3: column "text": the text holds half',),
+    ),
+    Reads(
+        "rows.jsonl",
+        JSONL + '{"a": {"b": ["\\udc00"]}}\n',
+        TWO,
+        faults=('column "a": the text holds half of a character (\\udc00)',),
+    ),
     Reads("rows.jsonl", '{"text": "\\ud83d\\ude00", "label": "x"}\n', ab(("😀", "x"))),
-    Reads("rows.jsonl", JSONL + '{"text": "a\\u0000b", "label": "x"}\n', TWO, faults=("holds a NUL character",)),
+    Reads(
+        "rows.jsonl", JSONL + '{"text": "a\\u0000b", "label": "x"}\n', TWO, faults=("holds a NUL character",)
+    ),
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 200_000 + "\n", TWO, faults=("lie too deep",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 300 + "]" * 300 + "}\n", TWO, faults=("levels deep",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "9" * 5000 + "}\n", TWO, faults=("more digits",)),
@@ -130,7 +169,9 @@ JSON_CASES = [
     Reads("rows.csv", JSONL, TWO, notes=("holds JSON, whatever its name",)),
     Reads("rows.jsonl", CSV, TWO, notes=("holds delimited text, whatever its name",)),
     Reads(
-        "rows.json", '{"data": [{"text": "a", "label": 1, "label": NaN}]}', ab(("a", None)),
+        "rows.json",
+        '{"data": [{"text": "a", "label": 1, "label": NaN}]}',
+        ab(("a", None)),
         notes=('key "label" appears twice', "NaN or Infinity", 'list "data"'),
     ),
     Refuses("rows.json", "[" * 200_000, BadData, "row 1: lists and objects lie too deep"),
@@ -204,7 +245,9 @@ DELIMITED_CASES = [
 GERMAN = SEMICOLONS.replace("bye", "Grüße aus Köln – bis bald")
 ENCODING_CASES = [
     Reads(
-        "rows.csv", GERMAN.encode("cp1252"), [TWO[0], {"text": "Grüße aus Köln – bis bald", "label": "parting"}],
+        "rows.csv",
+        GERMAN.encode("cp1252"),
+        [TWO[0], {"text": "Grüße aus Köln – bis bald", "label": "parting"}],
         notes=('read as cp1252, the Windows encoding of Western Europe ("Grüße")', "semicolons"),
     ),
     Reads("rows.jsonl", '{"text": "café"}\n'.encode("cp1252"), [{"text": "café"}], notes=("cp1252",)),
@@ -213,12 +256,23 @@ ENCODING_CASES = [
     Reads("rows.csv", CSV.encode("utf-16-be"), TWO, notes=("UTF-16-BE, without a byte order mark",)),
     Reads("rows.csv", CSV.encode("utf-32"), TWO, notes=("UTF-32",)),
     Reads("rows.jsonl", JSONL.encode("utf-16"), TWO, notes=("UTF-16",)),
-    Reads("rows.csv", csv_of("注文はどこ,x").encode("shift_jis"), ab(("注文はどこ", "x")), encoding="shift_jis"),
+    Reads(
+        "rows.csv", csv_of("注文はどこ,x").encode("shift_jis"), ab(("注文はどこ", "x")), encoding="shift_jis"
+    ),
     Reads("rows.csv", csv_of("café,x").encode("cp1252"), ab(("café", "x")), encoding="cp1252"),
     Reads("rows.csv", csv_of("café,x").encode("utf-8-sig"), ab(("café", "x")), encoding="utf-8"),
-    Refuses("rows.csv", csv_of("Где мой заказ сегодня,x", "Почему он не пришёл,y").encode("cp1251"), BadData, "pass --encoding cp1251"),
-    Refuses("rows.csv", csv_of("我的订单在哪里为什么还没有到,x").encode("gb18030"), BadData, "--encoding gb18030"),
-    Refuses("rows.csv", csv_of("Größe,x", "Straße,y").encode() + b"caf\xe9,z\n", BadData, "rows.csv, line 4: byte"),
+    Refuses(
+        "rows.csv",
+        csv_of("Где мой заказ сегодня,x", "Почему он не пришёл,y").encode("cp1251"),
+        BadData,
+        "pass --encoding cp1251",
+    ),
+    Refuses(
+        "rows.csv", csv_of("我的订单在哪里为什么还没有到,x").encode("gb18030"), BadData, "--encoding gb18030"
+    ),
+    Refuses(
+        "rows.csv", csv_of("Größe,x", "Straße,y").encode() + b"caf\xe9,z\n", BadData, "rows.csv, line 4: byte"
+    ),
     Refuses("rows.csv", csv_of("a,x").encode() + b"\x81\x8d,y\n", BadData, "rows.csv, line 3: byte"),
     Refuses("rows.csv", CSV.encode("utf-16")[:-1], BadData, "begins as UTF-16 but is not"),
     Refuses("rows.csv", CSV, UsageError, "'klingon' is not an encoding", encoding="klingon"),
@@ -236,7 +290,9 @@ PACKED_CASES = [
     Reads("rows.jsonl", gzip.compress(JSONL.encode()), TWO),
     Reads("rows.zip", zipped(rows__csv=CSV, readme__md="hi", __MACOSX_in___rows__csv="x"), TWO),
     Refuses("rows.jsonl.gz", gzip.compress(JSONL.encode())[:-12], BadData, "damaged or cut off"),
-    Refuses("rows.jsonl.zst", bytes(pa.Codec("zstd").compress(JSONL.encode()))[:-6], BadData, "damaged or cut off"),
+    Refuses(
+        "rows.jsonl.zst", bytes(pa.Codec("zstd").compress(JSONL.encode()))[:-6], BadData, "damaged or cut off"
+    ),
     Refuses("rows.jsonl.gz", gzip.compress(gzip.compress(JSONL.encode())), Unsupported, "packed twice"),
     Refuses("rows.zip", zipped(a__csv=CSV, b__csv=CSV), BadData, '2 data files: "a.csv", "b.csv"'),
     Refuses("rows.zip", zipped(readme__md="hi"), BadData, "holds no data file"),
@@ -250,7 +306,12 @@ OTHER_FILES = [
     Refuses("rows.csv", "<!DOCTYPE html>\n<html><body>Sign in</body></html>", BadData, "is a web page"),
     Refuses("rows.xlsx", "\n<html><table><tr><td>1</td></tr></table></html>", BadData, "is a web page"),
     Refuses("rows.xml", '<?xml version="1.0"?><rows/>', Unsupported, "is XML"),
-    Refuses("rows.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n", BadData, "Git LFS pointer"),
+    Refuses(
+        "rows.parquet",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n",
+        BadData,
+        "Git LFS pointer",
+    ),
     Refuses("rows.pdf", b"%PDF-1.7\n\x00", Unsupported, "a PDF document"),
     Refuses("rows.docx", zipped(word_in_document__xml="<w/>"), Unsupported, "a Word document"),
     Refuses("rows.csv", bytes(range(256)) * 40, Unsupported, "a binary file"),
@@ -293,7 +354,11 @@ def assert_says(sentences: Any, parts: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "places"),
     [
-        ("tickets.csv", csv_of('"one\ntwo",x', "", "three,y"), ["tickets.csv, line 2", "tickets.csv, line 5"]),
+        (
+            "tickets.csv",
+            csv_of('"one\ntwo",x', "", "three,y"),
+            ["tickets.csv, line 2", "tickets.csv, line 5"],
+        ),
         ("tickets.csv", "sep=;\ntext;label\na;x\n", ["tickets.csv, line 3"]),
         ("tickets.csv.gz", gzip.compress(CSV.encode()), ["tickets.csv.gz, line 2", "tickets.csv.gz, line 3"]),
         ("rows.jsonl", "\n" + JSONL, ["rows.jsonl, line 2", "rows.jsonl, line 3"]),
@@ -301,7 +366,9 @@ def assert_says(sentences: Any, parts: tuple[str, ...]) -> None:
         ("rows.zip", zipped(a__csv=CSV), ["rows.zip/a.csv, line 2", "rows.zip/a.csv, line 3"]),
     ],
 )
-def test_a_row_is_placed_as_a_person_would_look_for_it(tmp_path: Path, name: str, content: str | bytes, places: list[str]) -> None:
+def test_a_row_is_placed_as_a_person_would_look_for_it(
+    tmp_path: Path, name: str, content: str | bytes, places: list[str]
+) -> None:
     (table,) = read_tables(written(tmp_path, name, content)).values()
     assert [row.place for row in table.rows] == places
 
@@ -357,9 +424,14 @@ def test_class_labels_of_hugging_face_get_their_names(tmp_path: Path) -> None:
         "text": {"dtype": "string", "_type": "Value"},
         "meta": {"kind": {"names": ["x", "y"], "_type": "ClassLabel"}},
     }
-    rows = [{"label": 1, "tags": [0, 1], "old": [1], "text": "a", "meta": {"kind": 1}}, {"label": -1, "tags": [], "old": None, "text": "b", "meta": None}]
+    rows = [
+        {"label": 1, "tags": [0, 1], "old": [1], "text": "a", "meta": {"kind": 1}},
+        {"label": -1, "tags": [], "old": None, "text": "b", "meta": None},
+    ]
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    (table,) = read_tables(parquet(tmp_path / "a.parquet", pa.Table.from_pylist(rows).replace_schema_metadata(metadata))).values()
+    (table,) = read_tables(
+        parquet(tmp_path / "a.parquet", pa.Table.from_pylist(rows).replace_schema_metadata(metadata))
+    ).values()
     assert fields(table) == [
         {"label": "spam", "tags": ["a", "b"], "old": ["yes"], "text": "a", "meta": {"kind": "y"}},
         {"label": None, "tags": [], "old": None, "text": "b", "meta": None},
@@ -389,30 +461,52 @@ def test_values_of_parquet_become_what_json_has(tmp_path: Path) -> None:
     assert_says(table.notes, ('Binary data is left out: "picture"',))
 
 
-def test_a_small_parquet_that_expands_is_stopped_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_parquet_that_expands_is_stopped_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = pa.array(["x" * 1_000_000]).dictionary_encode()
-    table = pa.table({"text": pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), text.dictionary)})
+    table = pa.table(
+        {"text": pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), text.dictionary)}
+    )
     path = parquet(tmp_path / "bomb.parquet", table, compression="zstd")
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr("freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 600_000_000}))
-    with pytest.raises(DoesNotFit, match=r"bomb.parquet holds more than .* GB of contents; with .* of memory free"):
+    monkeypatch.setattr(
+        "freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 600_000_000})
+    )
+    with pytest.raises(
+        DoesNotFit, match=r"bomb.parquet holds more than .* GB of contents; with .* of memory free"
+    ):
         read_tables(path)
 
 
-def test_many_equal_values_are_counted_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_equal_values_are_counted_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = parquet(tmp_path / "rows.parquet", pa.table({"n": pa.array([7] * 3_000_000, pa.int8())}))
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr("freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 100_000_000}))
+    monkeypatch.setattr(
+        "freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 100_000_000})
+    )
     monkeypatch.setattr("pyarrow.parquet.ParquetFile.iter_batches", lambda *_: pytest.fail("it was read"))
     with pytest.raises(DoesNotFit):
         read_tables(path)
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.zip"])
-def test_contents_larger_than_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_contents_larger_than_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     text = csv_of(*["some text,label"] * 1_000_000)
-    content = gzip.compress(text.encode()) if name.endswith(".gz") else zip_of(text) if name.endswith(".zip") else text
-    monkeypatch.setattr("freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 50_000_000}))
+    content = (
+        gzip.compress(text.encode())
+        if name.endswith(".gz")
+        else zip_of(text)
+        if name.endswith(".zip")
+        else text
+    )
+    monkeypatch.setattr(
+        "freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 50_000_000})
+    )
     with pytest.raises(DoesNotFit, match="at most 8.3 MB can be read"):
         read_tables(written(tmp_path, name, content))
 
@@ -445,7 +539,9 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_a_query_gives_rows(database: Path) -> None:
-    table = read_tables(f"sqlite:{database}?SELECT body AS text, team AS label, n FROM tickets WHERE body != '?' ORDER BY n")["train"]
+    table = read_tables(
+        f"sqlite:{database}?SELECT body AS text, team AS label, n FROM tickets WHERE body != '?' ORDER BY n"
+    )["train"]
     assert fields(table) == [{"text": "a?", "label": "x", "n": 1}, {"text": "b", "label": None, "n": 2}]
     assert table.rows[1].place == "tickets.db, row 2 of the query"
 
@@ -470,7 +566,9 @@ def test_columns_of_a_query_that_share_a_name_are_told_apart(database: Path) -> 
         ("SELECT * FROM tickets WHERE n > 5", BadData, "gives no rows"),
     ],
 )
-def test_a_query_that_cannot_be_answered_is_explained(database: Path, query: str, error: type[FreeholdError], says: str) -> None:
+def test_a_query_that_cannot_be_answered_is_explained(
+    database: Path, query: str, error: type[FreeholdError], says: str
+) -> None:
     before = database.read_bytes()
     with pytest.raises(error) as caught:
         read_tables(f"sqlite:{database}?{query}")

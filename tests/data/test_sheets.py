@@ -35,7 +35,8 @@ def xlsx(sheets: dict[str, list[list[Any]]], merged: str = "", hidden: tuple[str
         for n, name in enumerate(names, 1)
     )
     links = "".join(
-        f'<Relationship Id="rId{n}" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet{n}.xml"/>' for n in range(1, len(names) + 1)
+        f'<Relationship Id="rId{n}" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+        for n in range(1, len(names) + 1)
     )
     styles = f'<Relationship Id="rId99" Type="{_RELATIONS}/styles" Target="styles.xml"/>'
     parts = {
@@ -48,13 +49,23 @@ def xlsx(sheets: dict[str, list[list[Any]]], merged: str = "", hidden: tuple[str
         "xl/styles.xml": f'<styleSheet {_MAIN}><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>',
     }
     for number, rows in enumerate(sheets.values(), 1):
-        merge = f'<mergeCells count="1"><mergeCell ref="{merged}"/></mergeCells>' if merged and number == 1 else ""
-        parts[f"xl/worksheets/sheet{number}.xml"] = f"<worksheet {_MAIN}><sheetData>{''.join(_row(*row) for row in enumerate(rows, 1))}</sheetData>{merge}</worksheet>"
+        merge = (
+            f'<mergeCells count="1"><mergeCell ref="{merged}"/></mergeCells>'
+            if merged and number == 1
+            else ""
+        )
+        parts[f"xl/worksheets/sheet{number}.xml"] = (
+            f"<worksheet {_MAIN}><sheetData>{''.join(_row(*row) for row in enumerate(rows, 1))}</sheetData>{merge}</worksheet>"
+        )
     return _archive(parts)
 
 
 def _row(number: int, cells: list[Any]) -> str:
-    return f'<row r="{number}">' + "".join(_cell(f"{chr(65 + n)}{number}", cell) for n, cell in enumerate(cells) if cell is not None) + "</row>"
+    return (
+        f'<row r="{number}">'
+        + "".join(_cell(f"{chr(65 + n)}{number}", cell) for n, cell in enumerate(cells) if cell is not None)
+        + "</row>"
+    )
 
 
 def _cell(reference: str, value: Any) -> str:
@@ -74,9 +85,18 @@ def _archive(parts: dict[str, str]) -> bytes:
 
 
 def ods(rows: list[list[str]]) -> bytes:
-    cells = ["".join(f'<table:table-cell office:value-type="string"><text:p>{escape(cell)}</text:p></table:table-cell>' for cell in row) for row in rows]
+    cells = [
+        "".join(
+            f'<table:table-cell office:value-type="string"><text:p>{escape(cell)}</text:p></table:table-cell>'
+            for cell in row
+        )
+        for row in rows
+    ]
     body = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
-    spaces = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text"))
+    spaces = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for name in ("office", "table", "text")
+    )
     return _archive({
         "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
         "META-INF/manifest.xml": '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
@@ -103,11 +123,17 @@ def test_the_first_sheet_is_read_and_said(tmp_path: Path) -> None:
     table = read(tmp_path, xlsx({"Jan": [HEADER, *ROWS]}))
     assert fields(table) == TWO
     assert table.notes == ('The rows are in the sheet "Jan".',)
-    assert [row.place for row in table.rows] == ['orders.xlsx, sheet "Jan", row 2', 'orders.xlsx, sheet "Jan", row 3']
+    assert [row.place for row in table.rows] == [
+        'orders.xlsx, sheet "Jan", row 2',
+        'orders.xlsx, sheet "Jan", row 3',
+    ]
 
 
 def test_empty_and_hidden_sheets_are_passed_over_and_others_offered(tmp_path: Path) -> None:
-    book = xlsx({"Cover": [], "Secret": [HEADER, ["x", "y"]], "Jan": [HEADER, *ROWS], "Feb": [HEADER, ["x", "y"]]}, hidden=("Secret",))
+    book = xlsx(
+        {"Cover": [], "Secret": [HEADER, ["x", "y"]], "Jan": [HEADER, *ROWS], "Feb": [HEADER, ["x", "y"]]},
+        hidden=("Secret",),
+    )
     table = read(tmp_path, book)
     assert fields(table) == TWO
     assert table.notes[1] == 'Sheets that are not read: "Secret", "Feb". Choose one with orders.xlsx#Secret.'
@@ -123,7 +149,17 @@ def test_a_sheet_can_be_chosen(tmp_path: Path) -> None:
 def test_cells_are_texts_and_numbers_as_they_are_shown(tmp_path: Path) -> None:
     table = read(tmp_path, xlsx({"Jan": [["text", "count", "price", "day", "time", "paid", "note"],
                                          ["a", 3, 2.5, Day(46085), Day(46085.5), True, None]]}))  # fmt: skip
-    assert fields(table) == [{"text": "a", "count": 3, "price": 2.5, "day": "2026-03-04", "time": "2026-03-04 12:00:00", "paid": True, "note": None}]
+    assert fields(table) == [
+        {
+            "text": "a",
+            "count": 3,
+            "price": 2.5,
+            "day": "2026-03-04",
+            "time": "2026-03-04 12:00:00",
+            "paid": True,
+            "note": None,
+        }
+    ]
     assert not isinstance(table.rows[0].fields["count"], float)
 
 
@@ -141,7 +177,10 @@ def test_a_merged_cell_holds_for_all_its_rows(tmp_path: Path) -> None:
 
 
 def test_an_empty_cell_is_missing(tmp_path: Path) -> None:
-    assert fields(read(tmp_path, xlsx({"Jan": [HEADER, ["a", None], ["b", "y"]]})))[0] == {"text": "a", "label": None}
+    assert fields(read(tmp_path, xlsx({"Jan": [HEADER, ["a", None], ["b", "y"]]})))[0] == {
+        "text": "a",
+        "label": None,
+    }
 
 
 def test_a_sheet_without_a_header_gets_names(tmp_path: Path) -> None:
@@ -174,7 +213,9 @@ def test_a_spreadsheet_under_another_name_is_said(tmp_path: Path) -> None:
         ("a.csv", b"text,label\na,b\n", "#Jan", UsageError, "is not a spreadsheet"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_explained(tmp_path: Path, name: str, content: bytes, sheet: str, error: type[FreeholdError], says: str) -> None:
+def test_what_cannot_be_read_is_explained(
+    tmp_path: Path, name: str, content: bytes, sheet: str, error: type[FreeholdError], says: str
+) -> None:
     with pytest.raises(error) as caught:
         read(tmp_path, content, name, sheet)
     assert says in str(caught.value)
