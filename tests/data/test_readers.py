@@ -180,7 +180,7 @@ JSON_CASES = [
     Refuses("rows.json", '[{"text": "a"} {"text": "b"}]', BadData, "line 1 (row 1): not valid JSON, a comma"),
     Refuses("rows.json", '[\n{"text": "a"},\n{text: "b"}]', BadData, "rows.json, line 3 (row 2)"),
     Refuses("rows.json", "[[1, 2], [3, 4]]", BadData, "each row is a list"),
-    Refuses("rows.jsonl", '["a", "b"]\n["c", "d"]\n', BadData, "without names for their fields"),
+    Refuses("rows.jsonl", '["a", "b"]\n["c", "d"]\n', BadData, "each row is a list, without names for its fields"),
     Refuses("rows.json", '["a", "b"]', BadData, "each row is a text"),
     Refuses("rows.json", "[]", BadData, "rows.json holds no rows"),
     Refuses("rows.json", json.dumps({"good": TWO, "bad": TWO}), BadData, '2 lists of rows: "good", "bad"'),

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from freehold.data.draft import Draft, distinct_names
-from freehold.data.header import has_header, made_up_names, no_header_note
+from freehold.data.draft import Draft, distinct_names, quoted
+from freehold.data.header import COMMON, has_header, made_up_names, no_header_note
 from freehold.errors import BadData
 
 _NAMES = {
@@ -24,6 +24,7 @@ _NAMES = {
 _SNIFFED_RECORDS = 300
 #: A delimiter must split so many records like the first; of a file that is not called a table, more of them.
 _EVEN, _EVEN_IN_TEXT = 0.3, 0.9
+_MOST_TITLE_LINES = 10
 _TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 #: Stands for the delimiter where there is one column.
 _NEVER = "\x1f"
@@ -36,6 +37,7 @@ class Dialect:
     delimiter: str
     escape: str = ""
     skip_spaces: bool = False
+    quote: str = '"'
 
 
 @dataclass(frozen=True)
@@ -51,22 +53,37 @@ class Record:
 def read_delimited(name: str, text: str, suffix: str) -> Draft:
     """Rows of a text with delimiters. Raises BadData where there is none."""
     draft = Draft(name)
-    lines = list(io.StringIO(text, newline=""))
+    lines = list(io.StringIO(text.rstrip("\x1a"), newline=""))
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     dialect, start = _declared(lines, first)
-    dialect = dialect or sniff(lines[first : first + 50 * _SNIFFED_RECORDS], suffix)
     if dialect is None:
-        if suffix not in _TABLE_SUFFIXES:
-            raise BadData(
-                f"{name} is plain text: no delimiter splits its lines into columns",
-                "Write a header and separate the fields with commas, semicolons or tabs, or write JSONL",
-            )
-        dialect = Dialect(_NEVER)
+        dialect, start = _found(draft, lines, first, suffix)
     _say(draft, dialect, suffix)
     _fill(draft, lines, start, dialect)
     if dialect.delimiter != ",":
         _decimal_commas(draft)
     return draft
+
+
+def _found(draft: Draft, lines: list[str], first: int, suffix: str) -> tuple[Dialect, int]:
+    """(the dialect, the index of the header's line). Raises BadData for a text without columns."""
+    sample = lines[first : first + 50 * _SNIFFED_RECORDS]
+    dialect = sniff(sample, suffix)
+    if dialect is not None:
+        return dialect, first
+    for title in range(1, min(_MOST_TITLE_LINES, len(sample) - 3)):
+        dialect = sniff(sample[title:], "", 1.0) if sample[title].strip() else None
+        if dialect is not None and sample[0].strip().lower() not in COMMON:
+            left_out = [line.strip()[:60] for line in sample[:title] if line.strip()]
+            draft.notes.append(f"Lines above the header are left out: {quoted(left_out)}.")
+            return dialect, first + title
+    if suffix not in _TABLE_SUFFIXES:
+        raise BadData(
+            f"{draft.name} is plain text: no delimiter splits its lines into columns",
+            "Write a header and separate the fields with commas, semicolons or tabs, or write JSONL",
+        )
+    in_header = max(_NAMES, key=sample[0].count) if sample else _NEVER
+    return Dialect(in_header if sample[0].count(in_header) else _NEVER), first
 
 
 def _declared(lines: list[str], first: int) -> tuple[Dialect | None, int]:
@@ -84,32 +101,46 @@ def _say(draft: Draft, dialect: Dialect, suffix: str) -> None:
         draft.notes.append(f"Fields are separated by {named}.")
     if dialect.escape:
         draft.notes.append("Quotes inside fields are written with a backslash.")
+    if dialect.quote != '"':
+        draft.notes.append("Fields are quoted with apostrophes.")
     if dialect.skip_spaces:
         draft.notes.append("Spaces after the separators are left out.")
 
 
-def sniff(lines: list[str], suffix: str = ".csv") -> Dialect | None:
+def sniff(lines: list[str], suffix: str = ".csv", even_at_least: float = 0.0) -> Dialect | None:
     """The dialect that splits the first records most evenly, or None where no delimiter does."""
     order = "\t,;|^\x01" if suffix in (".tsv", ".tab") else ",;\t|^\x01"
-    escapes = ("", "\\") if any('\\"' in line for line in lines) else ("",)
+    least = even_at_least or (_EVEN if suffix in _TABLE_SUFFIXES else _EVEN_IN_TEXT)
     best: tuple[float, int, int] = (0.0, 0, 0)
     choice = None
     for rank, delimiter in enumerate(order):
-        for dialect in (Dialect(delimiter, escape, skip) for escape in escapes for skip in (False, True)):
+        for dialect in _variants(lines, delimiter):
             even, width = _evenness(lines, dialect)
             score = (even, width, -rank)
-            if width > 1 and even > (_EVEN if suffix in _TABLE_SUFFIXES else _EVEN_IN_TEXT) and score > best:
+            if width > 1 and even >= least and score > best:
                 best, choice = score, dialect
     if choice is not None and not choice.skip_spaces and _spaced(lines, choice):
         choice = replace(choice, skip_spaces=True)
     return choice
 
 
+def _variants(lines: list[str], delimiter: str) -> Iterator[Dialect]:
+    """Ways to quote with a delimiter that the lines give reason to try, the usual one first."""
+    head = lines[:_SNIFFED_RECORDS]
+    escapes = ("", "\\") if any('\\"' in line for line in head) else ("",)
+    spaces = (False, True) if any(f'{delimiter} "' in line for line in head) else (False,)
+    yield from (Dialect(delimiter, escape, skip) for escape in escapes for skip in spaces)
+    opened = sum(line.startswith("'") or f"{delimiter}'" in line for line in head)
+    if opened * 2 > len(head):
+        yield Dialect(delimiter, quote="'")
+
+
 def _evenness(lines: list[str], dialect: Dialect) -> tuple[float, int]:
     """(share of records with as many fields as the first, that number of fields)."""
     widths: list[int] = []
     for record in _records(lines, 0, dialect):
-        widths.append(0 if record.wrong else len(record.fields))
+        over = bool(widths) and len(record.fields) == widths[0] + 1 and not record.fields[-1]
+        widths.append(0 if record.wrong else len(record.fields) - over)
         if len(widths) == _SNIFFED_RECORDS:
             break
     if not widths:
@@ -144,13 +175,13 @@ def _unlimited_records(lines: list[str], start: int, dialect: Dialect, width: in
     while start < len(lines):
         reader = csv.reader(
             map(lines.__getitem__, range(start, len(lines))), delimiter=dialect.delimiter, strict=True,
-            doublequote=not dialect.escape, escapechar=dialect.escape or None, skipinitialspace=dialect.skip_spaces,
+            quotechar=dialect.quote, doublequote=not dialect.escape, escapechar=dialect.escape or None, skipinitialspace=dialect.skip_spaces,
         )  # fmt: skip
         before, wrong = 0, ""
         try:
             for fields in reader:
                 line, spanned = start + before, reader.line_num - before
-                if after_fault and lines[line].count('"') % 2 and spanned == 1:
+                if after_fault and lines[line].count(dialect.quote) % 2 and spanned == 1:
                     wrong = "follows a line whose quotes do not match, and holds a quote without its partner"
                 elif (
                     width
@@ -194,7 +225,7 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
         return
     if first.wrong:
         raise BadData(
-            f"{draft.name}, line {first.line}: the header cannot be read, {first.wrong}", "Correct this line"
+            f"{draft.name}, line {first.line}: the header cannot be read: {first.wrong}", "Correct its quotes"
         )
     records = list(_records(lines, start, dialect, len(first.fields)))
     if has_header([record.fields for record in records[:500] if not record.wrong]):
@@ -207,10 +238,13 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
 
 
 def _rows(draft: Draft, records: list[Record], header: list[str]) -> None:
-    columns, repeats = draft.columns, 0
+    columns, repeats, ended = draft.columns, 0, 0
     named = columns != made_up_names(len(columns))
     for record in records:
         fields, where = record.fields, f"{draft.name}, line {record.line}"
+        if len(fields) == len(columns) + 1 and not fields[-1]:
+            fields = fields[:-1]
+            ended += 1
         if record.wrong:
             draft.fault(where, record.wrong)
         elif len(fields) != len(columns):
@@ -222,10 +256,23 @@ def _rows(draft: Draft, records: list[Record], header: list[str]) -> None:
             draft.fault(where, f'column "{column}": the text holds a NUL character')
         else:
             draft.add(where, dict(zip(columns, fields, strict=True)))
+    if ended:
+        draft.notes.append(f"{ended} lines end in a separator that the header does not have; it is left out.")
+    _drop_empty(draft, header)
     if repeats:
         draft.notes.append(
             f"{repeats} further line{'s repeat' if repeats > 1 else ' repeats'} the header and are not rows."
         )
+
+
+def _drop_empty(draft: Draft, header: list[str]) -> None:
+    """Leave a last column out that has no name and no values: lines that end in a separator make one."""
+    if header[-1].strip() or len(header) < 2 or any(row.fields[draft.columns[-1]] for row in draft.rows):
+        return
+    column = draft.columns.pop()
+    for row in draft.rows:
+        del row.fields[column]
+    draft.notes = [note for note in draft.notes if f'"{column}"' not in note]
 
 
 def _misfit(draft: Draft, record: Record) -> None:

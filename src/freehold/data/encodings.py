@@ -11,7 +11,30 @@ _BOMS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+#: Encodings that files still come in, besides UTF-8, UTF-16 and cp1252.
+_OTHERS = (
+    "cp1250",
+    "cp1251",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "cp1257",
+    "cp874",
+    "cp932",
+    "gb18030",
+    "big5",
+    "cp949",
+    "euc_jp",
+    "koi8_r",
+    "cp866",
+    "cp850",
+    "mac_roman",
+)
 _SAMPLE_BYTES = 1 << 16
+_CONTROL = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f]")
+#: Signs that Western text has between words and other encodings have in the places of letters.
+_SIGN_IN_WORD = re.compile(r"[^\W\d_][¡¢£¤¥¦§¨©¬®¯±²³´¶¸¹¼½¾¿×÷‰†‡ˆ˜™][^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*")
 #: What Windows and Latin letters look like between plain ones. A text in another script, decoded so, is all such letters.
 _LATIN_SHARE = 0.34
@@ -97,13 +120,19 @@ def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> tuple[str, s
             f"The file is not UTF-8; it is read as cp1252, the Windows encoding of Western Europe{sample}. "
             "Pass --encoding if its letters look wrong."
         )
-    guess = likely_encoding(data)
-    offer = (
-        f"Save the file as UTF-8, or pass --encoding {guess}"
-        if guess
-        else "Save the file as UTF-8, or pass --encoding"
+    raise BadData(
+        f"{name}, line {line_of(data, error.start)}: byte {error.start} is not UTF-8",
+        _offer(data, error.start),
     )
-    raise BadData(f"{name}, line {line_of(data, error.start)}: byte {error.start} is not UTF-8", offer)
+
+
+def _offer(data: bytes, at: int) -> str:
+    """What to do, with the likeliest encoding and what it makes of the line in doubt."""
+    guess = likely_encoding(data)
+    if not guess:
+        return "Save the file as UTF-8, or pass --encoding"
+    line = data[data.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0].decode(guess, "replace").strip()
+    return f'Save the file as UTF-8, or pass --encoding {guess} if this looks right: "{line[:60]}"'
 
 
 def _sequences(data: bytes) -> tuple[int, int]:
@@ -119,19 +148,24 @@ def _windows(data: bytes) -> str:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         return ""
-    letters = sum(map(str.isalpha, text[: 1 << 20]))
-    foreign = re.findall("[^\x00-\x7f]", text[: 1 << 20])
-    runs = len(re.findall(r"[À-ÿ]{3,}", text[: 1 << 20]))
-    plain_share = len(foreign) / max(letters, 1)
-    if re.search("[\x00-\x08\x0e-\x1f]", text) or plain_share > _LATIN_SHARE or runs * 3 > len(foreign) * 0.1:
-        return ""
-    return text
+    return text if _is_western(text[: 1 << 20]) else ""
+
+
+def _is_western(text: str) -> bool:
+    """Whether letters beyond ASCII are few, stand alone among plain ones, and no signs stand inside words."""
+    foreign = len(re.findall("[^\x00-\x7f]", text))
+    runs = 3 * len(re.findall(r"[À-ÿ]{3,}", text))
+    signs = len(_SIGN_IN_WORD.findall(text))
+    turkish = len(re.findall("[þðýÞÐÝ]", text)) if not re.search("[áíúóæÁÍÚÓÆ]", text) else 0
+    odd = runs > 0.1 * foreign or signs > 0.05 * foreign or turkish > 0.2 * foreign
+    letters = sum(map(str.isalpha, text))
+    return not odd and foreign <= _LATIN_SHARE * max(letters, 1) and not _CONTROL.search(text)
 
 
 def likely_encoding(data: bytes) -> str:
-    """The likeliest encoding's name by its letters' frequencies, or nothing."""
+    """The likeliest of :data:`_OTHERS` by its letters' frequencies, or nothing."""
     from charset_normalizer import from_bytes
 
     lines = b"\n".join(line for line in data[: 1 << 22].splitlines() if not line.isascii())[:_SAMPLE_BYTES]
-    best = from_bytes(lines).best()
+    best = from_bytes(lines, cp_isolation=list(_OTHERS), threshold=0.5).best()
     return best.encoding if best else ""

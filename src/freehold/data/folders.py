@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _BESIDE = frozenset(
     ]
 )
 _WHAT = {"train": "training", "valid": "validation", "test": "test"}
+_MOST_FILES = 20_000
 _SHARD = re.compile(r"[-_.]?(?:part[-_.]?)?(\d+)(?:-of-(\d+))?(?:-[0-9a-f]{8,})?$")
 
 
@@ -50,10 +52,24 @@ def choose_files(folder: Path) -> Choice:
     """Raises BadData where the folder has no data files, or several for one split that do not belong together."""
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder)
-    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    paths = [path.relative_to(folder) for path in _files(folder)]
     choice = choose_paths(f"the folder {folder.name}", paths)
     files = {split: tuple(folder / path for path in chosen) for split, chosen in choice.files.items()}
     return Choice(files, tuple(folder / path for path in choice.unread))
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files but hidden ones. Raises BadData for a folder that cannot be meant."""
+    files: list[Path] = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        files += [Path(base, name) for name in names if os.path.isfile(Path(base, name))]
+        if len(files) > _MOST_FILES:
+            raise BadData(
+                f"the folder {folder.name} holds more than {_MOST_FILES:,} files",
+                "Give the folder of the data alone",
+            )
+    return files
 
 
 def choose_paths(name: str, paths: Iterable[Path]) -> Choice:

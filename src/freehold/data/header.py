@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 #: Names that are common for columns and rare as values.
-_COMMON = frozenset(
+COMMON = frozenset(
     [
         "id",
         "text",
@@ -75,11 +75,13 @@ def has_header(records: list[list[str]]) -> bool:
     first, rest = records[0], [record for record in records[1:] if record != records[0]]
     if not rest:
         return True
+    if sum(cell.strip().lower() in COMMON for cell in first) > 1:
+        return True
     if any(
         _repeated(cell, [record[n] for record in rest if n < len(record)]) for n, cell in enumerate(first)
     ):
         return False
-    if any(cell.strip().lower() in _COMMON for cell in first):
+    if any(cell.strip().lower() in COMMON for cell in first):
         return True
     return not any(
         _VALUE.fullmatch(cell.strip()) or "\n" in cell or len(cell) > _LONGEST_NAME for cell in first

@@ -49,6 +49,7 @@ class _Rows:
         self.decoder = _Decoder()
         self._repeats: list[str] = []
         self._missing: list[str] = []
+        self._bare = 0
 
     def add(self, place: str, value: Any, source: str) -> None:
         """``source`` is the text that ``value`` was read from, or any text that says as much about it."""
@@ -58,6 +59,9 @@ class _Rows:
         if self.decoder.constants:
             self._missing.append(place)
         self.decoder.repeated, self.decoder.constants = "", 0
+        if isinstance(value, list) and _is_conversation(value):
+            value = {"messages": value}
+            self._bare += 1
         if not isinstance(value, dict):
             draft.fault(place, f"is {kind_of(value)}, not an object with named fields")
         elif not value:
@@ -81,7 +85,19 @@ class _Rows:
                 f"{len(self._missing)} rows hold NaN or Infinity, which JSON does not have "
                 f"(first in {self._missing[0]}); they are read as missing."
             )
+        if self._bare:
+            notes.append(
+                f'{self._bare} rows are lists of messages; the column for them is called "messages".'
+            )
         return self.draft
+
+
+def _is_conversation(value: list[Any]) -> bool:
+    """Whether a list is the messages of one conversation."""
+    return bool(value) and all(
+        isinstance(each, dict) and ({"role", "content"} <= each.keys() or {"from", "value"} <= each.keys())
+        for each in value
+    )
 
 
 def kind_of(value: Any) -> str:
@@ -149,6 +165,10 @@ def _decoded(decoder: _Decoder, text: str) -> tuple[Any, str]:
 def _wrong(error: ValueError) -> str:
     """What is wrong, in a phrase."""
     if isinstance(error, json.JSONDecodeError):
+        if "double quotes" in error.msg:
+            return (
+                "is not valid JSON (names and texts must stand in double quotes; json.dumps writes them so)"
+            )
         return f"is not valid JSON ({error.msg[:1].lower()}{error.msg[1:]} at character {error.colno})"
     return (
         "holds a number of more digits than can be read"
@@ -174,12 +194,19 @@ def _read_lines(name: str, text: str) -> Draft:
     if commas:
         rows.draft.notes.append(f"{commas} lines end in a comma, which is left out.")
     draft = rows.finish()
-    if not draft.rows and draft.faults and all("a list, not" in fault.reason for fault in draft.faults):
+    _check_named(name, draft)
+    return draft
+
+
+def _check_named(name: str, draft: Draft) -> None:
+    """Raises BadData where no row at all is an object: then the form is wrong, not the rows."""
+    reasons = [fault.reason for fault in draft.faults]
+    if reasons and not draft.rows and all("not an object with" in reason for reason in reasons):
+        kind = reasons[0].removeprefix("is ").partition(",")[0]
         raise BadData(
-            f"{name}: the rows are lists without names for their fields",
+            f"{name}: each row is {kind}, without names for its fields",
             'Write each row as an object, for example {"text": ..., "label": ...}',
         )
-    return draft
 
 
 def _read_array(name: str, text: str) -> Draft:
@@ -199,12 +226,7 @@ def _read_array(name: str, text: str) -> Draft:
     if text[at + 1 :].strip():
         raise _broken(name, text, at + 1, "something follows the end of the list", f"row {number}")
     draft = rows.finish()
-    if draft.faults and not draft.rows and all("not an object" in fault.reason for fault in draft.faults):
-        kind = draft.faults[0].reason.removeprefix("is ").partition(",")[0]
-        raise BadData(
-            f"{name}: each row is {kind}, without names for its fields",
-            'Write each row as an object, for example {"text": ..., "label": ...}',
-        )
+    _check_named(name, draft)
     return draft
 
 
@@ -262,7 +284,15 @@ def _read_objects(name: str, text: str) -> dict[str, Draft]:
 
 def _read_whole(name: str, value: Any, decoder: _Decoder) -> dict[str, Draft] | None:
     """The rows that a file of one object holds; None where the object is a row itself."""
+    while (
+        len(value) == 1
+        and isinstance(inner := next(iter(value.values())), dict)
+        and any(map(_is_rows, inner.values()))
+    ):
+        value = inner
     lists = {key: inner for key, inner in value.items() if _is_rows(inner)}
+    if "rows" in lists and all(isinstance(each.get("row"), dict) for each in lists["rows"]):
+        lists = {"rows": [each["row"] for each in lists["rows"]]}
     if lists and all(key.lower() in SPLIT_KEYS for key in lists):
         return {
             SPLIT_KEYS[key.lower()]: _listed(f"{name}, {key}", inner, decoder) for key, inner in lists.items()
@@ -293,7 +323,7 @@ def _is_rows(value: Any) -> bool:
     """A list of objects that are rows, and not the messages of one conversation."""
     if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
         return False
-    return not all({"role", "content"} <= each.keys() or {"from", "value"} <= each.keys() for each in value)
+    return not _is_conversation(value)
 
 
 def _listed(name: str, values: list[Any], decoder: _Decoder) -> Draft:

@@ -64,4 +64,4 @@ def _is_binary(head: bytes) -> bool:
         half = len(head) // 2
         return not (head[::2].count(0) < 0.05 * half or head[1::2].count(0) < 0.05 * half)
     controls = sum(head.count(code) for code in [*range(1, 9), *range(14, 27), *range(28, 32)])
-    return max(zeros, controls) > max(4, 0.01 * len(head))
+    return zeros > max(16, 0.01 * len(head)) or controls > max(4, 0.01 * len(head))
