@@ -14,7 +14,7 @@ from freehold.errors import BadData
 
 
 def folder(base: Path, **files: str) -> Path:
-    """Files by path, ``__`` for a slash and ``_`` at the end of a name's stem for its dot; each holds its own path as a row."""
+    """A folder with these files, by path."""
     for name, row in files.items():
         path = base / name
         path.parent.mkdir(parents=True, exist_ok=True)

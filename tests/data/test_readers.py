@@ -1,4 +1,4 @@
-"""What people's files are read as: each case writes a small file and says the rows, the notes and the faults, or the refusal."""
+"""What people's files are read as: each case writes a file and says what must come of it."""
 
 import bz2
 import gzip
@@ -174,13 +174,32 @@ JSON_CASES = [
         ab(("a", None)),
         notes=('key "label" appears twice', "NaN or Infinity", 'list "data"'),
     ),
+    Reads("rows.json", json.dumps({"data": {"rows": TWO}}), TWO, notes=('the list "rows"',)),
+    Reads(
+        "rows.json",
+        json.dumps({"features": [{"name": "text"}], "rows": [{"row_idx": 0, "row": TWO[0]}]}),
+        TWO[:1],
+        notes=('Not read: "features"',),
+    ),
+    Reads(
+        "chats.jsonl",
+        '[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]\n' * 2,
+        [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}] * 2,
+        notes=("2 rows are lists of messages",),
+    ),
+    Reads("rows.jsonl", JSONL + "\0\0\0\0\0", TWO, faults=("line 3: is not valid JSON",)),
+    Refuses("rows.jsonl", "{'text': 'a', 'label': None}\n" * 3, BadData, "double quotes"),
+    Refuses("rows.json", "null", BadData, "each row is null"),
+    Refuses("rows.json", json.dumps(json.dumps(TWO)), BadData, "each row is a text"),
     Refuses("rows.json", "[" * 200_000, BadData, "row 1: lists and objects lie too deep"),
     Refuses("rows.json", '{"a": ' + "[" * 200_000, BadData, "lie too deep"),
     Refuses("rows.json", json.dumps(TWO, indent=1)[:-9], BadData, "the file ends in the middle of a value"),
     Refuses("rows.json", '[{"text": "a"} {"text": "b"}]', BadData, "line 1 (row 1): not valid JSON, a comma"),
     Refuses("rows.json", '[\n{"text": "a"},\n{text: "b"}]', BadData, "rows.json, line 3 (row 2)"),
     Refuses("rows.json", "[[1, 2], [3, 4]]", BadData, "each row is a list"),
-    Refuses("rows.jsonl", '["a", "b"]\n["c", "d"]\n', BadData, "each row is a list, without names for its fields"),
+    Refuses(
+        "rows.jsonl", '["a", "b"]\n["c", "d"]\n', BadData, "each row is a list, without names for its fields"
+    ),
     Refuses("rows.json", '["a", "b"]', BadData, "each row is a text"),
     Refuses("rows.json", "[]", BadData, "rows.json holds no rows"),
     Refuses("rows.json", json.dumps({"good": TWO, "bad": TWO}), BadData, '2 lists of rows: "good", "bad"'),
@@ -192,55 +211,143 @@ DELIMITED_CASES = [
     Reads("rows.csv", CSV.replace("\n", "\r"), TWO),
     Reads("rows.csv", SEMICOLONS, TWO, notes=("separated by semicolons",)),
     Reads("rows.tsv", "text\tlabel\nhello, world\tgreeting\nbye\tparting\n", TWO),
-    Reads("rows.csv", "text\tlabel\nhello, world\tgreeting\nbye\tparting\n", TWO, notes=("separated by tabs",)),
+    Reads(
+        "rows.csv", "text\tlabel\nhello, world\tgreeting\nbye\tparting\n", TWO, notes=("separated by tabs",)
+    ),
     Reads("rows.txt", "text|label\nhello, world|greeting\nbye|parting\n", TWO, notes=("vertical bars",)),
     Reads("rows.tsv", CSV, TWO, notes=("separated by commas",)),
     Reads("rows.csv", "sep=;\n" + SEMICOLONS, TWO, notes=("separated by semicolons",)),
     Reads("rows.csv", csv_of('"one\ntwo",x', "three,y"), ab(("one\ntwo", "x"), ("three", "y"))),
     Reads("rows.csv", csv_of('"he said ""hi""",x'), ab(('he said "hi"', "x"))),
-    Reads("rows.csv", csv_of('"he said \\"hi\\", twice",x', '"b",y'), ab(('he said "hi", twice', "x"), ("b", "y")), notes=("backslash",)),
+    Reads(
+        "rows.csv",
+        csv_of('"he said \\"hi\\", twice",x', '"b",y'),
+        ab(('he said "hi", twice', "x"), ("b", "y")),
+        notes=("backslash",),
+    ),
     Reads("rows.csv", csv_of('5" pipe,x', "b,y"), ab(('5" pipe', "x"), ("b", "y"))),
     Reads("rows.csv", csv_of("x " * 100_000 + ",x"), ab(("x " * 100_000, "x"))),
     Reads("rows.csv", csv_of("a,x", "", "  ", ",", "b,y"), ab(("a", "x"), ("b", "y"))),
-    Reads("rows.csv", csv_of("a,x", "b,y,z", "c"), ab(("a", "x")), faults=("line 3: has 3 fields where the header has 2", "line 4: has 1 field ")),
     Reads(
-        "rows.csv", csv_of("a,x", '"b,y', "c,z", "d,w"), ab(("a", "x"), ("c", "z"), ("d", "w")),
+        "rows.csv",
+        csv_of("a,x", "b,y,z", "c"),
+        ab(("a", "x")),
+        faults=("line 3: has 3 fields where the header has 2", "line 4: has 1 field "),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("a,x", '"b,y', "c,z", "d,w"),
+        ab(("a", "x"), ("c", "z"), ("d", "w")),
         faults=("line 3: a quote is opened in this line and never closed",),
     ),
     Reads(
-        "rows.csv", csv_of("a,x", '"b,y', "c,z", '"d",w'), ab(("a", "x"), ("c", "z"), ("d", "w")),
-        faults=("line 3: a quote inside a quoted field is not doubled, or a quote opened in this line is not closed",),
+        "rows.csv",
+        csv_of("a,x", '"b,y', "c,z", '"d",w'),
+        ab(("a", "x"), ("c", "z"), ("d", "w")),
+        faults=("line 3: a quote inside a quoted field is not doubled, or a quote opened in this line",),
     ),
     Reads(
-        "rows.csv", csv_of("a,x", '"b,y', "c,z", 'd",w,v', "e,u"), ab(("a", "x"), ("c", "z"), ("e", "u")),
+        "rows.csv",
+        csv_of("a,x", '"b,y', "c,z", 'd",w,v', "e,u"),
+        ab(("a", "x"), ("c", "z"), ("e", "u")),
         faults=("line 3: a quote is opened in this line and not closed in it", "line 5"),
     ),
-    Reads("rows.csv", csv_of("a,x", '"he said "hi" twice",y', "c,z"), ab(("a", "x"), ("c", "z")), faults=("line 3: a quote inside",)),
-    Reads("rows.csv", csv_of("a,x", header=" text , label"), ab(("a", "x")), notes=("Spaces around column names",)),
-    Reads("rows.csv", csv_of("a, x", "b, y", header="text, label"), ab(("a", "x"), ("b", "y")), notes=("Spaces after the separators",)),
     Reads(
-        "rows.csv", csv_of("a,x,y", header="text,label,label"), [{"text": "a", "label": "x", "label_2": "y"}],
+        "rows.csv",
+        csv_of("a,x", '"he said "hi" twice",y', "c,z"),
+        ab(("a", "x"), ("c", "z")),
+        faults=("line 3: a quote inside",),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("a,x", header=" text , label"),
+        ab(("a", "x")),
+        notes=("Spaces around column names",),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("a, x", "b, y", header="text, label"),
+        ab(("a", "x"), ("b", "y")),
+        notes=("Spaces after the separators",),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("a,x,y", header="text,label,label"),
+        [{"text": "a", "label": "x", "label_2": "y"}],
         notes=('"label" appears more than once; a later one is called "label_2"',),
     ),
-    Reads("rows.csv", csv_of("0,a,x", "1,b,y", header=",text,label"), [
-        {"column_1": "0", "text": "a", "label": "x"}, {"column_1": "1", "text": "b", "label": "y"}], notes=('"column_1"',)),
-    Reads("rows.csv", "".join(f"{text},{label}\n" for text, label in MANY), [
-        {"column_1": text, "column_2": label} for text, label in MANY], notes=("looks like data",)),
-    Reads("sms.tsv", "ham\tsee you\nham\tok then\nspam\twin now\n", [
-        {"column_1": a, "column_2": b} for a, b in (("ham", "see you"), ("ham", "ok then"), ("spam", "win now"))], notes=("looks like data",)),
-    Reads("rows.csv", csv_of("a,x", "text,label", "b,y"), ab(("a", "x"), ("b", "y")), notes=("1 further line repeats the header",)),
-    Reads("rows.csv", "text;score\na;3,5\nb;4\nc;1.234,25\n", [
-        {"text": "a", "score": "3.5"}, {"text": "b", "score": "4"}, {"text": "c", "score": "1234.25"}],
-        notes=("semicolons", 'Column "score" has numbers with a decimal comma')),
-    Reads("rows.csv", "text;score\na;1,234\nb;5,678\n", [
-        {"text": "a", "score": "1,234"}, {"text": "b", "score": "5,678"}], notes=("semicolons",)),
-    Reads("rows.csv", csv_of("a\0b,x", "b,y"), ab(("b", "y")), faults=('line 2: column "text": the text holds a NUL',)),
+    Reads(
+        "rows.csv",
+        csv_of("0,a,x", "1,b,y", header=",text,label"),
+        [{"column_1": "0", "text": "a", "label": "x"}, {"column_1": "1", "text": "b", "label": "y"}],
+        notes=('"column_1"',),
+    ),
+    Reads(
+        "rows.csv",
+        "".join(f"{text},{label}\n" for text, label in MANY),
+        [{"column_1": text, "column_2": label} for text, label in MANY],
+        notes=("looks like data",),
+    ),
+    Reads(
+        "sms.tsv",
+        "ham\tsee you\nham\tok then\nspam\twin now\n",
+        [
+            {"column_1": a, "column_2": b}
+            for a, b in (("ham", "see you"), ("ham", "ok then"), ("spam", "win now"))
+        ],
+        notes=("looks like data",),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("a,x", "text,label", "b,y"),
+        ab(("a", "x"), ("b", "y")),
+        notes=("1 further line repeats the header",),
+    ),
+    Reads(
+        "rows.csv",
+        "text;score\na;3,5\nb;4\nc;1.234,25\n",
+        [{"text": "a", "score": "3.5"}, {"text": "b", "score": "4"}, {"text": "c", "score": "1234.25"}],
+        notes=("semicolons", 'Column "score" has numbers with a decimal comma'),
+    ),
+    Reads(
+        "rows.csv",
+        "text;score\na;1,234\nb;5,678\n",
+        [{"text": "a", "score": "1,234"}, {"text": "b", "score": "5,678"}],
+        notes=("semicolons",),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("a\0b,x", "b,y"),
+        ab(("b", "y")),
+        faults=('line 2: column "text": the text holds a NUL',),
+    ),
     Reads("rows.csv", "text\na\nb\n", [{"text": "a"}, {"text": "b"}], notes=("one column",)),
-    Reads("rows.csv", "text\n\"a, b\"\nc; d\n", [{"text": "a, b"}, {"text": "c; d"}], notes=("one column",)),
+    Reads("rows.csv", 'text\n"a, b"\nc; d\n', [{"text": "a, b"}, {"text": "c; d"}], notes=("one column",)),
     Reads("rows.csv", csv_of("NaN,x", "None,y"), ab(("NaN", "x"), ("None", "y"))),
+    Reads(
+        "rows.csv", csv_of("a,x,", "b,y,"), ab(("a", "x"), ("b", "y")), notes=("2 lines end in a separator",)
+    ),
+    Reads("rows.csv", csv_of("a,x,", "b,y,", header="text,label,"), ab(("a", "x"), ("b", "y"))),
+    Reads(
+        "rows.csv",
+        "Export of tickets\n\n" + csv_of("a,x", "b,y", "c,z"),
+        ab(("a", "x"), ("b", "y"), ("c", "z")),
+        notes=('above the header are left out: "Export of tickets"',),
+    ),
+    Reads("rows.csv", csv_of("'a, b',x", "'c',y"), ab(("a, b", "x"), ("c", "y")), notes=("apostrophes",)),
+    Reads("rows.csv", csv_of("a,x") + "\x1a", ab(("a", "x"))),
+    Reads("rows.csv", csv_of("a", "b"), [], faults=("line 2: has 1 field ", "line 3: has 1 field ")),
+    Reads("rows.csv", csv_of("text a,label", "b,label"), ab(("text a", "label"), ("b", "label"))),
+    Reads("rows.csv", csv_of("hello; bye,x", "a; b,y"), ab(("hello; bye", "x"), ("a; b", "y"))),
+    Reads("rows.csv", csv_of(" a ,x", header="text,label"), ab((" a ", "x"))),
     Refuses("rows.csv", "text,label\n", BadData, "holds a header and no rows"),
-    Refuses("rows.txt", "Dear reader,\nthis is a letter. It has no columns, as letters do.\nYours\n", BadData, "is plain text"),
-]  # fmt: skip
+    Refuses(
+        "rows.txt",
+        "Dear reader,\nthis is a letter. It has no columns, as letters do.\nYours\n",
+        BadData,
+        "is plain text",
+    ),
+]
 
 GERMAN = SEMICOLONS.replace("bye", "Grüße aus Köln – bis bald")
 ENCODING_CASES = [
@@ -270,6 +377,27 @@ ENCODING_CASES = [
     Refuses(
         "rows.csv", csv_of("我的订单在哪里为什么还没有到,x").encode("gb18030"), BadData, "--encoding gb18030"
     ),
+    Reads(
+        "rows.csv",
+        csv_of("It’s “really” broken…,x").encode("cp1252"),
+        ab(("It’s “really” broken…", "x")),
+        notes=("cp1252",),
+    ),
+    Reads(
+        "rows.csv",
+        csv_of("¿Dónde está, señor?;x", header="text;label").encode("cp1252"),
+        ab(("¿Dónde está, señor?", "x")),
+        notes=("cp1252", "semicolons"),
+    ),
+    Refuses(
+        "rows.csv",
+        csv_of("Zażółć gęślą jaźń,x").encode("cp1250"),
+        BadData,
+        'cp1250 if this looks right: "Zażółć',
+    ),
+    Refuses("rows.csv", csv_of("şifre değiştirmek,x").encode("cp1254"), BadData, "is not UTF-8"),
+    Refuses("rows.csv", csv_of("Größe,x").encode("mac_roman"), BadData, "is not UTF-8"),
+    Refuses("rows.csv", csv_of("Где мой заказ,x").encode("koi8_r"), BadData, "--encoding koi8_r"),
     Refuses(
         "rows.csv", csv_of("Größe,x", "Straße,y").encode() + b"caf\xe9,z\n", BadData, "rows.csv, line 4: byte"
     ),
@@ -443,21 +571,31 @@ def test_values_of_parquet_become_what_json_has(tmp_path: Path) -> None:
     import datetime
     import decimal
 
-    table = pa.table({
-        "chat": [[{"role": "user", "content": "hi"}]],
-        "when": [datetime.datetime(2026, 3, 4, 5, 6)],
-        "day": [datetime.date(2026, 3, 4)],
-        "price": [decimal.Decimal("12.50")],
-        "missing": [float("nan")],
-        "kind": pa.array(["a"]).dictionary_encode(),
-        "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
-        "picture": [b"\x89PNG"],
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "chat": [[{"role": "user", "content": "hi"}]],
+            "when": [datetime.datetime(2026, 3, 4, 5, 6)],
+            "day": [datetime.date(2026, 3, 4)],
+            "price": [decimal.Decimal("12.50")],
+            "missing": [float("nan")],
+            "kind": pa.array(["a"]).dictionary_encode(),
+            "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+            "picture": [b"\x89PNG"],
+        }
+    )
     (table,) = read_tables(parquet(tmp_path / "a.parquet", table)).values()
-    assert fields(table) == [{
-        "chat": [{"role": "user", "content": "hi"}], "when": "2026-03-04 05:06:00", "day": "2026-03-04", "price": "12.50",
-        "missing": None, "kind": "a", "map": {"k": 1}, "picture": None,
-    }]  # fmt: skip
+    assert fields(table) == [
+        {
+            "chat": [{"role": "user", "content": "hi"}],
+            "when": "2026-03-04 05:06:00",
+            "day": "2026-03-04",
+            "price": "12.50",
+            "missing": None,
+            "kind": "a",
+            "map": {"k": 1},
+            "picture": None,
+        }
+    ]
     assert_says(table.notes, ('Binary data is left out: "picture"',))
 
 

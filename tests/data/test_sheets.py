@@ -14,8 +14,10 @@ from freehold.errors import BadData, FreeholdError, NotFound, UsageError
 
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
-#: A cell's style that shows a number as a date, in the stylesheet below.
+_LINKS = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
+_TYPES = 'xmlns="http://schemas.openxmlformats.org/package/2006/content-types"'
+_STYLES = '<cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs>'
+#: A cell's style that shows a number as a date, in the stylesheet above.
 DATE = 1
 
 
@@ -24,40 +26,28 @@ class Day(float):
 
 
 def xlsx(sheets: dict[str, list[list[Any]]], merged: str = "", hidden: tuple[str, ...] = ()) -> bytes:
-    """A workbook; None is no cell, :class:`Day` a date. ``merged``: a range of the first sheet such as ``A2:A3``."""
-    names = list(sheets)
-    types = "".join(
-        f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/>'
-        for n in range(1, len(names) + 1)
+    """A workbook; None is no cell. ``merged``: a range of the first sheet such as ``A2:A3``."""
+    listed, links = "", f'<Relationship Id="rId99" Type="{_RELATIONS}/styles" Target="styles.xml"/>'
+    parts: dict[str, str] = {}
+    for number, (name, rows) in enumerate(sheets.items(), 1):
+        state = ' state="hidden"' if name in hidden else ""
+        listed += f'<sheet name="{escape(name)}" sheetId="{number}" r:id="rId{number}"{state}/>'
+        target = f"worksheets/sheet{number}.xml"
+        links += f'<Relationship Id="rId{number}" Type="{_RELATIONS}/worksheet" Target="{target}"/>'
+        merge = f'<mergeCells><mergeCell ref="{merged}"/></mergeCells>' if merged and number == 1 else ""
+        data = "".join(_row(*row) for row in enumerate(rows, 1))
+        parts[f"xl/{target}"] = f"<worksheet {_MAIN}><sheetData>{data}</sheetData>{merge}</worksheet>"
+    book = f'<Relationship Id="rId1" Type="{_RELATIONS}/officeDocument" Target="xl/workbook.xml"/>'
+    return _archive(
+        {
+            "[Content_Types].xml": f"<Types {_TYPES}/>",
+            "_rels/.rels": f"<Relationships {_LINKS}>{book}</Relationships>",
+            "xl/workbook.xml": f'<workbook {_MAIN} xmlns:r="{_RELATIONS}"><sheets>{listed}</sheets></workbook>',
+            "xl/_rels/workbook.xml.rels": f"<Relationships {_LINKS}>{links}</Relationships>",
+            "xl/styles.xml": f"<styleSheet {_MAIN}>{_STYLES}</styleSheet>",
+            **parts,
+        }
     )
-    listed = "".join(
-        f'<sheet name="{escape(name)}" sheetId="{n}" r:id="rId{n}"{" state=" + chr(34) + "hidden" + chr(34) if name in hidden else ""}/>'
-        for n, name in enumerate(names, 1)
-    )
-    links = "".join(
-        f'<Relationship Id="rId{n}" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet{n}.xml"/>'
-        for n in range(1, len(names) + 1)
-    )
-    styles = f'<Relationship Id="rId99" Type="{_RELATIONS}/styles" Target="styles.xml"/>'
-    parts = {
-        "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        '<Override PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/>'
-        f"{types}</Types>",
-        "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="rId1" Type="{_RELATIONS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook {_MAIN} xmlns:r="{_RELATIONS}"><sheets>{listed}</sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships">{links}{styles}</Relationships>',
-        "xl/styles.xml": f'<styleSheet {_MAIN}><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>',
-    }
-    for number, rows in enumerate(sheets.values(), 1):
-        merge = (
-            f'<mergeCells count="1"><mergeCell ref="{merged}"/></mergeCells>'
-            if merged and number == 1
-            else ""
-        )
-        parts[f"xl/worksheets/sheet{number}.xml"] = (
-            f"<worksheet {_MAIN}><sheetData>{''.join(_row(*row) for row in enumerate(rows, 1))}</sheetData>{merge}</worksheet>"
-        )
-    return _archive(parts)
 
 
 def _row(number: int, cells: list[Any]) -> str:
@@ -73,7 +63,8 @@ def _cell(reference: str, value: Any) -> str:
         return f'<c r="{reference}" t="inlineStr"><is><t xml:space="preserve">{escape(value)}</t></is></c>'
     if isinstance(value, bool):
         return f'<c r="{reference}" t="b"><v>{int(value)}</v></c>'
-    return f'<c r="{reference}"{f" s={chr(34)}{DATE}{chr(34)}" if isinstance(value, Day) else ""}><v>{float(value)!r}</v></c>'
+    style = f' s="{DATE}"' if isinstance(value, Day) else ""
+    return f'<c r="{reference}"{style}><v>{float(value)!r}</v></c>'
 
 
 def _archive(parts: dict[str, str]) -> bytes:
@@ -85,24 +76,24 @@ def _archive(parts: dict[str, str]) -> bytes:
 
 
 def ods(rows: list[list[str]]) -> bytes:
-    cells = [
-        "".join(
-            f'<table:table-cell office:value-type="string"><text:p>{escape(cell)}</text:p></table:table-cell>'
-            for cell in row
-        )
-        for row in rows
-    ]
-    body = "".join(f"<table:table-row>{row}</table:table-row>" for row in cells)
-    spaces = " ".join(
-        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-        for name in ("office", "table", "text")
+    """A document with one sheet."""
+    spec = "urn:oasis:names:tc:opendocument:xmlns"
+    spaces = " ".join(f'xmlns:{name}="{spec}:{name}:1.0"' for name in ("office", "table", "text"))
+    body = ""
+    for row in rows:
+        cells = (f"<text:p>{escape(cell)}</text:p></table:table-cell>" for cell in row)
+        opened = '<table:table-cell office:value-type="string">'
+        body += f"<table:table-row>{''.join(opened + cell for cell in cells)}</table:table-row>"
+    sheet = f'<office:spreadsheet><table:table table:name="Jan">{body}</table:table></office:spreadsheet>'
+    return _archive(
+        {
+            "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
+            "META-INF/manifest.xml": f'<manifest:manifest xmlns:manifest="{spec}:manifest:1.0"/>',
+            "content.xml": (
+                f"<office:document-content {spaces}><office:body>{sheet}</office:body></office:document-content>"
+            ),
+        }
     )
-    return _archive({
-        "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
-        "META-INF/manifest.xml": '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
-        "content.xml": f'<office:document-content {spaces}><office:body><office:spreadsheet><table:table table:name="Jan">{body}</table:table>'
-        "</office:spreadsheet></office:body></office:document-content>",
-    })  # fmt: skip
 
 
 HEADER = ["text", "label"]
@@ -147,8 +138,17 @@ def test_a_sheet_can_be_chosen(tmp_path: Path) -> None:
 
 
 def test_cells_are_texts_and_numbers_as_they_are_shown(tmp_path: Path) -> None:
-    table = read(tmp_path, xlsx({"Jan": [["text", "count", "price", "day", "time", "paid", "note"],
-                                         ["a", 3, 2.5, Day(46085), Day(46085.5), True, None]]}))  # fmt: skip
+    table = read(
+        tmp_path,
+        xlsx(
+            {
+                "Jan": [
+                    ["text", "count", "price", "day", "time", "paid", "note"],
+                    ["a", 3, 2.5, Day(46085), Day(46085.5), True, None],
+                ]
+            }
+        ),
+    )
     assert fields(table) == [
         {
             "text": "a",
@@ -209,10 +209,16 @@ def test_a_spreadsheet_under_another_name_is_said(tmp_path: Path) -> None:
         ("a.xlsx", xlsx({"Jan": []}), "", BadData, "holds no rows in any sheet"),
         ("a.xlsx", xlsx({"Jan": [HEADER]}), "", BadData, "a header and no rows"),
         ("a.xlsx", xlsx({"Jan": [HEADER, *ROWS]})[:-200], "", BadData, "damaged or cut off"),
-        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "", BadData, "cannot be read as a spreadsheet"),
+        (
+            "a.xls",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600,
+            "",
+            BadData,
+            "cannot be read as a spreadsheet",
+        ),
         ("a.csv", b"text,label\na,b\n", "#Jan", UsageError, "is not a spreadsheet"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_explained(
     tmp_path: Path, name: str, content: bytes, sheet: str, error: type[FreeholdError], says: str
 ) -> None:

@@ -21,7 +21,9 @@ class Bound:
         self.read = 0
 
     def check(self, size: int, least: bool = False) -> None:
-        """Raises DoesNotFit where ``size`` bytes of contents are more than memory takes; ``least``: it is at least so much."""
+        """Raises DoesNotFit where ``size`` bytes of contents are more than memory takes; ``least``: it is at
+        least so much.
+        """
         if size > self.most:
             raise DoesNotFit(
                 f"{self.name} holds {'more than ' if least else ''}{_size(size)} of contents; "

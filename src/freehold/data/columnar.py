@@ -21,7 +21,9 @@ _ROWS_AT_ONCE = 256
 
 
 def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
-    """Rows of a file whose first bytes say ``parquet``, ``arrow``, ``stream`` or ``feather``. Raises BadData, DoesNotFit."""
+    """Rows of a file whose first bytes say ``parquet``, ``arrow``, ``stream`` or ``feather``. Raises BadData,
+    DoesNotFit.
+    """
     import pyarrow as pa
 
     bound = Bound(name)

@@ -1,4 +1,4 @@
-"""Rows in CSV and its relatives: the delimiter is the one that gives every row as many fields as the header."""
+"""Rows in CSV and its relatives: the delimiter gives every row as many fields as the header has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _NEVER = "\x1f"
 
 @dataclass(frozen=True)
 class Dialect:
-    """``escape`` is the character before a quote inside a quoted field; nothing where such a quote is doubled."""
+    """``escape`` is the character before a quote inside a quoted field; nothing where such a quote is
+    doubled.
+    """
 
     delimiter: str
     escape: str = ""
@@ -162,7 +164,9 @@ def _spaced(lines: list[str], dialect: Dialect) -> bool:
 
 
 def _records(lines: list[str], start: int, dialect: Dialect, width: int = 0) -> Iterator[Record]:
-    """Records from line index ``start``; after one that is wrong, reading goes on with the line after its first."""
+    """Records from line index ``start``; after one that is wrong, reading goes on with the line after its
+    first.
+    """
     previous = csv.field_size_limit(2**31 - 1)
     try:
         yield from _unlimited_records(lines, start, dialect, width)
@@ -174,9 +178,14 @@ def _unlimited_records(lines: list[str], start: int, dialect: Dialect, width: in
     after_fault = False
     while start < len(lines):
         reader = csv.reader(
-            map(lines.__getitem__, range(start, len(lines))), delimiter=dialect.delimiter, strict=True,
-            quotechar=dialect.quote, doublequote=not dialect.escape, escapechar=dialect.escape or None, skipinitialspace=dialect.skip_spaces,
-        )  # fmt: skip
+            map(lines.__getitem__, range(start, len(lines))),
+            delimiter=dialect.delimiter,
+            strict=True,
+            quotechar=dialect.quote,
+            doublequote=not dialect.escape,
+            escapechar=dialect.escape or None,
+            skipinitialspace=dialect.skip_spaces,
+        )
         before, wrong = 0, ""
         try:
             for fields in reader:
@@ -289,7 +298,9 @@ _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+")
 
 
 def _decimal_commas(draft: Draft) -> None:
-    """Numbers with a decimal comma get a point, where a whole column is such numbers and no other reading is as likely."""
+    """Numbers with a decimal comma get a point, where a whole column is such numbers and no other reading is
+    as likely.
+    """
     for column in draft.columns:
         values = [row.fields[column].strip() for row in draft.rows if row.fields[column].strip()]
         commas = [value for value in values if "," in value]

@@ -9,7 +9,8 @@ from typing import Any
 
 from freehold.data.table import Fault, Row, Table
 
-#: Half of a pair that stands for one character, which no encoding can write, and the character that ends a text in C.
+#: Half of a pair that stands for one character, which no encoding can write, and the character that ends a
+#: text in C.
 _UNUSABLE = re.compile("[\ud800-\udfff\0]")
 #: Values nested deeper than this cannot be an answer that anything else reads.
 DEEPEST = 200
@@ -17,7 +18,9 @@ DEEPEST = 200
 
 @dataclass
 class Draft:
-    """Rows, sentences on what was decided, and rows that could not be read. ``columns`` come first in the order given."""
+    """Rows, sentences on what was decided, and rows that could not be read. ``columns`` come first in the
+    order given.
+    """
 
     name: str
     rows: list[Row] = field(default_factory=list)
@@ -59,7 +62,8 @@ def _reason(text: str) -> str:
     assert character is not None
     if character[0] == "\0":
         return "the text holds a NUL character"
-    return f"the text holds half of a character (\\u{ord(character[0]):04x}), as left by a cut in the middle of an emoji"
+    code = f"\\u{ord(character[0]):04x}"
+    return f"the text holds half of a character ({code}), as left by a cut in the middle of an emoji"
 
 
 def _texts(column: str, value: Any) -> Iterable[str]:

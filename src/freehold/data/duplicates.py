@@ -1,7 +1,10 @@
-"""Near-duplicates among rows: what many rows share is left out, then MinHash finds candidates and Jaccard decides.
+"""Near-duplicates among rows: what many rows share is left out, then MinHash finds candidates and Jaccard
+decides.
 
-Compared is the whole conversation before the answer. An instruction, a system text, a template's fixed words: whatever stands in
-many rows as a run of several words tells no two rows apart and is not compared. Candidates come from MinHash with banding
+Compared is the whole conversation before the answer. An instruction, a system text, a template's fixed words:
+whatever stands in
+many rows as a run of several words tells no two rows apart and is not compared. Candidates come from MinHash
+with banding
 (Broder 1997); a pair counts by the exact Jaccard similarity of what is left of both.
 """
 
@@ -20,7 +23,8 @@ from freehold.data.examples import Example
 
 #: Two rows are near-duplicates from this share of common word pairs on.
 SIMILAR = 0.8
-#: Tried in this order where more than half of the rows would be one group; beyond the last only equal ones are alike.
+#: Tried in this order where more than half of the rows would be one group; beyond the last only equal ones
+#: are alike.
 _FINER = (0.9, 0.95, 1.0)
 _BANDS, _ROWS_PER_BAND = 16, 4
 #: A word pair is common from this share of the rows on, and a run of so many common pairs is left out.
@@ -53,7 +57,9 @@ def compared_text(example: Example) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Words in one case and normal form; characters where a script has no spaces; a text of neither as its own characters."""
+    """Words in one case and normal form; characters where a script has no spaces; a text of neither as its
+    own characters.
+    """
     text = unicodedata.normalize("NFKC", text).casefold()
     return _TOKEN.findall(text) or [character for character in text if not character.isspace()]
 
@@ -172,7 +178,9 @@ def _sides(members: list[int], boundary: int | None) -> tuple[bool, bool]:
 
 
 def _star(members: list[int], boundary: int | None) -> Iterator[tuple[int, int]]:
-    """Pairs that tie equal rows together: the first with each other one, across the boundary where there is one."""
+    """Pairs that tie equal rows together: the first with each other one, across the boundary where there is
+    one.
+    """
     first = members[0]
     if boundary is None:
         yield from ((first, other) for other in members[1:])
@@ -181,7 +189,9 @@ def _star(members: list[int], boundary: int | None) -> Iterator[tuple[int, int]]
 
 
 def _across(one: list[int], other: list[int], boundary: int | None) -> Iterator[tuple[int, int]]:
-    """Pairs between two kinds of rows: their first ones, or each behind the boundary with the first before it."""
+    """Pairs between two kinds of rows: their first ones, or each behind the boundary with the first before
+    it.
+    """
     if boundary is None:
         yield (min(one[0], other[0]), max(one[0], other[0]))
         return
@@ -191,7 +201,9 @@ def _across(one: list[int], other: list[int], boundary: int | None) -> Iterator[
 
 
 def _candidates(sets: list[frozenset[int]], sides: list[tuple[bool, bool]]) -> Iterator[tuple[int, int]]:
-    """Pairs of different sets that share a bucket; in a large one each with the first few that are not alike among each other."""
+    """Pairs of different sets that share a bucket; in a large one each with the first few that are not alike
+    among each other.
+    """
     signatures = _signatures(sets)
     seen: set[tuple[int, int]] = set()
     for band in range(_BANDS):

@@ -1,4 +1,6 @@
-"""Bytes become text: the encoding is read off the bytes, or it was given; anything else is refused with the line."""
+"""Bytes become text: the encoding is read off the bytes, or it was given; anything else is refused with the
+line.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,12 @@ import re
 from freehold.errors import BadData, UsageError
 
 _BOMS = (
-    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 #: Encodings that files still come in, besides UTF-8, UTF-16 and cp1252.
 _OTHERS = (
     "cp1250",
@@ -36,12 +41,13 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f]")
 #: Signs that Western text has between words and other encodings have in the places of letters.
 _SIGN_IN_WORD = re.compile(r"[^\W\d_][¡¢£¤¥¦§¨©¬®¯±²³´¶¸¹¼½¾¿×÷‰†‡ˆ˜™][^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*")
-#: What Windows and Latin letters look like between plain ones. A text in another script, decoded so, is all such letters.
+#: What Windows and Latin letters look like between plain ones. A text in another script, decoded so, is all
+#: such letters.
 _LATIN_SHARE = 0.34
 
 
 def decode(name: str, data: bytes, encoding: str = "") -> tuple[str, str]:
-    """(text, a sentence about the encoding or nothing). ``name`` is for messages. Raises BadData, UsageError."""
+    """(text, a sentence on the encoding or nothing); ``name`` is for messages. Raises BadData, UsageError."""
     if encoding:
         return _given(name, data, encoding), ""
     for mark, known in _BOMS:
@@ -104,12 +110,12 @@ def _without_mark(data: bytes) -> str:
 
 
 def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> tuple[str, str]:
-    """Windows Western European text with a note, or a refusal that names the line and the likeliest encoding."""
+    """Western European text of Windows with a note, or a refusal with the line and the likeliest encoding."""
     valid, invalid = _sequences(data)
     if valid > invalid:
         raise BadData(
-            f"{name}, line {line_of(data, error.start)}: byte {error.start} is not UTF-8, although {valid} other "
-            f"characters of the file are",
+            f"{name}, line {line_of(data, error.start)}: byte {error.start} is not UTF-8, although {valid} "
+            f"other characters of the file are",
             "Correct this line, or save the whole file as UTF-8",
         )
     text = _windows(data)

@@ -15,9 +15,17 @@ from freehold.errors import BadData
 
 #: Words in names of files and folders -> split.
 SPLIT_WORDS = {
-    "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
-    "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "eval": "valid",
+    "evaluation": "valid",
+    "test": "test",
+    "testing": "test",
+}
 #: Files that lie beside rows and hold none.
 _BESIDE = frozenset(
     [
@@ -41,7 +49,9 @@ _SHARD = re.compile(r"[-_.]?(?:part[-_.]?)?(\d+)(?:-of-(\d+))?(?:-[0-9a-f]{8,})?
 
 @dataclass(frozen=True)
 class Choice:
-    """Files by split, in order; ``unread`` are data files beside them. ``saved``: a folder of datasets.save_to_disk."""
+    """Files by split, in order; ``unread`` are data files beside them. ``saved``: a folder of
+    datasets.save_to_disk.
+    """
 
     files: dict[str, tuple[Path, ...]]
     unread: tuple[Path, ...] = ()
@@ -49,7 +59,9 @@ class Choice:
 
 
 def choose_files(folder: Path) -> Choice:
-    """Raises BadData where the folder has no data files, or several for one split that do not belong together."""
+    """Raises BadData where the folder has no data files, or several for one split that do not belong
+    together.
+    """
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder)
     paths = [path.relative_to(folder) for path in _files(folder)]
@@ -73,7 +85,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def choose_paths(name: str, paths: Iterable[Path]) -> Choice:
-    """What to read of files with these paths in a folder or repository that messages call ``name``. Raises BadData."""
+    """What to read of files with these paths in a folder or repository that messages call ``name``. Raises
+    BadData.
+    """
     files = sorted(path for path in paths if _is_data(path))
     if not files:
         raise BadData(
@@ -98,7 +112,9 @@ def _is_data(path: Path) -> bool:
 
 
 def split_of(path: Path) -> str:
-    """The split that a name speaks of: the file's own words first, then its folders' from the inside out; nothing where none does."""
+    """The split that a name speaks of: the file's own words first, then its folders' from the inside out;
+    nothing where none does.
+    """
     for part in reversed(path.parts):
         words = re.split(r"[^a-z]+", part.lower())
         splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}

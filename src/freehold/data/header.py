@@ -71,7 +71,9 @@ _FEW_ROWS = 20
 
 
 def has_header(records: list[list[str]]) -> bool:
-    """``records``: the first some hundred, as texts. A number, a long text, or a value that its column repeats is no name."""
+    """``records``: the first some hundred, as texts. A number, a long text, or a value that its column
+    repeats is no name.
+    """
     first, rest = records[0], [record for record in records[1:] if record != records[0]]
     if not rest:
         return True
@@ -99,4 +101,7 @@ def made_up_names(width: int) -> list[str]:
 
 def no_header_note(names: list[str]) -> str:
     """The sentence for a table without a header."""
-    return f"The first row looks like data, so the columns are called {names[0]} to {names[-1]}. Add a header if it is one."
+    called = f"{names[0]} to {names[-1]}"
+    return (
+        f"The first row looks like data, so the columns are called {called}. Add a header with their names."
+    )

@@ -1,4 +1,6 @@
-"""Rows in JSON: an object a line, an array, objects one after another, columns, or one list of rows inside an object."""
+"""Rows in JSON: an object a line, an array, objects one after another, columns, or one list of rows inside an
+object.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,14 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _RISKY = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 #: Parts of a whole object that hold the rows of a split.
 SPLIT_KEYS = {
-    "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
     "test": "test",
-}  # fmt: skip
+}
 _REPAIR = "Correct the file, or write it again as one JSON object per line"
 
 
@@ -78,7 +85,8 @@ class _Rows:
         notes = self.draft.notes
         if self._repeats:
             notes.append(
-                f"In {len(self._repeats)} rows a key appears twice (first in {self._repeats[0]}); the last value is used."
+                f"In {len(self._repeats)} rows a key appears twice (first in {self._repeats[0]}); "
+                "the last value is used."
             )
         if self._missing:
             notes.append(
@@ -139,7 +147,9 @@ def _first_line_is_a_value(text: str) -> bool:
 
 
 def _lines(text: str, most: int = 0) -> Iterator[tuple[int, str]]:
-    """(line number, line) of lines that are not empty. JSON texts hold no bare line ends, so these always end a line."""
+    """(line number, line) of lines that are not empty. JSON texts hold no bare line ends, so these always end
+    a line.
+    """
     start, number, given = 0, 1, 0
     for end in _LINE_END.finditer(text):
         if text[start : end.start()].strip():
@@ -258,7 +268,9 @@ def _whole_value(decoder: _Decoder, text: str) -> tuple[Any, int] | None:
 
 
 def _read_objects(name: str, text: str) -> dict[str, Draft]:
-    """One object, or objects one after another over several lines; lines where the first value cannot be read as either."""
+    """One object, or objects one after another over several lines; lines where the first value cannot be read
+    as either.
+    """
     rows = _Rows(name)
     first = _whole_value(rows.decoder, text)
     if first is None:
@@ -344,7 +356,9 @@ def _listed(name: str, values: list[Any], decoder: _Decoder) -> Draft:
 
 
 def _columns_as_rows(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
-    """(rows, a sentence) of an object that holds columns: lists of one length, or values by row number as pandas writes them."""
+    """(rows, a sentence) of an object that holds columns: lists of one length, or values by row number as
+    pandas writes them.
+    """
     columns, data = value.get("columns"), value.get("data")
     if isinstance(columns, list) and isinstance(data, list) and data:
         if all(isinstance(row, list) and len(row) == len(columns) for row in data):

@@ -9,17 +9,36 @@ from freehold.errors import BadData, Unsupported
 _HEAD_BYTES = 1 << 16
 #: First bytes -> kind, for kinds that rows are read from.
 _SIGNATURES = (
-    (b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"FEA1", "feather"), (b"\xff\xff\xff\xff", "stream"),
-    (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"),
-    (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"), (b"\xd0\xcf\x11\xe0", "ole"), (b"SQLite format 3\x00", "sqlite"),
-)  # fmt: skip
+    (b"PAR1", "parquet"),
+    (b"ARROW1", "arrow"),
+    (b"FEA1", "feather"),
+    (b"\xff\xff\xff\xff", "stream"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bz2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"\xd0\xcf\x11\xe0", "ole"),
+    (b"SQLite format 3\x00", "sqlite"),
+)
 #: First bytes of files without rows -> what they are.
 _WITHOUT_ROWS = (
-    (b"%PDF", "a PDF document"), (b"{\\rtf", "an RTF document"), (b"GGUF", "a model in GGUF"),
-    (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"GIF8", "a picture"),
-    (b"\x89HDF", "an HDF5 file"), (b"\x93NUMPY", "a NumPy array"), (b"Obj\x01", "an Avro file"), (b"ORC", "an ORC file"),
-    (b"7z\xbc\xaf", "a 7z archive"), (b"Rar!", "a RAR archive"), (b"\x7fELF", "a program"), (b"MZ\x90", "a program"),
-)  # fmt: skip
+    (b"%PDF", "a PDF document"),
+    (b"{\\rtf", "an RTF document"),
+    (b"GGUF", "a model in GGUF"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"Obj\x01", "an Avro file"),
+    (b"ORC", "an ORC file"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ\x90", "a program"),
+)
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)?(?:<!doctype html|<html|<head|<body)", re.IGNORECASE | re.DOTALL)
 _XML = re.compile(rb"\s*<\?xml", re.IGNORECASE)
@@ -27,7 +46,9 @@ _REMEDY = "Save the rows as CSV, JSONL, Excel or Parquet"
 
 
 def kind_of(name: str, data: bytes) -> str:
-    """One of the kinds of :data:`_SIGNATURES`, ``text`` or ``empty``. Raises BadData, Unsupported for what holds no rows."""
+    """One of the kinds of :data:`_SIGNATURES`, ``text`` or ``empty``. Raises BadData, Unsupported for what
+    holds no rows.
+    """
     head = data[:_HEAD_BYTES]
     if not head.strip(b"\xef\xbb\xbf \t\r\n"):
         return "empty"
@@ -56,7 +77,7 @@ def _refuse_markup(name: str, head: bytes) -> None:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Whether bytes are no text in any encoding: control characters, and zeros that are not every other byte."""
+    """Whether bytes are no text in any encoding: control characters, or zeros not at every second."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
         return False
     zeros = head.count(0)

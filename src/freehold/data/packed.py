@@ -18,9 +18,23 @@ from freehold.errors import BadData, DoesNotFit, Unsupported
 #: Name endings of compressed files and of archives that hold one file.
 ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")
 DATA_ENDINGS = (
-    ".jsonl", ".ndjson", ".jsonlines", ".json", ".csv", ".tsv", ".tab", ".txt", ".parquet", ".arrow", ".feather",
-    ".xlsx", ".xlsm", ".xls", ".xlsb", ".ods",
-)  # fmt: skip
+    ".jsonl",
+    ".ndjson",
+    ".jsonlines",
+    ".json",
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".txt",
+    ".parquet",
+    ".arrow",
+    ".feather",
+    ".xlsx",
+    ".xlsm",
+    ".xls",
+    ".xlsb",
+    ".ods",
+)
 _BLOCK_BYTES = 1 << 20
 
 
@@ -59,7 +73,9 @@ def inner_name(name: str) -> str:
 
 
 def archive_kind(name: str, content: Path | bytes) -> str:
-    """``sheets`` for a spreadsheet, ``zip`` for an archive of files. Raises Unsupported for documents, BadData for damage."""
+    """``sheets`` for a spreadsheet, ``zip`` for an archive of files. Raises Unsupported for documents,
+    BadData for damage.
+    """
     with open_zip(name, content) as archive:
         names = set(archive.namelist())
         kind = archive.read("mimetype")[:200].decode("ascii", "replace") if "mimetype" in names else ""

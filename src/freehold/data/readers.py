@@ -34,7 +34,8 @@ _REMOTE = ("hub:", "hf:", "http:", "https:", "s3:", "kaggle:")
 def read_tables(source: str | Path, encoding: str = "") -> dict[str, Table]:
     """Tables by split ("train", "valid", "test"); a single file gives "train".
 
-    ``source`` is a file, ``FILE.xlsx#SHEET``, a folder or ``sqlite:FILE?QUERY``; ``encoding`` is that of text files, found out
+    ``source`` is a file, ``FILE.xlsx#SHEET``, a folder or ``sqlite:FILE?QUERY``; ``encoding`` is that of text
+    files, found out
     where it is not given. Raises NotFound, BadData, Unsupported, UsageError, DoesNotFit.
     """
     text = str(source)
@@ -90,9 +91,13 @@ def _joined(parts: list[Table]) -> Table:
     columns = tuple(dict.fromkeys(column for part in parts for column in part.columns))
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     return Table(
-        parts[0].name, digest_of([part.digest for part in parts]), columns,
-        tuple(row for part in parts for row in part.rows), notes, tuple(fault for part in parts for fault in part.faults),
-    )  # fmt: skip
+        parts[0].name,
+        digest_of([part.digest for part in parts]),
+        columns,
+        tuple(row for part in parts for row in part.rows),
+        notes,
+        tuple(fault for part in parts for fault in part.faults),
+    )
 
 
 def _with_unread(folder: Path, choice: Choice, tables: dict[str, Table]) -> dict[str, Table]:
@@ -204,7 +209,9 @@ def _text(name: str, data: bytes, suffix: str, encoding: str) -> dict[str, Draft
 
 
 def _reads_as_json(text: str) -> bool:
-    """Whether the text of a file that is called JSON is to be read so: unless its lines split evenly at a delimiter."""
+    """Whether the text of a file that is called JSON is to be read so: unless its lines split evenly at a
+    delimiter.
+    """
     if text.lstrip()[:1] in ("{", "["):
         return True
     return sniff(text.splitlines(keepends=True)[:300], "") is None

@@ -16,7 +16,8 @@ from freehold.errors import BadData, NotFound
 
 _SNIFFED_ROWS = 500
 _BLOCK_BYTES = 1 << 20
-#: The start of a cell in a sheet's XML: its column's letters and its row. Blocks overlap by more than its length.
+#: The start of a cell in a sheet's XML: its column's letters and its row. Blocks overlap by more than its
+#: length.
 _CELL, _LONGEST_CELL = re.compile(rb'[<:]c r="([A-Z]{1,3})(\d{1,7})"'), 24
 
 
@@ -48,7 +49,9 @@ def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
 
 
 def _check_extent(data: bytes, bound: Bound) -> None:
-    """Raises DoesNotFit where a sheet's first and last cell span more cells than memory takes: all of them would be laid out."""
+    """Raises DoesNotFit where a sheet's first and last cell span more cells than memory takes: all of them
+    would be laid out.
+    """
     if not data.startswith(b"PK"):
         return
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -147,7 +150,9 @@ def _take(draft: Draft, sheet: str, table: list[list[Any]], number: int) -> None
 
 
 def as_value(cell: Any) -> Any:
-    """A cell as text or number: dates in ISO form, whole numbers without a fraction, empty cells and errors as missing."""
+    """A cell as text or number: dates in ISO form, whole numbers without a fraction, empty cells and errors
+    as missing.
+    """
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         return int(cell)
     if isinstance(cell, datetime.datetime):

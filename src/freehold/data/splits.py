@@ -1,7 +1,9 @@
 """Three splits that do not leak into each other and hold every label where its rows allow.
 
-Rows are ordered by the hash of what they hold, so the same file is split alike on every machine and in any order. Near-duplicates
-(:mod:`freehold.data.duplicates`) stay together. Each label gives its share to every split, a rare one to training first, then to
+Rows are ordered by the hash of what they hold, so the same file is split alike on every machine and in any
+order. Near-duplicates
+(:mod:`freehold.data.duplicates`) stay together. Each label gives its share to every split, a rare one to
+training first, then to
 the test rows.
 """
 
@@ -28,7 +30,8 @@ _MOST_SINGLE = 0.5
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, valid and test rows, and pairs (training or validation row id, test row id, similarity) that leak.
+    """Train, valid and test rows, and pairs (training or validation row id, test row id, similarity) that
+    leak.
 
     ``notes``: sentences on how near-duplicates were told. ``similar``: the similarity they were told by.
     """
@@ -72,9 +75,11 @@ def split(
     *,
     tune: bool = True,
 ) -> Splits:
-    """Take the given splits, and cut the missing ones off the training rows. Raises BadData when a split stays too small.
+    """Take the given splits, and cut the missing ones off the training rows. Raises BadData when a split
+    stays too small.
 
-    Without tuning most rows are test rows; the others hold every label where possible, and validation rows are cut off only
+    Without tuning most rows are test rows; the others hold every label where possible, and validation rows
+    are cut off only
     to be tuned with.
     """
     repeats, notes, similar = 0, (), SIMILAR
@@ -97,7 +102,7 @@ def split(
 def cut_validation(
     examples: Sequence[Example], share: float = _VALID_SHARE
 ) -> tuple[list[Example], list[Example]]:
-    """(training, validation) rows: each row once, near-duplicates together, labels in both. Raises BadData."""
+    """(training, validation) rows: each once, near-duplicates together, labels in both. Raises BadData."""
     unique = list({example.digest: example for example in examples}.values())
     parts, _, _ = _cut(unique, share, 0.0)
     if not parts.train or not parts.valid:
@@ -111,7 +116,9 @@ def cut_validation(
 def find_leaks(
     known: Sequence[Example], test: Sequence[Example], similar: float = SIMILAR
 ) -> list[tuple[str, str, float]]:
-    """Triples (known id, test id, similarity) of rows at least ``similar`` alike; the closest known row per test row."""
+    """Triples (known id, test id, similarity) of rows at least ``similar`` alike; the closest known row per
+    test row.
+    """
     texts = [compared_text(example) for example in [*known, *test]]
     best: dict[int, tuple[str, str, float]] = {}
     for first, second, alike in similar_pairs(texts, boundary=len(known), similar=similar):
@@ -155,7 +162,8 @@ def _cut(examples: list[Example], valid: float, test: float) -> tuple[_Parts, fl
     notes = ()
     if numbers.similar > SIMILAR:
         notes = (
-            f"The rows are so alike that only those of {numbers.similar:.0%} equal word pairs count as near-duplicates; "
+            f"The rows are so alike that only those of {numbers.similar:.0%} equal word pairs count as "
+            "near-duplicates; "
             f"at {SIMILAR:.0%} more than half of them would be one group.",
         )
     return _dealt(list(strata.values()), valid, test), numbers.similar, notes
@@ -181,9 +189,10 @@ def _check_largest(groups: list[list[Example]], rows: int) -> None:
     largest = max(groups, key=len, default=[])
     if rows >= 4 and len(largest) * 2 > rows:
         raise BadData(
-            f"{len(largest)} of {rows} different rows ask the same (for example {largest[0].id} and {largest[1].id}), "
+            f"{len(largest)} of {rows} different rows ask the same "
+            f"(for example {largest[0].id} and {largest[1].id}), "
             "so training and test rows cannot be told apart",
-            "Check that the column with the question is the right one (--columns), or give test rows with --test",
+            "Check which column holds the question (--columns), or give test rows with --test",
         )
 
 

@@ -1,6 +1,8 @@
-"""Rows that lie in a hub: ``hub:`` is the one of this home, ``hf:`` any server of the Hugging Face protocol (HF_ENDPOINT).
+"""Rows that lie in a hub: ``hub:`` is the one of this home, ``hf:`` any server of the Hugging Face protocol
+(HF_ENDPOINT).
 
-The files are brought to a folder under the home, one for each commit, and read there as any folder is. Nothing is sent but the
+The files are brought to a folder under the home, one for each commit, and read there as any folder is.
+Nothing is sent but the
 request for them.
 """
 
@@ -46,9 +48,11 @@ class _Listing:
 
 
 def local_source(source: str, store: Store | None = None, sink: Sink = silent) -> str:
-    """Where rows of ``source`` can be read on this machine: itself, or the folder that a hub's dataset was brought to.
+    """Where rows of ``source`` can be read on this machine: itself, or the folder that a hub's dataset was
+    brought to.
 
-    Written ``hub:ORG/NAME[@REVISION][:FOLDER]`` or ``hf:...``. Raises NotFound, UsageError, BadData, DoesNotFit.
+    Written ``hub:ORG/NAME[@REVISION][:FOLDER]`` or ``hf:...``. Raises NotFound, UsageError, BadData,
+    DoesNotFit.
     """
     if not source.startswith(_SCHEMES) or os.path.exists(source):
         return source
@@ -77,7 +81,9 @@ def _read_address(source: str) -> _Address:
 
 
 def _chosen(address: _Address, listing: _Listing) -> list[str]:
-    """The files to bring: those of the splits, of the named part alone where one is named. Raises BadData, NotFound."""
+    """The files to bring: those of the splits, of the named part alone where one is named. Raises BadData,
+    NotFound.
+    """
     prefix = f"{address.part}/" if address.part else ""
     if address.part in listing.sizes:
         return [address.part]
@@ -98,7 +104,9 @@ def _brought(
     server: str,
     sink: Sink,
 ) -> Path:
-    """The folder, or the one file, once ``lay`` has put the chosen files into it; a commit's files are brought once."""
+    """The folder, or the one file, once ``lay`` has put the chosen files into it; a commit's files are
+    brought once.
+    """
     paths = _chosen(address, listing)
     key = durable.digest_of([server, address.scheme, address.name, listing.commit, paths])[:16]
     folder = store.folder / "datasets" / f"{address.name.replace('/', '-')}-{key}"
