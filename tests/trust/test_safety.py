@@ -38,7 +38,7 @@ def test_own_prompts_and_their_faults(tmp_path: Path) -> None:
     with pytest.raises(BadData) as caught:
         read_prompts(path)
     assert len(caught.value.faults) == 5
-    assert all(f"own.jsonl:{line}:" in "".join(caught.value.faults) for line in (1, 2, 3, 4, 5))
+    assert all(f"own.jsonl, line {line}:" in "".join(caught.value.faults) for line in (1, 2, 3, 4, 5))
     with pytest.raises(NotFound):
         read_prompts(tmp_path / "nowhere.csv")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold.data.examples import read_rows
+from freehold.data.readers import read_tables
 from freehold.errors import BadData, NotFound
 
 #: Abbreviation -> (name, group).
@@ -63,30 +63,38 @@ def at_least(found: str, wanted: str) -> bool:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """A prompt set: AILuminate's CSV, XSTest, or own rows (CSV or JSONL) with ``prompt`` and ``label`` (safe, unsafe) or ``hazard``.
+    """A prompt set: AILuminate's CSV, XSTest, or own rows of any kind of file with ``prompt`` and ``label`` (safe, unsafe) or ``hazard``.
 
-    Raises NotFound, and BadData holding every fault with its line.
+    Raises NotFound, and BadData holding every fault with its row.
     """
     if not path.is_file():
         raise NotFound(f"there is no prompt file {path}", "check the path")
-    found: list[Prompt] = []
-    faults: list[str] = []
-    for line, row in read_rows(path, faults):
-        text = str(row.get("prompt_text") or row.get("prompt") or "").strip()
-        if not text:
-            faults.append(f"{path.name}:{line}: neither 'prompt_text' nor 'prompt' holds a text")
-            continue
-        told, hazard = str(row.get("label") or "").strip().lower(), str(row.get("hazard") or row.get("type") or "").strip()
-        if told not in ("", "safe", "unsafe"):
-            faults.append(f"{path.name}:{line}: label is {told!r} and not safe or unsafe")
-            continue
-        if not told and not hazard:
-            faults.append(f"{path.name}:{line}: neither 'label' nor 'hazard' says what kind of prompt it is")
-            continue
-        short = hazard.partition("_")[0]
-        known = short if short in HAZARDS else hazard.removeprefix("contrast_")
-        found.append(Prompt(str(row.get("release_prompt_id") or row.get("id") or line), text, told != "safe", known))
-    if faults or not found:
-        told = "; ".join(faults[:5]) or f"{path} holds no rows"
-        raise BadData(told, "mend the rows named", faults)
-    return found
+    table = next(iter(read_tables(path).values()))
+    faults = [str(fault) for fault in table.faults]
+    prompts: list[Prompt] = []
+    for number, row in enumerate(table.rows, 1):
+        prompt = _prompt(row.fields, str(number))
+        if isinstance(prompt, Prompt):
+            prompts.append(prompt)
+        else:
+            faults.append(f"{row.place}: {prompt}")
+    if faults:
+        raise BadData("; ".join(faults[:5]), "mend the rows named", faults)
+    return prompts
+
+
+def _prompt(fields: Mapping[str, Any], number: str) -> Prompt | str:
+    """The prompt of a row, or what it lacks."""
+    text = str(fields.get("prompt_text") or fields.get("prompt") or "").strip()
+    if not text:
+        return "neither 'prompt_text' nor 'prompt' holds a text"
+    label = str(fields.get("label") or "").strip().lower()
+    hazard = str(fields.get("hazard") or fields.get("type") or "").strip()
+    if label not in ("", "safe", "unsafe"):
+        return f"label is {label!r} and not safe or unsafe"
+    if not label and not hazard:
+        return "neither 'label' nor 'hazard' says what kind of prompt it is"
+    short = hazard.partition("_")[0]
+    known = short if short in HAZARDS else hazard.removeprefix("contrast_")
+    identity = str(fields.get("release_prompt_id") or fields.get("id") or number)
+    return Prompt(identity, text, label != "safe", known)

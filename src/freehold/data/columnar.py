@@ -1,0 +1,250 @@
+"""Rows in Parquet and Arrow files, read a few rows at a time so that what expands is stopped early."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from freehold.data.bounds import BYTES_PER_VALUE, Bound
+from freehold.data.draft import Draft, distinct_names, quoted, unusable
+from freehold.errors import BadData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_AT_ONCE = 256
+
+
+def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
+    """Rows of a file whose first bytes say ``parquet``, ``arrow``, ``stream`` or ``feather``. Raises BadData,
+    DoesNotFit.
+    """
+    import pyarrow as pa
+
+    bound = Bound(name)
+    try:
+        batches = {"parquet": _parquet, "arrow": _arrow, "stream": _stream, "feather": _feather}[kind](
+            _opened(content), bound
+        )
+        schema = next(batches)
+        return _filled(name, schema, batches, bound)  # type: ignore[arg-type]
+    except (pa.ArrowException, OSError, EOFError) as error:
+        what = "Parquet" if kind == "parquet" else "Arrow"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadData(
+            f"{name} cannot be read as {what}; it is damaged or cut off ({reason})",
+            "Write or download it again",
+        ) from error
+
+
+def _opened(content: Path | bytes) -> pa.NativeFile:
+    import pyarrow as pa
+
+    return pa.memory_map(str(content)) if isinstance(content, Path) else pa.BufferReader(content)
+
+
+def _parquet(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
+    """The schema, then batches."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        metadata = file.metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        values = sum(
+            group.column(column).num_values for group in groups for column in range(metadata.num_columns)
+        )
+        bound.check(max(sum(group.total_byte_size for group in groups), values * BYTES_PER_VALUE // 4))
+        yield file.schema_arrow
+        yield from file.iter_batches(_ROWS_AT_ONCE)
+
+
+def _arrow(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
+    import pyarrow as pa
+
+    with pa.ipc.open_file(source) as reader:
+        yield reader.schema
+        for number in range(reader.num_record_batches):
+            yield _checked(reader.get_batch(number))
+
+
+def _stream(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(source) as reader:
+        yield reader.schema
+        for batch in reader:
+            yield _checked(batch)
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch whose offsets lie inside it: a damaged one would read foreign memory."""
+    batch.validate(full=True)
+    return batch
+
+
+def _feather(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
+    import pyarrow.feather
+
+    table = pyarrow.feather.read_table(source)
+    yield table.schema
+    yield from table.to_batches(_ROWS_AT_ONCE)
+
+
+def _filled(name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], bound: Bound) -> Draft:
+    draft = Draft(name)
+    draft.columns = distinct_names(list(schema.names), draft)
+    labels = class_labels(schema.metadata, draft)
+    plain = {column: _plain(field.type) for column, field in zip(draft.columns, schema, strict=True)}
+    number = 0
+    for batch in batches:
+        for part in _parts(batch):
+            bound.more(_expanded(part))
+            cells = [
+                _cells(column, plain[key], labels.get(key))
+                for key, column in zip(draft.columns, part.columns, strict=True)
+            ]
+            for row in zip(*cells, strict=True):
+                number += 1
+                _take(draft, number, dict(zip(draft.columns, row, strict=True)))
+    _say_left_out(draft, schema)
+    return draft
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Pieces of few rows: Arrow files may hold all rows in one batch."""
+    for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+        yield batch.slice(start, _ROWS_AT_ONCE)
+
+
+def _expanded(batch: pa.RecordBatch) -> int:
+    """Bytes of a batch with its dictionaries written out."""
+    import pyarrow as pa
+
+    size = batch.num_rows * batch.num_columns * 8
+    for column in batch.columns:
+        column = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+        size += (
+            column.get_total_buffer_size()
+            if column.offset == 0 and len(column) == batch.num_rows
+            else column.nbytes
+        )
+    return size
+
+
+def _take(draft: Draft, number: int, fields: dict[str, Any]) -> None:
+    place = f"{draft.name}, row {number}"
+    reason = (
+        unusable(fields) if any("\0" in value for value in fields.values() if isinstance(value, str)) else ""
+    )
+    if reason:
+        draft.fault(place, reason)
+    else:
+        draft.add(place, fields)
+
+
+def _cells(
+    column: pa.Array, plain: Callable[[Any], Any] | None, names: Callable[[Any], Any] | None
+) -> list[Any]:
+    """The values of a column as JSON has them."""
+    values = column.to_pylist(maps_as_pydicts="lossy")
+    if plain is not None:
+        values = list(map(plain, values))
+    return list(map(names, values)) if names is not None else values
+
+
+def _plain(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What turns a value of this type into one that JSON has; None where it is one already."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_integer(kind)
+        or types.is_boolean(kind)
+    ):
+        return None
+    return as_json
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON has it: times in ISO form, NaN as missing, decimals as written, bytes left out."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): as_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(inner) for inner in value]
+    if isinstance(value, datetime.datetime):
+        return (
+            value.isoformat(sep=" ")
+            if (value.hour or value.minute or value.second)
+            else value.date().isoformat()
+        )
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | datetime.timedelta):
+        return str(value)
+    return None if isinstance(value, bytes) else value
+
+
+def _say_left_out(draft: Draft, schema: pa.Schema) -> None:
+    from pyarrow import types
+
+    binary = [
+        name
+        for name, kind in zip(draft.columns, schema.types, strict=True)
+        if types.is_binary(kind) or types.is_large_binary(kind)
+    ]
+    if binary:
+        draft.notes.append(f"Binary data is left out: {quoted(binary)}.")
+
+
+def class_labels(metadata: dict[bytes, bytes] | None, draft: Draft) -> dict[str, Callable[[Any], Any]]:
+    """By column, what turns the numbers of Hugging Face's ClassLabel into their names."""
+    try:
+        features = (
+            json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
+        )
+    except (ValueError, AttributeError):
+        draft.notes.append("What the file says of its features is not valid JSON and is not used.")
+        return {}
+    named = {column: _namer(feature) for column, feature in features.items()}
+    named = {column.strip(): namer for column, namer in named.items() if namer is not None}
+    if named:
+        draft.notes.append(f"Numbers are replaced by the label names that the file gives: {quoted(named)}.")
+    return named
+
+
+def _namer(feature: Any) -> Callable[[Any], Any] | None:
+    """For a feature that is a ClassLabel, a list of them, or a structure that holds some."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _mapped(_namer(feature[0]))
+    if not isinstance(feature, dict):
+        return None
+    kind, names = feature.get("_type"), feature.get("names")
+    if kind == "ClassLabel" and isinstance(names, list):
+        known = {number: str(name) for number, name in enumerate(names)}
+        return lambda value: known.get(value) if isinstance(value, int) else value
+    if kind in ("Sequence", "List", "LargeList"):
+        return _mapped(_namer(feature.get("feature")))
+    if kind is not None:
+        return None
+    inner = {key: namer for key, each in feature.items() if (namer := _namer(each)) is not None}
+    if not inner:
+        return None
+    return lambda value: (
+        {k: inner[k](v) if k in inner else v for k, v in value.items()} if isinstance(value, dict) else value
+    )
+
+
+def _mapped(namer: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if namer is None:
+        return None
+    return lambda value: [namer(each) for each in value] if isinstance(value, list) else value
