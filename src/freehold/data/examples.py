@@ -146,6 +146,8 @@ def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) ->
             )
     mappings = _mappings({part: table for part, table in tables.items() if table.rows}, options)
     reading, notes = decide([(tables[part], mapping) for part, mapping in mappings.items()])
+    if reading.separator:
+        mappings = {part: _as_several(mapping) for part, mapping in mappings.items()}
     read: dict[str, Dataset] = {}
     stopped: list[BadData] = []
     for part, table in tables.items():
@@ -186,6 +188,13 @@ def _mappings(tables: Dict[str, Table], options: RowOptions) -> dict[str, Mappin
             mappings[part] = replace(first, unused=tuple(c for c in table.columns if c not in used), notes=())
         first = first or mappings[part]
     return mappings
+
+
+def _as_several(mapping: Mapping) -> Mapping:
+    """The mapping of rows with several labels, where the column's part is called labels."""
+    named = {"label": "labels"}
+    columns = {named.get(part, part): column for part, column in mapping.columns.items()}
+    return replace(mapping, columns=columns, parts={named.get(part, part): value for part, value in mapping.parts.items()})
 
 
 def _fits(mapping: Mapping, table: Table) -> bool:

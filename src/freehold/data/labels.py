@@ -32,9 +32,14 @@ def variants_of(labels: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Groups of forms that seem to be the same label, each with its most frequent form first."""
     counts = Counter(labels)
     groups: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(counts, key=lambda form: (-counts[form], len(form), form)):
+    for label in sorted(counts, key=lambda form: (-counts[form], *_oddness(form))):
         groups[key_of(label)].append(label)
     return tuple(tuple(forms) for forms in groups.values() if len(forms) > 1)
+
+
+def _oddness(form: str) -> tuple[bool, bool, int, str]:
+    """Of forms that are equally frequent the plainest comes first: no unseen characters, not all in capitals, short, in lower case."""
+    return form != bare(form), form.isupper(), len(form), form.swapcase()
 
 
 def merging(labels: Iterable[str]) -> dict[str, str]:
