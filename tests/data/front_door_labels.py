@@ -14,7 +14,7 @@ COLUMNS = [
     Case("tickets: subject and body together", table(("ticket_id", "created", "subject", "body", "category"),
          [(f"T{100 + t.number}", f"2026-02-{1 + t.number % 28:02d}", t.subject, t.text, t.label) for t in T]), file="in.csv",
          prompt=f"Subject: {FIRST.subject}\n\n{FIRST.text}", answer=FIRST.label, system=INSTRUCTION,
-         columns=("text=subject+body", "label=category", "id=ticket_id", "not used: created"), notes=("'subject' and 'body' together",)),
+         columns=("text=subject+body", "label=category", "id=ticket_id", "not used: created"), notes=('"subject" and "body" together', "--columns text=body,label=category")),
     Case("tickets: only the body, as said", table(("subject", "body", "category"), [(t.subject, t.text, t.label) for t in T]), file="in.csv",
          options=given("text=body,label=category"), prompt=FIRST.text, columns=("not used: subject",), silent=True),
     Case("tickets: subject and body as said", [{"subject": t.subject, "body": t.text, "category": t.label} for t in T],

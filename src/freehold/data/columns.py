@@ -91,6 +91,9 @@ def _apart(column: str, available: Sequence[str]) -> tuple[str, ...]:
 
 
 def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], ask: Ask | None) -> Mapping:
+    unknown = [part for part in given if part not in names.PARTS]
+    if unknown:
+        raise UsageError(f"there is no part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}")
     columns = {
         part: "+".join(_existing(piece, table) for piece in _apart(column, table.columns))
         for part, column in given.items()

@@ -17,7 +17,23 @@ Ask = Callable[[str, Sequence[str]], int]
 Accept = Callable[[Profile, Rank], bool]
 
 _NO_ROWS = "empty"
+_GOOD_WORDS = frozenset(
+    "0 1 good bad desirable undesirable chosen rejected accepted up down thumbsup thumbsdown".split()
+)
 _TEXTS = ("text", "label")
+
+
+@dataclass(frozen=True, order=True)
+class Fit:
+    """How well a column fits a part, best first.
+
+    It changes; the head of its name fits; the tier of the name; its values are as those of the part.
+    """
+
+    constant: bool
+    beside: bool
+    rank: Rank
+    unlike: bool = False
 
 
 @dataclass
@@ -50,13 +66,13 @@ class _Guesser:
 
     def ranked(
         self, tiers: Tiers, accept: Accept, *, whole: bool = False
-    ) -> list[tuple[tuple[bool, Rank], str]]:
+    ) -> list[tuple[Fit, str]]:
         """Columns whose names fit and whose values are accepted, best first; a column that never changes comes last."""
         fitting = []
         for column, one in self.profiles.items():
             fit = rank(column, tiers, whole=whole)
             if fit is not None and one.kind != _NO_ROWS and accept(one, fit):
-                fitting.append(((one.kind == "constant", fit), column))
+                fitting.append((Fit(one.kind == "constant", fit.word == 2, fit), column))
         return sorted(fitting, key=lambda pair: pair[0])
 
     def first(self, tiers: Tiers, kinds: Iterable[str] = (), *, whole: bool = True) -> str | None:
@@ -65,21 +81,23 @@ class _Guesser:
         fitting = self.ranked(tiers, lambda one, _: not allowed or one.kind in allowed, whole=whole)
         return fitting[0][1] if fitting else None
 
-    def texts(self, without: set[str]) -> list[tuple[tuple[bool, Rank], str]]:
+    def texts(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that may hold what is to be classified or answered."""
 
         def accept(one: Profile, fit: Rank) -> bool:
             kinds = _TEXTS if fit.word == 0 or (fit.word == 1 and fit.tier < 2) else ("text",)
             return one.column not in without and one.kind in kinds
 
-        return self.ranked(names.TEXT, accept)
+        fitting = self.ranked(names.TEXT, accept)
+        plain = [pair for pair in fitting if self.profiles[pair[1]].kind == "text"]
+        return plain or fitting
 
-    def labels(self, without: set[str]) -> list[tuple[tuple[bool, Rank], str]]:
+    def labels(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that may hold the label."""
         fitting = self.ranked(names.LABEL, _is_label)
         return [pair for pair in fitting if pair[1] not in without]
 
-    def completions(self, without: set[str]) -> list[tuple[tuple[bool, Rank], str]]:
+    def completions(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that may hold a written answer."""
 
         def accept(one: Profile, fit: Rank) -> bool:
@@ -109,7 +127,9 @@ class _Guesser:
         chosen, rejected = self.first(names.CHOSEN), self.first(names.REJECTED)
         if chosen is None or rejected is None:
             return None
-        prompt = self.first(names.PROMPT, (*_TEXTS, "messages", "constant"))
+        prompt = self.first(names.PROMPT, (*_TEXTS, "messages", "constant")) or self.first(
+            names.MESSAGES, ("messages",)
+        )
         return Plan(
             {**({"prompt": prompt} if prompt else {}), "completion": chosen, "rejected": rejected},
             "preference",
@@ -126,8 +146,19 @@ class _Guesser:
             return None
         column = self.one_of("the messages", named or chats, lambda name: f"messages={name}")
         if completion and completion not in chats and self.unanswered(column):
-            return Plan({"prompt": column, "completion": completion}, "prompt")
+            return self.judged({"prompt": column, "completion": completion})
+        good = self.first(names.GOOD, ("boolean",))
+        if good and not self.is_answer(good, column):
+            return Plan({"messages": column, "good": good}, "messages")
         return Plan({"messages": column}, "messages")
+
+    def is_answer(self, column: str, chat: str) -> bool:
+        """Whether a column repeats the last messages of a chat."""
+        for row in self.table.rows[:50]:
+            said = str(parsed(row.fields.get(chat))).casefold()
+            if f": '{str(row.fields.get(column)).casefold()}'" not in said:
+                return False
+        return True
 
     def unanswered(self, column: str) -> bool:
         """Whether most conversations of a column end before the assistant has answered."""
@@ -158,7 +189,7 @@ class _Guesser:
         completion = next((column for _, column in self.completions({instruction or ""})), None)
         if instruction is None or completion is None:
             return None
-        about = self.first(names.INPUT, (*_TEXTS, "empty")) or next(
+        about = self.first(names.INPUT, (*_TEXTS, "constant", "object", "list")) or next(
             (
                 column
                 for column, one in self.profiles.items()
@@ -182,13 +213,14 @@ class _Guesser:
 
     def prompted(self) -> Plan | None:
         """A prompt or a text, and a written answer."""
-        completions = self.completions(set())
+        completions = [column for _, column in self.completions(set())] or self.objects()
         if not completions:
             return None
-        completion = completions[0][1]
+        completion = completions[0]
         labels = self.labels({completion})
-        prompts = self.ranked(names.PROMPT, lambda one, fit: one.kind in _TEXTS and one.column != completion)
-        if prompts and (prompts[0][0][1].tier < 2 or not labels or prompts[0][0][1].word == 0):
+        prompts = self.ranked(names.PROMPT, lambda one, fit: one.column != completion
+            and (one.kind in _TEXTS or (fit.word == 0 and one.kind in ("object", "list"))))
+        if prompts and (prompts[0][0].rank.tier < 2 or not labels or prompts[0][0].rank.word == 0):
             return self.judged(self.with_context({"prompt": prompts[0][1], "completion": completion}))
         texts = self.texts({completion})
         if labels and self.is_summary(completion):
@@ -196,7 +228,7 @@ class _Guesser:
         if not texts and not self.readable({completion}):
             return None
         if labels:
-            if labels[0][0][1].tier == 0:
+            if labels[0][0].rank.tier == 0:
                 return None
             chosen = self.doubt(
                 "the answer", [completion, *self.equals(labels)], lambda name: self.line(name, completion)
@@ -204,9 +236,14 @@ class _Guesser:
             if chosen != completion:
                 return self.text_and(chosen)
         return Plan(
-            {"prompt": self.text("COLUMN", {completion}, "prompt", "completion"), "completion": completion},
+            {"prompt": self.text(completion, {completion}, "prompt", "completion"), "completion": completion},
             "prompt",
         )
+
+    def objects(self) -> list[str]:
+        """The only column of objects beside a text, where nothing else is a label: answers in JSON, whatever they are called."""
+        columns = [column for column, one in self.profiles.items() if one.kind == "object"]
+        return columns if len(columns) == 1 and not self.labels(set()) else []
 
     def is_summary(self, column: str) -> bool:
         """Whether a column called summary is the short line before a description, as ticket systems export it."""
@@ -245,11 +282,27 @@ class _Guesser:
         """The label's column: by name, else the only one whose values repeat as labels do."""
         named = self.labels(set())
         if named:
-            return self.doubt("the label", self.equals(named), lambda name: self.line(name, ""))
+            return self.in_words(self.doubt("the label", self.equals(named), lambda name: self.line(name, "")))
         repeating = [column for column, one in self.profiles.items() if _repeats_as_label(one)]
         if not repeating:
             return None
         return self.doubt("the label", repeating, lambda name: self.line(name, ""))
+
+    def in_words(self, label: str) -> str:
+        """The column that names the same labels in words, where a label is a number and there is one."""
+        if self.profiles[label].kind != "number":
+            return label
+        for column in self.profiles:
+            extra = [word for word in names.words_of(column) if word not in names.words_of(label)]
+            if extra and set(extra) <= {"text", "name", "names", "str", "string"} and self.same(label, column):
+                self.notes.append(f'"{label}" holds numbers and "{column}" the same labels in words: the words are used.')
+                return column
+        return label
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two columns hold the same labels in other words."""
+        pairs = {(str(row.fields.get(one)), str(row.fields.get(other))) for row in self.table.rows}
+        return len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs) > 1
 
     def text(self, answer: str, without: set[str], part: str = "text", answer_part: str = "label") -> str:
         """The text's column, or several joined with ``+``. Raises BadData."""
@@ -257,29 +310,28 @@ class _Guesser:
         subject = next((column for _, column in self.subjects(without)), None)
         bodies = [pair for pair in named if pair[1] != subject] or named
         columns = self.equals(bodies) if bodies else self.readable(without) or ([subject] if subject else [])
-        pair = self.pair(without)
-        if pair:
-            self.notes.append(
-                f"The text is {pair[0]!r} and {pair[1]!r} together; to use one of them, pass --columns {part}=COLUMN,..."
-            )
-            return "+".join(pair)
-        if not columns:
+        columns = columns or self.only_text(without)
+        pair = self.pair(without) if not bodies or bodies[0][0].rank != Rank(0, 0) else None
+        if not columns and not pair:
             raise self.unknown("the text", f"{part}=COLUMN,{answer_part}={answer}")
-        body = self.doubt("the text", columns, lambda name: f"{part}={name},{answer_part}={answer}")
-        if subject and subject != body:
-            self.notes.append(
-                f"The text is {subject!r} and {body!r} together; to use one of them, pass --columns {part}={body},..."
-            )
-            return f"{subject}+{body}"
-        return body
+        body = pair[1] if pair else self.doubt("the text", columns, lambda name: f"{part}={name},{answer_part}={answer}")
+        first = pair[0] if pair else subject
+        if not first or first == body:
+            return body
+        self.notes.append(
+            f'The text is "{first}" and "{body}" together; to use one of them, '
+            f"pass --columns {part}={body},{answer_part}={answer}"
+        )
+        return f"{first}+{body}"
 
-    def subjects(self, without: set[str]) -> list[tuple[tuple[bool, Rank], str]]:
+    def subjects(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that hold the short line before a text."""
 
         def accept(one: Profile, fit: Rank) -> bool:
             return one.column not in without and one.kind in _TEXTS and (fit.tier == 0 or one.words >= 1.5)
 
-        fitting = self.ranked(names.SUBJECT, accept) or []
+        fitting = self.ranked(names.SUBJECT, accept)
+        fitting.sort(key=lambda pair: self.profiles[pair[1]].kind != "text")
         if not fitting and self.first(names.DESCRIPTION, _TEXTS):
             fitting = self.ranked(names.SUMMARY, accept, whole=True)
         return fitting
@@ -290,6 +342,11 @@ class _Guesser:
             column for column, one in self.profiles.items() if one.kind in _TEXTS and column not in without
         ]
         return next(((a, b) for a in texts for b in texts if a != b and names.is_pair(a, b)), None)
+
+    def only_text(self, without: set[str]) -> list[str]:
+        """The only column of texts, be they single words."""
+        texts = [column for column, one in self.profiles.items() if one.kind == "text" and column not in without]
+        return texts if len(texts) == 1 else []
 
     def readable(self, without: set[str]) -> list[str]:
         """Columns that hold texts of some words, whatever they are called."""
@@ -319,18 +376,19 @@ class _Guesser:
 
     def judged(self, columns: dict[str, str]) -> Plan:
         """Prompt and answer; where a column says whether the answer is a good one, with that. Raises BadData where this is unclear."""
-        column = self.first(names.GOOD, ("boolean", "number"))
+        column = self.first(names.GOOD, ("boolean", "number", "label"))
         if column is None or column in columns.values():
             return Plan(columns, "prompt")
         one = self.profiles[column]
         if one.kind == "boolean":
             return Plan({**columns, "good": column}, "kto")
-        if not set(one.samples) <= {"0", "1"} or one.distinct > 2:
+        words = {names.plain(sample) for sample in one.samples}
+        if one.distinct > 2 or not words <= _GOOD_WORDS:
             return Plan(columns, "prompt")
         parts = ",".join(f"{part}={name}" for part, name in columns.items())
         raise BadData(
-            f'{self.table.name}: beside {", ".join(columns)} the column "{column}" holds 0 and 1, and it is not clear whether 0 marks bad answers',
-            f"to learn the rows with 1 only, pass --columns {parts},good={column}; to learn all of them, pass --columns {parts}",
+            f'{self.table.name}: beside {", ".join(columns)} the column "{column}" holds {" and ".join(one.samples)}, and it is not clear whether it marks bad answers',
+            f"to leave out the bad ones, pass --columns {parts},good={column}; to learn all of them, pass --columns {parts}",
         )
 
     def extras(self, plan: Plan) -> None:
@@ -379,7 +437,7 @@ class _Guesser:
 
     # -- doubt ----------------------------------------------------------------------------------
 
-    def equals(self, fitting: Sequence[tuple[tuple[bool, Rank], str]]) -> list[str]:
+    def equals(self, fitting: Sequence[tuple[Fit, str]]) -> list[str]:
         """The best columns, as many as are equally good."""
         return [column for fit, column in fitting if fit == fitting[0][0]]
 

@@ -61,12 +61,23 @@ def turns_of(value: Any, column: str, tally: Counter[str]) -> list[Turn]:
         raise RowFault(column, "expects a list of messages")
     changes: Counter[str] = Counter()
     turns: list[Turn] = []
-    for index, message in enumerate(value):
+    for index, message in enumerate(_apart(value)):
         turn = _turn(message, f"{column}[{index}]", changes)
         if turn is not None:
             turns.append(turn)
     tally.update(dict.fromkeys(changes, 1))
     return turns
+
+
+def _apart(value: Sequence[Any]) -> list[Any]:
+    """Messages; an object with input and output is two of them."""
+    messages: list[Any] = []
+    for item in value:
+        if isinstance(item, dict) and set(item) == {"input", "output"}:
+            messages += [{"role": "user", "content": item["input"]}, {"role": "assistant", "content": item["output"]}]
+        else:
+            messages.append(item)
+    return messages
 
 
 def _turn(message: Any, where: str, changes: Counter[str]) -> Turn | None:

@@ -52,7 +52,7 @@ REJECTED = _tiers(
     "rejected",
     "rejectedresponse responserejected dispreferred nonpreferredoutput dispreferredresponse rejectedanswer nonpreferred unpreferred worse",
 )
-GOOD = _tiers("label", "desirable thumbsup isgood good accepted isdesirable")
+GOOD = _tiers("label", "ktotag desirable thumbsup isgood good accepted isdesirable")
 SYSTEM = _tiers("system", "systemprompt systemmessage sysprompt")
 HISTORY = _tiers("history", "chathistory previousturns")
 TOOLS = _tiers("tools", "functions toolsjson tooldefinitions")
@@ -64,18 +64,18 @@ CONTEXT = _tiers(
 PROMPT = _tiers(
     "prompt",
     "question query instruction frage pregunta domanda vraag pergunta",
-    "input user request problem source inputs instructions prompts questions inquiry anfrage eingabe consulta",
+    "input user request problem source src issue inputs instructions prompts questions inquiry anfrage eingabe consulta",
 )
 COMPLETION = _tiers(
     "completion",
     "response output answer answers reply chosen assistant antwort reponse respuesta risposta antwoord resposta",
     "target summary translation expected expectedoutput expectedanswer idealresponse ideal groundtruth gold reference "
-    "highlights outputs responses solution result zusammenfassung ubersetzung uebersetzung resume traduction resumen traduccion",
+    "highlights outputs responses solution resolution result zusammenfassung ubersetzung uebersetzung resume traduction resumen traduccion",
 )
 TEXT = _tiers(
     "text texte texto testo tekst texts",
     "body message content description ticket review comment sentence utterance email document article post tweet feedback complaint "
-    "passage transcript narrative abstract mail sms reviews comments messages ticketbody emailbody "
+    "issue passage transcript narrative abstract mail sms reviews comments messages ticketbody emailbody "
     "nachricht beschreibung inhalt kommentar bewertung satz beschwerde rezension meldung "
     "commentaire avis contenu phrase corps reclamation mensaje descripcion comentario resena contenido cuerpo oracion "
     "messaggio descrizione recensione commento contenuto corpo bericht omschrijving inhoud mensagem descricao conteudo",

@@ -21,7 +21,7 @@ _MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zä]
 _CLOCK = r"(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?( ?(z|utc|gmt|[+-]\d{2}:?\d{2}))?)"
 _DATE = re.compile(
     rf"(\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|(\w{{3,9}},? )?\d{{1,2}}\.?[ -]{_MONTH}[ -]\d{{2,4}}|"
-    rf"{_MONTH} \d{{1,2}},? \d{{4}})([ ,t]+{_CLOCK})?|{_CLOCK}",
+    rf"{_MONTH} \d{{1,2}},? \d{{4}}|\w{{3}} {_MONTH} +\d{{1,2}} [\d:]+ (\w{{3,4}} )?\d{{4}})([ ,t]+{_CLOCK})?|{_CLOCK}",
     re.I,
 )
 _OPAQUE = re.compile(r"[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{20,}|\S+@\S+\.\S+|https?://\S+", re.I)
@@ -111,7 +111,7 @@ def _structure(present: Sequence[Any]) -> str:
     values = [parsed(value) for value in present]
     if _all(values, is_messages):
         return "messages"
-    if _all(values, lambda value: isinstance(value, dict)):
+    if _all(values, lambda value: isinstance(value, dict)) or any(map(_holds_objects, values)):
         return "object"
     if _all(values, lambda value: isinstance(value, list | tuple)):
         return "list"
@@ -125,8 +125,17 @@ def is_messages(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and bool(value)
-        and all(isinstance(item, dict) and ("role" in item or "from" in item) for item in value)
+        and all(isinstance(item, dict) and ("role" in item or "from" in item or _is_turn(item)) for item in value)
     )
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _is_turn(item: dict[str, Any]) -> bool:
+    """Whether an object holds what was asked and what was answered in one turn."""
+    return set(item) == {"input", "output"}
 
 
 def _all(values: Sequence[Any], test: Any) -> bool:
@@ -155,6 +164,8 @@ def _is_id(texts: Sequence[str], distinct: int, column: str) -> bool:
     if _all(texts, lambda text: re.fullmatch(r"\d+", text)):
         numbers = [int(text) for text in texts if text.isdecimal()]
         return named or all(a <= b for a, b in zip(numbers, numbers[1:], strict=False))
+    if any(re.search(r"[^\w#./:-]", text) for text in texts[:50]):
+        return False
     shapes = {re.sub(r"[^\W\d_]+", "A", re.sub(r"\d+", "9", text)) for text in texts}
     return any("9" in shape for shape in shapes) and len(shapes) <= max(2, len(texts) // 20)
 

@@ -22,6 +22,8 @@ LABELS_INSTRUCTION = (
 )
 LABELS_AS_JSON = "Label the text. Answer with a JSON list of all labels that apply, in alphabetical order."
 NO_ANSWER = "no answer"
+_GOOD = "true 1 1.0 yes good desirable chosen accepted up".split()
+_BAD = "false 0 0.0 -1 no bad undesirable rejected down".split()
 
 #: Sentences on what was changed or left out, by the key that counts the rows.
 NOTES = {
@@ -126,7 +128,7 @@ def shaped(cells: Cells) -> Shaped | None:
         cells.tally["weightless"] += 1
         return None
     forms = {"messages": _chat, "preference": _preference, "code": _code, "text": _labelled}
-    if cells.mapping.shape == "kto" and not _is_good(cells):
+    if cells.has("good") and not _is_good(cells):
         cells.tally["bad"] += 1
         return None
     return forms.get(cells.mapping.shape, _answered)(cells)
@@ -192,7 +194,7 @@ def _answer_turns(cells: Cells, part: str) -> list[Turn]:
     """The answer: a text, or messages of which the last assistant's is the wanted one."""
     column, value = cells.column(part), cells.value(part)
     chat = parsed(value)
-    if isinstance(chat, dict) and "content" in chat and "role" in chat:
+    if isinstance(chat, dict) and ("role" in chat or "from" in chat):
         chat = [chat]
     if is_messages(chat):
         return answered(turns_of(chat, column, cells.tally), column, cells.tally)
@@ -312,17 +314,7 @@ def _code(cells: Cells) -> Shaped:
 
 def _is_good(cells: Cells) -> bool:
     value = cells.value("good")
-    words = {
-        "true": True,
-        "1": True,
-        "1.0": True,
-        "yes": True,
-        "false": False,
-        "0": False,
-        "0.0": False,
-        "no": False,
-        "-1": False,
-    }
+    words = {word: True for word in _GOOD} | {word: False for word in _BAD}
     good = None if is_missing(value) else words.get(text_of(value).strip().casefold())
     if good is None:
         raise RowFault(
