@@ -11,11 +11,32 @@ from typing import Any
 
 from freehold.data.examples import RowOptions, parse_columns
 
-_THINGS = {"invoice": "billing", "refund": "billing", "password": "access", "badge": "access", "parcel": "shipping",
-           "courier": "shipping", "screen": "hardware", "printer": "hardware"}  # fmt: skip
-_FAULTS = ("is broken", "went missing", "was charged twice", "does not start", "arrived late", "shows an error")
-_WHERE = ("in Oslo", "at the front desk", "since Monday", "on floor three", "after the update", "for the whole team")
-LABELS = ("access", "billing", "hardware", "shipping")
+_THINGS = {
+    "invoice": "billing",
+    "refund": "billing",
+    "password": "access",
+    "badge": "access",
+    "parcel": "shipping",
+    "courier": "shipping",
+    "screen": "hardware",
+    "printer": "hardware",
+}
+_FAULTS = (
+    "is broken",
+    "went missing",
+    "was charged twice",
+    "does not start",
+    "arrived late",
+    "shows an error",
+)
+_WHERE = (
+    "in Oslo",
+    "at the front desk",
+    "since Monday",
+    "on floor three",
+    "after the update",
+    "for the whole team",
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +67,15 @@ FIRST = T[0]
 
 def lines(rows: Sequence[Any]) -> bytes:
     """Rows as JSON lines; a text is a line as it stands."""
-    written = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str) for row in rows]
+    written = [
+        row if isinstance(row, str) else json.dumps(row, ensure_ascii=False, default=str) for row in rows
+    ]
     return ("\n".join(written) + "\n").encode()
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], delimiter: str = ",", end: str = "\n") -> str:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], delimiter: str = ",", end: str = "\n"
+) -> str:
     """A CSV text; cells with a delimiter, quote or line end are quoted."""
 
     def cell(value: Any) -> str:
@@ -67,9 +92,12 @@ Content = bytes | str | Sequence[Any] | Callable[[Path], None]
 class Case:
     """A file and what must come of it.
 
-    ``content``: bytes, a text, rows to be written as JSON lines, or a function that writes the file. Where ``refused`` is
-    given the file must be refused with these phrases; else ``count`` examples are read, the first of which asks ``prompt``
-    (a part of its last user message) and wants ``answer``; ``columns`` and ``notes`` are phrases of what is said.
+    ``content``: bytes, a text, rows to be written as JSON lines, or a function that writes the file. Where
+    ``refused`` is
+    given the file must be refused with these phrases; else ``count`` examples are read, the first of which
+    asks ``prompt``
+    (a part of its last user message) and wants ``answer``; ``columns`` and ``notes`` are phrases of what is
+    said.
     """
 
     name: str

@@ -6,10 +6,25 @@ import pytest
 
 from freehold.data.examples import read_dataset
 from freehold.errors import FreeholdError
-from tests.data import front_door_files, front_door_labels, front_door_shapes
+from tests.data import (
+    front_door_chats,
+    front_door_columns,
+    front_door_files,
+    front_door_labels,
+    front_door_preferences,
+    front_door_prompts,
+)
 from tests.data.front_door import Case
 
-CASES = [*front_door_shapes.CASES, *front_door_labels.CASES, *front_door_files.CASES]
+KINDS = (
+    front_door_prompts,
+    front_door_chats,
+    front_door_preferences,
+    front_door_columns,
+    front_door_labels,
+    front_door_files,
+)
+CASES = [case for kind in KINDS for case in kind.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -37,5 +52,6 @@ def test_a_file_is_read_or_refused_as_it_should(case: Case, tmp_path: Path) -> N
     assert not (case.silent and dataset.notes)
 
 
-def test_every_case_has_a_name_of_its_own() -> None:
+def test_there_are_many_cases_each_with_a_name_of_its_own() -> None:
+    assert len(CASES) >= 150
     assert len({case.name for case in CASES}) == len(CASES)

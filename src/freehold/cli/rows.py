@@ -1,4 +1,6 @@
-"""Options of verbs that read rows, what they say about rows read, and the question where a column is in doubt."""
+"""Options of verbs that read rows, what they say about rows read, and the question where a column is in
+doubt.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +17,36 @@ if TYPE_CHECKING:
     from freehold.data.guess import Ask
 
 Columns = Annotated[
-    str, typer.Option(help="Which column is which: text=subject+body,label=team; without it guessed and shown.")
+    str,
+    typer.Option(help="Which column is which: text=subject+body,label=team; without it guessed and shown."),
 ]
-Encoding = Annotated[str, typer.Option(help="Encoding of the rows' file, e.g. cp1252; found out if left out.")]
+Encoding = Annotated[
+    str, typer.Option(help="Encoding of the rows' file, e.g. cp1252; found out if left out.")
+]
 BadRow = Annotated[
     str,
     typer.Option(
-        help="skip: leave out rows that cannot be used, up to half; stop: at the first. Without it: up to 1% are left out."
+        help="skip: leave out rows that cannot be used, up to half; stop: at the first. "
+        "Without it: up to 1% are left out."
     ),
 ]
 MergeLabels = Annotated[
-    bool, typer.Option("--merge-labels", help="Read labels that differ only in case, spaces or Unicode form as one.")
+    bool,
+    typer.Option(
+        "--merge-labels", help="Read labels that differ only in case, spaces or Unicode form as one."
+    ),
 ]
 
 
-def options_of(columns: str, encoding: str = "", on_bad_row: str = "", merge_labels: bool = False) -> RowOptions:
+def options_of(
+    columns: str, encoding: str = "", on_bad_row: str = "", merge_labels: bool = False
+) -> RowOptions:
     """The options of a verb for reading rows. Raises UsageError."""
     from freehold.data.examples import RowOptions, parse_columns
 
-    return RowOptions(parse_columns(columns) if columns else None, encoding, on_bad_row, merge_labels, asker())
+    return RowOptions(
+        parse_columns(columns) if columns else None, encoding, on_bad_row, merge_labels, asker()
+    )
 
 
 def say_read(datasets: Mapping[str, Dataset]) -> None:
@@ -52,7 +65,9 @@ def asker() -> Ask | None:
 
 
 def ask_choice(question: str, choices: Sequence[str]) -> int:
-    """The index of the choice a person types the number of; asks again until it is one. Ctrl-C and Ctrl-D end the program."""
+    """The index of the choice a person types the number of; asks again until it is one. Ctrl-C and Ctrl-D end
+    the program.
+    """
     say(question)
     for number, choice in enumerate(choices, 1):
         say(f"  {number}  {choice}")

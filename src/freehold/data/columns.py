@@ -22,7 +22,8 @@ _ALIASES = {"chosen": "completion"}
 class Mapping:
     """Which column plays which part, and whether that was guessed or given.
 
-    A column's name may be several joined with ``+``. ``shape``: messages, prompt, text, code, preference or kto. ``unused`` are columns that
+    A column's name may be several joined with ``+``. ``shape``: messages, prompt, text, code, preference or
+    kto. ``unused`` are columns that
     play no part.
     """
 
@@ -67,7 +68,9 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 def map_columns(table: Table, given: dict[str, str] | None = None, ask: Ask | None = None) -> Mapping:
-    """The mapping of a table. Raises BadData where columns are missing, or where two are equally good and nobody can be asked."""
+    """The mapping of a table. Raises BadData where columns are missing, or where two are equally good and
+    nobody can be asked.
+    """
     profiles = {column: profile(table, column) for column in table.columns}
     if given:
         return _given(table, profiles, given, ask)
@@ -93,7 +96,9 @@ def _apart(column: str, available: Sequence[str]) -> tuple[str, ...]:
 def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], ask: Ask | None) -> Mapping:
     unknown = [part for part in given if part not in names.PARTS]
     if unknown:
-        raise UsageError(f"there is no part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}")
+        raise UsageError(
+            f"there is no part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}"
+        )
     columns = {
         part: "+".join(_existing(piece, table) for piece in _apart(column, table.columns))
         for part, column in given.items()
@@ -102,8 +107,10 @@ def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], as
     if "completion" in columns and "label" in columns:
         if profiles[columns["label"]].kind != "boolean":
             raise BadData(
-                f"--columns names two answers: completion={columns['completion']} and label={columns['label']}",
-                "keep one of them; beside a completion only a column of true and false is read, as whether the answer is good",
+                f"--columns names two answers: completion={columns['completion']} and "
+                f"label={columns['label']}",
+                "keep one of them; beside a completion only a column of true and false is read, as whether "
+                "the answer is good",
             )
         columns["good"] = columns.pop("label")
     for part, column in _completed(table, profiles, columns, ask).items():
@@ -135,7 +142,7 @@ def _completed(
         return {}
     asks = any(part in columns for part in _ASKS)
     answers = any(part in columns for part in (*_ANSWERS, "code"))
-    if asks and answers or ("rejected" in columns and answers):
+    if (asks and answers) or ("rejected" in columns and answers):
         return {}
     used = {piece for column in columns.values() for piece in _apart(column, table.columns)}
     rest = {name: one for name, one in profiles.items() if name not in used}

@@ -39,7 +39,9 @@ _LONGEST_LABEL = 80
 
 @dataclass(frozen=True)
 class Example:
-    """``messages``: (role, content) pairs, the last from the assistant; ``reference``: other fields metrics need."""
+    """``messages``: (role, content) pairs, the last from the assistant; ``reference``: other fields metrics
+    need.
+    """
 
     id: str
     messages: tuple[tuple[str, str], ...]
@@ -70,8 +72,10 @@ class Example:
 class RowOptions:
     """How rows are read.
 
-    ``columns``: part -> column, None to guess. ``on_bad_row``: "" leaves out one bad row, or 1% of them, and stops above that; "skip" leaves
-    out any number up to half; "stop" stops at the first. ``ask`` is called where a guess is in doubt; without it the doubt is an error.
+    ``columns``: part -> column, None to guess. ``on_bad_row``: "" leaves out one bad row, or 1% of them, and
+    stops above that; "skip" leaves
+    out any number up to half; "stop" stops at the first. ``ask`` is called where a guess is in doubt; without
+    it the doubt is an error.
     """
 
     columns: dict[str, str] | None = None
@@ -100,7 +104,9 @@ class Dataset:
 
 
 def read_dataset(source: str | Path, options: RowOptions = RowOptions()) -> Dataset:
-    """The examples of a file, query or dataset that has no splits. Raises NotFound, UsageError, and BadData holding every fault."""
+    """The examples of a file, query or dataset that has no splits. Raises NotFound, UsageError, and BadData
+    holding every fault.
+    """
     from freehold.data.readers import read_tables
 
     tables = read_tables(str(source), options.encoding)
@@ -117,7 +123,9 @@ def read_splits(
     test: str | Path | None = None,
     options: RowOptions = RowOptions(),
 ) -> dict[str, Dataset]:
-    """Datasets by split: "train", and "valid" and "test" where given or found beside. Raises as :func:`read_dataset` does."""
+    """Datasets by split: "train", and "valid" and "test" where given or found beside. Raises as
+    :func:`read_dataset` does.
+    """
     from freehold.data.readers import read_tables
 
     tables = dict(read_tables(str(train), options.encoding))
@@ -137,7 +145,9 @@ def read_splits(
 
 
 def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) -> dict[str, Dataset]:
-    """Datasets of the tables of one task: columns, missing values and labels are decided for all together. Raises BadData."""
+    """Datasets of the tables of one task: columns, missing values and labels are decided for all together.
+    Raises BadData.
+    """
     for table in tables.values():
         if not table.rows and not table.faults:
             raise BadData(
@@ -194,7 +204,11 @@ def _as_several(mapping: Mapping) -> Mapping:
     """The mapping of rows with several labels, where the column's part is called labels."""
     named = {"label": "labels"}
     columns = {named.get(part, part): column for part, column in mapping.columns.items()}
-    return replace(mapping, columns=columns, parts={named.get(part, part): value for part, value in mapping.parts.items()})
+    return replace(
+        mapping,
+        columns=columns,
+        parts={named.get(part, part): value for part, value in mapping.parts.items()},
+    )
 
 
 def _fits(mapping: Mapping, table: Table) -> bool:
@@ -271,7 +285,9 @@ def _judge(table: Table, faults: Sequence[Fault], good: int, on_bad_row: str) ->
 
 
 def _clean(one: Shaped, tally: Counter[str]) -> Shaped:
-    """Without control characters. Raises RowFault for half characters, which no file and no tokenizer can carry."""
+    """Without control characters. Raises RowFault for half characters, which no file and no tokenizer can
+    carry.
+    """
     texts = [content for _, content in one.messages] + list(one.reference.values())
     if any(map(has_half_characters, texts)):
         raise RowFault("", "a text holds half of a character (a lone surrogate)")
@@ -285,7 +301,9 @@ def _clean(one: Shaped, tally: Counter[str]) -> Shaped:
 def _with_references(
     mapping: Mapping, kept: list[tuple[Row, Shaped]]
 ) -> tuple[Mapping, list[tuple[Row, Shaped]]]:
-    """Columns beside a chat that repeat its answer (label, labels) or end it (answer): metrics compare with them."""
+    """Columns beside a chat that repeat its answer (label, labels) or end it (answer): metrics compare with
+    them.
+    """
     if mapping.shape != "messages" or not mapping.guessed:
         return mapping, kept
     for part in ("label", "labels", "answer"):
@@ -339,7 +357,8 @@ def _ids(table: Table, mapping: Mapping, rows: Sequence[Row]) -> tuple[list[str]
     if not repeated:
         return unique, []
     return unique, [
-        f'{len(repeated)} ids stand on several rows (first "{repeated[0]}"): each further row gets a number, as {repeated[0]}-2.'
+        f'{len(repeated)} ids stand on several rows (first "{repeated[0]}"): each further row gets a number, '
+        f"as {repeated[0]}-2."
     ]
 
 
@@ -381,7 +400,8 @@ def _with_labels(read: dict[str, Dataset], merge: bool) -> dict[str, Dataset]:
     if change:
         rows = sum(counts[label] for label in change)
         notes.append(
-            f"{rows} labels have spaces or unseen characters around or in them (first {forms.shown(next(iter(change)))}): taken out."
+            f"{rows} labels have spaces or unseen characters around or in them (first "
+            f"{forms.shown(next(iter(change)))}): taken out."
         )
     if merge:
         change |= forms.merging(label for label, count in counts.items() for _ in range(count))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from freehold.data import names
 from freehold.data.names import Rank, Tiers, rank
-from freehold.data.profile import Profile, is_messages, plain_ends_in_id
+from freehold.data.profile import Profile, called_id, is_messages
 from freehold.data.table import Table
 from freehold.data.values import parsed
 from freehold.errors import BadData
@@ -18,7 +18,21 @@ Accept = Callable[[Profile, Rank], bool]
 
 _NO_ROWS = "empty"
 _GOOD_WORDS = frozenset(
-    "0 1 good bad desirable undesirable chosen rejected accepted up down thumbsup thumbsdown".split()
+    {
+        "0",
+        "1",
+        "good",
+        "bad",
+        "desirable",
+        "undesirable",
+        "chosen",
+        "rejected",
+        "accepted",
+        "up",
+        "down",
+        "thumbsup",
+        "thumbsdown",
+    }
 )
 _TEXTS = ("text", "label")
 
@@ -38,7 +52,7 @@ class Fit:
 
 @dataclass
 class Plan:
-    """A guess: the columns by part, the shape of the rows, and sentences on what a person may want to know."""
+    """A guess: the columns by part, the shape of the rows, and sentences for a person."""
 
     columns: dict[str, str]
     shape: str
@@ -46,7 +60,9 @@ class Plan:
 
 
 def guess(table: Table, profiles: dict[str, Profile], ask: Ask | None, need: str = "") -> Plan:
-    """The guess for a table; ``need`` names the only part wanted: text, label or completion. Raises BadData where it cannot be told."""
+    """The guess for a table; ``need`` names the only part wanted: text, label or completion. Raises BadData
+    where it cannot be told.
+    """
     guesser = _Guesser(table, profiles, ask)
     if need == "text":
         return Plan({"text": guesser.text("COLUMN", set())}, "text")
@@ -64,10 +80,10 @@ class _Guesser:
 
     # -- candidates by name ---------------------------------------------------------------------
 
-    def ranked(
-        self, tiers: Tiers, accept: Accept, *, whole: bool = False
-    ) -> list[tuple[Fit, str]]:
-        """Columns whose names fit and whose values are accepted, best first; a column that never changes comes last."""
+    def ranked(self, tiers: Tiers, accept: Accept, *, whole: bool = False) -> list[tuple[Fit, str]]:
+        """Columns whose names fit and whose values are accepted, best first; a column that never changes
+        comes last.
+        """
         fitting = []
         for column, one in self.profiles.items():
             fit = rank(column, tiers, whole=whole)
@@ -182,7 +198,9 @@ class _Guesser:
         return None
 
     def instructed(self) -> Plan | None:
-        """Instruction, input and output; an instruction that never changes may stand in a column called prompt."""
+        """Instruction, input and output; an instruction that never changes may stand in a column called
+        prompt.
+        """
         instruction = self.first(names.INSTRUCTION, (*_TEXTS, "constant"))
         taken = self.first(names.PROMPT, ("constant",)) if instruction is None else None
         instruction = instruction or (taken if taken and self.texts({taken}) else None)
@@ -218,8 +236,13 @@ class _Guesser:
             return None
         completion = completions[0]
         labels = self.labels({completion})
-        prompts = self.ranked(names.PROMPT, lambda one, fit: one.column != completion
-            and (one.kind in _TEXTS or (fit.word == 0 and one.kind in ("object", "list"))))
+        prompts = self.ranked(
+            names.PROMPT,
+            lambda one, fit: (
+                one.column != completion
+                and (one.kind in _TEXTS or (fit.word == 0 and one.kind in ("object", "list")))
+            ),
+        )
         if prompts and (prompts[0][0].rank.tier < 2 or not labels or prompts[0][0].rank.word == 0):
             return self.judged(self.with_context({"prompt": prompts[0][1], "completion": completion}))
         texts = self.texts({completion})
@@ -241,12 +264,16 @@ class _Guesser:
         )
 
     def objects(self) -> list[str]:
-        """The only column of objects beside a text, where nothing else is a label: answers in JSON, whatever they are called."""
+        """The only column of objects beside a text, where nothing else is a label: answers in JSON, whatever
+        they are called.
+        """
         columns = [column for column, one in self.profiles.items() if one.kind == "object"]
         return columns if len(columns) == 1 and not self.labels(set()) else []
 
     def is_summary(self, column: str) -> bool:
-        """Whether a column called summary is the short line before a description, as ticket systems export it."""
+        """Whether a column called summary is the short line before a description, as ticket systems export
+        it.
+        """
         return (
             bool(rank(column, names.SUMMARY, whole=True))
             and self.first(names.DESCRIPTION, _TEXTS) is not None
@@ -282,7 +309,9 @@ class _Guesser:
         """The label's column: by name, else the only one whose values repeat as labels do."""
         named = self.labels(set())
         if named:
-            return self.in_words(self.doubt("the label", self.equals(named), lambda name: self.line(name, "")))
+            return self.in_words(
+                self.doubt("the label", self.equals(named), lambda name: self.line(name, ""))
+            )
         repeating = [column for column, one in self.profiles.items() if _repeats_as_label(one)]
         if not repeating:
             return None
@@ -293,9 +322,14 @@ class _Guesser:
         if self.profiles[label].kind != "number":
             return label
         for column in self.profiles:
-            extra = [word for word in names.words_of(column) if word not in names.words_of(label)]
-            if extra and set(extra) <= {"text", "name", "names", "str", "string"} and self.same(label, column):
-                self.notes.append(f'"{label}" holds numbers and "{column}" the same labels in words: the words are used.')
+            extra = set(names.words_of(column)) - set(names.words_of(label))
+            alike = (
+                names.plain(column).startswith(names.plain(label)) and self.profiles[column].kind == "label"
+            )
+            if alike and extra and extra <= {"text", "name", "names", "str"} and self.same(label, column):
+                self.notes.append(
+                    f'"{label}" holds numbers and "{column}" the same labels in words: the words are used.'
+                )
                 return column
         return label
 
@@ -306,7 +340,7 @@ class _Guesser:
 
     def text(self, answer: str, without: set[str], part: str = "text", answer_part: str = "label") -> str:
         """The text's column, or several joined with ``+``. Raises BadData."""
-        named = [pair for pair in self.texts(without) if not plain_ends_in_id(pair[1])]
+        named = [pair for pair in self.texts(without) if not called_id(pair[1])]
         subject = next((column for _, column in self.subjects(without)), None)
         bodies = [pair for pair in named if pair[1] != subject] or named
         columns = self.equals(bodies) if bodies else self.readable(without) or ([subject] if subject else [])
@@ -314,7 +348,11 @@ class _Guesser:
         pair = self.pair(without) if not bodies or bodies[0][0].rank != Rank(0, 0) else None
         if not columns and not pair:
             raise self.unknown("the text", f"{part}=COLUMN,{answer_part}={answer}")
-        body = pair[1] if pair else self.doubt("the text", columns, lambda name: f"{part}={name},{answer_part}={answer}")
+        body = (
+            pair[1]
+            if pair
+            else self.doubt("the text", columns, lambda name: f"{part}={name},{answer_part}={answer}")
+        )
         first = pair[0] if pair else subject
         if not first or first == body:
             return body
@@ -345,7 +383,9 @@ class _Guesser:
 
     def only_text(self, without: set[str]) -> list[str]:
         """The only column of texts, be they single words."""
-        texts = [column for column, one in self.profiles.items() if one.kind == "text" and column not in without]
+        texts = [
+            column for column, one in self.profiles.items() if one.kind == "text" and column not in without
+        ]
         return texts if len(texts) == 1 else []
 
     def readable(self, without: set[str]) -> list[str]:
@@ -375,7 +415,9 @@ class _Guesser:
         return {"context": context, **columns} if context else columns
 
     def judged(self, columns: dict[str, str]) -> Plan:
-        """Prompt and answer; where a column says whether the answer is a good one, with that. Raises BadData where this is unclear."""
+        """Prompt and answer; where a column says whether the answer is a good one, with that. Raises BadData
+        where this is unclear.
+        """
         column = self.first(names.GOOD, ("boolean", "number", "label"))
         if column is None or column in columns.values():
             return Plan(columns, "prompt")
@@ -387,15 +429,17 @@ class _Guesser:
             return Plan(columns, "prompt")
         parts = ",".join(f"{part}={name}" for part, name in columns.items())
         raise BadData(
-            f'{self.table.name}: beside {", ".join(columns)} the column "{column}" holds {" and ".join(one.samples)}, and it is not clear whether it marks bad answers',
-            f"to leave out the bad ones, pass --columns {parts},good={column}; to learn all of them, pass --columns {parts}",
+            f'{self.table.name}: beside {", ".join(columns)} the column "{column}" holds '
+            f"{' and '.join(one.samples)}, and it is not clear whether it marks bad answers",
+            f"to leave out the bad ones, pass --columns {parts},good={column}; to learn all of them, pass "
+            f"--columns {parts}",
         )
 
     def extras(self, plan: Plan) -> None:
         """Adds what any shape may have: system, history, tools, weight, id."""
         used = {piece for column in plan.columns.values() for piece in column.split("+")}
         kinds = (*_TEXTS, "constant", "list", "object", "messages")
-        optional = {"system": (names.SYSTEM, (*_TEXTS, "constant"))}
+        optional: dict[str, tuple[Tiers, tuple[str, ...]]] = {"system": (names.SYSTEM, (*_TEXTS, "constant"))}
         if plan.shape != "text":
             optional |= {"history": (names.HISTORY, kinds), "tools": (names.TOOLS, kinds)}
         if plan.shape == "messages":
@@ -427,10 +471,7 @@ class _Guesser:
             (
                 name
                 for name, one in self.profiles.items()
-                if one.kind == "id"
-                and plain_ends_in_id(name)
-                and one.distinct == one.rows
-                and name not in used
+                if one.kind == "id" and called_id(name) and one.distinct == one.rows and name not in used
             ),
             None,
         )
@@ -442,13 +483,15 @@ class _Guesser:
         return [column for fit, column in fitting if fit == fitting[0][0]]
 
     def one_of(self, what: str, columns: Sequence[str], line: Callable[[str], str]) -> str:
-        """The best of some columns by the order of :data:`names.MESSAGES`, asking where several are as good."""
+        """The best of some columns by the order of their names, asking where several are as good."""
         order = {column: rank(column, names.MESSAGES) or Rank(9, 9) for column in columns}
         best = min(order.values())
         return self.doubt(what, [column for column in columns if order[column] == best], line)
 
     def doubt(self, what: str, columns: Sequence[str], line: Callable[[str], str]) -> str:
-        """The only column there is, or the one a person chooses. Raises BadData naming all where nobody can be asked."""
+        """The only column there is, or the one a person chooses. Raises BadData naming all where nobody can
+        be asked.
+        """
         if len(columns) == 1:
             return columns[0]
         shown = [f'"{column}" (for example {self.shown(column)})' for column in columns]

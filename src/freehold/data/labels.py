@@ -1,4 +1,6 @@
-"""Labels as people write them: forms that mean the same label, merging them, and the file of labels for ``--labels``."""
+"""Labels as people write them: forms that mean the same label, merging them, and the file of labels for
+``--labels``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _SHOWN = 5
 
 
 def key_of(label: str) -> str:
-    """What forms of one label share: without case, Unicode form, surrounding and repeated spaces, zero-width characters, final punctuation."""
+    """What forms of one label share: without case, Unicode form, surrounding and repeated spaces, zero-width
+    characters, final punctuation.
+    """
     text = " ".join(_UNSEEN.sub("", unicodedata.normalize("NFKC", label)).casefold().split())
     return text.rstrip(".,;:! ") or text
 
@@ -38,17 +42,23 @@ def variants_of(labels: Iterable[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def _oddness(form: str) -> tuple[bool, bool, int, str]:
-    """Of forms that are equally frequent the plainest comes first: no unseen characters, not all in capitals, short, in lower case."""
+    """Of forms that are equally frequent the plainest comes first: no unseen characters, not all in capitals,
+    short, in lower case.
+    """
     return form != bare(form), form.isupper(), len(form), form.swapcase()
 
 
 def merging(labels: Iterable[str]) -> dict[str, str]:
-    """Each form that has variants -> the most frequent one, without zero-width characters and surrounding space."""
+    """Each form that has variants -> the most frequent one, without zero-width characters and surrounding
+    space.
+    """
     return {form: bare(forms[0]) for forms in variants_of(labels) for form in forms}
 
 
 def trimming(labels: Iterable[str]) -> dict[str, str]:
-    """Labels with surrounding space or zero-width characters -> without, where no other form of the same label exists."""
+    """Labels with surrounding space or zero-width characters -> without, where no other form of the same
+    label exists.
+    """
     distinct = set(labels)
     varied = {form for forms in variants_of(distinct) for form in forms}
     return {label: bare(label) for label in distinct if label not in varied and bare(label) != label}
@@ -76,7 +86,9 @@ def shown(label: str) -> str:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in a file: one a line, a JSON list, or the only or label-named column of a table. Raises NotFound and BadData."""
+    """The labels in a file: one a line, a JSON list, or the only or label-named column of a table. Raises
+    NotFound and BadData.
+    """
     if not path.is_file():
         raise NotFound(f"there is no file of labels {path}", "check the path given with --labels")
     text = "" if path.suffix.lower() in (".parquet", ".xlsx", ".ods", ".arrow") else _decoded(path)
@@ -125,7 +137,7 @@ def _column(path: Path) -> list[str]:
             f"{path.name}: it is not clear which of the columns {', '.join(table.columns)} holds the labels",
             "keep one column",
         )
-    column = named[0] if len(named) == 1 else table.columns[0]
+    column = next(iter(named or table.columns))
     return [
         text_of(row.fields.get(column), column).strip()
         for row in table.rows

@@ -1,6 +1,8 @@
-"""Chat messages as people keep them become alternating turns of system, user and assistant, which every chat template knows.
+"""Chat messages as people keep them become alternating turns of system, user and assistant, which every chat
+template knows.
 
-Formats: OpenAI fine-tuning rows (tool calls, content parts, developer, weight), ShareGPT (from and value), TRL (role and content).
+Formats: OpenAI fine-tuning rows (tool calls, content parts, developer, weight), ShareGPT (from and value),
+TRL (role and content).
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from freehold.data.values import RowFault, is_missing, parsed, text_of, unwrappe
 ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user", "customer": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant", "chatgpt": "assistant",
-    "agent": "assistant", "function_call": "call", "tool_call": "call",
-    "tool": "result", "function": "result", "observation": "result", "ipython": "result", "tool_response": "result",
-    "function_response": "result", "tool_result": "result",
+    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant",
+    "chatgpt": "assistant", "agent": "assistant", "function_call": "call", "tool_call": "call",
+    "tool": "result", "function": "result", "observation": "result", "ipython": "result",
+    "tool_response": "result", "function_response": "result", "tool_result": "result",
 }  # fmt: skip
 #: What stands before a tool's result, which becomes a user message.
 RESULT = "Function result: "
@@ -30,15 +32,33 @@ OPENING = "You opened the conversation with: "
 
 #: Sentences on what was changed, by the key that counts the rows; ``{n}`` is their number.
 NOTES = {
-    "calls": "{n} rows hold function calls: a call becomes its JSON text (name and arguments) as the assistant's message.",
-    "results": '{n} rows hold function results: each becomes a user message that begins with "Function result:".',
+    "calls": (
+        "{n} rows hold function calls: a call becomes its JSON text (name and arguments) as the assistant's "
+        "message."
+    ),
+    "results": '{n} rows hold function results: each is a user message that begins with "Function result:".',
     "tools": "{n} rows hold function definitions: they stand in the system message as JSON.",
     "trailing": "{n} rows go on after the assistant's last message: what follows that message is left out.",
-    "unweighted": "{n} rows end in an assistant message of weight 0: the last one with a weight is the answer, what follows it is left out.",
-    "turns": "{n} rows hold several assistant messages: the last one is the wanted answer, the earlier ones are part of what is asked.",
-    "merged": "{n} rows hold messages of the same role one after another: they are joined, as chat templates need alternating roles.",
-    "systems": "{n} rows hold a system message after the beginning: it stands with the first one, as chat templates need it there.",
-    "opening": "{n} rows begin with the assistant: that message stands in the system message, as chat templates need the user first.",
+    "unweighted": (
+        "{n} rows end in an assistant message of weight 0: the last one with a weight is the answer, what "
+        "follows it is left out."
+    ),
+    "turns": (
+        "{n} rows hold several assistant messages: the last one is the wanted answer, the earlier ones are "
+        "part of what is asked."
+    ),
+    "merged": (
+        "{n} rows hold messages of the same role one after another: they are joined, as chat templates need "
+        "alternating roles."
+    ),
+    "systems": (
+        "{n} rows hold a system message after the beginning: it stands with the first one, as chat "
+        "templates need it there."
+    ),
+    "opening": (
+        "{n} rows begin with the assistant: that message stands in the system message, as chat templates "
+        "need the user first."
+    ),
     "names": "{n} rows name the speaker of a message: the name is not used.",
 }
 
@@ -53,7 +73,7 @@ class Turn:
 
 
 def turns_of(value: Any, column: str, tally: Counter[str]) -> list[Turn]:
-    """The turns of a chat column; what was changed is counted in ``tally``, once for a row. Raises RowFault."""
+    """The turns of a chat column; changes are counted in ``tally``, once for a row. Raises RowFault."""
     value = parsed(value)
     if isinstance(value, dict) and "messages" in value:
         value = value["messages"]
@@ -74,7 +94,10 @@ def _apart(value: Sequence[Any]) -> list[Any]:
     messages: list[Any] = []
     for item in value:
         if isinstance(item, dict) and set(item) == {"input", "output"}:
-            messages += [{"role": "user", "content": item["input"]}, {"role": "assistant", "content": item["output"]}]
+            messages += [
+                {"role": "user", "content": item["input"]},
+                {"role": "assistant", "content": item["output"]},
+            ]
         else:
             messages.append(item)
     return messages
@@ -213,7 +236,9 @@ def history_of(value: Any, column: str) -> list[Turn]:
 
 
 def answered(turns: Sequence[Turn], column: str, tally: Counter[str]) -> list[Turn]:
-    """The turns up to the wanted answer, the last assistant message that has a weight. Raises RowFault where there is none."""
+    """The turns up to the wanted answer, the last assistant message that has a weight. Raises RowFault where
+    there is none.
+    """
     spoken = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
     if not spoken:
         raise RowFault(column, "holds no message of the assistant, which would be the wanted answer")
@@ -228,7 +253,9 @@ def answered(turns: Sequence[Turn], column: str, tally: Counter[str]) -> list[Tu
 
 
 def arranged(turns: Sequence[Turn], column: str, tally: Counter[str]) -> tuple[tuple[str, str], ...]:
-    """(role, content) pairs: at most one system message, then user and assistant by turns. Raises RowFault where no user speaks."""
+    """(role, content) pairs: at most one system message, then user and assistant by turns. Raises RowFault
+    where no user speaks.
+    """
     system = [turn.content for turn in turns if turn.role == "system"]
     first_other = next((index for index, turn in enumerate(turns) if turn.role != "system"), len(turns))
     if any(turn.role == "system" for turn in turns[first_other:]):
@@ -258,7 +285,9 @@ def _joined(turns: Sequence[Turn]) -> list[tuple[str, str]]:
 
 
 def transcript(text: str) -> list[Turn]:
-    """A dialogue in one text, each turn after ``Human:`` or ``Assistant:`` at the start of a line; nothing where it is none."""
+    """A dialogue in one text, each turn after ``Human:`` or ``Assistant:`` at the start of a line; nothing
+    where it is none.
+    """
     import re
 
     pieces = re.split(r"(?:\A|\n\n)\s*(Human|Assistant): ?", text)

@@ -1,6 +1,8 @@
-"""The usual names of columns, by the part a column plays: English, German, French, Spanish, Italian, Dutch, Portuguese.
+"""The usual names of columns, by the part a column plays: English, German, French, Spanish, Italian, Dutch,
+Portuguese.
 
-Names are compared without case, accents, spaces and signs. Each part has tiers: a name of an earlier tier is the better candidate, and two
+Names are compared without case, accents, spaces and signs. Each part has tiers: a name of an earlier tier is
+the better candidate, and two
 columns of the same tier are equally good.
 """
 
@@ -50,7 +52,8 @@ CHOSEN = _tiers(
 )
 REJECTED = _tiers(
     "rejected",
-    "rejectedresponse responserejected dispreferred nonpreferredoutput dispreferredresponse rejectedanswer nonpreferred unpreferred worse",
+    "rejectedresponse responserejected dispreferred nonpreferredoutput dispreferredresponse rejectedanswer "
+    "nonpreferred unpreferred worse",
 )
 GOOD = _tiers("label", "ktotag desirable thumbsup isgood good accepted isdesirable")
 SYSTEM = _tiers("system", "systemprompt systemmessage sysprompt")
@@ -64,23 +67,32 @@ CONTEXT = _tiers(
 PROMPT = _tiers(
     "prompt",
     "question query instruction frage pregunta domanda vraag pergunta",
-    "input user request problem source src issue inputs instructions prompts questions inquiry anfrage eingabe consulta",
+    "input user request problem source src issue inputs instructions prompts questions inquiry anfrage "
+    "eingabe consulta",
 )
 COMPLETION = _tiers(
     "completion",
-    "response output answer answers reply chosen assistant antwort reponse respuesta risposta antwoord resposta",
-    "target summary translation expected expectedoutput expectedanswer idealresponse ideal groundtruth gold reference "
-    "highlights outputs responses solution resolution result zusammenfassung ubersetzung uebersetzung resume traduction resumen traduccion",
+    "response output answer answers reply chosen assistant antwort reponse respuesta risposta antwoord "
+    "resposta",
+    "target summary translation expected expectedoutput expectedanswer idealresponse ideal groundtruth gold "
+    "reference "
+    "highlights outputs responses solution resolution result zusammenfassung ubersetzung uebersetzung "
+    "resume traduction resumen traduccion",
 )
 TEXT = _tiers(
     "text texte texto testo tekst texts",
-    "body message content description ticket review comment sentence utterance email document article post tweet feedback complaint "
+    "body message content description ticket review comment sentence utterance email document article post "
+    "tweet feedback complaint "
     "issue passage transcript narrative abstract mail sms reviews comments messages ticketbody emailbody "
     "nachricht beschreibung inhalt kommentar bewertung satz beschwerde rezension meldung "
-    "commentaire avis contenu phrase corps reclamation mensaje descripcion comentario resena contenido cuerpo oracion "
-    "messaggio descrizione recensione commento contenuto corpo bericht omschrijving inhoud mensagem descricao conteudo",
-    "question query prompt input request inquiry subject title headline notes note summary snippet dialogue dialog conversation "
-    "betreff titel frage anfrage objet sujet titre asunto titulo pregunta consulta oggetto titolo onderwerp assunto "
+    "commentaire avis contenu phrase corps reclamation mensaje descripcion comentario resena contenido "
+    "cuerpo oracion "
+    "messaggio descrizione recensione commento contenuto corpo bericht omschrijving inhoud mensagem "
+    "descricao conteudo",
+    "question query prompt input request inquiry subject title headline notes note summary snippet dialogue "
+    "dialog conversation "
+    "betreff titel frage anfrage objet sujet titre asunto titulo pregunta consulta oggetto titolo onderwerp "
+    "assunto "
     "context instruction",
 )
 SUBJECT = _tiers(
@@ -91,21 +103,26 @@ SUBJECT = _tiers(
 SUMMARY, DESCRIPTION = _tiers("summary zusammenfassung"), _tiers("description beschreibung descripcion")
 LABEL = _tiers(
     "label labels",
-    "category class intent topic sentiment target tag tags categories classes intents topics classification goldlabel labelname y emotion "
-    "kategorie klasse thema stimmung absicht etiquette categorie classe theme etiqueta etiquetas categoria clase tema sentimiento "
+    "category class intent topic sentiment target tag tags categories classes intents topics classification "
+    "goldlabel labelname y emotion "
+    "kategorie klasse thema stimmung absicht etiquette categorie classe theme etiqueta etiquetas categoria "
+    "clase tema sentimiento "
     "etichetta sentimento",
-    "team priority department queue status rating stars score severity type group urgency language polarity grade star ratings outcome "
+    "team priority department queue status rating stars score severity type group urgency language polarity "
+    "grade star ratings outcome "
     "subcategory product reason subject sujet "
     "abteilung prioritat prioritaet warteschlange bewertung schweregrad typ art gruppe dringlichkeit sprache "
-    "equipe priorite service statut note gravite langue equipo prioridad departamento cola estado puntuacion gravedad idioma tipo "
+    "equipe priorite service statut note gravite langue equipo prioridad departamento cola estado puntuacion "
+    "gravedad idioma tipo "
     "priorita reparto stato punteggio gravita prioriteit afdeling ernst prioridade fila",
 )
 SEVERAL = _tiers("labels tags categories topics intents classes etiquetas")
 ID = _tiers(
     "id", "taskid uuid guid rowid key ticketid exampleid number ticket_id ticketnumber ticketno caseid"
 )
-#: Columns with few values that are about the row, not its label; never taken as a label by their values alone.
-ABOUT = frozenset("split lang locale country fold version partition".split())
+#: Columns with few values that are about the row, not its label; never taken as a label by their values
+#: alone.
+ABOUT = frozenset({"split", "lang", "locale", "country", "fold", "version", "partition"})
 #: The two texts of a row that is about a pair.
 PAIRS = (
     ("premise", "hypothesis"),
@@ -118,14 +135,18 @@ PAIRS = (
 
 @dataclass(frozen=True, order=True)
 class Rank:
-    """How well a name fits a part: the tier first, then whether the whole name, its last word or another of its words fits."""
+    """How well a name fits a part: the tier first, then whether the whole name, its last word or another of
+    its words fits.
+    """
 
     tier: int
     word: int
 
 
 def words_of(name: str) -> list[str]:
-    """``Ticket Body``, ``ticketBody`` and ``ticket_body`` are all ``["ticket", "body"]``; accents are dropped."""
+    """``Ticket Body``, ``ticketBody`` and ``ticket_body`` are all ``["ticket", "body"]``; accents are
+    dropped.
+    """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(name))
     plain = "".join(
         c for c in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(c)
@@ -139,7 +160,7 @@ def plain(name: str) -> str:
 
 
 def rank(name: str, tiers: Tiers, *, whole: bool = False) -> Rank | None:
-    """How well a column's name fits a part, None where it does not; ``whole`` does not look at single words."""
+    """How well a column's name fits a part, None where it does not; ``whole`` ignores single words of it."""
     words = words_of(name)
     joined = "".join(words)
     for tier, names in enumerate(tiers):
@@ -157,7 +178,9 @@ def rank(name: str, tiers: Tiers, *, whole: bool = False) -> Rank | None:
 
 
 def is_pair(first: str, second: str) -> bool:
-    """Whether two columns are the two texts of a pair: premise and hypothesis, or names that end in 1 and 2 or in A and B."""
+    """Whether two columns are the two texts of a pair: premise and hypothesis, or names that end in 1 and 2
+    or in A and B.
+    """
     one, two = plain(first), plain(second)
     if (one, two) in PAIRS:
         return True

@@ -1,14 +1,16 @@
-"""What kind of values a column holds, from the values: text, labels, ids, dates, numbers, chat messages, ..."""
+"""What kind of values a column holds: text, labels, ids, dates, numbers, chat messages, ..."""
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from freehold.data.names import words_of
 from freehold.data.table import Table
 from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped
 
@@ -19,20 +21,43 @@ _NEARLY = 0.95
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
 _MONTH = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zä]*\.?"
 _CLOCK = r"(\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[ap]\.?m\.?)?( ?(z|utc|gmt|[+-]\d{2}:?\d{2}))?)"
+_DAY = "|".join(
+    (
+        r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}",  # 2026-03-01
+        r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}",  # 1.3.2026
+        rf"(\w{{3,9}},? )?\d{{1,2}}\.?[ -]{_MONTH}[ -]\d{{2,4}}",  # Sun, 1 March 2026
+        rf"{_MONTH} \d{{1,2}},? \d{{4}}",  # March 1, 2026
+        rf"\w{{3}} {_MONTH} +\d{{1,2}} [\d:]+ (\w{{3,4}} )?\d{{4}}",  # Sun Mar 01 22:19:45 UTC 2026
+    )
+)
 _DATE = re.compile(
-    rf"(\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|(\w{{3,9}},? )?\d{{1,2}}\.?[ -]{_MONTH}[ -]\d{{2,4}}|"
-    rf"{_MONTH} \d{{1,2}},? \d{{4}}|\w{{3}} {_MONTH} +\d{{1,2}} [\d:]+ (\w{{3,4}} )?\d{{4}})([ ,t]+{_CLOCK})?|{_CLOCK}",
+    rf"({_DAY})([ ,t]+{_CLOCK})?|{_CLOCK}",
     re.I,
 )
 _OPAQUE = re.compile(r"[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f-]{20,}|\S+@\S+\.\S+|https?://\S+", re.I)
+_ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "key", "nr", "no", "number", "index", "idx", "nummer"})
 _BOOLEANS = frozenset({"true", "false", "yes", "no"})
+
+
+_IN_WORDS = {
+    "id": "ids",
+    "date": "dates",
+    "number": "numbers",
+    "boolean": "true or false",
+    "label": "labels",
+    "constant": "always the same",
+    "empty": "nothing",
+    "object": "objects",
+    "list": "lists",
+}
 
 
 @dataclass(frozen=True)
 class Profile:
     """``kind``: empty, messages, object, list, boolean, date, id, number, constant, label or text.
 
-    ``rows`` counts values that are there, ``distinct`` how many of them differ; lengths are means; ``samples`` are a few values.
+    ``rows`` counts values that are there, ``distinct`` how many of them differ; lengths are means;
+    ``samples`` are a few values.
     """
 
     column: str
@@ -45,13 +70,11 @@ class Profile:
 
     @property
     def repeats(self) -> bool:
-        """Whether the values come back often enough to be labels: three rows for each, at most 60 characters long."""
-        return 2 <= self.distinct and 3 * self.distinct <= self.rows and self.characters <= 60
+        """Whether the values come back often enough to be labels: three rows each, at most 60 characters."""
+        return self.distinct >= 2 and 3 * self.distinct <= self.rows and self.characters <= 60
 
     def __str__(self) -> str:
-        kinds = {"id": "ids", "date": "dates", "number": "numbers", "boolean": "true or false", "label": "labels",
-                 "constant": "always the same", "empty": "nothing", "object": "objects", "list": "lists"}  # fmt: skip
-        return f'"{self.column}" ({kinds.get(self.kind, self.kind)})'
+        return f'"{self.column}" ({_IN_WORDS.get(self.kind, self.kind)})'
 
 
 def profile(table: Table, column: str) -> Profile:
@@ -109,7 +132,9 @@ def _kind(present: Sequence[Any], texts: Sequence[str], distinct: int, column: s
 
 def _structure(present: Sequence[Any]) -> str:
     values = [parsed(value) for value in present]
-    if _all(values, is_messages):
+    if 2 * sum(map(is_messages, values)) >= len(
+        values
+    ):  # the other rows are faults, not another kind of column
         return "messages"
     if _all(values, lambda value: isinstance(value, dict)) or any(map(_holds_objects, values)):
         return "object"
@@ -125,7 +150,9 @@ def is_messages(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and bool(value)
-        and all(isinstance(item, dict) and ("role" in item or "from" in item or _is_turn(item)) for item in value)
+        and all(
+            isinstance(item, dict) and ("role" in item or "from" in item or _is_turn(item)) for item in value
+        )
     )
 
 
@@ -153,29 +180,26 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_id(texts: Sequence[str], distinct: int, column: str) -> bool:
-    """Values without spaces that hardly ever come back and are all built alike, or whole numbers that only rise."""
+    """Values without spaces that hardly ever come back and are all built alike, or whole numbers that only
+    rise.
+    """
     if any(" " in text.strip() for text in texts[:50]):
         return False
     if _all(texts, lambda text: _OPAQUE.fullmatch(text.strip())):
         return True
-    named = plain_ends_in_id(column)
+    named = called_id(column)
     if distinct < (0.5 if named else 0.98) * len(texts) or len(texts) < 3:
         return False
     if _all(texts, lambda text: re.fullmatch(r"\d+", text)):
         numbers = [int(text) for text in texts if text.isdecimal()]
-        return named or all(a <= b for a, b in zip(numbers, numbers[1:], strict=False))
-    if any(re.search(r"[^\w#./:-]", text) for text in texts[:50]):
+        return named or all(a <= b for a, b in itertools.pairwise(numbers))
+    if _all(texts, _NUMBER.fullmatch) or any(re.search(r"[^\w#./:-]", text) for text in texts[:50]):
         return False
     shapes = {re.sub(r"[^\W\d_]+", "A", re.sub(r"\d+", "9", text)) for text in texts}
     return any("9" in shape for shape in shapes) and len(shapes) <= max(2, len(texts) // 20)
 
 
-def plain_ends_in_id(column: str) -> bool:
-    """Whether a column calls itself an id."""
-    from freehold.data.names import words_of
-
+def called_id(column: str) -> bool:
+    """Whether a column calls itself an id or a number."""
     words = words_of(column)
-    return bool(words) and (
-        words[-1] in {"id", "ids", "uuid", "guid", "key", "nr", "no", "number", "index", "idx", "nummer"}
-        or words[0] == "id"
-    )
+    return bool(words) and (words[-1] in _ID_WORDS or words[0] == "id")

@@ -1,4 +1,6 @@
-"""Decisions on answers that need all rows: which words mean a missing value, and whether a row has several labels."""
+"""Decisions on answers that need all rows: which words mean a missing value, and whether a row has several
+labels.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def decide(tables: Sequence[tuple[Table, Mapping]]) -> tuple[Reading, list[str]]
     how = "lists" if separator == "list" else f'texts with "{separator}" between the labels'
     written = "a JSON list" if as_json else "the labels in alphabetical order, separated by commas"
     notes.append(
-        f'Rows have several labels: column "{column}" holds {how}. The wanted answer is {written}; their order does not count.'
+        f'Rows have several labels: column "{column}" holds {how}. The wanted answer is {written}; their '
+        f"order does not count."
     )
     return Reading(missing, separator, as_json), notes
 
@@ -55,7 +58,8 @@ def _missing(values: Sequence[Any], column: str) -> tuple[frozenset[str], list[s
     )
     often = {word: count for word, count in counts.items() if count >= _OFTEN * len(values)}
     notes = [
-        f'"{word}" stands in column "{column}" of {count} of {len(values)} rows: it is read as an answer, not as a missing value.'
+        f'"{word}" stands in column "{column}" of {count} of {len(values)} rows: it is read as an answer, '
+        f"not as a missing value."
         for word, count in often.items()
     ]
     return MISSING | (MISSING_IF_RARE - set(often)), notes
@@ -79,7 +83,7 @@ def _separator(values: Sequence[Any], column: str, several: bool) -> str:
 
 
 def _splits(texts: Sequence[str], separator: str, named: bool) -> bool:
-    """Whether nearly all texts are made of a small closed set of pieces that come back in other combinations."""
+    """Whether nearly all texts are made of few pieces that come back in other combinations."""
     whole = [tuple(piece.strip() for piece in text.split(separator) if piece.strip()) for text in texts]
     split = [pieces for pieces in whole if len(pieces) > 1]
     if len(split) < max(2, 0.02 * len(texts)):

@@ -22,8 +22,8 @@ LABELS_INSTRUCTION = (
 )
 LABELS_AS_JSON = "Label the text. Answer with a JSON list of all labels that apply, in alphabetical order."
 NO_ANSWER = "no answer"
-_GOOD = "true 1 1.0 yes good desirable chosen accepted up".split()
-_BAD = "false 0 0.0 -1 no bad undesirable rejected down".split()
+_GOOD = frozenset({"true", "1", "1.0", "yes", "good", "desirable", "chosen", "accepted", "up"})
+_BAD = frozenset({"false", "0", "0.0", "-1", "no", "bad", "undesirable", "rejected", "down"})
 
 #: Sentences on what was changed or left out, by the key that counts the rows.
 NOTES = {
@@ -40,7 +40,9 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """Decisions that need all rows of all splits. ``separator``: "" for one label a row, "list" for lists, else what stands between labels."""
+    """Decisions that need all rows of all splits. ``separator``: "" for one label a row, "list" for lists,
+    else what stands between labels.
+    """
 
     missing: frozenset[str] = frozenset()
     separator: str = ""
@@ -114,7 +116,9 @@ def _written(value: Any, column: str) -> str:
 
 
 def joined(present: Sequence[tuple[str, str]], columns: Sequence[str]) -> str:
-    """Several columns as one text: each after its name, but for the last one where the first is a subject or title."""
+    """Several columns as one text: each after its name, but for the last one where the first is a subject or
+    title.
+    """
     bare = columns[-1] if rank(columns[0], SUBJECT) or rank(columns[0], SUMMARY, whole=True) else None
     return "\n\n".join(
         text if column == bare else f"{column[:1].upper()}{column[1:]}: {text}" for column, text in present
@@ -122,7 +126,9 @@ def joined(present: Sequence[tuple[str, str]], columns: Sequence[str]) -> str:
 
 
 def shaped(cells: Cells) -> Shaped | None:
-    """A row in messages; None for a row that is no example (a bad answer, weight 0), which is counted. Raises RowFault."""
+    """A row in messages; None for a row that is no example (a bad answer, weight 0), which is counted. Raises
+    RowFault.
+    """
     weight = cells.value("weight")
     if not is_missing(weight) and text_of(weight).strip() in ("0", "0.0"):
         cells.tally["weightless"] += 1
@@ -328,7 +334,9 @@ def _is_good(cells: Cells) -> bool:
 
 
 def _preference(cells: Cells) -> Shaped:
-    """A better and a worse answer to the same prompt, as texts or as messages; the prompt may be what both begin with."""
+    """A better and a worse answer to the same prompt, as texts or as messages; the prompt may be what both
+    begin with.
+    """
     part = "completion" if cells.has("completion") else "label"
     column = cells.column(part) if cells.has(part) else cells.column("messages")
     better = (

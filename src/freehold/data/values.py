@@ -43,7 +43,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class RowFault(Exception):
-    """A row that cannot be used: the column, or nothing where it is about the whole row, and what is wrong."""
+    """A row that cannot be used: the column, "" where it is about the whole row, and what is wrong."""
 
     def __init__(self, column: str, reason: str):
         super().__init__(f"{column}: {reason}")
@@ -73,7 +73,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def text_of(value: Any, column: str = "") -> str:
-    """A value as text: booleans as true and false, dates as ISO, lists and objects as JSON. Raises RowFault."""
+    """A value as text: true and false, dates as ISO, lists and objects as JSON. Raises RowFault."""
     value = unwrapped(value)
     if isinstance(value, str):
         return value
@@ -99,7 +99,9 @@ def _inner(value: Any, column: str) -> Any:
 
 
 def parsed(value: Any) -> Any:
-    """A list or object written as JSON, or as Python prints it, as the list or object; anything else as it is."""
+    """A list or object written as JSON, or as Python prints it, as the list or object; anything else as it
+    is.
+    """
     value = unwrapped(value)
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
