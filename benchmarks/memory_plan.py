@@ -33,7 +33,7 @@ def one(name: str, data: Path, model: str) -> dict[str, float]:
     """Predicted and measured peak of a tuning in this process, bytes."""
     import freehold.cli.main  # noqa: F401  (what the command line holds counts)
     from freehold import progress
-    from freehold.data.examples import read_examples
+    from freehold.data.examples import read_dataset
     from freehold.hub.decoders import config_of
     from freehold.hub.store import Store
     from freehold.tune import job
@@ -48,7 +48,7 @@ def one(name: str, data: Path, model: str) -> dict[str, float]:
     asked = job.Asked(
         Recipe(**setting) if planned else Recipe(steps=STEPS, validations=2, valid_rows=64, **setting), time_s=120.0 if planned else 0.0
     )
-    train, valid = (list(read_examples(data / f"{part}.jsonl").examples) for part in ("train", "valid"))
+    train, valid = (list(read_dataset(data / f"{part}.jsonl").examples) for part in ("train", "valid"))
     done = job.tune(store, found, train, valid, asked, "planned", progress.silent)
     return {"predicted": done.predicted_bytes, "measured": done.peak_bytes}
 

@@ -59,7 +59,7 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     """Tune the store's smollm2 and measure it, with what ``freehold tune`` and the trial use."""
     clock = Clock()
     from freehold import progress
-    from freehold.data.examples import read_examples
+    from freehold.data.examples import read_dataset
     from freehold.engines.loading import open_engine, open_vocabulary, prompting
     from freehold.evals.measure import Ask, answers_of
     from freehold.evals.metrics import choose
@@ -69,7 +69,7 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     from freehold.tune.recipe import Recipe
 
     store = Store()
-    train, valid, test = (list(read_examples(data / f"{split}.jsonl").examples) for split in ("train", "valid", "test"))
+    train, valid, test = (list(read_dataset(data / f"{split}.jsonl").examples) for split in ("train", "valid", "test"))
     recipe = Recipe(rank=RANK, alpha=2.0 * RANK, learning_rate=RATE, batch_rows=BATCH, steps=steps, validations=2)
     model = tune(store, store.find("smollm2"), train, valid, Asked(recipe, resume=False), "minutes/smollm2", progress.silent).model
     trained = clock.seconds

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from freehold import progress, settings
-from freehold.data.examples import read_examples
+from freehold.data.examples import read_dataset
 from freehold.engines.loading import open_vocabulary, prompting
 from freehold.hub.store import Store
 from freehold.shrink.sensitivity import Reference, choose_rows, positions_in_memory
@@ -32,7 +32,7 @@ def main() -> None:
     settings.go_quiet()
     store = Store()
     model = store.find(options.model)
-    fit, test = (list(read_examples(options.data / name).examples) for name in ("valid.jsonl", "test.jsonl"))
+    fit, test = (list(read_dataset(options.data / name).examples) for name in ("valid.jsonl", "test.jsonl"))
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         frontier = Frontier(store, model, fit, Path(folder), progress.for_stream(), options.probing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,7 +22,7 @@ def command(
     max_params: Annotated[str, typer.Option(help="At most so many weights, e.g. 3B.")] = "",
     format: Annotated[str, typer.Option(help="gguf or safetensors.")] = "",
     sort: Annotated[str, typer.Option(help="measured (on the task most like yours first), downloads, size or modified.")] = "measured",
-    like: Annotated[Path | None, typer.Option(help="Your own rows: what was measured on tasks like them comes first.")] = None,
+    like: Annotated[str, typer.Option(help="Your own rows: what was measured on tasks like them comes first.")] = "",
     hub: Annotated[list[str] | None, typer.Option(help="Ask another hub too: its address, or hf; may be repeated.")] = None,
     token_env: Annotated[str, typer.Option(help="Environment variable that holds the token for that hub.")] = "",
     limit: Annotated[int, typer.Option(help="Rows to show.", min=1)] = 20,
@@ -34,7 +33,7 @@ def command(
     Example: freehold find "bank intents" --fits --licence commercial --max-params 3B --like tickets.jsonl
     """
     from freehold import machine, progress, settings
-    from freehold.data.examples import read_examples
+    from freehold.data.examples import read_dataset
     from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.trial import evidence, finding
@@ -51,7 +50,7 @@ def command(
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
     wanted = finding.Wanted(
         text, format, licence, finding.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
-        evidence.words_of(read_examples(like).examples) if like else None, limit,
+        evidence.words_of(read_dataset(like).examples) if like else None, limit,
     )  # fmt: skip
     answer = finding.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
     if json:

@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json
+from freehold.cli.rows import Columns
 
 NAME = "mask"
 
 
 def command(
-    data: Annotated[Path, typer.Argument(help="Rows: .jsonl, .csv, .tsv or .parquet")],
+    data: Annotated[str, typer.Argument(help="Rows: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")],
     out: Annotated[
         Path | None, typer.Option(help="Write rows with the findings masked, as .jsonl of chat messages; without it they are counted only.")
     ] = None,
-    columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    columns: Columns = "",
     json: Json = False,
 ) -> None:
     """Find personal data in rows before a model learns from them, and mask it.
@@ -27,14 +28,17 @@ def command(
     import json as encoding
 
     from freehold import durable
-    from freehold.data.examples import parse_columns, read_examples
+    from freehold.cli.rows import options_of, say_read
+    from freehold.data.examples import read_dataset
     from freehold.errors import UsageError
     from freehold.trust import personal
 
-    examples = read_examples(data, parse_columns(columns) if columns else None).examples
+    dataset = read_dataset(data, options_of(columns))
+    say_read({"train": dataset})
+    examples = dataset.examples
     kinds, rows = personal.count(examples)
     if out is not None:
-        if out.exists() and out.samefile(data):
+        if out.exists() and Path(data).exists() and out.samefile(data):
             raise UsageError("--out names the rows themselves", "name another file")
         lines = [
             {"id": one.id, "messages": [{"role": role, "content": text} for role, text in one.messages], **one.reference}

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json, print_table, say
+from freehold.cli.output import Json, print_json, print_table
+from freehold.cli.rows import Columns
 
 NAME = "shrink"
 
 
 def command(
     model: Annotated[str, typer.Argument(help="A GGUF model in the store.")],
-    data: Annotated[Path, typer.Option(help="Rows that show what the model is for; half of them fit the mixture, half judge it.")],
+    data: Annotated[str, typer.Option(help="Rows that show what the model is for; half of them fit the mixture, half judge it.")],
     memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
     bits: Annotated[float, typer.Option(help="Or bits per weight, e.g. 3.5.")] = 0.0,
     keep_quality: Annotated[float, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99.")] = 0.0,
     context: Annotated[int, typer.Option(help="Tokens of context that --memory must hold beside the weights.")] = 2048,
     time: Annotated[str, typer.Option(help="Time for measuring what errors cost; more time looks at smaller groups of layers.")] = "10m",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-small if left out.")] = "",
-    columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    columns: Columns = "",
     json: Json = False,
 ) -> None:
     """Give each matrix of a model the type that costs your rows least within a size, and measure what that size costs.
@@ -29,7 +29,8 @@ def command(
     Example: freehold shrink tickets/smollm2-q8_0 --bits 4.5 --data tickets.jsonl
     """
     from freehold import progress, settings
-    from freehold.data.examples import parse_columns, read_examples
+    from freehold.cli.rows import options_of, say_read
+    from freehold.data.examples import read_dataset
     from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.trial.frontier import Wish, shrink
@@ -42,9 +43,9 @@ def command(
         raise UsageError("--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99")
     store = Store()
     found = store.find(model)
-    dataset = read_examples(data, parse_columns(columns) if columns else None)
+    dataset = read_dataset(data, options_of(columns))
+    say_read({"train": dataset})
     examples = list(dataset.examples)
-    say(f"{len(examples)} rows of {data.name}; columns {dataset.mapping}")
     wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time))
     stored, points = shrink(store, found, examples, wish, name or f"{found.name}-small", progress.for_stream())
     if json:

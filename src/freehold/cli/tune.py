@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
+from freehold.cli.rows import BadRow, Columns, Encoding, MergeLabels
 
 NAME = "tune"
 
 
 def command(
     model: Annotated[str, typer.Argument(help="A GGUF model in the store.")],
-    data: Annotated[Path, typer.Argument(help="Rows to learn from: .jsonl, .csv, .tsv or .parquet")],
-    valid: Annotated[Path | None, typer.Option(help="Validation rows; cut off DATA if left out.")] = None,
+    data: Annotated[str, typer.Argument(help="Rows to learn from: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")],
+    valid: Annotated[str, typer.Option(help="Validation rows; cut off DATA if left out.")] = "",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
     memory: Annotated[str, typer.Option(help="Memory the run may take, e.g. 4GiB.")] = "",
     time: Annotated[str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")] = "",
@@ -31,7 +31,10 @@ def command(
     search: Annotated[str, typer.Option(help="First spend so long on finding learning rate and rank, e.g. 10m.")] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew.")] = True,
-    columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    columns: Columns = "",
+    encoding: Encoding = "",
+    on_bad_row: BadRow = "",
+    merge_labels: MergeLabels = False,
     mask: Annotated[bool, typer.Option("--mask", help="Mask personal data found in the rows before learning from them.")] = False,
     canaries: Annotated[
         int, typer.Option(help="Mix so many made-up codes into the rows; certify tells how far they were learnt.", min=0, max=64)
@@ -43,9 +46,10 @@ def command(
 
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
-    from freehold import durable, progress, settings
+    from freehold import progress, settings
     from freehold.cli import permission
-    from freehold.data.examples import parse_columns, read_examples
+    from freehold.cli.rows import options_of, say_read
+    from freehold.data.examples import read_splits
     from freehold.data.splits import cut_validation
     from freehold.errors import UsageError
     from freehold.hub.store import Store
@@ -59,11 +63,11 @@ def command(
     store = Store()
     found = store.find(model)
     permission.of_models(store, "tune", [found], override)
-    given = parse_columns(columns) if columns else None
-    dataset = read_examples(data, given)
-    files = {part: durable.sha256_file(path) for part, path in (("train", data), ("valid", valid)) if path is not None}
-    say(f"{len(dataset.examples)} rows of {data.name}; columns {dataset.mapping}")
-    train, checks = (list(dataset.examples), list(read_examples(valid, given).examples)) if valid else cut_validation(dataset.examples)
+    read = read_splits(data, valid or None, None, options_of(columns, encoding, on_bad_row, merge_labels))
+    files = {part: read[part].digest for part in ("train", "valid") if part in read}
+    say_read(read)
+    learnt = list(read["train"].examples)
+    train, checks = (learnt, list(read["valid"].examples)) if "valid" in read else cut_validation(learnt)
     train, checks = permission.of_rows(train, checks, mask)
     if canaries:
         from freehold.trust.extraction import canaries as made

@@ -1,42 +1,47 @@
-"""Rows of JSONL, CSV and Parquet become examples; every row that cannot is reported, all at once.
+"""Rows become examples; every row that cannot is reported, all at once.
 
 An example is a list of chat messages whose last one is the wanted answer, plus an id.
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from freehold.data import labels as forms
+from freehold.data.columns import Mapping, map_columns, parse_columns
+from freehold.data.guess import Ask
+from freehold.data.reading import decide
+from freehold.data.shapes import NOTES, Cells, Reading, Shaped, labels_text, shaped
+from freehold.data.table import Fault, Row, Table
+from freehold.data.values import (
+    RowFault,
+    has_half_characters,
+    is_missing,
+    json_text,
+    text_of,
+    without_control,
+)
 from freehold.durable import digest_of
-from freehold.errors import BadData, NotFound, UsageError
+from freehold.errors import BadData, UsageError
 
-ROLES = ("system", "user", "assistant")
-LABEL_INSTRUCTION = "Classify the text. Answer with the label only."
+__all__ = ["Dataset", "Example", "Mapping", "RowOptions", "parse_columns", "read_dataset", "read_splits"]
 
-#: Column names by what they hold, likeliest first.
-_GUESSES: dict[str, tuple[str, ...]] = {
-    "messages": ("messages", "conversations", "conversation", "chat"),
-    "prompt": ("prompt", "question", "instruction", "input", "query", "user"),
-    "completion": ("completion", "response", "output", "answer", "chosen", "assistant", "target"),
-    "text": ("text", "sentence", "message", "utterance", "content", "document"),
-    "label": ("label", "category", "intent", "class", "topic"),
-    "code": ("canonical_solution", "solution"),
-}
-#: The columns each shape of row needs, in the order they are tried.
-SHAPES = (("messages",), ("prompt", "code"), ("prompt", "completion"), ("text", "label"))
 _MOST_FAULTS_SHOWN = 20
+#: Bad rows up to this share are left out without being asked for; with ``skip`` up to the second.
+_FEW, _MOST = 0.01, 0.5
+_LONGEST_LABEL = 80
 
 
 @dataclass(frozen=True)
 class Example:
-    """``messages``: (role, content) pairs, the last from the assistant; ``reference``: other fields metrics need."""
+    """``messages``: (role, content) pairs, the last from the assistant; ``reference``: other fields metrics
+    need.
+    """
 
     id: str
     messages: tuple[tuple[str, str], ...]
@@ -64,183 +69,375 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """Which column plays which part, and whether that was guessed or given."""
+class RowOptions:
+    """How rows are read.
 
-    columns: dict[str, str]
-    guessed: bool
+    ``columns``: part -> column, None to guess. ``on_bad_row``: "" leaves out one bad row, or 1% of them, and
+    stops above that; "skip" leaves
+    out any number up to half; "stop" stops at the first. ``ask`` is called where a guess is in doubt; without
+    it the doubt is an error.
+    """
 
-    def __str__(self) -> str:
-        pairs = ", ".join(f"{part}={column}" for part, column in self.columns.items())
-        return f"{pairs} ({'guessed; override with --columns' if self.guessed else 'given'})"
+    columns: dict[str, str] | None = None
+    encoding: str = ""
+    on_bad_row: str = ""
+    merge_labels: bool = False
+    ask: Ask | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_bad_row not in ("", "skip", "stop"):
+            raise UsageError(
+                f"--on-bad-row {self.on_bad_row} is not known", "pass skip or stop, or leave it out"
+            )
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The examples of one file."""
+    """The examples of one table, the rows left out for a fault, and sentences on what was decided."""
 
-    path: Path
+    name: str
+    digest: str
     mapping: Mapping
     examples: tuple[Example, ...]
+    left_out: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """``text=body,label=team`` -> parts and columns. Raises UsageError."""
-    columns: dict[str, str] = {}
-    for pair in text.split(","):
-        part, equals, column = (piece.strip() for piece in pair.partition("="))
-        if not equals or part not in (*_GUESSES, "id") or not column:
-            raise UsageError(f"--columns does not understand {pair!r}", f"write PART=COLUMN with PART one of {', '.join((*_GUESSES, 'id'))}")
-        columns[part] = column
-    return columns
+def read_dataset(source: str | Path, options: RowOptions = RowOptions()) -> Dataset:
+    """The examples of a file, query or dataset that has no splits. Raises NotFound, UsageError, and BadData
+    holding every fault.
+    """
+    from freehold.data.readers import read_tables
+
+    tables = read_tables(str(source), options.encoding)
+    if set(tables) != {"train"}:
+        raise UsageError(
+            f"{source} holds several splits ({', '.join(tables)})", "name the file of one of them"
+        )
+    return datasets_of(tables, options)["train"]
 
 
-def read_examples(path: Path, columns: dict[str, str] | None = None) -> Dataset:
-    """Read a .jsonl, .csv, .tsv or .parquet file. Raises NotFound, and BadData holding every fault with file, line and field."""
-    if not path.is_file():
-        raise NotFound(f"there is no data file {path}", "check the path")
-    faults: list[str] = []
-    rows = list(read_rows(path, faults))
-    if not rows and not faults:
-        raise BadData(f"{path} holds no rows", "give a file with one JSON object per line")
-    keys = list(dict.fromkeys(key for _, row in rows[:100] for key in row))
-    mapping = _mapping(path, keys, columns) if rows else Mapping({}, True)
-    examples: list[Example] = []
-    seen: dict[str, int] = {}
-    for line, row in rows:
-        example = _example(path, line, row, mapping, faults)
-        if example is None:
-            continue
-        if example.id in seen:
-            faults.append(f"{path.name}:{line}: field 'id': {example.id!r} already stands on line {seen[example.id]}")
-        seen[example.id] = line
-        examples.append(example)
-    if faults:
-        shown = faults[:_MOST_FAULTS_SHOWN]
-        more = f"\n  ... and {len(faults) - len(shown)} more" if len(faults) > len(shown) else ""
-        raise BadData(f"{len(faults)} faults in {path}:\n  " + "\n  ".join(shown) + more, "mend or remove these rows; nothing was read", faults)
-    return Dataset(path, mapping, tuple(examples))
+def read_splits(
+    train: str | Path,
+    valid: str | Path | None = None,
+    test: str | Path | None = None,
+    options: RowOptions = RowOptions(),
+) -> dict[str, Dataset]:
+    """Datasets by split: "train", and "valid" and "test" where given or found beside. Raises as
+    :func:`read_dataset` does.
+    """
+    from freehold.data.readers import read_tables
+
+    tables = dict(read_tables(str(train), options.encoding))
+    for part, source in (("valid", valid), ("test", test)):
+        if source is not None:
+            read = read_tables(str(source), options.encoding)
+            if part not in read and set(read) != {"train"}:
+                raise UsageError(
+                    f"{source} holds several splits ({', '.join(read)}), none of them {part}", "name the file"
+                )
+            tables[part] = read.get(part) or read["train"]
+    if "train" not in tables:
+        raise BadData(
+            f"{train} has no training rows, only {' and '.join(tables)}", "name the file to learn from"
+        )
+    return datasets_of(tables, options)
 
 
-def read_rows(path: Path, faults: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, fields) of each row of a .jsonl, .csv, .tsv or .parquet file; a sentence in ``faults`` for each that is none. Raises BadData."""
-    kind = path.suffix.lower()
-    if kind == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) -> dict[str, Dataset]:
+    """Datasets of the tables of one task: columns, missing values and labels are decided for all together.
+    Raises BadData.
+    """
+    for table in tables.values():
+        if not table.rows and not table.faults:
+            raise BadData(
+                f"{table.name} holds no rows",
+                "give a file with one JSON object per line, or a table with a header",
+            )
+    mappings = _mappings({part: table for part, table in tables.items() if table.rows}, options)
+    reading, notes = decide([(tables[part], mapping) for part, mapping in mappings.items()])
+    if reading.separator:
+        mappings = {part: _as_several(mapping) for part, mapping in mappings.items()}
+    read: dict[str, Dataset] = {}
+    stopped: list[BadData] = []
+    for part, table in tables.items():
         try:
-            yield from enumerate(pq.read_table(path).to_pylist(), 1)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise BadData(f"{path} is no readable Parquet file ({str(error).splitlines()[0]})", "write it again") from error
-        return
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise BadData(f"{path.name}:{line}: byte {error.start} is not UTF-8", "save the file as UTF-8") from error
-    if kind in (".csv", ".tsv"):
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",")
-        for row in reader:
-            if None in row or None in row.values():
-                faults.append(f"{path.name}:{reader.line_num}: has {'more' if None in row else 'fewer'} fields than the header")
-            else:
-                yield reader.line_num, row
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            faults.append(f"{path.name}:{number}: is no JSON ({error})")
-            continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            faults.append(f"{path.name}:{number}: is a JSON {type(row).__name__}, not an object")
+            read[part] = _dataset(table, mappings.get(part, Mapping({}, True)), reading, options)
+        except BadData as error:
+            stopped.append(error)
+    if stopped:
+        raise _together(stopped)
+    read["train"] = (
+        replace(read["train"], notes=(*read["train"].notes, *notes)) if "train" in read else read["train"]
+    )
+    return _with_labels(_unfenced(read), options.merge_labels)
 
 
-def _mapping(path: Path, keys: list[str], given: dict[str, str] | None) -> Mapping:
-    if given:
-        missing = [column for column in given.values() if column not in keys]
-        if missing:
-            close = difflib.get_close_matches(missing[0], keys, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise BadData(f"{path.name} has no column {missing[0]!r}; it has {', '.join(keys)}{hint}", "correct --columns")
-    by_lower = {key.lower(): key for key in keys}
-    guess = {part: next((by_lower[n] for n in names if n in by_lower), None) for part, names in _GUESSES.items()}
-    found = {part: column for part, column in guess.items() if column} | (given or {})
-    for shape in SHAPES:
-        if given and not set(given) - {"id"} <= set(shape):
-            continue
-        if all(part in found for part in shape) and len({found[part] for part in shape}) == len(shape):
-            return Mapping({part: found[part] for part in shape} | ({"id": given["id"]} if given and "id" in given else {}), not given)
-    example = f"--columns prompt={keys[0]},completion={keys[-1]}" if len(keys) > 1 else "add a column for the answers"
-    raise BadData(
-        f"{path.name} has the columns {', '.join(keys)}, and none of the known shapes (messages | prompt, completion | text, label) is among them",
-        f"say which is which, for example: {example}",
+def _together(errors: Sequence[BadData]) -> BadData:
+    if len(errors) == 1:
+        return errors[0]
+    return BadData(
+        "\n".join(error.message for error in errors),
+        errors[0].remedy,
+        [fault for error in errors for fault in error.faults],
     )
 
 
-def _example(path: Path, line: int, row: dict[str, Any], mapping: Mapping, faults: list[str]) -> Example | None:
-    columns = mapping.columns
-    before = len(faults)
-
-    def text(part: str) -> str:
-        value = row.get(columns[part])
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            value = str(value)
-        if isinstance(value, dict | list):
-            value = json.dumps(value, ensure_ascii=False)
-        if not isinstance(value, str) or not value.strip():
-            what = "is missing" if value is None else "is empty" if isinstance(value, str) else f"is a {type(value).__name__}, not text"
-            faults.append(f"{path.name}:{line}: field {columns[part]!r} {what}")
-            return ""
-        return value
-
-    if "messages" in columns:
-        messages = _messages(path, line, columns["messages"], row.get(columns["messages"]), faults)
-    elif "text" in columns:
-        messages = (("system", LABEL_INSTRUCTION), ("user", text("text")), ("assistant", text("label").strip()))
-    elif "code" in columns:
-        messages = (("user", text("prompt")), ("assistant", text("prompt") + text("code")))
-    else:
-        messages = (("user", text("prompt")), ("assistant", text("completion")))
-    if len(faults) > before:
-        return None
-    reference = {key: str(row[key]) for key in ("label", "answer", "test", "entry_point", "rejected") if isinstance(row.get(key), str | int | float)}
-    if "label" in columns:
-        reference["label"] = messages[-1][1]
-    if "code" in columns:
-        reference["prompt"] = messages[0][1]
-    given_id = row.get(columns.get("id", "id"), row.get("task_id"))
-    return Example(str(given_id) if given_id is not None else f"{path.stem}-{line}", messages, reference)
+# -- columns --------------------------------------------------------------------------------------
 
 
-def _messages(path: Path, line: int, column: str, value: Any, faults: list[str]) -> tuple[tuple[str, str], ...]:
-    """A chat column: role and content, or from and value as ShareGPT has it."""
-    where = f"{path.name}:{line}: field {column!r}"
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    if not isinstance(value, list) or len(value) < 2:
-        faults.append(f"{where} needs a list of at least two messages")
-        return ()
-    names = {"human": "user", "gpt": "assistant", "model": "assistant"}
-    messages: list[tuple[str, str]] = []
-    for index, message in enumerate(value):
-        role = message.get("role", message.get("from")) if isinstance(message, dict) else None
-        content = message.get("content", message.get("value")) if isinstance(message, dict) else None
-        role = names.get(str(role), role)
-        if role not in ROLES:
-            faults.append(f"{where}[{index}].role is {role!r}, not one of {', '.join(ROLES)}")
-        elif not isinstance(content, str) or not content.strip():
-            faults.append(f"{where}[{index}].content {'is empty' if isinstance(content, str) else 'is missing or no text'}")
+def _mappings(tables: Dict[str, Table], options: RowOptions) -> dict[str, Mapping]:
+    """The mapping of the first table, for all that have its columns; a table without them gets its own."""
+    mappings: dict[str, Mapping] = {}
+    first: Mapping | None = None
+    for part, table in tables.items():
+        if first is None or not _fits(first, table):
+            mappings[part] = map_columns(table, options.columns, options.ask)
         else:
-            messages.append((str(role), content))
-    if len(messages) == len(value) and messages[-1][0] != "assistant":
-        faults.append(f"{where}: the last message is from {messages[-1][0]!r}; it must be the assistant's wanted answer")
-    return tuple(messages)
+            used = {column for columns in first.parts.values() for column in columns}
+            mappings[part] = replace(first, unused=tuple(c for c in table.columns if c not in used), notes=())
+        first = first or mappings[part]
+    return mappings
+
+
+def _as_several(mapping: Mapping) -> Mapping:
+    """The mapping of rows with several labels, where the column's part is called labels."""
+    named = {"label": "labels"}
+    columns = {named.get(part, part): column for part, column in mapping.columns.items()}
+    return replace(
+        mapping,
+        columns=columns,
+        parts={named.get(part, part): value for part, value in mapping.parts.items()},
+    )
+
+
+def _fits(mapping: Mapping, table: Table) -> bool:
+    return all(
+        column in table.columns
+        for part, columns in mapping.parts.items()
+        if part != "id"
+        for column in columns
+    )
+
+
+# -- rows -----------------------------------------------------------------------------------------
+
+
+def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptions) -> Dataset:
+    tally: Counter[str] = Counter()
+    faults = list(table.faults)
+    kept: list[tuple[Row, Shaped]] = []
+    for row in table.rows:
+        try:
+            result = shaped(Cells(row, mapping, reading, tally))
+            if result is not None:
+                kept.append((row, _clean(result, tally)))
+        except RowFault as fault:
+            faults.append(_fault(row, fault))
+    _judge(table, faults, len(kept), options.on_bad_row)
+    mapping, kept = _with_references(mapping, kept)
+    ids, renamed = _ids(table, mapping, [row for row, _ in kept])
+    examples = tuple(
+        Example(name, one.messages, one.reference) for name, (_, one) in zip(ids, kept, strict=True)
+    )
+    notes = [NOTES[key].format(n=count) for key, count in tally.items() if count]
+    if faults:
+        notes.append(
+            f"{len(faults)} of {len(table.rows) + len(table.faults)} rows are left out: {faults[0]}"
+            + ("; ..." if faults[1:] else "")
+        )
+    return Dataset(
+        table.name,
+        table.digest,
+        mapping,
+        examples,
+        tuple(faults),
+        (*table.notes, *mapping.notes, *notes, *renamed),
+    )
+
+
+def _fault(row: Row, fault: RowFault) -> Fault:
+    return Fault(f'{row.place}, column "{fault.column}"' if fault.column else row.place, fault.reason)
+
+
+def _judge(table: Table, faults: Sequence[Fault], good: int, on_bad_row: str) -> None:
+    """Raises BadData where more rows are bad than may be left out."""
+    total = len(table.rows) + len(table.faults)
+    if not good and not faults:
+        raise BadData(f"{table.name}: no row is left to learn from", "give rows with good answers")
+    most = {"": max(1.0, _FEW * total), "skip": _MOST * total, "stop": 0.0}[on_bad_row]
+    if good and len(faults) <= most:
+        return
+    listed = "\n  ".join(str(fault) for fault in faults[:_MOST_FAULTS_SHOWN])
+    more = f"\n  ... and {len(faults) - _MOST_FAULTS_SHOWN} more" if len(faults) > _MOST_FAULTS_SHOWN else ""
+    remedy = (
+        "fix these rows"
+        if on_bad_row == "skip" or not good
+        else "fix these rows, or pass --on-bad-row skip to leave them out"
+    )
+    over = ", more than half" if on_bad_row == "skip" and good else ""
+    rows = "row" if len(faults) == 1 else "rows"
+    raise BadData(
+        f"{table.name}: {len(faults)} of {total} {rows} cannot be used{over}:\n  {listed}{more}",
+        remedy,
+        [str(fault) for fault in faults],
+    )
+
+
+def _clean(one: Shaped, tally: Counter[str]) -> Shaped:
+    """Without control characters. Raises RowFault for half characters, which no file and no tokenizer can
+    carry.
+    """
+    texts = [content for _, content in one.messages] + list(one.reference.values())
+    if any(map(has_half_characters, texts)):
+        raise RowFault("", "a text holds half of a character (a lone surrogate)")
+    if all(without_control(text) == text for text in texts):
+        return one
+    tally["control"] += 1
+    messages = tuple((role, without_control(content)) for role, content in one.messages)
+    return Shaped(messages, {key: without_control(value) for key, value in one.reference.items()})
+
+
+def _with_references(
+    mapping: Mapping, kept: list[tuple[Row, Shaped]]
+) -> tuple[Mapping, list[tuple[Row, Shaped]]]:
+    """Columns beside a chat that repeat its answer (label, labels) or end it (answer): metrics compare with
+    them.
+    """
+    if mapping.shape != "messages" or not mapping.guessed:
+        return mapping, kept
+    for part in ("label", "labels", "answer"):
+        if part in mapping.unused and all(_agrees(part, row, one) for row, one in kept):
+            kept = [
+                (row, replace(one, reference={**one.reference, part: text_of(row.fields[part])}))
+                for row, one in kept
+            ]
+            columns = {**mapping.columns, part: part}
+            unused = tuple(column for column in mapping.unused if column != part)
+            mapping = replace(mapping, columns=columns, unused=unused, parts={**mapping.parts, part: (part,)})
+    return mapping, kept
+
+
+def _agrees(part: str, row: Row, one: Shaped) -> bool:
+    value = row.fields.get(part)
+    if is_missing(value) or not isinstance(value, str | int | float | list):
+        return False
+    answer, text = one.messages[-1][1].strip(), text_of(value).strip()
+    if part == "labels":
+        listed = json.loads(text) if text.startswith("[") else []
+        return all(isinstance(label, str) for label in listed) and answer in (
+            labels_text(listed, True),
+            labels_text(listed, False),
+        )
+    return answer == text if part == "label" else text.replace(",", "") in answer.replace(",", "")
+
+
+def _ids(table: Table, mapping: Mapping, rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """(a name for each row, sentences on renamed ones)."""
+    stem = Path(table.name).name.split(".")[0] or "row"
+    column = mapping.parts.get("id", ("",))[0]
+    position = {id(row): number for number, row in enumerate(table.rows, 1)}
+    given = [row.fields.get(column) if column else None for row in rows]
+    names = [
+        f"{stem}-{position[id(row)]}" if is_missing(value) else text_of(value)
+        for row, value in zip(rows, given, strict=True)
+    ]
+    counts, taken, unique = Counter(names), set(names), list[str]()
+    seen: Counter[str] = Counter()
+    for name in names:
+        seen[name] += 1
+        fresh = name
+        number = seen[name]
+        while number > 1 and (fresh == name or fresh in taken):
+            fresh = f"{name}-{number}"
+            number += 1
+        taken.add(fresh)
+        unique.append(fresh)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if not repeated:
+        return unique, []
+    return unique, [
+        f'{len(repeated)} ids stand on several rows (first "{repeated[0]}"): each further row gets a number, '
+        f"as {repeated[0]}-2."
+    ]
+
+
+# -- answers of all splits together ---------------------------------------------------------------
+
+
+def _unfenced(read: dict[str, Dataset]) -> dict[str, Dataset]:
+    """JSON answers without the fence of a code block, where all answers are JSON."""
+    texts = [json_text(example.answer) for one in read.values() for example in one.examples]
+    if not all(texts) or not any(text and text[1] for text in texts):
+        return read
+
+    def plain(example: Example) -> Example:
+        answer = json_text(example.answer)
+        assert answer is not None
+        rejected = json_text(example.reference.get("rejected", ""))
+        reference = {**example.reference, "rejected": rejected[0]} if rejected else example.reference
+        return Example(example.id, (*example.prompt, ("assistant", answer[0])), reference)
+
+    note = "The answers are JSON in a fenced code block: the fences are taken out."
+    return {
+        part: replace(
+            one,
+            examples=tuple(map(plain, one.examples)),
+            notes=(*one.notes, note) if part == "train" else one.notes,
+        )
+        for part, one in read.items()
+    }
+
+
+def _with_labels(read: dict[str, Dataset], merge: bool) -> dict[str, Dataset]:
+    """Reports labels that are written in several forms, and reads them as one where asked to."""
+    examples = [example for one in read.values() for example in one.examples]
+    counts = Counter(label for example in examples for label in _labels(example))
+    if not _closed(examples, counts):
+        return read
+    notes = forms.describe(counts, merge)
+    change = forms.trimming(counts)
+    if change:
+        rows = sum(counts[label] for label in change)
+        notes.append(
+            f"{rows} labels have spaces or unseen characters around or in them (first "
+            f"{forms.shown(next(iter(change)))}): taken out."
+        )
+    if merge:
+        change |= forms.merging(label for label, count in counts.items() for _ in range(count))
+    if change:
+        read = {
+            part: replace(one, examples=tuple(_relabelled(e, change) for e in one.examples))
+            for part, one in read.items()
+        }
+    first = next(iter(read))
+    return {**read, first: replace(read[first], notes=(*read[first].notes, *notes))}
+
+
+def _labels(example: Example) -> list[str]:
+    if "labels" in example.reference:
+        return json.loads(example.reference["labels"])
+    return [example.reference.get("label", example.answer)]
+
+
+def _closed(examples: Sequence[Example], counts: Counter[str]) -> bool:
+    """Whether the answers are labels: from a label's column, or short and repeated."""
+    if all("label" in example.reference or "labels" in example.reference for example in examples):
+        return True
+    keys = {forms.key_of(label) for label in counts}
+    return max(map(len, counts), default=0) <= _LONGEST_LABEL and 3 * len(keys) <= len(examples)
+
+
+def _relabelled(example: Example, change: dict[str, str]) -> Example:
+    before = _labels(example)
+    after = [change.get(label, label) for label in before]
+    if after == before:
+        return example
+    if "labels" in example.reference:
+        several = sorted(set(after))
+        answer = labels_text(several, example.answer.startswith("["))
+        reference = {**example.reference, "labels": json.dumps(several, ensure_ascii=False)}
+    else:
+        answer = after[0]
+        reference = {**example.reference, **({"label": answer} if "label" in example.reference else {})}
+    return Example(example.id, (*example.prompt, ("assistant", answer)), reference)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable, machine
-from freehold.data.examples import Example, read_examples
+from freehold.data.examples import Example, read_dataset
 from freehold.engines.loading import open_engine, prompting
 from freehold.errors import BadData, BadModel
 from freehold.hub.store import Model, Store
@@ -151,8 +151,8 @@ def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, 
             f"{asked.data} is not the file {model.name} was trained on (sha256 {actual[:12]}, and its lineage says {stated[:12]})",
             "give that file with --data",
         )
-    learnt = list(read_examples(asked.data).examples)
-    unseen: list[Example] = list(read_examples(asked.unseen).examples) if asked.unseen else []
+    learnt = list(read_dataset(asked.data).examples)
+    unseen: list[Example] = list(read_dataset(asked.unseen).examples) if asked.unseen else []
     engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
     try:
         asking = prompting(model.card, engine.vocabulary)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable, machine
-from freehold.data.examples import Example, read_examples
+from freehold.data.examples import Example, read_dataset
 from freehold.data.splits import cut_validation
 from freehold.engines.loading import open_vocabulary, prompting
 from freehold.errors import BadData, NotFound, Unsupported
@@ -85,8 +85,8 @@ def _rows(
                 f"{path or 'no file'} is not the {part} file of then (sha256 {stated[:12]})",
                 f"give that file with --{'data' if part == 'train' else part}",
             )
-    examples = list(read_examples(data).examples)
-    train, checks = (examples, list(read_examples(valid).examples)) if valid else cut_validation(examples)
+    examples = list(read_dataset(data).examples)
+    train, checks = (examples, list(read_dataset(valid).examples)) if valid else cut_validation(examples)
     if tuned.get("masked"):
         train, checks = personal.masked(train), personal.masked(checks)
     if planted := tuned.get("canaries"):

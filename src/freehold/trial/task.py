@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable
-from freehold.data.examples import Example, parse_columns, read_examples
+from freehold.data.examples import Example, RowOptions, parse_columns, read_splits
 from freehold.data.splits import Splits, split
 from freehold.errors import BadData
 from freehold.evals import metrics
@@ -52,24 +52,10 @@ class Task:
 
 def load(train: Path, valid: Path | None, test: Path | None, *, columns: str | None, metric: str | None, tune: bool, allow_leaks: bool) -> Task:
     """Read, check and split the files. Raises BadData with every fault of all files together."""
-    given = {"train": train, "valid": valid, "test": test}
-    read: dict[str, tuple[Example, ...]] = {}
-    faults: list[str] = []
-    mapping = ""
-    for role, path in given.items():
-        if path is None:
-            continue
-        try:
-            dataset = read_examples(path, parse_columns(columns) if columns else None)
-        except BadData as error:
-            if not error.faults:
-                raise
-            faults.append(error.message)
-            continue
-        read[role] = dataset.examples
-        mapping = mapping or str(dataset.mapping)
-    if faults:
-        raise BadData("\n".join(faults), "mend or remove these rows; nothing was started", faults)
+    options = RowOptions(parse_columns(columns) if columns else None)
+    datasets = read_splits(train, valid, test, options)
+    read = {part: dataset.examples for part, dataset in datasets.items()}
+    mapping = str(datasets["train"].mapping)
     splits = split(read["train"], read.get("valid"), read.get("test"), tune=tune)
     leaked = len(splits.leaked_test_ids) / len(splits.test)
     if leaked > MOST_LEAKED and not allow_leaks:
@@ -84,7 +70,7 @@ def load(train: Path, valid: Path | None, test: Path | None, *, columns: str | N
     labels = tuple(sorted({e.reference.get("label", e.answer).strip() for e in known})) if kind == "label" else ()
     generic = {"train", "data", "test", "all", "rows"}
     name = train.stem if train.stem.lower() not in generic else train.absolute().parent.name
-    files = {role: durable.sha256_file(path) for role, path in given.items() if path is not None}
+    files = {part: dataset.digest for part, dataset in datasets.items()}
     return Task(_safe(name), splits, metric, labels, mapping, files)
 
 
