@@ -17,6 +17,7 @@ from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
+from freehold.trial import baselines
 from freehold.trial import task as tasks
 from freehold.trial.task import Task
 
@@ -93,9 +94,9 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
         lambda: time.monotonic() - started, a.get("limit_s", 0.0),
     )  # fmt: skip
     engine.close()
-    figures = measure.measurement(task_.metric, task_.test, answers)
+    figures = measure.measurement(task_.metric, task_.test, answers) | measure.scope_figures(task_.metric, answers, task_.out_of_scope)
     clean = [answer for answer in answers if answer.id not in task_.splits.leaked_test_ids]
-    if len(clean) < len(answers):
+    if 0 < len(clean) < len(answers):
         figures[f"{task_.metric.name}_without_leaks"] = measure.measurement(task_.metric, task_.test, clean)[task_.metric.name]
     return {
         "figures": figures,
@@ -334,4 +335,5 @@ def read_answers(place: Path) -> list[measure.Answer]:
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
     "convert": convert, "look": look, "measure": measure_variant, "probe": probe, "tune": tune, "shrink": shrink, "timed": timed, "safety": safety, "extraction": extraction,
+    "baselines": baselines.job,
 }  # fmt: skip

@@ -16,18 +16,20 @@ from freehold import durable, machine, settings, statistics
 from freehold.engines.loading import predict_memory
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
+from freehold.evals.kinds import wanted_label
+from freehold.evals.metrics import figure_names
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink
 from freehold.shrink.quantize import TYPES
-from freehold.trial import jobs, rival
+from freehold.trial import baselines, jobs, rival, sections
 from freehold.trial import task as tasks
-from freehold.trial.needs import Need, parse_need
+from freehold.trial.needs import Need, check_names, parse_need
 from freehold.trial.steps import Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import reach
+from freehold.trial.verdict import reach, to_time
 from freehold.trust import licence
 from freehold.tune.recipe import Recipe, plan
 
@@ -73,18 +75,21 @@ class Trial:
         self.store, self.task, self.models, self.options, self.sink = store, task, models, options, sink
         self.id = durable.digest_of(
             {"files": task.files, "models": [m.revision for m in models], "options": asdict(options), "metric": task.metric_name,
-             "columns": task.mapping}
+             "columns": task.mapping, "labels": task.labels, "unknown_label": task.unknown_label}
         )[:12]  # fmt: skip
         self.folder = settings.home() / "trials" / self.id
         self.folder.mkdir(parents=True, exist_ok=True)
         self.task_file = self.folder / "task.json"
         self.steps = Steps(self.folder / "steps", sink)
         self.needs = [parse_need(text) for text in options.needs]
+        check_names(self.needs, figure_names(task.metric))
         self.machine = machine.look()
         self.memory = options.memory_bytes or self.machine.usable_bytes
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}
         self.notes: list[str] = []
+        self.skipped: list[str] = []
+        self.baselines: list[dict[str, Any]] = []
         self._spare: list[Path] = []  # weights that the store holds too, or that can be made from what it holds
         self._started, self._before = time.monotonic(), self.steps.seconds()
 
@@ -105,6 +110,7 @@ class Trial:
         with durable.locked(self.folder / "lock", f"this trial ({self.id})"):
             if not self.task_file.exists():
                 tasks.save(self.task, self.task_file)
+            self.baselines = self._baselines()
             self.models = [self._as_gguf(model) for model in self.models]
             candidates = self._candidates()
             self._as_is(candidates)
@@ -121,6 +127,12 @@ class Trial:
             for path in self._spare:
                 path.unlink(missing_ok=True)
             return report
+
+    def _baselines(self) -> list[dict[str, Any]]:
+        """What a person would try first, measured in seconds before any model."""
+        inputs = {"task_files": self.task.files, "metric": self.task.metric_name, "columns": self.task.mapping, "labels": self.task.labels,
+                  "unknown_label": self.task.unknown_label, "tune": self.options.tune}  # fmt: skip
+        return self.steps.run("baselines", "baselines", inputs, {"task": str(self.task_file)})["baselines"]
 
     def _candidates(self) -> list[tuple[Model, dict[str, Any]]]:
         """Models that fit licence policy, memory and context, each with a look at the rows; reasons for the others are noted."""
@@ -370,12 +382,14 @@ class Trial:
     # -- what it costs ----------------------------------------------------------------------
 
     def _time(self, looks: dict[str, dict[str, Any]]) -> None:
-        """Time every tuned variant and the best untuned one of each model."""
+        """Time every tuned variant, the best untuned one of each model, and whatever else may become the chosen one."""
         metric = self.task.metric.name
         best = {
             m: max((v for v in self.variants if v["model"] == m and v["kind"] == "as is"), key=lambda v: v["figures"][metric]["value"]) for m in looks
         }
+        baselines.compare(self.variants, self.answers, self.baselines)
         chosen = [v for v in self.variants if v["kind"] == "tuned"] + list(best.values())
+        chosen += [v for v in to_time(self._needs()[0], self.variants, metric) if v not in chosen]
         for variant in chosen:
             model = next(m for m in self.models if m.name == variant["model"])
             look = looks[model.name]
@@ -444,7 +458,8 @@ class Trial:
             answers = rival.recorded(Path(self.options.rival_file), metric, self.task.test)
             title = f"recorded answers, {Path(self.options.rival_file).name}"
         variant = {"id": "rival", "title": title, "model": title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0, "parameters": 0,
-                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers), "rows": len(answers),
+                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers)
+                   | measure.scope_figures(metric, answers, self.task.out_of_scope), "rows": len(answers),
                    "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None, "mean_answer_tokens": None,
                    "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": ""}  # fmt: skip
         self.answers["rival"] = answers
@@ -468,24 +483,26 @@ class Trial:
     def _report(self) -> dict[str, Any]:
         metric = self.task.metric
         needs, note = self._needs()
-        verdict = reach(needs, self.variants, metric.name)
+        baselines.compare(self.variants, self.answers, self.baselines)
+        verdict = reach(needs, self.variants, metric.name, baselines=self.baselines, skipped=self.skipped)
         winner = next(v for v in self.variants if v["id"] == verdict.variant)
-        before = max(
-            (v for v in self.variants if v["kind"] == "as is" and v["model"] == winner["model"]), key=lambda v: v["figures"][metric.name]["value"]
-        )
+        before = sections.best_untuned(self.variants, metric.name) or winner
         compared = [self._compare(winner["id"], v["id"]) for v in self.variants if v is not winner]
         command = f"freehold serve {winner['stored_as']} --port 8601" if winner["stored_as"] else f"freehold report {self.id}"
         splits = self.task.splits
         looks = {path.parent.name: json.loads(path.read_text()) for path in sorted(self.steps.folder.glob("look-*/result.json"))}
         return {
-            "report_version": 1,
+            "report_version": 2,
             "id": self.id,
             "task": {
                 "name": self.task.name, "kind": metric.kind, "metric": metric.name, "method": metric.method, "columns": self.task.mapping,
                 "rows": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)}, "files": self.task.files,
                 "labels": len(self.task.labels), "label_balance": self._balance(), "repeats_dropped": splits.repeats,
                 "leaks": [list(leak) for leak in splits.leaks[:50]], "leaked_test_rows": len(splits.leaked_test_ids), "looks": looks,
+                "warnings": sections.warnings(self.task), **sections.data(self.task),
             },
+            "baselines": baselines.for_report(self.baselines),
+            "labels": sections.labels(self.task, self.answers[winner["id"]]),
             "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
             "variants": self.variants,
             "comparisons": compared,
@@ -503,7 +520,7 @@ class Trial:
         counts: dict[str, int] = {}
         if self.task.labels:
             for example in self.task.splits.train:
-                counts[example.answer.strip()] = counts.get(example.answer.strip(), 0) + 1
+                counts[wanted_label(example)] = counts.get(wanted_label(example), 0) + 1
         return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
     def _changed(self, before: str, after: str) -> list[dict[str, Any]]:
