@@ -106,3 +106,23 @@ def rows_to_decide(share: float, threshold: float, n: int, *, most: int = 1_000_
         else:
             low = middle + 1
     return low - n
+
+
+def rows_to_differ(gained: int, lost: int, n: int, *, most: int = 1_000_000) -> int | None:
+    """How many more rows would make McNemar's p fall below 0.05 if the shares of rows gained and lost stayed; None if none would."""
+    from scipy.stats import binomtest
+
+    if gained <= lost or n == 0:
+        return None
+
+    def differs(rows: int) -> bool:
+        up, down = round(gained * rows / n), round(lost * rows / n)
+        return binomtest(up, up + down, 0.5).pvalue < 0.05
+
+    if not differs(most):
+        return None
+    low, high = n, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if differs(middle) else (middle + 1, high)
+    return low - n

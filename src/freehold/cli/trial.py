@@ -28,7 +28,9 @@ def command(
     memory: Annotated[str, typer.Option(help="Memory the model may take, e.g. 4GiB; the machine's less 1 GiB if left out.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
-    metric: Annotated[str, typer.Option(help="label, number, json, code, text, or path.py:function; detected if left out.")] = "",
+    metric: Annotated[str, typer.Option(help="label, labels, number, value, json, code, text, or path.py:function; detected if left out.")] = "",
+    labels: Annotated[Path | None, typer.Option(help="A file of all labels, one a line; those of the training rows if left out.")] = None,
+    unknown_label: Annotated[str, typer.Option(help="The answer for rows whose label is none of the label set.")] = "",
     licence: Annotated[str, typer.Option(help="Licences to try: any, commercial or unrestricted.")] = "any",
     template: Annotated[str, typer.Option(help="own: the model's chat template; plain: ours.")] = "own",
     tune: Annotated[bool, typer.Option("--tune/--no-tune", help="Tune the candidates, or measure them as they stand only.")] = True,
@@ -60,9 +62,10 @@ def command(
     """
     from freehold import progress, settings
     from freehold.cli import permission
+    from freehold.data.examples import RowOptions, parse_columns
     from freehold.errors import UsageError
     from freehold.hub.store import Store
-    from freehold.trial import report
+    from freehold.trial import report, sections
     from freehold.trial import task as tasks
     from freehold.trial.needs import parse_bytes, parse_seconds, read_task_file
     from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
@@ -88,7 +91,10 @@ def command(
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )  # fmt: skip
     store = Store()
-    loaded = tasks.load(train, valid, test, columns=columns or None, metric=metric or None, tune=tune, allow_leaks=allow_leaks)
+    rows = RowOptions(columns=parse_columns(columns) if columns else None)
+    loaded = tasks.load(
+        train, valid, test, rows=rows, metric=metric or None, tune=tune, allow_leaks=allow_leaks, labels_file=labels, unknown_label=unknown_label
+    )
     splits = loaded.splits
     chosen = choose_models(store, model or [])
     if tune:
@@ -98,6 +104,9 @@ def command(
     say(
         f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
     )
+    say(f"why this metric: {loaded.metric.reason}")
+    for warning in sections.warnings(loaded):
+        say(f"note: {warning}")
     if splits.leaks:
         say(f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside")
     if rival_endpoint:

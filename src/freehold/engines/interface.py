@@ -19,13 +19,16 @@ class Choices:
 
     def __post_init__(self) -> None:
         tree: dict[int, dict[int, object]] = {}
-        leaves: dict[tuple[int, ...], int] = {}
+        only: dict[tuple[int, ...], int | None] = {}
         for index, sequence in enumerate(self.tokens):
             node: dict[int, object] = tree  # type: ignore[assignment]
-            for token in sequence:
+            for size, token in enumerate(sequence, 1):
                 node = node.setdefault(token, {})  # type: ignore[assignment]
-            leaves[sequence] = index
+                beginning = sequence[:size]
+                only[beginning] = None if beginning in only else index
+        only[()] = 0 if len(self.tokens) == 1 else None
         object.__setattr__(self, "tree", tree)
+        object.__setattr__(self, "only", only)
 
     def allowed(self, so_far: Sequence[int]) -> list[int]:
         """Tokens that may follow ``so_far``; one or none when the answer is settled."""
@@ -36,9 +39,7 @@ class Choices:
 
     def settled(self, so_far: Sequence[int]) -> int | None:
         """Index of the only answer that begins with ``so_far``; None while there are several."""
-        size = len(so_far)
-        matching = [i for i, tokens in enumerate(self.tokens) if tokens[:size] == tuple(so_far)]
-        return matching[0] if len(matching) == 1 else None
+        return self.only.get(tuple(so_far))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,21 @@ class Prompting:
     def row(self, messages: Messages) -> tuple[list[int], list[int]]:
         """(prompt tokens, answer tokens): the answer up to and with its end-of-turn token."""
         before, after = self.template.pair(messages)
-        tokens = self.vocabulary.encode(after, start=False)
-        for index, token in enumerate(tokens):
-            if self.vocabulary.is_end(token):
-                return self._open(before), tokens[: index + 1]
-        return self._open(before), [*self.vocabulary.encode(after.rstrip(), start=False), self.vocabulary.end]
+        return self._open(before), self._closing(after)
 
     def choices(self, asked: Messages, answers: Sequence[str]) -> Choices:
         """The answers as token sequences after the prompt of ``asked``."""
-        return Choices(tuple(answers), tuple(tuple(self.row((*asked, ("assistant", answer)))[1]) for answer in answers))
+        # the prompt is the same for all, and may hold worked examples: only the answers become tokens
+        texts = [self.template.pair((*asked, ("assistant", answer)))[1] for answer in answers]
+        return Choices(tuple(answers), tuple(tuple(self._closing(text)) for text in texts))
+
+    def _closing(self, after: str) -> list[int]:
+        """Tokens of an answer up to and with its end of turn."""
+        tokens = self.vocabulary.encode(after, start=False)
+        for index, token in enumerate(tokens):
+            if self.vocabulary.is_end(token):
+                return tokens[: index + 1]
+        return [*self.vocabulary.encode(after.rstrip(), start=False), self.vocabulary.end]
 
     def _open(self, text: str) -> list[int]:
         bos = self.vocabulary.bos_token

@@ -7,7 +7,7 @@ file as one line, so a killed measurement goes on at the next block and ends wit
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from freehold import durable, statistics
 from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.engines.interface import Choices, Engine, Prompting, Request
-from freehold.evals.metrics import Metric, exact, rouge_l
+from freehold.evals.kinds import wanted_label
+from freehold.evals.metrics import Metric, error_of, exact, rouge_l, value_of
 from freehold.progress import Sink, task
 
 
@@ -131,26 +132,55 @@ def answers_of(
 def measurement(metric: Metric, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
     """Figures of a variant on the rows: each a value with interval, sample size and method."""
     wanted = {example.id: example for example in examples}
-    scores = [answer.score for answer in answers]
+    rows = [wanted[answer.id] for answer in answers]
+    figures = _further(metric, rows, answers)
+    figures[metric.name] = mean_figure([answer.score for answer in answers], metric.method)
+    cut = [float(answer.finish == "length") for answer in answers]
+    figures["cut_off"] = mean_figure(cut, "answers cut at the token limit")
+    return {metric.name: figures.pop(metric.name), **figures}
+
+
+def _further(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
+    """The figures beside the metric's own."""
+    if metric.kind == "label":
+        truth = [metric.wanted(example) for example in rows]
+        value, (low, high) = statistics.macro_f1(truth, [answer.text.strip() for answer in answers])
+        how = "mean F1 over labels; bootstrap interval"
+        return {"macro_f1": figure(value, low, high, len(answers), how)}
+    if metric.kind == "labels":
+        equal = [float(answer.score == 1.0) for answer in answers]
+        return {"exact_match": mean_figure(equal, "exactly the wanted set of labels")}
+    if metric.kind == "value":
+        errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
+        how = "mean absolute error; an answer without a number counts as the range of the training answers"
+        without = [float(value_of(answer.text) is None) for answer in answers]
+        return {"mae": mean_figure(errors, how), "no_number": mean_figure(without, "answers without a number")}
+    if metric.kind == "text":
+        rouge = [rouge_l(e.answer, answer.text) for e, answer in zip(rows, answers, strict=True)]
+        equal = [exact(e, answer.text) for e, answer in zip(rows, answers, strict=True)]
+        return {"rouge_l": mean_figure(rouge, "ROUGE-L F1"), "exact_match": mean_figure(equal, "exact match")}
+    return {}
+
+
+def scope_figures(metric: Metric, answers: Sequence[Answer], out_of_scope: Collection[str]) -> dict[str, Any]:
+    """The metric on rows whose label is in the label set, and on those whose is not; nothing where all rows are in it."""
+    outside = [answer.score for answer in answers if answer.id in out_of_scope]
+    inside = [answer.score for answer in answers if answer.id not in out_of_scope]
+    figures: dict[str, Any] = {}
+    if outside and inside:
+        figures[f"{metric.name}_in_scope"] = mean_figure(inside, f"{metric.method}; rows whose label is in the label set")
+    if outside:
+        right = f"right if answered {metric.unknown!r}" if metric.unknown else "no answer can be right"
+        figures[f"{metric.name}_out_of_scope"] = mean_figure(outside, f"rows whose label is not in the label set; {right}")
+    return figures
+
+
+def mean_figure(scores: Sequence[float], method: str) -> dict[str, Any]:
+    """The mean of scores with its 95% interval: Wilson's for 0 and 1, else by bootstrap."""
     low, high = statistics.mean_interval(scores)
     binary = all(score in (0.0, 1.0) for score in scores)
-    figures: dict[str, Any] = {
-        metric.name: figure(sum(scores) / len(scores), low, high, len(scores), f"{metric.method}; {'Wilson' if binary else 'bootstrap'} interval")
-    }
-    if metric.kind == "label":
-        truth = [wanted[a.id].reference.get("label", wanted[a.id].answer).strip() for a in answers]
-        value, (low, high) = statistics.macro_f1(truth, [answer.text.strip() for answer in answers])
-        figures["macro_f1"] = figure(value, low, high, len(answers), "mean F1 over labels; bootstrap interval")
-    if metric.kind == "text":
-        rouge = [rouge_l(wanted[answer.id].answer, answer.text) for answer in answers]
-        equal = [exact(wanted[answer.id], answer.text) for answer in answers]
-        figures["rouge_l"] = figure(sum(rouge) / len(rouge), *statistics.mean_interval(rouge), len(rouge), "ROUGE-L F1; bootstrap interval")
-        figures["exact_match"] = figure(sum(equal) / len(equal), *statistics.mean_interval(equal), len(equal), "exact match; Wilson interval")
-    cut = sum(answer.finish == "length" for answer in answers)
-    figures["cut_off"] = figure(
-        cut / len(answers), *statistics.wilson(cut, len(answers)), len(answers), "answers cut at the token limit; Wilson interval"
-    )
-    return figures
+    how = f"{method}; {'Wilson' if binary else 'bootstrap'} interval"
+    return figure(sum(scores) / len(scores), low, high, len(scores), how)
 
 
 def figure(value: float, low: float, high: float, n: int, method: str) -> dict[str, Any]:
@@ -169,6 +199,6 @@ def pick_shots(examples: Sequence[Example], labels: Sequence[str], count: int) -
         return tuple(near[:count])
     first: dict[str, Example] = {}
     for example in near:
-        first.setdefault(example.answer, example)
+        first.setdefault(wanted_label(example), example)
     chosen = sorted(first.values(), key=lambda e: e.digest)[:count]
     return tuple(chosen)

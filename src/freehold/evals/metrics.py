@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from freehold.data.examples import Example
-from freehold.errors import UsageError
-from freehold.evals import sandbox
+from freehold.errors import BadData, UsageError
+from freehold.evals import kinds, sandbox
+from freehold.evals.kinds import as_float, wanted_label, wanted_labels
 
 Grade = Callable[[Example, str], float]
 
-MOST_LABELS = 300
 _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+_VALUE = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """``name`` is what needs refer to; ``method`` says how a row is graded."""
+    """``name`` is what needs refer to; ``method`` says how a row is graded, ``reason`` why it was chosen.
+
+    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the answer that is right where a
+    row's label is not one of ``labels``; "" where there is none.
+    """
 
     kind: str
     name: str
     method: str
     grade: Grade
+    reason: str = ""
+    scale: float = 0.0
+    labels: frozenset[str] = frozenset()
+    unknown: str = ""
+
+    def wanted(self, example: Example) -> str:
+        """The label that is right for a row: its own, or ``unknown`` for one out of scope."""
+        label = wanted_label(example)
+        return self.unknown if self.unknown and self.labels and label not in self.labels else label
 
 
 def exact(example: Example, answer: str) -> float:
     """1 if equal but for surrounding space."""
-    return float(answer.strip() == example.reference.get("label", example.answer).strip())
+    return float(answer.strip() == wanted_label(example))
 
 
 def last_number(text: str) -> str | None:
     """The number after ``####`` if there is one, else the last number; commas and trailing zeros dropped."""
     marked = text.rpartition("####")[2] if "####" in text else text
-    found = _NUMBER.findall(marked)
-    if not found:
+    numbers = _NUMBER.findall(marked)
+    if not numbers:
         return None
-    plain = (found[0] if "####" in text else found[-1]).replace(",", "").rstrip(".")
+    plain = (numbers[0] if "####" in text else numbers[-1]).replace(",", "").rstrip(".")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
@@ -52,28 +68,91 @@ def number(example: Example, answer: str) -> float:
     return float(wanted is not None and last_number(answer) == wanted)
 
 
+def value_of(text: str) -> float | None:
+    """The number that a text is, else the last one in it; None where there is no finite one."""
+    if kinds.is_number(text):
+        value = as_float(text)
+    else:
+        numbers = _VALUE.findall(text)
+        if not numbers:
+            return None
+        value = as_float(numbers[-1].rstrip(",."))
+    return value if math.isfinite(value) else None
+
+
+def error_of(example: Example, answer: str, scale: float) -> float:
+    """Absolute error of an answer's number; ``scale`` where the answer has none."""
+    wanted, given = value_of(wanted_label(example)), value_of(answer)
+    if wanted is None:
+        raise BadData(f"row {example.id}: the wanted answer is not a number", "correct it, or pass another --metric")
+    return scale if given is None else abs(given - wanted)
+
+
+def closeness(scale: float) -> Grade:
+    """1 less the error as a share of ``scale``, at least 0; 0 for an answer without a number."""
+
+    def grade(example: Example, answer: str) -> float:
+        return max(0.0, 1 - error_of(example, answer, scale) / scale) if value_of(answer) is not None else 0.0
+
+    return grade
+
+
 def fields(example: Example, answer: str) -> float:
-    """F1 over (path, value) pairs of two JSON objects; 0 if the answer is no JSON."""
-    try:
-        given = Counter(_leaves(json.loads(_json_part(answer))))
-    except ValueError:
+    """F1 over (path, value) pairs of two JSON values; 0 if the answer is not JSON."""
+    wanted = kinds.parse_json(example.answer)
+    given = find_json(answer, list if isinstance(wanted, list) else dict)
+    if given is None:
         return 0.0
-    wanted = Counter(_leaves(json.loads(example.answer)))
-    shared = sum((given & wanted).values())
-    return 2 * shared / max(sum(given.values()) + sum(wanted.values()), 1)
+    pairs, wanted_pairs = Counter(_leaves(given)), Counter(_leaves(wanted))
+    shared = sum((pairs & wanted_pairs).values())
+    return 2 * shared / (sum(pairs.values()) + sum(wanted_pairs.values()))
 
 
-def _json_part(text: str) -> str:
-    start, end = text.find("{"), text.rfind("}")
-    return text[start : end + 1] if 0 <= start < end else text
+def find_json(text: str, kind: type) -> Any:
+    """The first JSON object (``dict``) or list in a text, whatever stands around it; None if there is none."""
+    whole = kinds.parse_json(text)
+    if whole is not None:
+        return whole
+    decoder, opening = json.JSONDecoder(), "[" if kind is list else "{"
+    start = text.find(opening)
+    for _ in range(50):
+        if start < 0:
+            return None
+        try:
+            return decoder.raw_decode(text, start)[0]
+        except (ValueError, RecursionError):
+            start = text.find(opening, start + 1)
+    return None
 
 
 def _leaves(value: Any, path: str = "") -> list[str]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}.{key}")]
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         return [leaf for item in value for leaf in _leaves(item, f"{path}[]")]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 5 and 5.0 are the same number
     return [f"{path}={json.dumps(value)}"]
+
+
+def answered_labels(answer: str) -> frozenset[str]:
+    """The labels in an answer: a JSON list, or texts between commas, semicolons or line ends."""
+    listed = find_json(answer, list) if "[" in answer else None
+    if isinstance(listed, list):
+        return frozenset(str(label).strip() for label in listed)
+    return frozenset(piece.strip() for piece in re.split(r"[,;\n]", answer) if piece.strip())
+
+
+def label_set(example: Example, answer: str) -> float:
+    """F1 of the answer's set of labels beside the wanted one; the order does not matter."""
+    if "labels" not in example.reference:
+        wanted = frozenset([wanted_label(example)])
+    else:
+        wanted = wanted_labels(example)
+        if answer.strip() == example.answer.strip():
+            return 1.0  # a label may hold a comma
+    given = answered_labels(answer)
+    return 2 * len(wanted & given) / max(len(wanted) + len(given), 1)
 
 
 def chrf(example: Example, answer: str) -> float:
@@ -97,7 +176,7 @@ def code(example: Example, answer: str) -> float:
 
 
 def program(example: Example, answer: str) -> str:
-    """The answer as a program that runs the row's tests: fenced code taken out, the asked signature put in front where it is missing."""
+    """The answer as a program that runs the row's tests: fenced code taken out, the signature put in front where it is missing."""
     asked = example.reference.get("prompt", example.question)
     fenced = re.search(r"```(?:python)?\s*\n(.*?)(?:```|\Z)", answer, re.S)
     text = fenced.group(1) if fenced else answer
@@ -110,35 +189,28 @@ def program(example: Example, answer: str) -> str:
     return f"{body}\n\n{example.reference['test']}\n\ncheck({entry})\n"
 
 
-METRICS = {
-    "label": Metric("label", "accuracy", "exact match of the label, decoding bound to the labels of the training rows", exact),
-    "number": Metric("number", "accuracy", "exact match of the number after #### or the last number", number),
-    "json": Metric("json", "field_f1", "F1 over the fields and values of the JSON object", fields),
-    "code": Metric("code", "pass_rate", "unit tests of the row, one try, in a limited child process", code),
-    "text": Metric("text", "chrf", "chrF2 against the wanted answer, 0 to 1", chrf),
+_METHODS: dict[str, tuple[str, str, Grade]] = {
+    "label": ("accuracy", "exact match of the label, answers bound to the label set", exact),
+    "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
+    "number": ("accuracy", "exact match of the number after #### or the last number", number),
+    "value": ("closeness", "1 less the error as a share of the training answers' range, at least 0", closeness(1.0)),
+    "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
+    "code": ("pass_rate", "unit tests of the row, one try, in a limited child process", code),
+    "text": ("chrf", "chrF2 against the wanted answer, 0 to 1", chrf),
+}
+METRICS = {kind: Metric(kind, name, method, grade) for kind, (name, method, grade) in _METHODS.items()}
+#: Figures that are measured beside the main one, by kind.
+FURTHER: dict[str, tuple[str, ...]] = {
+    "label": ("macro_f1", "accuracy_in_scope", "accuracy_out_of_scope"),
+    "labels": ("exact_match",),
+    "value": ("mae", "no_number"),
+    "text": ("rouge_l", "exact_match"),
 }
 
 
-def detect(examples: Sequence[Example]) -> str:
-    """The kind of task, from the rows: code, number, json, label or text."""
-    if all("test" in e.reference and "entry_point" in e.reference for e in examples):
-        return "code"
-    answers = [example.answer.strip() for example in examples]
-    if all("####" in answer for answer in answers) or all(re.fullmatch(r"-?[\d,]+(\.\d+)?", answer) for answer in answers):
-        return "number"
-    if all(answer.startswith("{") for answer in answers[:50]) and all(_is_object(answer) for answer in answers):
-        return "json"
-    distinct = set(answers)
-    if len(distinct) <= MOST_LABELS and len(answers) >= 3 * len(distinct) and max(map(len, distinct)) <= 120:
-        return "label"
-    return "text"
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+def figure_names(metric: Metric) -> tuple[str, ...]:
+    """The names of figures that a need may refer to."""
+    return (metric.name, *FURTHER.get(metric.kind, ()), "cut_off")
 
 
 def from_file(spec: str) -> Metric:
@@ -146,28 +218,103 @@ def from_file(spec: str) -> Metric:
     path, _, name = spec.rpartition(":")
     file = Path(path)
     if not path or not file.is_file():
-        raise UsageError(f"--metric {spec!r} names no file", f"write path.py:function, or one of {', '.join(METRICS)}")
-    module_spec = importlib.util.spec_from_file_location("freehold_user_metric", file)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UsageError(f"{file.name} has no function {name!r}", "check the name after the colon")
+        raise UsageError(_unknown(spec), f"pass one of {', '.join(METRICS)}, or path.py:function")
+    function = _function(file, name)
 
     def grade(example: Example, answer: str) -> float:
-        row = {"id": example.id, "messages": [{"role": r, "content": c} for r, c in example.messages], **example.reference}
-        value = function(row, answer)
-        if isinstance(value, bool | int | float) and 0 <= value <= 1:
-            return float(value)
-        raise UsageError(f"{file.name}:{name} returned {value!r} for row {example.id}", "return a number from 0 to 1")
+        messages = [{"role": role, "content": content} for role, content in example.messages]
+        row = {"id": example.id, "messages": messages, **example.reference}
+        try:
+            value = float(function(row, answer))
+        except Exception as error:
+            what = f"{file.name}:{name} failed on row {example.id} ({type(error).__name__}: {error})"
+            raise UsageError(what, "correct the function; it must return a number from 0 to 1") from error
+        if 0 <= value <= 1:
+            return value
+        raise UsageError(f"{file.name}:{name} returned {value:g} for row {example.id}", "return a number from 0 to 1")
 
     return Metric("text", name, f"{file.name}:{name}, the user's own function", grade)
 
 
-def choose(asked: str | None, examples: Sequence[Example]) -> Metric:
-    """The metric asked for, or the one that suits the rows. Raises UsageError."""
+def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
+    module_spec = importlib.util.spec_from_file_location("freehold_user_metric", file)
+    if module_spec is None or module_spec.loader is None:
+        raise UsageError(f"{file.name} is not a Python file", "name a file that ends in .py")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{file.name} cannot be run ({type(error).__name__}: {error})", "correct the file") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UsageError(f"{file.name} has no function {name!r}", "check the name after the colon")
+    return function
+
+
+def _unknown(asked: str) -> str:
+    """A sentence that names the nearest metric, by its own name or by the name of its figure."""
+    path, colon, _ = asked.rpartition(":")
+    if colon and path.endswith(".py"):
+        return f"--metric {asked}: there is no file {path}"
+    named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
+    named |= {"accuracy": "label", "f1": "label", "mae": "value", "rmse": "value", "rouge": "text", "bleu": "text"}
+    named |= {"exact": "label", "exact_match": "label", "classification": "label", "regression": "value"}
+    near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
+    return f"--metric {asked}: there is no such metric" + (f"; did you mean {named[near[0]]}?" if near else "")
+
+
+def choose(asked: str | None, known: Sequence[Example], test: Sequence[Example] = (), labels: Sequence[str] = (), unknown: str = "") -> Metric:
+    """The metric asked for, or the one that suits the rows, with the reason.
+
+    ``known`` are rows that may be learnt from: the scale of errors is theirs. Raises UsageError, BadData.
+    """
+    rows = [*known, *test]
     if asked is None:
-        return METRICS[detect(examples)]
-    return METRICS[asked] if asked in METRICS else from_file(asked)
+        kind = kinds.detect(rows)
+        metric = replace(METRICS[kind.name], reason=kind.reason)
+    else:
+        metric = METRICS[asked] if asked in METRICS else from_file(asked)
+        metric = replace(metric, reason="asked for with --metric")
+        _check_asked(metric, rows)
+    if metric.kind == "value":
+        return _scaled(metric, known or test)
+    if metric.kind == "label" and unknown:
+        return _with_unknown(metric, frozenset(labels) - {unknown}, unknown)
+    return metric
+
+
+def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
+    """Raises BadData where the rows cannot be graded as asked."""
+    answers = [wanted_label(example) for example in rows]
+    if metric.kind == "label" and len(rows) >= 3 and not kinds.repeated_share(answers):
+        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so none can be learnt as a label"
+        raise BadData(message, "leave --metric out, or pass --metric text")
+    broken = {
+        "json": lambda e: kinds.parse_json(e.answer) is None,
+        "value": lambda e: value_of(wanted_label(e)) is None,
+        "number": lambda e: last_number(e.reference.get("answer", e.answer)) is None,
+        "code": lambda e: not {"test", "entry_point"} <= set(e.reference),
+        "labels": lambda e: not {"labels", "label"} & set(e.reference) and not e.answer.strip(),
+    }.get(metric.kind)
+    if broken is None or metric.name not in {known.name for known in METRICS.values()}:
+        return
+    bad = [example.id for example in rows if broken(example)]
+    if bad:
+        what = {"json": "a JSON object or list", "value": "a number", "number": "a number", "code": "a row with unit tests"}
+        message = f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not {what.get(metric.kind, 'labelled')} (first: {bad[0]})"
+        raise BadData(message, "correct them, or pass another --metric")
+
+
+def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
+    values = [value for e in known if (value := value_of(wanted_label(e))) is not None]
+    scale = max(values, default=0.0) - min(values, default=0.0)
+    if scale <= 0:
+        raise BadData("the training answers are all the same number, so there is nothing to learn", "add rows with others")
+    method = f"{metric.method} ({scale:.4g})"
+    return replace(metric, grade=closeness(scale), scale=scale, method=method)
+
+
+def _with_unknown(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
+    bound = replace(metric, labels=labels, unknown=unknown)
+    method = f"{metric.method} and {unknown!r}, which is right for a label outside it"
+    return replace(bound, grade=lambda example, answer: float(answer.strip() == bound.wanted(example)), method=method)

@@ -17,7 +17,7 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
     parts = [f'<div class="bars" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">']
     for variant in variants:
         figure = variant["figures"][metric]
-        kind = {"tuned": "tuned", "rival": "rival"}.get(variant["kind"], "asis")
+        kind = {"tuned": "tuned", "rival": "rival", "baseline": "simple"}.get(variant["kind"], "asis")
         width = at(figure["high"] - figure["low"])
         parts.append(
             f'<div class="bar"><span class="name">{escape(variant["title"])}</span><span class="track">{needed}'
@@ -27,6 +27,33 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
     ticks = "".join(f'<i style="left:{at(tick)}">{tick:g}</i>' for tick in (0.0, 0.25, 0.5, 0.75, 1.0))
     parts.append(f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span><span class="value"></span></div>')
     return "".join(parts) + "</div>"
+
+
+def matrix(value: dict[str, Any]) -> str:
+    """A table of wanted labels (rows) and answers (columns); a cell is the darker, the larger its share of the row. HTML."""
+    labels, counts = value["labels"], value["counts"]
+    head = "".join(f'<th><span title="{escape(label, _QUOTE)}">{escape(_cut(label))}</span></th>' for label in labels)
+    lines = [f'<tr><th class="corner">wanted &#8595; answered &#8594;</th>{head}</tr>']
+    for index, (label, row) in enumerate(zip(labels, counts, strict=True)):
+        total = max(sum(row), 1)
+        cells = "".join(_cell(count, count / total, index == column) for column, count in enumerate(row))
+        lines.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
+    return f'<table class="matrix">{"".join(lines)}</table>'
+
+
+_QUOTE = {'"': "&quot;"}
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= 14 else label[:13] + "\u2026"
+
+
+def _cell(count: int, share: float, right: bool) -> str:
+    if not count:
+        return "<td></td>"
+    colour = "--tuned" if right else "--limit"
+    strength = round(12 + 50 * share)
+    return f'<td style="background:color-mix(in srgb, var({colour}) {strength}%, transparent)">{count:,}</td>'
 
 
 def _points(values: list[tuple[float, float]], x: Any, y: Any) -> str:

@@ -17,6 +17,7 @@ from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
+from freehold.trial import baselines
 from freehold.trial import task as tasks
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
 from freehold.trial.task import Task
@@ -175,9 +176,10 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
 
 def measured(task_: Task, answers: list[measure.Answer], budget_s: float) -> dict[str, Any]:
     """The result of measuring, made of the answers that there are."""
-    figures = measure.measurement(task_.metric, task_.test, answers)
+    scoped = measure.scope_figures(task_.metric, answers, task_.out_of_scope)
+    figures = measure.measurement(task_.metric, task_.test, answers) | scoped
     clean = [answer for answer in answers if answer.id not in task_.splits.leaked_test_ids]
-    if len(clean) < len(answers):
+    if 0 < len(clean) < len(answers):
         name = task_.metric.name
         figures[f"{name}_without_leaks"] = measure.measurement(task_.metric, task_.test, clean)[name]
     return {
@@ -423,5 +425,14 @@ def read_answers(place: Path) -> list[measure.Answer]:
 
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
-    "convert": convert, "look": look, "pace": pace, "measure": measure_variant, "tune": tune, "shrink": shrink, "timed": timed, "safety": safety, "extraction": extraction,
-}  # fmt: skip
+    "baselines": baselines.job,
+    "convert": convert,
+    "look": look,
+    "pace": pace,
+    "measure": measure_variant,
+    "tune": tune,
+    "shrink": shrink,
+    "timed": timed,
+    "safety": safety,
+    "extraction": extraction,
+}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ _UNITS = {
 }  # fmt: skip
 #: Needs on these are upper bounds: in milliseconds, bytes, or both as the unit says.
 CEILINGS = ("p50", "p95", "memory", "size")
+#: Figures of errors: needs on them are upper bounds too.
+ERRORS = ("mae", "cut_off", "no_number")
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,16 @@ class Need:
 
 @dataclass(frozen=True)
 class Decision:
-    """``met``: True, False, or None where the evidence can't decide; ``more_rows``: further test rows that would."""
+    """``met``: True, False, or None where the evidence cannot decide; ``more_rows``: further test rows that would.
+
+    ``measured``: False where there is no evidence at all.
+    """
 
     need: str
     met: bool | None
     evidence: str
     more_rows: int | None = None
+    measured: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """For reports."""
@@ -62,10 +70,22 @@ def parse_need(text: str) -> Need:
         return Need(text, "safety", ">=", value.lower())
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)
     if number is None or number[2].lower() not in _UNITS:
-        raise UsageError(f"the need {text!r} has the limit {value!r}, which is no number with a known unit", hint)
-    if relation == "=" or (name in CEILINGS) != (relation == "<="):
-        raise UsageError(f"the need {text!r} has the wrong sign", "quality takes >=; p50, p95, memory and size take <=")
+        raise UsageError(f"the need {text!r} has the limit {value!r}, which is not a number with a known unit", hint)
+    ceiling = name in (*CEILINGS, *ERRORS)
+    if relation == "=" or ceiling != (relation == "<="):
+        example = f"write {name}{'<=' if ceiling else '>='}{value}"
+        raise UsageError(f"the need {text!r} has the wrong sign", f"{example}; quality takes >=, {', '.join(CEILINGS)} and errors take <=")
     return Need(text, name, relation, float(number[1]) * _UNITS[number[2].lower()])
+
+
+def check_names(needs: Sequence[Need], figures: Sequence[str]) -> None:
+    """Raises UsageError for a need on something that this trial does not measure; ``figures``: those of the metric, the main one first."""
+    known = [*figures, *CEILINGS, "licence", "safety"]
+    for need in needs:
+        if need.name not in known:
+            near = difflib.get_close_matches(need.name, known, 1, 0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"the need {need.text!r}: nothing here is called {need.name!r}", f"{hint}Measured are {', '.join(known)}")
 
 
 def parse_bytes(text: str) -> int:
@@ -97,7 +117,7 @@ def read_task_file(path: Path) -> list[str]:
 
 
 def decide(need: Need, variant: dict[str, Any]) -> Decision:
-    """Hold one need against a variant's evidence (see report.schema.json, ``variants``)."""
+    """Check one need against a variant's evidence (see report.schema.json, ``variants``)."""
     if need.name == "licence":
         met, why = licence.allowed(variant["licence"], str(need.limit))
         return Decision(need.text, met, why)
@@ -107,27 +127,26 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
         key = "peak_memory_bytes" if need.name == "memory" else "size_bytes"
         value = (variant.get("running") or {}).get(key) if need.name == "memory" else variant.get(key)
         if value is None:
-            return Decision(need.text, None, "not measured")
+            return Decision(need.text, None, "not measured", measured=False)
         return Decision(need.text, value <= float(need.limit), f"{value / 2**30:.2f} GiB measured")
-    found = (variant.get("running") or {}).get(need.name) if need.name in CEILINGS else variant["figures"].get(need.name)
-    if need.name in ("p50", "p95"):
-        found = (variant.get("running") or {}).get(f"{need.name}_ms")
-    if found is None:
-        return Decision(need.text, None, "not measured")
-    limit, low, high, value = float(need.limit), found["low"], found["high"], found["value"]
-    unit = " ms" if need.name in ("p50", "p95") else ""
-    shown = f"{value:.4g}{unit}, 95% between {low:.4g} and {high:.4g}, n={found['n']}"
+    waiting = need.name in ("p50", "p95")
+    figure = (variant.get("running") or {}).get(f"{need.name}_ms") if waiting else variant["figures"].get(need.name)
+    if figure is None:
+        return Decision(need.text, None, "not measured", measured=False)
+    limit, low, high, value = float(need.limit), figure["low"], figure["high"], figure["value"]
+    unit = " ms" if waiting else ""
+    shown = f"{value:.4g}{unit}, 95% between {low:.4g} and {high:.4g}, n={figure['n']}"
     good, bad = (low >= limit, high < limit) if need.relation == ">=" else (high <= limit, low > limit)
     if good or bad:
         return Decision(need.text, good, shown)
-    more = rows_to_decide(value, limit, found["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
+    more = rows_to_decide(value, limit, figure["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
     return Decision(need.text, None, shown, more)
 
 
 def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
     """A grade is met where both ends of the interval meet it, and missed where neither does."""
     if not safety or "grade" not in safety:
-        return Decision(need.text, None, "not graded: only what was tuned is, beside the model as it stood")
+        return Decision(need.text, None, "not graded: only what was tuned is, beside the model as it stood", measured=False)
     wanted = str(need.limit)
     ends = [at_least(one, wanted) for one in safety["grade_between"]]
     share, told = safety["violating"], " to ".join(dict.fromkeys(safety["grade_between"]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from freehold import durable, progress
 from freehold.errors import NotFound, Unsupported
 from freehold.trial import charts
+from freehold.trial.sections import changed_title
 from freehold.trust import licence
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 MOST_ROWS_SHOWN = 200
+#: What this code writes, and what it reads: version 2 added baselines, labels, rows left out and what was skipped.
+VERSION, VERSIONS = 2, (1, 2)
 
 
 def write_reports(trial: Trial, report: dict[str, Any]) -> dict[str, Any]:
@@ -35,8 +38,8 @@ def read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise NotFound(f"there is no report {path}", "see 'freehold trials'")
     report = json.loads(path.read_text())
-    if report.get("report_version") != 1:
-        raise Unsupported(f"{path} has version {report.get('report_version')!r}; version 1 is read", "update Freehold")
+    if report.get("report_version") not in VERSIONS:
+        raise Unsupported(f"{path} has version {report.get('report_version')!r}; this Freehold reads 1 and 2", "update Freehold")
     return report
 
 
@@ -47,11 +50,10 @@ def html(report: dict[str, Any]) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         share=lambda v: f"{v:.3f}", mb=lambda v: f"{v / 1e6:,.0f} MB", gib=lambda v: f"{v / 2**30:.2f} GiB", time=progress.duration,
-        num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12],
+        num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12], capfirst=lambda v: v[:1].upper() + v[1:].rstrip("."),
     )  # fmt: skip
     metric = report["task"]["metric"]
-    limits = [d["need"] for d in report["verdict"]["decisions"] if d["need"].startswith(metric)]
-    limit = _limit(limits[0]) if limits else None
+    limit = _quality_limit(report, metric)
     variants = sorted(report["variants"], key=lambda v: (v["kind"] == "rival", v["kind"] == "tuned", v["model"]))
     winner = next(v for v in variants if v["id"] == report["verdict"]["variant"])
     tuned = [v for v in variants if v["trained"]]
@@ -61,45 +63,81 @@ def html(report: dict[str, Any]) -> str:
     return template.render(
         r=report, metric=metric, variants=variants, winner=winner, compared=comparison, runs=runs, rows=report["changed_rows"][:MOST_ROWS_SHOWN],
         style=(_HERE / "report.css").read_text(), duty=licence.duties(winner["licence"]),
-        quality=charts.quality(variants, metric, limit), limit=limit,
+        quality=charts.quality([*variants, *_as_bars(report)], metric, limit), limit=limit,
+        baselines=report.get("baselines", []), labels=report.get("labels"), against={a["baseline"]: a for a in winner.get("against", [])},
+        matrix=charts.matrix(report["labels"]["matrix"]) if report.get("labels") and report["labels"]["matrix"] else "",
+        changed_title=changed_title(report["changed_rows"], *_titles(report)),
         cost=charts.cost(winner["money"]["break_even"]) if winner.get("money") else "",
         curves={model: charts.curve(run["train_curve"], run["valid_curve"]) for model, run in runs.items()},
     )  # fmt: skip
 
 
-def _limit(need: str) -> float | None:
+def _as_bars(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**baseline, "kind": "baseline"} for baseline in report.get("baselines", [])]
+
+
+def _titles(report: dict[str, Any]) -> tuple[str, str]:
+    """Titles of the variants between which rows changed."""
+    titles = {variant["id"]: variant["title"] for variant in report["variants"]}
+    before, after = report["changed_between"]
+    return titles.get(before, before), titles.get(after, after)
+
+
+def _quality_limit(report: dict[str, Any], metric: str) -> float | None:
+    """The least quality that a need asks for."""
+    from freehold.errors import UsageError
     from freehold.trial.needs import parse_need
 
-    value = parse_need(need).limit
-    return value if isinstance(value, float) else None
+    for decision in report["verdict"]["decisions"]:
+        try:
+            need = parse_need(decision["need"])
+        except UsageError:
+            continue  # a decision that no need stands behind, such as that on the constant answer
+        if need.name == metric.lower() and isinstance(need.limit, float):
+            return need.limit
+    return None
 
 
 def ten_lines(report: dict[str, Any], folder: Path) -> str:
-    """The trial's end in the terminal."""
+    """The trial's end in the terminal: verdict, task, the best variants, baselines beside them, warnings, where to go on."""
     metric, verdict = report["task"]["metric"], report["verdict"]
     rows = report["task"]["rows"]
     lines = [
         f"verdict   {verdict['verdict'].upper()}: {verdict['sentence']}",
         f"task      {report['task']['name']}: {rows['train']} training, {rows['valid']} validation, {rows['test']} test rows; {metric}",
     ]
+    lines += [_line("", variant, metric) for variant in _best_of_each(report, metric)[:4]]
+    lines += [_line("beside" if not number else "", baseline, metric) for number, baseline in enumerate(report.get("baselines", [])[:3])]
+    lines += [f"note      {warning}" for warning in report["task"].get("warnings", [])]
+    winner = next(v for v in report["variants"] if v["id"] == verdict["variant"])
+    if winner["running"]:
+        lines += _running(winner)
+    lines.append(f"report    {folder / 'report.html'}")
+    lines.append(f"serve it  {verdict['command']}")
+    return "\n".join(lines)
+
+
+def _line(head: str, entry: dict[str, Any], metric: str) -> str:
+    figure = entry["figures"][metric]
+    return f"{head:<10}{entry['title']}: {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}, n={figure['n']})"
+
+
+def _best_of_each(report: dict[str, Any], metric: str) -> list[dict[str, Any]]:
+    """The best variant of each model as it stands, tuned, and of the rival."""
     best: dict[str, dict[str, Any]] = {}
     for variant in report["variants"]:
         key = f"{variant['model']} {variant['kind']}"
         if key not in best or variant["figures"][metric]["value"] > best[key]["figures"][metric]["value"]:
             best[key] = variant
-    for variant in list(best.values())[:4]:
-        figure = variant["figures"][metric]
-        lines.append(f"          {variant['title']}: {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}, n={figure['n']})")
-    winner = next(v for v in report["variants"] if v["id"] == verdict["variant"])
-    if winner["running"]:
-        run = winner["running"]
-        lines.append(
-            f"running   p50 {run['p50_ms']['value']:.0f} ms, p95 {run['p95_ms']['value']:.0f} ms, "
-            f"peak memory {run['peak_memory_bytes'] / 2**30:.2f} GiB, file {winner['size_bytes'] / 1e6:.0f} MB"
-        )
-        even = winner["money"]["break_even"]
-        volume = f"from {even['requests']:,.0f} requests a month" if even["requests"] else "never on one machine"
-        lines.append(f"cheaper   than {winner['money']['api']['model']} {volume}")
-    lines.append(f"report    {folder / 'report.html'}")
-    lines.append(f"serve it  {verdict['command']}")
-    return "\n".join(lines)
+    return list(best.values())
+
+
+def _running(winner: dict[str, Any]) -> list[str]:
+    run = winner["running"]
+    even = winner["money"]["break_even"]
+    volume = f"from {even['requests']:,.0f} requests a month" if even["requests"] else "never on one machine"
+    return [
+        f"running   p50 {run['p50_ms']['value']:.0f} ms, p95 {run['p95_ms']['value']:.0f} ms, "
+        f"peak memory {run['peak_memory_bytes'] / 2**30:.2f} GiB, file {winner['size_bytes'] / 1e6:.0f} MB",
+        f"cheaper   than {winner['money']['api']['model']} {volume}",
+    ]

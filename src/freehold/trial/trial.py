@@ -16,21 +16,23 @@ from freehold import durable, machine, settings, statistics
 from freehold.engines.loading import predict_memory
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
+from freehold.evals.kinds import wanted_label
+from freehold.evals.metrics import figure_names
 from freehold.hub import gguf
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import jobs, planner, rival
+from freehold.trial import baselines, jobs, planner, rival, sections
 from freehold.trial import task as tasks
 from freehold.trial.clock import Clock
-from freehold.trial.needs import Need, parse_need
+from freehold.trial.needs import Need, check_names, parse_need
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import reach
+from freehold.trial.verdict import reach, to_time
 from freehold.trust import licence
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
@@ -73,6 +75,8 @@ class Trial:
                 "options": decisive,
                 "metric": task.metric_name,
                 "columns": task.mapping,
+                "labels": task.labels,
+                "unknown_label": task.unknown_label,
             }
         )[:12]
         self.folder = settings.home() / "trials" / self.id
@@ -82,6 +86,7 @@ class Trial:
         self.steps = Steps(self.folder / "steps", self.clock.relay, self.clock.replay)
         self.sink = self.clock.relay
         self.needs = [parse_need(text) for text in options.needs]
+        check_names(self.needs, figure_names(task.metric))
         self.machine = machine.look()
         self.memory = options.memory_bytes or self.machine.usable_bytes
         self.plan: Plan | None = None
@@ -90,6 +95,7 @@ class Trial:
         self.notes: list[str] = []
         self.skipped: list[str] = []  # what was planned or usual and was not done, for the verdict's first line
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
+        self.baselines: list[dict[str, Any]] = []
         self._candidates_by_name: dict[str, Candidate] = {}
         self._recipes: dict[str, Recipe] = {}
         self._gone: frozenset[str] = frozenset()
@@ -104,6 +110,7 @@ class Trial:
                 tasks.save(self.task, self.task_file)
             self.models = [self._as_gguf(model) for model in self.models]
             candidates = self._candidates()
+            self.baselines = self._baselines()
             self._make_plan(candidates, agree)
             looks = {model.name: look for model, look in candidates}
             self._as_is(candidates)
@@ -121,6 +128,19 @@ class Trial:
             for path in self._spare:
                 path.unlink(missing_ok=True)
             return report
+
+    def _baselines(self) -> list[dict[str, Any]]:
+        """What a person would try first, measured in seconds before any model."""
+        inputs = {
+            "task_files": self.task.files,
+            "metric": self.task.metric_name,
+            "columns": self.task.mapping,
+            "labels": self.task.labels,
+            "unknown_label": self.task.unknown_label,
+            "tune": self.options.tune,
+            "leave_out": sorted(self._gone),
+        }
+        return self.steps.run("baselines", "baselines", inputs, {"task": str(self.task_file)})["baselines"]
 
     def _candidates(self) -> list[tuple[Model, dict[str, Any]]]:
         """Models that fit licence policy, memory and context, each with a look at the rows; reasons for the others are noted."""
@@ -572,6 +592,11 @@ class Trial:
 
     def _time(self, looks: dict[str, dict[str, Any]]) -> None:
         """Time every variant that may be chosen: tuned ones, and of each model the best as it stands; the likeliest choice first."""
+        if not self.variants:
+            raise DoesNotFit(
+                f"no row was answered within {duration(self.options.budget_s)}: {'; '.join(self.notes)}",
+                "raise --budget; what was measured is kept",
+            )
         metric = self.task.metric.name
 
         def quality(variant: dict[str, Any]) -> float:
@@ -579,7 +604,10 @@ class Trial:
 
         own = {name: [v for v in self.variants if v["model"] == name and v["kind"] == "as is"] for name in looks}
         best = [max(as_is, key=quality) for as_is in own.values() if as_is]
-        chosen = sorted([*(v for v in self.variants if v["kind"] == "tuned"), *best], key=lambda v: -quality(v))
+        baselines.compare(self.variants, self.answers, self.baselines)
+        chosen = [*(v for v in self.variants if v["kind"] == "tuned"), *best]
+        chosen += [v for v in to_time(self._needs()[0], self.variants, metric) if v not in chosen]
+        chosen.sort(key=quality, reverse=True)
         with self.clock.part("time"):
             for number, variant in enumerate(chosen):
                 # the likeliest choice is timed whatever is left: without its waits it decides nothing
@@ -730,7 +758,8 @@ class Trial:
             answers = rival.recorded(Path(self.options.rival_file), metric, self.task.test)
             title = f"recorded answers, {Path(self.options.rival_file).name}"
         variant = {"id": "rival", "title": title, "model": title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0, "parameters": 0,
-                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers), "rows": len(answers),
+                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers)
+                   | measure.scope_figures(metric, answers, self.task.out_of_scope), "rows": len(answers),
                    "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None, "mean_answer_tokens": None,
                    "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": ""}  # fmt: skip
         self.answers["rival"] = answers
@@ -754,24 +783,26 @@ class Trial:
     def _report(self) -> dict[str, Any]:
         metric = self.task.metric
         needs, note = self._needs()
-        verdict = reach(needs, self.variants, metric.name)
+        baselines.compare(self.variants, self.answers, self.baselines)
+        verdict = reach(needs, self.variants, metric.name, baselines=self.baselines, skipped=self.skipped)
         winner = next(v for v in self.variants if v["id"] == verdict.variant)
-        before = max(
-            (v for v in self.variants if v["kind"] == "as is" and v["model"] == winner["model"]), key=lambda v: v["figures"][metric.name]["value"]
-        )
+        before = sections.best_untuned(self.variants, metric.name) or winner
         compared = [self._compare(winner["id"], v["id"]) for v in self.variants if v is not winner]
         command = f"freehold serve {winner['stored_as']} --port 8601" if winner["stored_as"] else f"freehold report {self.id}"
         splits = self.task.splits
         looks = {path.parent.name: json.loads(path.read_text()) for path in sorted(self.steps.folder.glob("look-*/result.json"))}
         return {
-            "report_version": 1,
+            "report_version": 2,
             "id": self.id,
             "task": {
                 "name": self.task.name, "kind": metric.kind, "metric": metric.name, "method": metric.method, "columns": self.task.mapping,
                 "rows": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)}, "files": self.task.files,
                 "labels": len(self.task.labels), "label_balance": self._balance(), "repeats_dropped": splits.repeats,
                 "leaks": [list(leak) for leak in splits.leaks[:50]], "leaked_test_rows": len(splits.leaked_test_ids), "looks": looks,
+                "warnings": sections.warnings(self.task), **sections.data(self.task),
             },
+            "baselines": baselines.for_report(self.baselines),
+            "labels": sections.labels(self.task, self.answers[winner["id"]]),
             "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
             "variants": self.variants,
             "comparisons": compared,
@@ -803,7 +834,7 @@ class Trial:
         counts: dict[str, int] = {}
         if self.task.labels:
             for example in self.task.splits.train:
-                counts[example.answer.strip()] = counts.get(example.answer.strip(), 0) + 1
+                counts[wanted_label(example)] = counts.get(wanted_label(example), 0) + 1
         return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
     def _changed(self, before: str, after: str) -> list[dict[str, Any]]:

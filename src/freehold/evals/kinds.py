@@ -1,0 +1,125 @@
+"""The kind of a task, told from its wanted answers, with the reason: code, labels, label, number, value, json or text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.data.examples import Example
+
+#: A label column holds labels if at least this share of its rows carry a label that another row has too.
+FEWEST_REPEATED_LABELS = 0.2
+#: Answers without a label column are labels if so large a share of the rows repeats an answer, ...
+FEWEST_REPEATED_ANSWERS = 0.8
+#: ... and none is longer than so many characters.
+LONGEST_LABEL = 200
+#: So few different integers, each on three rows or more on average, are labels (grades, stars, 0 and 1).
+MOST_INTEGER_LABELS = 12
+#: Numbers are values with an error if so large a share of them has a fraction.
+FEWEST_FRACTIONS = 0.1
+
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_FENCE = re.compile(r"\s*```(?:[A-Za-z0-9]*)\s*\n(.*?)\n?\s*```\s*", re.S)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``name`` of the kind; ``reason``: a sentence on why it was chosen and how to choose another."""
+
+    name: str
+    reason: str
+
+
+def wanted_label(example: Example) -> str:
+    """The label a row carries, without surrounding space."""
+    return example.reference.get("label", example.answer).strip()
+
+
+def wanted_labels(example: Example) -> frozenset[str]:
+    """The labels of a row that may have several. Raises ValueError where the row has no such list."""
+    listed = json.loads(example.reference["labels"])
+    return frozenset(str(label).strip() for label in listed)
+
+
+def repeated_share(answers: Sequence[str]) -> float:
+    """Share of the rows whose answer another row has too: about the share of new rows whose answer is known (Good 1953)."""
+    counts = Counter(answers)
+    return sum(count for count in counts.values() if count > 1) / max(len(answers), 1)
+
+
+def unfenced(text: str) -> str:
+    """The inside of a code block if the text is nothing else."""
+    match = _FENCE.fullmatch(text)
+    return match[1] if match else text
+
+
+def parse_json(text: str) -> Any:
+    """The object or list that a text holds, fenced or not; None if it is not one."""
+    try:
+        value = json.loads(unfenced(text))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is one number and nothing else."""
+    return _PLAIN_NUMBER.fullmatch(text.strip()) is not None
+
+
+def as_float(text: str) -> float:
+    """The number a text holds; a single comma before other than three digits is read as a decimal comma. Raises ValueError."""
+    plain = text.strip()
+    if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", plain):
+        return float(plain.replace(",", "."))
+    return float(plain.replace(",", ""))
+
+
+def detect(examples: Sequence[Example]) -> Kind:
+    """The kind of task that the rows are."""
+    if examples and all("test" in e.reference and "entry_point" in e.reference for e in examples):
+        return Kind("code", "every row brings unit tests and the name of the function they call")
+    if any("labels" in e.reference for e in examples):
+        return Kind("labels", "a row may have several labels; their order does not matter")
+    column = bool(examples) and all("label" in e.reference for e in examples)
+    answers = [wanted_label(example) for example in examples]
+    if answers and all("####" in answer for answer in answers):
+        return Kind("number", "every answer ends with #### and a number")
+    if answers and all(map(is_number, answers)):
+        return _of_numbers(answers, column)
+    if answers and not column and all(parse_json(answer) is not None for answer in answers):
+        return Kind("json", "every answer is a JSON object or list")
+    return _of_texts(answers, column)
+
+
+def _of_numbers(answers: Sequence[str], column: bool) -> Kind:
+    values = [as_float(answer) for answer in answers]
+    distinct, fractions = len(set(values)), sum(value % 1 != 0 for value in values) / len(values)
+    if fractions >= FEWEST_FRACTIONS:
+        other = "; if they are labels, pass --metric label" if repeated_share(answers) > 0.5 else ""
+        return Kind("value", f"the answers are numbers with fractions, so the size of the error counts{other}")
+    if distinct <= MOST_INTEGER_LABELS and len(values) >= 3 * distinct:
+        reason = f"the answers are {distinct} integers that repeat, read as labels"
+        return Kind("label", f"{reason}; if they are numbers, pass --metric number or --metric value")
+    if column and repeated_share(answers) >= 0.5:
+        reason = f"the label column holds {distinct} integers that repeat, read as labels"
+        return Kind("label", f"{reason}; if they are numbers, pass --metric value")
+    if column:
+        return Kind("value", "the label column holds integers that seldom repeat, so the size of the error counts")
+    return Kind("number", "every answer is a number; if near misses count, pass --metric value")
+
+
+def _of_texts(answers: Sequence[str], column: bool) -> Kind:
+    share, distinct = repeated_share(answers), len(set(answers))
+    if column and share >= FEWEST_REPEATED_LABELS:
+        return Kind("label", f"the label column holds {distinct:,} labels on {len(answers):,} rows")
+    longest = max(map(len, answers), default=0)
+    if not column and share >= FEWEST_REPEATED_ANSWERS and longest <= LONGEST_LABEL:
+        reason = f"the answers repeat: {distinct:,} on {len(answers):,} rows, so they are labels"
+        return Kind("label", f"{reason}; if they are free text, pass --metric text")
+    of = "labels" if column else "answers"
+    return Kind("text", f"the {of} seldom repeat ({distinct:,} on {len(answers):,} rows), so they are free text")

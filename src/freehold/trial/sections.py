@@ -1,0 +1,102 @@
+"""Parts of the report that say what the figures rest on: rows, labels, what went wrong where, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from freehold.data.examples import Example
+from freehold.evals import confusion
+from freehold.evals.measure import Answer
+from freehold.evals.metrics import Metric
+from freehold.trial.task import Task
+
+#: Rows left out that a report lists; the others are counted.
+MOST_LEFT_OUT = 50
+_NAMED = 5
+
+
+def data(task: Task) -> dict[str, Any]:
+    """Keys of the report's ``task`` on how the rows were read: metric's reason, columns not used, notes, rows left out."""
+    return {
+        "reason": task.metric.reason, "unused_columns": list(task.unused), "data_notes": list(task.notes),
+        "left_out_count": len(task.left_out), "left_out": [asdict(fault) for fault in task.left_out[:MOST_LEFT_OUT]],
+    }  # fmt: skip
+
+
+def labels(task: Task, answers: Sequence[Answer]) -> dict[str, Any] | None:
+    """The report's ``labels``: the set, rows outside it, and the chosen variant's figures for each label. None where answers are not labels."""
+    if task.metric.kind != "label":
+        return None
+    wanted, given = _pairs(task.metric, task.test, answers)
+    table, grid = confusion.per_label(wanted, given), confusion.matrix(wanted, given)
+    return {
+        "count": len(task.labels), "source": task.label_source, "unknown": task.unknown_label,
+        "out_of_scope_rows": len(task.out_of_scope), "out_of_scope_labels": task.out_of_scope_labels,
+        "highest_reachable": task.highest_reachable, "per_label": [asdict(one) for one in table],
+        "few_rows": {one.label: one.rows for one in table if one.rows < confusion.FEW_ROWS},
+        "confusions": [asdict(one) for one in confusion.confusions(wanted, given)[:50]],
+        "matrix": {"labels": list(grid[0]), "counts": grid[1]} if grid else None,
+    }  # fmt: skip
+
+
+def _pairs(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -> tuple[list[str], list[str]]:
+    known = {example.id: example for example in rows}
+    return [metric.wanted(known[answer.id]) for answer in answers], [answer.text.strip() for answer in answers]
+
+
+def warnings(task: Task) -> list[str]:
+    """Sentences for the terminal before a trial and for the report: what limits the figures whatever the model."""
+    lines: list[str] = []
+    if task.left_out:
+        count = len(task.left_out)
+        lines.append(f"{_rows(count)} left out as they could not be used, the first {task.left_out[0]}")
+    if task.metric.kind != "label":
+        return lines
+    if task.out_of_scope:
+        lines.append(_outside(task))
+    counts: dict[str, int] = {}
+    for example in task.test:
+        counts[task.metric.wanted(example)] = counts.get(task.metric.wanted(example), 0) + 1
+    few = sorted((count, label) for label, count in counts.items() if count < confusion.FEW_ROWS)
+    if few:
+        lines.append(
+            f"{len(few)} of {len(counts)} labels have fewer than {confusion.FEW_ROWS} test rows "
+            f"({named({label: count for count, label in few})}), so their own figures say little"
+        )
+    return lines
+
+
+def _outside(task: Task) -> str:
+    count, total = len(task.out_of_scope), len(task.test)
+    head = f"{count:,} of {total:,} test rows have a label that is not among the {len(task.labels):,} of {task.label_source}"
+    head += f" ({named(task.out_of_scope_labels)})"
+    if task.unknown_label:
+        return f"{head}; they are right when answered {task.unknown_label!r}"
+    reach = f"no answer can be right for them, so at most {task.highest_reachable:.3f} can be reached"
+    return f"{head}; {reach}; pass --labels FILE to name all labels, or --unknown-label NAME to let a model say so"
+
+
+def _rows(count: int) -> str:
+    return "1 row was" if count == 1 else f"{count:,} rows were"
+
+
+def named(counts: dict[str, int]) -> str:
+    """The first few labels with their rows, and how many labels there are beside them."""
+    shown = ", ".join(f"{label!r} {count}" for label, count in list(counts.items())[:_NAMED])
+    return shown + (f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else "")
+
+
+def best_untuned(variants: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+    """The variant of the highest quality among those that were not tuned; None where there is none."""
+    plain = [variant for variant in variants if variant["kind"] == "as is"]
+    return max(plain, key=lambda variant: variant["figures"][metric]["value"], default=None)
+
+
+def changed_title(rows: Sequence[dict[str, Any]], before: str, after: str) -> str:
+    """A heading for the rows whose score differs between the best untuned and the chosen variant: honest when it got worse."""
+    gain = sum(row["gain"] for row in rows)
+    if gain < 0:
+        return f"A step backwards, row by row: {after} is worse than {before}"
+    return "What changed, row by row"
