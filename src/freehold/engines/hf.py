@@ -89,10 +89,11 @@ def _special_names(folder: Path) -> dict[str, str]:
     return found
 
 
-def load(kind: Any, folder: Path, **options: Any) -> Any:
+def load(kind: Any, folder: Path, *, beside: re.Pattern[str] | None = None, **options: Any) -> Any:
     """A model of one of transformers' automatic classes, every weight of it read from the folder. Raises BadModel.
 
-    transformers fills in what a folder lacks with random numbers and only warns.
+    transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of tensors that may be missing or left over,
+    since what they are for is not used.
     """
     import torch
 
@@ -103,7 +104,7 @@ def load(kind: Any, folder: Path, **options: Any) -> Any:
     except Exception as error:  # what a foreign configuration breaks in transformers' code has no common class
         cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BadModel(f"transformers cannot load {folder.name} ({cause[:200]})", "choose another model") from error
-    if fault := unlike(report):
+    if fault := unlike(report, beside):
         raise BadModel(f"the weights in {folder.name} do not match its config.json: {fault}", "fetch the whole folder again, or choose another model")
     return model
 
@@ -112,10 +113,15 @@ def load(kind: Any, folder: Path, **options: Any) -> Any:
 _COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(masked_)?bias$|position_ids$")
 
 
-def unlike(report: Mapping[str, Any]) -> str:
+def unlike(report: Mapping[str, Any], beside: re.Pattern[str] | None = None) -> str:
     """What transformers' report on loading says is missing, of another shape, or left over; '' for nothing."""
-    missing, mismatched = sorted(report["missing_keys"]), sorted(report["mismatched_keys"])
-    left = sorted(name for name in report["unexpected_keys"] if not _COMPUTED.search(name))
+
+    def counts(name: str) -> bool:
+        return beside is None or not beside.search(name)
+
+    missing = sorted(filter(counts, report["missing_keys"]))
+    mismatched = sorted(report["mismatched_keys"])
+    left = sorted(name for name in report["unexpected_keys"] if counts(name) and not _COMPUTED.search(name))
     if missing:
         return f"{len(missing)} tensors are missing, such as {missing[0]}"
     if mismatched:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import BadModel
-from freehold.hub import gguf, peft, safetensors
+from freehold.hub import architectures, gguf, peft, safetensors
 from freehold.hub.peft import AdapterFacts
 
 
@@ -148,7 +148,7 @@ def on_base(card: Card, base: Card) -> Card:
 
 def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, licence_from: str) -> Card:
     config = _json_file(files["config.json"])
-    if config.get("auto_map"):
+    if config.get("auto_map") and not architectures.is_built_in(str(config.get("model_type", ""))):
         raise BadModel(
             "config.json asks to run code that comes with the model (auto_map); it is never run", "choose a model of a built-in architecture"
         )

