@@ -90,7 +90,7 @@ def peft_facts(config: Path, weights: Path) -> AdapterFacts:
         )
     _refuse_extras(value)
     rank, alpha = value.get("r"), value.get("lora_alpha")
-    if type(rank) is not int or rank < 1 or type(alpha) not in (int, float):
+    if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float):
         raise BadModel(f"{config.name} names no rank (r) or no lora_alpha", "fetch it again")
     modules = sorted({name.rpartition(".")[2] for name in peft_pairs(weights)})
     base = value.get("base_model_name_or_path")

