@@ -26,12 +26,7 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
 
     ``folder``: where links to them under their names may lie meanwhile.
     """
-    view = folder / "view"
-    for name, path in files.items():
-        (view / name).parent.mkdir(parents=True, exist_ok=True)
-        (view / name).unlink(missing_ok=True)
-        (view / name).symlink_to(path.absolute())
-    weights = next((view / name for name in files if name.endswith(".gguf")), view)
+    weights = linked(files, folder / "model")
     command = [sys.executable, "-m", "freehold.engines.admission", str(weights)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
@@ -45,6 +40,15 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer:
         raise BY_NAME[answer["kind"]](answer["message"], answer["remedy"])
+
+
+def linked(files: Mapping[str, Path], view: Path) -> Path:
+    """What an engine is given: the GGUF file, or the folder ``view`` of links to the files under their names."""
+    for name, path in files.items():
+        (view / name).parent.mkdir(parents=True, exist_ok=True)
+        (view / name).unlink(missing_ok=True)
+        (view / name).symlink_to(path.absolute())
+    return next((view / name for name in files if name.endswith(".gguf")), view)
 
 
 def load(weights: Path) -> None:
