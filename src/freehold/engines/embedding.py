@@ -7,6 +7,7 @@ vectors become one) and ``sentence_bert_config.json`` (the longest text in token
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from freehold.engines import hf
 from freehold.errors import BadModel, DoesNotFit, Unsupported
 
 #: Tokens in one call of the encoder, those that fill short texts up included.
 BATCH_TOKENS = 8192
+#: Tensors of what is put on an encoder and that vectors are not made with.
+HEADS = re.compile(r"(^|\.)(pooler|cls|lm_head|classifier|vocab_transform|vocab_layer_norm|vocab_projector|mlm_head)\.")
 _POOLINGS = ("pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens")
 
 
@@ -78,11 +82,9 @@ class SentenceEmbedder:
         self._normalized = "Normalize" in after
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._model: Any = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            ).eval()
         except Exception as error:  # the tokenizers library raises nothing narrower
             raise BadModel(f"the embedding model cannot be loaded ({str(error).splitlines()[0]})", "fetch it again, or choose another") from error
+        self._model: Any = hf.load(AutoModel, folder, beside=HEADS).eval()
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         config = self._model.config

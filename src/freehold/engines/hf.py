@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from freehold.engines.interface import Completion, Request
 from freehold.engines.sampling import draw
 from freehold.errors import BadModel, DoesNotFit, Unsupported
+from freehold.hub import peft
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -87,22 +89,82 @@ def _special_names(folder: Path) -> dict[str, str]:
     return found
 
 
-class TransformersEngine:
-    """A safetensors model in float32 on the processor. Raises BadModel."""
+def load(kind: Any, folder: Path, *, beside: re.Pattern[str] | None = None, **options: Any) -> Any:
+    """A model of one of transformers' automatic classes, every weight of it read from the folder. Raises BadModel.
 
-    def __init__(self, folder: Path, *, context_length: int = 4096, **_: object):
+    transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of tensors that may be missing or left over,
+    since what they are for is not used.
+    """
+    import torch
+
+    settings = {"dtype": torch.float32, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    try:
+        # a mismatch of shapes is left to the report, which names the tensor
+        model, report = kind.from_pretrained(folder, **settings, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    except Exception as error:  # what a foreign configuration breaks in transformers' code has no common class
+        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise BadModel(f"transformers cannot load {folder.name} ({cause[:200]})", "choose another model") from error
+    if fault := unlike(report, beside):
+        raise BadModel(f"the weights in {folder.name} do not match its config.json: {fault}", "fetch the whole folder again, or choose another model")
+    return model
+
+
+#: Tensors that older folders hold and that are computed, not learnt.
+_COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(masked_)?bias$|position_ids$")
+
+
+def unlike(report: Mapping[str, Any], beside: re.Pattern[str] | None = None) -> str:
+    """What transformers' report on loading says is missing, of another shape, or left over; '' for nothing."""
+
+    def counts(name: str) -> bool:
+        return beside is None or not beside.search(name)
+
+    missing = sorted(filter(counts, report["missing_keys"]))
+    mismatched = sorted(report["mismatched_keys"])
+    left = sorted(name for name in report["unexpected_keys"] if counts(name) and not _COMPUTED.search(name))
+    if missing:
+        return f"{len(missing)} tensors are missing, such as {missing[0]}"
+    if mismatched:
+        name, stored, declared = mismatched[0]
+        return f"{len(mismatched)} tensors have another shape, such as {name}: {list(stored)} where {list(declared)} is declared"
+    return f"{len(left)} tensors belong to nothing, such as {left[0]}" if left else ""
+
+
+def _add(model: Any, folder: Path) -> None:
+    """Add a PEFT adapter to the matrices of a loaded model. Raises BadModel."""
+    import torch
+
+    facts = peft.peft_facts(folder / peft.CONFIG, folder / peft.WEIGHTS)
+    with torch.no_grad():
+        for module, factors in peft.read_factors(folder / peft.WEIGHTS):
+            weight = _weight(model, module, folder)
+            change = facts.scale * torch.from_numpy(factors["B"]) @ torch.from_numpy(factors["A"])
+            merged = weight.T + change if facts.fan_in_fan_out else weight + change
+            if "magnitude_vector" in factors:
+                merged *= (torch.from_numpy(factors["magnitude_vector"]).reshape(-1) / merged.norm(dim=1)).unsqueeze(1)
+            weight.copy_(merged.T if facts.fan_in_fan_out else merged)
+
+
+def _weight(model: Any, module: str, folder: Path) -> Any:
+    try:
+        return model.get_submodule(module).weight
+    except AttributeError as error:
+        raise BadModel(f"the adapter in {folder.name} changes {module}, which its base does not have", "name its base with --base") from error
+
+
+class TransformersEngine:
+    """A safetensors model in float32 on the processor, with the PEFT ``adapter`` of that folder added to its matrices. Raises BadModel."""
+
+    def __init__(self, folder: Path, *, context_length: int = 4096, adapter: Path | None = None):
         import torch
         from transformers import AutoModelForCausalLM
 
         started = time.perf_counter()
         self._torch = torch
         self.vocabulary = HfVocabulary(folder)
-        try:
-            self._model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            ).eval()
-        except (OSError, ValueError) as error:
-            raise BadModel(f"transformers cannot load {folder.name} ({str(error).splitlines()[0]})", "choose another model") from error
+        self._model: Any = load(AutoModelForCausalLM, folder).eval()
+        if adapter is not None:
+            _add(self._model, adapter)
         own = int(getattr(self._model.config, "max_position_embeddings", context_length))
         self.context_length = min(context_length, own)
         self.load_s = time.perf_counter() - started

@@ -60,11 +60,14 @@ def open_vocabulary(weights: Path) -> Vocabulary:
 
 
 def open_engine(weights: Path, *, context_length: int, parallel: int = 1, adapter: Path | None = None, threads: int = 0) -> Engine:
-    """llama.cpp for a GGUF file, transformers for a safetensors folder."""
+    """llama.cpp for a GGUF file, transformers for a safetensors folder.
+
+    ``adapter``: a GGUF adapter for the one, the folder of a PEFT adapter for the other.
+    """
     if weights.is_dir():
         from freehold.engines.hf import TransformersEngine
 
-        return TransformersEngine(weights, context_length=context_length)
+        return TransformersEngine(weights, context_length=context_length, adapter=adapter)
     from freehold.engines.llama import LlamaEngine
 
     return LlamaEngine(weights, context_length=context_length, parallel=parallel, adapter=adapter, threads=threads)

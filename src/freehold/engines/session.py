@@ -8,6 +8,8 @@ from pathlib import Path
 
 from freehold.engines.interface import Engine, Prompting
 from freehold.engines.loading import open_engine, prompting
+from freehold.errors import Unsupported
+from freehold.hub.peft import GGUF_ADAPTER
 from freehold.hub.store import Model, Store
 
 
@@ -34,9 +36,22 @@ def tuned_system(store: Store, model: Model) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
+def weights_and_adapter(store: Store, model: Model) -> tuple[Path, Path]:
+    """The weights of an adapter's base, and the adapter in the form that the base's engine reads. Raises NotFound, Unsupported."""
+    base = store.base_of(model)
+    if base.card.format != "gguf":
+        return store.weights(base), store.folder_of(model)
+    if GGUF_ADAPTER not in model.manifest:
+        raise Unsupported(f"{model.name} has magnitudes (DoRA), which llama.cpp does not load beside a base", "pull its base as safetensors")
+    return store.weights(base), store.file(model, GGUF_ADAPTER)
+
+
 def open_session(store: Store, name: str, *, context_length: int = 0, parallel: int = 1, adapter: Path | None = None) -> Session:
-    """Open a model by name. ``context_length`` 0: up to 4,096 tokens. Raises NotFound, BadModel, DoesNotFit."""
+    """Open a model by name, an adapter on its base. ``context_length`` 0: up to 4,096 tokens. Raises NotFound, BadModel, DoesNotFit."""
     model = store.find(name)
     length = context_length or min(4096, model.card.context_length or 4096)
-    engine = open_engine(store.weights(model), context_length=length, parallel=parallel, adapter=adapter)
+    weights = store.weights(model)
+    if model.card.format == "adapter":
+        weights, adapter = weights_and_adapter(store, model)
+    engine = open_engine(weights, context_length=length, parallel=parallel, adapter=adapter)
     return Session(model, engine, prompting(model.card, engine.vocabulary), tuned_system(store, model))

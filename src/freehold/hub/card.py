@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from freehold.errors import BadModel
-from freehold.hub import gguf, safetensors
+from freehold.hub import architectures, gguf, peft, safetensors
+from freehold.hub.peft import AdapterFacts
 
 
 @dataclass(frozen=True)
 class Card:
-    """Facts about a model. ``licence_from`` names the place the licence was read from; both empty if it states none."""
+    """Facts about a model. ``licence_from`` names the place the licence was read from; both empty if it states none.
+
+    ``adapter``: what an adapter without its base says of itself; None for a model. An adapter's architecture and shape are its base's.
+    """
 
     format: str
     architecture: str
@@ -31,6 +35,7 @@ class Card:
     vocabulary: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
+    adapter: AdapterFacts | None = None
 
     def step(self, kind: str) -> dict[str, Any] | None:
         """The last record of a kind in the lineage, e.g. ``base`` or ``tuned``; None where there is none."""
@@ -47,7 +52,8 @@ class Card:
         version = value.pop("card_version", None)
         if version != 1:
             raise BadModel(f"the card has version {version!r}; version 1 is read", "update Freehold")
-        return Card(**value)
+        facts = value.pop("adapter", None)
+        return Card(**value, adapter=AdapterFacts.from_dict(facts) if facts else None)
 
 
 def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = "") -> Card:
@@ -56,6 +62,8 @@ def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = 
     A licence in the weights' own metadata comes first; ``licence`` is what the source states.
     """
     ggufs = [name for name in files if name.endswith(".gguf")]
+    if peft.is_peft(set(files)) or (peft.GGUF_ADAPTER in files and not ggufs and not any(name.endswith(".safetensors") for name in files)):
+        return _adapter_card(files, licence, licence_from)
     if len(ggufs) == 1:
         return _gguf_card(ggufs[0], files[ggufs[0]], licence, licence_from)
     if len(ggufs) > 1:
@@ -97,9 +105,50 @@ def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
     )
 
 
+def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Card:
+    """Card of an adapter alone; its base's shape is filled in where the base is known (:func:`on_base`)."""
+    if peft.WEIGHTS in files:
+        facts, pairs = peft.peft_facts(files[peft.CONFIG], files[peft.WEIGHTS]), peft.peft_pairs(files[peft.WEIGHTS])
+        architecture = ""
+    elif peft.GGUF_ADAPTER in files:
+        header = gguf.read_header(files[peft.GGUF_ADAPTER])
+        facts, pairs = peft.gguf_facts(header, peft.GGUF_ADAPTER), peft.gguf_pairs(header, peft.GGUF_ADAPTER)
+        architecture = str(header.fields.get("general.architecture", ""))
+    else:
+        raise BadModel(f"there is {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights", "fetch the whole folder again")
+    if not licence and "README.md" in files:
+        licence, licence_from = _licence_in_readme(files["README.md"])
+    return Card(
+        format="adapter",
+        architecture=architecture,
+        parameters=sum(math.prod(pair.first) + math.prod(pair.second) for pair in pairs.values()),
+        context_length=0,
+        quantization="",
+        chat_template=None,
+        licence=licence,
+        licence_from=licence_from,
+        size_bytes=sum(path.stat().st_size for path in files.values()),
+        adapter=facts,
+    )
+
+
+def on_base(card: Card, base: Card) -> Card:
+    """An adapter's card with its base's architecture, shape and template."""
+    return replace(
+        card,
+        architecture=base.architecture,
+        context_length=base.context_length,
+        chat_template=base.chat_template,
+        layers=base.layers,
+        hidden=base.hidden,
+        kv_width=base.kv_width,
+        vocabulary=base.vocabulary,
+    )
+
+
 def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, licence_from: str) -> Card:
     config = _json_file(files["config.json"])
-    if config.get("auto_map"):
+    if config.get("auto_map") and not architectures.is_built_in(str(config.get("model_type", ""))):
         raise BadModel(
             "config.json asks to run code that comes with the model (auto_map); it is never run", "choose a model of a built-in architecture"
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.errors import BadModel
+from freehold.errors import BadModel, Unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,8 @@ class Tensor:
 class Header:
     """Scalar and short-array metadata by key, tensors in file order, lengths of skipped long arrays.
 
-    ``metadata_end``: byte after the last key; ``file_type_at``: where the value of ``general.file_type`` stands, 0 if nowhere.
+    ``metadata_end``: byte after the last key; ``file_type_at``: where the value of ``general.file_type`` stands, 0 if nowhere;
+    ``spans``: where each key with its value begins and ends, bytes.
     """
 
     fields: dict[str, Any]
@@ -81,6 +82,7 @@ class Header:
     metadata_end: int
     file_type_at: int
     alignment: int
+    spans: dict[str, tuple[int, int]]
 
     def number(self, key: str, default: int = 0) -> int:
         """An integer of the model's architecture, e.g. ``context_length``."""
@@ -139,6 +141,8 @@ def read_header(path: Path, *, keep_arrays_up_to: int = 64) -> Header:
 def _read(cursor: _Cursor, keep: int) -> Header:
     cursor.at = 4
     version = cursor.scalar("<I")
+    if version in (0x02000000, 0x03000000):
+        raise Unsupported(f"{cursor.path.name} is a big-endian GGUF, made for other processors", "get the little-endian file, which most are")
     if version not in (2, 3):
         raise BadModel(f"{cursor.path.name} is GGUF version {version}; versions 2 and 3 are read", "convert it with a current llama.cpp")
     tensor_count, key_count = cursor.scalar("<Q"), cursor.scalar("<Q")
@@ -146,8 +150,10 @@ def _read(cursor: _Cursor, keep: int) -> Header:
         raise BadModel(f"{cursor.path.name} is corrupted: it claims {tensor_count:,} tensors and {key_count:,} keys", "fetch it again")
     fields: dict[str, Any] = {}
     lengths: dict[str, int] = {}
+    spans: dict[str, tuple[int, int]] = {}
     file_type_at = 0
     for _ in range(key_count):
+        start = cursor.at
         key = cursor.string()
         if key in fields or key in lengths:
             raise BadModel(f"{cursor.path.name} is corrupted: the key {key[:80]!r} appears twice", "fetch it again")
@@ -158,13 +164,14 @@ def _read(cursor: _Cursor, keep: int) -> Header:
             _array(cursor, key, keep, fields, lengths)
         else:
             fields[key] = _value(cursor, kind)
+        spans[key] = (start, cursor.at)
     metadata_end = cursor.at
     records = [_tensor_record(cursor) for _ in range(tensor_count)]
     alignment = fields.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise BadModel(f"{cursor.path.name} is corrupted: its alignment is {alignment!r}, no power of two", "fetch it again")
     start = -(-cursor.at // alignment) * alignment
-    return Header(fields, _placed(cursor, records, start, alignment), lengths, version, metadata_end, file_type_at, alignment)
+    return Header(fields, _placed(cursor, records, start, alignment), lengths, version, metadata_end, file_type_at, alignment, spans)
 
 
 def _value(cursor: _Cursor, kind: int) -> Any:

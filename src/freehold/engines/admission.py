@@ -1,0 +1,114 @@
+"""Whether an engine here loads a model, asked before the model is stored: names and shapes of every tensor, none of its weights read.
+
+llama.cpp and transformers each have their own idea of what an architecture holds, so they are asked, in a process of its own: native code that
+aborts on a foreign file must not take the program along. llama.cpp allocates nothing then, and transformers builds the model without memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from freehold import settings
+from freehold.errors import BY_NAME, BadModel, FreeholdError, Unsupported
+from freehold.hub import listing
+
+_LONGEST_S = 300
+
+
+def try_out(files: Mapping[str, Path], folder: Path) -> None:
+    """Raises BadModel or Unsupported where the engine of these files, named as they will be stored, does not load them.
+
+    ``folder``: where links to them under their names may lie meanwhile.
+    """
+    weights = linked(files, folder / "model")
+    command = [sys.executable, "-m", "freehold.engines.admission", str(weights)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BadModel(f"{weights.name} could not be looked at within {_LONGEST_S} s", "choose another model") from error
+    if done.returncode:
+        last = next(iter(reversed(done.stderr.strip().splitlines())), "no reason given")
+        raise BadModel(
+            f"the engine ended while it looked at {weights.name} (exit {done.returncode}: {last[:160]})", "fetch it again, or choose another"
+        )
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    if answer:
+        raise BY_NAME[answer["kind"]](answer["message"], answer["remedy"])
+
+
+def linked(files: Mapping[str, Path], view: Path) -> Path:
+    """What an engine is given: the GGUF file, or the folder ``view`` of links to the files under their names."""
+    for name, path in files.items():
+        (view / name).parent.mkdir(parents=True, exist_ok=True)
+        (view / name).unlink(missing_ok=True)
+        (view / name).symlink_to(path.absolute())
+    return next((view / name for name in files if name.endswith(".gguf")), view)
+
+
+def load(weights: Path) -> None:
+    """Load a GGUF file or a safetensors folder without its weights. Raises BadModel, Unsupported."""
+    if weights.is_dir():
+        _with_transformers(weights)
+    else:
+        _with_llama(weights)
+
+
+def _with_llama(weights: Path) -> None:
+    from freehold.engines import llama
+
+    lib = llama.library()
+    params = lib.llama_model_default_params()
+    params.no_alloc, params.load_mode = True, lib.LLAMA_LOAD_MODE_NONE
+    heard: list[str] = []
+    with llama.heard(heard.append):
+        model = lib.llama_model_load_from_file(os.fsencode(weights), params)
+    if model:
+        lib.llama_model_free(model)
+        return
+    said = next((line.rpartition("error loading model: ")[2].strip() for line in heard if "error loading model: " in line), "no reason given")
+    if "unknown model architecture" in said:
+        name = said.rpartition(":")[2].strip()
+        raise Unsupported(f"llama.cpp here does not know the architecture {name}", "choose another model, or update Freehold")
+    if "unknown pre-tokenizer" in said:
+        raise Unsupported(f"llama.cpp here does not know the model's tokenizer ({said[:120]})", "get a current GGUF of the model, or update Freehold")
+    raise BadModel(f"llama.cpp cannot load {weights.name} ({said[:200]})", "fetch it again, or choose another model")
+
+
+def _with_transformers(folder: Path) -> None:
+    import transformers
+
+    from freehold.engines import hf
+    from freehold.engines.embedding import HEADS, is_embedder
+
+    transformers.utils.logging.disable_progress_bar()
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    if is_embedder(names):
+        hf.load(transformers.AutoModel, folder, beside=HEADS, device_map="meta")
+        return
+    hf.load(transformers.AutoModelForCausalLM, folder, device_map="meta")
+    if listing.has_tokenizer(names):
+        hf.HfVocabulary(folder)
+
+
+def main() -> None:
+    """Look at the weights named on the command line and print what keeps them out, as JSON; nothing but braces where nothing does."""
+    settings.go_quiet()
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answer
+    answer: dict[str, str] = {}
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            load(Path(sys.argv[1]))
+    except FreeholdError as error:
+        answer = {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
+    print(json.dumps(answer), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()
