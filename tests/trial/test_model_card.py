@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from huggingface_hub import HfApi
 
-from freehold import listening
-from freehold.errors import FreeholdError, NotFound, Refused
+from freehold.errors import NotFound, Refused
 from freehold.hub import remote
 from freehold.hub.accounts import Accounts
-from freehold.hub.protocol import make_app
+from freehold.hub.card import read_card
 from freehold.hub.store import Model, Store
 from freehold.progress import silent
+from freehold.shrink.convert import to_gguf
 from freehold.trial.model_card import measured, model_card
 from freehold.trial.push import files_to_share, hand_over, push
 from freehold.trust import obligations, provenance, signature
@@ -49,7 +45,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         store.add("orders/tiny", files | {"task.json": task}, {"source": "trial:abc"}, licence="apache-2.0", licence_from="inherited from org/tiny",
                   lineage=[*first.card.lineage[:-1], first.card.lineage[-1] | {"trial": "abc"}])  # fmt: skip
         trial(store.folder, "abc", first.digest)
-        store.add("unstated", {"x.gguf": store.weights(first)}, {"source": "file:/home/ada/private/x.gguf"})
+        bare = tiny.model("qwen2", folder / "bare")
+        to_gguf(bare, folder / "x.gguf", read_card(files_in(bare)))
+        store.add("unstated", {"x.gguf": folder / "x.gguf"}, {"source": "file:/home/ada/private/x.gguf"})
         yield store
 
 
@@ -91,13 +89,13 @@ def test_our_hub_shows_licence_base_and_figures(store: Store, tmp_path: Path) ->
         assert result.metric_args is not None
         assert (result.metric_args["interval_95"], result.metric_args["n"]) == ([0.71, 0.95], 40)
         assert result.dataset_args == {"sha256": {"train": "ab" * 32, "test": "cd" * 32}}
-        assert result.source_name == "Freehold trial abc"
+        assert result.metric_args["measured_by"] == "Freehold trial abc"
         import httpx
 
         page = httpx.get(f"{address}/clinic/orders", headers={"accept": "text/html"}).text
         assert "There is no card" not in page
         assert "none stated" not in page
-        assert "0.71 to 0.95" in page
+        assert "0.710 to 0.950" in page
         names = {sibling.rfilename for sibling in info.siblings or []}
         assert {"README.md", "NOTICE.txt", "plain.gguf", "adapter_model.safetensors"} <= names
         assert "task.json" not in names
@@ -130,7 +128,7 @@ def test_the_text_says_what_a_reader_needs(store: Store) -> None:
     assert "HF_ENDPOINT=http://hub:8600 freehold pull hf:clinic/orders --as orders" in text
     assert "llama-server -m plain.gguf" in text
     assert "ollama create orders -f Modelfile" in text
-    assert "Licence: apache-2.0 (inherited from org/tiny)." in text
+    assert "Licence: apache-2.0 (general.license in plain.gguf)." in text
     assert "those 40 test rows" in text
     assert "HF_ENDPOINT" not in card(store, store.find("orders/tiny"), "https://huggingface.co")
 
@@ -153,7 +151,7 @@ def test_what_is_not_known_is_said_and_not_invented(store: Store) -> None:
 
 
 def test_a_licence_of_its_own_keeps_its_name(store: Store) -> None:
-    model = store.add("own", {"own.gguf": store.weights(store.find("plain"))}, {"source": "x"}, licence="Clinic Licence 3", licence_from="x")
+    model = store.add("own", {"own.gguf": store.weights(store.find("unstated"))}, {"source": "x"}, licence="Clinic Licence 3", licence_from="x")
     head = card(store, model).split("---")[1]
     assert "license: other" in head
     assert "license_name: Clinic Licence 3" in head
@@ -214,9 +212,12 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
 def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) -> None:
     home = tmp_path / "hub"
     accounts = Accounts(Store(home))
-    token = bob(accounts)
+    accounts.add("bob")
+    token = accounts.create_token("bob")
     with hub_at(home) as address:
-        with pytest.raises(Refused, match=r"ada/orders at http.* could not be pushed to: the hub says '.+' \(status 403") as refused:
+        with pytest.raises(
+            Refused, match=r"ada/orders at http.* could not be pushed to: the hub says \".+ namespace 'ada'\" \(status 403"
+        ) as refused:
             push(store, store.find("plain"), "ada/orders", address, token, silent)
         assert "Request ID" not in refused.value.message
         assert "namespace of your own" in refused.value.remedy

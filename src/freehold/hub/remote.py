@@ -107,7 +107,7 @@ def _of_status(what: str, done: str, error: HfHubHTTPError) -> FreeholdError:
     status = error.response.status_code if error.response is not None else 0
     said = (error.server_message or _own_sentence(str(error))).strip().rstrip(".")
     request = f"; request {error.request_id}" if error.request_id else ""
-    message = f"{what} could not be {done}: the hub says {said!r} (status {status}{request})"
+    message = f'{what} could not be {done}: the hub says "{said}" (status {status}{request})'
     if status == 401:
         return Refused(message, "give a token of this hub that is still good, in the environment variable HF_TOKEN or the one that --token-env names")
     if status == 403:

@@ -144,8 +144,10 @@ def _result(figure: Measured) -> EvalResult:
         task_type="text-classification" if figure.kind == "label" else "text-generation", dataset_type="private", dataset_name=figure.task,
         dataset_split="test", dataset_args={"sha256": figure.digests}, metric_type=figure.metric, metric_name=figure.metric,
         metric_value=round(figure.value, 6),
-        metric_args={"interval_95": [round(figure.low, 6), round(figure.high, 6)], "n": figure.rows, "date": figure.date, "method": figure.method},
-        source_name=f"Freehold trial {figure.trial}",
+        metric_args={
+            "interval_95": [round(figure.low, 6), round(figure.high, 6)], "n": figure.rows, "date": figure.date, "method": figure.method,
+            "measured_by": f"Freehold trial {figure.trial}",
+        },
     )  # fmt: skip
 
 
