@@ -1,4 +1,4 @@
-"""Models of random weights, small enough that loading them takes no time: what matters is that files are read and computed right."""
+"""Models of random weights, so small that loading takes no time: they are read and computed right, or not."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ _TEXT = (
 )
 #: Shape that every kind shares. Two key heads for four query heads, so that a wrong order of rows shows.
 SHAPE: dict[str, Any] = {
-    "vocab_size": 384, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 512, "tie_word_embeddings": False,
-    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1,
-}  # fmt: skip
-TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "vocab_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": False,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 1,
+}
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 def tokenizer(folder: Path) -> None:
@@ -30,19 +41,32 @@ def tokenizer(folder: Path) -> None:
     made.decoder = decoders.ByteLevel()
     names = ["<|start|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=SHAPE["vocab_size"], special_tokens=names, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=SHAPE["vocab_size"],
+        special_tokens=names,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     made.train_from_iterator(_TEXT, trainer)
     made.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"eos_token": "<|end|>", "pad_token": "<|end|>", "chat_template": TEMPLATE, "tokenizer_class": "PreTrainedTokenizerFast"})
+        json.dumps(
+            {
+                "eos_token": "<|end|>",
+                "pad_token": "<|end|>",
+                "chat_template": TEMPLATE,
+                "tokenizer_class": "PreTrainedTokenizerFast",
+            }
+        )
     )
 
 
-def model(kind: str, folder: Path, *, seed: int = 0, dtype: str = "float16", tokens: bool = True, **changes: Any) -> Path:
-    """A safetensors folder of the transformers model type ``kind`` with random weights; ``changes`` go to its configuration.
+def model(
+    kind: str, folder: Path, *, seed: int = 0, dtype: str = "float16", tokens: bool = True, **changes: Any
+) -> Path:
+    """A safetensors folder of the transformers model type ``kind`` with random weights.
 
-    The weights are of a size that lets layers matter: with transformers' own small ones every logit is about the same.
+    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers' own small
+    ones every logit is about the same.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

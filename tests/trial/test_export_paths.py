@@ -1,4 +1,4 @@
-"""A tuned model leaves in every form, whatever made it: rows, pairs of answers, a trial's types, shrinking, tuning twice, an adapter's base."""
+"""A tuned model leaves in every form, whatever made it: rows, pairs of answers, a trial, shrinking, tuning twice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,13 @@ def rows(count: int = 12, *, rejected: bool = False) -> list[Example]:
     for number in range(count):
         thing, other = ("lamp", "coat") if number % 2 else ("coat", "lamp")
         reference = {"rejected": other} if rejected else {"label": thing}
-        made.append(Example(f"row{number}", (("user", f"The {thing} of order {number} has not come"), ("assistant", thing)), reference))
+        made.append(
+            Example(
+                f"row{number}",
+                (("user", f"The {thing} of order {number} has not come"), ("assistant", thing)),
+                reference,
+            )
+        )
     return made
 
 
@@ -45,25 +51,51 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FREEHOLD_HOME", str(folder / "home"))
         store = Store(folder / "home")
-        base = store.add("org/tiny", files_in(tiny.model("llama", folder / "folder")), {"source": "hf:org/tiny", "repository": "org/tiny"},
-                         licence="apache-2.0", licence_from="license in README.md")  # fmt: skip
+        base = store.add(
+            "org/tiny",
+            files_in(tiny.model("llama", folder / "folder")),
+            {"source": "hf:org/tiny", "repository": "org/tiny"},
+            licence="apache-2.0",
+            licence_from="license in README.md",
+        )
         made = {"rows": tuned(store, base, "rows"), "pairs": tuned(store, base, "pairs", rejected=True)}
         tuned(store, base, "dora", replace(RECIPE, dora=True))
         tuned(store, made["rows"], "twice")
         quantized = quantize(store.weights(made["rows"]), folder / "q8.gguf", "Q8_0")
-        beside = {name: store.file(made["rows"], name) for name in ("adapter_config.json", "adapter_model.safetensors", "adapter.lora")}
+        beside = {
+            name: store.file(made["rows"], name)
+            for name in ("adapter_config.json", "adapter_model.safetensors", "adapter.lora")
+        }
         step = {"step": "quantized", "type": "Q8_0", "digest": quantized.digest}
-        store.add("trial/tiny-q8_0", {"trial-tiny-q8_0.gguf": folder / "q8.gguf", **beside}, {"source": "trial:1"},
-                  lineage=[*made["rows"].card.lineage, step])  # fmt: skip
+        store.add(
+            "trial/tiny-q8_0",
+            {"trial-tiny-q8_0.gguf": folder / "q8.gguf", **beside},
+            {"source": "trial:1"},
+            lineage=[*made["rows"].card.lineage, step],
+        )
         shrunk = quantize(store.weights(made["rows"]), folder / "small.gguf", "Q4_0")
-        store.add("small", {"small.gguf": folder / "small.gguf", **beside}, {"source": "shrink:rows"}, lineage=[
-            *made["rows"].card.lineage, {"step": "shrunk", "from": "rows", "revision": made["rows"].revision, "digest": shrunk.digest}])  # fmt: skip
+        store.add(
+            "small",
+            {"small.gguf": folder / "small.gguf", **beside},
+            {"source": "shrink:rows"},
+            lineage=[
+                *made["rows"].card.lineage,
+                {
+                    "step": "shrunk",
+                    "from": "rows",
+                    "revision": made["rows"].revision,
+                    "digest": shrunk.digest,
+                },
+            ],
+        )
     return store
 
 
 def tuned(store: Store, base: Model, name: str, recipe: Recipe = RECIPE, *, rejected: bool = False) -> Model:
     examples = rows(rejected=rejected)
-    return tune(store, base, examples[:8], examples[8:], Asked(recipe, files={"train": "ab" * 32}), name).model
+    return tune(
+        store, base, examples[:8], examples[8:], Asked(recipe, files={"train": "ab" * 32}), name
+    ).model
 
 
 MADE = ("rows", "pairs", "dora", "twice", "trial/tiny-q8_0", "small")
@@ -91,9 +123,17 @@ def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str
 
 
 def test_the_proof_says_what_was_done_after_tuning(store: Store, tmp_path: Path) -> None:
-    assert "quantized to Q8_0, the measured file" in export(store, "trial/tiny-q8_0", "peft", tmp_path / "a", silent).proof
-    assert "small itself was shrunk after that" in export(store, "small", "peft", tmp_path / "b", silent).proof
-    assert "the base rows with the exported adapter" in export(store, "twice", "peft", tmp_path / "c", silent).proof
+    assert (
+        "quantized to Q8_0, the measured file"
+        in export(store, "trial/tiny-q8_0", "peft", tmp_path / "a", silent).proof
+    )
+    assert (
+        "small itself was shrunk after that" in export(store, "small", "peft", tmp_path / "b", silent).proof
+    )
+    assert (
+        "the base rows with the exported adapter"
+        in export(store, "twice", "peft", tmp_path / "c", silent).proof
+    )
 
 
 def test_peft_answers_from_the_exported_adapter_as_the_tuned_model_does(store: Store, tmp_path: Path) -> None:
@@ -115,7 +155,12 @@ def test_peft_answers_from_the_exported_adapter_as_the_tuned_model_does(store: S
 def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: str, tmp_path: Path) -> None:
     model, other = store.find("rows"), store.find("pairs")
     files = {name: store.file(model, name) for name in ("rows.gguf", "adapter_config.json")}
-    store.add("mixed", {**files, "adapter_model.safetensors": store.file(other, "adapter_model.safetensors")}, {}, lineage=model.card.lineage)
+    store.add(
+        "mixed",
+        {**files, "adapter_model.safetensors": store.file(other, "adapter_model.safetensors")},
+        {},
+        lineage=model.card.lineage,
+    )
     with pytest.raises(StepFailed, match="do not lead back to mixed"):
         export(store, "mixed", to, tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []
@@ -149,8 +194,13 @@ def test_a_pulled_adapter_gives_its_files_back_and_merges(store: Store, on: str,
     assert scores(merged.files[0]) == pytest.approx(scores(store.weights(as_gguf(store, adapted))), abs=0.01)
     assert merged.files[0].is_dir() == (on == "org/tiny")
     if on == "org/tiny":
-        ours, theirs = load_file(merged.files[0] / "model.safetensors"), load_file(store.weights(store.find(on)) / "model.safetensors")
-        assert {name for name in ours if not (ours[name] == theirs[name]).all()} == {f"model.{name}.weight" for name in factors()}
+        ours, theirs = (
+            load_file(merged.files[0] / "model.safetensors"),
+            load_file(store.weights(store.find(on)) / "model.safetensors"),
+        )
+        assert {name for name in ours if not (ours[name] == theirs[name]).all()} == {
+            f"model.{name}.weight" for name in factors()
+        }
     assert export(store, "adapted", "gguf", tmp_path / "gguf", silent).proof
     for name in ("adapted", "adapted-gguf"):
         store.remove(name)
@@ -161,7 +211,15 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
     said: list[str] = []
     examples = rows()
     base = store.find("org/tiny")
-    made = tune(store, base, [*examples[:8], long, long], [*examples[8:], long], Asked(RECIPE), "some", say=said.append)
+    made = tune(
+        store,
+        base,
+        [*examples[:8], long, long],
+        [*examples[8:], long],
+        Asked(RECIPE),
+        "some",
+        say=said.append,
+    )
     assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
     assert "2 of 10 training rows left out: longer than the model's context of 512 tokens" in said
     assert "1 of 5 validation rows left out: longer than the model's context of 512 tokens" in said
@@ -172,7 +230,12 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
 
 def test_a_model_tuned_twice_stands_on_the_first(store: Store, tmp_path: Path) -> None:
     first, second = store.find("rows"), store.find("twice")
-    assert second.card.step("base") == {"step": "base", "model": "rows", "revision": first.revision, "digest": first.digest}
+    assert second.card.step("base") == {
+        "step": "base",
+        "model": "rows",
+        "revision": first.revision,
+        "digest": first.digest,
+    }
     adapter = export(store, "twice", "peft", tmp_path, silent).files[0]
     merge_gguf(tmp_path / "again.gguf", store.weights(first), *load_peft(adapter))
     assert durable.sha256_file(tmp_path / "again.gguf") == second.digest

@@ -1,4 +1,4 @@
-"""The GGUF form of a stored model: made once, kept with where it comes from, and what tuning and shrinking work on."""
+"""The GGUF form of a stored model: made once, and kept with where it comes from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 def folder_model(store: Store, tmp_path: Path) -> Model:
-    return store.add("org/tiny", files_in(tiny.model("llama", tmp_path / "folder")), {"source": "hf:org/tiny", "repository": "org/tiny"})
+    return store.add(
+        "org/tiny",
+        files_in(tiny.model("llama", tmp_path / "folder")),
+        {"source": "hf:org/tiny", "repository": "org/tiny"},
+    )
 
 
 def factors(seed: int = 0, *, dora: bool = False) -> dict[str, Factor]:
@@ -45,13 +49,23 @@ def factors(seed: int = 0, *, dora: bool = False) -> dict[str, Factor]:
     torch.manual_seed(seed)
     shapes = {"self_attn.q_proj": (64, 64), "mlp.down_proj": (64, 96)}
     return {
-        f"layers.{layer}.{module}": Factor(torch.randn(4, into) * 0.2, torch.randn(out, 4) * 0.2, torch.rand(out) + 0.5 if dora else None)
+        f"layers.{layer}.{module}": Factor(
+            torch.randn(4, into) * 0.2, torch.randn(out, 4) * 0.2, torch.rand(out) + 0.5 if dora else None
+        )
         for layer in range(2)
         for module, (out, into) in shapes.items()
     }
 
 
-def store_adapter(store: Store, base: Model, folder: Path, made: dict[str, Factor], *, recipe: Recipe = RECIPE, llama_cpp: bool = False) -> Model:
+def store_adapter(
+    store: Store,
+    base: Model,
+    folder: Path,
+    made: dict[str, Factor],
+    *,
+    recipe: Recipe = RECIPE,
+    llama_cpp: bool = False,
+) -> Model:
     """An adapter as a pull stores it: its files, the shape of its base, and its base in the lineage."""
     folder.mkdir(parents=True, exist_ok=True)
     if llama_cpp:
@@ -62,11 +76,29 @@ def store_adapter(store: Store, base: Model, folder: Path, made: dict[str, Facto
     for name, path in files_in(folder).items():
         manifest[name] = (durable.sha256_file(path), path.stat().st_size)
         store._take(path, manifest[name][0], False)
-    lineage = [{"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest}, {"step": "adapter", "rank": recipe.rank}]
-    card = Card(**{**vars(base.card), "format": "adapter", "quantization": "", "lineage": lineage, "provenance": {"source": "file:adapter"}})
+    lineage = [
+        {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
+        {"step": "adapter", "rank": recipe.rank},
+    ]
+    card = Card(
+        **{
+            **vars(base.card),
+            "format": "adapter",
+            "quantization": "",
+            "lineage": lineage,
+            "provenance": {"source": "file:adapter"},
+        }
+    )
     with store.engine.begin() as connection:
-        connection.execute(models.insert().values(
-            name="adapted", revision=durable.digest_of(manifest), card=card.as_dict(), manifest=manifest, created=time.time()))  # fmt: skip
+        connection.execute(
+            models.insert().values(
+                name="adapted",
+                revision=durable.digest_of(manifest),
+                card=card.as_dict(),
+                manifest=manifest,
+                created=time.time(),
+            )
+        )
     return store.find("adapted")
 
 
@@ -90,7 +122,9 @@ def test_a_folder_is_converted_once_and_found_again(store: Store, folder_model: 
     assert not list(store.incoming.glob("form-*/*"))
 
 
-def test_a_name_that_another_model_has_is_left_to_it(store: Store, folder_model: Model, tmp_path: Path) -> None:
+def test_a_name_that_another_model_has_is_left_to_it(
+    store: Store, folder_model: Model, tmp_path: Path
+) -> None:
     other = as_gguf(store, store.add("other", files_in(tiny.model("qwen2", tmp_path / "other")), {}))
     theirs = store.add("org/tiny-gguf", {"x.gguf": store.weights(other)}, {"source": "file:x"})
     made = as_gguf(store, folder_model)
@@ -99,7 +133,9 @@ def test_a_name_that_another_model_has_is_left_to_it(store: Store, folder_model:
     assert as_gguf(store, folder_model) == made
 
 
-def test_texts_that_were_not_seen_before_are_compared_too(store: Store, folder_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_were_not_seen_before_are_compared_too(
+    store: Store, folder_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = as_gguf(store, folder_model)
     text = "a lamp"
     assert as_gguf(store, folder_model, [text]) == made
@@ -113,7 +149,9 @@ def test_texts_that_were_not_seen_before_are_compared_too(store: Store, folder_m
 
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("on", ["folder", "gguf"])
-def test_an_adapter_is_merged_into_its_base_once(store: Store, folder_model: Model, tmp_path: Path, on: str, dora: bool) -> None:
+def test_an_adapter_is_merged_into_its_base_once(
+    store: Store, folder_model: Model, tmp_path: Path, on: str, dora: bool
+) -> None:
     base = folder_model if on == "folder" else as_gguf(store, folder_model)
     recipe = Recipe(rank=4, alpha=8.0, dora=dora)
     adapted = store_adapter(store, base, tmp_path / "adapter", factors(dora=dora), recipe=recipe)
@@ -124,7 +162,8 @@ def test_an_adapter_is_merged_into_its_base_once(store: Store, folder_model: Mod
     from transformers import AutoModelForCausalLM
 
     theirs = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(store.weights(folder_model), dtype=torch.float32), tmp_path / "adapter"
+        AutoModelForCausalLM.from_pretrained(store.weights(folder_model), dtype=torch.float32),
+        tmp_path / "adapter",
     ).eval()
     with torch.no_grad():
         chances = torch.log_softmax(theirs(torch.tensor([TOKENS])).logits[0], dim=-1)
@@ -134,7 +173,9 @@ def test_an_adapter_is_merged_into_its_base_once(store: Store, folder_model: Mod
     assert max(abs(a - b) for a, b in zip(untouched, expected, strict=True)) > 0.2
 
 
-def test_an_adapter_in_llama_cpps_form_is_merged_as_llama_cpp_applies_it(store: Store, folder_model: Model, tmp_path: Path) -> None:
+def test_an_adapter_in_llama_cpps_form_is_merged_as_llama_cpp_applies_it(
+    store: Store, folder_model: Model, tmp_path: Path
+) -> None:
     base = as_gguf(store, folder_model)
     adapted = store_adapter(store, base, tmp_path / "adapter", factors(), llama_cpp=True)
     assert list(adapted.manifest) == ["adapter.lora"]
@@ -158,7 +199,10 @@ def test_an_adapter_that_is_more_than_lora_is_refused(tmp_path: Path, what: str)
     adapter.save_peft(tmp_path, factors(), RECIPE, "base")
     if what == "head":
         tensors = load_file(tmp_path / "adapter_model.safetensors")
-        save_file({**tensors, "base_model.model.lm_head.weight": torch.ones(4, 4)}, tmp_path / "adapter_model.safetensors")
+        save_file(
+            {**tensors, "base_model.model.lm_head.weight": torch.ones(4, 4)},
+            tmp_path / "adapter_model.safetensors",
+        )
         sentence = r"holds base_model\.model\.lm_head\.weight and is more than"
     else:
         config = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -179,13 +223,18 @@ def test_what_cannot_be_converted_is_run_by_transformers_and_said(store: Store, 
     model = store.add("other", files_in(tiny.model("olmo2", tmp_path / "other")), {})
     said: list[str] = []
     assert runnable(store, model, said.append) == model
-    assert said == ["run by transformers in 32 bit, since llama.cpp cannot run other: the architecture 'olmo2' cannot be converted to GGUF here; "
-                    "llama, mistral, qwen2, qwen3 and gemma3_text can"]  # fmt: skip
+    assert said == [
+        "run by transformers in 32 bit, since llama.cpp cannot run other: "
+        "the architecture 'olmo2' cannot be converted to GGUF here; "
+        "llama, mistral, qwen2, qwen3 and gemma3_text can"
+    ]
 
 
 def test_what_is_run_by_llama_cpp_is_said(store: Store, folder_model: Model) -> None:
     said: list[str] = []
     made = runnable(store, folder_model, said.append)
     assert runnable(store, folder_model, said.append) == made
-    assert said == ["run by llama.cpp as org/tiny-gguf (org/tiny converted, and kept in the store)",
-                    "run by llama.cpp as org/tiny-gguf (org/tiny converted)"]  # fmt: skip
+    assert said == [
+        "run by llama.cpp as org/tiny-gguf (org/tiny converted, and kept in the store)",
+        "run by llama.cpp as org/tiny-gguf (org/tiny converted)",
+    ]

@@ -1,4 +1,4 @@
-"""What a pushed model says of itself: facts of the store and of trials, unknown things said to be unknown, and never a row."""
+"""What a pushed model says of itself: facts of the store and of trials, what is not known, and never a row."""
 
 from __future__ import annotations
 
@@ -36,14 +36,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         patch.setenv("FREEHOLD_HOME", str(folder / "home"))
         patch.setenv("HF_HUB_OFFLINE", "0")
         store = Store(folder / "home")
-        base = store.add("org/tiny", files_in(tiny.model("llama", folder / "folder")), {"source": "hf:org/tiny", "repository": "org/tiny"},
-                         licence="apache-2.0", licence_from="license in README.md")  # fmt: skip
+        base = store.add(
+            "org/tiny",
+            files_in(tiny.model("llama", folder / "folder")),
+            {"source": "hf:org/tiny", "repository": "org/tiny"},
+            licence="apache-2.0",
+            licence_from="license in README.md",
+        )
         first = tuned(store, base, "plain")
         task = folder / "task.json"
         task.write_text(json.dumps({"train": [{"messages": [["user", SECRET], ["assistant", "lamp"]]}]}))
         files = {name: store.file(first, name) for name in first.manifest}
-        store.add("orders/tiny", files | {"task.json": task}, {"source": "trial:abc"}, licence="apache-2.0", licence_from="inherited from org/tiny",
-                  lineage=[*first.card.lineage[:-1], first.card.lineage[-1] | {"trial": "abc"}])  # fmt: skip
+        store.add(
+            "orders/tiny",
+            files | {"task.json": task},
+            {"source": "trial:abc"},
+            licence="apache-2.0",
+            licence_from="inherited from org/tiny",
+            lineage=[*first.card.lineage[:-1], first.card.lineage[-1] | {"trial": "abc"}],
+        )
         trial(store.folder, "abc", first.digest)
         bare = tiny.model("qwen2", folder / "bare")
         to_gguf(bare, folder / "x.gguf", read_card(files_in(bare)))
@@ -55,14 +66,20 @@ def trial(home: Path, name: str, digest: str) -> None:
     """A finished trial's report, as far as a card reads it."""
     figure = {"value": 0.875, "low": 0.71, "high": 0.95, "n": 40, "method": "Wilson interval"}
     report = {
-        "report_version": 1, "id": name,
-        "task": {"name": "orders", "kind": "label", "metric": "accuracy", "files": {"train": "ab" * 32, "test": "cd" * 32},
-                 "rows": {"train": 8, "valid": 4, "test": 40}},
+        "report_version": 1,
+        "id": name,
+        "task": {
+            "name": "orders",
+            "kind": "label",
+            "metric": "accuracy",
+            "files": {"train": "ab" * 32, "test": "cd" * 32},
+            "rows": {"train": 8, "valid": 4, "test": 40},
+        },
         "variants": [
             {"digest": digest, "shots": [], "figures": {"accuracy": figure}},
             {"digest": digest, "shots": ["row1"], "figures": {"accuracy": {**figure, "value": 0.99}}},
         ],
-    }  # fmt: skip
+    }
     folder = home / "trials" / name
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps(report))
@@ -80,7 +97,11 @@ def test_our_hub_shows_licence_base_and_figures(store: Store, tmp_path: Path) ->
         info = HfApi(endpoint=address, token=False).model_info("clinic/orders")
         data = info.card_data
         assert data is not None
-        assert (data.license, data.base_model, data.get("base_model_relation")) == ("apache-2.0", "org/tiny", "finetune")
+        assert (data.license, data.base_model, data.get("base_model_relation")) == (
+            "apache-2.0",
+            "org/tiny",
+            "finetune",
+        )
         assert (data.library_name, data.pipeline_tag) == ("gguf", "text-generation")
         assert {"freehold", "gguf", "lora"} <= set(data.tags or [])
         assert data.eval_results is not None
@@ -151,7 +172,13 @@ def test_what_is_not_known_is_said_and_not_invented(store: Store) -> None:
 
 
 def test_a_licence_of_its_own_keeps_its_name(store: Store) -> None:
-    model = store.add("own", {"own.gguf": store.weights(store.find("unstated"))}, {"source": "x"}, licence="Clinic Licence 3", licence_from="x")
+    model = store.add(
+        "own",
+        {"own.gguf": store.weights(store.find("unstated"))},
+        {"source": "x"},
+        licence="Clinic Licence 3",
+        licence_from="x",
+    )
     head = card(store, model).split("---")[1]
     assert "license: other" in head
     assert "license_name: Clinic Licence 3" in head
@@ -159,9 +186,18 @@ def test_a_licence_of_its_own_keeps_its_name(store: Store) -> None:
 
 def test_a_readme_of_its_own_keeps_its_head_and_its_text(store: Store, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text("---\nlicense: mit\nlanguage:\n- de\ntags:\n- tickets\npipeline_tag: text-classification\n---\n# Ours\n\nWritten by hand.\n")
+    readme.write_text(
+        "---\nlicense: mit\nlanguage:\n- de\ntags:\n- tickets\npipeline_tag: text-classification\n---\n"
+        "# Ours\n\nWritten by hand.\n"
+    )
     weights = store.weights(store.find("plain"))
-    model = store.add("written", {"w.gguf": weights, "README.md": readme}, {"source": "hf:a/b"}, licence="mit", licence_from="license in README.md")
+    model = store.add(
+        "written",
+        {"w.gguf": weights, "README.md": readme},
+        {"source": "hf:a/b"},
+        licence="mit",
+        licence_from="license in README.md",
+    )
     text = card(store, model)
     head = text.split("---")[1]
     for kept in ("license: mit", "- de", "- tickets", "pipeline_tag: text-classification"):
@@ -182,7 +218,9 @@ def test_a_signed_model_is_still_what_was_signed_after_it_was_pushed(store: Stor
     signature.sign(store.folder_of(model), evidence / signature.SIGNATURE, keyring, "clinic")
     with hub_at(tmp_path / "hub") as address:
         push(store, model, "clinic/plain", address, "", silent)
-        HfApi(endpoint=address, token=False).snapshot_download("clinic/plain", local_dir=tmp_path / "back", ignore_patterns=[".gitattributes"])
+        HfApi(endpoint=address, token=False).snapshot_download(
+            "clinic/plain", local_dir=tmp_path / "back", ignore_patterns=[".gitattributes"]
+        )
     assert (tmp_path / "back" / "README.md").exists()
     import shutil
 
@@ -196,13 +234,19 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
     keyring = Keyring()
     keyring.create("office")
     (tmp_path / "README.md").write_text("# Signed\n")
-    model = store.add("signed", {"s.gguf": store.weights(store.find("plain")), "README.md": tmp_path / "README.md"}, {"source": "x"})
+    model = store.add(
+        "signed",
+        {"s.gguf": store.weights(store.find("plain")), "README.md": tmp_path / "README.md"},
+        {"source": "x"},
+    )
     evidence = place(store, model)
     evidence.mkdir(parents=True)
     signature.sign(store.folder_of(model), evidence / signature.SIGNATURE, keyring, "office")
     with hub_at(tmp_path / "hub") as address:
         push(store, model, "clinic/signed", address, "", silent)
-        path = HfApi(endpoint=address, token=False).hf_hub_download("clinic/signed", "README.md", local_dir=tmp_path / "back")
+        path = HfApi(endpoint=address, token=False).hf_hub_download(
+            "clinic/signed", "README.md", local_dir=tmp_path / "back"
+        )
     assert Path(path).read_text() == "# Signed\n"
 
 
@@ -216,7 +260,8 @@ def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) ->
     token = accounts.create_token("bob")
     with hub_at(home) as address:
         with pytest.raises(
-            Refused, match=r"ada/orders at http.* could not be pushed to: the hub says \".+ namespace 'ada'\" \(status 403"
+            Refused,
+            match=r"ada/orders at .* could not be pushed to: the hub says \".+ namespace 'ada'\" \(status 403",
         ) as refused:
             push(store, store.find("plain"), "ada/orders", address, token, silent)
         assert "Request ID" not in refused.value.message

@@ -1,4 +1,4 @@
-"""Hand a model on: its files and what is said of it into a folder, or to a hub with a model card. Never the rows it was trained on."""
+"""Hand a model on: its files and what is said of it, into a folder or to a hub. Never the rows it learnt from."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def hand_over(store: Store, model: Model, out: Path) -> list[Path]:
 
 
 def push(store: Store, model: Model, to: str, address: str, token: str, sink: Sink) -> str:
-    """Commit a model, its card, notices and evidence to a hub of the Hugging Face protocol; the commit. Raises FreeholdError."""
+    """Commit a model, its card, notices and evidence to a hub of the Hugging Face protocol; the commit's id.
+
+    Raises FreeholdError.
+    """
     from huggingface_hub import CommitOperationAdd
 
     from freehold.hub import remote
@@ -57,11 +60,15 @@ def push(store: Store, model: Model, to: str, address: str, token: str, sink: Si
         api = remote.client(address, token)
         with (
             remote.explained(f"{to} at {address}", "pushed to"),
-            task(sink, f"pushing {model.name}", sum(path.stat().st_size for path in files.values()), "bytes") as progress,
+            task(
+                sink, f"pushing {model.name}", sum(path.stat().st_size for path in files.values()), "bytes"
+            ) as progress,
         ):
             api.create_repo(to, exist_ok=True)
             made = api.create_commit(
-                to, [CommitOperationAdd(name, str(path)) for name, path in files.items()], commit_message=f"{model.name}@{model.revision[:12]}"
+                to,
+                [CommitOperationAdd(name, str(path)) for name, path in files.items()],
+                commit_message=f"{model.name}@{model.revision[:12]}",
             )
             progress.at(progress.total)
     return str(made.oid)

@@ -1,4 +1,4 @@
-"""Tune any stored model on rows: what ``freehold tune`` does. What is not GGUF yet is tuned in its GGUF form."""
+"""Tune any stored model on rows: what ``freehold tune`` does. What is not GGUF is tuned in its GGUF form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from freehold.tune.job import Asked, Outcome
 _CHECKED_ROWS = 200
 
 
-def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], asked: Asked, name: str, sink: Sink = silent,
-         say: Callable[[str], None] = lambda _: None) -> Outcome:  # fmt: skip
-    """See :func:`freehold.tune.job.tune`; ``model`` may be GGUF, safetensors or an adapter. Raises Unsupported where it has no GGUF form."""
-    base = as_gguf(store, model, [text for example in train[:_CHECKED_ROWS] for _, text in example.messages], sink)
+def tune(
+    store: Store,
+    model: Model,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    asked: Asked,
+    name: str,
+    sink: Sink = silent,
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """As :func:`freehold.tune.job.tune`, for GGUF, safetensors and adapters. Raises Unsupported without a GGUF form."""
+    base = as_gguf(
+        store, model, [text for example in train[:_CHECKED_ROWS] for _, text in example.messages], sink
+    )
     if base is not model:
         say(f"tuned as {base.name}, the GGUF form of {model.name}")
     return job.tune(store, base, train, valid, asked, name, sink, say)
