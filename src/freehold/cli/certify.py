@@ -34,7 +34,7 @@ def command(
     from freehold import progress, settings
     from freehold.hub.store import Store
     from freehold.trial.certify import Asked, certify
-    from freehold.trial.export import hand_over
+    from freehold.trial.push import hand_over
     from freehold.trust.keys import Keyring
 
     settings.go_quiet()

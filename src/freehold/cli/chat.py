@@ -28,9 +28,12 @@ def command(
     from freehold.engines.llama import LlamaEngine
     from freehold.engines.session import open_session
     from freehold.hub.store import Store
+    from freehold.trial.forms import runnable
 
     settings.go_quiet()
-    session = open_session(Store(), name)
+    store = Store()
+    model = runnable(store, store.find(name), say)
+    session = open_session(store, f"{model.name}@{model.revision}")
     engine = session.engine
     said = session.system if system is None else system
     messages: tuple[tuple[str, str], ...] = (("system", said),) if said else ()

@@ -30,7 +30,7 @@ def command(
     from freehold.cli import permission
     from freehold.errors import UsageError
     from freehold.hub.store import Store
-    from freehold.trial.export import push
+    from freehold.trial.push import push
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:

@@ -28,9 +28,12 @@ def command(
     from freehold.engines.interface import Request
     from freehold.engines.session import open_session
     from freehold.hub.store import Store
+    from freehold.trial.forms import runnable
 
     settings.go_quiet()
-    session = open_session(Store(), name)
+    store = Store()
+    model = runnable(store, store.find(name), say)
+    session = open_session(store, f"{model.name}@{model.revision}")
     said = session.system if system is None else system
     if said and system is None:
         say(f"system message (the one it was tuned with): {said}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
+
+if TYPE_CHECKING:
+    from freehold.hub.store import Store
 
 NAME = "serve"
 
@@ -100,8 +103,7 @@ def command(
         say(" ".join(words))
         vllm.run(words, vllm.environment(key))
         return
-    if engine != "llama.cpp":
-        raise UsageError(f"--engine {engine!r} is neither llama.cpp nor vllm", "leave it out")
+    _turn_into_gguf(store, names, engine)
 
     def ready(address: str) -> None:
         if json:
@@ -130,3 +132,18 @@ def command(
         cluster.run(store, names, list(adapter or []), chosen, replicas=replicas, cores=cores, host=host, port=port, ready=ready, ended=ended)
         return
     serve(store, names, list(adapter or []), chosen, host=host, port=port, ready=ready, certificate=tls_certificate, private_key=tls_key)
+
+
+def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:
+    """Make what is not GGUF yet into what llama.cpp runs, and say so: the server finds it in the store. Raises Unsupported, UsageError."""
+    from freehold import progress
+    from freehold.engines.embedding import is_embedder
+    from freehold.errors import UsageError
+    from freehold.trial.forms import as_gguf
+
+    if engine != "llama.cpp":
+        raise UsageError(f"--engine {engine!r} is neither llama.cpp nor vllm", "leave it out")
+    for name in names:
+        model = store.find(name)
+        if not is_embedder(list(model.manifest)) and (form := as_gguf(store, model, sink=progress.for_stream())) is not model:
+            say(f"{name} is served by llama.cpp as {form.name}, its GGUF form")

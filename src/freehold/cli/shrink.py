@@ -13,7 +13,7 @@ NAME = "shrink"
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A GGUF model in the store.")],
+    model: Annotated[str, typer.Argument(help="A model in the store: GGUF, safetensors or an adapter.")],
     data: Annotated[str, typer.Option(help="Rows that show what the model is for; half of them fit the mixture, half judge it.")],
     memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
     bits: Annotated[float, typer.Option(help="Or bits per weight, e.g. 3.5.")] = 0.0,

@@ -14,7 +14,7 @@ NAME = "tune"
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A GGUF model in the store.")],
+    model: Annotated[str, typer.Argument(help="A model in the store: GGUF, safetensors or an adapter.")],
     data: Annotated[str, typer.Argument(help="Rows to learn from: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")],
     valid: Annotated[str, typer.Option(help="Validation rows; cut off DATA if left out.")] = "",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
@@ -54,7 +54,8 @@ def command(
     from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.trial.needs import parse_bytes, parse_seconds
-    from freehold.tune.job import Asked, tune
+    from freehold.trial.tuning import tune
+    from freehold.tune.job import Asked
     from freehold.tune.recipe import Recipe
 
     settings.go_quiet()

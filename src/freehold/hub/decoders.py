@@ -22,7 +22,7 @@ from freehold.errors import Unsupported
 from freehold.hub.gguf import Tensor, read_header
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")
-_SAFETENSORS_TYPES = {
+SAFETENSORS_TYPES = {
     "llama": "llama",
     "mistral": "llama",
     "qwen2": "qwen2",
@@ -206,10 +206,10 @@ def hugging_face_name(config: DecoderConfig, name: str) -> str | None:
 def safetensors_config(raw: dict[str, Any]) -> DecoderConfig:
     """Decoder shape from a ``config.json``. Raises Unsupported."""
     kind = str(raw.get("model_type"))
-    architecture = _SAFETENSORS_TYPES.get(kind)
+    architecture = SAFETENSORS_TYPES.get(kind)
     if architecture is None:
         raise Unsupported(
-            f"tuning does not know the model type {kind!r}; it knows {', '.join(_SAFETENSORS_TYPES)}",
+            f"tuning does not know the model type {kind!r}; it knows {', '.join(SAFETENSORS_TYPES)}",
             "choose a model of one of these with --model",
         )
 

@@ -23,6 +23,7 @@ from freehold.errors import Unsupported
 from freehold.hub.store import Model, Store
 from freehold.serve.refusals import Refusal
 from freehold.serve.runner import Runner
+from freehold.trial.forms import as_gguf
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,10 @@ class Pool:
                 "leave out --reproducible, or name tuned models as models of their own",
             )
         self.models: dict[str, Model] = {}
-        for name in names:
-            model = store.find(name)
-            if model.card.format != "gguf" and not is_embedder(list(model.manifest)):
-                raise Unsupported(f"{name} is {model.card.format}; the server runs GGUF models and embedding models", "pull a GGUF of it")
-            self.models[name] = model
+        #: what each name was before it was turned into GGUF
+        self.sources = {name: store.find(name) for name in names}
+        for name, model in self.sources.items():
+            self.models[name] = model if is_embedder(list(model.manifest)) else as_gguf(store, model)
         self.adapters = {name: store.find(name) for name in adapters}
         self.bases = {name: self._base_of(adapter) for name, adapter in self.adapters.items()}
         self.systems = {name: tuned_system(store, self.model(name)) for name in self.names}
@@ -88,8 +88,9 @@ class Pool:
         """The name under which an adapter's base is served. Raises Unsupported."""
         if "adapter.lora" not in adapter.manifest:
             raise Unsupported(f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one")
-        base = next((step for step in adapter.card.lineage if step.get("step") == "base"), {})
-        found = next((name for name, model in self.models.items() if model.digest == base.get("digest")), "")
+        base = adapter.card.step("base") or {}
+        digests = {name: (model.digest, self.sources[name].digest) for name, model in self.models.items()}
+        found = next((name for name, known in digests.items() if base.get("digest") in known), "")
         if not found:
             raise Unsupported(f"the adapter {adapter.name} was tuned on {base.get('model', 'a model')}, which is not served", "name that model too")
         return found

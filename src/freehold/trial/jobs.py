@@ -78,12 +78,14 @@ def _spread(values: list[int]) -> dict[str, float]:
 
 
 def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """A safetensors model as GGUF, its tokens checked on the task's own texts."""
-    from freehold.shrink.convert import to_gguf
+    """A model as GGUF (see :mod:`freehold.trial.forms`), its tokens checked on the task's own texts."""
+    from freehold.hub.store import Store
+    from freehold.trial.forms import write_gguf
 
-    task_, weights, card = _common(a)
-    texts = [text for example in task_.splits.train[:200] for _, text in example.messages]
-    return {"pre_tokenizer": to_gguf(weights, Path(a["place"]) / CONVERTED, card, texts, sink)}
+    store = Store(Path(a["store"]))
+    texts = [text for example in tasks.read(Path(a["task"])).splits.train[:200] for _, text in example.messages]
+    model = store.find(f"{a['model']}@{a['revision']}")
+    return {"record": write_gguf(store, model, Path(a["place"]) / CONVERTED, texts, sink)}
 
 
 #: Requests and tokens that speeds are measured with: few, for a plan only.

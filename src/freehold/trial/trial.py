@@ -24,7 +24,7 @@ from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import baselines, jobs, planner, rival, sections
+from freehold.trial import baselines, forms, jobs, planner, rival, sections
 from freehold.trial import task as tasks
 from freehold.trial.clock import Clock
 from freehold.trial.needs import Need, check_names, parse_need
@@ -286,27 +286,20 @@ class Trial:
         return memory.Rows(longest, mean, batch, prefix, look["answer_tokens"]["mean"], round(mean * len(self.task.splits.train)))
 
     def _as_gguf(self, model: Model) -> Model:
-        """A safetensors candidate as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it can't be converted."""
-        if model.card.format == "gguf":
-            return model
-        name = f"{model.name}-gguf"
-        for known in self.store.models():
-            if known.name == name and any(step.get("revision") == model.revision for step in known.card.lineage):
-                return known
+        """A candidate as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it can't be converted."""
+        known = forms.find_gguf(self.store, model)
+        if known is not None:
+            return known
         inputs = self._inputs(model)
+        extra = {"task": str(self.task_file), "store": str(self.store.folder)}
         try:
-            result = self.steps.run(f"convert-{_plain(model)}", "convert", inputs, self._weights(model), leaves=jobs.CONVERTED)
+            result = self.steps.run(f"convert-{_plain(model)}", "convert", inputs, extra, leaves=jobs.CONVERTED)
         except Unsupported as error:
             self.notes.append(f"{model.name} is measured by transformers and not quantized, as it could not be turned into GGUF: {error.message}")
             return model
         file = self.steps.place(f"convert-{_plain(model)}", inputs) / jobs.CONVERTED
-        lineage = [
-            {"step": "source", "model": model.name, "revision": model.revision},
-            {"step": "converted", "to": "gguf", "pre_tokenizer": result["pre_tokenizer"]},
-        ]
         self._spare.append(file)
-        return self.store.add(name, {f"{_plain(model)}.gguf": file}, {"source": f"trial:{self.id}"}, licence=model.card.licence,
-                              licence_from=f"inherited from {model.name}", lineage=lineage)  # fmt: skip
+        return forms.keep_gguf(self.store, model, file, result["record"], f"trial:{self.id}")
 
     def _inputs(self, model: Model, **more: Any) -> dict[str, Any]:
         """What decides a step's result: task, model, template choice and what the step adds."""

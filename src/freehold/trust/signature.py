@@ -35,7 +35,9 @@ def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
     from model_signing import hashing, signing
 
     key, _ = keyring.private(key_name)
-    ignored = [folder / name for name in NOT_SIGNED]
+    # a model card is written when the model is pushed, where it has none of its own
+    card = () if (folder / "README.md").exists() else ("README.md",)
+    ignored = [folder / name for name in (*NOT_SIGNED, *card)]
     config = hashing.Config().use_file_serialization(allow_symlinks=True).set_ignored_paths(paths=ignored).set_allow_symlinks(True)
     signer = signing.Config().use_elliptic_key_signer(private_key=keyring.private_path(key)).set_hashing_config(config)
     with tempfile.TemporaryDirectory(prefix="freehold-signing-") as elsewhere:  # a file in the folder would be signed too
@@ -55,6 +57,11 @@ def signed_by(signature: Path) -> str:
 def digests(signature: Path) -> dict[str, str]:
     """File -> hex sha256 as a signature states them; its truth is not looked at. Raises BadModel, NotFound."""
     return {str(one["name"]): str(one["digest"]) for one in _predicate(signature)["resources"]}
+
+
+def leaves_out(signature: Path, name: str) -> bool:
+    """Whether a signature says nothing of the file ``name``. Raises BadModel, NotFound."""
+    return name in {str(path) for path in _predicate(signature)["serialization"].get("ignore_paths", [])}
 
 
 def _predicate(signature: Path) -> dict[str, Any]:

@@ -16,7 +16,18 @@ import torch
 from freehold import durable
 from freehold.errors import Unsupported
 from freehold.hub import gguf
-from freehold.hub.decoders import MODULES, DecoderConfig, config_of, hugging_face_name, plain_bytes, read_pieces, rope_heads, to_interleaved
+from freehold.hub.decoders import (
+    MODULES,
+    DecoderConfig,
+    config_of,
+    hugging_face_name,
+    plain_bytes,
+    read_pieces,
+    read_tensor,
+    rope_heads,
+    to_halves,
+    to_interleaved,
+)
 from freehold.tune.lora import Factor
 from freehold.tune.recipe import Recipe
 from freehold.tune.train import Factors
@@ -49,20 +60,57 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
 
 
 def load_peft(folder: Path) -> tuple[Factors, float]:
-    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter."""
+    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter. Raises Unsupported for parts that are not plain LoRA or DoRA."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = load_file(folder / "adapter_model.safetensors")
-    stem = "base_model.model.model."
-    names = {key.removeprefix(stem).removesuffix(".lora_A.weight") for key in tensors if key.endswith(".lora_A.weight")}
-    factors = {
-        name: Factor(
-            tensors[f"{stem}{name}.lora_A.weight"], tensors[f"{stem}{name}.lora_B.weight"], tensors.get(f"{stem}{name}.lora_magnitude_vector")
+    stem, first = "base_model.model.", ".lora_A.weight"
+    pairs = {key.removesuffix(first) for key in tensors if key.endswith(first)}
+    known = {f"{name}.{part}" for name in pairs for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")}
+    if others := sorted(tensors.keys() - known):
+        raise Unsupported(
+            f"the adapter in {folder.name} holds {others[0]} and is more than pairs of LoRA matrices", "merge it with PEFT, and pull the merged model"
         )
-        for name in names
+    if config.get("rank_pattern") or config.get("alpha_pattern"):
+        raise Unsupported(
+            f"the adapter in {folder.name} has ranks or scales of their own for some layers (rank_pattern, alpha_pattern)",
+            "merge it with PEFT, and pull the merged model",
+        )
+    factors = {
+        name.removeprefix(stem).removeprefix("model."): Factor(
+            tensors[f"{name}.lora_A.weight"].float(), tensors[f"{name}.lora_B.weight"].float(), _float(tensors.get(f"{name}.lora_magnitude_vector"))
+        )
+        for name in pairs
     }
     return factors, config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
+
+
+def _float(values: torch.Tensor | None) -> torch.Tensor | None:
+    return None if values is None else values.float()
+
+
+def load_gguf_adapter(file: Path, base: Path) -> tuple[Factors, float]:
+    """Factors by module, and the scale, of an adapter in llama.cpp's form for the GGUF file ``base``. Raises Unsupported."""
+    header, config = gguf.read_header(file), config_of(base)
+    tensors = {tensor.name: torch.from_numpy(read_tensor(file, tensor)) for tensor in header.tensors}
+    factors: Factors = {}
+    for name in sorted(tensor.removesuffix(".lora_a") for tensor in tensors if tensor.endswith(".lora_a")):
+        module = hugging_face_name(config, name)
+        if module is None or f"{name}.lora_b" not in tensors:
+            raise Unsupported(f"the adapter {file.name} changes {name}, which a {config.architecture} model does not have", "check its base")
+        a, b = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
+        heads = rope_heads(config, name.split(".")[2]) if name.startswith("blk.") else 0
+        factors[module.removesuffix(".weight")] = Factor(a, torch.from_numpy(to_halves(b.numpy(), heads)) if heads else b)
+    alpha = header.fields.get("adapter.lora.alpha")
+    rank = next(iter(factors.values())).a.shape[0] if factors else 1
+    return factors, float(alpha) / rank if isinstance(alpha, int | float) and alpha else 1.0
+
+
+def _all_used(factors: Factors, used: set[str], base: Path) -> None:
+    """Raises Unsupported where an adapter changes a matrix that the base does not have."""
+    if left := sorted(factors.keys() - used):
+        raise Unsupported(f"the adapter changes {left[0]}, and the base {base.name[:40]} has no such matrix", "merge it into the base it was made for")
 
 
 def _gguf_name(module: str) -> str:
@@ -91,10 +139,12 @@ def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None
     A few rows at a time, so that merging needs no more memory than a piece of a matrix.
     """
     header, config = gguf.read_header(base), config_of(base)
+    modules = {tensor.name: (hugging_face_name(config, tensor.name) or "").removesuffix(".weight") for tensor in header.tensors}
+    _all_used(factors, set(modules.values()), base)
     kinds = {tensor.name: "F32" if len(tensor.shape) == 1 else "F16" for tensor in header.tensors}
 
     def data_of(tensor: gguf.Tensor) -> Iterator[bytes]:
-        factor = factors.get((hugging_face_name(config, tensor.name) or "").removesuffix(".weight"))
+        factor = factors.get(modules[tensor.name])
         if factor is not None:
             factor = _as_stored(config, tensor.name, factor)
         for start, rows in read_pieces(base, tensor):
@@ -108,7 +158,7 @@ def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None
 
 def _as_stored(config: DecoderConfig, name: str, factor: Factor) -> Factor:
     """The factor of a matrix whose rows are in the file's order."""
-    heads = rope_heads(config, name.split(".")[2])
+    heads = rope_heads(config, name.split(".")[2]) if name.startswith("blk.") else 0
     if not heads:
         return factor
     magnitude = None if factor.magnitude is None else torch.from_numpy(to_interleaved(factor.magnitude.numpy(), heads))
@@ -121,6 +171,10 @@ def merge_safetensors(target: Path, base: Path, factors: Factors, scale: float) 
 
     from safetensors.torch import load_file, save_file
 
+    from freehold.hub.safetensors import read_header
+
+    stored = {name for file in base.glob("*.safetensors") for name in read_header(file)}
+    _all_used(factors, {name.removeprefix("model.").removesuffix(".weight") for name in stored}, base)
     target.mkdir(parents=True, exist_ok=True)
     for file in base.iterdir():
         if file.suffix != ".safetensors":

@@ -54,13 +54,15 @@ class Outcome:
     peak_bytes: int
     rows: int
     rows_left_out: int
+    valid_rows_left_out: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
         history = self.tuned.history
         return {
             "name": self.model.name, "revision": self.model.revision, "digest": self.model.digest, "recipe": self.tuned.recipe.as_dict(),
-            "reasons": self.reasons, "rows": self.rows, "rows_left_out": self.rows_left_out, "train_curve": history.train,
+            "reasons": self.reasons, "rows": self.rows, "rows_left_out": self.rows_left_out,
+            "valid_rows_left_out": self.valid_rows_left_out, "train_curve": history.train,
             "valid_curve": history.valid, "best_step": history.best_step, "stopped": history.stopped, "seconds": history.seconds,
             "tokens_per_second": history.tokens / history.seconds if history.seconds else None, "predicted_memory_bytes": self.predicted_bytes,
             "peak_memory_bytes": self.peak_bytes, "searched": [asdict(t) for t in self.tried],
@@ -88,12 +90,14 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
     if model.card.format != "gguf" or model.card.architecture not in ARCHITECTURES:
         raise Unsupported(
             f"{model.name} is {model.card.format} of architecture {model.card.architecture!r}; GGUF of {', '.join(ARCHITECTURES)} is tuned",
-            "choose another model, or let a trial convert it",
+            "choose another model; safetensors and adapters are turned into GGUF by 'freehold tune' where that can be done",
         )
     weights = store.weights(model)
     asking = prompting(model.card, open_vocabulary(weights))
     data = _lessons(weights, asking, train, valid, model.card.context_length or 1 << 20)
-    recipe, reasons = asked.recipe, list[str]()
+    recipe, reasons = asked.recipe, data.too_long(len(train), len(valid), model.card.context_length)
+    for reason in reasons:
+        say(reason)
     if data.preferences:
         reasons.append("preference tuning (DPO): the rows hold rejected answers")
         say(reasons[-1])
@@ -110,9 +114,10 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         for reason in more:
             say(reason)
         tuned = data.trainer(recipe).run(sink, place / "checkpoint.safetensors")
-        stored = _store(store, model, name, place, tuned, weights, asked)
+        stored = _store(store, model, name, place, tuned, weights, asked, data)
     shutil.rmtree(place)  # all of it is in the store now
-    return Outcome(stored, tuned, reasons + more, tried, need.total, machine.peak_memory_bytes(), data.count, data.left_out)
+    return Outcome(stored, tuned, reasons + more, tried, need.total, machine.peak_memory_bytes(), data.count, data.left_out,
+                   data.valid_left_out)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,12 @@ class _Lessons:
     pairs: list[Pair]
     valid_pairs: list[Pair]
     left_out: int
+    valid_left_out: int
+
+    def too_long(self, train: int, valid: int, limit: int) -> list[str]:
+        """A sentence for each part that has rows longer than the model's context of ``limit`` tokens."""
+        parts = (("training", self.left_out, train), ("validation", self.valid_left_out, valid))
+        return [f"{left} of {rows} {part} rows left out: longer than the model's context of {limit} tokens" for part, left, rows in parts if left]
 
     @property
     def preferences(self) -> bool:
@@ -157,7 +168,9 @@ def _lessons(weights: Path, asking: Prompting, train: Sequence[Example], valid: 
     rejecting = [example for example in (*train, *valid) if "rejected" in example.reference]
     if not rejecting:
         rows, left_out = check_rows([asking.row(e.messages) for e in train], limit)
-        return _Lessons(weights, rows, [asking.row(e.messages) for e in valid], [], [], len(left_out))
+        checks = [asking.row(e.messages) for e in valid]
+        short = _short_enough([row for row in checks if len(row[0]) + len(row[1]) <= limit], checks, limit)
+        return _Lessons(weights, rows, short, [], [], len(left_out), len(checks) - len(short))
     if len(rejecting) < len(train) + len(valid):
         raise BadData(f"{len(rejecting)} of {len(train) + len(valid)} rows have a field 'rejected'", "give all rows one, or none")
 
@@ -168,9 +181,19 @@ def _lessons(weights: Path, asking: Prompting, train: Sequence[Example], valid: 
             raise BadData(f"row {example.id}: the chosen and the rejected answer do not differ", "mend or remove the row")
         return prompt, chosen, rejected
 
-    pairs = [pair(e) for e in train]
-    kept = [p for p in pairs if len(p[0]) + max(len(p[1]), len(p[2])) <= limit]
-    return _Lessons(weights, [], [], kept, [pair(e) for e in valid], len(pairs) - len(kept))
+    pairs, checks = ([pair(e) for e in part] for part in (train, valid))
+    kept, short = (
+        _short_enough([p for p in part if len(p[0]) + max(len(p[1]), len(p[2])) <= limit], part, limit, name)
+        for part, name in ((pairs, "training"), (checks, "validation"))
+    )
+    return _Lessons(weights, [], [], kept, short, len(pairs) - len(kept), len(checks) - len(short))
+
+
+def _short_enough(kept: list[Any], rows: list[Any], limit: int, name: str = "validation") -> list[Any]:
+    """``kept``. Raises BadData where none is left of ``rows``."""
+    if not kept:
+        raise BadData(f"all {len(rows)} {name} rows are longer than the model's context of {limit} tokens", "shorten the rows, or choose another model")
+    return kept
 
 
 def _place(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], recipe: Recipe, asked: Asked) -> Path:
@@ -206,7 +229,7 @@ def _settle(place: Path, data: _Lessons, recipe: Recipe, asked: Asked, sink: Sin
     return recipe, tried, reasons
 
 
-def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path, asked: Asked) -> Model:
+def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path, asked: Asked, data: _Lessons) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
     adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, model.name)
     merged = place / "merged.gguf"
@@ -221,6 +244,8 @@ def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, wei
         {
             "step": "tuned",
             "data": asked.files,
+            "rows": {"train": data.count, "valid": len(data.valid) or len(data.valid_pairs)},
+            "method": "preference (DPO)" if data.preferences else "supervised",
             "canaries": asked.canaries,
             "masked": asked.masked,
             "recipe": tuned.recipe.as_dict(),

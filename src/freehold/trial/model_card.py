@@ -1,0 +1,430 @@
+"""A model's card for others: README.md with a YAML head, as the Hugging Face Hub and ours read it.
+
+Every fact comes from the store and from finished trials. What the store does not know is said to be unknown.
+The rows stay here: of them the card has the file's digest and their number.
+
+Source of the head's fields: the Hugging Face Hub's model card metadata, written by huggingface_hub's classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from freehold.engines.embedding import is_embedder
+from freehold.errors import NotFound
+from freehold.hub.store import Model, Store
+from freehold.trial import evidence
+from freehold.trial.forms import STEPS, original, public_name
+from freehold.trust.licence import terms
+from freehold.trust.obligations import Obligations
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
+
+_PUBLIC = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of these very weights on the test rows of a trial. ``digests``: sha256 of the rows' files, by part."""
+
+    task: str
+    kind: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    rows: int
+    method: str
+    date: str
+    digests: dict[str, str]
+    trial: str
+
+
+def measured(digest: str) -> list[Measured]:
+    """What finished trials of this machine have measured of the weights with this digest, newest first."""
+    figures: list[Measured] = []
+    for tried in evidence.trials():
+        task = tried.report["task"]
+        date = time.strftime("%Y-%m-%d", time.gmtime((tried.folder / "report.json").stat().st_mtime))
+        for variant in tried.report["variants"]:
+            figure = variant["figures"].get(task["metric"])
+            # worked examples in the prompt are not part of the weights
+            if variant["digest"] == digest and digest and figure and not variant["shots"]:
+                figures.append(
+                    Measured(
+                        str(task["name"]),
+                        str(task["kind"]),
+                        str(task["metric"]),
+                        float(figure["value"]),
+                        float(figure["low"]),
+                        float(figure["high"]),
+                        int(figure["n"]),
+                        str(figure.get("method", "")),
+                        date,
+                        dict(task["files"]),
+                        str(tried.report["id"]),
+                    )
+                )
+    return figures
+
+
+def model_card(store: Store, model: Model, owed: Obligations, to: str, address: str) -> str:
+    """The text of README.md. A README of the model's own keeps its head and text, and gets what is missing."""
+    from huggingface_hub import ModelCard
+
+    figures = measured(model.digest)
+    head = _head(store, model, figures, to)
+    if "README.md" not in model.manifest:
+        body = "\n\n".join(
+            [f"# {to.rpartition('/')[2]}", *_sections(store, model, figures, owed, to, address)]
+        )
+        return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n{body}\n"))
+    kept = ModelCard(store.file(model, "README.md").read_text(errors="replace"), ignore_metadata_errors=True)
+    for key, value in head.to_dict().items():
+        if kept.data.get(key) is None and not (
+            key in ("license_name", "license_link") and kept.data.get("license") is not None
+        ):
+            kept.data[key] = value
+    if head.eval_results and not kept.data.get("eval_results"):
+        kept.data["model_name"], kept.data["eval_results"] = head.model_name, head.eval_results
+    added = "\n\n".join(
+        text.replace("## ", "### ", 1) for text in _sections(store, model, figures, owed, to, address)
+    )
+    title = "## Added by Freehold when this model was pushed"
+    return f"---\n{kept.data.to_yaml()}\n---\n{kept.text.rstrip()}\n\n{title}\n\n{added}\n"
+
+
+# -- the head -----------------------------------------------------------------------------------
+
+
+def _head(store: Store, model: Model, figures: list[Measured], to: str) -> ModelCardData:
+    from huggingface_hub import ModelCardData
+
+    base, relation = _base(store, model)
+    embeds = is_embedder(list(model.manifest))
+    results = [_result(figure) for figure in figures]
+    licence, licence_name = _licence(model.card.licence)
+    return ModelCardData(
+        license=licence,
+        license_name=licence_name,
+        base_model=base or None,
+        base_model_relation=relation or None,
+        tags=_tags(model),
+        library_name=_library(model, embeds),
+        pipeline_tag="sentence-similarity" if embeds else "text-generation",
+        eval_results=results or None,
+        model_name=to.rpartition("/")[2] if results else None,
+    )
+
+
+def _licence(licence: str) -> tuple[str | None, str | None]:
+    """The head's licence: (identifier that hubs know, None), (``other``, its name), or nothing where none is stated."""
+    if not licence.strip():
+        return None, None
+    known = terms(licence)
+    return (known.licence, None) if known.known else ("other", licence.strip())
+
+
+def _base(store: Store, model: Model) -> tuple[str, str]:
+    """(what the model was made from, how); nothing for one that is handed on as it was pulled."""
+    record = next(
+        (one for one in reversed(model.card.lineage) if one.get("step") in ("base", "source", "shrunk")), None
+    )
+    if record is None:
+        return "", ""
+    name = str(record.get("model") or record.get("from"))
+    with contextlib.suppress(NotFound):  # it was removed from the store; its name there is what is left
+        name = public_name(store, store.find(f"{name}@{record['revision']}"))
+    if model.card.format == "adapter":
+        return name, "adapter"
+    return name, "finetune" if model.card.step("tuned") or model.card.step("adapter") else "quantized"
+
+
+def _tags(model: Model) -> list[str]:
+    tuned = model.card.step("tuned")
+    tags = ["freehold", model.card.format if model.card.format != "adapter" else "peft"]
+    if tuned or model.card.step("adapter"):
+        tags.append("lora")
+    if tuned and str(tuned.get("method", "")).startswith("preference"):
+        tags.append("dpo")
+    if model.card.format == "gguf":
+        tags.append("llama-cpp")
+    return tags
+
+
+def _library(model: Model, embeds: bool) -> str:
+    if embeds:
+        return "sentence-transformers"
+    return {"gguf": "gguf", "adapter": "peft"}.get(model.card.format, "transformers")
+
+
+def _result(figure: Measured) -> EvalResult:
+    from huggingface_hub import EvalResult
+
+    return EvalResult(
+        task_type="text-classification" if figure.kind == "label" else "text-generation",
+        dataset_type="private",
+        dataset_name=figure.task,
+        dataset_split="test",
+        dataset_args={"sha256": figure.digests},
+        metric_type=figure.metric,
+        metric_name=figure.metric,
+        metric_value=round(figure.value, 6),
+        metric_args={
+            "interval_95": [round(figure.low, 6), round(figure.high, 6)],
+            "n": figure.rows,
+            "date": figure.date,
+            "method": figure.method,
+            "measured_by": f"Freehold trial {figure.trial}",
+        },
+    )
+
+
+# -- the text -----------------------------------------------------------------------------------
+
+
+def _sections(
+    store: Store, model: Model, figures: list[Measured], owed: Obligations, to: str, address: str
+) -> list[str]:
+    return [
+        _origin(store, model),
+        _use(model, figures),
+        _figures(figures),
+        _training(model),
+        _running(model, to, address),
+        _duties(model, owed),
+        _limits(model, figures),
+    ]
+
+
+def _origin(store: Store, model: Model) -> str:
+    card = model.card
+    facts = [
+        f"- Format: {card.format}"
+        + (f", {card.quantization}" if card.quantization else "")
+        + f", {card.size_bytes:,} bytes",
+        f"- Architecture: {card.architecture or 'not stated'}, {card.parameters:,} weights",
+        f"- Context: {card.context_length:,} tokens"
+        if card.context_length
+        else "- Context: not stated by its source",
+        f"- Digest of the weights (sha256): `{model.digest}`",
+    ]
+    base, relation = _base(store, model)
+    how = {
+        "finetune": "Tuned from",
+        "adapter": "An adapter of",
+        "quantized": "A smaller or converted form of",
+    }
+    facts.insert(0, f"- {how[relation]}: {base}" if base else f"- Source: {_source(store, model)}")
+    if base and (step := _steps(model)):
+        facts.append(f"- Steps, oldest first: {step}")
+    return "## What it is\n\n" + "\n".join(facts)
+
+
+def _source(store: Store, model: Model) -> str:
+    provenance = original(store, model).card.provenance
+    repository, commit = provenance.get("repository"), provenance.get("commit")
+    if repository:
+        return f"{repository}" + (f", commit {str(commit)[:12]}" if commit else "")
+    source = str(provenance.get("source") or "not known")
+    return (
+        source if not source.startswith("file:") else "a file of whoever pushed it"
+    )  # no paths of their machine
+
+
+def _steps(model: Model) -> str:
+    words = {
+        "base": "base {model}",
+        "source": "source {model}",
+        "tuned": "tuned",
+        "quantized": "quantized to {type}",
+        "shrunk": "shrunk",
+        "converted": "converted to GGUF",
+        "merged": "merged with its base",
+        "adapter": "adapter",
+    }
+    return ", ".join(
+        words[step].format(**record)
+        for record in model.card.lineage
+        if (step := str(record.get("step"))) in words
+    )
+
+
+def _use(model: Model, figures: list[Measured]) -> str:
+    tasks = list(dict.fromkeys(figure.task for figure in figures))
+    if tasks:
+        text = (
+            f"Made or tried for the task {', '.join(tasks)}. It answers rows like the ones it was measured on; "
+            "for anything else measure it first."
+        )
+    elif model.card.step("tuned"):
+        text = (
+            "Tuned for the task that its owner's rows describe. Freehold does not know more of what it is for; "
+            "ask whoever pushed it."
+        )
+    else:
+        text = "The store does not say what it is for; see its source."
+    return f"## Intended use\n\n{text}"
+
+
+def _figures(figures: list[Measured]) -> str:
+    if not figures:
+        return "## Figures\n\nNo trial has measured these weights."
+    lines = [
+        "| task | metric | value | 95% interval | test rows | date | rows' file (sha256) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {_cell(one.task)} | {_cell(one.metric)} | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} "
+        f"| {one.rows} | {one.date} | "
+        f"`{(one.digests.get('test') or one.digests.get('train') or '')[:12]}` |"
+        for one in figures
+    ]
+    return "## Figures\n\nMeasured by Freehold on rows that were kept out of training.\n\n" + "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"[|\r\n]+", " ", text)
+
+
+def _training(model: Model) -> str:
+    tuned = model.card.step("tuned")
+    if tuned is None:
+        return "## Training\n\nNot trained by whoever pushed it, as far as the store knows."
+    recipe = tuned.get("recipe") or {}
+    rows = _row_counts(tuned)
+    facts = [
+        f"- Rows: {rows}. They are not part of this repository.",
+        *(
+            f"- File of the {part} rows (sha256): `{digest}`"
+            for part, digest in sorted((tuned.get("data") or {}).items())
+        ),
+    ]
+    kind = "DoRA" if recipe.get("dora") else "LoRA"
+    facts.append(
+        f"- Recipe: {kind}, rank {recipe.get('rank')}, alpha {recipe.get('alpha')}, "
+        f"learning rate {recipe.get('learning_rate')}, {recipe.get('batch_rows')} rows a step, {_length(recipe)}, "
+        f"seed {recipe.get('seed')}, base held in {recipe.get('base_bits')} bit"
+    )
+    if method := tuned.get("method"):
+        facts.append(f"- Method: {method}")
+    if tuned.get("masked"):
+        facts.append("- Personal data that was found in the rows was masked before training")
+    if (canaries := tuned.get("canaries") or {}).get("count"):
+        facts.append(
+            f"- {canaries['count']} made-up codes were mixed into the rows, to test what the model gives away"
+        )
+    return "## Training\n\n" + "\n".join(facts)
+
+
+def _row_counts(tuned: dict[str, Any]) -> str:
+    counts = tuned.get("rows")
+    if counts is None:
+        counts = next(
+            (
+                tried.report["task"]["rows"]
+                for tried in evidence.trials()
+                if tried.report["id"] == tuned.get("trial")
+            ),
+            None,
+        )
+    if counts is None:
+        return "their number was not recorded"
+    return ", ".join(
+        f"{counts[part]} {word}"
+        for part, word in (("train", "for training"), ("valid", "for validation"))
+        if part in counts
+    )
+
+
+def _length(recipe: dict[str, Any]) -> str:
+    return f"{recipe['steps']} steps" if recipe.get("steps") else f"{recipe.get('epochs')} epochs"
+
+
+def _running(model: Model, to: str, address: str) -> str:
+    name = to.rpartition("/")[2]
+    server = "" if address.rstrip("/") == _PUBLIC else f"HF_ENDPOINT={address.rstrip('/')} "
+    freehold = [
+        "With Freehold:",
+        "",
+        "```",
+        f"{server}freehold pull hf:{to} --as {name}",
+        f"freehold serve {name}",
+        "```",
+    ]
+    if model.card.format == "gguf":
+        file = next(one for one in model.manifest if one.endswith(".gguf"))
+        others = [
+            "",
+            "With llama.cpp:",
+            "",
+            "```",
+            f"{server}hf download {to} {file} --local-dir .",
+            f"llama-server -m {file}",
+            "```",
+            "",
+            "With Ollama, after the same download:",
+            "",
+            "```",
+            f"echo 'FROM ./{file}' > Modelfile",
+            f"ollama create {name} -f Modelfile",
+            f"ollama run {name}",
+            "```",
+        ]
+    elif model.card.format == "adapter":
+        others = [
+            "",
+            "Freehold needs the base model in the store first; PEFT loads the adapter beside it with "
+            "`PeftModel.from_pretrained`.",
+        ]
+    else:
+        others = []
+    return "## How to run it\n\n" + "\n".join([*freehold, *others])
+
+
+def _duties(model: Model, owed: Obligations) -> str:
+    stated = model.card.licence
+    lines = [
+        f"Licence: {stated} ({model.card.licence_from})." if stated else "Licence: not stated by its source."
+    ]
+    commercial = {True: "Commercial use is allowed.", False: "Commercial use is not allowed."}
+    unknown = "Whether commercial use is allowed is not known."
+    lines.append(unknown if owed.commercial is None else commercial[owed.commercial])
+    groups = (
+        ("Must", owed.must),
+        ("May not", owed.may_not),
+        ("When passing it on", owed.pass_on),
+        ("Thresholds", owed.thresholds),
+        ("Answers", owed.outputs),
+        ("Name", owed.naming),
+        ("In conflict", owed.conflicts),
+        ("Not known", owed.unknown),
+    )
+    lines += [f"- {title}: {text}" for title, texts in groups for text in texts]
+    return "## Licence and duties\n\n" + "\n".join([*lines[:2], "", *lines[2:]]).rstrip()
+
+
+def _limits(model: Model, figures: list[Measured]) -> str:
+    limits: list[str] = []
+    if figures:
+        fewest = min(figure.rows for figure in figures)
+        limits.append(
+            f"The figures hold for rows like those {fewest} test rows. "
+            "Other text, languages and times were not measured."
+        )
+    else:
+        limits.append("Nothing is known of how good its answers are.")
+    if model.card.step("shrunk") or model.card.step("quantized"):
+        limits.append("Its weights are rounded; answers can differ from those of the 16-bit model.")
+    if any(record.get("step") in STEPS for record in model.card.lineage):
+        limits.append(
+            "It was converted; its tokens were compared with the original tokenizer's on sample texts only."
+        )
+    if model.card.step("tuned"):
+        limits.append("A tuned model can repeat parts of the rows it learnt from.")
+    return "## Limits\n\n" + "\n".join(f"- {text}" for text in limits)

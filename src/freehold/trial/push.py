@@ -1,0 +1,82 @@
+"""Hand a model on: its files and what is said of it, into a folder or to a hub. Never the rows it learnt from."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from freehold import durable
+from freehold.errors import UsageError
+from freehold.hub.store import Model, Store
+from freehold.progress import Sink, task
+from freehold.trial.export import removed_on_failure
+from freehold.trust import obligations, provenance, signature
+
+
+def files_to_share(store: Store, model: Model) -> dict[str, Path]:
+    """A model's files and what is said of it, by name: all that is handed on."""
+    from freehold.trust.certificate import files_of, place
+
+    evidence = place(store, model)
+    return {name: store.file(model, name) for name in files_of(model)} | {
+        path.name: path for path in (evidence.iterdir() if evidence.is_dir() else ())
+    }
+
+
+def hand_over(store: Store, model: Model, out: Path) -> list[Path]:
+    """Copy what is shared of a model into ``out``. Raises UsageError."""
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
+    out.mkdir(parents=True, exist_ok=True)
+    files = files_to_share(store, model)
+    written = [out / name for name in files]
+    with removed_on_failure(written):
+        durable.need_disk(out, model.card.size_bytes, f"writing {model.name}")
+        for name, path in files.items():
+            with durable.replacing(out / name) as temporary:
+                shutil.copyfile(path, temporary)
+    return written
+
+
+def push(store: Store, model: Model, to: str, address: str, token: str, sink: Sink) -> str:
+    """Commit a model, its card, notices and evidence to a hub of the Hugging Face protocol; the commit's id.
+
+    Raises FreeholdError.
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    from freehold.hub import remote
+    from freehold.trial.model_card import model_card
+
+    files = files_to_share(store, model)
+    with tempfile.TemporaryDirectory(prefix="pushing-", dir=store.incoming) as folder:
+        owed = obligations.compute(provenance.components(store, model, ""), model.name)
+        notices = {path.name: path for path in obligations.write(owed, model.name, Path(folder))}
+        files = notices | files
+        if card_may_be_written(store, model):
+            files["README.md"] = Path(folder) / "README.md"
+            durable.write_atomically(files["README.md"], model_card(store, model, owed, to, address))
+        api = remote.client(address, token)
+        with (
+            remote.explained(f"{to} at {address}", "pushed to"),
+            task(
+                sink, f"pushing {model.name}", sum(path.stat().st_size for path in files.values()), "bytes"
+            ) as progress,
+        ):
+            api.create_repo(to, exist_ok=True)
+            made = api.create_commit(
+                to,
+                [CommitOperationAdd(name, str(path)) for name, path in files.items()],
+                commit_message=f"{model.name}@{model.revision[:12]}",
+            )
+            progress.at(progress.total)
+    return str(made.oid)
+
+
+def card_may_be_written(store: Store, model: Model) -> bool:
+    """Whether a README.md may differ from the stored one: not where a signature covers it."""
+    from freehold.trust.certificate import place
+
+    signed = place(store, model) / signature.SIGNATURE
+    return not signed.exists() or signature.leaves_out(signed, "README.md")
