@@ -31,9 +31,10 @@ def command(
     from freehold.cli.rows import options_of, say_read
     from freehold.data.examples import read_dataset
     from freehold.errors import UsageError
+    from freehold.trial.datasets import local_source
     from freehold.trust import personal
 
-    dataset = read_dataset(data, options_of(columns))
+    dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = dataset.examples
     kinds, rows = personal.count(examples)

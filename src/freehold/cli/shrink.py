@@ -33,6 +33,7 @@ def command(
     from freehold.data.examples import read_dataset
     from freehold.errors import UsageError
     from freehold.hub.store import Store
+    from freehold.trial.datasets import local_source
     from freehold.trial.frontier import Wish, shrink
     from freehold.trial.needs import parse_bytes, parse_seconds
 
@@ -43,7 +44,7 @@ def command(
         raise UsageError("--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99")
     store = Store()
     found = store.find(model)
-    dataset = read_dataset(data, options_of(columns))
+    dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
     wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time))

@@ -10,6 +10,7 @@ import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
+from freehold.cli.rows import BadRow, Columns, Encoding, MergeLabels
 
 if TYPE_CHECKING:
     from freehold.trial.planner import Plan
@@ -18,16 +19,25 @@ NAME = "trial"
 
 
 def command(
-    train: Annotated[Path, typer.Argument(help="Rows to learn from: .jsonl, .csv, .tsv or .parquet")],
-    valid: Annotated[Path | None, typer.Option(help="Validation rows; cut off TRAIN if left out.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test rows; cut off TRAIN if left out.")] = None,
+    train: Annotated[
+        str,
+        typer.Argument(
+            help="Rows to learn from: a file (JSONL, JSON, CSV, Excel, Parquet...), a folder of splits, hub:ORG/NAME, "
+            "hf:ORG/NAME or sqlite:FILE?QUERY."
+        ),
+    ],
+    valid: Annotated[str, typer.Option(help="Validation rows; cut off TRAIN if left out.")] = "",
+    test: Annotated[str, typer.Option(help="Test rows; cut off TRAIN if left out.")] = "",
     model: Annotated[list[str] | None, typer.Option(help="A model to try; may be repeated. Without it: what is in the store and fits.")] = None,
     need: Annotated[list[str] | None, typer.Option(help="accuracy>=0.9, p95<=800ms, memory<=4GiB, licence=commercial; may be repeated.")] = None,
     task: Annotated[Path | None, typer.Option(help="A task.yaml whose list 'needs' is added to --need.")] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole trial, e.g. 45m or 1h30m.")] = "1h",
     memory: Annotated[str, typer.Option(help="Memory the model may take, e.g. 4GiB; the machine's less 1 GiB if left out.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
-    columns: Annotated[str, typer.Option(help="Which column is which: text=body,label=team")] = "",
+    columns: Columns = "",
+    encoding: Encoding = "",
+    on_bad_row: BadRow = "",
+    merge_labels: MergeLabels = False,
     metric: Annotated[str, typer.Option(help="label, labels, number, value, json, code, text, or path.py:function; detected if left out.")] = "",
     labels: Annotated[Path | None, typer.Option(help="A file of all labels, one a line; those of the training rows if left out.")] = None,
     unknown_label: Annotated[str, typer.Option(help="The answer for rows whose label is none of the label set.")] = "",
@@ -62,7 +72,7 @@ def command(
     """
     from freehold import progress, settings
     from freehold.cli import permission
-    from freehold.data.examples import RowOptions, parse_columns
+    from freehold.cli.rows import options_of
     from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.trial import report, sections
@@ -91,9 +101,17 @@ def command(
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )  # fmt: skip
     store = Store()
-    rows = RowOptions(columns=parse_columns(columns) if columns else None)
     loaded = tasks.load(
-        train, valid, test, rows=rows, metric=metric or None, tune=tune, allow_leaks=allow_leaks, labels_file=labels, unknown_label=unknown_label
+        train,
+        valid or None,
+        test or None,
+        rows=options_of(columns, encoding, on_bad_row, merge_labels),
+        metric=metric or None,
+        tune=tune,
+        allow_leaks=allow_leaks,
+        labels_file=labels,
+        unknown_label=unknown_label,
+        sink=progress.for_stream(),
     )
     splits = loaded.splits
     chosen = choose_models(store, model or [])
@@ -104,6 +122,10 @@ def command(
     say(
         f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
     )
+    for note in loaded.notes:
+        say(f"note: {note}")
+    if loaded.left_out:
+        say(f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report")
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")

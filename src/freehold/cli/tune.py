@@ -53,6 +53,7 @@ def command(
     from freehold.data.splits import cut_validation
     from freehold.errors import UsageError
     from freehold.hub.store import Store
+    from freehold.trial.datasets import local_source
     from freehold.trial.needs import parse_bytes, parse_seconds
     from freehold.trial.tuning import tune
     from freehold.tune.job import Asked
@@ -64,7 +65,7 @@ def command(
     store = Store()
     found = store.find(model)
     permission.of_models(store, "tune", [found], override)
-    read = read_splits(data, valid or None, None, options_of(columns, encoding, on_bad_row, merge_labels))
+    read = read_splits(local_source(data), local_source(valid) if valid else None, None, options_of(columns, encoding, on_bad_row, merge_labels))
     files = {part: read[part].digest for part in ("train", "valid") if part in read}
     say_read(read)
     learnt = list(read["train"].examples)

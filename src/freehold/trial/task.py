@@ -18,6 +18,8 @@ from freehold.errors import BadData, UsageError
 from freehold.evals import metrics
 from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import Metric
+from freehold.progress import Sink, silent
+from freehold.trial.datasets import local_source
 
 #: A test split that shares more than this with the training rows measures memory, not skill.
 MOST_LEAKED = 0.2
@@ -30,6 +32,10 @@ class LabelSet:
     labels: tuple[str, ...] = ()
     source: str = ""
     unknown: str = ""
+
+
+#: How rows are read where nothing is said.
+_ROWS = RowOptions()
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,13 @@ class Task:
 
 
 def load(
-    train: str | Path, valid: str | Path | None, test: str | Path | None, *, rows: RowOptions = RowOptions(), metric: str | None = None,
+    train: str | Path, valid: str | Path | None, test: str | Path | None, *, rows: RowOptions = _ROWS, metric: str | None = None,
     tune: bool = True, allow_leaks: bool = False, labels_file: Path | None = None, unknown_label: str = "",
+    sink: Sink = silent,
 ) -> Task:  # fmt: skip
     """Read, check and split the files. Raises UsageError, NotFound, and BadData with every fault of all files together."""
-    read = read_splits(train, valid, test, rows)
+    local = [None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)]
+    read = read_splits(local[0] or "", local[1], local[2], rows)
     given = {part: dataset.examples for part, dataset in read.items()}
     splits = split(given["train"], given.get("valid"), given.get("test"), tune=tune)
     refuse_leaks(splits, allow_leaks)
