@@ -81,7 +81,32 @@ def database(path: Path) -> None:
     connection.close()
 
 
+def help_desk(path: Path) -> None:
+    """Tickets as a help desk exports them on Windows: semicolons, cp1252, numbers and dates beside."""
+    names = ("ticket_id", "created", "subject", "body", "category")
+    cells = [
+        (
+            f"T{1000 + t.number}",
+            f"{1 + t.number % 28:02d}.02.2026 09:15",
+            t.subject,
+            f"{t.text} Grüße",
+            t.label,
+        )
+        for t in T
+    ]
+    path.write_bytes(table(names, cells, ";", "\r\n").encode("cp1252"))
+
+
 CASES = [
+    Case(
+        "csv: tickets with semicolons in Windows encoding",
+        help_desk,
+        "in.csv",
+        prompt=f"Subject: {FIRST.subject}\n\n{FIRST.text} Grüße",
+        answer=FIRST.label,
+        columns=("text=subject+body, label=category, id=ticket_id", "not used: created"),
+        notes=("semicolons", "cp1252", '"subject" and "body" together'),
+    ),
     Case("csv", CSV, "in.csv", prompt=FIRST.text, answer=FIRST.label),
     Case(
         "csv: a byte order mark and Windows line ends",

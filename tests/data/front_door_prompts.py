@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.data.front_door import FIRST, Case, T, chat
 
 ASK = "Which team handles this ticket?"
@@ -227,4 +229,32 @@ QUESTIONS = [
 ]
 
 
-CASES = [*ALPACA, *QUESTIONS]
+OBJECTS = [
+    Case(
+        "an extracted list of people with roles is no chat",
+        [{"prompt": t.text, "completion": [{"role": "clerk", "name": "Ann"}]} for t in T],
+        answer='[{"role": "clerk", "name": "Ann"}]',
+    ),
+    Case(
+        "the same list as a text",
+        [{"prompt": t.text, "completion": '[{"role": "user", "name": "Ann"}]'} for t in T],
+        answer='[{"role": "user", "name": "Ann"}]',
+    ),
+    Case(
+        "an e-mail as an object is no chat",
+        [{"prompt": t.text, "completion": {"from": "ann@example.org", "text": t.subject}} for t in T],
+        answer=json.dumps({"from": "ann@example.org", "text": FIRST.subject}),
+    ),
+    Case(
+        "an input that is an object",
+        [{"input": {"ticket": t.text}, "output": {"team": t.label}} for t in T],
+        prompt=f'{{"ticket": "{FIRST.text}"}}',
+        answer=f'{{"team": "{FIRST.label}"}}',
+    ),
+    Case(
+        "entities beside a text, some rows without",
+        [{"text": t.text, "entities": [{"type": "x", "start": 1}] if t.number % 2 else []} for t in T],
+        answer="[]",
+    ),
+]
+CASES = [*ALPACA, *QUESTIONS, *OBJECTS]

@@ -31,7 +31,7 @@ from freehold.errors import BadData, UsageError
 
 __all__ = ["Dataset", "Example", "Mapping", "RowOptions", "parse_columns", "read_dataset", "read_splits"]
 
-_MOST_FAULTS_SHOWN = 20
+_MOST_FAULTS_SHOWN, _FEW_FAULTS = 20, 5
 #: Bad rows up to this share are left out without being asked for; with ``skip`` up to the second.
 _FEW, _MOST = 0.01, 0.5
 _LONGEST_LABEL = 80
@@ -167,9 +167,8 @@ def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) ->
             stopped.append(error)
     if stopped:
         raise _together(stopped)
-    read["train"] = (
-        replace(read["train"], notes=(*read["train"].notes, *notes)) if "train" in read else read["train"]
-    )
+    first = next(iter(read))
+    read[first] = replace(read[first], notes=(*read[first].notes, *notes))
     return _with_labels(_unfenced(read), options.merge_labels)
 
 
@@ -242,10 +241,8 @@ def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptio
     )
     notes = [NOTES[key].format(n=count) for key, count in tally.items() if count]
     if faults:
-        notes.append(
-            f"{len(faults)} of {len(table.rows) + len(table.faults)} rows are left out: {faults[0]}"
-            + ("; ..." if faults[1:] else "")
-        )
+        listed = "; ".join(map(str, faults[:_FEW_FAULTS])) + ("; ..." if faults[_FEW_FAULTS:] else "")
+        notes.append(f"{len(faults)} of {len(table.rows) + len(table.faults)} rows are left out: {listed}")
     return Dataset(
         table.name,
         table.digest,

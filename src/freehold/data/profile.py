@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from freehold.data.messages import ROLES
 from freehold.data.names import words_of
 from freehold.data.table import Table
 from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped
@@ -144,25 +145,30 @@ def _structure(present: Sequence[Any]) -> str:
 
 
 def is_messages(value: Any) -> bool:
-    """Whether a value is a list of chat messages: objects with a role (or from) and something said."""
+    """Whether a value is a list of chat messages: objects with a role (or from) and something said.
+
+    An extracted list of people with a role each is none: at least one role must be one of a chat.
+    """
     if isinstance(value, dict) and isinstance(value.get("messages"), list | tuple):
         value = value["messages"]
-    return (
-        isinstance(value, list | tuple)
-        and bool(value)
-        and all(
-            isinstance(item, dict) and ("role" in item or "from" in item or _is_turn(item)) for item in value
-        )
-    )
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    if all(isinstance(item, dict) and set(item) == {"input", "output"} for item in value):
+        return True
+    return all(map(_is_message, value)) and any(map(_has_known_role, value))
+
+
+def _is_message(item: Any) -> bool:
+    said = ("content", "value", "text", "tool_calls", "function_call")
+    return isinstance(item, dict) and ("role" in item or "from" in item) and any(key in item for key in said)
+
+
+def _has_known_role(item: dict[str, Any]) -> bool:
+    return str(item.get("role", item.get("from"))).strip().casefold() in ROLES
 
 
 def _holds_objects(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _is_turn(item: dict[str, Any]) -> bool:
-    """Whether an object holds what was asked and what was answered in one turn."""
-    return set(item) == {"input", "output"}
 
 
 def _all(values: Sequence[Any], test: Any) -> bool:

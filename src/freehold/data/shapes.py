@@ -200,7 +200,7 @@ def _answer_turns(cells: Cells, part: str) -> list[Turn]:
     """The answer: a text, or messages of which the last assistant's is the wanted one."""
     column, value = cells.column(part), cells.value(part)
     chat = parsed(value)
-    if isinstance(chat, dict) and ("role" in chat or "from" in chat):
+    if isinstance(chat, dict) and is_messages([chat]):
         chat = [chat]
     if is_messages(chat):
         return answered(turns_of(chat, column, cells.tally), column, cells.tally)

@@ -86,7 +86,12 @@ def text_of(value: Any, column: str = "") -> str:
     if isinstance(value, datetime.date | datetime.datetime | datetime.time):
         return value.isoformat()
     if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=lambda item: _inner(item, column))
+        try:
+            return json.dumps(
+                value, ensure_ascii=False, allow_nan=False, default=lambda item: _inner(item, column)
+            )
+        except ValueError as error:
+            raise RowFault(column, "holds NaN or Infinity inside, which JSON cannot write") from error
     raise RowFault(column, f"holds {'bytes' if isinstance(value, bytes) else type(value).__name__}, not text")
 
 
