@@ -58,8 +58,8 @@ def command(
     Example: freehold trial tickets.jsonl --need "accuracy>=0.9" --need "p95<=800ms" --budget 45m
     """
     from freehold import progress, settings
-    from freehold.data.examples import RowOptions, parse_columns
     from freehold.cli import permission
+    from freehold.data.examples import RowOptions, parse_columns
     from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.trial import report, sections
