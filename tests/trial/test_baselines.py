@@ -15,7 +15,11 @@ from freehold.trial.baselines import Baseline
 from freehold.trial.task import Task
 from tests.trial.rows import labelled, row, task_of
 
-TOPICS = {"money": "invoice refund charge price", "post": "parcel courier delivery address", "access": "password login locked email"}
+TOPICS = {
+    "money": "invoice refund charge price",
+    "post": "parcel courier delivery address",
+    "access": "password login locked email",
+}
 
 
 def tickets(prefix: str, rows: int, start: int = 0) -> tuple[Example, ...]:
@@ -46,7 +50,10 @@ def test_labels_have_the_majority_the_nearest_row_and_a_linear_classifier() -> N
 
 
 def test_the_majority_is_that_of_the_training_rows_not_of_the_test_rows() -> None:
-    task = task_of(labelled("a", [("x", "p")] * 9 + [("y", "q")] * 3), labelled("t", [("x", "p")] * 2 + [("y", "q")] * 10))
+    task = task_of(
+        labelled("a", [("x", "p")] * 9 + [("y", "q")] * 3),
+        labelled("t", [("x", "p")] * 2 + [("y", "q")] * 10),
+    )
     assert by_id(task)["majority"].figures["accuracy"]["value"] == pytest.approx(2 / 12)
 
 
@@ -57,7 +64,9 @@ def test_several_labels_are_compared_as_sets() -> None:
             names = [name for bit, name in enumerate(TOPICS) if (number % 7 + 1) >> bit & 1]
             text = " and ".join(TOPICS[name].split()[number % 4] for name in names)
             reference = {"labels": json.dumps(names)}
-            made.append(Example(f"{prefix}{number}", (("user", text), ("assistant", ", ".join(names))), reference))
+            made.append(
+                Example(f"{prefix}{number}", (("user", text), ("assistant", ", ".join(names))), reference)
+            )
         return made
 
     found = by_id(task_of(tagged("a", 140), tagged("t", 35)))
@@ -74,7 +83,7 @@ def test_values_have_the_mean_and_a_ridge() -> None:
     assert found["linear"].figures["mae"]["value"] < found["mean"].figures["mae"]["value"]
 
 
-@pytest.mark.parametrize("form", ["{{\"n\": {n}}}", "so it is\n#### {n}", "a text of its own about {n} things"])
+@pytest.mark.parametrize("form", ['{{"n": {n}}}', "so it is\n#### {n}", "a text of its own about {n} things"])
 def test_other_kinds_have_the_most_frequent_answer_and_the_nearest_rows(form: str) -> None:
     rows = [row(f"r{n}", f"how many are {n} and {n}", form.format(n=n), column=False) for n in range(60)]
     found = by_id(task_of(rows[:40], rows[40:]))
@@ -83,7 +92,10 @@ def test_other_kinds_have_the_most_frequent_answer_and_the_nearest_rows(form: st
 
 
 def test_code_has_none() -> None:
-    rows = [row(f"r{n}", "def f():", f"return {n}", column=False, test="def check(f): pass", entry_point="f") for n in range(30)]
+    rows = [
+        row(f"r{n}", "def f():", f"return {n}", column=False, test="def check(f): pass", entry_point="f")
+        for n in range(30)
+    ]
     assert baselines.measure_all(task_of(rows[:10], rows[10:]), silent) == []
 
 
@@ -128,7 +140,9 @@ def test_variants_get_their_difference_from_each_baseline_on_the_rows_they_answe
     assert first["difference"] > 0
 
 
-@pytest.mark.skipif(not Path("../shared/data/banking77").is_dir(), reason="the rows of banking77 are not here")
+@pytest.mark.skipif(
+    not Path("../shared/data/banking77").is_dir(), reason="the rows of banking77 are not here"
+)
 def test_a_linear_classifier_reaches_nine_tenths_of_banking77() -> None:
     folder = Path("../shared/data/banking77")
     task = tasks.load(folder / "train.jsonl", folder / "valid.jsonl", folder / "test.jsonl")

@@ -10,7 +10,12 @@ from freehold.trial import sections
 from freehold.trial import task as tasks
 from tests.trial.rows import answered, labelled, row, task_of
 
-KNOWN = [("card is lost", "card"), ("pin is wrong", "pin"), ("card is stolen", "card"), ("new pin please", "pin")] * 5
+KNOWN = [
+    ("card is lost", "card"),
+    ("pin is wrong", "pin"),
+    ("card is stolen", "card"),
+    ("new pin please", "pin"),
+] * 5
 
 
 def test_labels_are_those_of_all_rows_that_are_not_test_rows() -> None:
@@ -21,7 +26,10 @@ def test_labels_are_those_of_all_rows_that_are_not_test_rows() -> None:
 
 
 def test_test_rows_with_other_labels_are_counted_named_and_limit_what_can_be_reached() -> None:
-    task = task_of(labelled("a", KNOWN), labelled("t", [*KNOWN[:6], ("what is love", "other"), ("sing", "song"), ("sing on", "song")]))
+    task = task_of(
+        labelled("a", KNOWN),
+        labelled("t", [*KNOWN[:6], ("what is love", "other"), ("sing", "song"), ("sing on", "song")]),
+    )
     assert len(task.out_of_scope) == 3
     assert task.out_of_scope_labels == {"song": 2, "other": 1}
     assert task.highest_reachable == pytest.approx(6 / 9)
@@ -34,7 +42,9 @@ def test_test_rows_with_other_labels_are_counted_named_and_limit_what_can_be_rea
 def test_rows_outside_the_labels_are_scored_apart() -> None:
     task = task_of(labelled("a", KNOWN), labelled("t", [*KNOWN[:6], ("sing", "song"), ("sing on", "song")]))
     answers = answered(task, [e.answer if e.answer != "song" else "pin" for e in task.test])
-    figures = measure.measurement(task.metric, task.test, answers) | measure.scope_figures(task.metric, answers, task.out_of_scope)
+    figures = measure.measurement(task.metric, task.test, answers) | measure.scope_figures(
+        task.metric, answers, task.out_of_scope
+    )
     assert figures["accuracy"]["value"] == pytest.approx(6 / 8)
     assert figures["accuracy_in_scope"]["value"] == 1.0
     assert figures["accuracy_in_scope"]["n"] == 6
@@ -80,7 +90,10 @@ def test_one_answer_of_any_kind_is_refused() -> None:
 
 def test_one_label_among_the_training_rows_is_refused_too() -> None:
     with pytest.raises(BadData, match="at least two"):
-        task_of(labelled("a", [(f"text {n}", "ham") for n in range(40)]), labelled("t", KNOWN[:4] + [("x", "ham")]))
+        task_of(
+            labelled("a", [(f"text {n}", "ham") for n in range(40)]),
+            labelled("t", KNOWN[:4] + [("x", "ham")]),
+        )
 
 
 def test_test_rows_without_a_single_known_label_are_refused() -> None:

@@ -16,7 +16,9 @@ def needs(*texts: str) -> list[Need]:
     return [parse_need(text) for text in texts]
 
 
-def seen(name: str, value: float, low: float, high: float, p95: float | None = None, **more: Any) -> dict[str, Any]:
+def seen(
+    name: str, value: float, low: float, high: float, p95: float | None = None, **more: Any
+) -> dict[str, Any]:
     """A variant with an accuracy, timed or not."""
     waits = {"value": p95, "low": p95, "high": p95, "n": 30} if p95 is not None else None
     running = {"p95_ms": waits, "peak_memory_bytes": 2**30} if waits else None
@@ -41,7 +43,9 @@ def test_thirty_three_times_ham_is_not_owned() -> None:
     assert verdict.decisions[-1]["met"] is None
 
 
-def test_two_rows_right_that_the_majority_has_wrong_are_too_few_and_the_number_that_would_do_is_said() -> None:
+def test_two_rows_right_that_the_majority_has_wrong_are_too_few_and_the_number_that_would_do_is_said() -> (
+    None
+):
     pairs, _ = spam(31, 2)
     task = task_of(labelled("train", pairs * 3), labelled("test", pairs))
     variants, simple = compared(task, variant(task, "model", [e.answer for e in task.test]))
@@ -67,7 +71,9 @@ def test_what_was_not_compared_with_one_answer_for_all_is_not_owned() -> None:
 
 
 def test_a_kind_of_task_without_a_baseline_is_owned_by_its_needs_alone() -> None:
-    assert reach(needs("accuracy>=0.9"), [seen("v", 0.95, 0.92, 0.97, against=[])], "accuracy").word == "own it"
+    assert (
+        reach(needs("accuracy>=0.9"), [seen("v", 0.95, 0.92, 0.97, against=[])], "accuracy").word == "own it"
+    )
 
 
 def test_a_classic_method_that_does_as_well_is_named_in_the_sentence() -> None:
@@ -131,7 +137,8 @@ def test_every_variant_that_becomes_the_chosen_one_after_timing_was_to_be_timed(
     timed = {v["id"] for v in to_time(asked, variants, "accuracy")}
     for slow in range(16):  # whatever turns out to be slow
         after = [
-            seen(v["id"], *values[n], p95=900 if slow >> n & 1 else 100) if v["id"] in timed else v for n, v in enumerate(variants)
+            seen(v["id"], *values[n], p95=900 if slow >> n & 1 else 100) if v["id"] in timed else v
+            for n, v in enumerate(variants)
         ]
         assert reach(asked, after, "accuracy").variant in timed
 
@@ -146,7 +153,12 @@ def test_skipped_tuning_stands_in_the_first_line_and_rent_it_is_not_said() -> No
 
 
 def test_other_things_skipped_are_said_and_leave_the_word() -> None:
-    verdict = reach(needs("accuracy>=0.9"), [seen("v", 0.5, 0.4, 0.6)], "accuracy", skipped=["safety was skipped as asked"])
+    verdict = reach(
+        needs("accuracy>=0.9"),
+        [seen("v", 0.5, 0.4, 0.6)],
+        "accuracy",
+        skipped=["safety was skipped as asked"],
+    )
     assert verdict.word == "rent it"
     assert verdict.sentence.endswith("; safety was skipped as asked.")
 
