@@ -69,7 +69,7 @@ def test_the_page_shows_baselines_labels_confusions_and_what_was_not_used() -> N
     page = report.html(made(skipped=("safety was skipped as asked",)))
     for text in (
         "What you would get without a language model", "majority class", "linear classifier on TF-IDF",
-        "1 test rows have another label: song (1)", "0.964", "Most frequent confusions", "Figures for each of 4 labels", "few rows",
+        "1 test row has another label: song (1)", "0.964", "Most frequent confusions", "Figures for each of 4 labels", "few rows",
         "Why this metric", "columns not used</dt><dd>created", "The delimiter is a semicolon.", "a.csv, line 49: empty value",
         "60, the first 50 listed", "safety was skipped as asked",
     ):  # fmt: skip

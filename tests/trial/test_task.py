@@ -34,7 +34,7 @@ def test_test_rows_with_other_labels_are_counted_named_and_limit_what_can_be_rea
     assert task.out_of_scope_labels == {"song": 2, "other": 1}
     assert task.highest_reachable == pytest.approx(6 / 9)
     warning = sections.warnings(task)[0]
-    assert "3 of 9 test rows have a label that is not among the 2" in warning
+    assert "3 of 9 test rows have a label outside the 2 labels" in warning
     assert "'song' 2, 'other' 1" in warning
     assert "0.667" in warning
 
@@ -92,7 +92,7 @@ def test_one_label_among_the_training_rows_is_refused_too() -> None:
     with pytest.raises(BadData, match="at least two"):
         task_of(
             labelled("a", [(f"text {n}", "ham") for n in range(40)]),
-            labelled("t", KNOWN[:4] + [("x", "ham")]),
+            labelled("t", [*KNOWN[:4], ("x", "ham")]),
         )
 
 

@@ -16,7 +16,7 @@ FEW_ROWS = 10
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """One label: test rows that carry it, answers that name it, precision (None without an answer), recall with its 95% interval, F1."""
+    """One label: its test rows, answers that name it, precision (None without an answer), recall with interval, F1."""
 
     label: str
     rows: int

@@ -1,4 +1,4 @@
-"""The kind of a task, told from its wanted answers, with the reason: code, labels, label, number, value, json or text."""
+"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json or text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wanted_labels(example: Example) -> frozenset[str]:
 
 
 def repeated_share(answers: Sequence[str]) -> float:
-    """Share of the rows whose answer another row has too: about the share of new rows whose answer is known (Good 1953)."""
+    """Share of rows whose answer another row has too: about that of new rows whose answer is known (Good 1953)."""
     counts = Counter(answers)
     return sum(count for count in counts.values() if count > 1) / max(len(answers), 1)
 
@@ -72,7 +72,7 @@ def is_number(text: str) -> bool:
 
 
 def as_float(text: str) -> float:
-    """The number a text holds; a single comma before other than three digits is read as a decimal comma. Raises ValueError."""
+    """The number a text holds; a comma before other than three digits is a decimal comma. Raises ValueError."""
     plain = text.strip()
     if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", plain):
         return float(plain.replace(",", "."))

@@ -178,7 +178,7 @@ def code(example: Example, answer: str) -> float:
 
 
 def program(example: Example, answer: str) -> str:
-    """The answer as a program that runs the row's tests: fenced code taken out, the signature put in front where it is missing."""
+    """The answer as a program that runs the row's tests: without fences, with the signature where it is missing."""
     asked = example.reference.get("prompt", example.question)
     fenced = re.search(r"```(?:python)?\s*\n(.*?)(?:```|\Z)", answer, re.S)
     text = fenced.group(1) if fenced else answer
@@ -312,7 +312,7 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
     """Raises BadData where the rows cannot be graded as asked."""
     answers = [wanted_label(example) for example in rows]
     if metric.kind == "label" and len(rows) >= 3 and not kinds.repeated_share(answers):
-        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so none can be learnt as a label"
+        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so these are not labels"
         raise BadData(message, "leave --metric out, or pass --metric text")
     broken = {
         "json": lambda e: kinds.parse_json(e.answer) is None,

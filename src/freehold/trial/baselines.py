@@ -1,6 +1,6 @@
-"""What a person would try first, measured on the same rows: one answer for all, the nearest training row, a linear classifier.
+"""What a person would try first, on the same rows: one answer for all, the nearest training row, a linear classifier.
 
-Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). All of it takes seconds, on one core.
+Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). It takes seconds, on one core.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from freehold.trial.task import Task
 MOST_ROWS = 20_000
 #: Characters of a text that count.
 MOST_CHARACTERS = 3000
-#: Stored weights times labels up to which the linear classifier is trained: about ten seconds. Above it naive Bayes stands in.
+#: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive Bayes.
 MOST_LINEAR_WORK = 6e8
-#: Products up to which training rows are compared with test rows: about four seconds. The commonest pieces are left out above it.
+#: Products up to which rows are compared: about four seconds. Above it the commonest pieces are left out.
 MOST_PRODUCTS = 2e9
 #: Words and pieces that are kept at most.
 MOST_FEATURES = 60_000
@@ -37,7 +37,7 @@ MOST_FEATURES = 60_000
 
 @dataclass(frozen=True)
 class Baseline:
-    """One baseline's figures. ``constant``: it gives every row the same answer. ``scores``: row id -> 0 to 1, as variants are graded."""
+    """One baseline's figures. ``constant``: it answers every row alike. ``scores``: row id -> 0 to 1."""
 
     id: str
     title: str
@@ -321,7 +321,7 @@ _KINDS: dict[str, tuple[_Learner, ...]] = {"label": (_linear,), "labels": (_labe
 def compare(
     variants: Sequence[dict[str, Any]], answers: dict[str, list[Answer]], baselines: Sequence[dict[str, Any]]
 ) -> None:
-    """Give each variant ``against``: its paired difference from each baseline on the rows it answered (positive: the variant is better)."""
+    """Give each variant ``against``: its paired difference from each baseline; positive where the variant is better."""
     for variant in variants:
         given = answers[variant["id"]]
         own = [answer.score for answer in given]

@@ -18,7 +18,7 @@ _NAMED = 5
 
 
 def data(task: Task) -> dict[str, Any]:
-    """Keys of the report's ``task`` on how the rows were read: metric's reason, columns not used, notes, rows left out."""
+    """Keys of the report's ``task`` on how the rows were read: the metric's reason, columns not used, notes, rows left out."""
     return {
         "reason": task.metric.reason,
         "unused_columns": list(task.unused),
@@ -29,7 +29,10 @@ def data(task: Task) -> dict[str, Any]:
 
 
 def labels(task: Task, answers: Sequence[Answer]) -> dict[str, Any] | None:
-    """The report's ``labels``: the set, rows outside it, and the chosen variant's figures for each label. None where answers are not labels."""
+    """The report's ``labels``: the set, rows outside it, and the chosen variant's figures for each label.
+
+    None where answers are not labels.
+    """
     if task.metric.kind != "label":
         return None
     wanted, given = _pairs(task.metric, task.test, answers)
@@ -79,7 +82,8 @@ def warnings(task: Task) -> list[str]:
 
 def _outside(task: Task) -> str:
     count, total = len(task.out_of_scope), len(task.test)
-    head = f"{count:,} of {total:,} test rows have a label that is not among the {len(task.labels):,} of {task.label_source}"
+    verb = "has" if count == 1 else "have"
+    head = f"{count:,} of {total:,} test rows {verb} a label outside the {len(task.labels):,} labels of {task.label_source}"
     head += f" ({named(task.out_of_scope_labels)})"
     if task.unknown_label:
         return f"{head}; they are right when answered {task.unknown_label!r}"

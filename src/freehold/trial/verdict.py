@@ -12,7 +12,7 @@ from freehold.trial.needs import Decision, Need, decide
 EXIT_CODES = {"own it": 0, "not yet": 3, "rent it": 4}
 #: A difference on the same rows is significant below this p-value.
 SIGNIFICANT = 0.05
-#: How an entry of ``skipped`` begins where no candidate was tuned for lack of time: then nothing says "rent it".
+#: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then "rent it" is not said.
 TUNING_SKIPPED = "tuning was skipped"
 
 
@@ -20,7 +20,8 @@ TUNING_SKIPPED = "tuning was skipped"
 class Verdict:
     """``word``, the sentence for a manager, the variant it rests on, and the decisions behind it.
 
-    ``classic``: a sentence where a simple baseline does the job as well, else "". ``skipped``: what was left out, as it stands in the sentence.
+    ``classic``: a sentence where a simple baseline does the job as well, else "". ``skipped``: what was left out, as in
+    the sentence.
     """
 
     word: str
@@ -47,7 +48,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """A variant with its decisions: ``failed`` needs, those not ``measured``, and those that the interval leaves ``unsure``."""
+    """A variant with its decisions: ``failed``, ``unmeasured``, and those that the interval leaves ``unsure``."""
 
     variant: dict[str, Any]
     decisions: tuple[Decision, ...]
@@ -69,7 +70,7 @@ class Judged:
         return not self.failed and not self.unmeasured and not self.unsure and self.constant is None
 
     def rank(self, metric: str) -> tuple[float, ...]:
-        """Higher is nearer to what was asked: fewest needs failed or not measured, measured before not, decided before not, then quality."""
+        """Higher is nearer: fewest needs failed or not measured, measured before not, decided before not, then quality."""
         quality = self.variant["figures"][metric]["value"]
         return (
             self.meets_all,
@@ -105,7 +106,7 @@ def to_time(needs: Sequence[Need], variants: Sequence[dict[str, Any]], metric: s
 
 
 def beats_constant(variant: dict[str, Any]) -> Decision | None:
-    """None where a variant is significantly better than one answer for all rows (or no such baseline exists for the kind of task).
+    """None where a variant is significantly better than one answer for all rows, or where no such baseline exists.
 
     Else a decision that says why not. A variant without ``against`` was not compared.
     """
@@ -128,7 +129,7 @@ def beats_constant(variant: dict[str, Any]) -> Decision | None:
 
 
 def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]], metric: str) -> str:
-    """Says where a baseline that needs no language model is better than the variant, or not significantly worse; "" where none is."""
+    """A sentence where a baseline is better than the variant, or not significantly worse; "" where none is."""
     figures = {baseline["id"]: baseline for baseline in baselines}
     best: tuple[float, dict[str, Any]] | None = None
     for entry in variant.get("against", []):
@@ -184,7 +185,8 @@ def reach(
 def _decide(best: Judged, judged: Sequence[Judged], metric: str, skipped: Sequence[str]) -> tuple[str, str]:
     """(word, sentence) for the variant that came first."""
     figure = best.variant["figures"][metric]
-    quality = f"{best.variant['title']} reaches {metric} {figure['value']:.3f} (95% between {figure['low']:.3f} and {figure['high']:.3f}, n={figure['n']})"
+    interval = f"95% between {figure['low']:.3f} and {figure['high']:.3f}, n={figure['n']}"
+    quality = f"{best.variant['title']} reaches {metric} {figure['value']:.3f} ({interval})"
     if best.meets_all:
         return "own it", f"{quality} on your own data and meets every need."
     if best.failed:
