@@ -28,7 +28,7 @@ MOST_ROWS = 20_000
 #: Characters of a text that count.
 MOST_CHARACTERS = 3000
 #: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive Bayes.
-MOST_LINEAR_WORK = 6e8
+MOST_LINEAR_WORK = 4e8
 #: Products up to which rows are compared: about four seconds. Above it the commonest pieces are left out.
 MOST_PRODUCTS = 2e9
 #: Words and pieces that are kept at most.
@@ -193,13 +193,15 @@ def _texts(train: Sequence[Example], test: Sequence[Example]) -> Texts:
     known, asked = [text_of(e) for e in train], [text_of(e) for e in test]
     parts: list[tuple[Any, Any]] = []
     for pieces, size, fewest in (("word", (1, 2), 1), ("char_wb", (2, 4), 2 if len(train) >= 50 else 1)):
+        # a pattern belongs to words alone; given with pieces of words it is warned of
+        word: Any = r"(?u)\w+" if pieces == "word" else None
         vectorizer: Any = TfidfVectorizer(
             analyzer=pieces,
             ngram_range=size,
             sublinear_tf=True,
             min_df=fewest,
             max_features=MOST_FEATURES,
-            token_pattern=r"(?u)\w+" if pieces == "word" else None,
+            token_pattern=word,
         )
         try:
             parts.append((vectorizer.fit_transform(known), vectorizer.transform(asked)))
