@@ -22,7 +22,8 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
     share, z2 = successes / n, Z95 * Z95
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # rounding must not put the share itself outside
+    return min(max(0.0, centre - half), share), max(min(1.0, centre + half), share)
 
 
 def bootstrap(rows: int, statistic: Callable[[np.ndarray], float], *, seed: int = 0) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from freehold.trial.verdict import reach
 def variant(value: float, low: float, high: float, name: str = "v", size: int = 100, licence: str = "apache-2.0") -> dict[str, object]:
     figure = {"value": value, "low": low, "high": high, "n": 200, "method": ""}
     running = {"p95_ms": {"value": 500.0, "low": 450.0, "high": 600.0, "n": 30}, "peak_memory_bytes": 2**30}
-    return {"id": name, "title": name, "figures": {"accuracy": figure}, "licence": licence, "size_bytes": size, "running": running}
+    return {"id": name, "title": name, "figures": {"accuracy": figure}, "licence": licence, "size_bytes": size, "running": running, "against": []}
 
 
 @pytest.mark.parametrize(

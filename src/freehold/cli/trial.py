@@ -14,6 +14,7 @@ from freehold.cli.rows import BadRow, Columns, Encoding, MergeLabels
 
 if TYPE_CHECKING:
     from freehold.trial.planner import Plan
+    from freehold.trial.trial import Trial
 
 NAME = "trial"
 
@@ -75,7 +76,7 @@ def command(
     from freehold.cli.rows import options_of
     from freehold.errors import UsageError
     from freehold.hub.store import Store
-    from freehold.trial import report, sections
+    from freehold.trial import report
     from freehold.trial import task as tasks
     from freehold.trial.needs import parse_bytes, parse_seconds, read_task_file
     from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
@@ -113,26 +114,11 @@ def command(
         unknown_label=unknown_label,
         sink=progress.for_stream(),
     )
-    splits = loaded.splits
     chosen = choose_models(store, model or [])
     if tune:
         permission.of_models(store, "tune", chosen, override)
     trial = Trial(store, loaded, chosen, options, progress.for_stream())
-    say(f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, {len(splits.test)} test rows; columns {loaded.mapping}")
-    say(
-        f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
-    )
-    for note in loaded.notes:
-        say(f"note: {note}")
-    if loaded.left_out:
-        say(f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report")
-    say(f"why this metric: {loaded.metric.reason}")
-    for warning in sections.warnings(loaded):
-        say(f"note: {warning}")
-    if splits.leaks:
-        say(f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside")
-    if rival_endpoint:
-        say(f"the {len(splits.test)} test rows will leave this machine, to {rival_endpoint}, as you asked")
+    _say_start(trial)
     result = trial.run(lambda plan: _agree(plan, yes))
     folder = trial.folder
     if out is not None:
@@ -146,6 +132,30 @@ def command(
     else:
         print(report.ten_lines(result, folder))
     sys.exit(EXIT_CODES[result["verdict"]["verdict"]])
+
+
+def _say_start(trial: Trial) -> None:
+    """What was read and what will be done with it."""
+    from freehold import progress
+    from freehold.trial import sections
+
+    loaded, options = trial.task, trial.options
+    splits = loaded.splits
+    say(f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, {len(splits.test)} test rows; columns {loaded.mapping}")
+    say(
+        f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
+    )
+    for note in loaded.notes:
+        say(f"note: {note}")
+    if loaded.left_out:
+        say(f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report")
+    say(f"why this metric: {loaded.metric.reason}")
+    for warning in sections.warnings(loaded):
+        say(f"note: {warning}")
+    if splits.leaks:
+        say(f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside")
+    if options.rival_endpoint:
+        say(f"the {len(splits.test)} test rows will leave this machine, to {options.rival_endpoint.url}, as you asked")
 
 
 def _agree(plan: Plan, yes: bool) -> float:

@@ -16,7 +16,7 @@ FEW_ROWS = 10
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """One label: test rows that carry it, answers that name it, precision (None without an answer), recall with its 95% interval, F1."""
+    """One label: its test rows, answers that name it, precision (None without an answer), recall with interval, F1."""
 
     label: str
     rows: int
@@ -43,17 +43,25 @@ def per_label(wanted: Sequence[str], given: Sequence[str]) -> list[LabelFigures]
     right = Counter(a for a, b in zip(wanted, given, strict=True) if a == b)
     return [
         LabelFigures(
-            label, count, answered[label], right[label] / answered[label] if answered[label] else None, right[label] / count,
-            *statistics.wilson(right[label], count), 2 * right[label] / (count + answered[label]),
+            label,
+            count,
+            answered[label],
+            right[label] / answered[label] if answered[label] else None,
+            right[label] / count,
+            *statistics.wilson(right[label], count),
+            2 * right[label] / (count + answered[label]),
         )
         for label, count in sorted(rows.items(), key=lambda pair: (-pair[1], pair[0]))
-    ]  # fmt: skip
+    ]
 
 
 def confusions(wanted: Sequence[str], given: Sequence[str]) -> list[Confusion]:
     """Pairs of different labels that were taken for each other, most frequent first."""
     pairs = Counter((a, b) for a, b in zip(wanted, given, strict=True) if a != b)
-    return [Confusion(a, b, count) for (a, b), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))]
+    return [
+        Confusion(a, b, count)
+        for (a, b), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
 
 
 def matrix(wanted: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], list[list[int]]] | None:

@@ -1,4 +1,4 @@
-"""The kind of a task, told from its wanted answers, with the reason: code, labels, label, number, value, json or text."""
+"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json or text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wanted_labels(example: Example) -> frozenset[str]:
 
 
 def repeated_share(answers: Sequence[str]) -> float:
-    """Share of the rows whose answer another row has too: about the share of new rows whose answer is known (Good 1953)."""
+    """Share of rows whose answer another row has too: about that of new rows whose answer is known (Good 1953)."""
     counts = Counter(answers)
     return sum(count for count in counts.values() if count > 1) / max(len(answers), 1)
 
@@ -72,7 +72,7 @@ def is_number(text: str) -> bool:
 
 
 def as_float(text: str) -> float:
-    """The number a text holds; a single comma before other than three digits is read as a decimal comma. Raises ValueError."""
+    """The number a text holds; a comma before other than three digits is a decimal comma. Raises ValueError."""
     plain = text.strip()
     if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", plain):
         return float(plain.replace(",", "."))
@@ -101,7 +101,9 @@ def _of_numbers(answers: Sequence[str], column: bool) -> Kind:
     distinct, fractions = len(set(values)), sum(value % 1 != 0 for value in values) / len(values)
     if fractions >= FEWEST_FRACTIONS:
         other = "; if they are labels, pass --metric label" if repeated_share(answers) > 0.5 else ""
-        return Kind("value", f"the answers are numbers with fractions, so the size of the error counts{other}")
+        return Kind(
+            "value", f"the answers are numbers with fractions, so the size of the error counts{other}"
+        )
     if distinct <= MOST_INTEGER_LABELS and len(values) >= 3 * distinct:
         reason = f"the answers are {distinct} integers that repeat, read as labels"
         return Kind("label", f"{reason}; if they are numbers, pass --metric number or --metric value")
@@ -109,7 +111,9 @@ def _of_numbers(answers: Sequence[str], column: bool) -> Kind:
         reason = f"the label column holds {distinct} integers that repeat, read as labels"
         return Kind("label", f"{reason}; if they are numbers, pass --metric value")
     if column:
-        return Kind("value", "the label column holds integers that seldom repeat, so the size of the error counts")
+        return Kind(
+            "value", "the label column holds integers that seldom repeat, so the size of the error counts"
+        )
     return Kind("number", "every answer is a number; if near misses count, pass --metric value")
 
 
@@ -122,4 +126,6 @@ def _of_texts(answers: Sequence[str], column: bool) -> Kind:
         reason = f"the answers repeat: {distinct:,} on {len(answers):,} rows, so they are labels"
         return Kind("label", f"{reason}; if they are free text, pass --metric text")
     of = "labels" if column else "answers"
-    return Kind("text", f"the {of} seldom repeat ({distinct:,} on {len(answers):,} rows), so they are free text")
+    return Kind(
+        "text", f"the {of} seldom repeat ({distinct:,} on {len(answers):,} rows), so they are free text"
+    )

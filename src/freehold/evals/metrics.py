@@ -84,7 +84,9 @@ def error_of(example: Example, answer: str, scale: float) -> float:
     """Absolute error of an answer's number; ``scale`` where the answer has none."""
     wanted, given = value_of(wanted_label(example)), value_of(answer)
     if wanted is None:
-        raise BadData(f"row {example.id}: the wanted answer is not a number", "correct it, or pass another --metric")
+        raise BadData(
+            f"row {example.id}: the wanted answer is not a number", "correct it, or pass another --metric"
+        )
     return scale if given is None else abs(given - wanted)
 
 
@@ -176,7 +178,7 @@ def code(example: Example, answer: str) -> float:
 
 
 def program(example: Example, answer: str) -> str:
-    """The answer as a program that runs the row's tests: fenced code taken out, the signature put in front where it is missing."""
+    """The answer as a program that runs the row's tests: without fences, with the signature where it is missing."""
     asked = example.reference.get("prompt", example.question)
     fenced = re.search(r"```(?:python)?\s*\n(.*?)(?:```|\Z)", answer, re.S)
     text = fenced.group(1) if fenced else answer
@@ -193,7 +195,11 @@ _METHODS: dict[str, tuple[str, str, Grade]] = {
     "label": ("accuracy", "exact match of the label, answers bound to the label set", exact),
     "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
     "number": ("accuracy", "exact match of the number after #### or the last number", number),
-    "value": ("closeness", "1 less the error as a share of the training answers' range, at least 0", closeness(1.0)),
+    "value": (
+        "closeness",
+        "1 less the error as a share of the training answers' range, at least 0",
+        closeness(1.0),
+    ),
     "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
     "code": ("pass_rate", "unit tests of the row, one try, in a limited child process", code),
     "text": ("chrf", "chrF2 against the wanted answer, 0 to 1", chrf),
@@ -231,7 +237,9 @@ def from_file(spec: str) -> Metric:
             raise UsageError(what, "correct the function; it must return a number from 0 to 1") from error
         if 0 <= value <= 1:
             return value
-        raise UsageError(f"{file.name}:{name} returned {value:g} for row {example.id}", "return a number from 0 to 1")
+        raise UsageError(
+            f"{file.name}:{name} returned {value:g} for row {example.id}", "return a number from 0 to 1"
+        )
 
     return Metric("text", name, f"{file.name}:{name}, the user's own function", grade)
 
@@ -244,7 +252,9 @@ def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{file.name} cannot be run ({type(error).__name__}: {error})", "correct the file") from error
+        raise UsageError(
+            f"{file.name} cannot be run ({type(error).__name__}: {error})", "correct the file"
+        ) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise UsageError(f"{file.name} has no function {name!r}", "check the name after the colon")
@@ -257,13 +267,28 @@ def _unknown(asked: str) -> str:
     if colon and path.endswith(".py"):
         return f"--metric {asked}: there is no file {path}"
     named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
-    named |= {"accuracy": "label", "f1": "label", "mae": "value", "rmse": "value", "rouge": "text", "bleu": "text"}
+    named |= {
+        "accuracy": "label",
+        "f1": "label",
+        "mae": "value",
+        "rmse": "value",
+        "rouge": "text",
+        "bleu": "text",
+    }
     named |= {"exact": "label", "exact_match": "label", "classification": "label", "regression": "value"}
     near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
-    return f"--metric {asked}: there is no such metric" + (f"; did you mean {named[near[0]]}?" if near else "")
+    return f"--metric {asked}: there is no such metric" + (
+        f"; did you mean {named[near[0]]}?" if near else ""
+    )
 
 
-def choose(asked: str | None, known: Sequence[Example], test: Sequence[Example] = (), labels: Sequence[str] = (), unknown: str = "") -> Metric:
+def choose(
+    asked: str | None,
+    known: Sequence[Example],
+    test: Sequence[Example] = (),
+    labels: Sequence[str] = (),
+    unknown: str = "",
+) -> Metric:
     """The metric asked for, or the one that suits the rows, with the reason.
 
     ``known`` are rows that may be learnt from: the scale of errors is theirs. Raises UsageError, BadData.
@@ -287,7 +312,7 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
     """Raises BadData where the rows cannot be graded as asked."""
     answers = [wanted_label(example) for example in rows]
     if metric.kind == "label" and len(rows) >= 3 and not kinds.repeated_share(answers):
-        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so none can be learnt as a label"
+        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so these are not labels"
         raise BadData(message, "leave --metric out, or pass --metric text")
     broken = {
         "json": lambda e: kinds.parse_json(e.answer) is None,
@@ -300,7 +325,12 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
         return
     bad = [example.id for example in rows if broken(example)]
     if bad:
-        what = {"json": "a JSON object or list", "value": "a number", "number": "a number", "code": "a row with unit tests"}
+        what = {
+            "json": "a JSON object or list",
+            "value": "a number",
+            "number": "a number",
+            "code": "a row with unit tests",
+        }
         message = f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not {what.get(metric.kind, 'labelled')} (first: {bad[0]})"
         raise BadData(message, "correct them, or pass another --metric")
 
@@ -309,7 +339,10 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
     values = [value for e in known if (value := value_of(wanted_label(e))) is not None]
     scale = max(values, default=0.0) - min(values, default=0.0)
     if scale <= 0:
-        raise BadData("the training answers are all the same number, so there is nothing to learn", "add rows with others")
+        raise BadData(
+            "the training answers are all the same number, so there is nothing to learn",
+            "add rows with others",
+        )
     method = f"{metric.method} ({scale:.4g})"
     return replace(metric, grade=closeness(scale), scale=scale, method=method)
 
@@ -317,4 +350,6 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
 def _with_unknown(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
     bound = replace(metric, labels=labels, unknown=unknown)
     method = f"{metric.method} and {unknown!r}, which is right for a label outside it"
-    return replace(bound, grade=lambda example, answer: float(answer.strip() == bound.wanted(example)), method=method)
+    return replace(
+        bound, grade=lambda example, answer: float(answer.strip() == bound.wanted(example)), method=method
+    )

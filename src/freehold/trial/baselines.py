@@ -1,6 +1,6 @@
-"""What a person would try first, measured on the same rows: one answer for all, the nearest training row, a linear classifier.
+"""What a person would try first, on the same rows: one answer for all, the nearest training row, a linear classifier.
 
-Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). All of it takes seconds, on one core.
+Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). It takes seconds, on one core.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from freehold.trial.task import Task
 MOST_ROWS = 20_000
 #: Characters of a text that count.
 MOST_CHARACTERS = 3000
-#: Stored weights times labels up to which the linear classifier is trained: about ten seconds. Above it naive Bayes stands in.
-MOST_LINEAR_WORK = 6e8
-#: Products up to which training rows are compared with test rows: about four seconds. The commonest pieces are left out above it.
+#: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive Bayes.
+MOST_LINEAR_WORK = 4e8
+#: Products up to which rows are compared: about four seconds. Above it the commonest pieces are left out.
 MOST_PRODUCTS = 2e9
 #: Words and pieces that are kept at most.
 MOST_FEATURES = 60_000
@@ -37,7 +37,7 @@ MOST_FEATURES = 60_000
 
 @dataclass(frozen=True)
 class Baseline:
-    """One baseline's figures. ``constant``: it gives every row the same answer. ``scores``: row id -> 0 to 1, as variants are graded."""
+    """One baseline's figures. ``constant``: it answers every row alike. ``scores``: row id -> 0 to 1."""
 
     id: str
     title: str
@@ -72,7 +72,9 @@ def measure_all(task: Task, sink: Sink) -> list[Baseline]:
     """All baselines that suit the kind of task, the constant answer first; none for code."""
     if task.metric.kind == "code":
         return []
-    with progress_of(sink, "measuring simple baselines", len(_KINDS.get(task.metric.kind, ())) + 2, "baselines") as progress:
+    with progress_of(
+        sink, "measuring simple baselines", len(_KINDS.get(task.metric.kind, ())) + 2, "baselines"
+    ) as progress:
         measured: list[Baseline] = []
         for baseline in _each(task):
             measured.append(baseline)
@@ -85,10 +87,20 @@ def _each(task: Task) -> Iterator[Baseline]:
     yield _constant(task)
     if len(train) < 2:
         return
-    of = f" ({len(train):,} of {len(task.splits.train):,} training rows)" if len(train) < len(task.splits.train) else ""
+    of = (
+        f" ({len(train):,} of {len(task.splits.train):,} training rows)"
+        if len(train) < len(task.splits.train)
+        else ""
+    )
     texts = _texts(train, task.test)
-    title = "nearest training row" if metric.kind in ("label", "labels", "value") else "answer of the nearest training row"
-    yield _timed(task, "nearest", title, f"cosine of TF-IDF weights{of}", lambda: _nearest(train, texts), texts)
+    title = (
+        "nearest training row"
+        if metric.kind in ("label", "labels", "value")
+        else "answer of the nearest training row"
+    )
+    yield _timed(
+        task, "nearest", title, f"cosine of TF-IDF weights{of}", lambda: _nearest(train, texts), texts
+    )
     for learner in _KINDS.get(metric.kind, ()):
         baseline = learner(task, train, texts, of)
         if baseline is not None:
@@ -101,7 +113,14 @@ def _rows(train: Sequence[Example]) -> list[Example]:
     return sorted(train, key=lambda example: example.digest)[:MOST_ROWS]
 
 
-def _timed(task: Task, name: str, title: str, method: str, answer: Callable[[], Sequence[str]], texts: Texts | None = None) -> Baseline:
+def _timed(
+    task: Task,
+    name: str,
+    title: str,
+    method: str,
+    answer: Callable[[], Sequence[str]],
+    texts: Texts | None = None,
+) -> Baseline:
     started = time.monotonic()
     answers = answer()
     seconds = time.monotonic() - started + (texts.seconds if texts else 0.0)
@@ -110,8 +129,13 @@ def _timed(task: Task, name: str, title: str, method: str, answer: Callable[[], 
 
 def _graded(task: Task, name: str, title: str, method: str, given: Sequence[str], seconds: float) -> Baseline:
     metric = task.metric
-    answers = [Answer(e.id, text, metric.grade(e, text), "stop", 0, 0) for e, text in zip(task.test, given, strict=True)]
-    figures = measure.measurement(metric, task.test, answers) | measure.scope_figures(metric, answers, task.out_of_scope)
+    answers = [
+        Answer(e.id, text, metric.grade(e, text), "stop", 0, 0)
+        for e, text in zip(task.test, given, strict=True)
+    ]
+    figures = measure.measurement(metric, task.test, answers) | measure.scope_figures(
+        metric, answers, task.out_of_scope
+    )
     figures.pop("cut_off")
     scores = {answer.id: answer.score for answer in answers}
     return Baseline(name, title, method, name in ("majority", "mean"), figures, len(answers), seconds, scores)
@@ -128,11 +152,25 @@ def _constant(task: Task) -> Baseline:
     if kind == "value":
         values = [value for example in rows if (value := value_of(wanted_label(example))) is not None]
         mean = f"{sum(values) / len(values):.6g}"
-        return _timed(task, "mean", f"the mean ({mean}) for every row", f"mean of the {of} answers", lambda: [mean] * len(task.test))
+        return _timed(
+            task,
+            "mean",
+            f"the mean ({mean}) for every row",
+            f"mean of the {of} answers",
+            lambda: [mean] * len(task.test),
+        )
     answer, count = Counter(wanted_label(example) for example in rows).most_common(1)[0]
-    what = {"label": "majority class", "labels": "most frequent set of labels"}.get(kind, "most frequent answer")
+    what = {"label": "majority class", "labels": "most frequent set of labels"}.get(
+        kind, "most frequent answer"
+    )
     method = f"the {what} of the {of} rows ({count:,} of {len(rows):,}), for every row"
-    return _timed(task, "majority", f"{what} ({_short(answer)}) for every row", method, lambda: [answer] * len(task.test))
+    return _timed(
+        task,
+        "majority",
+        f"{what} ({_short(answer)}) for every row",
+        method,
+        lambda: [answer] * len(task.test),
+    )
 
 
 def _short(text: str) -> str:
@@ -156,14 +194,16 @@ def _texts(train: Sequence[Example], test: Sequence[Example]) -> Texts:
     known, asked = [text_of(e) for e in train], [text_of(e) for e in test]
     parts: list[tuple[Any, Any]] = []
     for pieces, size, fewest in (("word", (1, 2), 1), ("char_wb", (2, 4), 2 if len(train) >= 50 else 1)):
-        vectorizer = TfidfVectorizer(
+        # a pattern belongs to words alone; given with pieces of words it is warned of
+        word: Any = r"(?u)\w+" if pieces == "word" else None
+        vectorizer: Any = TfidfVectorizer(
             analyzer=pieces,
             ngram_range=size,
             sublinear_tf=True,
             min_df=fewest,
             max_features=MOST_FEATURES,
-            **({"token_pattern": r"(?u)\w+"} if pieces == "word" else {}),
-        )  # type: ignore[call-overload]
+            token_pattern=word,
+        )
         try:
             parts.append((vectorizer.fit_transform(known), vectorizer.transform(asked)))
         except ValueError:  # no text holds a word, or no piece occurs twice: the other kind of piece remains
@@ -177,7 +217,9 @@ def _texts(train: Sequence[Example], test: Sequence[Example]) -> Texts:
 def _nearest(train: Sequence[Example], texts: Texts) -> list[str]:
     """The answer of each test row's nearest training row."""
     known, asked = texts.train, texts.test
-    work = np.bincount(known.indices, minlength=known.shape[1]) * np.bincount(asked.indices, minlength=asked.shape[1]).astype(float)
+    work = np.bincount(known.indices, minlength=known.shape[1]) * np.bincount(
+        asked.indices, minlength=asked.shape[1]
+    ).astype(float)
     order = np.argsort(work, kind="stable")
     kept = np.sort(order[np.cumsum(work[order]) <= MOST_PRODUCTS])
     known, asked = known[:, kept].T.tocsr(), asked[:, kept]
@@ -196,17 +238,25 @@ def _linear(task: Task, train: Sequence[Example], texts: Texts, of: str) -> Base
     from sklearn.naive_bayes import ComplementNB
     from sklearn.svm import LinearSVC
 
-    labels = np.array([wanted_label(example) for example in train], dtype=object)
+    labels: Any = np.array([wanted_label(example) for example in train], dtype=object)
     count = len(set(labels))
     if count < 2:
         return None
     light = texts.train.nnz * (count if count > 2 else 1) <= MOST_LINEAR_WORK
     model: Any = LinearSVC(C=1.0, max_iter=60, tol=1e-2, random_state=0) if light else ComplementNB()
-    name, method = ("linear classifier", "support vectors, one label against the others") if light else ("naive Bayes", "complement form")
+    name, method = (
+        ("linear classifier", "support vectors, one label against the others")
+        if light
+        else ("naive Bayes", "complement form")
+    )
     return _timed(
-        task, "linear", f"{name} on TF-IDF", f"{method}, on TF-IDF weights of words and their pieces{of}",
-        lambda: [str(label) for label in _quietly(model, texts, labels)], texts,
-    )  # fmt: skip
+        task,
+        "linear",
+        f"{name} on TF-IDF",
+        f"{method}, on TF-IDF weights of words and their pieces{of}",
+        lambda: [str(label) for label in _quietly(model, texts, labels)],
+        texts,
+    )
 
 
 def _quietly(model: Any, texts: Texts, wanted: Any) -> Any:
@@ -229,14 +279,17 @@ def _label_sets(task: Task, train: Sequence[Example], texts: Texts, of: str) -> 
 
     sets = [sorted(wanted_labels(e)) if "labels" in e.reference else [wanted_label(e)] for e in train]
     binary = MultiLabelBinarizer()
-    marks = binary.fit_transform(sets).astype(np.float32)
+    marks: Any = np.asarray(binary.fit_transform(sets), dtype=np.float32)
     if marks.shape[1] < 2 or texts.train.nnz * marks.shape[1] > MOST_LINEAR_WORK:
         return None
 
     def answers() -> list[str]:
         scores = _quietly(Ridge(alpha=1.0, solver="sparse_cg", tol=1e-3), texts, marks)
         chosen = [np.flatnonzero(row >= min(0.5, row.max())) for row in scores]
-        return [json.dumps([str(binary.classes_[index]) for index in indexes], ensure_ascii=False) for indexes in chosen]
+        return [
+            json.dumps([str(binary.classes_[index]) for index in indexes], ensure_ascii=False)
+            for indexes in chosen
+        ]
 
     method = f"ridge regression on each label, those above 0.5, on TF-IDF weights{of}"
     return _timed(task, "linear", "linear classifier for each label on TF-IDF", method, answers, texts)
@@ -251,7 +304,14 @@ def _ridge(task: Task, train: Sequence[Example], texts: Texts, of: str) -> Basel
         guesses = _quietly(Ridge(alpha=1.0, solver="sparse_cg", tol=1e-3), texts, values)
         return [f"{guess:.6g}" for guess in np.clip(guesses, values.min(), values.max())]
 
-    return _timed(task, "linear", "ridge regression on TF-IDF", f"ridge on TF-IDF weights of words and their pieces{of}", answers, texts)
+    return _timed(
+        task,
+        "linear",
+        "ridge regression on TF-IDF",
+        f"ridge on TF-IDF weights of words and their pieces{of}",
+        answers,
+        texts,
+    )
 
 
 _Learner = Callable[[Task, Sequence[Example], Texts, str], Baseline | None]
@@ -261,18 +321,22 @@ _KINDS: dict[str, tuple[_Learner, ...]] = {"label": (_linear,), "labels": (_labe
 # -- variants beside them -------------------------------------------------------------------------
 
 
-def compare(variants: Sequence[dict[str, Any]], answers: dict[str, list[Answer]], baselines: Sequence[dict[str, Any]]) -> None:
-    """Give each variant ``against``: its paired difference from each baseline on the rows it answered (positive: the variant is better)."""
+def compare(
+    variants: Sequence[dict[str, Any]], answers: dict[str, list[Answer]], baselines: Sequence[dict[str, Any]]
+) -> None:
+    """Give each variant ``against``: its paired difference from each baseline; positive where the variant is better."""
     for variant in variants:
         given = answers[variant["id"]]
         own = [answer.score for answer in given]
         variant["against"] = [
             {
-                "baseline": baseline["id"], "title": baseline["title"], "constant": baseline["constant"],
+                "baseline": baseline["id"],
+                "title": baseline["title"],
+                "constant": baseline["constant"],
                 **statistics.paired([baseline["scores"][answer.id] for answer in given], own),
             }
             for baseline in baselines
-        ]  # fmt: skip
+        ]
 
 
 def for_report(baselines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

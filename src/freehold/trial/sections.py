@@ -18,32 +18,44 @@ _NAMED = 5
 
 
 def data(task: Task) -> dict[str, Any]:
-    """Keys of the report's ``task`` on how the rows were read: metric's reason, columns not used, notes, rows left out."""
+    """Keys of the report's ``task`` on how the rows were read: the metric's reason, columns not used, notes, rows left out."""
     return {
-        "reason": task.metric.reason, "unused_columns": list(task.unused), "data_notes": list(task.notes),
-        "left_out_count": len(task.left_out), "left_out": [asdict(fault) for fault in task.left_out[:MOST_LEFT_OUT]],
-    }  # fmt: skip
+        "reason": task.metric.reason,
+        "unused_columns": list(task.unused),
+        "data_notes": list(task.notes),
+        "left_out_count": len(task.left_out),
+        "left_out": [asdict(fault) for fault in task.left_out[:MOST_LEFT_OUT]],
+    }
 
 
 def labels(task: Task, answers: Sequence[Answer]) -> dict[str, Any] | None:
-    """The report's ``labels``: the set, rows outside it, and the chosen variant's figures for each label. None where answers are not labels."""
+    """The report's ``labels``: the set, rows outside it, and the chosen variant's figures for each label.
+
+    None where answers are not labels.
+    """
     if task.metric.kind != "label":
         return None
     wanted, given = _pairs(task.metric, task.test, answers)
     table, grid = confusion.per_label(wanted, given), confusion.matrix(wanted, given)
     return {
-        "count": len(task.labels), "source": task.label_source, "unknown": task.unknown_label,
-        "out_of_scope_rows": len(task.out_of_scope), "out_of_scope_labels": task.out_of_scope_labels,
-        "highest_reachable": task.highest_reachable, "per_label": [asdict(one) for one in table],
+        "count": len(task.labels),
+        "source": task.label_source,
+        "unknown": task.unknown_label,
+        "out_of_scope_rows": len(task.out_of_scope),
+        "out_of_scope_labels": task.out_of_scope_labels,
+        "highest_reachable": task.highest_reachable,
+        "per_label": [asdict(one) for one in table],
         "few_rows": {one.label: one.rows for one in table if one.rows < confusion.FEW_ROWS},
         "confusions": [asdict(one) for one in confusion.confusions(wanted, given)[:50]],
         "matrix": {"labels": list(grid[0]), "counts": grid[1]} if grid else None,
-    }  # fmt: skip
+    }
 
 
 def _pairs(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -> tuple[list[str], list[str]]:
     known = {example.id: example for example in rows}
-    return [metric.wanted(known[answer.id]) for answer in answers], [answer.text.strip() for answer in answers]
+    return [metric.wanted(known[answer.id]) for answer in answers], [
+        answer.text.strip() for answer in answers
+    ]
 
 
 def warnings(task: Task) -> list[str]:
@@ -70,7 +82,8 @@ def warnings(task: Task) -> list[str]:
 
 def _outside(task: Task) -> str:
     count, total = len(task.out_of_scope), len(task.test)
-    head = f"{count:,} of {total:,} test rows have a label that is not among the {len(task.labels):,} of {task.label_source}"
+    verb = "has" if count == 1 else "have"
+    head = f"{count:,} of {total:,} test rows {verb} a label outside the {len(task.labels):,} labels of {task.label_source}"
     head += f" ({named(task.out_of_scope_labels)})"
     if task.unknown_label:
         return f"{head}; they are right when answered {task.unknown_label!r}"

@@ -34,10 +34,6 @@ class LabelSet:
     unknown: str = ""
 
 
-#: How rows are read where nothing is said.
-_ROWS = RowOptions()
-
-
 @dataclass(frozen=True)
 class Task:
     """Everything measured is measured against this. ``metric_name`` is what was asked for, None to detect.
@@ -103,13 +99,21 @@ class Task:
 
 
 def load(
-    train: str | Path, valid: str | Path | None, test: str | Path | None, *, rows: RowOptions = _ROWS, metric: str | None = None,
-    tune: bool = True, allow_leaks: bool = False, labels_file: Path | None = None, unknown_label: str = "",
+    train: str | Path,
+    valid: str | Path | None,
+    test: str | Path | None,
+    *,
+    rows: RowOptions | None = None,
+    metric: str | None = None,
+    tune: bool = True,
+    allow_leaks: bool = False,
+    labels_file: Path | None = None,
+    unknown_label: str = "",
     sink: Sink = silent,
-) -> Task:  # fmt: skip
+) -> Task:
     """Read, check and split the files. Raises UsageError, NotFound, and BadData with every fault of all files together."""
     local = [None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)]
-    read = read_splits(local[0] or "", local[1], local[2], rows)
+    read = read_splits(local[0] or "", local[1], local[2], rows or RowOptions())
     given = {part: dataset.examples for part, dataset in read.items()}
     splits = split(given["train"], given.get("valid"), given.get("test"), tune=tune)
     refuse_leaks(splits, allow_leaks)
@@ -117,9 +121,18 @@ def load(
     kind = metrics.choose(metric, known, splits.test).kind
     chosen = label_set(kind, known, splits.test, labels_file, unknown_label)
     return Task(
-        name_of(str(train)), splits, metric, chosen.labels, str(read["train"].mapping), {p: d.digest for p, d in read.items()},
-        chosen.source, chosen.unknown, read["train"].mapping.unused, _left_out(read), _notes(read, splits),
-    )  # fmt: skip
+        name_of(str(train)),
+        splits,
+        metric,
+        chosen.labels,
+        str(read["train"].mapping),
+        {p: d.digest for p, d in read.items()},
+        chosen.source,
+        chosen.unknown,
+        read["train"].mapping.unused,
+        _left_out(read),
+        _notes(read, splits),
+    )
 
 
 def _left_out(read: dict[str, Dataset]) -> tuple[Fault, ...]:
@@ -127,7 +140,9 @@ def _left_out(read: dict[str, Dataset]) -> tuple[Fault, ...]:
 
 
 def _notes(read: dict[str, Dataset], splits: Splits) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*(note for dataset in read.values() for note in dataset.notes), *splits.notes]))
+    return tuple(
+        dict.fromkeys([*(note for dataset in read.values() for note in dataset.notes), *splits.notes])
+    )
 
 
 def refuse_leaks(splits: Splits, allow: bool) -> None:
@@ -143,7 +158,13 @@ def refuse_leaks(splits: Splits, allow: bool) -> None:
     )
 
 
-def label_set(kind: str, known: Sequence[Example], test: Sequence[Example], labels_file: Path | None = None, unknown_label: str = "") -> LabelSet:
+def label_set(
+    kind: str,
+    known: Sequence[Example],
+    test: Sequence[Example],
+    labels_file: Path | None = None,
+    unknown_label: str = "",
+) -> LabelSet:
     """The labels that answers are bound to: of the rows that are not test rows, or of a file.
 
     Raises UsageError where labels are asked for and the answers are not labels, BadData where there is nothing to tell apart.
@@ -153,7 +174,9 @@ def label_set(kind: str, known: Sequence[Example], test: Sequence[Example], labe
     if kind != "label":
         option = "--labels" if labels_file else "--unknown-label" if unknown_label else ""
         if option:
-            raise UsageError(f"{option}: the answers are not labels but {kind}", "leave it out, or pass --metric label")
+            raise UsageError(
+                f"{option}: the answers are not labels but {kind}", "leave it out, or pass --metric label"
+            )
         return LabelSet()
     if labels_file is not None:
         from freehold.data.labels import read_labels
@@ -204,11 +227,23 @@ def save(task: Task, path: Path) -> None:
     rows = {part: [asdict(e) for e in getattr(task.splits, part)] for part in ("train", "valid", "test")}
     splits = task.splits
     value = {
-        "task_version": 2, "name": task.name, "metric": task.metric_name, "labels": task.labels, "mapping": task.mapping,
-        "files": task.files, "leaks": splits.leaks, "repeats": splits.repeats, "split_notes": splits.notes, "similar": splits.similar,
-        "label_source": task.label_source, "unknown_label": task.unknown_label, "unused": task.unused,
-        "left_out": [asdict(fault) for fault in task.left_out], "notes": task.notes, **rows,
-    }  # fmt: skip
+        "task_version": 2,
+        "name": task.name,
+        "metric": task.metric_name,
+        "labels": task.labels,
+        "mapping": task.mapping,
+        "files": task.files,
+        "leaks": splits.leaks,
+        "repeats": splits.repeats,
+        "split_notes": splits.notes,
+        "similar": splits.similar,
+        "label_source": task.label_source,
+        "unknown_label": task.unknown_label,
+        "unused": task.unused,
+        "left_out": [asdict(fault) for fault in task.left_out],
+        "notes": task.notes,
+        **rows,
+    }
     durable.write_atomically(path, json.dumps(value, ensure_ascii=False))
 
 
@@ -217,15 +252,36 @@ def read(path: Path) -> Task:
     value: dict[str, Any] = json.loads(path.read_text())
 
     def rows(part: str) -> tuple[Example, ...]:
-        return tuple(Example(e["id"], tuple((m[0], m[1]) for m in e["messages"]), e["reference"]) for e in value[part])
+        return tuple(
+            Example(e["id"], tuple((m[0], m[1]) for m in e["messages"]), e["reference"]) for e in value[part]
+        )
 
     leaks = tuple(tuple(leak) for leak in value["leaks"])
     splits = Splits(rows("train"), rows("valid"), rows("test"), leaks, value["repeats"])
     if value["task_version"] == 1:
-        return Task(value["name"], splits, value["metric"], tuple(value["labels"]), value["mapping"], value["files"])
-    splits = Splits(splits.train, splits.valid, splits.test, leaks, value["repeats"], tuple(value["split_notes"]), value["similar"])
+        return Task(
+            value["name"], splits, value["metric"], tuple(value["labels"]), value["mapping"], value["files"]
+        )
+    splits = Splits(
+        splits.train,
+        splits.valid,
+        splits.test,
+        leaks,
+        value["repeats"],
+        tuple(value["split_notes"]),
+        value["similar"],
+    )
     left_out = tuple(Fault(**fault) for fault in value["left_out"])
     return Task(
-        value["name"], splits, value["metric"], tuple(value["labels"]), value["mapping"], value["files"], value["label_source"],
-        value["unknown_label"], tuple(value["unused"]), left_out, tuple(value["notes"]),
-    )  # fmt: skip
+        value["name"],
+        splits,
+        value["metric"],
+        tuple(value["labels"]),
+        value["mapping"],
+        value["files"],
+        value["label_source"],
+        value["unknown_label"],
+        tuple(value["unused"]),
+        left_out,
+        tuple(value["notes"]),
+    )

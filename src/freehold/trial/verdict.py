@@ -12,7 +12,7 @@ from freehold.trial.needs import Decision, Need, decide
 EXIT_CODES = {"own it": 0, "not yet": 3, "rent it": 4}
 #: A difference on the same rows is significant below this p-value.
 SIGNIFICANT = 0.05
-#: How an entry of ``skipped`` begins where no candidate was tuned for lack of time: then nothing says "rent it".
+#: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then "rent it" is not said.
 TUNING_SKIPPED = "tuning was skipped"
 
 
@@ -20,7 +20,8 @@ TUNING_SKIPPED = "tuning was skipped"
 class Verdict:
     """``word``, the sentence for a manager, the variant it rests on, and the decisions behind it.
 
-    ``classic``: a sentence where a simple baseline does the job as well, else "". ``skipped``: what was left out, as it stands in the sentence.
+    ``classic``: a sentence where a simple baseline does the job as well, else "". ``skipped``: what was left out, as in
+    the sentence.
     """
 
     word: str
@@ -34,14 +35,20 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """For reports."""
         return {
-            "verdict": self.word, "sentence": self.sentence, "variant": self.variant, "decisions": self.decisions,
-            "more_rows": self.more_rows, "exit_code": EXIT_CODES[self.word], "classic": self.classic, "skipped": list(self.skipped),
-        }  # fmt: skip
+            "verdict": self.word,
+            "sentence": self.sentence,
+            "variant": self.variant,
+            "decisions": self.decisions,
+            "more_rows": self.more_rows,
+            "exit_code": EXIT_CODES[self.word],
+            "classic": self.classic,
+            "skipped": list(self.skipped),
+        }
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A variant with its decisions: ``failed`` needs, those not ``measured``, and those that the interval leaves ``unsure``."""
+    """A variant with its decisions: ``failed``, ``unmeasured``, and those that the interval leaves ``unsure``."""
 
     variant: dict[str, Any]
     decisions: tuple[Decision, ...]
@@ -52,7 +59,9 @@ class Judged:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "failed", tuple(d for d in self.decisions if d.met is False))
-        object.__setattr__(self, "unmeasured", tuple(d for d in self.decisions if d.met is None and not d.measured))
+        object.__setattr__(
+            self, "unmeasured", tuple(d for d in self.decisions if d.met is None and not d.measured)
+        )
         object.__setattr__(self, "unsure", tuple(d for d in self.decisions if d.met is None and d.measured))
 
     @property
@@ -61,12 +70,17 @@ class Judged:
         return not self.failed and not self.unmeasured and not self.unsure and self.constant is None
 
     def rank(self, metric: str) -> tuple[float, ...]:
-        """Higher is nearer to what was asked: fewest needs failed or not measured, measured before not, decided before not, then quality."""
+        """Higher is nearer: fewest needs failed or not measured, measured before not, decided before not, then quality."""
         quality = self.variant["figures"][metric]["value"]
         return (
-            self.meets_all, -len(self.failed) - len(self.unmeasured), -len(self.unmeasured), -len(self.unsure), self.constant is None,
-            quality, -self.variant["size_bytes"],
-        )  # fmt: skip
+            self.meets_all,
+            -len(self.failed) - len(self.unmeasured),
+            -len(self.unmeasured),
+            -len(self.unsure),
+            self.constant is None,
+            quality,
+            -self.variant["size_bytes"],
+        )
 
 
 def judge(needs: Sequence[Need], variants: Sequence[dict[str, Any]]) -> list[Judged]:
@@ -85,12 +99,14 @@ def to_time(needs: Sequence[Need], variants: Sequence[dict[str, Any]], metric: s
     fewest = min((len(entry.failed) for entry in judged), default=0)
     nearest = [entry for entry in judged if entry.failed and len(entry.failed) == fewest]
     ordered = sorted(hopeful, key=lambda entry: entry.variant["figures"][metric]["value"], reverse=True)
-    ordered += sorted(nearest, key=lambda entry: entry.variant["figures"][metric]["value"], reverse=True)[: 0 if hopeful else 2]
+    ordered += sorted(nearest, key=lambda entry: entry.variant["figures"][metric]["value"], reverse=True)[
+        : 0 if hopeful else 2
+    ]
     return [entry.variant for entry in ordered]
 
 
 def beats_constant(variant: dict[str, Any]) -> Decision | None:
-    """None where a variant is significantly better than one answer for all rows (or no such baseline exists for the kind of task).
+    """None where a variant is significantly better than one answer for all rows, or where no such baseline exists.
 
     Else a decision that says why not. A variant without ``against`` was not compared.
     """
@@ -100,14 +116,20 @@ def beats_constant(variant: dict[str, Any]) -> Decision | None:
     for entry in variant["against"]:
         if not entry["constant"] or (entry["p"] < SIGNIFICANT and entry["difference"] > 0):
             continue
-        shown = f"{entry['difference']:+.3f} beside the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
-        more = rows_to_differ(entry["gained"], entry["lost"], entry["rows"]) if "McNemar" in entry["test"] else None
+        shown = (
+            f"{entry['difference']:+.3f} beside the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
+        )
+        more = (
+            rows_to_differ(entry["gained"], entry["lost"], entry["rows"])
+            if "McNemar" in entry["test"]
+            else None
+        )
         return Decision(name, None, shown, more)
     return None
 
 
 def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]], metric: str) -> str:
-    """Says where a baseline that needs no language model is better than the variant, or not significantly worse; "" where none is."""
+    """A sentence where a baseline is better than the variant, or not significantly worse; "" where none is."""
     figures = {baseline["id"]: baseline for baseline in baselines}
     best: tuple[float, dict[str, Any]] | None = None
     for entry in variant.get("against", []):
@@ -131,9 +153,13 @@ def _seconds(seconds: float) -> str:
 
 
 def reach(
-    needs: Sequence[Need], variants: Sequence[dict[str, Any]], metric: str, *, baselines: Sequence[dict[str, Any]] = (),
+    needs: Sequence[Need],
+    variants: Sequence[dict[str, Any]],
+    metric: str,
+    *,
+    baselines: Sequence[dict[str, Any]] = (),
     skipped: Sequence[str] = (),
-) -> Verdict:  # fmt: skip
+) -> Verdict:
     """The verdict over all own variants.
 
     Variants carry ``against`` (:func:`freehold.trial.baselines.compare`); without it nothing is owned. ``skipped``: what was left out for
@@ -147,17 +173,20 @@ def reach(
         sentence = f"{sentence.rstrip('.')}; {'; '.join(part.rstrip('.') for part in skipped)}."
     if classic:
         sentence = f"{sentence} {classic}."
-    decisions = [decision.as_dict() for decision in (*best.decisions, *((best.constant,) if best.constant else ()))]
+    decisions = [
+        decision.as_dict() for decision in (*best.decisions, *((best.constant,) if best.constant else ()))
+    ]
     more = [d["more_rows"] for d in decisions if d["more_rows"]] if word == "not yet" else []
-    return Verdict(word, sentence, best.variant["id"], decisions, max(more, default=None), classic, tuple(skipped))
+    return Verdict(
+        word, sentence, best.variant["id"], decisions, max(more, default=None), classic, tuple(skipped)
+    )
 
 
 def _decide(best: Judged, judged: Sequence[Judged], metric: str, skipped: Sequence[str]) -> tuple[str, str]:
     """(word, sentence) for the variant that came first."""
     figure = best.variant["figures"][metric]
-    quality = (
-        f"{best.variant['title']} reaches {metric} {figure['value']:.3f} (95% between {figure['low']:.3f} and {figure['high']:.3f}, n={figure['n']})"
-    )
+    interval = f"95% between {figure['low']:.3f} and {figure['high']:.3f}, n={figure['n']}"
+    quality = f"{best.variant['title']} reaches {metric} {figure['value']:.3f} ({interval})"
     if best.meets_all:
         return "own it", f"{quality} on your own data and meets every need."
     if best.failed:
@@ -165,9 +194,15 @@ def _decide(best: Judged, judged: Sequence[Judged], metric: str, skipped: Sequen
     if best.unmeasured:
         return "not yet", f"{quality}; {_names(best.unmeasured)} {_was(best.unmeasured)} not measured."
     if best.unsure:
-        return "not yet", f"{quality}; the evidence cannot decide {_names(best.unsure)}{_advice(best.unsure)}."
+        return (
+            "not yet",
+            f"{quality}; the evidence cannot decide {_names(best.unsure)}{_advice(best.unsure)}.",
+        )
     assert best.constant is not None
-    return "not yet", f"{quality}, but is not significantly {best.constant.need} ({best.constant.evidence}){_advice([best.constant])}."
+    return (
+        "not yet",
+        f"{quality}, but is not significantly {best.constant.need} ({best.constant.evidence}){_advice([best.constant])}.",
+    )
 
 
 def _failed(best: Judged, judged: Sequence[Judged], quality: str, skipped: Sequence[str]) -> tuple[str, str]:
@@ -178,7 +213,10 @@ def _failed(best: Judged, judged: Sequence[Judged], quality: str, skipped: Seque
     if open_:
         first = open_[0]
         what = f"{_names(first.unmeasured)} {_was(first.unmeasured)} not measured"
-        return "not yet", f"{quality} but misses {names}; {first.variant['title']} may meet every need, but {what} for it."
+        return (
+            "not yet",
+            f"{quality} but misses {names}; {first.variant['title']} may meet every need, but {what} for it.",
+        )
     return "rent it", f"No model tried meets {names}: {quality}, the nearest."
 
 

@@ -1,0 +1,122 @@
+"""The report: today's and an older one are rendered, and what limits a verdict is on the page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.errors import Unsupported
+from freehold.trial import report, sections
+from freehold.trial.needs import parse_need
+from freehold.trial.verdict import reach
+from tests.trial.rows import compared, labelled, task_of, variant
+
+PAIRS = [("card is lost", "card"), ("pin is wrong", "pin"), ("an odd <b>text</b>", "a & b")] * 9
+
+
+def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A report of a small task, with rows out of scope, one label with few rows, and an untuned and a tuned variant."""
+    task = task_of(labelled("a", PAIRS), labelled("t", [*PAIRS, ("sing", "song")]))
+    right = [e.answer if e.answer in task.labels else "pin" for e in task.test]
+    untuned, tuned = (
+        variant(task, "m, zero-shot", ["card"] * len(right)),
+        variant(task, "m, tuned", right, kind="tuned"),
+    )
+    variants, simple = compared(task, untuned, tuned)
+    verdict = reach([parse_need("accuracy>=0.5")], variants, "accuracy", baselines=simple, skipped=skipped)
+    from freehold.trial import baselines
+
+    return {
+        "report_version": 2, "id": "abc", "verdict": {**verdict.as_dict(), "needs_note": "", "command": "freehold serve m"},
+        "task": {
+            "name": "t", "kind": "label", "metric": "accuracy", "method": task.metric.method, "columns": task.mapping,
+            "rows": {"train": 27, "valid": 0, "test": 28}, "files": {"train": "ab" * 32}, "labels": 3, "label_balance": {"card": 9},
+            "leaks": [], "leaked_test_rows": 0, "looks": {}, "warnings": sections.warnings(task), **sections.data(task),
+            "unused_columns": ["created"], "data_notes": ["The delimiter is a semicolon."],
+            "left_out_count": 60, "left_out": [{"place": f"a.csv, line {n}", "reason": "empty value"} for n in range(50)],
+        },
+        "baselines": baselines.for_report(simple), "labels": sections.labels(task, tuned[1]) if labels else None, "variants": variants,
+        "comparisons": [], "changed_rows": [], "changed_between": ["m, zero-shot", "m, tuned"], "memory_allowed_bytes": 2**30,
+        "machine": {"processor": "p", "cores": 2, "memory_bytes": 2**33, "system": "s", "bf16": False}, "notes": [],
+        "budget": {"seconds": 60, "spent_seconds": 50}, "options": {"rival_endpoint": None}, "versions": {"python": "3"},
+    }  # fmt: skip
+
+
+def old() -> dict[str, Any]:
+    """The same as version 1 had it: none of the newer keys."""
+    value = made()
+    value["report_version"] = 1
+    for key in ("baselines", "labels"):
+        del value[key]
+    for key in ("warnings", "reason", "unused_columns", "data_notes", "left_out", "left_out_count"):
+        del value["task"][key]
+    for key in ("classic", "skipped"):
+        del value["verdict"][key]
+    for one in value["variants"]:
+        del one["against"]
+    return value
+
+
+def test_a_report_follows_the_published_schema() -> None:
+    import jsonschema
+
+    for value in (made(), old(), made(labels=False)):
+        jsonschema.validate(json.loads(json.dumps(value)), report.schema())
+
+
+def test_the_page_shows_baselines_labels_confusions_and_what_was_not_used() -> None:
+    page = report.html(made(skipped=("safety was skipped as asked",)))
+    for text in (
+        "What you would get without a language model", "majority class", "linear classifier on TF-IDF",
+        "1 test row has another label: song (1)", "0.964", "Most frequent confusions", "Figures for each of 4 labels", "few rows",
+        "Why this metric", "columns not used</dt><dd>created", "The delimiter is a semicolon.", "a.csv, line 49: empty value",
+        "60, the first 50 listed", "safety was skipped as asked",
+    ):  # fmt: skip
+        assert text in page, text
+    assert "<b>text</b>" not in page
+    assert "a &amp; b" in page
+
+
+def test_a_report_of_the_first_version_is_read_and_rendered(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(old()))
+    value = report.read(tmp_path / "report.json")
+    page = report.html(value)
+    assert "m, tuned" in page
+    assert "without a language model" not in page
+    assert "m, tuned" in report.ten_lines(value, tmp_path)
+
+
+def test_a_report_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"report_version": 3}))
+    with pytest.raises(Unsupported, match="version 3"):
+        report.read(tmp_path / "report.json")
+
+
+def test_many_labels_are_listed_by_confusion_and_few_are_drawn() -> None:
+    assert '<table class="matrix">' in report.html(made())
+    names = [f"label {n}" for n in range(40)]
+    task = task_of(
+        labelled("a", [(f"about {name}", name) for name in names] * 2),
+        labelled("t", [(f"about {name}", name) for name in names]),
+    )
+    _, answers = variant(task, "v", [names[(names.index(e.answer) + 1) % 40] for e in task.test])
+    value = sections.labels(task, answers)
+    assert value is not None
+    assert value["matrix"] is None
+    assert len(value["confusions"]) == 40
+
+
+def test_a_step_backwards_is_not_called_a_change_for_the_better() -> None:
+    assert "backwards" in sections.changed_title(
+        [{"gain": -1.0}, {"gain": -1.0}, {"gain": 1.0}], "before", "after"
+    )
+    assert sections.changed_title([{"gain": 1.0}], "before", "after") == "What changed, row by row"
+
+
+def test_the_terminal_shows_verdict_baselines_and_warnings_in_few_lines() -> None:
+    lines = report.ten_lines(made(), Path("/tmp")).splitlines()
+    assert lines[0].startswith("verdict   ")
+    assert any(line.startswith("beside    majority class") for line in lines)
+    assert any(line.startswith("note      ") and "song" in line for line in lines)
+    assert len(lines) <= 14
