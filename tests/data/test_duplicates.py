@@ -159,3 +159,11 @@ def test_any_texts_are_grouped_with_themselves(texts: list[str]) -> None:
     sets = Shingles(texts + texts).sets
     for n in range(len(texts)):
         assert groups.of[n] == groups.of[n + len(texts)] or not sets[n]
+
+
+def test_a_shared_system_text_changes_nothing() -> None:
+    rng = random.Random(8)
+    texts = [f"my {rng.choice(WORDS[:9])} does not {sentence(rng, 3)}" for _ in range(300)]
+    texts += [f"{text} please" for text in texts[::10]] + [text.upper() for text in texts[::15]]
+    shared = [f"{INSTRUCTION}\n{text}" for text in texts]
+    assert {pair[:2] for pair in similar_pairs(shared)} == {pair[:2] for pair in similar_pairs(texts)}

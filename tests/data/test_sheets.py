@@ -14,6 +14,7 @@ from freehold.errors import BadData, FreeholdError, NotFound, UsageError
 
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_R = f'xmlns:r="{_RELATIONS}"'
 _LINKS = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
 _TYPES = 'xmlns="http://schemas.openxmlformats.org/package/2006/content-types"'
 _STYLES = '<cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs>'
@@ -42,7 +43,7 @@ def xlsx(sheets: dict[str, list[list[Any]]], merged: str = "", hidden: tuple[str
         {
             "[Content_Types].xml": f"<Types {_TYPES}/>",
             "_rels/.rels": f"<Relationships {_LINKS}>{book}</Relationships>",
-            "xl/workbook.xml": f'<workbook {_MAIN} xmlns:r="{_RELATIONS}"><sheets>{listed}</sheets></workbook>',
+            "xl/workbook.xml": f"<workbook {_MAIN} {_R}><sheets>{listed}</sheets></workbook>",
             "xl/_rels/workbook.xml.rels": f"<Relationships {_LINKS}>{links}</Relationships>",
             "xl/styles.xml": f"<styleSheet {_MAIN}>{_STYLES}</styleSheet>",
             **parts,
@@ -78,6 +79,7 @@ def _archive(parts: dict[str, str]) -> bytes:
 def ods(rows: list[list[str]]) -> bytes:
     """A document with one sheet."""
     spec = "urn:oasis:names:tc:opendocument:xmlns"
+    root = "office:document-content"
     spaces = " ".join(f'xmlns:{name}="{spec}:{name}:1.0"' for name in ("office", "table", "text"))
     body = ""
     for row in rows:
@@ -89,9 +91,7 @@ def ods(rows: list[list[str]]) -> bytes:
         {
             "mimetype": "application/vnd.oasis.opendocument.spreadsheet",
             "META-INF/manifest.xml": f'<manifest:manifest xmlns:manifest="{spec}:manifest:1.0"/>',
-            "content.xml": (
-                f"<office:document-content {spaces}><office:body>{sheet}</office:body></office:document-content>"
-            ),
+            "content.xml": f"<{root} {spaces}><office:body>{sheet}</office:body></{root}>",
         }
     )
 

@@ -6,7 +6,7 @@ from freehold import machine
 from freehold.errors import DoesNotFit
 
 #: Bytes of memory that a byte of text takes at most while it is read, as rows and as examples.
-TIMES_IN_MEMORY = 6
+TIMES_IN_MEMORY = 12
 #: Bytes of memory that a value takes beside its text.
 BYTES_PER_VALUE = 64
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import decimal
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -33,6 +32,10 @@ def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
         )
         schema = next(batches)
         return _filled(name, schema, batches, bound)  # type: ignore[arg-type]
+    except UnicodeDecodeError as error:
+        raise BadData(
+            f"{name} holds a text that is not UTF-8 ({error.reason})", "Write it again as text"
+        ) from error
     except (pa.ArrowException, OSError, EOFError) as error:
         what = "Parquet" if kind == "parquet" else "Arrow"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -112,6 +115,7 @@ def _filled(name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], bou
                 number += 1
                 _take(draft, number, dict(zip(draft.columns, row, strict=True)))
     _say_left_out(draft, schema)
+    _whole_numbers(draft, schema)
     return draft
 
 
@@ -125,22 +129,15 @@ def _expanded(batch: pa.RecordBatch) -> int:
     """Bytes of a batch with its dictionaries written out."""
     import pyarrow as pa
 
-    size = batch.num_rows * batch.num_columns * 8
-    for column in batch.columns:
-        column = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
-        size += (
-            column.get_total_buffer_size()
-            if column.offset == 0 and len(column) == batch.num_rows
-            else column.nbytes
-        )
-    return size
+    columns = (
+        each.dictionary_decode() if isinstance(each, pa.DictionaryArray) else each for each in batch.columns
+    )
+    return batch.num_rows * batch.num_columns * 8 + sum(each.nbytes for each in columns)
 
 
 def _take(draft: Draft, number: int, fields: dict[str, Any]) -> None:
     place = f"{draft.name}, row {number}"
-    reason = (
-        unusable(fields) if any("\0" in value for value in fields.values() if isinstance(value, str)) else ""
-    )
+    reason = unusable(fields)
     if reason:
         draft.fault(place, reason)
     else:
@@ -189,9 +186,9 @@ def as_json(value: Any) -> Any:
         )
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
-    if isinstance(value, decimal.Decimal | datetime.timedelta):
-        return str(value)
-    return None if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _say_left_out(draft: Draft, schema: pa.Schema) -> None:
@@ -204,6 +201,21 @@ def _say_left_out(draft: Draft, schema: pa.Schema) -> None:
     ]
     if binary:
         draft.notes.append(f"Binary data is left out: {quoted(binary)}.")
+
+
+def _whole_numbers(draft: Draft, schema: pa.Schema) -> None:
+    """Whole numbers that pandas wrote as fractions, only because some are missing, become whole again."""
+    from pyarrow import types
+
+    for column, kind in zip(draft.columns, schema.types, strict=True):
+        values = [row.fields[column] for row in draft.rows] if types.is_floating(kind) else []
+        numbers = [value for value in values if value is not None]
+        if numbers and len(numbers) < len(values) and all(value.is_integer() for value in numbers):
+            for row, value in zip(draft.rows, values, strict=True):
+                row.fields[column] = None if value is None else int(value)
+            draft.notes.append(
+                f'Column "{column}" has whole numbers and missing ones; they are read as whole numbers.'
+            )
 
 
 def class_labels(metadata: dict[bytes, bytes] | None, draft: Draft) -> dict[str, Callable[[Any], Any]]:

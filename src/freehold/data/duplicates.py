@@ -65,17 +65,22 @@ def tokens(text: str) -> list[str]:
 
 
 class Shingles:
-    """Texts as sets of hashed word pairs, without the runs that many of them share."""
+    """Texts as sets of hashed word pairs: ``wholes``, and ``sets`` without the runs that many texts share."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._words: dict[str, int] = {}
         rows = [self._pairs(text) for text in texts]
         common = _common(rows)
         self.sets = [frozenset(_distinctive(row, common).tolist()) for row in rows]
+        self.wholes = [frozenset(row.tolist()) for row in rows]
 
     def _pairs(self, text: str) -> np.ndarray:
-        """The hashes of neighbouring words, in order; of the word itself where it stands alone."""
-        hashes = np.array([self._hash(word) for word in tokens(text)], dtype=np.uint64)
+        """The hashes of neighbouring words of each line, in order; of a word that is alone in its line."""
+        lines = [tokens(line) for line in text.split("\n")] if "\n" in text else [tokens(text)]
+        return np.concatenate([self._line(words) for words in lines])
+
+    def _line(self, words: list[str]) -> np.ndarray:
+        hashes = np.array([self._hash(word) for word in words], dtype=np.uint64)
         if len(hashes) < 2:
             return hashes
         return hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) ^ (hashes[1:] >> np.uint64(1))
@@ -88,25 +93,31 @@ class Shingles:
         return known
 
 
-def _common(rows: list[np.ndarray]) -> np.ndarray:
-    """The word pairs that many rows hold, sorted."""
+def _common(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(the word pairs that many rows hold, sorted; how many rows hold each)."""
     fewest = max(_FEWEST_ROWS, int(len(rows) * _COMMON_SHARE))
     if len(rows) <= fewest:
-        return np.array([], dtype=np.uint64)
+        return np.array([], dtype=np.uint64), np.array([], dtype=np.int64)
     pairs, counts = np.unique(np.concatenate([np.unique(row) for row in rows]), return_counts=True)
-    return pairs[counts >= fewest]
+    return pairs[counts >= fewest], counts[counts >= fewest]
 
 
-def _distinctive(row: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """A row's pairs without long runs of common ones; all of them where nothing else is left."""
-    if len(row) < _RUN or not len(common):
+def _distinctive(row: np.ndarray, common: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """A row's pairs without long runs of common ones; all of them where nothing else is left.
+
+    Where a run goes on into words that far fewer rows hold, these are kept: they are the row's own.
+    """
+    pairs, counts = common
+    if len(row) < _RUN or not len(pairs):
         return row
-    at = np.minimum(np.searchsorted(common, row), len(common) - 1)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], common[at] == row, [0]]).astype(np.int8)))
+    at = np.minimum(np.searchsorted(pairs, row), len(pairs) - 1)
+    held = np.where(pairs[at] == row, counts[at], 0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], held > 0, [0]]).astype(np.int8)))
     keep = np.ones(len(row), dtype=bool)
     for start, end in edges.reshape(-1, 2):
         if end - start >= _RUN:
-            keep[start:end] = False
+            shared = held[start:end] * 2 >= np.median(held[start:end])
+            keep[start:end] = ~shared if shared.sum() >= _RUN else True
     return row[keep] if keep.any() else row
 
 
@@ -117,13 +128,13 @@ def similar_pairs(
 
     Of many texts that are alike, each is paired with some of the others, not with all.
     """
-    pairs = _pairs(Shingles(texts).sets, boundary)
+    pairs = _pairs(Shingles(texts), boundary)
     return sorted((first, second, alike) for (first, second), alike in pairs.items() if alike >= similar)
 
 
 def group(texts: Sequence[str]) -> Groups:
     """Near-duplicates as groups, compared more finely where more than half of the rows would be one."""
-    pairs = _pairs(Shingles(texts).sets, None)
+    pairs = _pairs(Shingles(texts), None)
     of: list[int] = []
     for similar in (SIMILAR, *_FINER):
         of = _joined(len(texts), [pair for pair, alike in pairs.items() if alike >= similar])
@@ -148,22 +159,33 @@ def _joined(count: int, pairs: list[tuple[int, int]]) -> list[int]:
     return [root(index) for index in range(count)]
 
 
-def _pairs(sets: list[frozenset[int]], boundary: int | None) -> dict[tuple[int, int], float]:
+@dataclass(frozen=True)
+class _Kind:
+    """Rows with the same word pairs: ``rest`` are those that not many rows share."""
+
+    rest: frozenset[int]
+    whole: frozenset[int]
+    members: list[int]
+
+    def alike(self, other: _Kind) -> float:
+        """The similarity of two kinds: that of the rest, and no more than that of the whole."""
+        return min(_jaccard(self.rest, other.rest), _jaccard(self.whole, other.whole))
+
+
+def _pairs(shingles: Shingles, boundary: int | None) -> dict[tuple[int, int], float]:
     """Similarity by pair of rows that share a bucket."""
     pairs: dict[tuple[int, int], float] = {}
-    kinds: dict[frozenset[int], list[int]] = defaultdict(list)
-    for index, each in enumerate(sets):
-        if each:
-            kinds[each].append(index)
-    for members in kinds.values():
-        pairs |= dict.fromkeys(_star(members, boundary), 1.0)
-    members_of = list(kinds.values())
-    distinct = list(kinds)
-    for first, second in _candidates(distinct, [_sides(members, boundary) for members in members_of]):
-        one, other = members_of[first], members_of[second]
-        alike = _jaccard(distinct[first], distinct[second])
+    by_whole: dict[frozenset[int], _Kind] = {}
+    for index, (rest, whole) in enumerate(zip(shingles.sets, shingles.wholes, strict=True)):
+        if whole:
+            by_whole.setdefault(whole, _Kind(rest, whole, [])).members.append(index)
+    kinds = list(by_whole.values())
+    for kind in kinds:
+        pairs |= dict.fromkeys(_star(kind.members, boundary), 1.0)
+    for one, other in _candidates(kinds, [_sides(kind.members, boundary) for kind in kinds]):
+        alike = kinds[one].alike(kinds[other])
         if alike >= SIMILAR:
-            pairs |= dict.fromkeys(_across(one, other, boundary), alike)
+            pairs |= dict.fromkeys(_across(kinds[one].members, kinds[other].members, boundary), alike)
     return pairs
 
 
@@ -200,11 +222,11 @@ def _across(one: list[int], other: list[int], boundary: int | None) -> Iterator[
             yield from ((known[0], index) for index in tested if index >= boundary)
 
 
-def _candidates(sets: list[frozenset[int]], sides: list[tuple[bool, bool]]) -> Iterator[tuple[int, int]]:
+def _candidates(kinds: list[_Kind], sides: list[tuple[bool, bool]]) -> Iterator[tuple[int, int]]:
     """Pairs of different sets that share a bucket; in a large one each with the first few that are not alike
     among each other.
     """
-    signatures = _signatures(sets)
+    signatures = _signatures([kind.rest for kind in kinds])
     seen: set[tuple[int, int]] = set()
     for band in range(_BANDS):
         buckets: dict[bytes, list[int]] = defaultdict(list)
@@ -212,14 +234,14 @@ def _candidates(sets: list[frozenset[int]], sides: list[tuple[bool, bool]]) -> I
         for index, row in enumerate(part):
             buckets[row.tobytes()].append(index)
         for members in buckets.values():
-            for pair in _in_bucket(members, sets, sides):
+            for pair in _in_bucket(members, kinds, sides):
                 if pair not in seen:
                     seen.add(pair)
                     yield pair
 
 
 def _in_bucket(
-    members: list[int], sets: list[frozenset[int]], sides: list[tuple[bool, bool]]
+    members: list[int], kinds: list[_Kind], sides: list[tuple[bool, bool]]
 ) -> Iterator[tuple[int, int]]:
     """Pairs within a bucket; those before the boundary come first, as leaders."""
     leaders: list[int] = []
@@ -232,8 +254,7 @@ def _in_bucket(
         yield from ((leader, index) for leader in facing)
         few = len(leaders) < _LEADERS
         if few and (
-            len(members) <= _LEADERS
-            or all(_jaccard(sets[leader], sets[index]) < SIMILAR for leader in leaders)
+            len(members) <= _LEADERS or all(kinds[leader].alike(kinds[index]) < SIMILAR for leader in leaders)
         ):
             leaders.append(index)
 
