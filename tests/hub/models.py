@@ -68,7 +68,10 @@ def adapter(folder: Path, base: Path, *, named: str = "", **settings: Any) -> Pa
 
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_pretrained(base)
-    tuned = get_peft_model(model, LoraConfig(**{"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **settings}))
+    tuned = get_peft_model(
+        model,
+        LoraConfig(**{"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **settings}),
+    )
     tuned.save_pretrained(folder)
     if named:
         edit(folder / "adapter_config.json", base_model_name_or_path=named)
@@ -102,7 +105,9 @@ def copied(source: Path, target: Path) -> Path:
 
 def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] = (), fields: dict[str, Any] | None = None,
          words: bool = True, weights: bool = True) -> Path:  # fmt: skip
-    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and numbers)."""
+    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and
+    numbers).
+    """
     from gguf import GGUFWriter
 
     writer = GGUFWriter(str(path), architecture)
@@ -133,7 +138,11 @@ def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] =
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(WORDS), 32), "output_norm.weight": (32,), "output.weight": (len(WORDS), 32)}
+    found: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (len(WORDS), 32),
+        "output_norm.weight": (32,),
+        "output.weight": (len(WORDS), 32),
+    }
     for layer in range(2):
         found |= {
             f"blk.{layer}.{name}.weight": shape
@@ -192,6 +201,12 @@ def gguf_adapter(folder: Path) -> Path:
         values[f"{stem}.{name}.lora_B.weight"] = rng.normal(size=(rows, 4)).astype(np.float32)
     folder.mkdir()
     save_file(values, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "base_model_name_or_path": "org/tiny"}
+    config = {
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj", "down_proj"],
+        "base_model_name_or_path": "org/tiny",
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder

@@ -1,7 +1,10 @@
-"""Whether an engine here loads a model, asked before the model is stored: names and shapes of every tensor, none of its weights read.
+"""Whether an engine here loads a model, asked before the model is stored: names and shapes of every tensor,
+none of its weights read.
 
-llama.cpp and transformers each have their own idea of what an architecture holds, so they are asked, in a process of its own: native code that
-aborts on a foreign file must not take the program along. llama.cpp allocates nothing then, and transformers builds the model without memory.
+llama.cpp and transformers each have their own idea of what an architecture holds, so they are asked, in a
+process of its own: native code that
+aborts on a foreign file must not take the program along. llama.cpp allocates nothing then, and transformers
+builds the model without memory.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ _LONGEST_S = 300
 
 
 def try_out(files: Mapping[str, Path], folder: Path) -> None:
-    """Raises BadModel or Unsupported where the engine of these files, named as they will be stored, does not load them.
+    """Raises BadModel or Unsupported where the engine of these files, named as they will be stored, does not
+    load them.
 
     ``folder``: where links to them under their names may lie meanwhile.
     """
@@ -35,7 +39,8 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     if done.returncode:
         last = next(iter(reversed(done.stderr.strip().splitlines())), "no reason given")
         raise BadModel(
-            f"the engine ended while it looked at {weights.name} (exit {done.returncode}: {last[:160]})", "fetch it again, or choose another"
+            f"the engine ended while it looked at {weights.name} (exit {done.returncode}: {last[:160]})",
+            "fetch it again, or choose another",
         )
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer:
@@ -71,12 +76,21 @@ def _with_llama(weights: Path) -> None:
     if model:
         lib.llama_model_free(model)
         return
-    said = next((line.rpartition("error loading model: ")[2].strip() for line in heard if "error loading model: " in line), "no reason given")
+    said = next(
+        (line.rpartition("error loading model: ")[2].strip() for line in heard if "error loading model: " in line),
+        "no reason given",
+    )
     if "unknown model architecture" in said:
         name = said.rpartition(":")[2].strip()
-        raise Unsupported(f"llama.cpp here does not know the architecture {name}", "choose another model, or update Freehold")
+        raise Unsupported(
+            f"llama.cpp here does not know the architecture {name}",
+            "choose another model, or update Freehold",
+        )
     if "unknown pre-tokenizer" in said:
-        raise Unsupported(f"llama.cpp here does not know the model's tokenizer ({said[:120]})", "get a current GGUF of the model, or update Freehold")
+        raise Unsupported(
+            f"llama.cpp here does not know the model's tokenizer ({said[:120]})",
+            "get a current GGUF of the model, or update Freehold",
+        )
     raise BadModel(f"llama.cpp cannot load {weights.name} ({said[:200]})", "fetch it again, or choose another model")
 
 
@@ -97,7 +111,9 @@ def _with_transformers(folder: Path) -> None:
 
 
 def main() -> None:
-    """Look at the weights named on the command line and print what keeps them out, as JSON; nothing but braces where nothing does."""
+    """Look at the weights named on the command line and print what keeps them out, as JSON; nothing but
+    braces where nothing does.
+    """
     settings.go_quiet()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not mix with the answer
