@@ -103,10 +103,18 @@ def copied(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
 
 
-def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] = (), fields: dict[str, Any] | None = None,
-         words: bool = True, weights: bool = True) -> Path:  # fmt: skip
-    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and
-    numbers).
+def gguf(
+    path: Path,
+    architecture: str = "llama",
+    *,
+    left_out: tuple[str, ...] = (),
+    fields: dict[str, Any] | None = None,
+    words: bool = True,
+    weights: bool = True,
+    bytes_too: bool = True,
+) -> Path:
+    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and numbers);
+    ``bytes_too``: its vocabulary has a token for each byte.
     """
     from gguf import GGUFWriter
 
@@ -120,9 +128,10 @@ def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] =
     writer.add_layer_norm_rms_eps(1e-6)
     if words:
         writer.add_tokenizer_model("llama")
-        writer.add_token_list(WORDS)
-        writer.add_token_scores([0.0] * len(WORDS))
-        writer.add_token_types([3, 3, 2, *[1] * (len(WORDS) - 3)])
+        single = [f"<0x{number:02X}>" for number in range(256)] if bytes_too else [f"unused{number}" for number in range(256)]
+        writer.add_token_list([*WORDS, *single])
+        writer.add_token_scores([0.0] * (len(WORDS) + 256))
+        writer.add_token_types([3, 3, 2, *[1] * (len(WORDS) - 3), *[6 if bytes_too else 1] * 256])
         writer.add_bos_token_id(0)
         writer.add_eos_token_id(1)
     for key, value in (fields or {}).items():

@@ -691,6 +691,12 @@ def test_the_command_line_asks_an_engine_in_a_process_of_its_own(llama: Path, tm
         admission.try_out({"tiny.gguf": gguf(tmp_path / "tiny.gguf", "orion9")}, tmp_path / "unknown")
 
 
+def test_a_gguf_that_ends_the_engine_does_not_end_the_program(tmp_path: Path) -> None:
+    path = gguf(tmp_path / "tiny.gguf", bytes_too=False)
+    with pytest.raises(BadModel, match=r"the engine broke down when it loaded tiny\.gguf"):
+        admission.try_out({"tiny.gguf": path}, tmp_path / "place")
+
+
 def test_an_engine_never_answers_from_weights_that_are_not_there(llama: Path, tmp_path: Path) -> None:
     from freehold.engines.loading import open_engine
 

@@ -22,6 +22,8 @@ from freehold.errors import BY_NAME, BadModel, FreeholdError, Unsupported
 from freehold.hub import listing
 
 _LONGEST_S = 300
+#: Letters of several alphabets, marks and a line break: what a tokenizer must be able to cut.
+_SAMPLE = "Grüße, 世界!\n\t3.14 — Привет"
 
 
 def try_out(files: Mapping[str, Path], folder: Path) -> None:
@@ -37,11 +39,9 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise BadModel(f"{weights.name} could not be looked at within {_LONGEST_S} s", "choose another model") from error
     if done.returncode:
-        last = next(iter(reversed(done.stderr.strip().splitlines())), "no reason given")
-        raise BadModel(
-            f"the engine ended while it looked at {weights.name} (exit {done.returncode}: {last[:160]})",
-            "fetch it again, or choose another",
-        )
+        said = [line.strip() for line in done.stderr.splitlines() if any(mark in line for mark in ("what():", "ASSERT", "Error"))]
+        reason = (said or [f"exit {done.returncode}"])[-1]
+        raise BadModel(f"the engine broke down when it loaded {weights.name} ({reason[:160]})", "fetch it again, or choose another")
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer:
         raise BY_NAME[answer["kind"]](answer["message"], answer["remedy"])
@@ -74,6 +74,8 @@ def _with_llama(weights: Path) -> None:
     with llama.heard(heard.append):
         model = lib.llama_model_load_from_file(os.fsencode(weights), params)
     if model:
+        # a vocabulary without a token for each byte ends llama.cpp's process at the first text that needs one
+        llama.LlamaVocabulary(model=model).encode(_SAMPLE, start=True)
         lib.llama_model_free(model)
         return
     said = next(

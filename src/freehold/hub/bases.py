@@ -111,7 +111,7 @@ def _absent(base: str, fitting: list[Model]) -> NotFound:
     message = f"the adapter's base {base} is not in the store" if base else "the adapter names no base, and no model in the store fits it"
     way_out = f"pull it first: freehold pull hf:{base}" if _is_public(base) else "pull its base first, then this adapter with --base NAME"
     if fitting:
-        way_out += f"; if {_names(fitting)} is the same model, pass --base {fitting[0].name}"
+        way_out += f"; of the same shape here: {_names(fitting)}; if one is the same model, pass --base {fitting[0].name}"
     return NotFound(message, way_out)
 
 
