@@ -68,7 +68,10 @@ def adapter(folder: Path, base: Path, *, named: str = "", **settings: Any) -> Pa
 
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_pretrained(base)
-    tuned = get_peft_model(model, LoraConfig(**{"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **settings}))
+    tuned = get_peft_model(
+        model,
+        LoraConfig(**{"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **settings}),
+    )
     tuned.save_pretrained(folder)
     if named:
         edit(folder / "adapter_config.json", base_model_name_or_path=named)
@@ -100,9 +103,19 @@ def copied(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
 
 
-def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] = (), fields: dict[str, Any] | None = None,
-         words: bool = True, weights: bool = True) -> Path:  # fmt: skip
-    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and numbers)."""
+def gguf(
+    path: Path,
+    architecture: str = "llama",
+    *,
+    left_out: tuple[str, ...] = (),
+    fields: dict[str, Any] | None = None,
+    words: bool = True,
+    weights: bool = True,
+    bytes_too: bool = True,
+) -> Path:
+    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and numbers);
+    ``bytes_too``: its vocabulary has a token for each byte.
+    """
     from gguf import GGUFWriter
 
     writer = GGUFWriter(str(path), architecture)
@@ -115,9 +128,10 @@ def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] =
     writer.add_layer_norm_rms_eps(1e-6)
     if words:
         writer.add_tokenizer_model("llama")
-        writer.add_token_list(WORDS)
-        writer.add_token_scores([0.0] * len(WORDS))
-        writer.add_token_types([3, 3, 2, *[1] * (len(WORDS) - 3)])
+        single = [f"<0x{number:02X}>" for number in range(256)] if bytes_too else [f"unused{number}" for number in range(256)]
+        writer.add_token_list([*WORDS, *single])
+        writer.add_token_scores([0.0] * (len(WORDS) + 256))
+        writer.add_token_types([3, 3, 2, *[1] * (len(WORDS) - 3), *[6 if bytes_too else 1] * 256])
         writer.add_bos_token_id(0)
         writer.add_eos_token_id(1)
     for key, value in (fields or {}).items():
@@ -133,7 +147,11 @@ def gguf(path: Path, architecture: str = "llama", *, left_out: tuple[str, ...] =
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(WORDS), 32), "output_norm.weight": (32,), "output.weight": (len(WORDS), 32)}
+    found: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (len(WORDS), 32),
+        "output_norm.weight": (32,),
+        "output.weight": (len(WORDS), 32),
+    }
     for layer in range(2):
         found |= {
             f"blk.{layer}.{name}.weight": shape
@@ -192,6 +210,12 @@ def gguf_adapter(folder: Path) -> Path:
         values[f"{stem}.{name}.lora_B.weight"] = rng.normal(size=(rows, 4)).astype(np.float32)
     folder.mkdir()
     save_file(values, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "base_model_name_or_path": "org/tiny"}
+    config = {
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj", "down_proj"],
+        "base_model_name_or_path": "org/tiny",
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder

@@ -1,10 +1,13 @@
-"""What `pull` takes in and what it refuses: folders and files as people have them, each with the phrase of its sentence."""
+"""What `pull` takes in and what it refuses: folders and files as people have them, each with the phrase of
+its sentence.
+"""
 
 from __future__ import annotations
 
 import json
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +20,19 @@ from freehold.hub import gguf as ggufs
 from freehold.hub.sources import pull
 from freehold.hub.store import Model, Store
 from freehold.trust.scan import refuse
-from tests.hub.models import adapter, copied, cut, decoder, edit, gguf, gguf_adapter, other, save, tensors, tokenizer
+from tests.hub.models import (
+    adapter,
+    copied,
+    cut,
+    decoder,
+    edit,
+    gguf,
+    gguf_adapter,
+    other,
+    save,
+    tensors,
+    tokenizer,
+)
 
 ANSWER = (
     "llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "granite", "olmo2", "gpt2", "gpt_neox", "falcon",
@@ -33,7 +48,15 @@ def in_this_process(files: Mapping[str, Path], folder: Path) -> None:
 def take(store: Store, path: Path, name: str = "m", base: str = "", notes: list[str] | None = None) -> Model:
     """Pull a folder or file, scanned and tried out as the command line does."""
     say = notes.append if notes is not None else lambda _: None
-    return pull(store, f"file:{path}", name, inspect=lambda delivery: refuse(delivery.files) and None, try_out=in_this_process, base=base, say=say)
+    return pull(
+        store,
+        f"file:{path}",
+        name,
+        inspect=lambda delivery: refuse(delivery.files) and None,
+        try_out=in_this_process,
+        base=base,
+        say=say,
+    )
 
 
 @pytest.fixture
@@ -124,7 +147,8 @@ def test_a_cache_folder_is_taken_from_its_snapshot(store: Store, llama: Path, tm
 # -- what is refused ------------------------------------------------------------------------------
 
 Make = Callable[[Path, Path], Path]
-#: name -> (what makes it out of a good folder's copy and an empty folder, the phrase of the refusal, its class)
+#: name -> (what makes it out of a good folder's copy and an empty folder, the phrase of the refusal, its
+#: class)
 REFUSED: dict[str, tuple[Make, str, type[FreeholdError]]] = {}
 
 
@@ -226,13 +250,25 @@ def weights_of_another_architecture(good: Path, _: Path) -> Path:
 
 @refused("an encoder .*answers nothing", Unsupported)
 def bert(_: Path, empty: Path) -> Path:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 64,
+    }
     return other(empty / "m", "bert", "AutoModel", **sizes)
 
 
 @refused("an encoder .*answers nothing", Unsupported)
 def roberta(_: Path, empty: Path) -> Path:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 64,
+    }
     return other(empty / "m", "roberta", "AutoModelForMaskedLM", **sizes)
 
 
@@ -245,25 +281,70 @@ def bert_that_claims_to_answer(_: Path, empty: Path) -> Path:
 
 @refused("is an encoder-decoder", Unsupported)
 def t5(_: Path, empty: Path) -> Path:
-    return other(empty / "m", "t5", "AutoModelForSeq2SeqLM", d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=64)
+    return other(
+        empty / "m",
+        "t5",
+        "AutoModelForSeq2SeqLM",
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        vocab_size=64,
+    )
 
 
 @refused("is a speech model", Unsupported)
 def whisper(_: Path, empty: Path) -> Path:
-    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "vocab_size": 64}
-    ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0, "suppress_tokens": [], "begin_suppress_tokens": []}
-    return other(empty / "m", "whisper", "AutoModelForSpeechSeq2Seq", **sizes, encoder_ffn_dim=32, decoder_ffn_dim=32, **ends)
+    sizes = {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "vocab_size": 64,
+    }
+    ends = {
+        "pad_token_id": 1,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+        "suppress_tokens": [],
+        "begin_suppress_tokens": [],
+    }
+    return other(
+        empty / "m",
+        "whisper",
+        "AutoModelForSpeechSeq2Seq",
+        **sizes,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        **ends,
+    )
 
 
 @refused("is an image model", Unsupported)
 def vit(_: Path, empty: Path) -> Path:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 32, "patch_size": 16}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "image_size": 32,
+        "patch_size": 16,
+    }
     return other(empty / "m", "vit", "AutoModelForImageClassification", **sizes)
 
 
 @refused("LlamaForSequenceClassification, which gives no text", Unsupported)
 def classifier(_: Path, empty: Path) -> Path:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 64}
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "vocab_size": 64,
+    }
     return other(empty / "m", "llama", "AutoModelForSequenceClassification", **sizes)
 
 
@@ -290,8 +371,16 @@ def quantized(method: dict[str, object]) -> Make:
 
 
 for _method in ("bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors", "mxfp4", "hqq"):
-    REFUSED[f"quantized by {_method}"] = (quantized({"quant_method": _method}), f"quantized by {_method}, a form that cannot be read", Unsupported)
-REFUSED["quantized by an old bitsandbytes"] = (quantized({"load_in_4bit": True}), "quantized by bitsandbytes", Unsupported)
+    REFUSED[f"quantized by {_method}"] = (
+        quantized({"quant_method": _method}),
+        f"quantized by {_method}, a form that cannot be read",
+        Unsupported,
+    )
+REFUSED["quantized by an old bitsandbytes"] = (
+    quantized({"load_in_4bit": True}),
+    "quantized by bitsandbytes",
+    Unsupported,
+)
 
 
 @refused("quantized by MLX", Unsupported)
@@ -416,7 +505,12 @@ REFUSED |= {
     "Core ML": named("is a Core ML model", "model.mlpackage/Data/model.mlmodel"),
     "OpenVINO": named("is an OpenVINO graph", "openvino_model.bin", "openvino_model.xml"),
     "CTranslate2": named("is a CTranslate2 model", "model.bin", "vocabulary.txt"),
-    "diffusers": named("is a diffusers pipeline", "model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"),
+    "diffusers": named(
+        "is a diffusers pipeline",
+        "model_index.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    ),
     "a Modelfile": named("holds an Ollama Modelfile", "Modelfile", beside=()),
     "an archive": named("model.zip is an archive", "model.zip", beside=()),
 }
@@ -426,6 +520,32 @@ REFUSED |= {
 def archive_file(_: Path, empty: Path) -> Path:
     (empty / "model.tar.gz").write_bytes(b"\x1f\x8b" + bytes(20))
     return empty / "model.tar.gz"
+
+
+@refused("tiny.gguf is an archive and not the file itself")
+def archive_as_gguf(_: Path, empty: Path) -> Path:
+    with zipfile.ZipFile(empty / "tiny.gguf", "w") as archive:
+        archive.writestr("readme.txt", "weights to come")
+    return empty / "tiny.gguf"
+
+
+@refused("is a download that has not ended")
+def download_under_way(good: Path, _: Path) -> Path:
+    (good / "model.safetensors").rename(good / "model.safetensors.incomplete")
+    return good
+
+
+@refused("is not named adapter_model.safetensors", Unsupported)
+def mlx_adapter(good: Path, empty: Path) -> Path:
+    save(empty, {"model.layers.0.self_attn.q_proj.lora_a": np.zeros((32, 4), np.float32)}, "adapters.safetensors")
+    (empty / "adapter_config.json").write_text(json.dumps({"fine_tune_type": "lora", "lora_parameters": {"rank": 4}}))
+    return empty
+
+
+@refused("an adapter for a model that makes pictures", Unsupported)
+def image_adapter(_: Path, empty: Path) -> Path:
+    save(empty, {"lora_unet_down_blocks_0.lora_down.weight": np.zeros((4, 8), np.float32)}, "style.safetensors")
+    return empty
 
 
 @refused("holds only a tokenizer")
@@ -571,6 +691,12 @@ def test_the_command_line_asks_an_engine_in_a_process_of_its_own(llama: Path, tm
         admission.try_out({"tiny.gguf": gguf(tmp_path / "tiny.gguf", "orion9")}, tmp_path / "unknown")
 
 
+def test_a_gguf_that_ends_the_engine_does_not_end_the_program(tmp_path: Path) -> None:
+    path = gguf(tmp_path / "tiny.gguf", bytes_too=False)
+    with pytest.raises(BadModel, match=r"the engine broke down when it loaded tiny\.gguf"):
+        admission.try_out({"tiny.gguf": path}, tmp_path / "place")
+
+
 def test_an_engine_never_answers_from_weights_that_are_not_there(llama: Path, tmp_path: Path) -> None:
     from freehold.engines.loading import open_engine
 
@@ -591,14 +717,23 @@ def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Pa
     assert (card.format, card.architecture, card.layers, card.vocabulary) == ("adapter", "llama", 2, 64)
     assert card.adapter is not None
     assert (card.adapter.rank, card.adapter.target_modules) == (4, ("down_proj", "q_proj"))
-    assert card.step("base") == {"step": "base", "model": "base", "revision": base.revision, "digest": base.digest}
+    assert card.step("base") == {
+        "step": "base",
+        "model": "base",
+        "revision": base.revision,
+        "digest": base.digest,
+    }
     assert store.base_of(model).revision == base.revision
     assert "found by where it came from" in notes[0]
 
 
 @pytest.mark.parametrize(
     ("stored", "named", "found"),
-    [("tiny-llama", "org/Tiny-Llama", "by name"), ("tinyllama", "org/tiny-llama-instruct", "by name"), ("other", "/content/out", "by its shapes")],
+    [
+        ("tiny-llama", "org/Tiny-Llama", "by name"),
+        ("tinyllama", "org/tiny-llama-instruct", "by name"),
+        ("other", "/content/out", "by its shapes"),
+    ],
 )
 def test_an_adapter_finds_its_base_by_name_and_by_shapes(store: Store, llama: Path, tmp_path: Path, stored: str, named: str, found: str) -> None:
     take(store, copied(llama, tmp_path / "moved"), stored)
@@ -621,7 +756,10 @@ def test_an_adapter_whose_base_is_not_here_says_what_to_pull(store: Store, llama
 def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_path: Path) -> None:
     wide = decoder(tmp_path / "wide", intermediate_size=96)
     take(store, llama, "base")
-    with pytest.raises(BadModel, match=r"does not belong to base: it changes model\.layers\.0\.mlp\.down_proj as a matrix of 32 x 96"):
+    with pytest.raises(
+        BadModel,
+        match=r"does not belong to base: it changes model\.layers\.0\.mlp\.down_proj as a matrix of 32 x 96",
+    ):
         take(store, adapter(tmp_path / "a", wide), "tuned", base="base")
     gpt2 = decoder(tmp_path / "gpt2", "gpt2")
     with pytest.raises(BadModel, match="which the base does not have"):

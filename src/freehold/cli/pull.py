@@ -58,7 +58,7 @@ def command(
         try_out=admission.try_out,
         say=say,
     )
-    print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.0f}M "
+    print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.{0 if model.card.parameters >= 1e6 else 3}f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip
 
 

@@ -1,7 +1,10 @@
-"""Whether an engine here loads a model, asked before the model is stored: names and shapes of every tensor, none of its weights read.
+"""Whether an engine here loads a model, asked before the model is stored: names and shapes of every tensor,
+none of its weights read.
 
-llama.cpp and transformers each have their own idea of what an architecture holds, so they are asked, in a process of its own: native code that
-aborts on a foreign file must not take the program along. llama.cpp allocates nothing then, and transformers builds the model without memory.
+llama.cpp and transformers each have their own idea of what an architecture holds, so they are asked, in a
+process of its own: native code that
+aborts on a foreign file must not take the program along. llama.cpp allocates nothing then, and transformers
+builds the model without memory.
 """
 
 from __future__ import annotations
@@ -19,10 +22,13 @@ from freehold.errors import BY_NAME, BadModel, FreeholdError, Unsupported
 from freehold.hub import listing
 
 _LONGEST_S = 300
+#: Letters of several alphabets, marks and a line break: what a tokenizer must be able to cut.
+_SAMPLE = "Grüße, 世界!\n\t3.14 — Привет"
 
 
 def try_out(files: Mapping[str, Path], folder: Path) -> None:
-    """Raises BadModel or Unsupported where the engine of these files, named as they will be stored, does not load them.
+    """Raises BadModel or Unsupported where the engine of these files, named as they will be stored, does not
+    load them.
 
     ``folder``: where links to them under their names may lie meanwhile.
     """
@@ -33,10 +39,9 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise BadModel(f"{weights.name} could not be looked at within {_LONGEST_S} s", "choose another model") from error
     if done.returncode:
-        last = next(iter(reversed(done.stderr.strip().splitlines())), "no reason given")
-        raise BadModel(
-            f"the engine ended while it looked at {weights.name} (exit {done.returncode}: {last[:160]})", "fetch it again, or choose another"
-        )
+        said = [line.strip() for line in done.stderr.splitlines() if any(mark in line for mark in ("what():", "ASSERT", "Error"))]
+        reason = (said or [f"exit {done.returncode}"])[-1]
+        raise BadModel(f"the engine broke down when it loaded {weights.name} ({reason[:160]})", "fetch it again, or choose another")
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer:
         raise BY_NAME[answer["kind"]](answer["message"], answer["remedy"])
@@ -69,14 +74,25 @@ def _with_llama(weights: Path) -> None:
     with llama.heard(heard.append):
         model = lib.llama_model_load_from_file(os.fsencode(weights), params)
     if model:
+        # a vocabulary without a token for each byte ends llama.cpp's process at the first text that needs one
+        llama.LlamaVocabulary(model=model).encode(_SAMPLE, start=True)
         lib.llama_model_free(model)
         return
-    said = next((line.rpartition("error loading model: ")[2].strip() for line in heard if "error loading model: " in line), "no reason given")
+    said = next(
+        (line.rpartition("error loading model: ")[2].strip() for line in heard if "error loading model: " in line),
+        "no reason given",
+    )
     if "unknown model architecture" in said:
         name = said.rpartition(":")[2].strip()
-        raise Unsupported(f"llama.cpp here does not know the architecture {name}", "choose another model, or update Freehold")
+        raise Unsupported(
+            f"llama.cpp here does not know the architecture {name}",
+            "choose another model, or update Freehold",
+        )
     if "unknown pre-tokenizer" in said:
-        raise Unsupported(f"llama.cpp here does not know the model's tokenizer ({said[:120]})", "get a current GGUF of the model, or update Freehold")
+        raise Unsupported(
+            f"llama.cpp here does not know the model's tokenizer ({said[:120]})",
+            "get a current GGUF of the model, or update Freehold",
+        )
     raise BadModel(f"llama.cpp cannot load {weights.name} ({said[:200]})", "fetch it again, or choose another model")
 
 
@@ -97,7 +113,9 @@ def _with_transformers(folder: Path) -> None:
 
 
 def main() -> None:
-    """Look at the weights named on the command line and print what keeps them out, as JSON; nothing but braces where nothing does."""
+    """Look at the weights named on the command line and print what keeps them out, as JSON; nothing but
+    braces where nothing does.
+    """
     settings.go_quiet()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not mix with the answer

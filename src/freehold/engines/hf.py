@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class HfVocabulary:
-    """Tokens of a safetensors model's own tokenizer, read with the tokenizers library: transformers takes seconds and 130 MB to import.
+    """Tokens of a safetensors model's own tokenizer, read with the tokenizers library: transformers takes
+    seconds and 130 MB to import.
 
     ``special``: role (bos, eos, unk, pad) -> number of its token.
     """
@@ -59,7 +60,9 @@ class HfVocabulary:
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer.json; where there is only a SentencePiece file, what transformers makes of it. Raises BadModel."""
+    """The folder's tokenizer.json; where there is only a SentencePiece file, what transformers makes of it.
+    Raises BadModel.
+    """
     from tokenizers import Tokenizer
 
     try:
@@ -90,9 +93,11 @@ def _special_names(folder: Path) -> dict[str, str]:
 
 
 def load(kind: Any, folder: Path, *, beside: re.Pattern[str] | None = None, **options: Any) -> Any:
-    """A model of one of transformers' automatic classes, every weight of it read from the folder. Raises BadModel.
+    """A model of one of transformers' automatic classes, every weight of it read from the folder. Raises
+    BadModel.
 
-    transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of tensors that may be missing or left over,
+    transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of tensors
+    that may be missing or left over,
     since what they are for is not used.
     """
     import torch
@@ -153,7 +158,9 @@ def _weight(model: Any, module: str, folder: Path) -> Any:
 
 
 class TransformersEngine:
-    """A safetensors model in float32 on the processor, with the PEFT ``adapter`` of that folder added to its matrices. Raises BadModel."""
+    """A safetensors model in float32 on the processor, with the PEFT ``adapter`` of that folder added to its
+    matrices. Raises BadModel.
+    """
 
     def __init__(self, folder: Path, *, context_length: int = 4096, adapter: Path | None = None):
         import torch

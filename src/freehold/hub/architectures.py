@@ -1,4 +1,5 @@
-"""Which architectures transformers has built in, read from its own tables without importing it: that takes seconds and runs torch.
+"""Which architectures transformers has built in, read from its own tables without importing it: that takes
+seconds and runs torch.
 
 Source: transformers' ``models/auto/auto_mappings.py`` and ``models/auto/modeling_auto.py``.
 """
@@ -19,7 +20,9 @@ def is_built_in(model_type: str) -> bool:
 
 
 def causal_class(model_type: str) -> str:
-    """The class by which transformers answers with models of this type, e.g. ``LlamaForCausalLM``; '' where there is none."""
+    """The class by which transformers answers with models of this type, e.g. ``LlamaForCausalLM``; '' where
+    there is none.
+    """
     return _table("modeling_auto.py", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES").get(model_type, "")
 
 
@@ -50,7 +53,9 @@ _KINDS = (
 
 @functools.cache
 def _table(file: str, name: str) -> dict[str, str]:
-    """A table of names in one of transformers' files; empty where this version has no such table. Raises MissingPart."""
+    """A table of names in one of transformers' files; empty where this version has no such table. Raises
+    MissingPart.
+    """
     for node in _parsed(file).body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         if any(isinstance(target, ast.Name) and target.id == name for target in targets) and isinstance(node, ast.Assign):

@@ -71,7 +71,7 @@ def restore(store: Store, source: Path, name: str = "", sink: Sink = silent) -> 
             card = Card.from_dict(listed["card"])
             found = store.add(
                 name or str(listed["name"]), files, card.provenance, licence=card.licence, licence_from=card.licence_from, lineage=card.lineage,
-                move=True, sink=sink,
+                move=True, base=card if card.format == "adapter" else None, sink=sink,
             )  # fmt: skip
         except (tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, EOFError) as error:
             raise BadModel(f"{source.name} is no archive of ours, or is damaged ({type(error).__name__}: {error})", "copy it again") from None

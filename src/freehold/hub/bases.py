@@ -38,7 +38,9 @@ class Base:
 
 
 def as_stored(files: Mapping[str, Path]) -> dict[str, Path]:
-    """Files under the names they have in the store: a GGUF adapter, which came under any name, is ``adapter.lora``."""
+    """Files under the names they have in the store: a GGUF adapter, which came under any name, is
+    ``adapter.lora``.
+    """
     adapters = [name for name in files if name.endswith(".gguf") and peft.is_gguf_adapter(gguf.read_header(files[name]))]
     weights = [name for name in files if name.endswith((".gguf", ".safetensors"))]
     if len(weights) != 1 or weights != adapters:
@@ -54,13 +56,19 @@ def is_adapter(files: Mapping[str, Path]) -> bool:
 def read_adapter(files: Mapping[str, Path]) -> Adapter:
     """The adapter in a folder's files. Raises BadModel, Unsupported."""
     if peft.WEIGHTS in files:
-        return Adapter(files, peft.peft_facts(files[peft.CONFIG], files[peft.WEIGHTS]), peft.peft_pairs(files[peft.WEIGHTS]))
+        return Adapter(
+            files,
+            peft.peft_facts(files[peft.CONFIG], files[peft.WEIGHTS]),
+            peft.peft_pairs(files[peft.WEIGHTS]),
+        )
     header = gguf.read_header(files[peft.GGUF_ADAPTER])
     return Adapter(files, peft.gguf_facts(header, peft.GGUF_ADAPTER), peft.gguf_pairs(header, peft.GGUF_ADAPTER))
 
 
 def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
-    """The base in the store. ``named``: by the user. Raises NotFound naming what to pull, UsageError where several fit, BadModel for a misfit."""
+    """The base in the store. ``named``: by the user. Raises NotFound naming what to pull, UsageError where
+    several fit, BadModel for a misfit.
+    """
     if named:
         model = store.find(named)
         if why := misfit(store, model, adapter):
@@ -74,25 +82,36 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
         if len({model.digest for model in matches}) == 1:
             return Base(matches[0], how)
         if matches:
-            raise UsageError(f"{len(matches)} models in the store can be the adapter's base: {_names(matches)}", "name one with --base")
+            raise UsageError(
+                f"{len(matches)} models in the store can be the adapter's base: {_names(matches)}",
+                "name one with --base",
+            )
     if alike and not any(model.name in alike for model in fitting):
         model = next(model for model in models if model.name in alike)
-        raise BadModel(f"the adapter does not belong to {model.name}: {misfit(store, model, adapter)}", "name its base with --base")
+        raise BadModel(
+            f"the adapter does not belong to {model.name}: {misfit(store, model, adapter)}",
+            "name its base with --base",
+        )
     if _is_public(adapter.facts.base):
         raise _absent(adapter.facts.base, fitting)
     if len({model.digest for model in fitting}) == 1:
         return Base(fitting[0], "by its shapes")
     if fitting:
-        raise UsageError(f"{len(fitting)} models in the store can be the adapter's base: {_names(fitting)}", "name one with --base")
+        raise UsageError(
+            f"{len(fitting)} models in the store can be the adapter's base: {_names(fitting)}",
+            "name one with --base",
+        )
     raise _absent(adapter.facts.base, fitting)
 
 
 def _absent(base: str, fitting: list[Model]) -> NotFound:
-    """What to pull first. Where models of the same shape are here, the user may know one of them to be the base."""
+    """What to pull first. Where models of the same shape are here, the user may know one of them to be the
+    base.
+    """
     message = f"the adapter's base {base} is not in the store" if base else "the adapter names no base, and no model in the store fits it"
     way_out = f"pull it first: freehold pull hf:{base}" if _is_public(base) else "pull its base first, then this adapter with --base NAME"
     if fitting:
-        way_out += f"; if {_names(fitting)} is the same model, pass --base {fitting[0].name}"
+        way_out += f"; of the same shape here: {_names(fitting)}; if one is the same model, pass --base {fitting[0].name}"
     return NotFound(message, way_out)
 
 
@@ -112,14 +131,20 @@ def _plain(name: str) -> str:
 
 
 def _alike(store: Store, model: Model, base: str) -> str:
-    """How a stored model is the one that an adapter names: "by name", "by where it came from", or '' where it is not."""
+    """How a stored model is the one that an adapter names: "by name", "by where it came from", or '' where it
+    is not.
+    """
     if not base:
         return ""
     provenance = model.card.provenance
     origins = [str(provenance.get(key, "")) for key in ("repository", "upstream", "path")]
     if base in origins or (provenance.get("path") and Path(str(provenance["path"])) == Path(base).expanduser().absolute()):
         return "by where it came from"
-    own = {_plain(model.name), *(_plain(origin) for origin in origins[:2] if origin), *_written(store, model)} - {""}
+    own = {
+        _plain(model.name),
+        *(_plain(origin) for origin in origins[:2] if origin),
+        *_written(store, model),
+    } - {""}
     wanted = _plain(base)
     # a store's name is often the public one cut short: smollm2 for SmolLM2-135M-Instruct
     return "by name" if wanted and any(wanted == name or (len(name) >= 5 and wanted.startswith(name)) for name in own) else ""
@@ -134,7 +159,9 @@ def _written(store: Store, model: Model) -> set[str]:
 
 
 def misfit(store: Store, model: Model, adapter: Adapter) -> str:
-    """Why an adapter does not belong to a stored model; '' where every matrix it changes is there in its shape."""
+    """Why an adapter does not belong to a stored model; '' where every matrix it changes is there in its
+    shape.
+    """
     weights = store.weights(model)
     try:
         if adapter.is_gguf:
@@ -171,7 +198,9 @@ def lineage(adapter: Adapter, base: Base) -> list[dict[str, Any]]:
 
 
 def complete(store: Store, adapter: Adapter, base: Base, folder: Path) -> dict[str, Path]:
-    """An adapter's files with llama.cpp's form of it, written into ``folder`` where its base is a GGUF that can be given one. Raises Unsupported."""
+    """An adapter's files with llama.cpp's form of it, written into ``folder`` where its base is a GGUF that
+    can be given one. Raises Unsupported.
+    """
     files = dict(adapter.files)
     if adapter.is_gguf or base.model.card.format != "gguf" or adapter.facts.dora:
         return files

@@ -110,10 +110,12 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
     if peft.WEIGHTS in files:
         facts, pairs = peft.peft_facts(files[peft.CONFIG], files[peft.WEIGHTS]), peft.peft_pairs(files[peft.WEIGHTS])
         architecture = ""
+        kinds = {str(record["dtype"]) for record in safetensors.read_header(files[peft.WEIGHTS]).values()}
     elif peft.GGUF_ADAPTER in files:
         header = gguf.read_header(files[peft.GGUF_ADAPTER])
         facts, pairs = peft.gguf_facts(header, peft.GGUF_ADAPTER), peft.gguf_pairs(header, peft.GGUF_ADAPTER)
         architecture = str(header.fields.get("general.architecture", ""))
+        kinds = {tensor.kind for tensor in header.tensors}
     else:
         raise BadModel(f"there is {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights", "fetch the whole folder again")
     if not licence and "README.md" in files:
@@ -123,7 +125,7 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
         architecture=architecture,
         parameters=sum(math.prod(pair.first) + math.prod(pair.second) for pair in pairs.values()),
         context_length=0,
-        quantization="",
+        quantization="+".join(sorted(kinds)),
         chat_template=None,
         licence=licence,
         licence_from=licence_from,

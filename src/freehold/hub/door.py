@@ -1,6 +1,8 @@
-"""What is looked at before a model is taken in: that its files are what their names say, whole, and of a kind that runs here.
+"""What is looked at before a model is taken in: that its files are what their names say, whole, and of a kind
+that runs here.
 
-Headers and texts are read, nothing is loaded. What only an engine can tell is asked of it afterwards (``engines/admission.py``).
+Headers and texts are read, nothing is loaded. What only an engine can tell is asked of it afterwards
+(``engines/admission.py``).
 """
 
 from __future__ import annotations
@@ -20,17 +22,23 @@ _POINTER = b"version https://git-lfs.github.com/spec/v1"
 _PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<(?:!doctype )?(?:html|error))", re.IGNORECASE)
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 _REFUSALS = re.compile(
-    rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal server|access denied)", re.IGNORECASE
+    rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal server|access denied)",
+    re.IGNORECASE,
 )
 #: First bytes of llama.cpp's files before GGUF.
 _OLD_FORMS = (b"lmgg", b"fmgg", b"tjgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
 _PACKED = re.compile(r"\.(qweight|qzeros|absmax|quant_map|quant_state\.\w+|weight_packed|weight_scale(_inv)?|g_idx|SCB|\w+_blocks)$")
 _LORA = re.compile(r"\.lora_(A|B|magnitude_vector)\b")
+_IMAGE_LORA = re.compile(r"^(lora_unet|lora_te|unet\.|transformer\.transformer_blocks)|lora[._](down|up)\b")
+#: How archives begin.
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd", b"Rar!")
 _IMAGE = ("model.diffusion_model.", "first_stage_model.", "double_blocks.", "cond_stage_model.")
 
 
 def check(files: Mapping[str, Path]) -> None:
-    """Raises BadModel or Unsupported with one sentence and a way out for files, named as they will be stored, that cannot be used."""
+    """Raises BadModel or Unsupported with one sentence and a way out for files, named as they will be stored,
+    that cannot be used.
+    """
     for name, path in files.items():
         check_bytes(name, path)
     ggufs = [name for name in files if name.endswith(".gguf") or name == peft.GGUF_ADAPTER]
@@ -55,23 +63,37 @@ def check_bytes(name: str, path: Path) -> None:
     if not head and name != "README.md":
         raise BadModel(f"{name} is empty (0 bytes)", _AGAIN)
     if head.startswith(_POINTER):
-        raise BadModel(f"{name} is a Git LFS pointer and not the file itself", "run 'git lfs pull' in its folder, or fetch it from its hub")
+        raise BadModel(
+            f"{name} is a Git LFS pointer and not the file itself",
+            "run 'git lfs pull' in its folder, or fetch it from its hub",
+        )
     if _PAGE.match(head):
         title = _TITLE.search(head)
         told = f" ({title[1].decode('utf-8', 'replace').strip()[:80]})" if title else ""
-        raise BadModel(f"{name} is a web page{told} and not the file itself", "use the file's download link; a gated model needs its hub's token")
+        raise BadModel(
+            f"{name} is a web page{told} and not the file itself",
+            "use the file's download link; a gated model needs its hub's token",
+        )
     if name.endswith((".safetensors", ".gguf")):
         _check_not_text(name, head)
 
 
 def _check_not_text(name: str, head: bytes) -> None:
-    """Raises BadModel for an error message, JSON or another form in place of weights."""
+    """Raises BadModel for an error message, JSON, an archive or another form in place of weights."""
     start = head.lstrip()
     if _REFUSALS.match(head) or (start[:1] in (b"{", b"[") and b"\0" not in head):
         said = start[:80].decode("utf-8", "replace").splitlines()[0]
-        raise BadModel(f"{name} is a server's message ({said}) and not the file itself", f"{_AGAIN}; a gated model needs its hub's token")
+        raise BadModel(
+            f"{name} is a server's message ({said}) and not the file itself",
+            f"{_AGAIN}; a gated model needs its hub's token",
+        )
+    if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
+        raise BadModel(f"{name} is an archive and not the file itself", "unpack it and pull what is in it")
     if name.endswith(".gguf") and head[:4] in _OLD_FORMS:
-        raise Unsupported(f"{name} is of llama.cpp's form before GGUF", "get a GGUF of the model, or convert it with llama.cpp of mid 2023")
+        raise Unsupported(
+            f"{name} is of llama.cpp's form before GGUF",
+            "get a GGUF of the model, or convert it with llama.cpp of mid 2023",
+        )
     if name.endswith(".safetensors") and head[:4] == gguf.MAGIC:
         raise BadModel(f"{name} is a GGUF file under the name of safetensors", "rename it to .gguf and pull that file")
 
@@ -86,22 +108,35 @@ def _check_gguf(name: str, header: gguf.Header) -> None:
     if kind == "adapter":
         return
     if kind == "imatrix" or "imatrix.datasets" in header.fields or "imatrix.chunk_count" in header.fields:
-        raise Unsupported(f"{name} is an importance matrix, made for quantizing, and not a model", "pull the model's own GGUF")
+        raise Unsupported(
+            f"{name} is an importance matrix, made for quantizing, and not a model",
+            "pull the model's own GGUF",
+        )
     if kind == "mmproj" or architecture == "clip":
-        raise Unsupported(f"{name} is a projector for pictures or sound, an addition to a model and not a model", "pull the model's own GGUF")
+        raise Unsupported(
+            f"{name} is a projector for pictures or sound, an addition to a model and not a model",
+            "pull the model's own GGUF",
+        )
     if architecture == "controlvector":
         raise Unsupported(f"{name} is a control vector, an addition to a model and not a model", "pull the model's own GGUF")
     if not header.tensors:
         raise BadModel(f"{name} holds a vocabulary and no weights", "pull the model's own GGUF")
     if architecture in ("t5", "t5encoder"):
-        raise Unsupported(f"{name} is an encoder-decoder ({architecture}), which no engine here runs", "choose a decoder, such as Qwen or Llama")
+        raise Unsupported(
+            f"{name} is an encoder-decoder ({architecture}), which no engine here runs",
+            "choose a decoder, such as Qwen or Llama",
+        )
     if header.fields.get(f"{architecture}.attention.causal") is False:
         raise Unsupported(
-            f"{name} is an encoder ({architecture}), which answers nothing", "for vectors pull the Sentence Transformers folder of the model"
+            f"{name} is an encoder ({architecture}), which answers nothing",
+            "for vectors pull the Sentence Transformers folder of the model",
         )
     tokens = header.array_lengths.get("tokenizer.ggml.tokens") or header.fields.get("tokenizer.ggml.tokens")
     if not tokens:
-        raise BadModel(f"{name} has no tokenizer (tokenizer.ggml.tokens)", "convert the model again with its tokenizer beside it")
+        raise BadModel(
+            f"{name} has no tokenizer (tokenizer.ggml.tokens)",
+            "convert the model again with its tokenizer beside it",
+        )
 
 
 # -- safetensors ------------------------------------------------------------------------------------
@@ -121,18 +156,37 @@ def _check_folder(files: Mapping[str, Path]) -> None:
     embeds = "modules.json" in files and any(listing.MODULE.fullmatch(name) for name in files)
     _check_architecture(config, names, embeds=embeds)
     if not listing.has_tokenizer(files.keys()):
-        raise BadModel("the folder has no tokenizer (tokenizer.json, tokenizer.model or vocabulary files)", "fetch the whole folder again")
+        raise BadModel(
+            "the folder has no tokenizer (tokenizer.json, tokenizer.model or vocabulary files)",
+            "fetch the whole folder again",
+        )
 
 
 def _without_config(files: Mapping[str, Path], weights: list[str]) -> BadModel | Unsupported:
     names = [tensor for name in weights for tensor in safetensors.read_header(files[name])]
+    if any(_IMAGE_LORA.search(name) for name in names):
+        return Unsupported(f"{weights[0]} is an adapter for a model that makes pictures", "choose a language model")
+    if peft.CONFIG in files:
+        return Unsupported(
+            f"{weights[0]} is not named {peft.WEIGHTS}, so the adapter is not in PEFT's form (MLX names it so)",
+            "convert it to PEFT's form, or fuse it with its base and pull that",
+        )
     if any(_LORA.search(name) or ".lora_a" in name for name in names):
-        return BadModel(f"{weights[0]} holds an adapter and {peft.CONFIG} is not beside it", "give the whole folder of the adapter")
+        return BadModel(
+            f"{weights[0]} holds an adapter and {peft.CONFIG} is not beside it",
+            "give the whole folder of the adapter",
+        )
     if any(name.startswith(_IMAGE) for name in names):
         return Unsupported(f"{weights[0]} is a model that makes pictures", "choose a language model")
     if "params.json" in files:
-        return Unsupported("the folder is in its publisher's own form (params.json)", "get the form for transformers, with config.json")
-    return BadModel(f"{weights[0]} has no config.json beside it, which says what model it is", "give the model's whole folder")
+        return Unsupported(
+            "the folder is in its publisher's own form (params.json)",
+            "get the form for transformers, with config.json",
+        )
+    return BadModel(
+        f"{weights[0]} has no config.json beside it, which says what model it is",
+        "give the model's whole folder",
+    )
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -144,11 +198,15 @@ def _config(path: Path) -> dict[str, Any]:
         raise BadModel("config.json holds no JSON object", _AGAIN)
     if not value.get("model_type") and value.get("auto_map"):
         raise BadModel(
-            "config.json asks to run code that comes with the model (auto_map); it is never run", "choose a model of a built-in architecture"
+            "config.json asks to run code that comes with the model (auto_map); it is never run",
+            "choose a model of a built-in architecture",
         )
     if not value.get("model_type"):
         said = "is an empty object" if not value else "names no model_type"
-        raise BadModel(f"config.json {said}, so it is not known what model this is", "fetch the model's whole folder again")
+        raise BadModel(
+            f"config.json {said}, so it is not known what model this is",
+            "fetch the model's whole folder again",
+        )
     return value
 
 
@@ -180,7 +238,8 @@ def _check_index(files: Mapping[str, Path], weights: list[str]) -> None:
     missing = sorted(wanted - set(weights))
     if missing:
         raise BadModel(
-            f"{len(missing)} of {len(wanted)} files of weights are missing: {', '.join(missing[:4])}", "fetch the missing files, then pull again"
+            f"{len(missing)} of {len(wanted)} files of weights are missing: {', '.join(missing[:4])}",
+            "fetch the missing files, then pull again",
         )
 
 
@@ -190,7 +249,10 @@ def _check_tensors(files: Mapping[str, Path], weights: list[str]) -> set[str]:
     for file in weights:
         for name, record in safetensors.read_header(files[file]).items():
             if name in names:
-                raise BadModel(f"the tensor {name[:80]} is in more than one file of weights", "keep one set of weights in the folder")
+                raise BadModel(
+                    f"the tensor {name[:80]} is in more than one file of weights",
+                    "keep one set of weights in the folder",
+                )
             names.add(name)
             if _LORA.search(name):
                 raise BadModel(
@@ -198,7 +260,10 @@ def _check_tensors(files: Mapping[str, Path], weights: list[str]) -> set[str]:
                     "merge the adapter (PEFT's merge_and_unload) and save the model again",
                 )
             if _PACKED.search(name) or str(record["dtype"]).startswith(("F8", "F4", "F6")):
-                raise Unsupported(f"{file} holds packed weights ({name[:80]}), a form that cannot be read here", _UNQUANTIZED)
+                raise Unsupported(
+                    f"{file} holds packed weights ({name[:80]}), a form that cannot be read here",
+                    _UNQUANTIZED,
+                )
     if not names:
         raise BadModel(f"{weights[0]} holds no tensors", _AGAIN)
     return names
@@ -210,7 +275,8 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
     if not architectures.is_built_in(kind):
         needs = "; it would need the code that comes with it (auto_map), which is never run" if config.get("auto_map") else ""
         raise Unsupported(
-            f"the architecture {kind[:60]!r} is not known to any engine here{needs}", "choose a model of a built-in architecture, or a GGUF"
+            f"the architecture {kind[:60]!r} is not known to any engine here{needs}",
+            "choose a model of a built-in architecture, or a GGUF",
         )
     if embeds:
         return
@@ -227,7 +293,8 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
         )
     if not answering or (words and declared):
         raise Unsupported(
-            f"{declared or kind} is {words or 'a model that does not write text'}, which no engine here runs", "choose a language model"
+            f"{declared or kind} is {words or 'a model that does not write text'}, which no engine here runs",
+            "choose a language model",
         )
     if declared and not declared.endswith(("ForCausalLM", "LMHeadModel", "Model")):
         raise Unsupported(f"the model is a {declared}, which gives no text", f"choose a model of the class {answering}")

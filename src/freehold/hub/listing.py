@@ -1,4 +1,6 @@
-"""Which of the files that a source has are one model: decided by their names alone, before anything is fetched or copied."""
+"""Which of the files that a source has are one model: decided by their names alone, before anything is
+fetched or copied.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,27 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from freehold.errors import BadModel, Unsupported, UsageError
+from freehold.errors import BadModel, NotFound, Unsupported, UsageError
 from freehold.hub import peft
 
-#: What follows an encoder in a folder of Sentence Transformers, e.g. ``1_Pooling/config.json``: the one kind of file that is not at the top.
+#: What follows an encoder in a folder of Sentence Transformers, e.g. ``1_Pooling/config.json``: the one kind
+#: of file that is not at the top.
 MODULE = re.compile(r"\d+_[A-Za-z]\w*/config\.json")
 #: One file of weights that were cut into several: STEM-00001-of-00003.
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.(?P<kind>gguf|safetensors)")
 _TEXTS = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _PROJECTOR = re.compile(r"(^|[-_.])(mmproj|imatrix)", re.IGNORECASE)
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "sentencepiece.bpe.model", "tekken.json")
+_UNDER_WAY = (".incomplete", ".crdownload", ".part", ".download", ".aria2", ".tmp")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
 _MODEL_HINTS = ("config.json", "model.safetensors", "pytorch_model.bin")
 _WAY_OUT = "get the same model as safetensors or GGUF"
 
@@ -50,9 +62,11 @@ class Selection:
 
 
 def select(names: Collection[str], where: str, chosen: str = "") -> Selection:
-    """The files of one model. ``where``: how the source is written, for the way out; ``chosen``: one GGUF file of several.
+    """The files of one model. ``where``: how the source is written, for the way out; ``chosen``: one GGUF
+    file of several.
 
-    Raises Unsupported for what other programs use, BadModel for what is incomplete, UsageError where it is not clear which is meant.
+    Raises Unsupported for what other programs use, BadModel for what is incomplete, UsageError where it is
+    not clear which is meant, NotFound.
     """
     if "model_index.json" in names:
         raise Unsupported(f"{where} is a diffusers pipeline, which makes pictures or sound", "choose a language model")
@@ -112,14 +126,15 @@ def _one_gguf(models: list[str], names: Collection[str], where: str) -> Selectio
     stems = {match["stem"] if (match := SHARD.fullmatch(name)) else name for name in models}
     if len(stems) > 1:
         raise UsageError(
-            f"{where} holds {len(stems)} GGUF files ({_few(models)}), and a model is one", f"pull one of them: {_with_file(where, models[0])}"
+            f"{where} holds {len(stems)} GGUF files ({_few(models)}), and a model is one",
+            f"pull one of them: {_with_file(where, models[0])}",
         )
     return _chosen(models[0], models, names, where)
 
 
 def _chosen(chosen: str, ggufs: list[str], names: Collection[str], where: str) -> Selection:
     if chosen not in ggufs:
-        raise UsageError(f"{where} has no GGUF file {chosen!r}", f"choose one of {_few(ggufs) or 'none'}")
+        raise NotFound(f"{where} has no GGUF file {chosen!r}", f"choose one of {_few(ggufs) or 'none'}")
     match = SHARD.fullmatch(chosen)
     parts = [name for name in ggufs if match and (other := SHARD.fullmatch(name)) and other["stem"] == match["stem"]] or [chosen]
     check_shards(parts)
@@ -158,35 +173,59 @@ def is_archive(name: str) -> bool:
 def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageError:
     """Why files without safetensors or a model's GGUF are no model."""
     if any(PurePosixPath(name).name.lower().startswith("modelfile") for name in names):
-        return Unsupported(f"{where} holds an Ollama Modelfile, which only names a model", "pull what its FROM line names: file:PATH or ollama:NAME")
+        return Unsupported(
+            f"{where} holds an Ollama Modelfile, which only names a model",
+            "pull what its FROM line names: file:PATH or ollama:NAME",
+        )
     if projectors := sorted(name for name in names if name.lower().endswith(".gguf")):
-        return Unsupported(f"{where} holds only {_few(projectors)}, an addition to a model and not a model", "pull the model's own GGUF")
+        return Unsupported(
+            f"{where} holds only {_few(projectors)}, an addition to a model and not a model",
+            "pull the model's own GGUF",
+        )
     inner = sorted({str(PurePosixPath(name).parent) for name in names if "/" in name and PurePosixPath(name).name in _MODEL_HINTS} - {"."})
     if inner and not any(name in names for name in _MODEL_HINTS):
         return UsageError(
-            f"{where} holds {len(inner)} folders with a model ({_few(inner)}) and none itself", f"pull one: {where.rstrip('/')}/{inner[0]}"
+            f"{where} holds {len(inner)} folders with a model ({_few(inner)}) and none itself",
+            f"pull one: {where.rstrip('/')}/{inner[0]}",
         )
     if {"model.bin", "config.json"} <= names and any(name.startswith("vocabulary.") for name in names):
         return Unsupported(f"{where} is a CTranslate2 model, which no engine here runs", _WAY_OUT)
     if any(".mlpackage/" in name for name in names):
         return Unsupported(f"{where} is a Core ML model, which no engine here runs", _WAY_OUT)
+    if begun := sorted(name for name in names if name.endswith(_UNDER_WAY)):
+        return BadModel(f"{begun[0]} is a download that has not ended", "let it end, or fetch the file again")
     if kinds := {name: what for name in sorted(names) if (what := foreign_kind(name))}:
         name, what = next(iter(kinds.items()))
         return Unsupported(f"{name} is {what}, which no engine here runs", _WAY_OUT)
     if pickles := sorted(name for name in names if name.endswith(PICKLES)):
-        return BadModel(f"{pickles[0]} is a pickle, which can run code when loaded; it is never read", "ask for the model as safetensors or GGUF")
+        return BadModel(
+            f"{pickles[0]} is a pickle, which can run code when loaded; it is never read",
+            "ask for the model as safetensors or GGUF",
+        )
     if archives := sorted(filter(is_archive, names)):
         return Unsupported(f"{archives[0]} is an archive", "unpack it and pull the folder")
     if peft.CONFIG in names:
-        return BadModel(f"{where} has {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights", "fetch the whole folder again")
+        return BadModel(
+            f"{where} has {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights",
+            "fetch the whole folder again",
+        )
     if "model.safetensors.index.json" in names:
-        return BadModel(f"{where} has the list of its weights (model.safetensors.index.json) and none of the files", "fetch the whole folder again")
+        return BadModel(
+            f"{where} has the list of its weights (model.safetensors.index.json) and none of the files",
+            "fetch the whole folder again",
+        )
     if "config.json" in names:
         return BadModel(f"{where} has a configuration and no weights", "fetch the whole folder again")
     if tokenizers := [name for name in _TOKENIZERS if name in names]:
-        return BadModel(f"{where} holds only a tokenizer ({tokenizers[0]}) and no weights", "fetch the model's whole folder")
+        return BadModel(
+            f"{where} holds only a tokenizer ({tokenizers[0]}) and no weights",
+            "fetch the model's whole folder",
+        )
     shown = _few(sorted(names)) or "nothing"
-    return BadModel(f"no model found: neither a .gguf nor config.json with .safetensors among {shown}", "give a GGUF file or such a folder")
+    return BadModel(
+        f"no model found: neither a .gguf nor config.json with .safetensors among {shown}",
+        "give a GGUF file or such a folder",
+    )
 
 
 def _few(names: list[str]) -> str:

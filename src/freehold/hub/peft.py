@@ -1,6 +1,8 @@
-"""A LoRA adapter as PEFT keeps it, and as llama.cpp does: read, checked against its base, and written for llama.cpp.
+"""A LoRA adapter as PEFT keeps it, and as llama.cpp does: read, checked against its base, and written for
+llama.cpp.
 
-Sources: PEFT's adapter_config.json and tensor names; llama.cpp's adapter GGUF (general.type ``adapter``, tensors NAME.lora_a and NAME.lora_b).
+Sources: PEFT's adapter_config.json and tensor names; llama.cpp's adapter GGUF (general.type ``adapter``,
+tensors NAME.lora_a and NAME.lora_b).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ _GGUF_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<part>a|b)")
 
 @dataclass(frozen=True)
 class AdapterFacts:
-    """What an adapter says of itself. ``base``: the base's name as its author wrote it; ``target_modules``: last parts of the matrices' names;
+    """What an adapter says of itself. ``base``: the base's name as its author wrote it; ``target_modules``:
+    last parts of the matrices' names;
     ``fan_in_fan_out``: the base keeps its matrices as (inputs, outputs)."""
 
     rank: int
@@ -79,14 +82,20 @@ def is_gguf_adapter(header: gguf.Header) -> bool:
 
 
 def peft_facts(config: Path, weights: Path) -> AdapterFacts:
-    """Facts of a PEFT adapter. Raises BadModel for a damaged one, Unsupported for a kind that is not LoRA on matrices alone."""
+    """Facts of a PEFT adapter. Raises BadModel for a damaged one, Unsupported for a kind that is not LoRA on
+    matrices alone.
+    """
     value = _config(config)
     kind = str(value.get("peft_type", ""))
     if "lora_parameters" in value or "fine_tune_type" in value:
-        raise Unsupported(f"{config.name} is that of an MLX adapter", "convert it to PEFT's form, or fuse it with its base and pull that")
+        raise Unsupported(
+            f"{config.name} is that of an MLX adapter",
+            "convert it to PEFT's form, or fuse it with its base and pull that",
+        )
     if kind.upper() != "LORA":
         raise Unsupported(
-            f"the adapter is of the kind {kind or 'unnamed'}; LoRA adapters are used here", "merge it with its base and pull the result"
+            f"the adapter is of the kind {kind or 'unnamed'}; LoRA adapters are used here",
+            "merge it with its base and pull the result",
         )
     _refuse_extras(value)
     rank, alpha = value.get("r"), value.get("lora_alpha")
@@ -123,7 +132,8 @@ def _refuse_extras(value: dict[str, Any]) -> None:
 
 
 def peft_pairs(weights: Path) -> dict[str, Pair]:
-    """Shapes of the factors by module, named as in the base's safetensors, e.g. ``model.layers.0.self_attn.q_proj``.
+    """Shapes of the factors by module, named as in the base's safetensors, e.g.
+    ``model.layers.0.self_attn.q_proj``.
 
     Raises BadModel for a factor without its partner, Unsupported for tensors that are no factors.
     """
@@ -132,7 +142,8 @@ def peft_pairs(weights: Path) -> dict[str, Pair]:
         match = _FACTOR.fullmatch(name)
         if match is None:
             raise Unsupported(
-                f"the adapter holds {name[:80]!r}, which is no LoRA factor of a matrix", "merge the adapter with its base and pull the result"
+                f"the adapter holds {name[:80]!r}, which is no LoRA factor of a matrix",
+                "merge the adapter with its base and pull the result",
             )
         shapes.setdefault(_module(match["module"]), {})[match["part"]] = tuple(record["shape"])
     return _paired(weights.name, shapes, "A", "B")
@@ -151,7 +162,10 @@ def _paired(file: str, shapes: dict[str, dict[str, tuple[int, ...]]], first: str
             raise BadModel(f"{file} lacks one of the two LoRA factors of {module[:80]}", "fetch it again")
         a, b = parts[first], parts[second]
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
-            raise BadModel(f"{file}: the LoRA factors of {module[:80]} have the shapes {a} and {b}, which do not fit together", "fetch it again")
+            raise BadModel(
+                f"{file}: the LoRA factors of {module[:80]} have the shapes {a} and {b}, which do not fit together",
+                "fetch it again",
+            )
         pairs[module] = Pair(a, b)
     return pairs
 
@@ -160,7 +174,10 @@ def gguf_facts(header: gguf.Header, file: str) -> AdapterFacts:
     """Facts of a GGUF adapter. Raises BadModel, Unsupported."""
     kind = str(header.fields.get("adapter.type", ""))
     if kind != "lora":
-        raise Unsupported(f"{file} is an adapter of the kind {kind or 'unnamed'}; LoRA adapters are used here", "merge it with its base")
+        raise Unsupported(
+            f"{file} is an adapter of the kind {kind or 'unnamed'}; LoRA adapters are used here",
+            "merge it with its base",
+        )
     pairs = gguf_pairs(header, file)
     rank = next(iter(pairs.values())).first[0]
     alpha = header.fields.get("adapter.lora.alpha", 0.0)
@@ -171,12 +188,17 @@ def gguf_facts(header: gguf.Header, file: str) -> AdapterFacts:
 
 
 def gguf_pairs(header: gguf.Header, file: str) -> dict[str, Pair]:
-    """Shapes of the factors by the base's GGUF tensor name, e.g. ``blk.0.attn_q.weight``. Raises BadModel, Unsupported."""
+    """Shapes of the factors by the base's GGUF tensor name, e.g. ``blk.0.attn_q.weight``. Raises BadModel,
+    Unsupported.
+    """
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for tensor in header.tensors:
         match = _GGUF_FACTOR.fullmatch(tensor.name)
         if match is None:
-            raise Unsupported(f"{file} holds {tensor.name[:80]!r}, which is no LoRA factor", "merge the adapter with its base and pull the result")
+            raise Unsupported(
+                f"{file} holds {tensor.name[:80]!r}, which is no LoRA factor",
+                "merge the adapter with its base and pull the result",
+            )
         shapes.setdefault(match["module"], {})[match["part"]] = tuple(reversed(tensor.shape))
     return _paired(file, shapes, "a", "b")
 
@@ -185,7 +207,9 @@ def gguf_pairs(header: gguf.Header, file: str) -> dict[str, Pair]:
 
 
 def misfit(pairs: dict[str, Pair], matrices: dict[str, tuple[int, ...]]) -> str:
-    """Why factors do not belong to a base whose matrices have these shapes (outputs, inputs); '' where they do."""
+    """Why factors do not belong to a base whose matrices have these shapes (outputs, inputs); '' where they
+    do.
+    """
     for name, pair in pairs.items():
         shape = matrices.get(name)
         if shape is None:
@@ -230,7 +254,9 @@ def gguf_matrices(weights: Path) -> dict[str, tuple[int, ...]]:
 
 
 def write_gguf_adapter(target: Path, weights: Path, facts: AdapterFacts, base: Path) -> None:
-    """Write a PEFT adapter as llama.cpp loads it beside its GGUF base. Raises Unsupported for DoRA and for architectures not known here."""
+    """Write a PEFT adapter as llama.cpp loads it beside its GGUF base. Raises Unsupported for DoRA and for
+    architectures not known here.
+    """
     if facts.dora:
         raise Unsupported("llama.cpp's adapters have no magnitudes (DoRA)", "use the merged model")
     config = config_of(base)
@@ -238,7 +264,10 @@ def write_gguf_adapter(target: Path, weights: Path, facts: AdapterFacts, base: P
     for module, parts in read_factors(weights):
         name = gguf_name(config, f"{module.removeprefix('model.')}.weight")
         if name is None:
-            raise Unsupported(f"the matrix {module} has no place in a GGUF of {config.architecture}", "pull the base as safetensors")
+            raise Unsupported(
+                f"the matrix {module} has no place in a GGUF of {config.architecture}",
+                "pull the base as safetensors",
+            )
         heads = rope_heads(config, name.split(".")[2])
         named[name] = (parts["A"], to_interleaved(parts["B"], heads) if heads else parts["B"])
     with durable.replacing(target) as temporary:
@@ -251,7 +280,9 @@ def can_be_named(architecture: str) -> bool:
 
 
 def read_factors(weights: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Each module and its factors in float32 by part: A (rank, inputs), B (outputs, rank) and, of DoRA, magnitude_vector (outputs)."""
+    """Each module and its factors in float32 by part: A (rank, inputs), B (outputs, rank) and, of DoRA,
+    magnitude_vector (outputs).
+    """
     tensors: dict[str, dict[str, np.ndarray]] = {}
     for name, values in safetensors.read_tensors(weights):
         match = _FACTOR.fullmatch(name)

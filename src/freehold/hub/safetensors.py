@@ -90,4 +90,4 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             values = np.frombuffer(file.read(end - begin), dtype=kinds[record["dtype"]]).reshape(record["shape"])
             if record["dtype"] == "BF16":  # the upper half of a float32
                 values = (values.astype(np.uint32) << 16).view(np.float32)
-            yield name, values.astype(np.float32, copy=False)
+            yield name, np.array(values, dtype=np.float32)

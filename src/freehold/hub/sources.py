@@ -55,10 +55,11 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
          permit: Inspect = lambda _: None, try_out: TryOut | None = None, say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
 
-    What ``inspect`` (dangers) or ``permit`` (licences) refuses is kept apart in ``quarantine``, with the reason beside it, where nothing of ours
-    looks for models; the user's own files stay where they are. What is merely unusable is removed. ``try_out`` is given the weights before they
-    are stored, and raises what keeps an engine from loading them. ``base``: the stored model an adapter belongs to, looked for where it is not
-    named. ``say`` is told what the user should know of what was taken and what was not.
+    What ``inspect`` (dangers) or ``permit`` (licences) refuses is kept apart in ``quarantine``, with the reason
+    beside it, where nothing of ours looks for models; the user's own files stay where they are. What is merely
+    unusable is removed. ``try_out`` is given the weights before they are stored, and raises what keeps an engine
+    from loading them. ``base``: the stored model an adapter belongs to, looked for where it is not named.
+    ``say`` is told what the user should know of what was taken and what was not.
 
     What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
     command goes on where it was cut.
@@ -116,7 +117,7 @@ def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: 
     whole = bases.complete(store, adapter, chosen, landing)
     return store.add(
         name, whole, provenance, licence=delivery.licence, licence_from=delivery.licence_from, lineage=bases.lineage(adapter, chosen),
-        base=chosen.model, move=delivery.move, sink=sink,
+        base=chosen.model.card, move=delivery.move, sink=sink,
     )  # fmt: skip
 
 
@@ -350,18 +351,22 @@ def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery
         raise NotFound(f"Ollama's store at {root} has no model {rest!r}", "see 'ollama list', or set OLLAMA_MODELS to its folder")
     manifest = json.loads(matches[0].read_text())
     files: dict[str, Path] = {}
-    licence = ""
+    licence, notes = "", list[str]()
     for layer in manifest["layers"]:
         blob = root / "blobs" / layer["digest"].replace(":", "-")
         if layer["mediaType"].endswith("image.model"):
             if durable.sha256_file(blob) != layer["digest"].removeprefix("sha256:"):
                 raise BadModel(f"Ollama's blob of {rest} does not match its digest", f"ollama pull {rest}")
             files[f"{name.replace('/', '-')}.gguf"] = blob
+        elif layer["mediaType"].endswith("image.adapter"):
+            raise Unsupported(f"{rest} is a model with an adapter on it in Ollama's store", "pull the model its Modelfile names, then the adapter")
+        elif layer["mediaType"].endswith("image.projector"):
+            notes.append("left: the projector for pictures, which no engine here uses")
         elif layer["mediaType"].endswith("image.license"):
             licence = blob.read_text(errors="replace").strip().splitlines()[0][:60]
     if not files:
         raise BadModel(f"Ollama's manifest of {rest} names no model layer", f"ollama pull {rest}")
-    return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "")
+    return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "", notes=tuple(notes))
 
 
 def from_known(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:

@@ -1,6 +1,8 @@
-"""A GGUF that was cut into several files, as one: llama.cpp finds the others by their names, and the store keeps files under their digests.
+"""A GGUF that was cut into several files, as one: llama.cpp finds the others by their names, and the store
+keeps files under their digests.
 
-Source: llama.cpp's gguf-split (keys split.no, split.count, split.tensors.count; names STEM-00001-of-00003.gguf).
+Source: llama.cpp's gguf-split (keys split.no, split.count, split.tensors.count; names
+STEM-00001-of-00003.gguf).
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ def joined(files: Mapping[str, Path], folder: Path, sink: Sink) -> dict[str, Pat
     name = f"{match['stem'] if match else parts[0]}.gguf"
     total = sum(files[part].stat().st_size for part in parts)
     durable.need_disk(folder, total, f"joining {name}")
-    with task(sink, f"joining {name}", total, "bytes") as progress, durable.replacing(folder / name) as temporary:
+    with (
+        task(sink, f"joining {name}", total, "bytes") as progress,
+        durable.replacing(folder / name) as temporary,
+    ):
         _join([files[part] for part in parts], temporary, progress.more)
     return {other: path for other, path in files.items() if other not in parts} | {name: folder / name}
 
@@ -39,12 +44,18 @@ def _join(parts: list[Path], target: Path, more: Callable[[float], None]) -> Non
     headers = [gguf.read_header(part) for part in parts]
     for number, (part, header) in enumerate(zip(parts, headers, strict=True)):
         if len(parts) > 1 and header.fields.get("split.no", number) != number:
-            raise BadModel(f"{part.name} is part {header.fields['split.no']} by its own word and {number} by its name", "fetch the files again")
+            raise BadModel(
+                f"{part.name} is part {header.fields['split.no']} by its own word and {number} by its name",
+                "fetch the files again",
+            )
     tensors = [(part, tensor) for part, header in zip(parts, headers, strict=True) for tensor in header.tensors]
     names = [tensor.name for _, tensor in tensors]
     stated = headers[0].fields.get("split.tensors.count", len(names))
     if len(set(names)) != len(names) or stated != len(names):
-        raise BadModel(f"the parts hold {len(set(names))} tensors where {stated} belong to the model", "fetch the files again")
+        raise BadModel(
+            f"the parts hold {len(set(names))} tensors where {stated} belong to the model",
+            "fetch the files again",
+        )
     alignment = headers[0].alignment
     with target.open("wb") as out:
         out.write(_head(parts[0], headers[0], len(tensors)) + _table([tensor for _, tensor in tensors], alignment))

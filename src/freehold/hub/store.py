@@ -93,14 +93,14 @@ class Store:
         return view
 
     def add(self, name: str, files: dict[str, Path], provenance: dict[str, Any], *, licence: str = "", licence_from: str = "",
-            lineage: list[dict[str, Any]] | None = None, move: bool = False, base: Model | None = None, sink: Sink = silent) -> Model:  # fmt: skip
-        """Check the files, take them in and name them. ``base``: the model an adapter belongs to.
+            lineage: list[dict[str, Any]] | None = None, move: bool = False, base: Card | None = None, sink: Sink = silent) -> Model:  # fmt: skip
+        """Check the files, take them in and name them. ``base``: of an adapter, the card of the model it belongs to.
 
         Raises BadModel, UsageError, DoesNotFit; then nothing is kept.
         """
         check_name(name)
         card = read_card(files, licence=licence, licence_from=licence_from)
-        card = card if base is None else on_base(card, base.card)
+        card = card if base is None else on_base(card, base)
         total = sum(path.stat().st_size for path in files.values())
         manifest: dict[str, tuple[str, int]] = {}
         with durable.disk_full_explained(self.blobs), task(sink, f"storing {name}", total, "bytes") as progress:

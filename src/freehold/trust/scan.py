@@ -52,7 +52,7 @@ RULES = "2"
 #: Kinds of findings that do harm to whoever merely opens or loads the file; the others cannot be vouched for.
 _UNSAFE = ("pickle", "remote code", "template", "yaml", "path", "link")
 #: Kinds of findings that are damage or carelessness and nobody's attack.
-_HARMLESS = ("header", "json", "size", "content")
+_HARMLESS = ("header", "json", "size", "content", "packed")
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _told_by_content(name: str, path: Path, head: bytes) -> Finding | None:
         if what and head[at : at + len(magic)] == magic:
             if what == "a zip archive":
                 return _zip(name, path)
-            kind = "program" if "program" in what or "script" in what else "archive" if "archive" in what else "format"
+            kind = "program" if "program" in what or "script" in what else "packed" if "archive" in what else "format"
             return Finding(name, kind, f"it is {what}")
     if _PICKLE.match(head) or _OLD_PICKLE.match(head):
         return _pickle(name, path.open("rb"))
@@ -193,7 +193,7 @@ def _zip(name: str, path: Path) -> Finding:
                     return Finding(name, "pickle", f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {told.why}")
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
         return Finding(name, "archive", f"it is a damaged zip archive ({str(error)[:80]})")
-    return Finding(name, "archive", "it is a zip archive, and a model's files are none")
+    return Finding(name, "packed", "it is a zip archive, and a model's files are none")
 
 
 def _pickle(name: str, file: Any) -> Finding:
