@@ -26,9 +26,11 @@ def base_of(store: Store, model: Model) -> Model:
     record = model.card.step("base")
     if record is None:
         raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
-    for known in store.models():
-        if known.revision == record.get("revision") or known.digest == record.get("digest"):
-            return known
+    every = store.models()
+    for key in ("revision", "digest"):  # equal weights can have several names
+        for known in every:
+            if getattr(known, key) == record.get(key):
+                return known
     raise NotFound(
         f"{model.name} was made on {record['model']}, which is not in the store any more "
         f"(revision {str(record.get('revision'))[:12]})",
