@@ -65,8 +65,8 @@ def model(
 ) -> Path:
     """A safetensors folder of the transformers model type ``kind`` with random weights.
 
-    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers' own small
-    ones every logit is about the same.
+    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers' own
+    small ones every logit is about the same.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

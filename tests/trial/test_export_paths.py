@@ -1,4 +1,4 @@
-"""A tuned model leaves in every form, whatever made it: rows, pairs of answers, a trial, shrinking, tuning twice."""
+"""A tuned model leaves in every form, whatever made it: rows, pairs, a trial, shrinking, tuning twice."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from freehold.errors import NotFound, Unsupported
 from freehold.hub.card import Card
 from freehold.hub.catalogue import models
 from freehold.hub.store import Model, Store
-from freehold.trial.forms import as_gguf, find_gguf, public_name, runnable
+from freehold.trial.forms import as_gguf, base_of, find_gguf, public_name, runnable
 from freehold.tune import adapter
 from freehold.tune.lora import Factor
 from freehold.tune.recipe import Recipe
@@ -210,6 +210,16 @@ def test_an_adapter_that_is_more_than_lora_is_refused(tmp_path: Path, what: str)
         sentence = "ranks or scales of their own"
     with pytest.raises(Unsupported, match=sentence):
         adapter.load_peft(tmp_path)
+
+
+def test_the_base_is_the_one_named_where_two_have_the_same_weights(store: Store, folder_model: Model) -> None:
+    first = as_gguf(store, folder_model)
+    second = store.add("copy", {"copy.gguf": store.weights(first)}, {"source": "file:copy"})
+    assert first.digest == second.digest
+    for base in (first, second):
+        record = {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest}
+        made = store.add("tuned", {f"{base.revision[:4]}.gguf": store.weights(first)}, {}, lineage=[record])
+        assert base_of(store, made) == base
 
 
 def test_an_adapter_whose_base_is_gone_names_it(store: Store, folder_model: Model, tmp_path: Path) -> None:

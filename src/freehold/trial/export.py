@@ -2,8 +2,9 @@
 
 Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to
 rows of the test split through the exported file; ``ollama`` besides renders the Modelfile's template
-and compares the tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial did so), the result is
-the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is exported in its GGUF form, or merged.
+and compares the tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial
+did so), the result is the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is
+exported in its GGUF form, or merged.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def template_pieces(template: ChatTemplate) -> dict[str, str]:
         raise Unsupported("the chat template is too irregular to be written as an Ollama template", "export --to gguf and write one") from None
     default = bare.partition(u)[0]
     pieces = {"before_system": before_system, "system_to_user": between, "user_to_answer": to_answer, "answer_to_user": to_user, "opening": opening}
-    # what comes before a user's message wherever it stands: after a system message, after an answer, at the very beginning
+    # what comes before a user's message wherever it stands: after a system message or an answer, and at the beginning
     common, shortest = 0, min(len(between), len(to_user), len(default))
     while common < shortest and between[-1 - common] == to_user[-1 - common] == default[-1 - common]:
         common += 1
@@ -213,10 +214,19 @@ def _not_tuned(model: Model) -> Unsupported:
     )
 
 
+def _not_led_back(model: Model) -> StepFailed:
+    return StepFailed(
+        f"the exported files do not lead back to {model.name}", "report this; the export was removed"
+    )
+
+
 @dataclass(frozen=True)
 class _Tuning:
-    """How a tuned model came to be, as its lineage says. ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded;
-    ``quantized``: the type and the digest of what a trial made of that, if it did; ``after``: what was done to it then, as steps' names."""
+    """How a tuned model came to be, as its lineage says.
+
+    ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded; ``quantized``: the type and the digest
+    of what a trial made of that, if it did; ``after``: what was done to it then, as names of steps.
+    """
 
     base: Path
     base_name: str
@@ -228,7 +238,9 @@ class _Tuning:
 def _tuning(store: Store, model: Model) -> _Tuning:
     """Raises Unsupported for a model that was not tuned here, NotFound where its base is gone."""
     lineage = model.card.lineage
-    position = max((number for number, record in enumerate(lineage) if record.get("step") == "tuned"), default=-1)
+    position = max(
+        (number for number, record in enumerate(lineage) if record.get("step") == "tuned"), default=-1
+    )
     if position < 0 or "adapter_model.safetensors" not in model.manifest:
         raise _not_tuned(model)
     base, tuned, after = base_of(store, model), lineage[position], lineage[position + 1 :]
@@ -240,9 +252,11 @@ def _tuning(store: Store, model: Model) -> _Tuning:
 
 
 def _copy_adapter(store: Store, model: Model, folder: Path) -> Path:
-    """The adapter's files, which name their base as PEFT finds it: by its repository, where it came from one."""
+    """The adapter's files, which name their base by its repository, where it came from one."""
     folder.mkdir(parents=True, exist_ok=True)
-    durable.write_atomically(folder / "adapter_model.safetensors", store.file(model, "adapter_model.safetensors").read_bytes())
+    durable.write_atomically(
+        folder / "adapter_model.safetensors", store.file(model, "adapter_model.safetensors").read_bytes()
+    )
     config = json.loads(store.file(model, "adapter_config.json").read_text())
     config["base_model_name_or_path"] = public_name(store, base_of(store, model))
     durable.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
@@ -250,23 +264,32 @@ def _copy_adapter(store: Store, model: Model, folder: Path) -> Path:
 
 
 def _leads_back(tuning: _Tuning, whole: Path, model: Model) -> str:
-    """Prove that the 16-bit file ``whole`` is what was measured, or what that was made of; the proof in words. Raises StepFailed."""
+    """Prove that the 16-bit file ``whole`` is what tuning made; the proof in words. Raises StepFailed, Unsupported."""
     from freehold.shrink.quantize import quantize
 
     digest = durable.sha256_file(whole)
     if tuning.merged and digest != tuning.merged:
-        raise StepFailed(f"the exported files do not lead back to {model.name}", "report this; the export was removed")
-    proven = f"the 16-bit file that was made by tuning, byte for byte (sha256 {digest[:12]})" if tuning.merged else ""
+        raise _not_led_back(model)
+    proven = (
+        f"the 16-bit file that was made by tuning, byte for byte (sha256 {digest[:12]})"
+        if tuning.merged
+        else ""
+    )
     if tuning.quantized is not None:
         kind, stated = tuning.quantized
         with tempfile.TemporaryDirectory(prefix="freehold-proof-", dir=whole.parent) as folder:
             quantize(whole, Path(folder) / "again.gguf", kind)
             if durable.sha256_file(Path(folder) / "again.gguf") != stated:
-                raise StepFailed(f"the exported files do not lead back to {model.name}", "report this; the export was removed")
+                raise _not_led_back(model)
         proven = f"quantized to {kind}, the measured file, byte for byte (sha256 {stated[:12]})"
     if not proven:
-        raise Unsupported(f"the lineage of {model.name} does not say what tuning made, so nothing can be proven of its adapter", "export --to gguf")
-    return proven + (f"; {model.name} itself was {' and '.join(tuning.after)} after that" if tuning.after else "")
+        raise Unsupported(
+            f"the lineage of {model.name} does not say what tuning made, so nothing can be proven of its adapter",
+            "export --to gguf",
+        )
+    return proven + (
+        f"; {model.name} itself was {' and '.join(tuning.after)} after that" if tuning.after else ""
+    )
 
 
 def _adapter(store: Store, model: Model, out: Path, stem: str) -> Exported:
@@ -274,12 +297,15 @@ def _adapter(store: Store, model: Model, out: Path, stem: str) -> Exported:
 
     tuning = _tuning(store, model)
     folder = out / f"{stem}-adapter"
-    with removed_on_failure([folder]), tempfile.TemporaryDirectory(prefix="freehold-merged-", dir=out) as work:
+    with (
+        removed_on_failure([folder]),
+        tempfile.TemporaryDirectory(prefix="freehold-merged-", dir=out) as work,
+    ):
         _copy_adapter(store, model, folder)
         merge_gguf(Path(work) / "merged.gguf", tuning.base, *load_peft(folder))
         proof = _leads_back(tuning, Path(work) / "merged.gguf", model)
-    return Exported([folder], f"the base {tuning.base_name} with the exported adapter is, {proof}" if tuning.quantized else
-                    f"the base {tuning.base_name} with the exported adapter is {proof}")  # fmt: skip
+    comma = "," if tuning.quantized else ""
+    return Exported([folder], f"the base {tuning.base_name} with the exported adapter is{comma} {proof}")
 
 
 def _merged(store: Store, model: Model, out: Path, stem: str) -> Exported:
@@ -288,7 +314,10 @@ def _merged(store: Store, model: Model, out: Path, stem: str) -> Exported:
     tuning = _tuning(store, model)
     kind = tuning.quantized[0].lower() if tuning.quantized else "f16"
     target = out / f"{stem.removesuffix('-' + kind).removesuffix('-f16')}-f16.gguf"
-    with removed_on_failure([target]), tempfile.TemporaryDirectory(prefix="freehold-adapter-", dir=out) as folder:
+    with (
+        removed_on_failure([target]),
+        tempfile.TemporaryDirectory(prefix="freehold-adapter-", dir=out) as folder,
+    ):
         merge_gguf(target, tuning.base, *load_peft(_copy_adapter(store, model, Path(folder) / "adapter")))
         proof = _leads_back(tuning, target, model)
     return Exported([target], f"the exported file is{',' if tuning.quantized else ''} {proof}")
@@ -301,14 +330,19 @@ def _pulled_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
     """The files of an adapter as they were pulled."""
     names = [name for name in model.manifest if name != "adapter.lora"]
     if "adapter_model.safetensors" not in names:
-        raise Unsupported(f"{model.name} is an adapter in llama.cpp's form, not in PEFT's", "export it with --to merged or --to gguf")
+        raise Unsupported(
+            f"{model.name} is an adapter in llama.cpp's form, not in PEFT's",
+            "export it with --to merged or --to gguf",
+        )
     folder = out / f"{stem}-adapter"
     with removed_on_failure([folder]):
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(store.file(model, name), folder / name)
             if durable.sha256_file(folder / name) != model.manifest[name][0]:
-                raise BadModel(f"{name} of {model.name} was changed in the store", f"freehold verify {model.name}")
+                raise BadModel(
+                    f"{name} of {model.name} was changed in the store", f"freehold verify {model.name}"
+                )
     return Exported([folder], f"the {len(names)} files are those that were pulled, byte for byte")
 
 
@@ -324,14 +358,23 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
             shutil.copyfile(store.weights(form), target)
             again = write_again(store, model, out)
             if not durable.sha256_file(target) == again == form.digest:
-                raise StepFailed(f"the exported file is not {base.name} with {model.name}", "report this; the export was removed")
-        return Exported([target], f"{base.name} with {model.name}, merged twice, is the exported file byte for byte (sha256 {form.digest[:12]})")
+                raise StepFailed(
+                    f"the exported file is not {base.name} with {model.name}",
+                    "report this; the export was removed",
+                )
+        return Exported(
+            [target],
+            f"{base.name} with {model.name}, merged twice, is the exported file byte for byte (sha256 {form.digest[:12]})",
+        )
     folder = out / f"{stem}-merged"
     with removed_on_failure([folder]):
         factors, scale = load_peft(store.folder_of(model))
         merge_safetensors(folder, store.weights(base), factors, scale)
         changed, same = _compare_tensors(store.weights(base), folder, factors, scale)
-    return Exported([folder], f"{changed} matrices are the base's with the adapter's product added, {same} tensors are the base's, byte for byte")
+    return Exported(
+        [folder],
+        f"{changed} matrices are the base's with the adapter's product added, {same} tensors are the base's, byte for byte",
+    )
 
 
 def write_again(store: Store, model: Model, folder: Path) -> str:
@@ -342,7 +385,7 @@ def write_again(store: Store, model: Model, folder: Path) -> str:
 
 
 def _compare_tensors(base: Path, merged: Path, factors: Any, scale: float) -> tuple[int, int]:
-    """(matrices changed, tensors equal). Raises StepFailed where a matrix is not base + adapter within its type's rounding."""
+    """(matrices changed, tensors equal). Raises StepFailed where a tensor is not that of base and adapter."""
     import torch
     from safetensors.torch import load_file
 
@@ -353,6 +396,9 @@ def _compare_tensors(base: Path, merged: Path, factors: Any, scale: float) -> tu
             factor = factors.get(name.removeprefix("model.").removesuffix(".weight"))
             wanted = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
             if not torch.equal(wanted, ours[name]):
-                raise StepFailed(f"{name} of the exported files is not that of base and adapter", "report this; the export was removed")
+                raise StepFailed(
+                    f"{name} of the exported files is not that of base and adapter",
+                    "report this; the export was removed",
+                )
             changed, same = changed + (factor is not None), same + (factor is None)
     return changed, same

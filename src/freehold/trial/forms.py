@@ -1,7 +1,7 @@
-"""The form of a stored model that llama.cpp runs and that tuning and shrinking work on: GGUF, made once and kept.
+"""The form of a stored model that llama.cpp runs and that is tuned and shrunk: GGUF, made once and kept.
 
-A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what it was
-made of, so a second call finds it.
+A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what it
+was made of, so a second call finds it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ STEPS = ("converted", "merged")
 
 
 def base_of(store: Store, model: Model) -> Model:
-    """What a tuned model or an adapter was made on: the last base of its lineage. Raises NotFound, naming what to pull."""
+    """What a tuned model or an adapter was made on: the last base of its lineage. Raises NotFound."""
     record = model.card.step("base")
     if record is None:
         raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
-    for known in store.models():
-        if known.revision == record.get("revision") or known.digest == record.get("digest"):
-            return known
+    every = store.models()
+    for key in ("revision", "digest"):  # equal weights can have several names
+        for known in every:
+            if getattr(known, key) == record.get(key):
+                return known
     raise NotFound(
         f"{model.name} was made on {record['model']}, which is not in the store any more "
         f"(revision {str(record.get('revision'))[:12]})",
@@ -69,8 +71,8 @@ def find_gguf(store: Store, model: Model) -> Model | None:
 def as_gguf(store: Store, model: Model, texts: Sequence[str] = (), sink: Sink = silent) -> Model:
     """The GGUF form of a stored model, made and stored where there is none yet.
 
-    ``texts``: what both tokenizers must cut alike. Raises Unsupported where it cannot be made, NotFound where an
-    adapter's base is gone.
+    ``texts``: what both tokenizers must cut alike. Raises Unsupported where it cannot be made, NotFound where
+    an adapter's base is gone.
     """
     known = find_gguf(store, model)
     if known is not None:
@@ -116,7 +118,7 @@ def write_gguf(
 
 
 def factors_of(store: Store, model: Model, base: Path) -> tuple[Any, float]:
-    """A stored adapter's factors by module, and their scale. ``base``: the GGUF file it applies to. Raises Unsupported."""
+    """A stored adapter's factors by module, and their scale. ``base``: the GGUF it applies to."""
     from freehold.tune.adapter import load_gguf_adapter, load_peft
 
     if "adapter_model.safetensors" in model.manifest:
@@ -154,7 +156,7 @@ def _free_name(store: Store, model: Model) -> str:
 
 
 def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink = silent) -> Model:
-    """The model that is run for ``model``: its GGUF form where one can be made, else itself, by transformers; said which."""
+    """What is run for ``model``: its GGUF form where one can be made, else itself, by transformers; and said."""
     if model.card.format == "gguf" or runs_as_it_lies(model):
         return model
     had = find_gguf(store, model) is not None

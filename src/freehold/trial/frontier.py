@@ -185,9 +185,9 @@ def tokens_of(asking: Prompting, example: Example) -> list[int]:
 
 
 def shrink(store: Store, model: Model, examples: list[Example], wish: Wish, name: str, sink: Sink = silent) -> tuple[Model, list[Point]]:
-    """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types. Raises FreeholdError.
+    """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types.
 
-    What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.trial.forms`).
+    Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.trial.forms`).
     """
     model = as_gguf(store, model, [text for example in examples[:200] for _, text in example.messages], sink)
     if wish.memory_bytes:

@@ -30,7 +30,7 @@ _PUBLIC = "https://huggingface.co"
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure of these very weights on the test rows of a trial. ``digests``: sha256 of the rows' files, by part."""
+    """A figure of these very weights on a trial's test rows. ``digests``: sha256 of the rows' files."""
 
     task: str
     kind: str
@@ -74,7 +74,7 @@ def measured(digest: str) -> list[Measured]:
 
 
 def model_card(store: Store, model: Model, owed: Obligations, to: str, address: str) -> str:
-    """The text of README.md. A README of the model's own keeps its head and text, and gets what is missing."""
+    """The text of README.md. A README of the model's own keeps its head and text and gets what is missing."""
     from huggingface_hub import ModelCard
 
     figures = measured(model.digest)
@@ -123,7 +123,7 @@ def _head(store: Store, model: Model, figures: list[Measured], to: str) -> Model
 
 
 def _licence(licence: str) -> tuple[str | None, str | None]:
-    """The head's licence: (identifier that hubs know, None), (``other``, its name), or nothing where none is stated."""
+    """(identifier that hubs know, None), (``other``, the licence's name), or nothing where none is stated."""
     if not licence.strip():
         return None, None
     known = terms(licence)
@@ -259,12 +259,12 @@ def _use(model: Model, figures: list[Measured]) -> str:
     tasks = list(dict.fromkeys(figure.task for figure in figures))
     if tasks:
         text = (
-            f"Made or tried for the task {', '.join(tasks)}. It answers rows like the ones it was measured on; "
+            f"Made or tried for the task {', '.join(tasks)}. It answers rows like those it was measured on; "
             "for anything else measure it first."
         )
     elif model.card.step("tuned"):
         text = (
-            "Tuned for the task that its owner's rows describe. Freehold does not know more of what it is for; "
+            "Tuned for the task that its owner's rows describe. Freehold knows no more of what it is for; "
             "ask whoever pushed it."
         )
     else:
@@ -308,8 +308,8 @@ def _training(model: Model) -> str:
     kind = "DoRA" if recipe.get("dora") else "LoRA"
     facts.append(
         f"- Recipe: {kind}, rank {recipe.get('rank')}, alpha {recipe.get('alpha')}, "
-        f"learning rate {recipe.get('learning_rate')}, {recipe.get('batch_rows')} rows a step, {_length(recipe)}, "
-        f"seed {recipe.get('seed')}, base held in {recipe.get('base_bits')} bit"
+        f"learning rate {recipe.get('learning_rate')}, {recipe.get('batch_rows')} rows a step, "
+        f"{_length(recipe)}, seed {recipe.get('seed')}, base held in {recipe.get('base_bits')} bit"
     )
     if method := tuned.get("method"):
         facts.append(f"- Method: {method}")

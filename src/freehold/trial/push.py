@@ -1,4 +1,4 @@
-"""Hand a model on: its files and what is said of it, into a folder or to a hub. Never the rows it learnt from."""
+"""Hand a model on: its files and what is said of it, into a folder or to a hub. Never its rows."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def tune(
     sink: Sink = silent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """As :func:`freehold.tune.job.tune`, for GGUF, safetensors and adapters. Raises Unsupported without a GGUF form."""
+    """As :func:`freehold.tune.job.tune`, for GGUF, safetensors and adapters. Raises Unsupported too."""
     base = as_gguf(
         store, model, [text for example in train[:_CHECKED_ROWS] for _, text in example.messages], sink
     )

@@ -60,17 +60,22 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
 
 
 def load_peft(folder: Path) -> tuple[Factors, float]:
-    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter. Raises Unsupported for parts that are not plain LoRA or DoRA."""
+    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter. Raises Unsupported for any other."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = load_file(folder / "adapter_model.safetensors")
     stem, first = "base_model.model.", ".lora_A.weight"
     pairs = {key.removesuffix(first) for key in tensors if key.endswith(first)}
-    known = {f"{name}.{part}" for name in pairs for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")}
+    known = {
+        f"{name}.{part}"
+        for name in pairs
+        for part in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector")
+    }
     if others := sorted(tensors.keys() - known):
         raise Unsupported(
-            f"the adapter in {folder.name} holds {others[0]} and is more than pairs of LoRA matrices", "merge it with PEFT, and pull the merged model"
+            f"the adapter in {folder.name} holds {others[0]} and is more than pairs of LoRA matrices",
+            "merge it with PEFT, and pull the merged model",
         )
     if config.get("rank_pattern") or config.get("alpha_pattern"):
         raise Unsupported(
@@ -79,7 +84,9 @@ def load_peft(folder: Path) -> tuple[Factors, float]:
         )
     factors = {
         name.removeprefix(stem).removeprefix("model."): Factor(
-            tensors[f"{name}.lora_A.weight"].float(), tensors[f"{name}.lora_B.weight"].float(), _float(tensors.get(f"{name}.lora_magnitude_vector"))
+            tensors[f"{name}.lora_A.weight"].float(),
+            tensors[f"{name}.lora_B.weight"].float(),
+            _float(tensors.get(f"{name}.lora_magnitude_vector")),
         )
         for name in pairs
     }
@@ -91,17 +98,22 @@ def _float(values: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def load_gguf_adapter(file: Path, base: Path) -> tuple[Factors, float]:
-    """Factors by module, and the scale, of an adapter in llama.cpp's form for the GGUF file ``base``. Raises Unsupported."""
+    """Factors by module, and the scale, of an adapter in llama.cpp's form for the GGUF ``base``. Raises Unsupported."""
     header, config = gguf.read_header(file), config_of(base)
     tensors = {tensor.name: torch.from_numpy(read_tensor(file, tensor)) for tensor in header.tensors}
     factors: Factors = {}
     for name in sorted(tensor.removesuffix(".lora_a") for tensor in tensors if tensor.endswith(".lora_a")):
         module = hugging_face_name(config, name)
         if module is None or f"{name}.lora_b" not in tensors:
-            raise Unsupported(f"the adapter {file.name} changes {name}, which a {config.architecture} model does not have", "check its base")
+            raise Unsupported(
+                f"the adapter {file.name} changes {name}, which a {config.architecture} model does not have",
+                "check its base",
+            )
         a, b = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
         heads = rope_heads(config, name.split(".")[2]) if name.startswith("blk.") else 0
-        factors[module.removesuffix(".weight")] = Factor(a, torch.from_numpy(to_halves(b.numpy(), heads)) if heads else b)
+        factors[module.removesuffix(".weight")] = Factor(
+            a, torch.from_numpy(to_halves(b.numpy(), heads)) if heads else b
+        )
     alpha = header.fields.get("adapter.lora.alpha")
     rank = next(iter(factors.values())).a.shape[0] if factors else 1
     return factors, float(alpha) / rank if isinstance(alpha, int | float) and alpha else 1.0
@@ -110,7 +122,10 @@ def load_gguf_adapter(file: Path, base: Path) -> tuple[Factors, float]:
 def _all_used(factors: Factors, used: set[str], base: Path) -> None:
     """Raises Unsupported where an adapter changes a matrix that the base does not have."""
     if left := sorted(factors.keys() - used):
-        raise Unsupported(f"the adapter changes {left[0]}, and the base {base.name[:40]} has no such matrix", "merge it into the base it was made for")
+        raise Unsupported(
+            f"the adapter changes {left[0]}, and the base {base.name[:40]} has no such matrix",
+            "merge it into the base it was made for",
+        )
 
 
 def _gguf_name(module: str) -> str:

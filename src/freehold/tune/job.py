@@ -90,7 +90,7 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
     if model.card.format != "gguf" or model.card.architecture not in ARCHITECTURES:
         raise Unsupported(
             f"{model.name} is {model.card.format} of architecture {model.card.architecture!r}; GGUF of {', '.join(ARCHITECTURES)} is tuned",
-            "choose another model; safetensors and adapters are turned into GGUF by 'freehold tune' where that can be done",
+            "choose another model; 'freehold tune' turns safetensors and adapters into GGUF where it can",
         )
     weights = store.weights(model)
     asking = prompting(model.card, open_vocabulary(weights))
@@ -116,8 +116,8 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         tuned = data.trainer(recipe).run(sink, place / "checkpoint.safetensors")
         stored = _store(store, model, name, place, tuned, weights, asked, data)
     shutil.rmtree(place)  # all of it is in the store now
-    return Outcome(stored, tuned, reasons + more, tried, need.total, machine.peak_memory_bytes(), data.count, data.left_out,
-                   data.valid_left_out)  # fmt: skip
+    peak = machine.peak_memory_bytes()
+    return Outcome(stored, tuned, reasons + more, tried, need.total, peak, data.count, data.left_out, data.valid_left_out)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class _Lessons:
     def too_long(self, train: int, valid: int, limit: int) -> list[str]:
         """A sentence for each part that has rows longer than the model's context of ``limit`` tokens."""
         parts = (("training", self.left_out, train), ("validation", self.valid_left_out, valid))
-        return [f"{left} of {rows} {part} rows left out: longer than the model's context of {limit} tokens" for part, left, rows in parts if left]
+        long = f"longer than the model's context of {limit} tokens"
+        return [f"{left} of {rows} {part} rows left out: {long}" for part, left, rows in parts if left]
 
     @property
     def preferences(self) -> bool:
@@ -192,7 +193,10 @@ def _lessons(weights: Path, asking: Prompting, train: Sequence[Example], valid: 
 def _short_enough(kept: list[Any], rows: list[Any], limit: int, name: str = "validation") -> list[Any]:
     """``kept``. Raises BadData where none is left of ``rows``."""
     if not kept:
-        raise BadData(f"all {len(rows)} {name} rows are longer than the model's context of {limit} tokens", "shorten the rows, or choose another model")
+        raise BadData(
+            f"all {len(rows)} {name} rows are longer than the model's context of {limit} tokens",
+            "shorten the rows, or choose another model",
+        )
     return kept
 
 
