@@ -118,7 +118,7 @@ def rows_to_differ(gained: int, lost: int, n: int, *, most: int = 1_000_000) -> 
 
     def differs(rows: int) -> bool:
         up, down = round(gained * rows / n), round(lost * rows / n)
-        return binomtest(up, up + down, 0.5).pvalue < 0.05
+        return bool(binomtest(up, up + down, 0.5).pvalue < 0.05)
 
     if not differs(most):
         return None

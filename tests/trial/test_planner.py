@@ -79,7 +79,7 @@ def test_the_slowest_candidate_is_left_out_first_with_the_time_it_would_take() -
     made = plan(120, 8.0, (SMALL, LARGE), WORK)
     assert made.part("zero-shot", "small")
     assert not made.part("zero-shot", "large")
-    assert any(sentence.startswith("large: 20 test rows would take about") for sentence in made.left_out)
+    assert any(sentence.startswith("large (20 test rows would take about") for sentence in made.left_out)
 
 
 def test_without_tuning_the_time_goes_to_the_models_as_they_stand() -> None:

@@ -18,6 +18,8 @@ RESERVE = 0.06
 FEWEST_ROWS = 20
 #: A tuning worth its time sees its rows this often; with less than the second number it is left out.
 GOOD_EPOCHS, FEWEST_EPOCHS = 3.0, 1.0
+#: How a sentence on what is left out begins where it is tuning; with a colon after it nothing is tuned.
+TUNING = "tuning"
 #: Training rows below which nothing is tuned.
 FEWEST_TRAINING_ROWS = 16
 #: Seconds until a step's process has loaded its libraries; with torch it takes the second number.
@@ -253,7 +255,7 @@ def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work
     forms += [_Form(0, False, True, 0.0, AS_IS_ALONE), _Form(0, False, False, 0.0, AS_IS_ALONE)]
     tried = (_filled(form, room, candidates, able, work) for form in forms)
     parts, reasons = next(
-        (made for made in tried if made is not None), ((), [f"{c.name}: not even {_fewest(work)} test rows fit" for c in candidates])
+        (made for made in tried if made is not None), ((), [f"{c.name} (not even {_fewest(work)} test rows fit)" for c in candidates])
     )
     return Plan(budget_s, spent_s, tuple(parts), tuple(reasons))
 
@@ -291,9 +293,9 @@ def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work:
     """What this form leaves out of tuning."""
     said: list[str] = []
     if able and not form.tuned:
-        said.append(f"tuning: less than {FEWEST_EPOCHS:.0f} epoch of {work.train_rows} rows fits")
+        said.append(f"{TUNING}: less than {FEWEST_EPOCHS:.0f} epoch of {work.train_rows} rows fits")
     elif others := [c.name for c in able[form.tuned :]]:
-        said.append(f"tuning of {', '.join(others)}: {GOOD_EPOCHS:.0f} epochs of each do not fit")
+        said.append(f"{TUNING} of {', '.join(others)} ({GOOD_EPOCHS:.0f} epochs of each do not fit)")
     if form.tuned and len(types) < len(work.types):
         said.append(f"sizes {', '.join(work.types[len(types) :])} of the tuned model")
     return said
@@ -310,7 +312,7 @@ def _as_is(room: float, share: float, candidates: Sequence[Candidate], work: Wor
             return parts, reasons
         slowest = kept.pop()
         need = slowest.measuring_s(_fewest(work))
-        reasons.insert(0, f"{slowest.name}: {_fewest(work)} test rows would take about {duration(need)}")
+        reasons.insert(0, f"{slowest.name} ({_fewest(work)} test rows would take about {duration(need)})")
     return [], reasons
 
 
@@ -348,8 +350,7 @@ def _trust(form: _Form, room: float, models: Sequence[Candidate], tuned: bool, w
         if count >= min(FEWEST_PROMPTS, work.safety_prompts):
             parts.append(Part("safety", "", fixed + count * each, count, work.safety_prompts))
         if count < work.safety_prompts:
-            what = f"{work.safety_prompts - count} of {work.safety_prompts} prompts" if parts else "all of it"
-            said.append(f"safety: {what}, to keep the time")
+            said.append(f"{work.safety_prompts - count} of {work.safety_prompts} safety prompts" if parts else "safety")
     if work.privacy_rows and tuned:
         each = sum(2 * c.row_s() * 1.5 for c in models)
         fixed = sum(START_S + c.pace.load_s for c in models)

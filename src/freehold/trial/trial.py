@@ -32,7 +32,7 @@ from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import reach, to_time
+from freehold.trial.verdict import TUNING_SKIPPED, reach, to_time
 from freehold.trust import licence
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
@@ -93,7 +93,7 @@ class Trial:
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}
         self.notes: list[str] = []
-        self.skipped: list[str] = []  # what was planned or usual and was not done, for the verdict's first line
+        self.left_out: list[str] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
         self.baselines: list[dict[str, Any]] = []
         self._candidates_by_name: dict[str, Candidate] = {}
@@ -169,7 +169,7 @@ class Trial:
 
     def _leave_out(self, model: Model, reason: str) -> None:
         self.notes.append(f"{model.name} was left out: {reason}")
-        self.skipped.append(f"{model.name} was not tried")
+        self.left_out.append(model.name)
 
     def _too_long(self, model: Model, look: dict[str, Any]) -> str:
         """Why rows too long for this model leave it out; '' where they do not."""
@@ -229,9 +229,7 @@ class Trial:
         self.options = replace(self.options, budget_s=made.budget_s)
         self.plan = made
         self.clock.follow(made)
-        self.skipped += list(made.left_out)
-        if self.options.safety_prompts == NO_SAFETY:
-            self.skipped.append("safety, as asked")
+        self.left_out += made.left_out
 
     def _kept_plan(self) -> Plan | None:
         """The plan that an earlier run of the same command made, so that it goes on by it."""
@@ -410,7 +408,7 @@ class Trial:
         return variant
 
     def _skip(self, what: str, why: str) -> None:
-        self.skipped.append(what)
+        self.left_out.append(what)
         self.notes.append(f"{what} was skipped: {why}")
 
     def _shots(self, model: Model, look: dict[str, Any]) -> list[str]:
@@ -444,7 +442,7 @@ class Trial:
             if self.options.tune and reason:
                 self.notes.append(f"{model.name} was not tuned: {reason}")
         if self.options.tune and len(self.task.splits.train) < planner.FEWEST_TRAINING_ROWS:
-            self._skip("tuning", f"there are fewer than {planner.FEWEST_TRAINING_ROWS} training rows")
+            self._skip(f"{planner.TUNING}: {len(self.task.splits.train)} training rows are too few", "it would learn nothing")
         by_name = {model.name: (model, look) for model, look in candidates}
         tuned: list[Model] = []
         for name in self.plan.tuned:
@@ -777,7 +775,7 @@ class Trial:
         metric = self.task.metric
         needs, note = self._needs()
         baselines.compare(self.variants, self.answers, self.baselines)
-        verdict = reach(needs, self.variants, metric.name, baselines=self.baselines, skipped=self.skipped)
+        verdict = reach(needs, self.variants, metric.name, baselines=self.baselines, skipped=self._skipped())
         winner = next(v for v in self.variants if v["id"] == verdict.variant)
         before = sections.best_untuned(self.variants, metric.name) or winner
         compared = [self._compare(winner["id"], v["id"]) for v in self.variants if v is not winner]
@@ -807,12 +805,26 @@ class Trial:
             "plan": self.plan.as_dict() if self.plan else None,
             "parts": [asdict(taken) for taken in self.clock.taken],
             "time_left": self._estimates(),
-            "skipped": self.skipped,
             "left_out_rows": self.left_out_rows,
             "notes": self.notes,
             "options": asdict(self.options),
             "versions": machine.versions(),
         }  # fmt: skip
+
+    def _skipped(self) -> list[str]:
+        """What was not done, for the verdict's first line: that nothing was tuned comes first."""
+        tuned = any(variant["kind"] == "tuned" for variant in self.variants)
+        able = any(not candidate.untunable for candidate in self._candidates_by_name.values())
+        reasons = [entry.partition(": ")[2] for entry in self.left_out if entry.startswith(f"{planner.TUNING}: ")]
+        others = [entry for entry in self.left_out if not entry.startswith(f"{planner.TUNING}: ")]
+        skipped: list[str] = []
+        if self.options.tune and able and not tuned:
+            skipped.append(f"{TUNING_SKIPPED}: {reasons[0] if reasons else 'its time was gone'}")
+        if others:
+            skipped.append(f"left out: {', '.join(others)}")
+        if self.options.safety_prompts == NO_SAFETY:
+            skipped.append("safety was not tested, as asked")
+        return skipped
 
     def _estimates(self) -> dict[str, Any] | None:
         """How good the estimates of the time left were, in the run that measured most."""
