@@ -148,9 +148,9 @@ def gguf(
 
 def _shapes() -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (len(WORDS), 32),
+        "token_embd.weight": (len(WORDS) + 256, 32),
         "output_norm.weight": (32,),
-        "output.weight": (len(WORDS), 32),
+        "output.weight": (len(WORDS) + 256, 32),
     }
     for layer in range(2):
         found |= {

@@ -106,7 +106,7 @@ class LlamaVocabulary:
     def encode(self, text: str, *, start: bool) -> list[int]:
         """See :class:`freehold.engines.interface.Vocabulary`."""
         data = text.encode()
-        room = len(data) + 8
+        room = 3 * len(data) + 8  # a space can become three tokens, the bytes of SentencePiece's mark for it
         buffer = (self._lib.llama_token * room)()
         count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, start, True)
         if count < 0:
