@@ -248,3 +248,35 @@ def test_what_is_run_by_llama_cpp_is_said(store: Store, folder_model: Model) -> 
         "run by llama.cpp as org/tiny-gguf (org/tiny converted, and kept in the store)",
         "run by llama.cpp as org/tiny-gguf (org/tiny converted)",
     ]
+
+
+def test_a_trials_step_writes_the_same_form(store: Store, folder_model: Model, tmp_path: Path) -> None:
+    from freehold.trial import jobs
+    from freehold.trial.forms import keep_gguf
+    from freehold.trial.steps import Steps
+
+    (tmp_path / "task.json").write_text(
+        json.dumps(
+            {
+                "name": "t",
+                "metric": "accuracy",
+                "labels": [],
+                "mapping": "",
+                "files": {},
+                "leaks": [],
+                "repeats": 0,
+                "train": [{"id": "a", "messages": [["user", "a lamp"]], "reference": {}}],
+                "valid": [],
+                "test": [],
+            }
+        )
+    )
+    steps = Steps(tmp_path / "steps", lambda _: None)
+    inputs = {"model": folder_model.name, "revision": folder_model.revision}
+    extra = {"task": str(tmp_path / "task.json"), "store": str(store.folder)}
+    result = steps.run("convert-tiny", "convert", inputs, extra, leaves=jobs.CONVERTED)
+    made = keep_gguf(
+        store, folder_model, steps.place("convert-tiny", inputs) / jobs.CONVERTED, result["record"], "trial:1"
+    )
+    assert find_gguf(store, folder_model) == made
+    assert made.card.lineage[-1]["pre_tokenizer"] == "gpt-2"
