@@ -33,8 +33,12 @@ def main() -> None:
         PrefixAttention.apply(q, k, v, pk, pv, 0.125, 0).sum().backward()
 
     def theirs() -> None:
-        keys, values = (torch.cat([p[None].expand(ROWS, -1, -1, -1), t], 1).transpose(1, 2) for p, t in ((pk, k), (pv, v)))
-        out = torch.nn.functional.scaled_dot_product_attention(q.transpose(1, 2), keys, values, attn_mask=mask, scale=0.125, enable_gqa=True)
+        keys, values = (
+            torch.cat([p[None].expand(ROWS, -1, -1, -1), t], 1).transpose(1, 2) for p, t in ((pk, k), (pv, v))
+        )
+        out = torch.nn.functional.scaled_dot_product_attention(
+            q.transpose(1, 2), keys, values, attn_mask=mask, scale=0.125, enable_gqa=True
+        )
         out.sum().backward()
 
     times: dict[str, list[float]] = {"ours": [], "torch": []}
@@ -45,7 +49,9 @@ def main() -> None:
             if round_ > 2:
                 times[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    print(f"ours {medians['ours'] * 1e3:.2f} ms, torch {medians['torch'] * 1e3:.2f} ms, ratio {medians['torch'] / medians['ours']:.2f}")
+    print(
+        f"ours {medians['ours'] * 1e3:.2f} ms, torch {medians['torch'] * 1e3:.2f} ms, ratio {medians['torch'] / medians['ours']:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -52,10 +52,32 @@ FAMILIES = [
     "vit",
     "stable-diffusion",
 ]
-LIBRARIES = ["transformers", "peft", "diffusers", "gguf", "sentence-transformers", "timm", "adapters", "onnx", "mlx", "keras"]
+LIBRARIES = [
+    "transformers",
+    "peft",
+    "diffusers",
+    "gguf",
+    "sentence-transformers",
+    "timm",
+    "adapters",
+    "onnx",
+    "mlx",
+    "keras",
+]
 TASKS = ["text-generation", "text-classification", "text-to-image", "feature-extraction", "automatic-speech-recognition", "token-classification",
          "question-answering", "translation", "summarization", "image-classification", "reinforcement-learning", "fill-mask", "object-detection"]  # fmt: skip
-LICENCES = ["apache-2.0", "mit", "openrail", "llama3", "gemma", "cc-by-4.0", "cc-by-nc-4.0", "other", "bsd-3-clause", "gpl-3.0"]
+LICENCES = [
+    "apache-2.0",
+    "mit",
+    "openrail",
+    "llama3",
+    "gemma",
+    "cc-by-4.0",
+    "cc-by-nc-4.0",
+    "other",
+    "bsd-3-clause",
+    "gpl-3.0",
+]
 LANGUAGES = ["en", "zh", "fr", "de", "es", "ja", "ko", "pt", "ru", "ar", "it", "hi"]
 
 
@@ -76,7 +98,9 @@ class World:
     def __init__(self) -> None:
         chance = random.Random(1)
         parts = ["".join(pair) for pair in itertools.product("bcdfgklmnprstvz", "aeiou")]
-        self.words = ["".join(chance.choice(parts) for _ in range(chance.randint(1, 4))) for _ in range(40_000)]
+        self.words = [
+            "".join(chance.choice(parts) for _ in range(chance.randint(1, 4))) for _ in range(40_000)
+        ]
         self.authors = [f"{chance.choice(self.words)}{number}" for number in range(250_000)]
         self.word, self.author, self.some = Zipf(len(self.words)), Zipf(len(self.authors)), Zipf(13)
 
@@ -91,7 +115,13 @@ class World:
         name = f"{author}/{family}-{chance.choice((1, 2, 3, 7, 8, 13, 70))}b-{self.words[self.word.draw(chance)]}-{number}"
         tags = [f"license:{self.one(LICENCES, chance)}", self.one(LANGUAGES, chance), "region:us"]
         if kind == "model":
-            tags += [self.one(LIBRARIES, chance), self.one(TASKS, chance), family, "safetensors", f"base_model:org/{family}-{self.some.draw(chance)}"]
+            tags += [
+                self.one(LIBRARIES, chance),
+                self.one(TASKS, chance),
+                family,
+                "safetensors",
+                f"base_model:org/{family}-{self.some.draw(chance)}",
+            ]
         else:
             tags += [
                 f"task_categories:{self.one(TASKS, chance)}",
@@ -102,7 +132,9 @@ class World:
         card = " ".join(self.words[self.word.draw(chance)] for _ in range(chance.randint(30, 150)))
         downloads = int(chance.paretovariate(0.45)) - 1
         modified = NOW - 4 * 365 * 86_400 * chance.random() ** 1.5
-        return Entry(number, kind, name, author, chance.random() < 0.02, modified, min(downloads, 10**9), tags, card)
+        return Entry(
+            number, kind, name, author, chance.random() < 0.02, modified, min(downloads, 10**9), tags, card
+        )
 
 
 def row_of(entry: Entry) -> dict[str, Any]:
@@ -153,14 +185,26 @@ def write(repositories: Repositories, total: int) -> None:
             connection.execute(rows.update().where(rows.c.id == number).values(modified=time.time()))
             there = connection.execute(sa.select(rows).where(rows.c.id == number)).one()
             card = world.entry(number, there.kind, chance).card
-            entry = Entry(number, there.kind, there.name, there.author, there.private, there.modified, there.downloads, there.tags, card)
+            entry = Entry(
+                number,
+                there.kind,
+                there.name,
+                there.author,
+                there.private,
+                there.modified,
+                there.downloads,
+                there.tags,
+                card,
+            )
             repositories.index.put(connection, [entry])
         done += 1
         time.sleep(0.02)
     print(done)
 
 
-def questions(repositories: Repositories, world: World, total: int) -> Iterator[tuple[str, Callable[[], object]]]:
+def questions(
+    repositories: Repositories, world: World, total: int
+) -> Iterator[tuple[str, Callable[[], object]]]:
     """(kind of question, what asks it), the kinds in turn, for ever."""
     chance = random.Random(5)
     visitor = ("somebody",)
@@ -186,20 +230,39 @@ def questions(repositories: Repositories, world: World, total: int) -> Iterator[
         sort = chance.choice(["modified", "downloads"])
         yield "one by its name", lambda k=kind, n=name: repositories.find(k, n)
         yield "next page of all", lambda s=sort: deeper("model", s)
-        yield "a family in names", lambda f=family, s=sort: listed(Query("model", words=f, names=visitor, sort=s))
-        yield "a start of names", lambda w=word, s=sort: listed(Query("model", words=w[:4], names=visitor, sort=s))
-        yield "words in cards", lambda w=word, o=other, s=sort: listed(Query("model", text=f"{w} {o}", names=visitor, sort=s))
-        yield "a rare word in cards", lambda w=rare, s=sort: listed(Query("model", text=w, names=visitor, sort=s))
+        yield (
+            "a family in names",
+            lambda f=family, s=sort: listed(Query("model", words=f, names=visitor, sort=s)),
+        )
+        yield (
+            "a start of names",
+            lambda w=word, s=sort: listed(Query("model", words=w[:4], names=visitor, sort=s)),
+        )
+        yield (
+            "words in cards",
+            lambda w=word, o=other, s=sort: listed(Query("model", text=f"{w} {o}", names=visitor, sort=s)),
+        )
+        yield (
+            "a rare word in cards",
+            lambda w=rare, s=sort: listed(Query("model", text=w, names=visitor, sort=s)),
+        )
         yield "a tag", lambda t=task, s=sort: listed(Query("model", tags=(t,), names=visitor, sort=s))
         yield (
             "two tags and a name",
-            lambda t=task, i=licence, f=family, s=sort: listed(Query("model", words=f, tags=(t, f"license:{i}"), names=visitor, sort=s)),
+            lambda t=task, i=licence, f=family, s=sort: listed(
+                Query("model", words=f, tags=(t, f"license:{i}"), names=visitor, sort=s)
+            ),
         )
-        yield "an author", lambda n=name, s=sort: listed(Query("model", author=n.split("/")[0], names=visitor, sort=s))
+        yield (
+            "an author",
+            lambda n=name, s=sort: listed(Query("model", author=n.split("/")[0], names=visitor, sort=s)),
+        )
         yield "facets of all", lambda k=kind: repositories.index.facets(Query(k, names=visitor), ["license:"])
         yield (
             "facets of a search",
-            lambda f=family, i=licence: repositories.index.facets(Query("model", words=f, tags=(f"license:{i}",), names=visitor), limit=20),
+            lambda f=family, i=licence: repositories.index.facets(
+                Query("model", words=f, tags=(f"license:{i}",), names=visitor), limit=20
+            ),
         )
 
 
@@ -211,7 +274,9 @@ def share(times: list[float], part: float) -> float:
 
 def main() -> None:
     """Build, ask, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=int, default=2_000_000)
     parser.add_argument("--datasets", type=int, default=500_000)
     parser.add_argument("--folder", type=Path, help="keep the catalogue there, and use what is there")
@@ -231,7 +296,17 @@ def main() -> None:
         if empty:
             build(repositories, world, options.models, options.datasets)
         size = size_of(repositories, folder)
-        command = [sys.executable, __file__, "--write", "--folder", str(folder), "--models", str(options.models), "--datasets", str(options.datasets)]
+        command = [
+            sys.executable,
+            __file__,
+            "--write",
+            "--folder",
+            str(folder),
+            "--models",
+            str(options.models),
+            "--datasets",
+            str(options.datasets),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             times: dict[str, list[float]] = {}
             asking = questions(repositories, world, total)
@@ -251,18 +326,29 @@ def main() -> None:
             with repositories.engine.connect() as connection:
                 rows = tables.repositories.c
                 connection.execute(
-                    sa.select(rows.id).where(rows.kind == "model", rows.folded.contains(f"{family}-7b-k")).order_by(rows.downloads.desc()).limit(30)
+                    sa.select(rows.id)
+                    .where(rows.kind == "model", rows.folded.contains(f"{family}-7b-k"))
+                    .order_by(rows.downloads.desc())
+                    .limit(30)
                 ).all()
             plain.append(time.perf_counter() - began)
     every = [one for some in times.values() for one in some]
-    print(f"{total:,} entries, {size / 1e9:.2f} GB on disk, {written} of them changed in the {asked:.0f} s of asking; milliseconds:")
+    print(
+        f"{total:,} entries, {size / 1e9:.2f} GB on disk, {written} of them changed in the {asked:.0f} s of asking; milliseconds:"
+    )
     table = {
-        kind: {"p50": round(share(some, 0.5), 2), "p99": round(share(some, 0.99), 2), "most": round(share(some, 1), 2)}
+        kind: {
+            "p50": round(share(some, 0.5), 2),
+            "p99": round(share(some, 0.99), 2),
+            "most": round(share(some, 1), 2),
+        }
         for kind, some in times.items()
     }
     for kind, row in table.items():
         print(f"  {kind:22} p50 {row['p50']:8.2f}  p99 {row['p99']:8.2f}  most {row['most']:8.2f}")
-    print(f"  {'all questions':22} p50 {share(every, 0.5):8.2f}  p99 {share(every, 0.99):8.2f}  most {share(every, 1):8.2f}")
+    print(
+        f"  {'all questions':22} p50 {share(every, 0.5):8.2f}  p99 {share(every, 0.99):8.2f}  most {share(every, 1):8.2f}"
+    )
     print(
         f"  LIKE over names: {', '.join(f'{one * 1000:.0f}' for one in plain)}; resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
     )

@@ -24,7 +24,24 @@ from freehold.errors import BadModel
 from freehold.hub import gguf, safetensors
 
 EXTREMES = [0, 1, 7, 8, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1]
-ODD: list[Any] = [None, True, -1, 1.5, 1e400, float("nan"), 2**70, "", "F32", [], [1], {}, {"dtype": "F32"}, "\ud800", [[[]]], "x" * 300]
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    1.5,
+    1e400,
+    float("nan"),
+    2**70,
+    "",
+    "F32",
+    [],
+    [1],
+    {},
+    {"dtype": "F32"},
+    "\ud800",
+    [[[]]],
+    "x" * 300,
+]
 
 
 def small_gguf() -> bytes:
@@ -33,9 +50,26 @@ def small_gguf() -> bytes:
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value)) + value.encode()
 
-    scalars = [(0, "<B"), (1, "<b"), (2, "<H"), (3, "<h"), (4, "<I"), (5, "<i"), (6, "<f"), (7, "<?"), (10, "<Q"), (11, "<q"), (12, "<d")]
-    fields = [text("general.architecture") + struct.pack("<I", 8) + text("llama"), text("general.file_type") + struct.pack("<II", 4, 1)]
-    fields += [text(f"kind.{kind}") + struct.pack("<I", kind) + struct.pack(form, 1) for kind, form in scalars]
+    scalars = [
+        (0, "<B"),
+        (1, "<b"),
+        (2, "<H"),
+        (3, "<h"),
+        (4, "<I"),
+        (5, "<i"),
+        (6, "<f"),
+        (7, "<?"),
+        (10, "<Q"),
+        (11, "<q"),
+        (12, "<d"),
+    ]
+    fields = [
+        text("general.architecture") + struct.pack("<I", 8) + text("llama"),
+        text("general.file_type") + struct.pack("<II", 4, 1),
+    ]
+    fields += [
+        text(f"kind.{kind}") + struct.pack("<I", kind) + struct.pack(form, 1) for kind, form in scalars
+    ]
     fields.append(text("some.texts") + struct.pack("<IIQ", 9, 8, 100) + text("token") * 100)
     fields.append(text("some.numbers") + struct.pack("<IIQ", 9, 4, 3) + struct.pack("<3I", 1, 2, 3))
     tensors, offset = list[bytes](), 0
@@ -50,7 +84,11 @@ def small_safetensors() -> bytes:
     """A whole safetensors file of four tensors."""
     table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     for number in range(4):
-        table[f"layer.{number}.weight"] = {"dtype": "F32", "shape": [4, 8], "data_offsets": [128 * number, 128 * (number + 1)]}
+        table[f"layer.{number}.weight"] = {
+            "dtype": "F32",
+            "shape": [4, 8],
+            "data_offsets": [128 * number, 128 * (number + 1)],
+        }
     head = json.dumps(table).encode()
     return struct.pack("<Q", len(head)) + head + bytes(512)
 
@@ -96,7 +134,9 @@ def damaged_table(data: bytes, chance: random.Random) -> bytes:
         elif kind == 2:
             del table[name]
         else:
-            table[chance.choice(["", "layer.9", "__metadata__", "x" * 70_000])] = copy.deepcopy(chance.choice([*ODD, *table.values()]))
+            table[chance.choice(["", "layer.9", "__metadata__", "x" * 70_000])] = copy.deepcopy(
+                chance.choice([*ODD, *table.values()])
+            )
         if not table:
             break
     text = json.dumps(table)
@@ -112,7 +152,10 @@ def damaged_table(data: bytes, chance: random.Random) -> bytes:
 def main(count: int, seed: int = 0) -> dict[str, Any]:
     """Damage and read; what came of it. Raises whatever a reader raises that is no BadModel."""
     chance = random.Random(seed)
-    kinds = {"gguf": (gguf.read_header, small_gguf()), "safetensors": (safetensors.read_header, small_safetensors())}
+    kinds = {
+        "gguf": (gguf.read_header, small_gguf()),
+        "safetensors": (safetensors.read_header, small_safetensors()),
+    }
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         for name, (read, whole) in kinds.items():
             path = Path(folder) / f"whole.{name}"
@@ -123,7 +166,11 @@ def main(count: int, seed: int = 0) -> dict[str, Any]:
         for number in range(count):
             name = "gguf" if number % 2 else "safetensors"
             read, whole = kinds[name]
-            data = damaged_table(whole, chance) if name == "safetensors" and chance.random() < 0.5 else damaged(whole, chance)
+            data = (
+                damaged_table(whole, chance)
+                if name == "safetensors" and chance.random() < 0.5
+                else damaged(whole, chance)
+            )
             path = Path(folder) / f"damaged.{name}"
             began = time.perf_counter()
             path.write_bytes(data)
@@ -146,7 +193,9 @@ def main(count: int, seed: int = 0) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -88,9 +88,14 @@ def pushed(files: list[Path], work: Path) -> list[int]:
     client = client_environment(address, work / "client")
     grown, before = list[int](), 0
     for number, file in enumerate(files):
-        shutil.rmtree(work / "client", ignore_errors=True)  # the hub tells what it has, not the client's memory
+        shutil.rmtree(
+            work / "client", ignore_errors=True
+        )  # the hub tells what it has, not the client's memory
         subprocess.run(
-            [sys.executable, "-c", _PUSH, f"freehold/m{number}", str(file), f"model{file.suffix}"], env=client, check=True, capture_output=True
+            [sys.executable, "-c", _PUSH, f"freehold/m{number}", str(file), f"model{file.suffix}"],
+            env=client,
+            check=True,
+            capture_output=True,
         )
         now = sum(path.stat().st_size for path in (home / "xorbs").rglob("*") if path.is_file())
         grown.append(now - before)
@@ -102,7 +107,9 @@ def pushed(files: list[Path], work: Path) -> list[int]:
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=30)
     options = parser.parse_args()
@@ -127,7 +134,17 @@ def main() -> None:
                 str(options.steps),
             ]
             subprocess.run(
-                [*FREEHOLD, *words, "--frozen-layers", str(frozen), "--as", f"chunks/tuned{frozen}", "--no-resume"], check=True, capture_output=True
+                [
+                    *FREEHOLD,
+                    *words,
+                    "--frozen-layers",
+                    str(frozen),
+                    "--as",
+                    f"chunks/tuned{frozen}",
+                    "--no-resume",
+                ],
+                check=True,
+                capture_output=True,
             )
             tuned[frozen] = halved(folder, work / f"tuned{frozen}", adapter_of(f"chunks/tuned{frozen}", work))
         store = Store()
@@ -153,7 +170,9 @@ def main() -> None:
         for title, first, second in cases:
             grown = pushed([first, second], work)
             size = second.stat().st_size
-            print(f"{title:44} {size / 1e6:7.1f} {grown[1] / 1e6:7.1f} {1 - grown[1] / size:7.1%}", flush=True)
+            print(
+                f"{title:44} {size / 1e6:7.1f} {grown[1] / 1e6:7.1f} {1 - grown[1] / size:7.1%}", flush=True
+            )
 
 
 if __name__ == "__main__":

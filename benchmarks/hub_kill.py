@@ -47,12 +47,21 @@ def commit(client: httpx.Client, number: int) -> str:
     """One commit with a small and an LFS file; its id."""
     data = f"content {number}".encode() * 50
     one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    batch = client.post("/ada/first.git/info/lfs/objects/batch", json={"operation": "upload", "objects": [one]}).json()["objects"][0]
+    batch = client.post(
+        "/ada/first.git/info/lfs/objects/batch", json={"operation": "upload", "objects": [one]}
+    ).json()["objects"][0]
     if "actions" in batch:
         client.put(batch["actions"]["upload"]["href"], content=data).raise_for_status()
     lines = [
         {"key": "header", "value": {"summary": f"commit {number}"}},
-        {"key": "file", "value": {"path": "number.txt", "content": base64.b64encode(str(number).encode()).decode(), "encoding": "base64"}},
+        {
+            "key": "file",
+            "value": {
+                "path": "number.txt",
+                "content": base64.b64encode(str(number).encode()).decode(),
+                "encoding": "base64",
+            },
+        },
         {"key": "lfsFile", "value": {"path": f"files/{number % 20}.bin", "algo": "sha256", **one}},
     ]
     answer = client.post("/api/models/ada/first/commit/main", content="\n".join(map(json.dumps, lines)))
@@ -84,7 +93,9 @@ def main(rounds: int, seed: int = 0) -> dict[str, int]:
                     acknowledged.append(commit(client, len(acknowledged) + unanswered))
                     takes = time.monotonic() - sent
                 assert process.pid is not None
-                killer = threading.Timer(chance.random() * _REACH * takes, os.kill, (process.pid, signal.SIGKILL))
+                killer = threading.Timer(
+                    chance.random() * _REACH * takes, os.kill, (process.pid, signal.SIGKILL)
+                )
                 killer.start()
                 try:
                     while True:
@@ -101,12 +112,18 @@ def main(rounds: int, seed: int = 0) -> dict[str, int]:
                 assert not faults, faults[:5]
                 repositories.engine.dispose()
                 if sys.stderr.isatty():
-                    print(f"\r{number + 1} of {rounds} rounds, {len(acknowledged)} commits", end="", file=sys.stderr)
+                    print(
+                        f"\r{number + 1} of {rounds} rounds, {len(acknowledged)} commits",
+                        end="",
+                        file=sys.stderr,
+                    )
     return {"rounds": rounds, "acknowledged": len(acknowledged), "unanswered": unanswered}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=1000)
     started = time.monotonic()
     done = main(parser.parse_args().rounds)

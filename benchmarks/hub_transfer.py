@@ -64,7 +64,9 @@ def timed(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
@@ -78,7 +80,13 @@ def main() -> None:
             own = client_environment(address, work / "client") | ({} if xet else {"HF_HUB_DISABLE_XET": "1"})
 
             def go() -> float:
-                done = subprocess.run([sys.executable, "-c", _CLIENT, what, repo, str(folder)], env=own, capture_output=True, text=True, check=True)
+                done = subprocess.run(
+                    [sys.executable, "-c", _CLIENT, what, repo, str(folder)],
+                    env=own,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
                 return float(done.stdout.splitlines()[-1])
 
             return go
@@ -92,10 +100,25 @@ def main() -> None:
                         file.write(os.urandom(1_000_000))
             rows = [
                 ("plain copy", timed(lambda folder=folder: shutil.copytree(folder, work / "copy")), 0),
-                ("sha256 of it", timed(lambda folder=folder: [hashlib.file_digest(path.open("rb"), "sha256") for path in folder.iterdir()]), 0),
-                ("the client's chunks and hashes alone", timed(lambda folder=folder: hf_xet.hash_files([str(path) for path in folder.iterdir()])), 0),
+                (
+                    "sha256 of it",
+                    timed(
+                        lambda folder=folder: [
+                            hashlib.file_digest(path.open("rb"), "sha256") for path in folder.iterdir()
+                        ]
+                    ),
+                    0,
+                ),
+                (
+                    "the client's chunks and hashes alone",
+                    timed(lambda folder=folder: hf_xet.hash_files([str(path) for path in folder.iterdir()])),
+                    0,
+                ),
                 ("upload, Xet", *watched(process, client("up", f"freehold/xet{round_}", folder, True))),
-                ("download, Xet", *watched(process, client("down", f"freehold/xet{round_}", work / "down", True))),
+                (
+                    "download, Xet",
+                    *watched(process, client("down", f"freehold/xet{round_}", work / "down", True)),
+                ),
             ]
             shutil.rmtree(work / "copy")
             shutil.rmtree(work / "down")
@@ -113,12 +136,21 @@ def main() -> None:
             for path in folder.iterdir():  # other bytes, so that LFS has them to send
                 with path.open("r+b") as file:
                     file.write(os.urandom(1000))
-            rows.append(("upload, LFS", *watched(process, client("up", f"freehold/lfs{round_}", folder, False))))
-            rows.append(("download, LFS", *watched(process, client("down", f"freehold/lfs{round_}", work / "down", False))))
+            rows.append(
+                ("upload, LFS", *watched(process, client("up", f"freehold/lfs{round_}", folder, False)))
+            )
+            rows.append(
+                (
+                    "download, LFS",
+                    *watched(process, client("down", f"freehold/lfs{round_}", work / "down", False)),
+                )
+            )
             shutil.rmtree(work / "down")
             for what, seconds, memory in rows:
                 told = f", hub at most {memory / 1e6:.0f} MB" if memory else ""
-                print(f"  {what:38} {seconds:6.1f} s {options.megabytes / seconds:6.0f} MB/s{told}", flush=True)
+                print(
+                    f"  {what:38} {seconds:6.1f} s {options.megabytes / seconds:6.0f} MB/s{told}", flush=True
+                )
             shutil.rmtree(folder)
         server.terminate()
         server.wait(30)

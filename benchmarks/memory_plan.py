@@ -46,7 +46,8 @@ def one(name: str, data: Path, model: str) -> dict[str, float]:
         setting["frozen_layers"] = config_of(store.weights(found)).layers // 2
     planned = name.endswith("planned")
     asked = job.Asked(
-        Recipe(**setting) if planned else Recipe(steps=STEPS, validations=2, valid_rows=64, **setting), time_s=120.0 if planned else 0.0
+        Recipe(**setting) if planned else Recipe(steps=STEPS, validations=2, valid_rows=64, **setting),
+        time_s=120.0 if planned else 0.0,
     )
     train, valid = (list(read_dataset(data / f"{part}.jsonl").examples) for part in ("train", "valid"))
     done = job.tune(store, found, train, valid, asked, "planned", progress.silent)
@@ -63,7 +64,9 @@ def _shown(source: str, target: str) -> None:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3"])
     parser.add_argument("--only", default="")
@@ -79,7 +82,12 @@ def main() -> None:
         for name in [n for n in SETTINGS if options.only in n]:
             with tempfile.TemporaryDirectory() as thrown:
                 home = Path(thrown) / "home"
-                shutil.copytree(settings.home(), home, copy_function=_shown, ignore=shutil.ignore_patterns("tunings", "trials", "*.lock"))
+                shutil.copytree(
+                    settings.home(),
+                    home,
+                    copy_function=_shown,
+                    ignore=shutil.ignore_patterns("tunings", "trials", "*.lock"),
+                )
                 done = subprocess.run([sys.executable, __file__, "--data", str(options.data), "--models", model, "--one", name],
                                       env={**os.environ, "FREEHOLD_HOME": str(home)}, capture_output=True, text=True, check=False)  # fmt: skip
             if done.returncode:

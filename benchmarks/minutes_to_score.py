@@ -69,19 +69,44 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     from freehold.tune.recipe import Recipe
 
     store = Store()
-    train, valid, test = (list(read_dataset(data / f"{split}.jsonl").examples) for split in ("train", "valid", "test"))
-    recipe = Recipe(rank=RANK, alpha=2.0 * RANK, learning_rate=RATE, batch_rows=BATCH, steps=steps, validations=2)
-    model = tune(store, store.find("smollm2"), train, valid, Asked(recipe, resume=False), "minutes/smollm2", progress.silent).model
+    train, valid, test = (
+        list(read_dataset(data / f"{split}.jsonl").examples) for split in ("train", "valid", "test")
+    )
+    recipe = Recipe(
+        rank=RANK, alpha=2.0 * RANK, learning_rate=RATE, batch_rows=BATCH, steps=steps, validations=2
+    )
+    model = tune(
+        store,
+        store.find("smollm2"),
+        train,
+        valid,
+        Asked(recipe, resume=False),
+        "minutes/smollm2",
+        progress.silent,
+    ).model
     trained = clock.seconds
     weights = work / "tuned-q8_0.gguf"
     quantize(store.weights(model), weights, "Q8_0")
     asking = prompting(model.card, open_vocabulary(weights))
     with open_engine(weights, context_length=4096, parallel=32) as engine:
         answers = answers_of(
-            engine, asking, choose("label", test), Ask(max_tokens=LONGEST_ANSWER), test, work / "answers.jsonl", progress.silent, "test"
+            engine,
+            asking,
+            choose("label", test),
+            Ask(max_tokens=LONGEST_ANSWER),
+            test,
+            work / "answers.jsonl",
+            progress.silent,
+            "test",
         )
     right = sum(answer.text.strip() == example.answer for answer, example in zip(answers, test, strict=True))
-    return {"train_s": trained, "seconds": clock.seconds, "suspended_s": clock.suspended, "right": right, "rows": len(test)}
+    return {
+        "train_s": trained,
+        "seconds": clock.seconds,
+        "suspended_s": clock.suspended,
+        "right": right,
+        "rows": len(test),
+    }
 
 
 def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
@@ -95,8 +120,13 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
 
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     rows = rows_of(data / "train.jsonl")
-    dataset = Dataset.from_list([{"prompt": row["messages"][:-1], "completion": row["messages"][-1:]} for row in rows])
-    sample = [tokenizer.apply_chat_template(row["messages"], tokenize=True, return_dict=True)["input_ids"] for row in rows[:512]]
+    dataset = Dataset.from_list(
+        [{"prompt": row["messages"][:-1], "completion": row["messages"][-1:]} for row in rows]
+    )
+    sample = [
+        tokenizer.apply_chat_template(row["messages"], tokenize=True, return_dict=True)["input_ids"]
+        for row in rows[:512]
+    ]
     length = round(BATCH * sum(map(len, sample)) / len(sample))
     config = SFTConfig(
         output_dir=str(work / "trainer"), per_device_train_batch_size=1, max_length=length, packing=True, max_steps=steps, learning_rate=RATE,
@@ -105,32 +135,59 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
         gradient_checkpointing=False,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-    trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer, peft_config=lora)
+    lora = LoraConfig(
+        r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
+    trainer = SFTTrainer(
+        model=model, args=config, train_dataset=dataset, processing_class=tokenizer, peft_config=lora
+    )
     began = clock.seconds
     trainer.train()
     loop = clock.seconds - began
     trained = clock.seconds
     tuned = trainer.model.merge_and_unload().to(torch.bfloat16).eval()
     test = rows_of(data / "test.jsonl")
-    prompts = [tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, tokenize=False) for row in test]
+    prompts = [
+        tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, tokenize=False)
+        for row in test
+    ]
     right = 0
     order = sorted(range(len(test)), key=lambda i: len(prompts[i]))
     for at in range(0, len(order), 64):
         some = order[at : at + 64]
-        batch = tokenizer([prompts[i] for i in some], return_tensors="pt", padding=True, add_special_tokens=False)
+        batch = tokenizer(
+            [prompts[i] for i in some], return_tensors="pt", padding=True, add_special_tokens=False
+        )
         with torch.inference_mode():
             done = tuned.generate(**batch, max_new_tokens=LONGEST_ANSWER, do_sample=False)
         texts = tokenizer.batch_decode(done[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         right += sum(text.strip() == test[i]["label"] for text, i in zip(texts, some, strict=True))
-    return {"train_s": trained, "loop_s": loop, "seconds": clock.seconds, "suspended_s": clock.suspended, "right": right, "rows": len(test)}
+    return {
+        "train_s": trained,
+        "loop_s": loop,
+        "seconds": clock.seconds,
+        "suspended_s": clock.suspended,
+        "right": right,
+        "rows": len(test),
+    }
 
 
 def spawn(kind: str, data: Path, steps: int, work: Path) -> dict[str, Any]:
     """One side in a process of its own."""
     from freehold.statistics import wilson
 
-    command = [sys.executable, __file__, "--one", kind, "--data", str(data), "--steps", str(steps), "--work", str(work)]
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        kind,
+        "--data",
+        str(data),
+        "--steps",
+        str(steps),
+        "--work",
+        str(work),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{kind} failed:\n{done.stderr[-3000:]}")
@@ -147,10 +204,17 @@ def spawn(kind: str, data: Path, steps: int, work: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Print both sides and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--trl-steps", type=int, default=0, help="stop TRL after so many, and project its time for all from their pace")
+    parser.add_argument(
+        "--trl-steps",
+        type=int,
+        default=0,
+        help="stop TRL after so many, and project its time for all from their pace",
+    )
     parser.add_argument("--only", default="", help="freehold or trl: that side alone")
     parser.add_argument("--one", default="")
     parser.add_argument("--work", type=Path)
@@ -176,7 +240,9 @@ def main() -> None:
         theirs, mine = results["trl"]["seconds"], results["freehold"]["seconds"]
         if steps["trl"] < options.steps:
             theirs += results["trl"]["loop_s"] * (options.steps / steps["trl"] - 1)
-            print(f"TRL for {options.steps} steps, projected from the pace of {steps['trl']}: {theirs / 60:.1f} min")
+            print(
+                f"TRL for {options.steps} steps, projected from the pace of {steps['trl']}: {theirs / 60:.1f} min"
+            )
         print(f"TRL's time is {theirs / mine:.2f}x Freehold's")
 
 

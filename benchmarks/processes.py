@@ -13,7 +13,9 @@ from typing import Any
 def started(home: Path, *words: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
     """A verb that serves, over the store at ``home`` and on a free port; the process, and what it says of itself. Exits if it ends first."""
     command = [sys.executable, "-m", "freehold.cli.main", *words, "--port", "0", "--json"]
-    server = subprocess.Popen(command, env=online() | {"FREEHOLD_HOME": str(home)}, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command, env=online() | {"FREEHOLD_HOME": str(home)}, stdout=subprocess.PIPE, text=True
+    )
     assert server.stdout is not None
     said = ""
     while not said.endswith("}\n"):
@@ -37,4 +39,9 @@ def online() -> dict[str, str]:
 
 def client_environment(address: str, home: Path) -> dict[str, str]:
     """The environment of a Hugging Face client of the hub at ``address``, with its caches in ``home``."""
-    return online() | {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_TOKEN": "hf_" + "a" * 36, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return online() | {
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(home),
+        "HF_TOKEN": "hf_" + "a" * 36,
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }

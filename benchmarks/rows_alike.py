@@ -54,17 +54,26 @@ def differing(weights: Path) -> dict[int, int]:
 
     def text(number: int) -> list[int]:
         engine.forget()
-        return [row for at in range(0, TOKENS - TOKENS % number, number) for row in engine.rows(tokens[at : at + number], at)]
+        return [
+            row
+            for at in range(0, TOKENS - TOKENS % number, number)
+            for row in engine.rows(tokens[at : at + number], at)
+        ]
 
     alone = text(1)
-    found = {number: sum(one != other for one, other in zip(text(number), alone, strict=False)) for number in NUMBERS}
+    found = {
+        number: sum(one != other for one, other in zip(text(number), alone, strict=False))
+        for number in NUMBERS
+    }
     engine.close()
     return found
 
 
 def main() -> None:
     """Print a line for each model and type."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3"])
     parser.add_argument("--types", nargs="+", default=list(TYPES))
     options = parser.parse_args()
@@ -74,9 +83,19 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 weights = Path(folder) / "weights.gguf"
                 quantize(store.weights(store.find(model)), weights, kind)
-                kinds = collections.Counter(one.kind for one in gguf.read_header(weights).tensors if len(one.shape) > 1)
-                print(f"{model:10} {kind:8} ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})", end=": ", flush=True)
-                print(", ".join(f"{number}: {rows}" for number, rows in differing(weights).items()), f"of {TOKENS} rows differ", flush=True)
+                kinds = collections.Counter(
+                    one.kind for one in gguf.read_header(weights).tensors if len(one.shape) > 1
+                )
+                print(
+                    f"{model:10} {kind:8} ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})",
+                    end=": ",
+                    flush=True,
+                )
+                print(
+                    ", ".join(f"{number}: {rows}" for number, rows in differing(weights).items()),
+                    f"of {TOKENS} rows differ",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

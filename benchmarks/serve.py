@@ -79,7 +79,10 @@ SUBJECTS = [
     "ships",
     "bells",
 ]
-RULES = " ".join(f"Rule {n}: a request about {s} is answered in two plain sentences that name {s} first." for n, s in enumerate(SUBJECTS * 4))
+RULES = " ".join(
+    f"Rule {n}: a request about {s} is answered in two plain sentences that name {s} first."
+    for n, s in enumerate(SUBJECTS * 4)
+)
 RECORD = (
     "Patient 4471, born 1961-03-12, was admitted on 2026-02-03 with fever and a dry cough. The chest film showed a small shadow at the left base. "
     "Amoxicillin 500 mg was given three times a day for seven days. On 2026-02-09 the temperature was normal and the patient was sent home. "
@@ -99,24 +102,46 @@ class Answers:
 
 def questions(count: int) -> list[list[dict[str, str]]]:
     """Short questions, all different."""
-    return [[{"role": "user", "content": f"Tell me {2 + n // len(SUBJECTS)} things about {SUBJECTS[n % len(SUBJECTS)]}."}] for n in range(count)]
+    return [
+        [
+            {
+                "role": "user",
+                "content": f"Tell me {2 + n // len(SUBJECTS)} things about {SUBJECTS[n % len(SUBJECTS)]}.",
+            }
+        ]
+        for n in range(count)
+    ]
 
 
 def with_prefix(count: int) -> list[list[dict[str, str]]]:
     """Half of them begin with the same rules."""
-    return [[{"role": "system", "content": RULES}, *ask] if n % 2 == 0 else ask for n, ask in enumerate(questions(count))]
+    return [
+        [{"role": "system", "content": RULES}, *ask] if n % 2 == 0 else ask
+        for n, ask in enumerate(questions(count))
+    ]
 
 
 def quoting(count: int) -> list[list[dict[str, str]]]:
     """Requests whose answers repeat what they were given."""
-    return [[{"role": "user", "content": f"Repeat this text word for word, {n + 1} times:\n\n{RECORD}"}] for n in range(count)]
+    return [
+        [{"role": "user", "content": f"Repeat this text word for word, {n + 1} times:\n\n{RECORD}"}]
+        for n in range(count)
+    ]
 
 
-async def asked(address: str, messages: list[list[dict[str, str]]], at_once: int, most: int, more: list[dict[str, Any]] | None = None) -> Answers:
+async def asked(
+    address: str,
+    messages: list[list[dict[str, str]]],
+    at_once: int,
+    most: int,
+    more: list[dict[str, Any]] | None = None,
+) -> Answers:
     """Send requests, so many at once; streamed. ``more``: what each request says beside."""
     found = Answers(texts=[""] * len(messages))
     turn = asyncio.Semaphore(at_once)
-    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=at_once + 2, max_keepalive_connections=0)) as client:
+    async with httpx.AsyncClient(
+        timeout=600, limits=httpx.Limits(max_connections=at_once + 2, max_keepalive_connections=0)
+    ) as client:
 
         async def one(number: int) -> None:
             async with turn:
@@ -156,7 +181,22 @@ def _built(weights: Path, parallel: int, context: int, adapters: list[Path]) -> 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [BUILT, "-m", str(weights), "--port", str(port), "-np", str(parallel), "-c", str(context), "-t", "2", "-tb", "2", "--no-kv-unified"]
+    words = [
+        BUILT,
+        "-m",
+        str(weights),
+        "--port",
+        str(port),
+        "-np",
+        str(parallel),
+        "-c",
+        str(context),
+        "-t",
+        "2",
+        "-tb",
+        "2",
+        "--no-kv-unified",
+    ]
     for file in adapters:
         words += ["--lora-scaled", f"{file}:0.0"]
     return ["sh", "-c", f'echo http://127.0.0.1:{port}; exec "$@" >/dev/null', "sh", *words]
@@ -165,14 +205,43 @@ def _built(weights: Path, parallel: int, context: int, adapters: list[Path]) -> 
 class Server:
     """Either server as a process."""
 
-    def __init__(self, kind: str, weights: Path, parallel: int, context: int, *more: str, adapters: list[Path] | None = None):
+    def __init__(
+        self,
+        kind: str,
+        weights: Path,
+        parallel: int,
+        context: int,
+        *more: str,
+        adapters: list[Path] | None = None,
+    ):
         self.kind = kind
         if kind == "freehold":
-            words = [*FREEHOLD, "serve", MODEL, "--port", "0", "--parallel", str(parallel), "--context", str(context), "--waiting", "1000", *more]
+            words = [
+                *FREEHOLD,
+                "serve",
+                MODEL,
+                "--port",
+                "0",
+                "--parallel",
+                str(parallel),
+                "--context",
+                str(context),
+                "--waiting",
+                "1000",
+                *more,
+            ]
             self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
             stream = self.process.stderr
         else:
-            package = [sys.executable, "-c", _PEER, str(weights), str(parallel), str(context), *map(str, adapters or [])]
+            package = [
+                sys.executable,
+                "-c",
+                _PEER,
+                str(weights),
+                str(parallel),
+                str(context),
+                *map(str, adapters or []),
+            ]
             self.process = subprocess.Popen(
                 _built(weights, parallel, context, adapters or []) if BUILT else package,
                 stdout=subprocess.PIPE,
@@ -187,7 +256,9 @@ class Server:
                 break
         else:
             raise SystemExit(f"{kind} did not start")
-        for _ in range(300):  # llama.cpp's says where it listens before it is ready, and drops what comes then
+        for _ in range(
+            300
+        ):  # llama.cpp's says where it listens before it is ready, and drops what comes then
             try:
                 if httpx.get(f"{self.address}/health", timeout=5).status_code == 200:
                     break
@@ -195,7 +266,13 @@ class Server:
                 pass
             time.sleep(0.1)
 
-    def ask(self, messages: list[list[dict[str, str]]], at_once: int, most: int, more: list[dict[str, Any]] | None = None) -> Answers:
+    def ask(
+        self,
+        messages: list[list[dict[str, str]]],
+        at_once: int,
+        most: int,
+        more: list[dict[str, Any]] | None = None,
+    ) -> Answers:
         """Send requests."""
         return asyncio.run(asked(self.address, messages, at_once, most, more))
 
@@ -213,7 +290,15 @@ def centile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] * 1000 if values else 0.0
 
 
-def compare(title: str, weights: Path, messages: list[list[dict[str, str]]], at_once: int, most: int, context: int, rounds: int) -> None:
+def compare(
+    title: str,
+    weights: Path,
+    messages: list[list[dict[str, str]]],
+    at_once: int,
+    most: int,
+    context: int,
+    rounds: int,
+) -> None:
     """Both servers in turns."""
     speeds: dict[str, list[float]] = {"freehold": [], "llama.cpp": []}
     last: dict[str, Answers] = {}
@@ -249,9 +334,20 @@ def texts(weights: Path) -> None:
     wanted = next(iter(found.values()))
     judge = Server("llama.cpp", weights, 1, 512)
     for title, said in found.items():
-        apart = [_apart(judge.address, ask, theirs, ours) for ask, theirs, ours in zip(messages, wanted, said, strict=True) if theirs != ours]
-        gaps = f", parting where the likeliest two are {statistics.median(apart):.4f} nats apart, or up to {max(apart):.4f}" if apart else ""
-        print(f"{f'texts, {title}':48} {len(messages) - len(apart)} of {len(messages)} as llama.cpp's one at a time{gaps}", flush=True)
+        apart = [
+            _apart(judge.address, ask, theirs, ours)
+            for ask, theirs, ours in zip(messages, wanted, said, strict=True)
+            if theirs != ours
+        ]
+        gaps = (
+            f", parting where the likeliest two are {statistics.median(apart):.4f} nats apart, or up to {max(apart):.4f}"
+            if apart
+            else ""
+        )
+        print(
+            f"{f'texts, {title}':48} {len(messages) - len(apart)} of {len(messages)} as llama.cpp's one at a time{gaps}",
+            flush=True,
+        )
     judge.end()
 
 
@@ -259,14 +355,26 @@ def _apart(address: str, messages: list[dict[str, str]], theirs: str, ours: str)
     """Nats between the two likeliest tokens where two texts part, in llama.cpp's server's answer; infinity where those two are not how they
     part, or the answer has parted from both before."""
     body = {"messages": messages, "max_tokens": 64, "temperature": 0, "logprobs": True, "top_logprobs": 2}
-    answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=600).json()["choices"][0]["logprobs"]["content"]
-    same = next((at for at, (one, other) in enumerate(zip(theirs, ours, strict=False)) if one != other), min(len(theirs), len(ours)))
+    answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=600).json()["choices"][0][
+        "logprobs"
+    ]["content"]
+    same = next(
+        (at for at, (one, other) in enumerate(zip(theirs, ours, strict=False)) if one != other),
+        min(len(theirs), len(ours)),
+    )
     before = ""
     for token in answer:
         if len(before) + len(token["token"]) > same:
             first, second = token["top_logprobs"]
-            ways = {(theirs.startswith(before + one["token"]), ours.startswith(before + one["token"])) for one in (first, second)}
-            return first["logprob"] - second["logprob"] if ways == {(True, False), (False, True)} else float("inf")
+            ways = {
+                (theirs.startswith(before + one["token"]), ours.startswith(before + one["token"]))
+                for one in (first, second)
+            }
+            return (
+                first["logprob"] - second["logprob"]
+                if ways == {(True, False), (False, True)}
+                else float("inf")
+            )
         before += token["token"]
     return float("inf")
 
@@ -295,7 +403,10 @@ def write_adapter(target: Path, base: Path, seed: int, rank: int = 16) -> Path:
 
     chance = np.random.default_rng(seed)
     factors = {
-        tensor.name: tuple(chance.normal(0, 0.01, shape).astype(np.float32) for shape in ((rank, tensor.shape[0]), (tensor.shape[1], rank)))
+        tensor.name: tuple(
+            chance.normal(0, 0.01, shape).astype(np.float32)
+            for shape in ((rank, tensor.shape[0]), (tensor.shape[1], rank))
+        )
         for tensor in gguf.read_header(base).tensors
         if len(tensor.shape) == 2 and tensor.name.startswith("blk.")
     }
@@ -311,18 +422,30 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
         lineage = [{"step": "base", "model": MODEL, "digest": base.digest}]
         names = [f"benchmark/adapter{number}" for number in range(count)]
         for name, file in zip(names, files, strict=True):
-            store.add(name, {"serve.gguf": weights, "adapter.lora": file}, {"source": "benchmarks/serve.py"}, lineage=lineage)
+            store.add(
+                name,
+                {"serve.gguf": weights, "adapter.lora": file},
+                {"source": "benchmarks/serve.py"},
+                lineage=lineage,
+            )
         messages = questions(32)
         told = {
             ("freehold", "one adapter"): [{"model": names[0]}] * len(messages),
             ("freehold", "eight"): [{"model": names[n % count]} for n in range(len(messages))],
             ("llama.cpp", "one adapter"): [{"lora": [{"id": 0, "scale": 1.0}]}] * len(messages),
-            ("llama.cpp", "eight"): [{"lora": [{"id": n % count, "scale": 1.0}]} for n in range(len(messages))],
+            ("llama.cpp", "eight"): [
+                {"lora": [{"id": n % count, "scale": 1.0}]} for n in range(len(messages))
+            ],
         }
         speeds: dict[tuple[str, str], list[float]] = {key: [] for key in told}
         for number in range(rounds):
             for key in list(told) if number % 2 == 0 else list(told)[::-1]:
-                own = ["--states", "0B", "--no-guessing", *(word for name in names for word in ("--adapter", name))]
+                own = [
+                    "--states",
+                    "0B",
+                    "--no-guessing",
+                    *(word for name in names for word in ("--adapter", name)),
+                ]
                 server = Server(key[0], weights, count, 8192, *own, adapters=files)
                 server.ask(questions(1), 1, 4)
                 found = server.ask(messages, count, 64, told[key])
@@ -341,12 +464,22 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
 
 def main() -> None:
     """Print a line for each mix and server."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
-    parser.add_argument("--type", default="Q8_0", help="the weights' type, made from the store's smollm2; Q4_1: as it is")
-    parser.add_argument("--llama-server", type=Path, help="llama.cpp's server as an executable, in place of the one in xllamacpp")
-    parser.add_argument("--reproducible", action="store_true", help="compare the speed of 'freehold serve --reproducible'")
+    parser.add_argument(
+        "--type", default="Q8_0", help="the weights' type, made from the store's smollm2; Q4_1: as it is"
+    )
+    parser.add_argument(
+        "--llama-server",
+        type=Path,
+        help="llama.cpp's server as an executable, in place of the one in xllamacpp",
+    )
+    parser.add_argument(
+        "--reproducible", action="store_true", help="compare the speed of 'freehold serve --reproducible'"
+    )
     options = parser.parse_args()
     global BUILT  # noqa: PLW0603
     OWN[:] = ["--reproducible"] if options.reproducible else []
@@ -362,7 +495,9 @@ def main() -> None:
             quantize(store.weights(store.find("smollm2")), made, options.type)
             store.add(MODEL, {made.name: made}, {"source": "benchmarks/serve.py"}, move=True)
     else:
-        store.add(MODEL, {"serve.gguf": store.weights(store.find("smollm2"))}, {"source": "benchmarks/serve.py"})
+        store.add(
+            MODEL, {"serve.gguf": store.weights(store.find("smollm2"))}, {"source": "benchmarks/serve.py"}
+        )
     weights = store.weights(store.find(MODEL))
     print(f"SmolLM2-135M as {options.type}, {weights.stat().st_size / 1e6:.0f} MB; rounds: {options.rounds}")
     os.environ["HF_HUB_OFFLINE"] = "1"

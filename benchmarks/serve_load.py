@@ -35,9 +35,30 @@ from processes import started
 from freehold.hub.store import Store
 from freehold.ledger.usage import Ledger
 
-THINGS = ("rivers", "bread", "chess", "glass", "bees", "trains", "salt", "paper", "clocks", "wool", "maps", "tea")
-NOTICE = " ".join(f"Clause {n}: whoever borrows {thing} brings it back within {n + 2} days." for n, thing in enumerate(THINGS * 4))
-SCHEMA = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 12}}, "required": ["word"], "additionalProperties": False}
+THINGS = (
+    "rivers",
+    "bread",
+    "chess",
+    "glass",
+    "bees",
+    "trains",
+    "salt",
+    "paper",
+    "clocks",
+    "wool",
+    "maps",
+    "tea",
+)
+NOTICE = " ".join(
+    f"Clause {n}: whoever borrows {thing} brings it back within {n + 2} days."
+    for n, thing in enumerate(THINGS * 4)
+)
+SCHEMA = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "maxLength": 12}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
 #: Seconds between readings of memory.
 READ_EVERY = 5.0
 #: Requests that come in one moment, and seconds between such moments.
@@ -70,7 +91,9 @@ class Mix:
 
     @staticmethod
     def _question(draws: random.Random) -> list[dict[str, str]]:
-        return [{"role": "user", "content": f"Tell me {draws.randint(1, 9)} things about {draws.choice(THINGS)}."}]
+        return [
+            {"role": "user", "content": f"Tell me {draws.randint(1, 9)} things about {draws.choice(THINGS)}."}
+        ]
 
     async def _whole(self, path: str, body: dict[str, Any]) -> Any:
         """The answer's JSON, or None for a proper 429."""
@@ -82,7 +105,12 @@ class Mix:
         return answer.json()
 
     async def chat(self, draws: random.Random, **more: Any) -> str:
-        body = {"model": "smollm2", "messages": self._question(draws), "max_tokens": draws.randint(4, 48), "temperature": draws.choice([0, 0.8])}
+        body = {
+            "model": "smollm2",
+            "messages": self._question(draws),
+            "max_tokens": draws.randint(4, 48),
+            "temperature": draws.choice([0, 0.8]),
+        }
         value = await self._whole("/v1/chat/completions", body | more)
         if value is None:
             return "429"
@@ -91,11 +119,18 @@ class Mix:
         return "answered"
 
     async def long(self, draws: random.Random) -> str:
-        return await self.chat(draws, messages=[{"role": "system", "content": NOTICE}, *self._question(draws)])
+        return await self.chat(
+            draws, messages=[{"role": "system", "content": NOTICE}, *self._question(draws)]
+        )
 
     async def bound(self, draws: random.Random) -> str:
         form = {"type": "json_schema", "json_schema": {"name": "word", "schema": SCHEMA}}
-        body = {"model": "smollm2", "messages": self._question(draws), "max_tokens": 60, "response_format": form}
+        body = {
+            "model": "smollm2",
+            "messages": self._question(draws),
+            "max_tokens": 60,
+            "response_format": form,
+        }
         value = await self._whole("/v1/chat/completions", body)
         if value is None:
             return "429"
@@ -105,21 +140,31 @@ class Mix:
         return "answered"
 
     async def completion(self, draws: random.Random) -> str:
-        value = await self._whole("/v1/completions", {"model": "smollm2", "prompt": f"About {draws.choice(THINGS)}:", "max_tokens": 24})
+        value = await self._whole(
+            "/v1/completions",
+            {"model": "smollm2", "prompt": f"About {draws.choice(THINGS)}:", "max_tokens": 24},
+        )
         if value is None:
             return "429"
         assert value["choices"][0]["finish_reason"] in ("stop", "length"), value
         return "answered"
 
     async def anthropic(self, draws: random.Random) -> str:
-        value = await self._whole("/v1/messages", {"model": "smollm2", "messages": self._question(draws), "max_tokens": 24})
+        value = await self._whole(
+            "/v1/messages", {"model": "smollm2", "messages": self._question(draws), "max_tokens": 24}
+        )
         if value is None:
             return "429"
         assert value["stop_reason"] in ("end_turn", "max_tokens"), value
         return "answered"
 
     async def ollama(self, draws: random.Random) -> str:
-        body = {"model": "smollm2", "messages": self._question(draws), "stream": False, "options": {"num_predict": 24}}
+        body = {
+            "model": "smollm2",
+            "messages": self._question(draws),
+            "stream": False,
+            "options": {"num_predict": 24},
+        }
         value = await self._whole("/api/chat", body)
         if value is None:
             return "429"
@@ -163,9 +208,17 @@ class Mix:
             ("POST", "/v1/chat/completions", {"json": good | {"colour": "red"}}),
             ("POST", "/v1/chat/completions", {"json": good | {"temperature": 9}}),
             ("POST", "/v1/chat/completions", {"json": good | {"messages": []}}),
-            ("POST", "/v1/chat/completions", {"json": good | {"messages": [{"role": "user", "content": "over and " * 9000}]}}),
+            (
+                "POST",
+                "/v1/chat/completions",
+                {"json": good | {"messages": [{"role": "user", "content": "over and " * 9000}]}},
+            ),
             ("POST", "/v1/chat/completions", {"content": b'{"model": '}),
-            ("POST", "/v1/chat/completions", {"content": b'{"model": "\xff\xfe"}', "headers": {"content-type": "application/json"}}),
+            (
+                "POST",
+                "/v1/chat/completions",
+                {"content": b'{"model": "\xff\xfe"}', "headers": {"content-type": "application/json"}},
+            ),
             ("POST", "/v1/completions", {"json": {"model": "smollm2", "prompt": 7.5}}),
             ("GET", "/v1/chat/completions", {}),
             ("POST", "/v1/messages", {"json": {"model": "smollm2", "messages": self._question(draws)}}),
@@ -230,8 +283,23 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
     with tempfile.TemporaryDirectory() as folder:
         here = Store(Path(folder))
         model = there.find("smollm2")
-        here.add("smollm2", {name: there.file(model, name) for name in model.manifest}, {"source": "benchmarks/serve_load.py"})
-        process, told = started(Path(folder), "serve", "smollm2", "--context", "8192", "--waiting", "16", "--states", "200MB", *more)
+        here.add(
+            "smollm2",
+            {name: there.file(model, name) for name in model.manifest},
+            {"source": "benchmarks/serve_load.py"},
+        )
+        process, told = started(
+            Path(folder),
+            "serve",
+            "smollm2",
+            "--context",
+            "8192",
+            "--waiting",
+            "16",
+            "--states",
+            "200MB",
+            *more,
+        )
         address = told["base_url"].removesuffix("/v1")
         watched = psutil.Process(process.pid)
         memory: list[tuple[float, float, int]] = []
@@ -269,7 +337,9 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
         accounted = sum(one.requests for one in Ledger(here).sums())
     settled = memory[len(memory) // 10 :]
     quarter = max(1, len(settled) // 4)
-    first, last = (statistics.median(one[1] for one in part) for part in (settled[:quarter], settled[-quarter:]))
+    first, last = (
+        statistics.median(one[1] for one in part) for part in (settled[:quarter], settled[-quarter:])
+    )
     found = {
         "minutes": round(took / 60, 2), "capacity_per_s": round(capacity, 2), "sent": sent, **dict(sorted(mix.ended.items())), "faults": len(mix.faults),
         "memory_first_quarter_mb": round(first, 1), "memory_last_quarter_mb": round(last, 1), "memory_growth": round(last / first - 1, 4),
@@ -283,10 +353,16 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reproducible", action="store_true", help="on 'freehold serve --reproducible', with a context of 32768 tokens")
+    parser.add_argument(
+        "--reproducible",
+        action="store_true",
+        help="on 'freehold serve --reproducible', with a context of 32768 tokens",
+    )
     options = parser.parse_args()
     told = ["--reproducible", "--context", "32768"] if options.reproducible else []
     for name, value in main(options.minutes, options.seed, 30.0, *told).items():

@@ -22,7 +22,9 @@ from freehold.trial.frontier import Frontier, tokens_of
 
 def main() -> None:
     """Print a table and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--kinds", default="Q2_K,Q3_K_M,Q4_K_M")
@@ -40,7 +42,10 @@ def main() -> None:
         ordered = sorted(test, key=lambda example: example.digest)[: options.graded]
         frontier.held_out = ordered
         frontier.judged = Reference(
-            frontier.source, choose_rows([tokens_of(asking, e) for e in ordered], positions=positions_in_memory(model.card.vocabulary))
+            frontier.source,
+            choose_rows(
+                [tokens_of(asking, e) for e in ordered], positions=positions_in_memory(model.card.vocabulary)
+            ),
         )
         print(f"{'file':14} {'MB':>7} {'bits':>5} {'KL mean':>8} {'KL p99':>7} {'same':>6} accuracy")
         for kind in options.kinds.split(","):
@@ -52,7 +57,10 @@ def main() -> None:
                     f"{p.name:14} {p.size_bytes / 1e6:7.2f} {p.bits_per_weight:5.2f} {p.loss.kl_mean:8.5f} {p.loss.kl_p99:7.4f} {p.loss.same_top:6.3f} "
                     f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})"
                 )
-            print(f"  KL {points[1].loss.kl_mean / points[0].loss.kl_mean:.2f}x theirs; " + ", ".join(f"{k} {s:.2f}" for k, s in kinds.items()))
+            print(
+                f"  KL {points[1].loss.kl_mean / points[0].loss.kl_mean:.2f}x theirs; "
+                + ", ".join(f"{k} {s:.2f}" for k, s in kinds.items())
+            )
         print(f"{time.monotonic() - started:.0f} s in all")
 
 

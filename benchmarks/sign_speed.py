@@ -21,7 +21,9 @@ from freehold.trust.keys import Keyring
 
 def main() -> None:
     """Print seconds and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=1_000_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -35,7 +37,9 @@ def main() -> None:
         ring.create("benchmark")
         target = Path(folder) / "model.sig"
         ways: dict[str, Callable[[], object]] = {
-            "sha256sum": lambda: subprocess.run(["sha256sum", str(model / "weights.gguf")], check=True, capture_output=True),
+            "sha256sum": lambda: subprocess.run(
+                ["sha256sum", str(model / "weights.gguf")], check=True, capture_output=True
+            ),
             "sign": lambda: signature.sign(model, target, ring, ""),
             "verify": lambda: signature.verify(model, target, ring),
         }

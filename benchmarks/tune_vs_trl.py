@@ -36,7 +36,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "trl default": {},
     "trl bf16": {"bf16": True, "gradient_checkpointing": False, "dtype": "bfloat16"},
     "trl bf16 packed": {"bf16": True, "gradient_checkpointing": False, "dtype": "bfloat16", "packing": True},
-    "trl bf16 by length": {"bf16": True, "gradient_checkpointing": False, "dtype": "bfloat16", "by_length": True},
+    "trl bf16 by length": {
+        "bf16": True,
+        "gradient_checkpointing": False,
+        "dtype": "bfloat16",
+        "by_length": True,
+    },
 }
 
 
@@ -48,7 +53,11 @@ def rows_of(path: Path, count: int) -> list[tuple[str, str]]:
 
 def messages(question: str, intent: str) -> list[dict[str, str]]:
     """A row as chat."""
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}, {"role": "assistant", "content": intent}]
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": intent},
+    ]
 
 
 def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
@@ -58,7 +67,11 @@ def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int]
     from freehold.engines.loading import open_vocabulary
 
     vocabulary = open_vocabulary(folder)
-    template = choose((folder / "chat_template.jinja").read_text(), bos_token=vocabulary.bos_token, eos_token=vocabulary.eos_token)
+    template = choose(
+        (folder / "chat_template.jinja").read_text(),
+        bos_token=vocabulary.bos_token,
+        eos_token=vocabulary.eos_token,
+    )
     asking = Prompting(template, vocabulary)
     return [asking.row(tuple((m["role"], m["content"]) for m in messages(*row))) for row in rows]
 
@@ -71,13 +84,25 @@ def ours(folder: Path, data: Path, steps: int, out: Path, **options: Any) -> dic
     from freehold.tune.train import Trainer
 
     rows = tokenized(folder, rows_of(data / "train.jsonl", steps * BATCH))
-    recipe = Recipe(rank=RANK, alpha=2.0 * RANK, learning_rate=RATE, batch_rows=BATCH, steps=steps, validations=1, **options)
+    recipe = Recipe(
+        rank=RANK,
+        alpha=2.0 * RANK,
+        learning_rate=RATE,
+        batch_rows=BATCH,
+        steps=steps,
+        validations=1,
+        **options,
+    )
     trainer = Trainer(folder, rows, [], recipe)
     started = time.perf_counter()
     tuned = trainer.run(progress.silent)
     seconds = time.perf_counter() - started
     adapter.save_peft(out, tuned.factors, tuned.recipe, "base")
-    return {"seconds": seconds, "tokens": sum(len(p) + len(a) for p, a in rows), "computed_tokens": tuned.history.tokens}
+    return {
+        "seconds": seconds,
+        "tokens": sum(len(p) + len(a) for p, a in rows),
+        "computed_tokens": tuned.history.tokens,
+    }
 
 
 def trl(folder: Path, data: Path, steps: int, out: Path, setting: dict[str, Any]) -> dict[str, Any]:
@@ -106,8 +131,12 @@ def trl(folder: Path, data: Path, steps: int, out: Path, setting: dict[str, Any]
         lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=max(1, round(0.06 * steps)),
         report_to="none", save_strategy="no", logging_steps=1000, use_cpu=True, seed=0, disable_tqdm=True, **length, **setting,
     )  # fmt: skip
-    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-    trainer = SFTTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer, peft_config=lora)
+    lora = LoraConfig(
+        r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
+    trainer = SFTTrainer(
+        model=model, args=config, train_dataset=dataset, processing_class=tokenizer, peft_config=lora
+    )
     started = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - started
@@ -118,7 +147,11 @@ def trl(folder: Path, data: Path, steps: int, out: Path, setting: dict[str, Any]
 def one(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[str, Any]:
     """A run in this process, with its peak memory."""
     out.mkdir(parents=True, exist_ok=True)
-    result = ours(folder, data, steps, out, **OURS[kind]) if kind in OURS else trl(folder, data, steps, out, SETTINGS[kind])
+    result = (
+        ours(folder, data, steps, out, **OURS[kind])
+        if kind in OURS
+        else trl(folder, data, steps, out, SETTINGS[kind])
+    )
     return {
         **result,
         "tokens_per_second": result["tokens"] / result["seconds"],
@@ -128,12 +161,28 @@ def one(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[str,
 
 def spawn(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[str, Any]:
     """A run in a process of its own."""
-    command = [sys.executable, __file__, "--one", kind, "--folder", str(folder), "--data", str(data), "--steps", str(steps), "--out", str(out)]
+    command = [
+        sys.executable,
+        __file__,
+        "--one",
+        kind,
+        "--folder",
+        str(folder),
+        "--data",
+        str(data),
+        "--steps",
+        str(steps),
+        "--out",
+        str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{kind} failed:\n{done.stderr[-3000:]}")
     result = json.loads(done.stdout.splitlines()[-1])
-    print(f"  {kind}: {result['tokens_per_second']:.0f} tokens/s, {result['seconds']:.0f} s, peak {result['peak_bytes'] / 1e9:.2f} GB", flush=True)
+    print(
+        f"  {kind}: {result['tokens_per_second']:.0f} tokens/s, {result['seconds']:.0f} s, peak {result['peak_bytes'] / 1e9:.2f} GB",
+        flush=True,
+    )
     return result
 
 
@@ -144,7 +193,9 @@ def judged(folder: Path, adapter_folder: Path, rows: list[tuple[list[int], list[
     from freehold.tune.train import Trainer
 
     factors, scale = adapter.load_peft(adapter_folder)
-    trainer = Trainer(folder, rows[:1], rows, Recipe(rank=RANK, alpha=scale * RANK, precision="f32", valid_rows=len(rows)))
+    trainer = Trainer(
+        folder, rows[:1], rows, Recipe(rank=RANK, alpha=scale * RANK, precision="f32", valid_rows=len(rows))
+    )
     for group in trainer.model.groups():
         group.load_factors(factors)
     return trainer.validate()[0]
@@ -190,7 +241,9 @@ def as_folder(target: Path) -> Path:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=1)
@@ -208,14 +261,27 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", make], check=True, capture_output=True)
         folder = work / "model"
         print("TRL's best setting, sought over 4 steps:", flush=True)
-        probes = {kind: spawn(kind, folder, options.data, 4, work / "probe") for kind in SETTINGS if kind != "trl default"}
+        probes = {
+            kind: spawn(kind, folder, options.data, 4, work / "probe")
+            for kind in SETTINGS
+            if kind != "trl default"
+        }
         best = max(probes, key=lambda kind: probes[kind]["tokens_per_second"])
-        kinds = ["freehold", "trl default", "freehold", best, "freehold, least memory", "freehold, rows in full"]
+        kinds = [
+            "freehold",
+            "trl default",
+            "freehold",
+            best,
+            "freehold, least memory",
+            "freehold, rows in full",
+        ]
         results: dict[str, list[dict[str, Any]]] = {}
         print(f"{options.steps} steps of {BATCH} rows:", flush=True)
         for _ in range(options.rounds):
             for kind in kinds:
-                results.setdefault(kind, []).append(spawn(kind, folder, options.data, options.steps, work / kind.replace(" ", "-")))
+                results.setdefault(kind, []).append(
+                    spawn(kind, folder, options.data, options.steps, work / kind.replace(" ", "-"))
+                )
         valid = tokenized(folder, rows_of(options.data / "valid.jsonl", 256))
         table = {
             kind: {

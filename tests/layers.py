@@ -16,7 +16,11 @@ from freehold.hub import gguf
 def first_layers(weights: Path, target: Path, count: int) -> Path:
     """A GGUF of the first ``count`` layers."""
     header = gguf.read_header(weights)
-    tensors = tuple(one for one in header.tensors if not one.name.startswith("blk.") or int(one.name.split(".")[1]) < count)
+    tensors = tuple(
+        one
+        for one in header.tensors
+        if not one.name.startswith("blk.") or int(one.name.split(".")[1]) < count
+    )
     with weights.open("rb") as file:
 
         def data_of(tensor: gguf.Tensor) -> list[bytes]:
@@ -24,7 +28,12 @@ def first_layers(weights: Path, target: Path, count: int) -> Path:
             return [file.read(tensor.size)]
 
         gguf.write_like(
-            weights, replace(header, tensors=tensors), target, {one.name: one.kind for one in tensors}, header.fields["general.file_type"], data_of
+            weights,
+            replace(header, tensors=tensors),
+            target,
+            {one.name: one.kind for one in tensors},
+            header.fields["general.file_type"],
+            data_of,
         )
     with target.open("r+b") as made:
         at = made.read(header.metadata_end).index(b"llama.block_count") + len("llama.block_count") + 4
@@ -38,10 +47,17 @@ def first_layers_of_folder(folder: Path, target: Path, count: int) -> Path:
     """A safetensors folder of the first ``count`` layers."""
     shutil.copytree(folder, target)
     tensors = load_file(folder / "model.safetensors")
-    kept = {name: one for name, one in tensors.items() if ".layers." not in name or int(name.split(".layers.")[1].split(".")[0]) < count}
+    kept = {
+        name: one
+        for name, one in tensors.items()
+        if ".layers." not in name or int(name.split(".layers.")[1].split(".")[0]) < count
+    }
     save_file(kept, target / "model.safetensors", {"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     (target / "config.json").write_text(
-        json.dumps({key: value for key, value in config.items() if key != "layer_types"} | {"num_hidden_layers": count})
+        json.dumps(
+            {key: value for key, value in config.items() if key != "layer_types"}
+            | {"num_hidden_layers": count}
+        )
     )
     return target

@@ -15,12 +15,23 @@ from tests.conftest import FREEHOLD
 
 def on_small_disk(folder: Path, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command with ``folder`` on a file system of 8 MB, in a mount namespace of its own."""
-    wrapper = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    wrapper = (
+        ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    )
     script = f'mount -t tmpfs -o size=8m none "{folder}" && exec "$@"'
-    if shutil.which("unshare") is None or subprocess.run([*wrapper, "sh", "-c", script, "sh", "true"], check=False, capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(
+            [*wrapper, "sh", "-c", script, "sh", "true"], check=False, capture_output=True
+        ).returncode
+    ):
         pytest.skip("this system allows no mount namespace")
     return subprocess.run(
-        [*wrapper, "sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        [*wrapper, "sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
@@ -44,7 +55,9 @@ print(target.read_text(), sorted(path.name for path in target.parent.glob("*")))
 
 
 def test_a_pull_onto_a_small_disk_says_what_it_needs(smollm2: Path, tmp_path: Path) -> None:
-    done = on_small_disk(tmp_path, [*FREEHOLD, "pull", f"file:{smollm2}", "--as", "one"], FREEHOLD_HOME=str(tmp_path))
+    done = on_small_disk(
+        tmp_path, [*FREEHOLD, "pull", f"file:{smollm2}", "--as", "one"], FREEHOLD_HOME=str(tmp_path)
+    )
     assert done.returncode == DoesNotFit.exit_code
     assert "needs 98 MB" in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,7 +6,9 @@ from freehold import progress
 def test_the_time_left_goes_by_this_run_alone() -> None:
     taken_up = progress.Event("tuning", done=75, total=100, unit="steps", elapsed_s=10.0, before=50)
     assert taken_up.left_s == 10.0
-    assert progress.Event("tuning", done=50, total=100, unit="steps", elapsed_s=10.0, before=50).left_s is None
+    assert (
+        progress.Event("tuning", done=50, total=100, unit="steps", elapsed_s=10.0, before=50).left_s is None
+    )
     assert progress.Event("tuning", done=50, total=0, unit="steps", elapsed_s=10.0).left_s is None
 
 

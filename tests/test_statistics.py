@@ -14,7 +14,10 @@ def test_wilson_agrees_with_scipy() -> None:
 
 def test_wilson_covers_the_truth_about_95_times_in_100() -> None:
     random = np.random.default_rng(1)
-    inside = [low <= 0.87 <= high for low, high in (statistics.wilson(h, 200) for h in random.binomial(200, 0.87, 2000))]
+    inside = [
+        low <= 0.87 <= high
+        for low, high in (statistics.wilson(h, 200) for h in random.binomial(200, 0.87, 2000))
+    ]
     assert 0.93 < np.mean(inside) < 0.97
 
 

@@ -85,7 +85,10 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         with FileLock(path, timeout=-1 if wait else 0):
             yield
     except Timeout:
-        raise Busy(f"another process is working on {what}", "wait for it, or stop it, then run the same command again") from None
+        raise Busy(
+            f"another process is working on {what}",
+            "wait for it, or stop it, then run the same command again",
+        ) from None
 
 
 def append_line(path: Path, line: str) -> None:

@@ -24,9 +24,13 @@ def foreign_host(header: str) -> str:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises Busy."""
     try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
     except OSError as error:
-        raise Busy(f"port {port} on {host} cannot be used ({error.strerror})", "choose another with --port") from error
+        raise Busy(
+            f"port {port} on {host} cannot be used ({error.strerror})", "choose another with --port"
+        ) from error
     # connections inherit it; asyncio sets it only on sockets made with a protocol number, and without it every answer waits 40 ms for an
     # acknowledgement between its head and its body
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -42,4 +46,6 @@ def run(app: Any, listener: socket.socket, **options: Any) -> None:
     """Serve an ASGI application until interrupted. ``options``: of uvicorn's configuration."""
     import uvicorn
 
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, **options)).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, **options)).run(
+        sockets=[listener]
+    )

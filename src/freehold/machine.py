@@ -115,4 +115,7 @@ def require_engine() -> None:
             "install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install), "
             "then: pip install llama-cpp-python==0.3.36",
         )
-    raise MissingPart("the text engine is not installed", "pip install llama-cpp-python==0.3.36 (builds for about five minutes)")
+    raise MissingPart(
+        "the text engine is not installed",
+        "pip install llama-cpp-python==0.3.36 (builds for about five minutes)",
+    )

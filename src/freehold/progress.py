@@ -103,7 +103,9 @@ def describe(event: Event) -> str:
     else:
         amount = f"{event.done:,.0f} {event.unit}" if event.done else ""
     left = event.left_s
-    when = duration(event.elapsed_s) if event.ended else (f"{duration(left)} left" if left is not None else "")
+    when = (
+        duration(event.elapsed_s) if event.ended else (f"{duration(left)} left" if left is not None else "")
+    )
     return "  ".join(part for part in (event.title, amount, when, event.note) if part)
 
 
@@ -122,7 +124,11 @@ def spark(values: Sequence[float], width: int = 24) -> str:
     if not values:
         return ""
     count = min(width, len(values))
-    means = [sum(part) / len(part) for i in range(count) if (part := values[i * len(values) // count : (i + 1) * len(values) // count])]
+    means = [
+        sum(part) / len(part)
+        for i in range(count)
+        if (part := values[i * len(values) // count : (i + 1) * len(values) // count])
+    ]
     low, high = min(means), max(means)
     bars = "▁▂▃▄▅▆▇█"
     return "".join(bars[round((value - low) / (high - low) * 7) if high > low else 0] for value in means)
@@ -145,7 +151,18 @@ class Task:
         """Report ``done`` units, and what is worth saying of them."""
         self.done = done
         self.note = self.note if note is None else note
-        self.sink(Event(self.title, done, self.total, self.unit, time.monotonic() - self.started, self.note, ended, self.before))
+        self.sink(
+            Event(
+                self.title,
+                done,
+                self.total,
+                self.unit,
+                time.monotonic() - self.started,
+                self.note,
+                ended,
+                self.before,
+            )
+        )
 
     def more(self, units: float) -> None:
         """Report ``units`` more."""

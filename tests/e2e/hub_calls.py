@@ -14,8 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationCopy,
+    CommitOperationDelete,
+    HfApi,
+    hf_hub_download,
+    snapshot_download,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 api = HfApi()
 REPO, DATA = "freehold/first", "freehold/rows"
@@ -96,7 +109,9 @@ def _() -> None:
 
 @call("snapshot_download")
 def _() -> None:
-    folder = Path(snapshot_download(REPO, allow_patterns=["README.md", "many/1*.txt", "many/near.bin", "many/ü*"]))
+    folder = Path(
+        snapshot_download(REPO, allow_patterns=["README.md", "many/1*.txt", "many/near.bin", "many/ü*"])
+    )
     assert (folder / "many/near.bin").read_bytes()[100_000:100_008] == b"inserted"
     assert (folder / "many/ümläut 100%?.txt").read_text() == "a name to escape"
     assert not (folder / "weights").exists()
@@ -118,7 +133,9 @@ def _() -> None:
     assert "many/1.txt" not in paths
     fails(
         HfHubHTTPError,
-        lambda: api.create_commit(REPO, [CommitOperationAdd("late.txt", b"")], commit_message="late", parent_commit=parent),
+        lambda: api.create_commit(
+            REPO, [CommitOperationAdd("late.txt", b"")], commit_message="late", parent_commit=parent
+        ),
         status=412,
     )
 
@@ -186,24 +203,35 @@ def _() -> None:
     assert done.pr_num == 1
     assert api.file_exists(REPO, "proposed.txt", revision="refs/pr/1")
     assert not api.file_exists(REPO, "proposed.txt")
-    assert [one.name for one in api.list_repo_refs(REPO, include_pull_requests=True).pull_requests or []] == ["refs/pr/1"]
+    assert [one.name for one in api.list_repo_refs(REPO, include_pull_requests=True).pull_requests or []] == [
+        "refs/pr/1"
+    ]
 
 
 @call("list_models")
 def _() -> None:
     assert [one.id for one in api.list_models(search="FIRST")] == [REPO]
-    assert [one.id for one in api.list_models(filter=["license:mit", "bank"], pipeline_tag="text-classification", full=True)] == [REPO]
+    assert [
+        one.id
+        for one in api.list_models(
+            filter=["license:mit", "bank"], pipeline_tag="text-classification", full=True
+        )
+    ] == [REPO]
     assert list(api.list_models(filter="license:apache-2.0")) == []
     for number in range(5):
         api.create_repo(f"freehold/page{number}")
     assert len(list(api.list_models(search="page", limit=3))) == 3
-    assert [one.id for one in api.list_models(author="freehold", sort="created_at", limit=1)] == ["freehold/page4"]
+    assert [one.id for one in api.list_models(author="freehold", sort="created_at", limit=1)] == [
+        "freehold/page4"
+    ]
 
 
 @call("dataset_info, list_datasets")
 def _() -> None:
     api.create_repo(DATA, repo_type="dataset")
-    api.upload_file(path_or_fileobj=b'{"n": 1}\n{"n": 2}\n', path_in_repo="train.jsonl", repo_id=DATA, repo_type="dataset")
+    api.upload_file(
+        path_or_fileobj=b'{"n": 1}\n{"n": 2}\n', path_in_repo="train.jsonl", repo_id=DATA, repo_type="dataset"
+    )
     assert "train.jsonl" in {one.rfilename for one in api.dataset_info(DATA).siblings or []}
     assert [one.id for one in api.list_datasets(search="rows")] == [DATA]
 
@@ -244,7 +272,12 @@ def _() -> None:
 @call("create_pull_request, merge_pull_request")
 def _() -> None:
     made = api.create_pull_request(REPO, title="A change")
-    api.upload_file(path_or_fileobj=b"proposed", path_in_repo="proposed.txt", repo_id=REPO, revision=made.git_reference or "")
+    api.upload_file(
+        path_or_fileobj=b"proposed",
+        path_in_repo="proposed.txt",
+        repo_id=REPO,
+        revision=made.git_reference or "",
+    )
     assert not api.file_exists(REPO, "proposed.txt")
     assert "+proposed" in (api.get_discussion_details(REPO, made.num).diff or "")
     api.merge_pull_request(REPO, made.num)
@@ -286,7 +319,11 @@ def _() -> None:
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "one.txt").write_text("by hand")
         subprocess.run([command, "upload", "freehold/by-hand", name], check=True, capture_output=True)
-        subprocess.run([command, "download", "freehold/by-hand", "--local-dir", f"{name}/back"], check=True, capture_output=True)
+        subprocess.run(
+            [command, "download", "freehold/by-hand", "--local-dir", f"{name}/back"],
+            check=True,
+            capture_output=True,
+        )
         assert (Path(name) / "back/one.txt").read_text() == "by hand"
 
 

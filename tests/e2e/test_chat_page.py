@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def address(home: Path, minilm: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(own_home(home, tmp_path_factory.mktemp("page"), "smollm2", minilm), names=("smollm2", minilm)) as running:
+    with server(
+        own_home(home, tmp_path_factory.mktemp("page"), "smollm2", minilm), names=("smollm2", minilm)
+    ) as running:
         yield running
 
 
@@ -29,12 +31,19 @@ def answered(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_a_conversation_by_keyboard_alone(browser: Browser, address: str, width: int, scheme: Any, tmp_path: Path) -> None:
+def test_a_conversation_by_keyboard_alone(
+    browser: Browser, address: str, width: int, scheme: Any, tmp_path: Path
+) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     elsewhere: list[str] = []
     complaints: list[str] = []
-    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith((address, "blob:")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            elsewhere.append(request.url) if not request.url.startswith((address, "blob:")) else None
+        ),
+    )
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(address)
@@ -50,8 +59,14 @@ def test_a_conversation_by_keyboard_alone(browser: Browser, address: str, width:
     assert re.search(r"· [\d.]+ J$", page.locator(".figures").inner_text())
     assert page.locator("#first option").all_inner_texts() == ["smollm2"]  # the other embeds
     assert page.locator(".mine").inner_text() == "What is 2 plus 2? <b>bold</b>"
-    faults = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical", "moderate")]
-    assert not faults, [(one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults]
+    faults = [
+        one
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical", "moderate")
+    ]
+    assert not faults, [
+        (one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults
+    ]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     first = page.locator(".answer p").first.inner_text()
     page.get_by_role("button", name="Answer again").click()
@@ -83,7 +98,9 @@ def test_an_answer_is_stopped(browser: Browser, address: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_a_document_is_asked_and_quoted(browser: Browser, address: str, width: int, scheme: Any, tmp_path: Path) -> None:
+def test_a_document_is_asked_and_quoted(
+    browser: Browser, address: str, width: int, scheme: Any, tmp_path: Path
+) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto(address)
@@ -112,8 +129,14 @@ def test_a_document_is_asked_and_quoted(browser: Browser, address: str, width: i
     expect(quoted.first).to_contain_text("hangs behind the clock")
     expect(quoted.first.locator("cite")).to_contain_text("house.txt, lines")
     assert page.locator(".mine").inner_text() == "Where is the key to the cellar?"
-    faults = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical", "moderate")]
-    assert not faults, [(one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults]
+    faults = [
+        one
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical", "moderate")
+    ]
+    assert not faults, [
+        (one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults
+    ]
     wide = "[...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.evaluate(wide)
     if folder := os.environ.get("FREEHOLD_PICTURES"):

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
 def test_no_request_makes_the_hub_fail(tmp_path: Path) -> None:
     environment = os.environ | {"FREEHOLD_HOME": str(tmp_path)}
     command = [*FREEHOLD, "hub", "serve", "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
         try:
             assert server.stdout is not None
             said = ""
@@ -46,5 +48,9 @@ def _fill(address: str) -> None:
     httpx.post(f"{address}/api/repos/create", json={"name": "freehold/a"}).raise_for_status()
     value = {"path": "README.md", "content": base64.b64encode(b"# A").decode(), "encoding": "base64"}
     lines = [{"key": "header", "value": {"summary": "card"}}, {"key": "file", "value": value}]
-    httpx.post(f"{address}/api/models/freehold/a/commit/main", content="\n".join(map(json.dumps, lines))).raise_for_status()
-    httpx.post(f"{address}/api/models/freehold/a/discussions", json={"title": "a change", "pullRequest": True}).raise_for_status()
+    httpx.post(
+        f"{address}/api/models/freehold/a/commit/main", content="\n".join(map(json.dumps, lines))
+    ).raise_for_status()
+    httpx.post(
+        f"{address}/api/models/freehold/a/discussions", json={"title": "a change", "pullRequest": True}
+    ).raise_for_status()

@@ -14,7 +14,9 @@ import pytest
 def test_fifty_kills_lose_nothing() -> None:
     benchmark = Path(__file__).parents[2] / "benchmarks"
     program = "import json, sys; sys.path.insert(0, sys.argv[1]); import hub_kill; print(json.dumps(hub_kill.main(50)))"
-    done = subprocess.run([sys.executable, "-c", program, str(benchmark)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(benchmark)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     counts = json.loads(done.stdout)
     assert counts["rounds"] == 50

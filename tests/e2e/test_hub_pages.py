@@ -43,14 +43,37 @@ def address(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator
     client = TestClient(make_app(store))
     push(client, "ada/base", {"README.md": b"# Base"})
     push(client, "ada/rows", {"rows.jsonl": b"{}\n"}, "dataset")
-    push(client, "ada/intents", {"README.md": CARD.encode(), "docs/notes.md": b"one\ntwo\n", "weights.safetensors": b"\0" * 20})
-    push(client, "ada/intents", {"docs/notes.md": b"one\nthree, and a line that is longer than any telephone is wide: " + b"word " * 60 + b"\n"})
-    push(client, "ada/small", {"README.md": b"---\nbase_model: ada/intents\nbase_model_relation: quantized\n---\n"})
+    push(
+        client,
+        "ada/intents",
+        {"README.md": CARD.encode(), "docs/notes.md": b"one\ntwo\n", "weights.safetensors": b"\0" * 20},
+    )
+    push(
+        client,
+        "ada/intents",
+        {
+            "docs/notes.md": b"one\nthree, and a line that is longer than any telephone is wide: "
+            + b"word " * 60
+            + b"\n"
+        },
+    )
+    push(
+        client,
+        "ada/small",
+        {"README.md": b"---\nbase_model: ada/intents\nbase_model_relation: quantized\n---\n"},
+    )
     repositories = Repositories(store)
     stored = pull(store, f"file:{smollm2}", "smol")
     found = repositories.create("model", "ada/smol")
-    repositories.apply(found, "main", Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.card.size_bytes)}), "ada")
-    repositories.discuss(repositories.find("model", "ada/intents"), "Is this for cheques too?", "bob", text="It *seems* so.")
+    repositories.apply(
+        found,
+        "main",
+        Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.card.size_bytes)}),
+        "ada",
+    )
+    repositories.discuss(
+        repositories.find("model", "ada/intents"), "Is this for cheques too?", "bob", text="It *seems* so."
+    )
     assert Discussions(store.engine).list(repositories.find("model", "ada/intents").id)[0]
     with hub_at(home) as running:
         yield running
@@ -64,15 +87,31 @@ def test_pages_are_sound_for_everyone(browser: Browser, address: str, width: int
     page = context.new_page()
     elsewhere: list[str] = []
     complaints: list[str] = []
-    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith(address) else None)
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" and "status of 404" not in message.text else None)
+    page.on(
+        "request",
+        lambda request: elsewhere.append(request.url) if not request.url.startswith(address) else None,
+    )
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and "status of 404" not in message.text
+            else None
+        ),
+    )
     for name, path in PAGES.items():
         page.goto(address + path)
         assert page.locator("h1").count() == 1, name
-        faults = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical", "moderate")]
+        faults = [
+            one
+            for one in Axe().run(page).response["violations"]
+            if one["impact"] in ("serious", "critical", "moderate")
+        ]
         told = [(one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:3]]) for one in faults]
         assert not told, f"{name} at {width} px, {scheme}: {told}"
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is wider than {width} px"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+            f"{name} is wider than {width} px"
+        )
     assert elsewhere == []
     assert complaints == []
     context.close()

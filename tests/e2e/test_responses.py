@@ -14,8 +14,19 @@ import pytest
 
 from tests.serve.serving import server
 
-WEATHER: Any = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}}, "required": ["city"], "additionalProperties": False}
-TOOL: Any = {"type": "function", "name": "weather", "description": "Weather of a city", "parameters": WEATHER, "strict": True}
+WEATHER: Any = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOL: Any = {
+    "type": "function",
+    "name": "weather",
+    "description": "Weather of a city",
+    "parameters": WEATHER,
+    "strict": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +41,12 @@ def client(address: str) -> openai.OpenAI:
 
 
 def test_a_response_whole_and_streamed(client: openai.OpenAI) -> None:
-    asked: Any = {"model": "smollm2", "instructions": "Answer in a few words.", "input": "What is 2 plus 2?", "max_output_tokens": 30}
+    asked: Any = {
+        "model": "smollm2",
+        "instructions": "Answer in a few words.",
+        "input": "What is 2 plus 2?",
+        "max_output_tokens": 30,
+    }
     whole = client.responses.create(**asked)
     assert whole.status == "completed"
     assert "4" in whole.output_text
@@ -46,7 +62,10 @@ def test_a_response_whole_and_streamed(client: openai.OpenAI) -> None:
     ]  # fmt: skip
     same = client.chat.completions.create(
         model="smollm2",
-        messages=[{"role": "system", "content": "Answer in a few words."}, {"role": "user", "content": "What is 2 plus 2?"}],
+        messages=[
+            {"role": "system", "content": "Answer in a few words."},
+            {"role": "user", "content": "What is 2 plus 2?"},
+        ],
         max_tokens=30,
     )
     assert same.choices[0].message.content == whole.output_text
@@ -55,30 +74,51 @@ def test_a_response_whole_and_streamed(client: openai.OpenAI) -> None:
 def test_a_short_limit_leaves_it_incomplete(client: openai.OpenAI) -> None:
     found = client.responses.create(model="smollm2", input="Tell me about the sea.", max_output_tokens=3)
     assert (found.status, found.incomplete_details.reason) == ("incomplete", "max_output_tokens")
-    *_, last = client.responses.create(model="smollm2", input="Tell me about the sea.", max_output_tokens=3, stream=True)
+    *_, last = client.responses.create(
+        model="smollm2", input="Tell me about the sea.", max_output_tokens=3, stream=True
+    )
     assert last.type == "response.incomplete"
 
 
 def test_a_function_is_called_and_its_result_read(client: openai.OpenAI) -> None:
-    question: Any = [{"role": "user", "content": [{"type": "input_text", "text": "What is the weather in Paris?"}]}]
-    first = client.responses.create(model="smollm2", input=question, tools=[TOOL], tool_choice="required", max_output_tokens=80)
+    question: Any = [
+        {"role": "user", "content": [{"type": "input_text", "text": "What is the weather in Paris?"}]}
+    ]
+    first = client.responses.create(
+        model="smollm2", input=question, tools=[TOOL], tool_choice="required", max_output_tokens=80
+    )
     (call,) = first.output
     assert call.type == "function_call"
     assert set(json.loads(call.arguments)) == {"city"}
-    events = list(client.responses.create(model="smollm2", input=question, tools=[TOOL], tool_choice="required", max_output_tokens=80, stream=True))
+    events = list(
+        client.responses.create(
+            model="smollm2",
+            input=question,
+            tools=[TOOL],
+            tool_choice="required",
+            max_output_tokens=80,
+            stream=True,
+        )
+    )
     (done,) = [event for event in events if event.type == "response.function_call_arguments.done"]
     assert done.arguments == call.arguments
     assert not any(event.type == "response.output_text.delta" for event in events)
     result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny, 21 degrees"}
     second = client.responses.create(
-        model="smollm2", input=[*question, call.model_dump(), result], tools=[TOOL], tool_choice="none", max_output_tokens=40
+        model="smollm2",
+        input=[*question, call.model_dump(), result],
+        tools=[TOOL],
+        tool_choice="none",
+        max_output_tokens=40,
     )
     assert second.output_text
 
 
 def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
     form: Any = {"format": {"type": "json_schema", "name": "weather", "schema": WEATHER, "strict": True}}
-    found = client.responses.create(model="smollm2", input="Weather in Paris?", text=form, max_output_tokens=60)
+    found = client.responses.create(
+        model="smollm2", input="Weather in Paris?", text=form, max_output_tokens=60
+    )
     assert set(json.loads(found.output_text)) == {"city"}
 
 
@@ -88,7 +128,10 @@ def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
         ({"previous_response_id": "resp_1"}, "send the whole of it as input"),
         ({"input": []}, "input: it is empty"),
         ({"input": [{"type": "image_generation_call"}]}, "input.0.type"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "reads text only"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+            "reads text only",
+        ),
         ({"text": {"format": {"type": "xml"}}}, "none of text, json_object, json_schema"),
         ({"tools": [{"type": "web_search"}]}, "functions are supported"),
         ({"background": True}, "background"),

@@ -30,14 +30,18 @@ def place(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[st
     folder = tmp_path_factory.mktemp("verbs")
     shutil.copytree(home, folder / "home")
     rows = [
-        {"text": f"Please {verb} number {i} at once", "label": label} for i in range(40) for verb, label in (("refund", "money"), ("send", "post"))
+        {"text": f"Please {verb} number {i} at once", "label": label}
+        for i in range(40)
+        for verb, label in (("refund", "money"), ("send", "post"))
     ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {**os.environ, "FREEHOLD_HOME": str(folder / "home")}, folder
 
 
 def run(place: tuple[dict[str, str], Path], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*FREEHOLD, *words], capture_output=True, text=True, check=False, env=place[0], cwd=place[1])
+    return subprocess.run(
+        [*FREEHOLD, *words], capture_output=True, text=True, check=False, env=place[0], cwd=place[1]
+    )
 
 
 TUNE = ("tune", "smollm2", "rows.jsonl", "--steps", "12", "--rank", "8", "--json")
@@ -51,7 +55,11 @@ def test_a_killed_tuning_ends_as_an_unbroken_one(place: tuple[dict[str, str], Pa
     assert "memory: about" in whole.stderr
     for _ in range(2):
         process = subprocess.Popen(
-            [*FREEHOLD, *TUNE, "--as", "broken"], env=place[0], cwd=place[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*FREEHOLD, *TUNE, "--as", "broken"],
+            env=place[0],
+            cwd=place[1],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         time.sleep(7)
         process.send_signal(signal.SIGKILL)
@@ -68,7 +76,9 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
 
     def asked(address: str, name: str) -> str:
         body = {"model": name, "messages": question, "max_tokens": 3}
-        return httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()["choices"][0]["message"]["content"]
+        return httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()["choices"][0][
+            "message"
+        ]["content"]
 
     with server(place[1] / "home", "--adapter", "whole", "--states", "0B") as address:
         with ThreadPoolExecutor(8) as pool:  # both in the same steps
@@ -78,9 +88,16 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
     for name, adapter in (("smollm2", None), ("whole", store.file(tuned, "adapter.lora"))):
         session = open_session(store, "smollm2", adapter=adapter)
         tokens = session.prompting.chat(
-            ([{"role": "system", "content": system}] if (system := tuned_system(store, store.find(name))) else []) + question
+            (
+                [{"role": "system", "content": system}]
+                if (system := tuned_system(store, store.find(name)))
+                else []
+            )
+            + question
         )
-        ((_, alone),) = session.engine.generate([Request(tuple(tokens), 3, stops=session.prompting.template.stops)])
+        ((_, alone),) = session.engine.generate(
+            [Request(tuple(tokens), 3, stops=session.prompting.template.stops)]
+        )
         session.close()
         assert alone.text == found[name == "whole"]
     assert found[0] != found[1]
@@ -89,8 +106,13 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
     assert base.digest != tuned.digest
 
 
-def test_rows_with_a_rejected_answer_are_learnt_from_by_preference(place: tuple[dict[str, str], Path]) -> None:
-    rows = [{"prompt": f"May I pay {i} euros?", "chosen": "Yes, you may.", "rejected": "Go away."} for i in range(30)]
+def test_rows_with_a_rejected_answer_are_learnt_from_by_preference(
+    place: tuple[dict[str, str], Path],
+) -> None:
+    rows = [
+        {"prompt": f"May I pay {i} euros?", "chosen": "Yes, you may.", "rejected": "Go away."}
+        for i in range(30)
+    ]
     (place[1] / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = run(place, "tune", "smollm2", "pairs.jsonl", "--steps", "6", "--as", "polite", "--json")
     assert done.returncode == 0, done.stderr
@@ -98,7 +120,9 @@ def test_rows_with_a_rejected_answer_are_learnt_from_by_preference(place: tuple[
     value = json.loads(done.stdout)
     assert value["train_curve"][0][1] == pytest.approx(0.693, abs=0.01)
     assert value["valid_curve"][-1][1] < 0.693
-    (place[1] / "mixed.jsonl").write_text(json.dumps({"prompt": "Hello?", "chosen": "Yes."}) + "\n" + (place[1] / "pairs.jsonl").read_text())
+    (place[1] / "mixed.jsonl").write_text(
+        json.dumps({"prompt": "Hello?", "chosen": "Yes."}) + "\n" + (place[1] / "pairs.jsonl").read_text()
+    )
     mixed = run(place, "tune", "smollm2", "mixed.jsonl")
     assert mixed.returncode == 5
     assert "of 31 rows have a field 'rejected'" in mixed.stderr
@@ -118,10 +142,29 @@ def test_a_search_shows_what_it_tried(place: tuple[dict[str, str], Path]) -> Non
 
 
 def test_a_model_is_shrunk_and_answers(place: tuple[dict[str, str], Path]) -> None:
-    (place[1] / "few.jsonl").write_text("".join((place[1] / "rows.jsonl").read_text().splitlines(keepends=True)[:24]))
+    (place[1] / "few.jsonl").write_text(
+        "".join((place[1] / "rows.jsonl").read_text().splitlines(keepends=True)[:24])
+    )
     store = Store(place[1] / "home")
-    store.add("short", {"short.gguf": first_layers(store.weights(store.find("smollm2")), place[1] / "short.gguf", 6)}, {"source": "tests"})
-    done = run(place, "shrink", "short", "--bits", "5.5", "--time", "20s", "--data", "few.jsonl", "--as", "small", "--json")
+    store.add(
+        "short",
+        {"short.gguf": first_layers(store.weights(store.find("smollm2")), place[1] / "short.gguf", 6)},
+        {"source": "tests"},
+    )
+    done = run(
+        place,
+        "shrink",
+        "short",
+        "--bits",
+        "5.5",
+        "--time",
+        "20s",
+        "--data",
+        "few.jsonl",
+        "--as",
+        "small",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     points = {point["name"]: point for point in json.loads(done.stdout)["points"]}
     assert set(points) == {"ours", "Q8_0", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"}

@@ -23,13 +23,13 @@ STORY = "The harbour master of Lindholm kept a ledger of every ship. " * 10
 
 
 @pytest.fixture(scope="module")
-def batching(float_model: Path) -> Iterator[BatchingEngine]:  # noqa: F811
+def batching(float_model: Path) -> Iterator[BatchingEngine]:
     made = BatchingEngine(float_model, context_length=768, parallel=4, batch=128)
     yield made
     made.close()
 
 
-def answers(engine: BatchingEngine, asks: list[Ask]) -> list[Completion]:  # noqa: F811
+def answers(engine: BatchingEngine, asks: list[Ask]) -> list[Completion]:
     for number, ask in enumerate(asks):
         engine.submit(number, ask)
     found: dict[int, Completion] = {}
@@ -39,7 +39,7 @@ def answers(engine: BatchingEngine, asks: list[Ask]) -> list[Completion]:  # noq
 
 
 @pytest.fixture(scope="module")
-def plain(engine: LlamaEngine, asking: Prompting) -> dict[str, str]:  # noqa: F811
+def plain(engine: LlamaEngine, asking: Prompting) -> dict[str, str]:
     """What each question is answered when it is asked alone."""
     found = {}
     for question in [*QUESTIONS, f"{STORY}\nRepeat the first sentence three times."]:
@@ -48,7 +48,9 @@ def plain(engine: LlamaEngine, asking: Prompting) -> dict[str, str]:  # noqa: F8
     return found
 
 
-def test_answers_are_those_of_one_asked_alone_however_they_are_batched(batching: BatchingEngine, asking: Prompting, plain: dict[str, str]) -> None:  # noqa: F811
+def test_answers_are_those_of_one_asked_alone_however_they_are_batched(
+    batching: BatchingEngine, asking: Prompting, plain: dict[str, str]
+) -> None:
     for _ in range(2):  # the second time from what is held
         found = answers(batching, [Ask(prompt(asking, question), 32) for question in plain])
         assert [one.text for one in found] == list(plain.values())
@@ -60,7 +62,7 @@ def test_answers_are_those_of_one_asked_alone_however_they_are_batched(batching:
     assert quoting.guessed >= quoting.right
 
 
-def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811
+def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -> None:
     answers(batching, [Ask(prompt(asking, question), 16) for question in QUESTIONS])
     batching.submit(99, Ask(prompt(asking, STORY), 100))
     batching.step()
@@ -72,7 +74,9 @@ def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -
     assert not batching._cells.holders.any()
 
 
-def test_more_is_asked_than_fits_at_once(batching: BatchingEngine, asking: Prompting, plain: dict[str, str]) -> None:  # noqa: F811
+def test_more_is_asked_than_fits_at_once(
+    batching: BatchingEngine, asking: Prompting, plain: dict[str, str]
+) -> None:
     # each takes a third of the cache, so they wait for each other and push out what is held
     asks = [Ask(tuple([*prompt(asking, question), *([100] * 200)]), 16) for question in QUESTIONS]
     assert all(len(one.tokens) == 16 or one.finish == "stop" for one in answers(batching, asks))
@@ -80,10 +84,15 @@ def test_more_is_asked_than_fits_at_once(batching: BatchingEngine, asking: Promp
     assert [one.text for one in found] == [plain[question] for question in QUESTIONS]
 
 
-def test_what_many_begin_with_is_computed_once_though_they_come_together(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811
+def test_what_many_begin_with_is_computed_once_though_they_come_together(
+    batching: BatchingEngine, asking: Prompting
+) -> None:
     for line in list(batching._held):
         batching._drop(line)
-    found = answers(batching, [Ask(prompt(asking, f"{STORY}\nQuestion {number}: who kept a ledger?"), 4) for number in range(4)])
+    found = answers(
+        batching,
+        [Ask(prompt(asking, f"{STORY}\nQuestion {number}: who kept a ledger?"), 4) for number in range(4)],
+    )
     assert [one.reused > 100 for one in found] == [False, True, True, True]
 
 
@@ -97,10 +106,13 @@ def test_what_can_never_fit_is_refused(batching: BatchingEngine) -> None:
     assert not batching.busy
 
 
-def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811
+def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: Prompting) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}, "large": {"type": "boolean"}}, "required": ["city", "large"],
               "additionalProperties": False}  # fmt: skip
-    asks = [Ask(prompt(asking, "Describe Paris as JSON."), 64, grammar=grammar.of_schema(schema)) for _ in range(2)]
+    asks = [
+        Ask(prompt(asking, "Describe Paris as JSON."), 64, grammar=grammar.of_schema(schema))
+        for _ in range(2)
+    ]
     asks.append(Ask(prompt(asking, "Yes or no?"), 8, grammar=grammar.of_gbnf('root ::= "yes" | "no"')))
     first, second, third = answers(batching, asks)
     assert set(json.loads(first.text)) == {"city", "large"}
@@ -112,9 +124,13 @@ def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: Prompting) 
         grammar.of_gbnf('root ::= other "x')
 
 
-def test_sampling_follows_its_seed_its_penalties_and_its_hooks(batching: BatchingEngine, asking: Prompting) -> None:  # noqa: F811
+def test_sampling_follows_its_seed_its_penalties_and_its_hooks(
+    batching: BatchingEngine, asking: Prompting
+) -> None:
     def told(**values: object) -> Completion:
-        return answers(batching, [Ask(prompt(asking, "Tell me a story."), 24, Sampling(**values), guess=False)])[0]  # type: ignore[arg-type]
+        return answers(
+            batching, [Ask(prompt(asking, "Tell me a story."), 24, Sampling(**values), guess=False)]
+        )[0]  # type: ignore[arg-type]
 
     told()  # from here on the prompt is held, so that every answer is computed in the same steps
     assert told(temperature=1.0, seed=4).text == told(temperature=1.0, seed=4).text
@@ -135,7 +151,9 @@ def test_sampling_follows_its_seed_its_penalties_and_its_hooks(batching: Batchin
     assert seen == list(range(24))
 
 
-def test_likelihoods_are_the_models_own(batching: BatchingEngine, engine: LlamaEngine, asking: Prompting) -> None:  # noqa: F811
+def test_likelihoods_are_the_models_own(
+    batching: BatchingEngine, engine: LlamaEngine, asking: Prompting
+) -> None:
     tokens = prompt(asking, QUESTIONS[0])
     (found,) = answers(batching, [Ask(tokens, 8, likelihoods=3)])
     (scores,) = engine.score([(tokens, found.tokens)])
@@ -145,7 +163,9 @@ def test_likelihoods_are_the_models_own(batching: BatchingEngine, engine: LlamaE
         assert len(one.top) == 3
 
 
-def test_stop_texts_end_the_answer_and_are_not_shown(batching: BatchingEngine, asking: Prompting, plain: dict[str, str]) -> None:  # noqa: F811
+def test_stop_texts_end_the_answer_and_are_not_shown(
+    batching: BatchingEngine, asking: Prompting, plain: dict[str, str]
+) -> None:
     whole = plain[QUESTIONS[0]]
     stop = whole[5:9]
     batching.submit(0, Ask(prompt(asking, QUESTIONS[0]), 32, stops=(stop,)))
@@ -158,11 +178,13 @@ def test_stop_texts_end_the_answer_and_are_not_shown(batching: BatchingEngine, a
     assert all(whole.partition(stop)[0].startswith(text) for text in shown)
 
 
-def test_states_come_back_after_a_restart(float_model: Path, asking: Prompting, tmp_path: Path) -> None:  # noqa: F811
+def test_states_come_back_after_a_restart(float_model: Path, asking: Prompting, tmp_path: Path) -> None:
     ask = Ask(prompt(asking, f"{STORY * 3}\nWho kept a ledger?"), 16)
 
     def once() -> Completion:
-        made = BatchingEngine(float_model, context_length=2048, parallel=2, states=States(tmp_path / "states", 1 << 30))
+        made = BatchingEngine(
+            float_model, context_length=2048, parallel=2, states=States(tmp_path / "states", 1 << 30)
+        )
         (found,) = answers(made, [ask])
         made.close()
         return found

@@ -11,7 +11,14 @@ from freehold.engines.llama import LlamaEngine
 from freehold.errors import BadModel, DoesNotFit
 from freehold.hub import gguf
 
-QUESTIONS = ["What is the capital of France?", "Name three colours.", "Say hello.", "What is 2 plus 2?", "Who wrote Hamlet?", "Why is the sky blue?"]
+QUESTIONS = [
+    "What is the capital of France?",
+    "Name three colours.",
+    "Say hello.",
+    "What is 2 plus 2?",
+    "Who wrote Hamlet?",
+    "Why is the sky blue?",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,10 @@ def engine(float_model: Path):
 @pytest.fixture(scope="module")
 def asking(engine: LlamaEngine, smollm2: Path) -> Prompting:
     own = gguf.read_header(smollm2).fields["tokenizer.chat_template"]
-    return Prompting(choose(own, bos_token=engine.vocabulary.bos_token, eos_token=engine.vocabulary.eos_token), engine.vocabulary)
+    return Prompting(
+        choose(own, bos_token=engine.vocabulary.bos_token, eos_token=engine.vocabulary.eos_token),
+        engine.vocabulary,
+    )
 
 
 def prompt(asking: Prompting, question: str) -> tuple[int, ...]:
@@ -46,7 +56,9 @@ def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: Promptin
     again = {index: c.text for index, c in engine.generate(requests)}
     alone = [next(iter(engine.generate([request])))[1].text for request in requests]
     assert together == again
-    assert sum(together[i] == alone[i] for i in range(len(alone))) >= len(alone) - 1  # a near-tie may fall otherwise in another batch
+    assert (
+        sum(together[i] == alone[i] for i in range(len(alone))) >= len(alone) - 1
+    )  # a near-tie may fall otherwise in another batch
     assert "Paris" in alone[0]
 
 
@@ -60,14 +72,20 @@ def test_choices_bind_the_answer(engine: LlamaEngine, asking: Prompting) -> None
 
 
 def test_a_grammar_binds_the_answer(engine: LlamaEngine, asking: Prompting) -> None:
-    ((_, completion),) = engine.generate([Request(prompt(asking, "Count."), 24, grammar='root ::= [0-9] "-" [0-9] "!"')])
+    ((_, completion),) = engine.generate(
+        [Request(prompt(asking, "Count."), 24, grammar='root ::= [0-9] "-" [0-9] "!"')]
+    )
     assert completion.text[1::2] == "-!"
     assert completion.finish == "stop"
 
 
 def test_sampling_follows_the_seed(engine: LlamaEngine, asking: Prompting) -> None:
     def draw(seed: int) -> str:
-        return next(iter(engine.generate([Request(prompt(asking, "Tell me a story."), 20, temperature=1.0, seed=seed)])))[1].text
+        return next(
+            iter(
+                engine.generate([Request(prompt(asking, "Tell me a story."), 20, temperature=1.0, seed=seed)])
+            )
+        )[1].text
 
     assert draw(1) == draw(1)
     assert len({draw(seed) for seed in range(4)}) > 1
@@ -93,18 +111,26 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_prompt_and_answer_tokens_are_those_of_the_whole_chat(asking: Prompting) -> None:
-    before, after = asking.row((("system", "Classify."), ("user", "My card is lost"), ("assistant", "lost_card")))
-    text = asking.template.pair((("system", "Classify."), ("user", "My card is lost"), ("assistant", "lost_card")))
+    before, after = asking.row(
+        (("system", "Classify."), ("user", "My card is lost"), ("assistant", "lost_card"))
+    )
+    text = asking.template.pair(
+        (("system", "Classify."), ("user", "My card is lost"), ("assistant", "lost_card"))
+    )
     assert before + after == asking.vocabulary.encode("".join(text), start=True)[: len(before) + len(after)]
     assert asking.vocabulary.is_end(after[-1])
 
 
-def test_both_engines_give_the_same_greedy_text_on_a_float_model(smollm2: Path, float_model: Path, smollm2_folder: Path) -> None:
+def test_both_engines_give_the_same_greedy_text_on_a_float_model(
+    smollm2: Path, float_model: Path, smollm2_folder: Path
+) -> None:
     from freehold.engines.hf import TransformersEngine
 
     theirs = TransformersEngine(smollm2_folder, context_length=512)
     with LlamaEngine(float_model, context_length=512, exact=True) as ours:
-        template = choose(gguf.read_header(smollm2).fields["tokenizer.chat_template"], bos_token="", eos_token="<|im_end|>")
+        template = choose(
+            gguf.read_header(smollm2).fields["tokenizer.chat_template"], bos_token="", eos_token="<|im_end|>"
+        )
         for question in QUESTIONS[:3]:
             tokens = Prompting(template, ours.vocabulary).prompt((("user", question),))
             assert tokens == Prompting(template, theirs.vocabulary).prompt((("user", question),))

@@ -13,7 +13,14 @@ def row(answer: str, **reference: str) -> Example:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("so 1,234.50 dollars\n#### 18", "18"), ("about 3 or 4.", "4"), ("#### 1,000.00", "1000"), ("-7", "-7"), ("none", None), ("100", "100")],
+    [
+        ("so 1,234.50 dollars\n#### 18", "18"),
+        ("about 3 or 4.", "4"),
+        ("#### 1,000.00", "1000"),
+        ("-7", "-7"),
+        ("none", None),
+        ("100", "100"),
+    ],
 )
 def test_the_number_of_an_answer(text: str, wanted: str | None) -> None:
     assert metrics.last_number(text) == wanted
@@ -27,7 +34,9 @@ def test_json_fields() -> None:
 
 
 def test_code_is_run_against_its_tests_and_limited() -> None:
-    example = row("", entry_point="add", prompt="def add(a, b):\n", test="def check(f):\n    assert f(1, 2) == 3\n")
+    example = row(
+        "", entry_point="add", prompt="def add(a, b):\n", test="def check(f):\n    assert f(1, 2) == 3\n"
+    )
     assert metrics.code(example, "    return a + b\n") == 1.0
     assert metrics.code(example, "```python\ndef add(a, b):\n    return a + b\n```") == 1.0
     assert metrics.code(example, "    return a - b\n") == 0.0
@@ -119,7 +128,8 @@ def test_a_value_is_worth_more_the_nearer_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("3,5", 3.5), ("1,234.5", 1234.5), ("1e3", 1000.0), ("is -0.5.", -0.5), ("1e999", None), ("", None)]
+    ("text", "value"),
+    [("3,5", 3.5), ("1,234.5", 1234.5), ("1e3", 1000.0), ("is -0.5.", -0.5), ("1e999", None), ("", None)],
 )
 def test_the_value_of_an_answer(text: str, value: float | None) -> None:
     assert metrics.value_of(text) == value
@@ -134,7 +144,10 @@ def test_json_lists_are_compared_without_their_order_and_broken_answers_are_wort
         assert metrics.fields(listed, answer) == 0.0
 
 
-@pytest.mark.parametrize(("asked", "near"), [("lable", "label"), ("acuracy", "label"), ("jsn", "json"), ("numbers", "number"), ("MAE", "value")])
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("lable", "label"), ("acuracy", "label"), ("jsn", "json"), ("numbers", "number"), ("MAE", "value")],
+)
 def test_an_unknown_metric_is_one_sentence_with_the_nearest_name(asked: str, near: str) -> None:
     with pytest.raises(UsageError, match=f"there is no such metric; did you mean {near}"):
         metrics.choose(asked, [row("a")])
@@ -147,7 +160,9 @@ def test_labels_asked_for_on_answers_that_are_all_different_are_refused() -> Non
 
 @pytest.mark.parametrize("asked", ["json", "value", "number", "code"])
 def test_a_metric_that_cannot_grade_the_rows_is_refused(asked: str) -> None:
-    with pytest.raises(BadData, match=f"--metric {asked}: 1 of 2 rows" if asked != "code" else "--metric code"):
+    with pytest.raises(
+        BadData, match=f"--metric {asked}: 1 of 2 rows" if asked != "code" else "--metric code"
+    ):
         metrics.choose(asked, [row({"json": "{}"}.get(asked, "3")), row("word")])
 
 

@@ -20,7 +20,9 @@ def _programs() -> Path | None:
     found = shutil.which("initdb")
     if found:
         return Path(found).parent
-    return next((path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None)
+    return next(
+        (path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +31,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     programs = _programs()
     if programs is None:
         pytest.skip("no PostgreSQL on this machine: apt install postgresql")
-    base = Path(subprocess.run(["mktemp", "-d", "/tmp/fhpg.XXXXXX"], capture_output=True, text=True, check=True).stdout.strip())
+    base = Path(
+        subprocess.run(
+            ["mktemp", "-d", "/tmp/fhpg.XXXXXX"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     # the server refuses to run as root
     other = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
     if other:
@@ -39,10 +45,18 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                    check=True, capture_output=True, cwd="/")  # fmt: skip
     options = f"-c listen_addresses='' -c unix_socket_directories={base} -c fsync=off -c synchronous_commit=off -c max_connections=300"
     subprocess.run(
-        [*other, programs / "pg_ctl", "-D", data, "-o", options, "-l", base / "log", "-w", "start"], check=True, capture_output=True, cwd="/"
+        [*other, programs / "pg_ctl", "-D", data, "-o", options, "-l", base / "log", "-w", "start"],
+        check=True,
+        capture_output=True,
+        cwd="/",
     )
     yield f"postgresql+psycopg://freehold@/{{name}}?host={base}"
-    subprocess.run([*other, programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], check=True, capture_output=True, cwd="/")
+    subprocess.run(
+        [*other, programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
     shutil.rmtree(base)
 
 

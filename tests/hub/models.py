@@ -36,7 +36,9 @@ def tokenizer(folder: Path) -> None:
     made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     made.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    )
 
 
 def decoder(folder: Path, kind: str = "llama", **settings: Any) -> Path:
@@ -70,7 +72,9 @@ def adapter(folder: Path, base: Path, *, named: str = "", **settings: Any) -> Pa
     model = AutoModelForCausalLM.from_pretrained(base)
     tuned = get_peft_model(
         model,
-        LoraConfig(**{"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **settings}),
+        LoraConfig(
+            **{"r": 4, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False, **settings}
+        ),
     )
     tuned.save_pretrained(folder)
     if named:
@@ -128,7 +132,11 @@ def gguf(
     writer.add_layer_norm_rms_eps(1e-6)
     if words:
         writer.add_tokenizer_model("llama")
-        single = [f"<0x{number:02X}>" for number in range(256)] if bytes_too else [f"unused{number}" for number in range(256)]
+        single = (
+            [f"<0x{number:02X}>" for number in range(256)]
+            if bytes_too
+            else [f"unused{number}" for number in range(256)]
+        )
         writer.add_token_list([*WORDS, *single])
         writer.add_token_scores([0.0] * (len(WORDS) + 256))
         writer.add_token_types([3, 3, 2, *[1] * (len(WORDS) - 3), *[6 if bytes_too else 1] * 256])
@@ -138,7 +146,9 @@ def gguf(
         {bool: writer.add_bool, str: writer.add_string, int: writer.add_uint32}[type(value)](key, value)
     for name, shape in _shapes().items() if weights else ():
         if name not in left_out:
-            writer.add_tensor(name, np.random.default_rng(len(name)).normal(size=shape).astype(np.float32) * 0.1)
+            writer.add_tensor(
+                name, np.random.default_rng(len(name)).normal(size=shape).astype(np.float32) * 0.1
+            )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -194,7 +204,9 @@ def _copy_keys(reader: Any, writer: Any) -> None:
     for key, field in reader.fields.items():
         if not key.startswith("GGUF.") and key != "general.architecture":
             kind = field.types[0]
-            writer.add_key_value(key, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None)
+            writer.add_key_value(
+                key, field.contents(), kind, field.types[-1] if len(field.types) > 1 else None
+            )
 
 
 def gguf_adapter(folder: Path) -> Path:

@@ -45,16 +45,27 @@ def listed(**values: Any) -> Callable[[str, bytes], tuple[str, bytes]]:
     """Change fields of the list."""
 
     def change(name: str, data: bytes) -> tuple[str, bytes]:
-        return (name, json.dumps(json.loads(data) | values).encode()) if name == "freehold.json" else (name, data)
+        return (
+            (name, json.dumps(json.loads(data) | values).encode())
+            if name == "freehold.json"
+            else (name, data)
+        )
 
     return change
 
 
-def test_an_archive_comes_back_bit_by_bit_on_another_machine(store: Store, written: Path, tmp_path: Path) -> None:
+def test_an_archive_comes_back_bit_by_bit_on_another_machine(
+    store: Store, written: Path, tmp_path: Path
+) -> None:
     before = store.find("one")
     there = Store(tmp_path / "elsewhere")
     found = restore(there, written)
-    assert (found.name, found.revision, found.manifest, found.card) == (before.name, before.revision, before.manifest, before.card)
+    assert (found.name, found.revision, found.manifest, found.card) == (
+        before.name,
+        before.revision,
+        before.manifest,
+        before.card,
+    )
     assert there.verify([found]) == []
     assert restore(there, written, "two").revision == before.revision
     assert archive(there, found, tmp_path / "again.tar").read_bytes() == written.read_bytes()
@@ -64,16 +75,28 @@ def test_an_archive_comes_back_bit_by_bit_on_another_machine(store: Store, writt
 def test_it_is_a_plain_tar_that_sha256sum_checks(written: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     subprocess.run(["tar", "-xf", str(written), "-C", str(tmp_path / "out")], check=True)
-    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "out", capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=tmp_path / "out",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda n, d: (n, d[:-1] + bytes([d[-1] ^ 1])) if n.startswith("files/") else (n, d), "do not match its sha256"),
+        (
+            lambda n, d: (n, d[:-1] + bytes([d[-1] ^ 1])) if n.startswith("files/") else (n, d),
+            "do not match its sha256",
+        ),
         (lambda n, d: None if n.startswith("files/") else (n, d), "lacks"),
-        (lambda n, d: ("../../evil", d) if n.startswith("files/") else (n, d), "which its list does not have so"),
+        (
+            lambda n, d: ("../../evil", d) if n.startswith("files/") else (n, d),
+            "which its list does not have so",
+        ),
         (lambda n, d: None if n == "freehold.json" else (n, d), "does not begin with freehold.json"),
         (lambda n, d: (n, b"not json") if n == "freehold.json" else (n, d), "is no archive of ours"),
         (listed(archive_version=2), "has version 2"),
@@ -108,12 +131,16 @@ def test_a_cut_archive_and_a_changed_store_are_named(store: Store, written: Path
 
 
 @pytest.mark.slow
-def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no_freehold(store: Store, smollm2: Path, tmp_path: Path) -> None:
+def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no_freehold(
+    store: Store, smollm2: Path, tmp_path: Path
+) -> None:
     from freehold.engines.interface import Request
     from freehold.engines.session import open_session
 
     pull(store, f"file:{smollm2}", "one")
-    made = freehold(store.folder, "archive", "one", "-o", str(tmp_path / "one.tar"), "--with-runtime", "--json")
+    made = freehold(
+        store.folder, "archive", "one", "-o", str(tmp_path / "one.tar"), "--with-runtime", "--json"
+    )
     assert made.returncode == 0, made.stderr
     assert restore(Store(tmp_path / "second"), tmp_path / "one.tar").digest == store.find("one").digest
     there = tmp_path / "there"
@@ -122,17 +149,32 @@ def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no
         ["tar", "xf", str(tmp_path / "one.tar")],
         ["sha256sum", "--check", "--quiet", "SHA256SUMS"],
         [sys.executable, "-m", "venv", "runtime/env"],
-        ["runtime/env/bin/pip", "install", "--quiet", "--no-index", "--find-links", "runtime/wheels", "llama-cpp-python"],
+        [
+            "runtime/env/bin/pip",
+            "install",
+            "--quiet",
+            "--no-index",
+            "--find-links",
+            "runtime/wheels",
+            "llama-cpp-python",
+        ],
         ["runtime/env/bin/python", "runtime/run.py", "Name the capital of France."],
     ]
     alone = ["unshare", "--net", "--"] if os.getuid() == 0 else []
     for step in steps:
         done = subprocess.run(
-            [*alone, *step], cwd=there, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"], "HOME": str(there)}
+            [*alone, *step],
+            cwd=there,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(there)},
         )
         assert done.returncode == 0, done.stderr[-2000:]
     session = open_session(store, "one")
     asked = session.prompting.prompt([("user", "Name the capital of France.")])
-    ((_, own),) = session.engine.generate([Request(tuple(asked), 512, stops=session.prompting.template.stops)])
+    ((_, own),) = session.engine.generate(
+        [Request(tuple(asked), 512, stops=session.prompting.template.stops)]
+    )
     session.close()
     assert done.stdout.strip()[:40] == own.text.strip()[:40]

@@ -23,12 +23,20 @@ def client(tmp_path: Path) -> TestClient:
     return made
 
 
-def commit(client: TestClient, path: str, text: str | None, *, to: str = "main", proposed: bool = False) -> dict[str, Any]:
+def commit(
+    client: TestClient, path: str, text: str | None, *, to: str = "main", proposed: bool = False
+) -> dict[str, Any]:
     """Commit one file's text; None removes the file."""
     value = {"path": path, "content": base64.b64encode((text or "").encode()).decode(), "encoding": "base64"}
-    change = {"key": "deletedFile", "value": {"path": path}} if text is None else {"key": "file", "value": value}
-    body = "\n".join(json.dumps(line) for line in ({"key": "header", "value": {"summary": f"write {path}"}}, change))
-    done = client.post(f"{HERE}/commit/{to.replace('/', '%2F')}", content=body, params={"create_pr": "1"} if proposed else {})
+    change = (
+        {"key": "deletedFile", "value": {"path": path}} if text is None else {"key": "file", "value": value}
+    )
+    body = "\n".join(
+        json.dumps(line) for line in ({"key": "header", "value": {"summary": f"write {path}"}}, change)
+    )
+    done = client.post(
+        f"{HERE}/commit/{to.replace('/', '%2F')}", content=body, params={"create_pr": "1"} if proposed else {}
+    )
     assert done.status_code == 200, done.text
     return done.json()
 
@@ -38,18 +46,30 @@ def details(client: TestClient, number: int) -> dict[str, Any]:
 
 
 def test_discussions_and_requests_are_numbered_together(client: TestClient) -> None:
-    assert client.post(f"{HERE}/discussions", json={"title": " A question ", "description": "why?"}).json()["num"] == 1
+    assert (
+        client.post(f"{HERE}/discussions", json={"title": " A question ", "description": "why?"}).json()[
+            "num"
+        ]
+        == 1
+    )
     assert commit(client, "a.txt", "a", proposed=True)["pullRequestUrl"].endswith("/discussions/2")
-    assert client.post(f"{HERE}/discussions", json={"title": "A change", "pullRequest": True}).json()["num"] == 3
+    assert (
+        client.post(f"{HERE}/discussions", json={"title": "A change", "pullRequest": True}).json()["num"] == 3
+    )
     listed = client.get(f"{HERE}/discussions").json()
     assert [(one["num"], one["title"], one["isPullRequest"], one["status"]) for one in listed["discussions"]] == [
         (3, "A change", True, "draft"), (2, "write a.txt", True, "open"), (1, "A question", False, "open"),
     ]  # fmt: skip
-    assert [one["num"] for one in client.get(f"{HERE}/discussions", params={"type": "pull_request"}).json()["discussions"]] == [3, 2]
+    assert [
+        one["num"]
+        for one in client.get(f"{HERE}/discussions", params={"type": "pull_request"}).json()["discussions"]
+    ] == [3, 2]
     assert client.get(f"{HERE}/refs").json()["pullRequests"][0]["ref"] == "refs/pr/2"
 
 
-def test_a_request_is_merged_as_one_commit_and_the_branch_keeps_what_came_meanwhile(client: TestClient) -> None:
+def test_a_request_is_merged_as_one_commit_and_the_branch_keeps_what_came_meanwhile(
+    client: TestClient,
+) -> None:
     commit(client, "old.txt", "old")
     commit(client, "new.txt", "one\n", proposed=True)
     commit(client, "new.txt", "two\n", to="refs/pr/1")
@@ -63,7 +83,11 @@ def test_a_request_is_merged_as_one_commit_and_the_branch_keeps_what_came_meanwh
     assert [event["type"] for event in shown["events"]] == ["comment", "commit", "commit", "commit"]
     done = client.post(f"{HERE}/discussions/1/merge")
     assert done.status_code == 200, done.text
-    assert {one["path"] for one in client.get(f"{HERE}/tree/main").json()} == {".gitattributes", "beside.txt", "new.txt"}
+    assert {one["path"] for one in client.get(f"{HERE}/tree/main").json()} == {
+        ".gitattributes",
+        "beside.txt",
+        "new.txt",
+    }
     after = details(client, 1)
     assert (after["status"], after["changes"]["mergeCommitId"]) == ("merged", done.json()["commitOid"])
     assert "+two" in after["diff"]
@@ -87,12 +111,19 @@ def test_comments_titles_and_statuses(client: TestClient) -> None:
     client.post(f"{HERE}/discussions", json={"title": "A question", "description": "why?"})
     at = f"{HERE}/discussions/1"
     said = client.post(f"{at}/comment", json={"comment": "because"}).json()["newMessage"]
-    edited = client.post(f"{at}/comment/{said['id']}/edit", json={"content": "since"}).json()["updatedComment"]
+    edited = client.post(f"{at}/comment/{said['id']}/edit", json={"content": "since"}).json()[
+        "updatedComment"
+    ]
     assert (edited["data"]["latest"]["raw"], edited["data"]["edited"]) == ("since", True)
     assert client.post(f"{at}/comment/{said['id']}/hide").json()["updatedComment"]["data"]["hidden"]
     assert client.post(f"{at}/comment/{said['id']}/edit", json={"content": "again"}).status_code == 409
-    assert client.post(f"{at}/title", json={"title": "An answer"}).json()["newTitle"]["data"] == {"from": "A question", "to": "An answer"}
-    assert client.post(f"{at}/status", json={"status": "closed", "comment": "done"}).json()["newStatus"]["data"] == {"status": "closed"}
+    assert client.post(f"{at}/title", json={"title": "An answer"}).json()["newTitle"]["data"] == {
+        "from": "A question",
+        "to": "An answer",
+    }
+    assert client.post(f"{at}/status", json={"status": "closed", "comment": "done"}).json()["newStatus"][
+        "data"
+    ] == {"status": "closed"}
     assert client.get(f"{HERE}/discussions").json()["numClosedDiscussions"] == 1
     assert client.post(f"{at}/comment", json={"comment": "  "}).status_code == 400
     assert client.post(f"{at}/status", json={"status": "merged"}).status_code == 400
@@ -103,13 +134,18 @@ def test_comments_titles_and_statuses(client: TestClient) -> None:
 def test_readers_propose_and_writers_decide(tmp_path: Path) -> None:
     store = Store(tmp_path)
     accounts = Accounts(store)
-    ada, bob, eve = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob", "eve"))
+    ada, bob, eve = (
+        {"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob", "eve")
+    )
     client = TestClient(make_app(store))
     client.headers.update(ada)
     client.post("/api/repos/create", json={"name": "first"})
     client.headers.update(bob)
     assert client.post(f"{HERE}/preupload/main", json={"files": []}).status_code == 403
-    assert client.post(f"{HERE}/preupload/main", json={"files": []}, params={"create_pr": "1"}).status_code == 200
+    assert (
+        client.post(f"{HERE}/preupload/main", json={"files": []}, params={"create_pr": "1"}).status_code
+        == 200
+    )
     commit(client, "a.txt", "a", proposed=True)
     commit(client, "a.txt", "b", to="refs/pr/1")
     assert client.post(f"{HERE}/discussions/1/merge").status_code == 403
@@ -131,8 +167,15 @@ def test_only_authors_and_writers_steer(tmp_path: Path) -> None:
     assert client.post(f"{HERE}/discussions", json={"title": "mine"}, headers=ada).json()["num"] == 1
     assert client.post(f"{HERE}/discussions", json={"title": "nobody's"}).status_code == 401
     assert client.post(f"{HERE}/discussions/1/title", json={"title": "yours"}, headers=bob).status_code == 403
-    said = client.post(f"{HERE}/discussions/1/comment", json={"comment": "hello"}, headers=bob).json()["newMessage"]
-    assert client.post(f"{HERE}/discussions/1/comment/{said['id']}/edit", json={"content": "no"}, headers=ada).status_code == 403
+    said = client.post(f"{HERE}/discussions/1/comment", json={"comment": "hello"}, headers=bob).json()[
+        "newMessage"
+    ]
+    assert (
+        client.post(
+            f"{HERE}/discussions/1/comment/{said['id']}/edit", json={"content": "no"}, headers=ada
+        ).status_code
+        == 403
+    )
     assert client.post(f"{HERE}/discussions/1/comment/{said['id']}/hide", headers=ada).status_code == 200
     assert client.post(f"{HERE}/discussions/1/merge", headers=bob).status_code == 403
     repositories = Repositories(store)

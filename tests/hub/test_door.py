@@ -106,7 +106,9 @@ def test_a_pickle_beside_safetensors_is_left_and_said(store: Store, llama: Path,
     assert [note for note in notes if "model.onnx (an ONNX graph)" in note]
 
 
-def test_code_beside_a_built_in_architecture_stays_idle_and_is_said(store: Store, llama: Path, tmp_path: Path) -> None:
+def test_code_beside_a_built_in_architecture_stays_idle_and_is_said(
+    store: Store, llama: Path, tmp_path: Path
+) -> None:
     folder = copied(llama, tmp_path / "m")
     edit(folder / "config.json", auto_map={"AutoModelForCausalLM": "modeling_evil.EvilForCausalLM"})
     (folder / "modeling_evil.py").write_text("open('mark', 'w')")
@@ -484,7 +486,9 @@ def disguised_pickle(good: Path, _: Path) -> Path:
     return good
 
 
-def named(phrase: str, *files: str, beside: tuple[str, ...] = ("config.json",)) -> tuple[Make, str, type[FreeholdError]]:
+def named(
+    phrase: str, *files: str, beside: tuple[str, ...] = ("config.json",)
+) -> tuple[Make, str, type[FreeholdError]]:
     """A folder that holds only another program's files."""
 
     def make(_: Path, empty: Path) -> Path:
@@ -537,14 +541,22 @@ def download_under_way(good: Path, _: Path) -> Path:
 
 @refused("is not named adapter_model.safetensors", Unsupported)
 def mlx_adapter(good: Path, empty: Path) -> Path:
-    save(empty, {"model.layers.0.self_attn.q_proj.lora_a": np.zeros((32, 4), np.float32)}, "adapters.safetensors")
-    (empty / "adapter_config.json").write_text(json.dumps({"fine_tune_type": "lora", "lora_parameters": {"rank": 4}}))
+    save(
+        empty,
+        {"model.layers.0.self_attn.q_proj.lora_a": np.zeros((32, 4), np.float32)},
+        "adapters.safetensors",
+    )
+    (empty / "adapter_config.json").write_text(
+        json.dumps({"fine_tune_type": "lora", "lora_parameters": {"rank": 4}})
+    )
     return empty
 
 
 @refused("an adapter for a model that makes pictures", Unsupported)
 def image_adapter(_: Path, empty: Path) -> Path:
-    save(empty, {"lora_unet_down_blocks_0.lora_down.weight": np.zeros((4, 8), np.float32)}, "style.safetensors")
+    save(
+        empty, {"lora_unet_down_blocks_0.lora_down.weight": np.zeros((4, 8), np.float32)}, "style.safetensors"
+    )
     return empty
 
 
@@ -662,7 +674,9 @@ def gguf_with_a_missing_tensor(_: Path, empty: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_used_is_refused_with_what_it_is(case: str, store: Store, llama: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_refused_with_what_it_is(
+    case: str, store: Store, llama: Path, tmp_path: Path
+) -> None:
     make, phrase, kind = REFUSED[case]
     (tmp_path / "empty").mkdir()
     path = make(copied(llama, tmp_path / "good"), tmp_path / "empty")
@@ -735,13 +749,17 @@ def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Pa
         ("other", "/content/out", "by its shapes"),
     ],
 )
-def test_an_adapter_finds_its_base_by_name_and_by_shapes(store: Store, llama: Path, tmp_path: Path, stored: str, named: str, found: str) -> None:
+def test_an_adapter_finds_its_base_by_name_and_by_shapes(
+    store: Store, llama: Path, tmp_path: Path, stored: str, named: str, found: str
+) -> None:
     take(store, copied(llama, tmp_path / "moved"), stored)
     model = take(store, adapter(tmp_path / "a", llama, named=named), "tuned")
     assert model.card.lineage[-1]["base_found_by"] == found
 
 
-def test_an_adapter_whose_base_is_not_here_says_what_to_pull(store: Store, llama: Path, tmp_path: Path) -> None:
+def test_an_adapter_whose_base_is_not_here_says_what_to_pull(
+    store: Store, llama: Path, tmp_path: Path
+) -> None:
     folder = adapter(tmp_path / "a", llama, named="org/Strange-7B")
     with pytest.raises(NotFound, match=r"base org/Strange-7B is not in the store") as caught:
         take(store, folder, "tuned")
@@ -776,7 +794,9 @@ def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_p
         ({"lora_parameters": {"rank": 8}}, "an MLX adapter"),
     ],
 )
-def test_adapters_of_other_kinds_are_refused(store: Store, llama: Path, tmp_path: Path, settings: dict[str, object], phrase: str) -> None:
+def test_adapters_of_other_kinds_are_refused(
+    store: Store, llama: Path, tmp_path: Path, settings: dict[str, object], phrase: str
+) -> None:
     take(store, llama, "base")
     folder = adapter(tmp_path / "a", llama)
     edit(folder / "adapter_config.json", **settings)
@@ -803,7 +823,11 @@ def test_an_adapter_answers_as_peft_merges_it(store: Store, llama: Path, tmp_pat
         session = open_session(store, name, context_length=32)
         ours = session.engine.score([(prompt, answer)])[0]
         session.close()
-        merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), folder).merge_and_unload().eval()
+        merged = (
+            PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), folder)
+            .merge_and_unload()
+            .eval()
+        )
         logits = merged(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].double()
         theirs = torch.log_softmax(logits, -1)[torch.arange(3), torch.tensor(answer)].tolist()
         assert ours == pytest.approx(theirs, abs=1e-5), name

@@ -25,7 +25,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 12 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here: this needs root")
     yield folder
@@ -51,12 +53,18 @@ def test_a_full_disk_loses_nothing_and_says_so(small_disk: Path) -> None:
     assert commit(client, "big.txt", os.urandom(9_000_000)) in (200, 507)
     assert commit(client, "bigger.txt", os.urandom(14_000_000)) == 507
     data = os.urandom(14_000_000)
-    asked = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}]}
+    asked = {
+        "operation": "upload",
+        "transfers": ["basic"],
+        "objects": [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}],
+    }
     actions = client.post("/ada/one.git/info/lfs/objects/batch", json=asked).json()["objects"][0]["actions"]
     sent = client.put(actions["upload"]["href"], content=data)
     assert sent.status_code == 507
     # and not a byte left for the catalogue either
-    subprocess.run(["dd", "if=/dev/zero", f"of={small_disk / 'filler'}", "bs=4096"], capture_output=True, check=False)
+    subprocess.run(
+        ["dd", "if=/dev/zero", f"of={small_disk / 'filler'}", "bs=4096"], capture_output=True, check=False
+    )
     for number in range(40):  # until its log cannot grow
         status = commit(client, f"{number}.txt", b"x" * 5000)
         if status == 507:
@@ -72,7 +80,9 @@ def test_a_full_disk_loses_nothing_and_says_so(small_disk: Path) -> None:
     assert {"README.md", "after.txt"} <= files.keys()
 
 
-def test_a_clock_that_goes_backwards_changes_no_order_and_removes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_goes_backwards_changes_no_order_and_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(tmp_path)
     client = TestClient(make_app(store))
     now = time.time()
@@ -81,7 +91,13 @@ def test_a_clock_that_goes_backwards_changes_no_order_and_removes_nothing(tmp_pa
         push(client, "ada/one", {"a.txt": f"{number}".encode()}, summary=f"number {number}")
     repositories = Repositories(store)
     found = repositories.find("model", "ada/one")
-    assert [one.title for one in repositories.history(found, "main")] == ["number 3", "number 2", "number 1", "number 0", "initial commit"]
+    assert [one.title for one in repositories.history(found, "main")] == [
+        "number 3",
+        "number 2",
+        "number 1",
+        "number 0",
+        "initial commit",
+    ]
     line = client.get("/api/models/ada/one/commits/main").json()
     assert [one["title"] for one in line][:2] == ["number 3", "number 2"]
     stray = repositories.contents.put(b"on its way into a commit")

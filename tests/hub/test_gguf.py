@@ -54,9 +54,14 @@ def test_a_rewritten_file_keeps_metadata_byte_for_byte(smollm2: Path, tmp_path: 
     data = smollm2.read_bytes()
     target = tmp_path / "same.gguf"
     kinds = {tensor.name: tensor.kind for tensor in header.tensors}
-    gguf.write_like(smollm2, header, target, kinds, 3, lambda tensor: [data[tensor.offset : tensor.offset + tensor.size]])
+    gguf.write_like(
+        smollm2, header, target, kinds, 3, lambda tensor: [data[tensor.offset : tensor.offset + tensor.size]]
+    )
     again = gguf.read_header(target)
     assert again.fields == header.fields
     assert target.read_bytes()[: header.metadata_end] == data[: header.metadata_end]
     first, second = header.tensors[7], again.tensors[7]
-    assert target.read_bytes()[second.offset : second.offset + second.size] == data[first.offset : first.offset + first.size]
+    assert (
+        target.read_bytes()[second.offset : second.offset + second.size]
+        == data[first.offset : first.offset + first.size]
+    )

@@ -26,7 +26,10 @@ def written(path: Path, text: str, data: bytes = bytes(16)) -> Path:
     ("text", "told"),
     [
         (f'{{"a": {json.dumps(GOOD)}, "a": {json.dumps(GOOD)}}}', "appears twice"),
-        ('{"a": {"dtype": "F32", "dtype": "F16", "shape": [2, 2], "data_offsets": [0, 16]}}', "appears twice"),
+        (
+            '{"a": {"dtype": "F32", "dtype": "F16", "shape": [2, 2], "data_offsets": [0, 16]}}',
+            "appears twice",
+        ),
         ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "no tensor table"),
         ("[1, 2]", "no tensor table"),
         ('{"a": 7}', "no tensor table"),
@@ -47,7 +50,9 @@ def written(path: Path, text: str, data: bytes = bytes(16)) -> Path:
 def test_a_misleading_table_of_tensors_is_refused(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(BadModel, match=told):
         safetensors.read_header(written(tmp_path / "m.safetensors", text))
-    assert list(safetensors.read_header(written(tmp_path / "good.safetensors", json.dumps({"a": GOOD})))) == ["a"]
+    assert list(safetensors.read_header(written(tmp_path / "good.safetensors", json.dumps({"a": GOOD})))) == [
+        "a"
+    ]
 
 
 def test_a_text_that_claims_more_than_a_header_holds_is_not_read(tmp_path: Path) -> None:

@@ -40,17 +40,38 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, *, body: bool) -> None:
         path = urllib.parse.urlsplit(self.path).path
         if path.startswith(f"/api/models/{REPOSITORY}/tree/"):
-            tree = [{"type": "file", "path": name, "size": file.stat().st_size, "oid": "b" * 40} for name, file in self.server.files.items()]
+            tree = [
+                {"type": "file", "path": name, "size": file.stat().st_size, "oid": "b" * 40}
+                for name, file in self.server.files.items()
+            ]
             return self.send(200, json.dumps(tree).encode(), {}, body=body)
         if path.startswith(f"/api/models/{REPOSITORY}"):
-            siblings = [{"rfilename": name, "size": file.stat().st_size} for name, file in self.server.files.items()]
-            value = {"id": REPOSITORY, "sha": COMMIT, "siblings": siblings, "cardData": {"license": "apache-2.0"}, "tags": [], "private": False}
+            siblings = [
+                {"rfilename": name, "size": file.stat().st_size} for name, file in self.server.files.items()
+            ]
+            value = {
+                "id": REPOSITORY,
+                "sha": COMMIT,
+                "siblings": siblings,
+                "cardData": {"license": "apache-2.0"},
+                "tags": [],
+                "private": False,
+            }
             return self.send(200, json.dumps(value).encode(), {}, body=body)
         name = path.removeprefix(f"/{REPOSITORY}/resolve/{COMMIT}/")
         if name not in self.server.files:
-            return self.send(404, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository Not Found"}, body=body)
+            return self.send(
+                404,
+                b"{}",
+                {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository Not Found"},
+                body=body,
+            )
         data = self.server.files[name].read_bytes()
-        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
         code = 200
         if wanted := self.headers.get("Range"):
             self.server.ranges.append(wanted)
@@ -61,7 +82,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, code: int, data: bytes, headers: dict[str, str], *, body: bool) -> None:
         self.send_response(code)
-        for key, value in {"Content-Length": str(len(data)), "Content-Type": "application/json", **headers}.items():
+        for key, value in {
+            "Content-Length": str(len(data)),
+            "Content-Type": "application/json",
+            **headers,
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         if body:
@@ -86,8 +111,19 @@ def hub(smollm2: Path, tmp_path: Path) -> Iterator[Hub]:
 
 
 def pull(hub: Hub, home: Path, source: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FREEHOLD_HOME": str(home), "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(home / "hf")}
-    return subprocess.run([*FREEHOLD, "pull", source, "--as", "smol", "--json"], capture_output=True, text=True, check=False, env=environment)
+    environment = {
+        **os.environ,
+        "FREEHOLD_HOME": str(home),
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HOME": str(home / "hf"),
+    }
+    return subprocess.run(
+        [*FREEHOLD, "pull", source, "--as", "smol", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
 
 
 def test_a_repository_is_pulled_with_its_commit_and_licence(hub: Hub, smollm2: Path, tmp_path: Path) -> None:

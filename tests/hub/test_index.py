@@ -15,7 +15,15 @@ from freehold.hub.store import Store
 pytestmark = pytest.mark.usefixtures("each_database")
 
 WORDS = ["bank", "bert", "berta", "clinic", "law", "school", "small", "tiny", "übung"]
-TAGS = ["license:mit", "license:apache-2.0", "C++", "c--", 'a "quoted" tag', "pipeline:text generation", "日本語"]
+TAGS = [
+    "license:mit",
+    "license:apache-2.0",
+    "C++",
+    "c--",
+    'a "quoted" tag',
+    "pipeline:text generation",
+    "日本語",
+]
 
 
 def entries(count: int) -> list[Entry]:
@@ -53,18 +61,33 @@ def plain(found: list[Entry], query: Query) -> list[int]:
         return (
             entry.kind == query.kind
             and all(any(word.startswith(one) for word in words) for one in query.words.lower().split())
-            and all(one in text or any(word.startswith(one) for word in words) for one in query.text.lower().split())
+            and all(
+                one in text or any(word.startswith(one) for word in words)
+                for one in query.text.lower().split()
+            )
             and all(tag.lower() in [own.lower() for own in entry.tags] for tag in query.tags)
             and query.author.lower() in ("", entry.author.lower())
             and (query.names is None or not entry.private or entry.author in query.names)
         )
 
-    keys = {"modified": lambda e: (e.modified, e.id), "created": lambda e: (e.id, e.id), "downloads": lambda e: (e.downloads, e.id)}
-    return [entry.id for entry in sorted(filter(wanted, found), key=keys[query.sort], reverse=query.descending)]
+    keys = {
+        "modified": lambda e: (e.modified, e.id),
+        "created": lambda e: (e.id, e.id),
+        "downloads": lambda e: (e.downloads, e.id),
+    }
+    return [
+        entry.id for entry in sorted(filter(wanted, found), key=keys[query.sort], reverse=query.descending)
+    ]
 
 
-@pytest.mark.parametrize("limits", [(1000, 20_000), (5, 40), (0, 0)], ids=["few are sorted", "steps are sorted", "steps are walked"])
-def test_pages_are_those_of_a_search_without_an_index(tmp_path: Path, limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [(1000, 20_000), (5, 40), (0, 0)],
+    ids=["few are sorted", "steps are sorted", "steps are walked"],
+)
+def test_pages_are_those_of_a_search_without_an_index(
+    tmp_path: Path, limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(under_test, "FEW", limits[0])
     monkeypatch.setattr(under_test, "MANY", limits[1])
     found = entries(400)
@@ -92,7 +115,12 @@ def test_facets_count_tags(tmp_path: Path) -> None:
     index = filled(tmp_path, found)
     models = [e for e in found if e.kind == "model" and not e.private]
     facets = index.facets(Query("model", names=()), ["license:"])
-    assert facets.counts == {tag: n for tag, n in sorted(((t, sum(t in e.tags for e in models)) for t in TAGS[:2]), key=lambda one: -one[1])}
+    assert facets.counts == {
+        tag: n
+        for tag, n in sorted(
+            ((t, sum(t in e.tags for e in models)) for t in TAGS[:2]), key=lambda one: -one[1]
+        )
+    }
     assert (facets.of, facets.complete) == (len(models), True)
     banks = [e for e in models if "bank" in e.name]
     facets = index.facets(Query("model", words="bank", names=()))
@@ -104,13 +132,21 @@ def test_what_is_put_again_or_removed_leaves_nothing(tmp_path: Path) -> None:
     found = entries(40)
     index = filled(tmp_path, found)
     with index.engine.begin() as connection:
-        index.put(connection, [Entry(e.id, e.kind, f"org/new-{e.id}", "org", False, e.modified, e.downloads, ["new"]) for e in found[:20]])
+        index.put(
+            connection,
+            [
+                Entry(e.id, e.kind, f"org/new-{e.id}", "org", False, e.modified, e.downloads, ["new"])
+                for e in found[:20]
+            ],
+        )
         for e in found[20:]:
             index.remove(connection, e.id)
     with index.engine.connect() as connection:
         connection.execute(tables.repositories.select().limit(1))
         for table, column in ((tables.tag_counts, "tag"), (tables.name_words, "word")):
-            rows = connection.execute(sa.select(table.c[column], sa.func.sum(table.c["count"])).group_by(table.c[column])).all()
+            rows = connection.execute(
+                sa.select(table.c[column], sa.func.sum(table.c["count"])).group_by(table.c[column])
+            ).all()
             assert {name for name, count in rows if count} <= {"new", "org"} | {str(n) for n in range(41)}
         for word in WORDS:
             assert numbers_of(index, connection, f"mn:{word}", f"dn:{word}") == []
@@ -119,7 +155,10 @@ def test_what_is_put_again_or_removed_leaves_nothing(tmp_path: Path) -> None:
 
 def numbers_of(index: Index, connection: sa.Connection, *either: str) -> list[int]:
     condition, values = index._search.condition(Match(any_of=(either,)))
-    return [row[0] for row in index._search.run(connection, f"SELECT search.rowid FROM search WHERE {condition}", values)]
+    return [
+        row[0]
+        for row in index._search.run(connection, f"SELECT search.rowid FROM search WHERE {condition}", values)
+    ]
 
 
 @pytest.mark.parametrize("cursor", ["x", "1", "nan:1", "inf:1", "1:2:3", "1:99999999999999999999"])
@@ -165,7 +204,9 @@ def test_a_catalogue_without_an_index_gets_one(tmp_path: Path) -> None:
         connection.execute(tables.documents.delete())
         for table in ("documents", "search"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
-    assert [one.name for one in Repositories(Store(tmp_path)).list(Query("model", words="first"))[0]] == ["ada/first"]
+    assert [one.name for one in Repositories(Store(tmp_path)).list(Query("model", words="first"))[0]] == [
+        "ada/first"
+    ]
 
 
 def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path) -> None:

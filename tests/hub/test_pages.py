@@ -29,10 +29,15 @@ For the *help desk* of a bank; see [notes](docs/notes.md) and ![a curve](curve.p
 BROWSER = {"accept": "text/html"}
 
 
-def push(client: TestClient, repo: str, files: dict[str, bytes], kind: str = "model", summary: str = "a change") -> None:
+def push(
+    client: TestClient, repo: str, files: dict[str, bytes], kind: str = "model", summary: str = "a change"
+) -> None:
     client.post("/api/repos/create", json={"name": repo, "type": kind})
     lines = [{"key": "header", "value": {"summary": summary}}]
-    lines += [{"key": "file", "value": {"path": p, "content": base64.b64encode(d).decode(), "encoding": "base64"}} for p, d in files.items()]
+    lines += [
+        {"key": "file", "value": {"path": p, "content": base64.b64encode(d).decode(), "encoding": "base64"}}
+        for p, d in files.items()
+    ]
     done = client.post(f"/api/{kind}s/{repo}/commit/main", content="\n".join(map(json.dumps, lines)))
     assert done.status_code == 200, done.text
 
@@ -42,7 +47,11 @@ def client(tmp_path: Path) -> TestClient:
     made = TestClient(make_app(Store(tmp_path)), headers=BROWSER)
     push(made, "ada/base", {"README.md": b"# Base"})
     push(made, "ada/rows", {"rows.jsonl": b"{}\n"}, "dataset")
-    push(made, "ada/intents", {"README.md": CARD.encode(), "docs/notes.md": b"one\ntwo\n", "weights.safetensors": b"\0" * 20})
+    push(
+        made,
+        "ada/intents",
+        {"README.md": CARD.encode(), "docs/notes.md": b"one\ntwo\n", "weights.safetensors": b"\0" * 20},
+    )
     return made
 
 
@@ -70,7 +79,11 @@ def test_a_card_is_rendered_and_made_harmless(client: TestClient) -> None:
 
 
 def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
-    push(client, "ada/small", {"README.md": b"---\nbase_model: ada/intents\nbase_model_relation: quantized\n---\n"})
+    push(
+        client,
+        "ada/small",
+        {"README.md": b"---\nbase_model: ada/intents\nbase_model_relation: quantized\n---\n"},
+    )
     push(client, "ada/hidden", {"README.md": b"---\nbase_model: ada/small\n---\n"})
     page = client.get("/ada/intents/lineage").text
     assert '<a href="/ada/base">ada/base</a>' in page
@@ -80,7 +93,9 @@ def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
     assert "style=" not in page
     loop = client.get("/ada/base/lineage").text  # seen from the other end
     assert loop.count("<rect") == 3
-    push(client, "ada/base", {"README.md": b"---\nbase_model: [ada/intents, gone/away]\n---\n"})  # a circle ends
+    push(
+        client, "ada/base", {"README.md": b"---\nbase_model: [ada/intents, gone/away]\n---\n"}
+    )  # a circle ends
     circle = client.get("/ada/intents/lineage").text
     assert "gone/away" in circle
     assert "(not here)" in circle
@@ -89,7 +104,9 @@ def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
 
 
 def test_a_card_page_says_what_the_licence_obliges_to_and_what_it_states(tmp_path: Path) -> None:
-    client = TestClient(make_app(Store(tmp_path), known=Known(lambda licence: f"{licence} obliges")), headers=BROWSER)
+    client = TestClient(
+        make_app(Store(tmp_path), known=Known(lambda licence: f"{licence} obliges")), headers=BROWSER
+    )
     index = "model-index:\n- results:\n  - dataset: {name: banking77}\n    metrics: [{type: accuracy, value: 0.912}]\n"
     push(client, "ada/one", {"README.md": f"---\nlicense: mit\n{index}---\n".encode()})
     page = client.get("/ada/one").text
@@ -113,7 +130,10 @@ def test_files_and_what_changed_between_revisions(client: TestClient) -> None:
 
 
 def test_discussions_are_shown_without_their_html(client: TestClient) -> None:
-    client.post("/api/models/ada/intents/discussions", json={"title": "<b>why</b>", "description": "<script>x</script> *because*"})
+    client.post(
+        "/api/models/ada/intents/discussions",
+        json={"title": "<b>why</b>", "description": "<script>x</script> *because*"},
+    )
     assert "&lt;b&gt;why&lt;/b&gt;" in client.get("/ada/intents/discussions").text
     page = client.get("/ada/intents/discussions/1").text
     assert "<em>because</em>" in page
@@ -159,7 +179,11 @@ def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path
     client.headers.update(owner)
     push(client, "ada/gated", {"README.md": b"# Gated", "a.txt": b"within"})
     client.put("/api/models/ada/gated/settings", json={"gated": "manual"})
-    file, ask, api = "/ada/gated/resolve/main/a.txt", "/ada/gated/ask-access", "/api/models/ada/gated/user-access-request"
+    file, ask, api = (
+        "/ada/gated/resolve/main/a.txt",
+        "/ada/gated/ask-access",
+        "/api/models/ada/gated/user-access-request",
+    )
     refused = client.get(file, headers=other)
     assert (refused.status_code, refused.headers["x-error-code"]) == (403, "GatedRepo")
     assert "Ask for access" in client.get("/ada/gated", headers=BROWSER | other).text
@@ -168,14 +192,22 @@ def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path
         {"key": "header", "value": {"summary": "x"}},
         {"key": "file", "value": {"path": "a.txt", "content": base64.b64encode(b"beyond").decode()}},
     ]
-    assert client.post("/api/models/ada/gated/commit/refs%2Fpr%2F1", content="\n".join(map(json.dumps, lines))).status_code == 200
+    assert (
+        client.post(
+            "/api/models/ada/gated/commit/refs%2Fpr%2F1", content="\n".join(map(json.dumps, lines))
+        ).status_code
+        == 200
+    )
     details = "/api/models/ada/gated/discussions/1?diff=1"
     assert "within" not in client.get(details, headers=other).text
     assert "within" not in client.get("/ada/gated/discussions/1", headers=BROWSER | other).text
     assert client.post(ask, headers=other | {"origin": "http://elsewhere.example"}).status_code == 403
     assert "is pending" in client.post(ask, headers=BROWSER | other).text
     assert client.get(file, headers=other).status_code == 403
-    assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}, headers=other).status_code == 403
+    assert (
+        client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}, headers=other).status_code
+        == 403
+    )
     assert [one["user"]["user"] for one in client.get(f"{api}/pending").json()] == ["bob"]
     assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}).status_code == 200
     assert client.get(file, headers=other).text == "within"
@@ -184,7 +216,12 @@ def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path
     assert client.post(f"{api}/handle", json={"user": "bob", "status": "accepted"}).status_code == 400
     assert client.post(f"{api}/grant", json={"user": "bob"}).status_code == 400
     assert client.post(f"{api}/grant", json={"user": "nobody"}).status_code == 404
-    assert client.post(f"{api}/handle", json={"user": "bob", "status": "rejected", "rejectionReason": "no"}).status_code == 200
+    assert (
+        client.post(
+            f"{api}/handle", json={"user": "bob", "status": "rejected", "rejectionReason": "no"}
+        ).status_code
+        == 200
+    )
     assert client.get(file, headers=other).status_code == 403
     client.put("/api/models/ada/gated/settings", json={"gated": "auto"})
     carol = {"Authorization": f"Bearer {accounts.create_token('carol')}"}

@@ -20,7 +20,9 @@ def client(tmp_path: Path) -> TestClient:
     return made
 
 
-def commit(client: TestClient, *lines: object, repo: str = "ada/first", **headers: str) -> tuple[int, dict[str, str]]:
+def commit(
+    client: TestClient, *lines: object, repo: str = "ada/first", **headers: str
+) -> tuple[int, dict[str, str]]:
     head = {"key": "header", "value": {"summary": "a change"}}
     body = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in (head, *lines))
     done = client.post(f"/api/models/{repo}/commit/main", content=body, headers=headers)
@@ -28,7 +30,10 @@ def commit(client: TestClient, *lines: object, repo: str = "ada/first", **header
 
 
 def small(path: str, data: bytes) -> dict[str, object]:
-    return {"key": "file", "value": {"path": path, "content": base64.b64encode(data).decode(), "encoding": "base64"}}
+    return {
+        "key": "file",
+        "value": {"path": path, "content": base64.b64encode(data).decode(), "encoding": "base64"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,10 @@ def small(path: str, data: bytes) -> dict[str, object]:
         (small("../../etc/passwd", b""), "cannot be a file's path"),
         ({"key": "unheard", "value": {}}, "no operation 'unheard'"),
         ({"key": "lfsFile", "value": {"path": "a", "oid": "0" * 64, "size": 3}}, "was not uploaded"),
-        ({"key": "lfsFile", "value": {"path": "a", "oid": "../../../etc/passwd", "size": 3}}, "was not uploaded"),
+        (
+            {"key": "lfsFile", "value": {"path": "a", "oid": "../../../etc/passwd", "size": 3}},
+            "was not uploaded",
+        ),
         ("[" * 100_000, "line 2"),
     ],
 )
@@ -54,7 +62,9 @@ def test_a_bad_line_is_named_and_nothing_is_committed(client: TestClient, line: 
 
 @pytest.mark.long
 def test_ten_thousand_files_in_one_commit(client: TestClient) -> None:
-    status, _ = commit(client, *(small(f"{number // 100}/{number}.txt", b"%d" % number) for number in range(10_000)))
+    status, _ = commit(
+        client, *(small(f"{number // 100}/{number}.txt", b"%d" % number) for number in range(10_000))
+    )
     assert status == 200
     first = client.get("/api/models/ada/first/tree/main", params={"recursive": True, "limit": 10_000})
     second = client.get(first.links["next"]["url"])
@@ -64,7 +74,9 @@ def test_ten_thousand_files_in_one_commit(client: TestClient) -> None:
 
 def lfs(client: TestClient, data: bytes, **changes: object) -> dict[str, dict[str, dict[str, str]]]:
     one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)} | changes
-    answer = client.post("/ada/first.git/info/lfs/objects/batch", json={"operation": "upload", "objects": [one]})
+    answer = client.post(
+        "/ada/first.git/info/lfs/objects/batch", json={"operation": "upload", "objects": [one]}
+    )
     assert answer.status_code == 200
     return answer.json()["objects"][0]
 
@@ -80,19 +92,34 @@ def test_an_upload_that_is_not_what_it_says_leaves_nothing(client: TestClient, t
     assert "actions" not in lfs(client, b"right")
 
 
-def test_a_large_upload_comes_in_parts_and_can_be_taken_up_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_upload_comes_in_parts_and_can_be_taken_up_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("freehold.hub.api_files.PART_BYTES", 1000)
     data = bytes(range(256)) * 10
     one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
     batch = {"operation": "upload", "objects": [one], "transfers": ["basic", "multipart"]}
-    upload = client.post("/ada/first.git/info/lfs/objects/batch", json=batch).json()["objects"][0]["actions"]["upload"]
-    tags = {number: client.put(upload["header"][str(number)], content=data[(number - 1) * 1000 : number * 1000]).headers["etag"] for number in (1, 3)}
+    upload = client.post("/ada/first.git/info/lfs/objects/batch", json=batch).json()["objects"][0]["actions"][
+        "upload"
+    ]
+    tags = {
+        number: client.put(
+            upload["header"][str(number)], content=data[(number - 1) * 1000 : number * 1000]
+        ).headers["etag"]
+        for number in (1, 3)
+    }
     whole = {"oid": one["oid"], "parts": [{"partNumber": number, "etag": "x"} for number in (1, 2, 3)]}
     assert "part 2 of 3 was not uploaded" in client.post(upload["href"], json=whole).json()["error"]
     assert client.put(upload["header"]["2"], content=data[:999]).status_code == 400
     tags[2] = client.put(upload["header"]["2"], content=data[1000:2000]).headers["etag"]
     assert client.post(upload["href"], json=whole).status_code == 200
-    status, _ = commit(client, {"key": "lfsFile", "value": {"path": "big.bin", "oid": one["oid"], "size": len(data), "algo": "sha256"}})
+    status, _ = commit(
+        client,
+        {
+            "key": "lfsFile",
+            "value": {"path": "big.bin", "oid": one["oid"], "size": len(data), "algo": "sha256"},
+        },
+    )
     assert status == 200
     assert client.get("/ada/first/resolve/main/big.bin").content == data
     assert len(set(tags.values())) == 3
@@ -115,7 +142,9 @@ def test_parts_of_files(client: TestClient) -> None:
     assert client.get(url, headers={"If-None-Match": head.headers["etag"]}).status_code == 304
 
 
-@pytest.mark.parametrize(("path", "code"), [("nobody/there", "RepoNotFound"), ("ada/first/revision/never", "RevisionNotFound")])
+@pytest.mark.parametrize(
+    ("path", "code"), [("nobody/there", "RepoNotFound"), ("ada/first/revision/never", "RevisionNotFound")]
+)
 def test_clients_are_told_by_code_what_is_missing(client: TestClient, path: str, code: str) -> None:
     missing = client.get(f"/api/models/{path}")
     assert (missing.status_code, missing.headers["X-Error-Code"]) == (404, code)
@@ -128,23 +157,38 @@ def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
 def test_with_people_a_token_decides(tmp_path: Path) -> None:
     store = Store(tmp_path)
     accounts = Accounts(store)
-    ada, bob, reader = accounts.create_token("ada"), accounts.create_token("bob"), accounts.create_token("ada", role="read")
+    ada, bob, reader = (
+        accounts.create_token("ada"),
+        accounts.create_token("bob"),
+        accounts.create_token("ada", role="read"),
+    )
     client = TestClient(make_app(store, loopback=False))
 
     def create(token: str) -> int:
         body = {"name": "secret", "organization": "ada", "private": True}
-        return client.post("/api/repos/create", json=body, headers={"Authorization": f"Bearer {token}"} if token else {}).status_code
+        return client.post(
+            "/api/repos/create", json=body, headers={"Authorization": f"Bearer {token}"} if token else {}
+        ).status_code
 
     assert [create(token) for token in ("", "hf_" + "x" * 36, bob, reader, ada)] == [401, 401, 403, 403, 200]
 
     def see(token: str) -> int:
-        return client.get("/api/models/ada/secret", headers={"Authorization": f"Bearer {token}"} if token else {}).status_code
+        return client.get(
+            "/api/models/ada/secret", headers={"Authorization": f"Bearer {token}"} if token else {}
+        ).status_code
 
     assert [see(token) for token in ("", bob, reader, ada)] == [401, 404, 200, 200]
     assert client.get("/api/models", headers={"Authorization": f"Bearer {bob}"}).json() == []
     line = json.dumps({"key": "header", "value": {"summary": "s"}})
-    assert client.post("/api/models/ada/secret/commit/main", content=line, headers={"Authorization": f"Bearer {reader}"}).status_code == 403
-    answer = client.get("/api/models/ada/secret/xet-write-token/main", headers={"Authorization": f"Bearer {reader}"})
+    assert (
+        client.post(
+            "/api/models/ada/secret/commit/main", content=line, headers={"Authorization": f"Bearer {reader}"}
+        ).status_code
+        == 403
+    )
+    answer = client.get(
+        "/api/models/ada/secret/xet-write-token/main", headers={"Authorization": f"Bearer {reader}"}
+    )
     assert answer.status_code == 403
 
 

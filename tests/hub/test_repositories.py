@@ -11,7 +11,17 @@ from freehold.errors import BadData, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
 from freehold.hub.accounts import Accounts
 from freehold.hub.index import Query
-from freehold.hub.repositories import Change, Exists, File, Repositories, Repository, Stale, check_path, git_oid, read_front_matter
+from freehold.hub.repositories import (
+    Change,
+    Exists,
+    File,
+    Repositories,
+    Repository,
+    Stale,
+    check_path,
+    git_oid,
+    read_front_matter,
+)
 from freehold.hub.store import Store
 
 pytestmark = pytest.mark.usefixtures("each_database")
@@ -32,7 +42,9 @@ def file_of(repositories: Repositories, data: bytes) -> File:
 
 
 def put(repositories: Repositories, repo: Repository, path: str, data: bytes, parent: str = "") -> str:
-    return repositories.apply(repo, "main", Change(f"put {path}", parent=parent, put={path: file_of(repositories, data)}), "ada").id
+    return repositories.apply(
+        repo, "main", Change(f"put {path}", parent=parent, put={path: file_of(repositories, data)}), "ada"
+    ).id
 
 
 def test_object_ids_are_gits_own() -> None:
@@ -48,7 +60,9 @@ def test_a_commit_is_named_by_what_it_holds(repositories: Repositories, repo: Re
     assert [one.title for one in repositories.history(repo, "main")] == ["put a.txt", "initial commit"]
 
 
-def test_of_two_commits_on_one_parent_one_wins_and_nothing_is_lost(repositories: Repositories, repo: Repository) -> None:
+def test_of_two_commits_on_one_parent_one_wins_and_nothing_is_lost(
+    repositories: Repositories, repo: Repository
+) -> None:
     parent = repositories.resolve(repo, "main")
     results: list[object] = []
 
@@ -73,7 +87,11 @@ def test_of_two_commits_on_one_parent_one_wins_and_nothing_is_lost(repositories:
 
 def test_commits_without_a_parent_queue_up(repositories: Repositories, repo: Repository) -> None:
     threads = [
-        threading.Thread(target=lambda number=number: put(Repositories(Store(repositories.store.folder)), repo, f"{number}.txt", b"x"))
+        threading.Thread(
+            target=lambda number=number: put(
+                Repositories(Store(repositories.store.folder)), repo, f"{number}.txt", b"x"
+            )
+        )
         for number in range(8)
     ]
     for thread in threads:
@@ -83,13 +101,18 @@ def test_commits_without_a_parent_queue_up(repositories: Repositories, repo: Rep
     assert len(repositories.commit(repo, "main").files) == 9
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "../up", "a/../b", "a//b", "a\\b", "a\0b", ".git/config", "a\nb", "x" * 300, "./a"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "/etc/passwd", "../up", "a/../b", "a//b", "a\\b", "a\0b", ".git/config", "a\nb", "x" * 300, "./a"],
+)
 def test_paths_that_leave_the_repository_are_refused(path: str) -> None:
     with pytest.raises(UsageError, match="cannot be a file's path"):
         check_path(path)
 
 
-def test_files_that_a_disk_could_not_hold_side_by_side_are_refused(repositories: Repositories, repo: Repository) -> None:
+def test_files_that_a_disk_could_not_hold_side_by_side_are_refused(
+    repositories: Repositories, repo: Repository
+) -> None:
     put(repositories, repo, "Read.me", b"1")
     with pytest.raises(UsageError, match="differ in case alone"):
         put(repositories, repo, "read.ME", b"2")
@@ -102,7 +125,9 @@ def test_a_commit_needs_its_contents(repositories: Repositories, repo: Repositor
         repositories.apply(repo, "main", Change("t", put={"a.bin": File("0" * 64, 3, True, "")}), "ada")
 
 
-def test_names_differ_by_more_than_case_and_old_names_lead_on(repositories: Repositories, repo: Repository) -> None:
+def test_names_differ_by_more_than_case_and_old_names_lead_on(
+    repositories: Repositories, repo: Repository
+) -> None:
     with pytest.raises(Exists):
         repositories.create("model", "ada/FIRST")
     repositories.create("dataset", "ada/first")
@@ -159,13 +184,20 @@ def test_branches_and_tags(repositories: Repositories, repo: Repository) -> None
 
 
 def test_a_cards_metadata_becomes_tags(repositories: Repositories, repo: Repository) -> None:
-    put(repositories, repo, "README.md", b"---\nlicense: mit\ntags: [a]\nlanguage: de\ndatasets: [x/y]\n---\n# hi\n")
+    put(
+        repositories,
+        repo,
+        "README.md",
+        b"---\nlicense: mit\ntags: [a]\nlanguage: de\ndatasets: [x/y]\n---\n# hi\n",
+    )
     assert repositories.find("model", "ada/first").tags == ["a", "de", "dataset:x/y", "license:mit"]
     assert [one.name for one in repositories.list(Query("model", tags=("license:mit",)))[0]] == ["ada/first"]
     assert repositories.list(Query("model", tags=("license:mi",))) == ([], "")
     with pytest.raises(BadData, match="not valid YAML"):
         read_front_matter("---\na: [\n---\n")
-    put(repositories, repo, "README.md", b"---\na: [\n---\n")  # a card that cannot be read does not stop a push
+    put(
+        repositories, repo, "README.md", b"---\na: [\n---\n"
+    )  # a card that cannot be read does not stop a push
 
 
 def test_tokens_are_kept_as_digests_expire_and_are_taken_back(tmp_path: Path) -> None:
@@ -193,11 +225,17 @@ def test_an_edited_audit_log_shows(tmp_path: Path, harm: str) -> None:
     assert accounts.audit_faults() == []
     with accounts.engine.begin() as connection:
         third = tables.audit.c.id == 3
-        connection.execute(tables.audit.update().where(third).values(actor="bob") if harm == "edit" else sa.delete(tables.audit).where(third))
+        connection.execute(
+            tables.audit.update().where(third).values(actor="bob")
+            if harm == "edit"
+            else sa.delete(tables.audit).where(third)
+        )
     assert "the audit log was changed" in accounts.audit_faults()[0]
 
 
-def test_what_an_upload_found_here_survives_a_collection_until_its_commit(repositories: Repositories, repo: Repository) -> None:
+def test_what_an_upload_found_here_survives_a_collection_until_its_commit(
+    repositories: Repositories, repo: Repository
+) -> None:
     digest = repositories.contents.put(b"left by another")
     old = time.time() - 9000
     os.utime(repositories.store.blob(digest), (old, old))
@@ -207,10 +245,14 @@ def test_what_an_upload_found_here_survives_a_collection_until_its_commit(reposi
     assert repositories.check() == []
 
 
-def test_a_proposal_that_fails_leaves_no_line_of_commits(repositories: Repositories, repo: Repository) -> None:
+def test_a_proposal_that_fails_leaves_no_line_of_commits(
+    repositories: Repositories, repo: Repository
+) -> None:
     head = repositories.resolve(repo, "main")
     with pytest.raises(NotFound):
         repositories.propose(repo, head, Change("t", removed=["never.txt"]), "ada")
     assert [kind for kind, _, _ in repositories.refs(repo)] == ["branch"]
-    made, name = repositories.propose(repo, head, Change("t", put={"a.txt": file_of(repositories, b"a")}), "ada")
+    made, name = repositories.propose(
+        repo, head, Change("t", put={"a.txt": file_of(repositories, b"a")}), "ada"
+    )
     assert (name, repositories.resolve(repo, name)) == ("refs/pr/1", made.id)

@@ -39,7 +39,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     words = [program, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-master.port={ports['master']}", f"-volume.port={ports['volume']}",
              f"-filer.port={ports['filer']}", f"-s3.port={ports['s3']}", f"-master.port.grpc={grpc['master']}", f"-volume.port.grpc={grpc['volume']}",
              f"-filer.port.grpc={grpc['filer']}", f"-s3.port.grpc={grpc['s3']}", "-master.volumeSizeLimitMB=64", "-volume.max=200", "-s3.port.iceberg=0", "-s3.port.lance=0"]  # fmt: skip
-    running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"), cwd=folder)
+    running = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"), cwd=folder
+    )
     address = f"http://127.0.0.1:{ports['s3']}"
     for _ in range(300):
         try:
@@ -91,7 +93,13 @@ def test_contents_lie_in_the_bucket(keys: dict[str, str], tmp_path: Path) -> Non
     repositories.apply(
         made,
         "main",
-        Change("both", put={"a.bin": lfs_file(digest, len(data)), "b.txt": File(contents.put(text), len(text), False, git_oid("blob", text))}),
+        Change(
+            "both",
+            put={
+                "a.bin": lfs_file(digest, len(data)),
+                "b.txt": File(contents.put(text), len(text), False, git_oid("blob", text)),
+            },
+        ),
         "ada",
     )
     assert repositories.check() == []
@@ -129,17 +137,30 @@ assert open(folder + "/b.bin", "rb").read() == data[:2_000_000] + b"in between" 
     with hub_at(tmp_path / "hub") as address:
         for xet in ("0", "1"):
             own = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
-            own |= {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / f"client{xet}"), "HF_HUB_DISABLE_XET": xet, "HF_TOKEN": "hf_" + "a" * 36}
+            own |= {
+                "HF_ENDPOINT": address,
+                "HF_HOME": str(tmp_path / f"client{xet}"),
+                "HF_HUB_DISABLE_XET": xet,
+                "HF_TOKEN": "hf_" + "a" * 36,
+            }
             done = subprocess.run(
-                [sys.executable, "-c", program, str(tmp_path / f"cache{xet}")], env=own, capture_output=True, text=True, check=False
+                [sys.executable, "-c", program, str(tmp_path / f"cache{xet}")],
+                env=own,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, done.stderr[-2000:]
-            Repositories(Store(tmp_path / "hub")).delete(Repositories(Store(tmp_path / "hub")).find("model", "freehold/one"))
+            Repositories(Store(tmp_path / "hub")).delete(
+                Repositories(Store(tmp_path / "hub")).find("model", "freehold/one")
+            )
     assert not any(path.is_file() for path in (tmp_path / "hub" / "blobs").rglob("*"))
     assert not (tmp_path / "hub" / "xorbs").exists()
 
 
-def test_a_bucket_that_is_not_there_is_a_sentence(keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_is_not_there_is_a_sentence(
+    keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone = freehold(tmp_path, "hub", "check", AWS_ENDPOINT_URL_S3="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1")
     assert gone.returncode == 1
     assert "cannot be used" in gone.stderr

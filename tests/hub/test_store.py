@@ -36,7 +36,9 @@ def test_a_truncated_file_leaves_nothing_behind(store: Store, smollm2: Path, tmp
     with pytest.raises(BadModel, match="truncated"):
         pull(store, f"file:{cut}", "cut")
     assert store.models() == []
-    assert [path for path in store.folder.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000] == []
+    assert [
+        path for path in store.folder.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000
+    ] == []
 
 
 def test_a_pickle_is_never_read(store: Store, tmp_path: Path) -> None:
@@ -80,14 +82,20 @@ def test_gc_keeps_what_a_model_needs(store: Store, smollm2: Path) -> None:
     assert store.collect()[0] == 1
 
 
-def test_an_ollama_store_is_read_without_a_server(store: Store, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ollama_store_is_read_without_a_server(
+    store: Store, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "ollama"
     digest = Store(smollm2.parents[2]).find("smollm2").digest
     (root / "blobs").mkdir(parents=True)
     (root / "blobs" / f"sha256-{digest}").symlink_to(smollm2)
     manifest = root / "manifests" / "registry.example" / "library" / "smollm2" / "135m"
     manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}]}))
+    manifest.write_text(
+        json.dumps(
+            {"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}]}
+        )
+    )
     monkeypatch.setenv("OLLAMA_MODELS", str(root))
     assert pull(store, "ollama:smollm2:135m", "mine").digest == digest
 

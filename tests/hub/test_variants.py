@@ -20,21 +20,32 @@ def repositories(tmp_path: Path, smollm2: Path) -> Repositories:
     made = Repositories(Store(tmp_path / "hub"))
     stored = pull(made.store, f"file:{smollm2}", "smol")
     found = made.create("model", "ada/smol")
-    made.apply(found, "main", Change("weights", put={"smol-q4_1.gguf": lfs_file(stored.digest, stored.card.size_bytes)}), "ada")
+    made.apply(
+        found,
+        "main",
+        Change("weights", put={"smol-q4_1.gguf": lfs_file(stored.digest, stored.card.size_bytes)}),
+        "ada",
+    )
     return made
 
 
 def test_a_gguf_tells_what_it_is(repositories: Repositories) -> None:
-    push(repositories, "ada/smol", {"README.md": b"---\nlicense: mit\n---\n", "broken.gguf": b"GGUF" + b"\xff" * 200})
+    push(
+        repositories,
+        "ada/smol",
+        {"README.md": b"---\nlicense: mit\n---\n", "broken.gguf": b"GGUF" + b"\xff" * 200},
+    )
     files = repositories.commit(repositories.find("model", "ada/smol"), "main").files
     for _ in range(2):  # read, then from what is kept
         found = variants(repositories.contents, files, "mit")
-        assert [(one.name, one.card.architecture, one.card.quantization) for one in found] == [("smol-q4_1.gguf", "llama", "Q4_1")]
+        assert [(one.name, one.card.architecture, one.card.quantization) for one in found] == [
+            ("smol-q4_1.gguf", "llama", "Q4_1")
+        ]
         assert 130e6 < found[0].card.parameters < 140e6
         assert found[0].card.licence  # the file's own, or the card's
-    page = TestClient(make_app(repositories.store, known=Known(measured=lambda digest: [f"accuracy 0.9 on {digest[:4]}"]))).get(
-        "/ada/smol", headers=BROWSER
-    )
+    page = TestClient(
+        make_app(repositories.store, known=Known(measured=lambda digest: [f"accuracy 0.9 on {digest[:4]}"]))
+    ).get("/ada/smol", headers=BROWSER)
     assert f"accuracy 0.9 on {found[0].digest[:4]}" in page.text
     told = TestClient(make_app(repositories.store)).get("/api/models/ada/smol").json()
     assert told["gguf"]["total"] == found[0].card.parameters

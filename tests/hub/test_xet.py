@@ -17,7 +17,10 @@ def packed(data: bytes, kind: int = 0) -> bytes:
         body = b"".join(data[group::4] for group in range(4))
     if kind:
         body = lz4.frame.compress(body)
-    return struct.pack("<B3sB3s", 0, len(body).to_bytes(3, "little"), kind, len(data).to_bytes(3, "little")) + body
+    return (
+        struct.pack("<B3sB3s", 0, len(body).to_bytes(3, "little"), kind, len(data).to_bytes(3, "little"))
+        + body
+    )
 
 
 CHUNKS = [np.random.default_rng(size).bytes(size) for size in (1, 10_001, 70_003, 4096)]
@@ -108,11 +111,18 @@ def test_a_shard_for_clients_tells_no_hash_of_a_chunk_that_they_lack() -> None:
     assert count == 6
     rows = [struct.unpack_from("<QII", told, lookup + 16 * number) for number in range(count)]
     assert rows == sorted(rows)
-    for truncated, xorb, number in rows:  # each leads to its entry, which a client that has the chunk recognises
+    for (
+        truncated,
+        xorb,
+        number,
+    ) in rows:  # each leads to its entry, which a client that has the chunk recognises
         entry = told[start + 48 * (xorb + 1 + number) :][:48]
         assert struct.unpack_from("<Q", entry)[0] == truncated
         assert entry[:32] == blake3(chunks[number].hash, key=key).digest()
-        assert struct.unpack_from("<2I", entry, 32) == (sum(chunk.size for chunk in chunks[:number]), chunks[number].size)
+        assert struct.unpack_from("<2I", entry, 32) == (
+            sum(chunk.size for chunk in chunks[:number]),
+            chunks[number].size,
+        )
     header = told[start : start + 48]
     assert header[:32] == xet.bytes_of(name)
     assert struct.unpack_from("<4I", header, 32) == (0, 4, sum(map(len, CHUNKS)), len(XORB))

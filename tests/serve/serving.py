@@ -23,10 +23,14 @@ def own_home(home: Path, folder: Path, *names: str) -> Path:
     return here.folder
 
 
-def start(home: Path, *words: str, names: tuple[str, ...] = ("smollm2",), **environment: str) -> tuple[subprocess.Popen[str], str]:
+def start(
+    home: Path, *words: str, names: tuple[str, ...] = ("smollm2",), **environment: str
+) -> tuple[subprocess.Popen[str], str]:
     """A server and its address."""
     own = {**os.environ, "FREEHOLD_HOME": str(home)} | environment
-    process = subprocess.Popen([*FREEHOLD, "serve", *names, "--port", "0", *words], stderr=subprocess.PIPE, text=True, env=own)
+    process = subprocess.Popen(
+        [*FREEHOLD, "serve", *names, "--port", "0", *words], stderr=subprocess.PIPE, text=True, env=own
+    )
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
@@ -37,7 +41,9 @@ def start(home: Path, *words: str, names: tuple[str, ...] = ("smollm2",), **envi
 
 
 @contextlib.contextmanager
-def server(home: Path, *words: str, names: tuple[str, ...] = ("smollm2",), **environment: str) -> Iterator[str]:
+def server(
+    home: Path, *words: str, names: tuple[str, ...] = ("smollm2",), **environment: str
+) -> Iterator[str]:
     """The address of a server that ends with the block."""
     process, address = start(home, *words, names=names, **environment)
     try:

@@ -60,8 +60,16 @@ def test_keys_are_kept_as_digests_and_rotate(tmp_path: Path) -> None:
     made = keys.create("reception", models=["smollm2"], limits=Limits(requests_per_minute=5, priority=2))
     found = keys.find(made)
     assert found is not None
-    assert (found.name, found.opens("smollm2"), found.opens("other"), found.limits.priority) == ("reception", True, False, 2)
-    assert made.encode() not in (tmp_path / "freehold.db").read_bytes() + (tmp_path / "freehold.db-wal").read_bytes()
+    assert (found.name, found.opens("smollm2"), found.opens("other"), found.limits.priority) == (
+        "reception",
+        True,
+        False,
+        2,
+    )
+    assert (
+        made.encode()
+        not in (tmp_path / "freehold.db").read_bytes() + (tmp_path / "freehold.db-wal").read_bytes()
+    )
     second = keys.rotate("reception", overlap_s=60)
     assert keys.find(made) is not None
     third = keys.rotate("reception")
@@ -89,7 +97,9 @@ def test_usage_is_summed_by_key_and_model(tmp_path: Path) -> None:
             Used(now - 1e6, "b", "m", 5, 0, 5, 0.1, 0.5, "ok"),
         ]
     )
-    assert [(one.key, one.requests, one.prompt_tokens, one.reused, one.answer_tokens) for one in ledger.sums()] == [
+    assert [
+        (one.key, one.requests, one.prompt_tokens, one.reused, one.answer_tokens) for one in ledger.sums()
+    ] == [
         ("a", 2, 101, 40, 11),
         ("b", 1, 5, 0, 5),
     ]
@@ -97,13 +107,18 @@ def test_usage_is_summed_by_key_and_model(tmp_path: Path) -> None:
 
 
 def test_calls_are_told_from_text() -> None:
-    text, calls = split_calls('Let me see.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>')
+    text, calls = split_calls(
+        'Let me see.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'
+    )
     assert text == "Let me see."
     assert [(call.name, call.arguments) for call in calls] == [("weather", {"city": "Paris"})]
     broken = "<tool_call>{not json}</tool_call>"
     assert split_calls(broken) == (broken, [])
     shown = Shown(calls=True)
-    said = [shown.add(part) for part in ("A <b> and <tool", '_call>{"name": "f", "argu', 'ments": {}}</tool_call>')]
+    said = [
+        shown.add(part)
+        for part in ("A <b> and <tool", '_call>{"name": "f", "argu', 'ments": {}}</tool_call>')
+    ]
     assert "".join(said) == "A <b> and "
     assert [call.name for call in shown.rest()[1]] == ["f"]
     plain = Shown(calls=True)
@@ -113,7 +128,10 @@ def test_calls_are_told_from_text() -> None:
 def test_errors_have_each_apis_shape() -> None:
     refusal = Refusal(429, "later", "overloaded", 3.0)
     assert body_of("/v1/chat/completions", refusal)["error"]["type"] == "rate_limit_error"
-    assert body_of("/v1/messages", refusal) == {"type": "error", "error": {"type": "rate_limit_error", "message": "later"}}
+    assert body_of("/v1/messages", refusal) == {
+        "type": "error",
+        "error": {"type": "rate_limit_error", "message": "later"},
+    }
     assert body_of("/api/chat", refusal) == {"error": "later"}
 
 

@@ -18,7 +18,12 @@ from freehold.serve.documents import Documents
 from freehold.serve.passages import Passage, fitted, read
 from tests.serve.serving import own_home, server
 
-TEXTS = ["The cat sits on the mat.", "A kitten rests on a rug.", "Interest rates rose by a quarter point.", "x " * 90]
+TEXTS = [
+    "The cat sits on the mat.",
+    "A kitten rests on a rug.",
+    "Interest rates rose by a quarter point.",
+    "x " * 90,
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,9 @@ def client(address: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
 
 
-def test_vectors_are_the_models_own_through_every_client(address: str, client: openai.OpenAI, own: Path) -> None:
+def test_vectors_are_the_models_own_through_every_client(
+    address: str, client: openai.OpenAI, own: Path
+) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -54,10 +61,16 @@ def test_vectors_are_the_models_own_through_every_client(address: str, client: o
     given = client.embeddings.create(model="minilm", input=TEXTS)
     plain = client.embeddings.create(model="minilm", input=TEXTS, encoding_format="float")
     ollamas = ollama.Client(host=address).embed(model="minilm", input=TEXTS)
-    for found in ([one.embedding for one in given.data], [one.embedding for one in plain.data], ollamas.embeddings):
+    for found in (
+        [one.embedding for one in given.data],
+        [one.embedding for one in plain.data],
+        ollamas.embeddings,
+    ):
         np.testing.assert_allclose(np.array(found), np.array(wanted), atol=2e-6)
     assert given.usage.prompt_tokens == sum(len(tokenizer(text)["input_ids"]) for text in TEXTS)
-    raw = httpx.post(f"{address}/v1/embeddings", json={"model": "minilm", "input": "a", "encoding_format": "base64"}).json()
+    raw = httpx.post(
+        f"{address}/v1/embeddings", json={"model": "minilm", "input": "a", "encoding_format": "base64"}
+    ).json()
     assert len(base64.b64decode(raw["data"][0]["embedding"])) == 384 * 4
 
 
@@ -67,7 +80,10 @@ def test_vectors_are_the_models_own_through_every_client(address: str, client: o
         ({"model": "smollm2", "input": "a"}, "makes no vectors"),
         ({"model": "minilm", "input": []}, "input"),
         ({"model": "minilm", "input": ["a", ""]}, "none of them empty"),
-        ({"model": "minilm", "input": ["a", "word " * 300]}, "text 2 of 2 has 302 tokens and this model reads 256"),
+        (
+            {"model": "minilm", "input": ["a", "word " * 300]},
+            "text 2 of 2 has 302 tokens and this model reads 256",
+        ),
         ({"model": "minilm", "input": "a", "dimensions": 8}, "cannot be cut"),
     ],
 )
@@ -78,7 +94,10 @@ def test_what_cannot_become_vectors_is_refused(address: str, body: dict[str, obj
 
 
 def test_an_embedding_model_is_not_chatted_with(address: str) -> None:
-    answer = httpx.post(f"{address}/v1/chat/completions", json={"model": "minilm", "messages": [{"role": "user", "content": "Hello"}]})
+    answer = httpx.post(
+        f"{address}/v1/chat/completions",
+        json={"model": "minilm", "messages": [{"role": "user", "content": "Hello"}]},
+    )
     assert answer.status_code == 400
     assert "makes vectors" in answer.json()["error"]["message"]
     assert httpx.post(f"{address}/v1/embeddings", json={"model": "nobody's", "input": "a"}).status_code == 404
@@ -103,19 +122,28 @@ HANDBOOK = "\n\n".join(
 
 
 def test_a_document_is_brought_searched_and_forgotten(address: str, own: Path) -> None:
-    brought = httpx.post(f"{address}/v1/documents", params={"name": "C:\\papers\\handbook.md"}, content=HANDBOOK.encode())
+    brought = httpx.post(
+        f"{address}/v1/documents", params={"name": "C:\\papers\\handbook.md"}, content=HANDBOOK.encode()
+    )
     assert brought.status_code == 200, brought.text
     document = brought.json()
     assert document["name"] == "handbook.md"
     assert document["passages"] >= 3
-    found = httpx.post(f"{address}/v1/documents/search", json={"query": "Where do I go if there is a fire alarm?", "limit": 2}).json()["data"]
+    found = httpx.post(
+        f"{address}/v1/documents/search",
+        json={"query": "Where do I go if there is a fire alarm?", "limit": 2},
+    ).json()["data"]
     assert "meadow behind the chapel" in found[0]["text"]
     lines = HANDBOOK.splitlines()
     assert "\n".join(lines[found[0]["first_line"] - 1 : found[0]["last_line"]]).strip() == found[0]["text"]
     assert found[0]["similarity"] > found[1]["similarity"]
-    again = httpx.post(f"{address}/v1/documents", params={"name": "handbook.md"}, content=b"Only this is left.").json()
+    again = httpx.post(
+        f"{address}/v1/documents", params={"name": "handbook.md"}, content=b"Only this is left."
+    ).json()
     assert [one["id"] for one in httpx.get(f"{address}/v1/documents").json()["data"]] == [again["id"]]
-    other = httpx.post(f"{address}/v1/documents/search", json={"query": "fire", "documents": [document["id"]]}).json()["data"]
+    other = httpx.post(
+        f"{address}/v1/documents/search", json={"query": "fire", "documents": [document["id"]]}
+    ).json()["data"]
     assert other == []
     (file,) = (own / "documents").glob("*.db")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -186,7 +214,10 @@ def pdf(*pages: str) -> bytes:
 
 def test_a_pdf_is_read_page_by_page() -> None:
     passages = read("Paper.PDF", pdf("The first page speaks of rivers.", "", "The third speaks of salt."))
-    assert [(one.page, one.text) for one in passages] == [(1, "The first page speaks of rivers."), (3, "The third speaks of salt.")]
+    assert [(one.page, one.text) for one in passages] == [
+        (1, "The first page speaks of rivers."),
+        (3, "The third speaks of salt."),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,25 @@ def own(home: Path, tmp_path: Path) -> Path:
 
 
 def ask(address: str, key: str = "", **more: object) -> httpx.Response:
-    body = {"model": "smollm2", "messages": [{"role": "user", "content": "Tell me about the sea."}], "max_tokens": 8} | more
-    return httpx.post(f"{address}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=120)
+    body = {
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": "Tell me about the sea."}],
+        "max_tokens": 8,
+    } | more
+    return httpx.post(
+        f"{address}/v1/chat/completions",
+        json=body,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=120,
+    )
 
 
 def test_keys_are_asked_for_and_bound(own: Path) -> None:
     keys = Keys(Store(own))
-    other, few = keys.create("other", models=["another"]), keys.create("few", limits=Limits(requests_per_minute=2))
+    other, few = (
+        keys.create("other", models=["another"]),
+        keys.create("few", limits=Limits(requests_per_minute=2)),
+    )
     with server(own) as address:
         assert ask(address).status_code == 401
         assert ask(address, "fh-wrong").status_code == 401

@@ -16,7 +16,13 @@ def test_two_minutes_at_twice_capacity(home: Path) -> None:
     benchmark = Path(__file__).parents[2] / "benchmarks"
     program = "import json, sys; sys.path.insert(0, sys.argv[1]); import serve_load; print(json.dumps(serve_load.main(2.0, capacity_s=12.0)))"
     environment = {**os.environ, "FREEHOLD_HOME": str(home)}
-    done = subprocess.run([sys.executable, "-c", program, str(benchmark)], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(benchmark)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr[-3000:]  # whatever is not as it must be raises
     told = json.loads(done.stdout)
     assert told["faults"] == 0

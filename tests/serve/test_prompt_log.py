@@ -17,7 +17,11 @@ from tests.serve.serving import server
 
 
 def test_a_day_has_a_file_that_goes_when_its_time_is_over(tmp_path: Path) -> None:
-    for name in ("prompts-2026-01-01-kept-5-days.jsonl", "prompts-2026-01-01-kept-9-days.jsonl", "other.jsonl"):
+    for name in (
+        "prompts-2026-01-01-kept-5-days.jsonl",
+        "prompts-2026-01-01-kept-9-days.jsonl",
+        "other.jsonl",
+    ):
         (tmp_path / name).write_text("")
     log = PromptLog(tmp_path, 30)
     assert [path.name for path in tmp_path.iterdir()] == ["other.jsonl"]
@@ -37,7 +41,11 @@ def test_a_day_has_a_file_that_goes_when_its_time_is_over(tmp_path: Path) -> Non
 
 def test_a_server_writes_what_was_asked_and_answered(home: Path, tmp_path: Path) -> None:
     with server(home, "--log-prompts", str(tmp_path / "log"), "--log-days", "7") as address:
-        body = {"model": "smollm2", "messages": [{"role": "user", "content": "What is 2 plus 2?"}], "max_tokens": 8}
+        body = {
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": "What is 2 plus 2?"}],
+            "max_tokens": 8,
+        }
         answer = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=60).json()
     (made,) = (tmp_path / "log").iterdir()
     (row,) = map(json.loads, made.read_text().splitlines())

@@ -17,10 +17,19 @@ from tests.serve.serving import server
 
 @pytest.mark.slow
 def test_the_same_request_has_the_same_answer_beside_others(home: Path) -> None:
-    questions = [f"Tell me {count} things about {subject}." for count in (2, 3) for subject in ("rivers", "bread", "chess", "glass")]
+    questions = [
+        f"Tell me {count} things about {subject}."
+        for count in (2, 3)
+        for subject in ("rivers", "bread", "chess", "glass")
+    ]
 
     def ask(address: str, question: str, **more: object) -> str:
-        body = {"model": "smollm2", "messages": [{"role": "user", "content": question}], "max_tokens": 24, "temperature": 0} | more
+        body = {
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": 24,
+            "temperature": 0,
+        } | more
         done = httpx.post(f"{address}/v1/chat/completions", json=body, timeout=120)
         assert done.status_code == 200, done.text
         return done.json()["choices"][0]["message"]["content"]
@@ -30,8 +39,12 @@ def test_the_same_request_has_the_same_answer_beside_others(home: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             beside = list(pool.map(lambda question: ask(address, question), reversed(questions)))
         assert beside[::-1] == alone
-        assert ask(address, "Say yes.", max_tokens=None, stop=[" "])  # as long as its share of the context allows, and no longer
-        long = httpx.post(f"{address}/v1/completions", json={"model": "smollm2", "prompt": "word " * 300, "max_tokens": 8})
+        assert ask(
+            address, "Say yes.", max_tokens=None, stop=[" "]
+        )  # as long as its share of the context allows, and no longer
+        long = httpx.post(
+            f"{address}/v1/completions", json={"model": "smollm2", "prompt": "word " * 300, "max_tokens": 8}
+        )
         assert (long.status_code, long.json()["error"]["code"]) == (400, "context_length_exceeded")
         assert "256 tokens" in long.json()["error"]["message"]
 

@@ -15,13 +15,19 @@ from freehold.serve.refusals import of_fault
 from freehold.serve.runner import Runner
 
 
-def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(smollm2: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(
+    smollm2: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     def broken(logits: np.ndarray, prompt: object, answer: object) -> np.ndarray:
         raise RuntimeError("a hook of the operator's")
 
-    async def ask(runner: Runner, engine: BatchingEngine, sampling: Sampling) -> tuple[str, FreeholdError | None]:
+    async def ask(
+        runner: Runner, engine: BatchingEngine, sampling: Sampling
+    ) -> tuple[str, FreeholdError | None]:
         text, error = "", None
-        async for piece in runner.stream(engine, Ask(tuple(engine.vocabulary.encode("One, two, three,", start=True)), 6, sampling)):
+        async for piece in runner.stream(
+            engine, Ask(tuple(engine.vocabulary.encode("One, two, three,", start=True)), 6, sampling)
+        ):
             text, error = text + piece.text, piece.error
         return text, error
 

@@ -38,10 +38,23 @@ def test_a_collector_gets_spans_without_a_word_of_what_was_said(home: Path) -> N
     threading.Thread(target=collector.serve_forever, daemon=True).start()
     trace = "0af7651916cd43dd8448eb211c80319c"
     with server(home, "--traces", f"http://127.0.0.1:{collector.server_port}") as address:
-        body = {"model": "smollm2", "messages": [{"role": "user", "content": "Name the capital of Mongolia."}], "max_tokens": 4}
-        answer = httpx.post(f"{address}/v1/chat/completions", json=body, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"}, timeout=60)
+        body = {
+            "model": "smollm2",
+            "messages": [{"role": "user", "content": "Name the capital of Mongolia."}],
+            "max_tokens": 4,
+        }
+        answer = httpx.post(
+            f"{address}/v1/chat/completions",
+            json=body,
+            headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"},
+            timeout=60,
+        )
         httpx.post(f"{address}/v1/chat/completions", json=body | {"model": "none"})
-        httpx.post(f"{address}/v1/completions", json={"model": "smollm2", "prompt": "word " * 9000, "max_tokens": 4}, timeout=60)
+        httpx.post(
+            f"{address}/v1/completions",
+            json={"model": "smollm2", "prompt": "word " * 9000, "max_tokens": 4},
+            timeout=60,
+        )
     for _ in range(50):
         if len(spans) == 3:
             break

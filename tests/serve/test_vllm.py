@@ -38,12 +38,26 @@ def stored(smollm2_folder: Path, smollm2: Path, tmp_path: Path) -> tuple[Store, 
         config.write_text(json.dumps({"r": rank}))
         weights.write_bytes(b"weights")  # vLLM reads them, we do not
         parts = {"model.gguf": smollm2, "adapter_config.json": config, "adapter_model.safetensors": weights}
-        store.add(name, parts, {"source": "test"}, lineage=[{"step": "base", "model": "smollm2", "digest": model.digest}])
+        store.add(
+            name,
+            parts,
+            {"source": "test"},
+            lineage=[{"step": "base", "model": "smollm2", "digest": model.digest}],
+        )
     return store, model
 
 
 def made(store: Store, *adapters: str, names: tuple[str, ...] = ("smollm2",)) -> list[str]:
-    return vllm.command(store, names, adapters, host="127.0.0.1", port=8601, context=100_000, parallel=16, origins=["https://a.example"])
+    return vllm.command(
+        store,
+        names,
+        adapters,
+        host="127.0.0.1",
+        port=8601,
+        context=100_000,
+        parallel=16,
+        origins=["https://a.example"],
+    )
 
 
 def test_the_command_line_is_what_vllm_reads(stored: tuple[Store, Model]) -> None:
@@ -51,12 +65,19 @@ def test_the_command_line_is_what_vllm_reads(stored: tuple[Store, Model]) -> Non
         pytest.skip("vLLM is not installed here: it wants a GPU's libraries")
     store, model = stored
     words = made(store, "one", "two")
-    done = subprocess.run([sys.executable, "-c", _PARSED, *words[2:]], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", _PARSED, *words[2:]], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["model_tag"] == str(store.folder_of(model))
     assert (told["served_model_name"], told["host"], told["port"]) == (["smollm2"], "127.0.0.1", 8601)
-    assert (told["max_model_len"], told["max_num_seqs"], told["max_lora_rank"], told["max_loras"]) == (model.card.context_length, 16, 32, 2)
+    assert (told["max_model_len"], told["max_num_seqs"], told["max_lora_rank"], told["max_loras"]) == (
+        model.card.context_length,
+        16,
+        32,
+        2,
+    )
     assert [name for name, _ in told["lora_modules"]] == ["one", "two"]
     assert told["allowed_origins"] == ["https://a.example"]
 
@@ -80,13 +101,20 @@ def test_what_it_cannot_serve_is_refused(stored: tuple[Store, Model], tmp_path: 
     with pytest.raises(Unsupported, match="holds no PEFT adapter"):
         made(store, "packed")
     store.add(
-        "stray", {"model.gguf": store.weights(store.find("packed")), "adapter_model.safetensors": tmp_path / "one.safetensors"}, {"source": "test"}
+        "stray",
+        {
+            "model.gguf": store.weights(store.find("packed")),
+            "adapter_model.safetensors": tmp_path / "one.safetensors",
+        },
+        {"source": "test"},
     )
     with pytest.raises(Unsupported, match="was tuned on another model"):
         made(store, "stray")
 
 
-def test_it_is_run_with_its_key_out_of_sight_and_without_reporting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_run_with_its_key_out_of_sight_and_without_reporting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPart, match="not installed"):
         vllm.run(["vllm", "serve"], vllm.environment("secret"))

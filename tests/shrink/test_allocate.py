@@ -65,7 +65,9 @@ def test_importance_is_the_mean_square_of_what_enters(wide: Path, rows: list[lis
     assert np.allclose(found["blk.5.attn_q.weight"], found["blk.5.attn_k.weight"])
 
 
-def test_the_model_itself_loses_nothing_and_coarser_ones_lose_more(wide: Path, rows: list[list[int]], tmp_path: Path) -> None:
+def test_the_model_itself_loses_nothing_and_coarser_ones_lose_more(
+    wide: Path, rows: list[list[int]], tmp_path: Path
+) -> None:
     from freehold.shrink.quantize import quantize
 
     reference = Reference(wide, rows)
@@ -81,7 +83,9 @@ def test_the_model_itself_loses_nothing_and_coarser_ones_lose_more(wide: Path, r
     assert 0 < losses[0] < losses[1] < losses[2]
 
 
-def test_a_written_mixture_is_what_was_chosen_and_loads(wide: Path, rows: list[list[int]], tmp_path: Path) -> None:
+def test_a_written_mixture_is_what_was_chosen_and_loads(
+    wide: Path, rows: list[list[int]], tmp_path: Path
+) -> None:
     inputs = entered(wide, rows)
     names = [tensor.name for tensor in gguf.read_header(wide).tensors if len(tensor.shape) > 1]
     kinds = {name: "Q6_K" if "ffn_down" in name else "Q5_0" for name in names}
@@ -94,12 +98,21 @@ def test_a_written_mixture_is_what_was_chosen_and_loads(wide: Path, rows: list[l
 
 def sensitivity() -> allocate.Sensitivity:
     """Two matrices, of which the first matters a hundred times as much."""
-    options = [allocate.Option("F16", 2000, 0.0), allocate.Option("Q4_0", 600, 4.0), allocate.Option("Q8_0", 1100, 1.0)]
+    options = [
+        allocate.Option("F16", 2000, 0.0),
+        allocate.Option("Q4_0", 600, 4.0),
+        allocate.Option("Q8_0", 1100, 1.0),
+    ]
     tensors = [gguf.Tensor(name, (32, 31), "F16", 0, 1984) for name in ("a", "b")]
-    return allocate.Sensitivity([allocate.Matrix(tensor, tensor.name, options) for tensor in tensors], {"a": 100.0, "b": 1.0})
+    return allocate.Sensitivity(
+        [allocate.Matrix(tensor, tensor.name, options) for tensor in tensors], {"a": 100.0, "b": 1.0}
+    )
 
 
-@pytest.mark.parametrize(("budget", "wanted"), [(1250, ("Q4_0", "Q4_0")), (1800, ("Q8_0", "Q4_0")), (2800, ("F16", "Q4_0")), (4100, ("F16", "F16"))])
+@pytest.mark.parametrize(
+    ("budget", "wanted"),
+    [(1250, ("Q4_0", "Q4_0")), (1800, ("Q8_0", "Q4_0")), (2800, ("F16", "Q4_0")), (4100, ("F16", "F16"))],
+)
 def test_bytes_go_where_an_error_costs_most(budget: int, wanted: tuple[str, str]) -> None:
     assert tuple(allocate.solve(sensitivity(), budget)[name] for name in "ab") == wanted
 

@@ -27,7 +27,9 @@ def clock(parts: tuple[Part, ...] = PARTS, budget: float = 100.0) -> tuple[Clock
 def test_a_part_gets_its_seconds() -> None:
     running, _ = clock()
     with running.part("zero-shot", "m") as seconds:
-        assert seconds == pytest.approx(21, abs=0.2)  # its own and half of the two seconds that nobody planned with
+        assert seconds == pytest.approx(
+            21, abs=0.2
+        )  # its own and half of the two seconds that nobody planned with
 
 
 def test_tuning_takes_what_was_left_over() -> None:

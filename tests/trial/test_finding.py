@@ -18,9 +18,15 @@ def trial(home: Path, name: str, digest: str, value: float, rows: list[str]) -> 
     folder = home / "trials" / name
     folder.mkdir(parents=True)
     figure = {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 200, "method": "Wilson"}
-    report = {"id": name, "task": {"name": name, "metric": "accuracy"}, "variants": [{"digest": digest, "figures": {"accuracy": figure}}]}
+    report = {
+        "id": name,
+        "task": {"name": name, "metric": "accuracy"},
+        "variants": [{"digest": digest, "figures": {"accuracy": figure}}],
+    }
     (folder / "report.json").write_text(json.dumps(report))
-    (folder / "task.json").write_text(json.dumps({"test": [{"messages": [["user", text], ["assistant", "yes"]]} for text in rows]}))
+    (folder / "task.json").write_text(
+        json.dumps({"test": [{"messages": [["user", text], ["assistant", "yes"]]} for text in rows]})
+    )
 
 
 @pytest.fixture
@@ -29,15 +35,26 @@ def store(tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Sto
     made = Store(tmp_path)
     stored = pull(made, f"file:{smollm2}", "smol")
     repositories = Repositories(made)
-    push(repositories, "ada/words", {"README.md": b"---\nlicense: cc-by-nc-4.0\ntags: [legal]\n---\n# Summaries of legal texts\n"})
+    push(
+        repositories,
+        "ada/words",
+        {"README.md": b"---\nlicense: cc-by-nc-4.0\ntags: [legal]\n---\n# Summaries of legal texts\n"},
+    )
     push(repositories, "ada/smol", {"README.md": b"---\nlicense: apache-2.0\n---\nFor a bank's tickets\n"})
     found = repositories.find("model", "ada/smol")
-    repositories.apply(found, "main", Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.card.size_bytes)}), "ada")
+    repositories.apply(
+        found,
+        "main",
+        Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.card.size_bytes)}),
+        "ada",
+    )
     return made
 
 
 def test_words_narrow_in_the_store_and_its_hub(store: Store) -> None:
-    assert [row.name for row in find(store, Wanted("smol")).found] == ["smol"]  # the same weights twice are one row
+    assert [row.name for row in find(store, Wanted("smol")).found] == [
+        "smol"
+    ]  # the same weights twice are one row
     assert find(store, Wanted("nowhere")).found == []
     store.remove("smol")
     row = find(store, Wanted("bank tickets")).found[0]
@@ -49,7 +66,9 @@ def test_limits_leave_out_what_does_not_meet_them_or_is_not_known(store: Store) 
     assert find(store, Wanted("smol", memory_bytes=4 << 30)).found[0].verdict == "ideal"
     assert find(store, Wanted("smol", memory_bytes=64 << 20)).found == []
     assert find(store, Wanted("smol", max_parameters=100_000_000)).found == []
-    assert find(store, Wanted("smol", max_parameters=200_000_000, format="gguf", licence_policy="commercial")).found
+    assert find(
+        store, Wanted("smol", max_parameters=200_000_000, format="gguf", licence_policy="commercial")
+    ).found
     assert find(store, Wanted("smol", format="safetensors")).found == []
 
 
@@ -70,7 +89,9 @@ def test_another_hub_is_asked_only_when_named(store: Store, tmp_path: Path) -> N
         done = freehold(tmp_path / "empty", "find", "smol", "--hub", address, "--memory", "4GiB", "--json")
         assert done.returncode == 0, done.stderr
         said = json.loads(done.stdout)
-        assert [(row["name"], row["where"], row["format"], row["verdict"]) for row in said["found"]] == [("ada/smol", address, "gguf", "ideal")]
+        assert [(row["name"], row["where"], row["format"], row["verdict"]) for row in said["found"]] == [
+            ("ada/smol", address, "gguf", "ideal")
+        ]
         assert said["found"][0]["parameters_from"] == "the hub"
         assert "context not counted" in said["found"][0]["reason"]
     gone = freehold(tmp_path / "empty", "find", "smol", "--hub", "http://127.0.0.1:9")
@@ -85,7 +106,15 @@ def test_likeness_and_stated_figures() -> None:
     assert likeness(words(["a card"]), words(["a card"])) == pytest.approx(1)
     assert likeness(words(["a card"]), words(["roses"])) == 0
     index = [
-        {"results": [{"dataset": {"name": "banking77"}, "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "odd", "value": "x"}]}, "junk"]}
+        {
+            "results": [
+                {
+                    "dataset": {"name": "banking77"},
+                    "metrics": [{"type": "accuracy", "value": 0.9}, {"type": "odd", "value": "x"}],
+                },
+                "junk",
+            ]
+        }
     ]
     assert str(stated({"model-index": index})) == "accuracy 0.90 on banking77, its card says"
     assert stated({"model-index": "junk"}) is None

@@ -5,14 +5,31 @@ from freehold.trial.needs import decide, parse_bytes, parse_need, parse_seconds
 from freehold.trial.verdict import reach
 
 
-def variant(value: float, low: float, high: float, name: str = "v", size: int = 100, licence: str = "apache-2.0") -> dict[str, object]:
+def variant(
+    value: float, low: float, high: float, name: str = "v", size: int = 100, licence: str = "apache-2.0"
+) -> dict[str, object]:
     figure = {"value": value, "low": low, "high": high, "n": 200, "method": ""}
     running = {"p95_ms": {"value": 500.0, "low": 450.0, "high": 600.0, "n": 30}, "peak_memory_bytes": 2**30}
-    return {"id": name, "title": name, "figures": {"accuracy": figure}, "licence": licence, "size_bytes": size, "running": running, "against": []}
+    return {
+        "id": name,
+        "title": name,
+        "figures": {"accuracy": figure},
+        "licence": licence,
+        "size_bytes": size,
+        "running": running,
+        "against": [],
+    }
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"), [("accuracy>=0.9", 0.9), ("accuracy >= 90%", 0.9), ("p95<=0.8s", 800.0), ("memory<=4GiB", 4 * 2**30), ("size<=100MB", 1e8)]
+    ("text", "limit"),
+    [
+        ("accuracy>=0.9", 0.9),
+        ("accuracy >= 90%", 0.9),
+        ("p95<=0.8s", 800.0),
+        ("memory<=4GiB", 4 * 2**30),
+        ("size<=100MB", 1e8),
+    ],
 )
 def test_needs_are_read_with_their_units(text: str, limit: float) -> None:
     assert parse_need(text).limit == pytest.approx(limit)
@@ -20,7 +37,13 @@ def test_needs_are_read_with_their_units(text: str, limit: float) -> None:
 
 def test_a_grade_is_met_by_its_whole_interval() -> None:
     share = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 12}
-    safety = {"grade": "good", "grade_between": ["very good", "fair"], "violating": share, "brief": share, "reference": {"name": "base"}}
+    safety = {
+        "grade": "good",
+        "grade_between": ["very good", "fair"],
+        "violating": share,
+        "brief": share,
+        "reference": {"name": "base"},
+    }
     graded = {**variant(1, 1, 1), "safety": safety}
     assert decide(parse_need("safety>=fair"), graded).met is True
     assert decide(parse_need("safety >= good"), graded).met is None
@@ -31,7 +54,9 @@ def test_a_grade_is_met_by_its_whole_interval() -> None:
             parse_need(text)
 
 
-@pytest.mark.parametrize("text", ["accuracy", "accuracy<=0.9", "p95>=3", "memory<=4 apples", "licence>=free", "accuracy=0.9"])
+@pytest.mark.parametrize(
+    "text", ["accuracy", "accuracy<=0.9", "p95>=3", "memory<=4 apples", "licence>=free", "accuracy=0.9"]
+)
 def test_needs_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_need(text)

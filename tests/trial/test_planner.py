@@ -94,7 +94,9 @@ def test_without_tuning_the_time_goes_to_the_models_as_they_stand() -> None:
 
 
 def test_what_cannot_be_tuned_is_not_planned_to_be() -> None:
-    assert plan(7200, 8.0, (replace(SMALL, untunable="unknown architecture"), LARGE), WORK).tuned == ("large",)
+    assert plan(7200, 8.0, (replace(SMALL, untunable="unknown architecture"), LARGE), WORK).tuned == (
+        "large",
+    )
     assert plan(7200, 8.0, (SMALL,), replace(WORK, train_rows=10)).tuned == ()
 
 

@@ -42,7 +42,11 @@ class Handler(BaseHTTPRequestHandler):
         number = int(body["messages"][-1]["content"].split()[0])
         text = str(number + 1 if number % 2 == 0 else number)
         return self.reply(
-            200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+            200,
+            {
+                "choices": [{"message": {"content": text}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+            },
         )
 
     def reply(self, code: int, value: dict, headers: dict | None = None) -> None:
@@ -72,7 +76,9 @@ def endpoint(server: Server, key_env: str = "") -> Endpoint:
 
 def test_recorded_answers_are_graded_by_id(tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
-    file.write_text('{"id": "row-1", "answer": "It is 2."}\n\n{"id": "row-2", "answer": "7"}\n{"id": "other", "answer": "1"}\n')
+    file.write_text(
+        '{"id": "row-1", "answer": "It is 2."}\n\n{"id": "row-2", "answer": "7"}\n{"id": "other", "answer": "1"}\n'
+    )
     assert {a.id: a.score for a in recorded(file, METRIC, EXAMPLES)} == {"row-1": 1.0, "row-2": 0.0}
 
 
@@ -89,15 +95,22 @@ def test_every_faulty_line_is_named(tmp_path: Path) -> None:
         recorded(tmp_path / "none.jsonl", METRIC, EXAMPLES)
 
 
-def test_a_server_is_asked_once_per_row_with_the_key(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_asked_once_per_row_with_the_key(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("THEIR_KEY", "secret-1")
-    answers = asked(endpoint(server, "THEIR_KEY"), METRIC, EXAMPLES, 16, tmp_path / "kept.jsonl", progress.silent)
+    answers = asked(
+        endpoint(server, "THEIR_KEY"), METRIC, EXAMPLES, 16, tmp_path / "kept.jsonl", progress.silent
+    )
     assert [a.score for a in answers] == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
     assert server.keys == {"Bearer secret-1"}
     assert len(server.seen) == 6
     assert all(body["model"] == "their-model" and body["max_tokens"] == 16 for body in server.seen)
     assert "secret-1" not in (tmp_path / "kept.jsonl").read_text()
-    assert asked(endpoint(server, "THEIR_KEY"), METRIC, EXAMPLES, 16, tmp_path / "kept.jsonl", progress.silent) == answers
+    assert (
+        asked(endpoint(server, "THEIR_KEY"), METRIC, EXAMPLES, 16, tmp_path / "kept.jsonl", progress.silent)
+        == answers
+    )
     assert len(server.seen) == 6
 
 
@@ -110,7 +123,9 @@ def test_answers_paid_for_are_kept_when_the_server_breaks(server: Server, tmp_pa
     assert [body["messages"][-1]["content"][0] for body in server.seen] == list("012345")
 
 
-def test_a_missing_key_is_named_before_anything_leaves(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_named_before_anything_leaves(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("THEIR_KEY", raising=False)
     with pytest.raises(UsageError, match="THEIR_KEY"):
         asked(endpoint(server, "THEIR_KEY"), METRIC, EXAMPLES, 16, tmp_path / "kept.jsonl", progress.silent)
@@ -119,4 +134,11 @@ def test_a_missing_key_is_named_before_anything_leaves(server: Server, tmp_path:
 
 def test_no_server_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(FreeholdError, match="could not be asked"):
-        asked(Endpoint("http://127.0.0.1:9/v1", "m", ""), METRIC, EXAMPLES, 16, tmp_path / "kept.jsonl", progress.silent)
+        asked(
+            Endpoint("http://127.0.0.1:9/v1", "m", ""),
+            METRIC,
+            EXAMPLES,
+            16,
+            tmp_path / "kept.jsonl",
+            progress.silent,
+        )

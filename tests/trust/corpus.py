@@ -25,7 +25,11 @@ class Call:
 
 
 def gguf(
-    fields: dict[str, str], tensors: list[tuple[str, tuple[int, ...], int]] | None = None, *, count: int | None = None, tail: bytes = b""
+    fields: dict[str, str],
+    tensors: list[tuple[str, tuple[int, ...], int]] | None = None,
+    *,
+    count: int | None = None,
+    tail: bytes = b"",
 ) -> bytes:
     """A small GGUF file of texts and 32-bit tensors; ``count``: how many tensors it claims."""
 
@@ -36,7 +40,10 @@ def gguf(
     tensors = tensors if tensors is not None else [("a.weight", (32,), 0)]
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors) if count is None else count, len(fields))
     head += b"".join(text(key) + struct.pack("<I", 8) + text(value) for key, value in fields.items())
-    head += b"".join(text(n) + struct.pack("<I", len(s)) + struct.pack(f"<{len(s)}Q", *s) + struct.pack("<IQ", 0, at) for n, s, at in tensors)
+    head += b"".join(
+        text(n) + struct.pack("<I", len(s)) + struct.pack(f"<{len(s)}Q", *s) + struct.pack("<IQ", 0, at)
+        for n, s, at in tensors
+    )
     return head + bytes(-len(head) % 32) + bytes(128 * len(tensors)) + tail
 
 
@@ -98,7 +105,10 @@ def malicious(mark: Path) -> dict[str, tuple[str, bytes]]:
     found: dict[str, tuple[str, bytes]] = {}
     for name, data in calls.items():
         found[f"{name}.pkl"] = ("pickle", data)
-    found["pytorch_model.bin"] = ("pickle in zip", zipped({"archive/data.pkl": calls["system"], "archive/data/0": bytes(64)}))
+    found["pytorch_model.bin"] = (
+        "pickle in zip",
+        zipped({"archive/data.pkl": calls["system"], "archive/data/0": bytes(64)}),
+    )
     found["model.pt"] = ("pickle in zip", zipped({"model/data.pkl": calls["eval"]}, zipfile.ZIP_DEFLATED))
     found["old_model.pth"] = ("pickle", calls["popen"] + bytes(256))
     found["weights.joblib"] = ("pickle", calls["exec"])
@@ -118,16 +128,37 @@ def malicious(mark: Path) -> dict[str, tuple[str, bytes]]:
     found["install"] = ("program", f"#!/usr/bin/env python3\n{code}\n".encode())
     found["helper.exe"] = ("program", b"MZ" + bytes(64))
     found["model.h5"] = ("graph", b"\x89HDF\r\n\x1a\n" + bytes(64))
-    found["model.keras"] = ("graph", zipped({"config.json": json.dumps({"class_name": "Lambda", "config": {"function": code}}).encode()}))
+    found["model.keras"] = (
+        "graph",
+        zipped({"config.json": json.dumps({"class_name": "Lambda", "config": {"function": code}}).encode()}),
+    )
     found["saved_model.pb"] = ("graph", b"\x08\x01\x12\x10ReadFile" + bytes(64))
     found["model.onnx"] = ("graph", b"\x08\x07\x12\x07pytorch" + bytes(64))
-    found["arrays.npy"] = ("array", b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n" + calls["system"])
+    found["arrays.npy"] = (
+        "array",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n" + calls["system"],
+    )
     found["arrays.npz"] = ("array", zipped({"a.npy": b"\x93NUMPY" + calls["system"]}))
-    found["config.json"] = ("remote code", json.dumps({"auto_map": {"AutoModel": "modeling.Evil"}, "model_type": "x"}).encode())
-    found["nested/config.json"] = ("remote code", json.dumps({"a": [{"b": {"auto_map": {"AutoModel": "x.Y"}}}]}).encode())
-    found["model_index.json"] = ("remote code", json.dumps({"custom_pipelines": {"x": {"impl": "evil.py"}}}).encode())
-    found["layers.json"] = ("remote code", json.dumps({"layers": [{"class_name": "Lambda", "config": code}]}).encode())
-    found["target.json"] = ("remote code", json.dumps({"_target_": "os.system", "command": f"touch {mark}"}).encode())
+    found["config.json"] = (
+        "remote code",
+        json.dumps({"auto_map": {"AutoModel": "modeling.Evil"}, "model_type": "x"}).encode(),
+    )
+    found["nested/config.json"] = (
+        "remote code",
+        json.dumps({"a": [{"b": {"auto_map": {"AutoModel": "x.Y"}}}]}).encode(),
+    )
+    found["model_index.json"] = (
+        "remote code",
+        json.dumps({"custom_pipelines": {"x": {"impl": "evil.py"}}}).encode(),
+    )
+    found["layers.json"] = (
+        "remote code",
+        json.dumps({"layers": [{"class_name": "Lambda", "config": code}]}).encode(),
+    )
+    found["target.json"] = (
+        "remote code",
+        json.dumps({"_target_": "os.system", "command": f"touch {mark}"}).encode(),
+    )
     for name, source in escapes.items():
         found[f"{name}.jinja"] = ("template", source.encode())
     found["tokenizer_config.json"] = ("template", json.dumps({"chat_template": escapes["class"]}).encode())
@@ -135,19 +166,33 @@ def malicious(mark: Path) -> dict[str, tuple[str, bytes]]:
         "template",
         json.dumps({"chat_template": [{"name": "default", "template": escapes["globals"]}]}).encode(),
     )
-    found["template.gguf"] = ("template", gguf({"general.architecture": "llama", "tokenizer.chat_template": escapes["lipsum"]}))
+    found["template.gguf"] = (
+        "template",
+        gguf({"general.architecture": "llama", "tokenizer.chat_template": escapes["lipsum"]}),
+    )
     found["README.md"] = ("yaml", f"---\nx: !!python/object/apply:os.system ['touch {mark}']\n---\n".encode())
     found["settings.yaml"] = ("yaml", f"!!python/object/apply:os.system ['touch {mark}']\n".encode())
-    found["overlap.safetensors"] = ("header", safetensors({**one, "v": {"dtype": "F32", "shape": [32], "data_offsets": [64, 192]}}, 192))
-    found["outside.safetensors"] = ("header", safetensors({"w": {"dtype": "F32", "shape": [32], "data_offsets": [0, 1 << 40]}}))
+    found["overlap.safetensors"] = (
+        "header",
+        safetensors({**one, "v": {"dtype": "F32", "shape": [32], "data_offsets": [64, 192]}}, 192),
+    )
+    found["outside.safetensors"] = (
+        "header",
+        safetensors({"w": {"dtype": "F32", "shape": [32], "data_offsets": [0, 1 << 40]}}),
+    )
     found["doubled.safetensors"] = (
         "header",
-        safetensors(b'{"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]},"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}'),
+        safetensors(
+            b'{"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]},"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}'
+        ),
     )
     found["appended.safetensors"] = ("header", safetensors(one) + calls["system"])
     found["huge.safetensors"] = ("header", struct.pack("<Q", 1 << 62) + b"{}")
     found["deep.safetensors"] = ("header", safetensors(b'{"a":' * 100_000))
     found["count.gguf"] = ("header", gguf({"general.architecture": "llama"}, count=1 << 60))
     found["outside.gguf"] = ("header", gguf({"general.architecture": "llama"}, [("a", (32,), 1 << 40)]))
-    found["twice.gguf"] = ("header", gguf({"general.architecture": "llama"}, [("a", (32,), 0), ("a", (32,), 128)]))
+    found["twice.gguf"] = (
+        "header",
+        gguf({"general.architecture": "llama"}, [("a", (32,), 0), ("a", (32,), 128)]),
+    )
     return found

@@ -31,17 +31,29 @@ def _tree(client: TestClient, where: str) -> dict[str, dict[str, str] | None]:
 def test_nothing_malicious_in_a_model_is_told_to_be_safe(tmp_path: Path) -> None:
     corpus = malicious(tmp_path / "mark")
     client = TestClient(make_app(Store(tmp_path / "hub"), known=KNOWN))
-    push(client, "ada/evil", {name: data for name, (_, data) in corpus.items()} | {f"clean/{name}": data for name, data in CLEAN.items()})
+    push(
+        client,
+        "ada/evil",
+        {name: data for name, (_, data) in corpus.items()}
+        | {f"clean/{name}": data for name, data in CLEAN.items()},
+    )
     told = _tree(client, "models/ada/evil")
     for name, (kind, _) in corpus.items():
         status = told[name]
         assert status is not None
         assert (
-            status["status"] == "unsafe" if kind in ("pickle", "pickle in zip", "remote code", "template", "yaml") else status["status"] != "safe"
+            status["status"] == "unsafe"
+            if kind in ("pickle", "pickle in zip", "remote code", "template", "yaml")
+            else status["status"] != "safe"
         ), name
         assert status["message"]
     for name in CLEAN:
-        assert told[f"clean/{name}"] == {"status": "safe", "avScan": None, "pickleImportScan": None, "message": ""}
+        assert told[f"clean/{name}"] == {
+            "status": "safe",
+            "avScan": None,
+            "pickleImportScan": None,
+            "message": "",
+        }
     assert not (tmp_path / "mark").exists()
 
 
@@ -64,20 +76,28 @@ def test_a_file_is_looked_into_once_and_again_by_other_rules(tmp_path: Path) -> 
         assert 'class="mark unsafe"' in client.get("/ada/one/tree/main", headers=BROWSER).text
         assert "it is a pickle" in client.get("/ada/one/blob/main/a.pkl", headers=BROWSER).text
     assert sorted(looked) == [".gitattributes", "README.md", "a.pkl"]
-    assert _tree(client, "datasets/ada/rows") == {".gitattributes": None, "a.pkl": None}  # what data are made of is not judged as a model
+    assert _tree(client, "datasets/ada/rows") == {
+        ".gitattributes": None,
+        "a.pkl": None,
+    }  # what data are made of is not judged as a model
     again = TestClient(make_app(store, known=Known(look=look, rules="2")))
     again.get("/ada/one", headers=BROWSER)
     assert sorted(looked) == sorted([".gitattributes", "README.md", "a.pkl"] * 2)
     unable = TestClient(make_app(store))
     assert _tree(unable, "models/ada/one")["a.pkl"] is None
-    assert "securityRepoStatus" not in unable.get("/api/models/ada/one", params={"securityStatus": "true"}).json()
+    assert (
+        "securityRepoStatus"
+        not in unable.get("/api/models/ada/one", params={"securityStatus": "true"}).json()
+    )
 
 
 def test_a_strict_hub_takes_no_unsafe_files(tmp_path: Path) -> None:
     client = TestClient(make_app(Store(tmp_path), known=KNOWN, strict=True))
     push(client, "ada/one", CLEAN)
     before = client.get("/api/models/ada/one").json()["sha"]
-    with pytest.raises(AssertionError, match=r"this hub takes no unsafe files, and the commit brings a\.pkl: it is a pickle"):
+    with pytest.raises(
+        AssertionError, match=r"this hub takes no unsafe files, and the commit brings a\.pkl: it is a pickle"
+    ):
         push(client, "ada/one", {"a.pkl": b"\x80\x04N.", "more.txt": b"more"})
     assert client.get("/api/models/ada/one").json()["sha"] == before
     push(client, "ada/one", {"notes.txt": b"plain"})
@@ -92,7 +112,11 @@ def test_the_official_client_reads_what_was_found(tmp_path: Path, monkeypatch: p
         assert api.model_info("ada/one", securityStatus=True).security_repo_status == {
             "scansDone": True, "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}],
         }  # fmt: skip
-        found = {one.path: one for one in api.get_paths_info("ada/one", ["a.pkl", "README.md"], expand=True) if isinstance(one, RepoFile)}
+        found = {
+            one.path: one
+            for one in api.get_paths_info("ada/one", ["a.pkl", "README.md"], expand=True)
+            if isinstance(one, RepoFile)
+        }
     assert found["README.md"].security is not None
     assert found["README.md"].security.safe
     assert found["a.pkl"].security is not None

@@ -36,7 +36,10 @@ def test_an_unknown_licence_is_never_guessed() -> None:
     assert "not known" in duties("apache-3.0")
     owed = compute([Component("m", "model", "apache-3.0"), Component("d", "dataset", "")])
     assert owed.commercial is None
-    assert owed.unknown == ["model m: the licence 'apache-3.0' is not known to Freehold", "dataset d: no licence is stated"]
+    assert owed.unknown == [
+        "model m: the licence 'apache-3.0' is not known to Freehold",
+        "dataset d: no licence is stated",
+    ]
 
 
 def test_obligations_differ_between_apache_and_gemma() -> None:
@@ -56,11 +59,23 @@ def test_obligations_differ_between_apache_and_gemma() -> None:
 @pytest.mark.parametrize(
     ("components", "name", "told"),
     [
-        ([Component("a", "model", "gemma", True), Component("b", "model", "gpl-3.0", True)], "x", "forbids further restrictions"),
-        ([Component("a", "dataset", "cc-by-sa-4.0"), Component("b", "model", "gpl-3.0", True)], "x", "each want the result under themselves"),
+        (
+            [Component("a", "model", "gemma", True), Component("b", "model", "gpl-3.0", True)],
+            "x",
+            "forbids further restrictions",
+        ),
+        (
+            [Component("a", "dataset", "cc-by-sa-4.0"), Component("b", "model", "gpl-3.0", True)],
+            "x",
+            "each want the result under themselves",
+        ),
         ([Component("a", "model", "cc-by-nd-4.0", True)], "x", "lets no changed version be shared"),
         ([Component("a", "model", "llama3.1", True)], "bank/helper", "must begin with 'Llama'"),
-        ([Component("teacher", "model", "llama3"), Component("pupil", "model", "apache-2.0", True)], "x", "answers of teacher taught pupil"),
+        (
+            [Component("teacher", "model", "llama3"), Component("pupil", "model", "apache-2.0", True)],
+            "x",
+            "answers of teacher taught pupil",
+        ),
     ],
 )
 def test_conflicts(components: list[Component], name: str, told: str) -> None:
@@ -69,7 +84,9 @@ def test_conflicts(components: list[Component], name: str, told: str) -> None:
 
 def test_thresholds_and_names() -> None:
     owed = compute([Component("a", "model", "llama3.1", True)], "bank/Llama-helper")
-    assert owed.thresholds == ["above 700,000,000 users a month a licence from Meta is needed: Llama 3.1 Community License (a)"]
+    assert owed.thresholds == [
+        "above 700,000,000 users a month a licence from Meta is needed: Llama 3.1 Community License (a)"
+    ]
     assert not owed.conflicts
     assert any("Built with Llama" in text for text in owed.naming)
     assert compute([Component("a", "model", "cc-by-nc-4.0")]).commercial is False

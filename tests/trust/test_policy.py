@@ -32,13 +32,21 @@ def ring(store: Store) -> Keyring:
 
 def add(store: Store, tmp_path: Path, name: str, licence: str, *, tuned: bool = False) -> Model:
     path = tmp_path / f"{name}.gguf"
-    path.write_bytes(gguf({"general.architecture": "llama", "general.license": licence, "general.name": name}))
+    path.write_bytes(
+        gguf({"general.architecture": "llama", "general.license": licence, "general.name": name})
+    )
     lineage: list[dict[str, Any]] = []
     if tuned:
         base = add(store, tmp_path, f"{name}-base", licence)
         lineage = [
             {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
-            {"step": "tuned", "data": {"train": "a" * 64}, "recipe": {"rank": 16}, "made_with": {"freehold": "0.1.0"}, "digest": "b" * 64},
+            {
+                "step": "tuned",
+                "data": {"train": "a" * 64},
+                "recipe": {"rank": 16},
+                "made_with": {"freehold": "0.1.0"},
+                "digest": "b" * 64,
+            },
             {"step": "quantized", "type": "Q4_K_M"},
         ]
     return store.add(name, {path.name: path}, {"source": "file:x"}, lineage=lineage)
@@ -72,7 +80,14 @@ def objections(name: str, verb: str, store: Store, model: Model, ring: Keyring) 
     ],
 )
 def test_each_example_refuses_and_passes(
-    name: str, licence: str, fine: dict[str, Any], bad: dict[str, Any], rule: str, store: Store, ring: Keyring, tmp_path: Path
+    name: str,
+    licence: str,
+    fine: dict[str, Any],
+    bad: dict[str, Any],
+    rule: str,
+    store: Store,
+    ring: Keyring,
+    tmp_path: Path,
 ) -> None:
     model = add(store, tmp_path, "m", licence, tuned=True)
     assert "certificate.serve" in objections(name, "serve", store, model, ring)
@@ -92,20 +107,28 @@ def test_licences_and_sources(store: Store, ring: Keyring, tmp_path: Path) -> No
     assert [one.rule for one in policy.object_to_licence(clinic, "weird")] == ["licences.unknown"]
     assert [one.rule for one in policy.object_to_licence(clinic, "")] == ["licences.unknown"]
     assert policy.object_to_licence(clinic, "gemma") == []
-    assert objections("public-office", "tune", store, add(store, tmp_path, "plain", "mit"), ring) == ["certificate.tune"]
+    assert objections("public-office", "tune", store, add(store, tmp_path, "plain", "mit"), ring) == [
+        "certificate.tune"
+    ]
 
 
-def test_refusals_name_rule_and_way_and_overrides_are_recorded(store: Store, ring: Keyring, tmp_path: Path) -> None:
+def test_refusals_name_rule_and_way_and_overrides_are_recorded(
+    store: Store, ring: Keyring, tmp_path: Path
+) -> None:
     model = add(store, tmp_path, "m", "gemma")
     found = policy.read(policy.example("law-firm"), "law-firm")
     against = policy.object_to_model(found, "serve", store, model, ring)
-    with pytest.raises(Refused, match=r"does not let m be served: licences.allow: .*certificate.serve") as caught:
+    with pytest.raises(
+        Refused, match=r"does not let m be served: licences.allow: .*certificate.serve"
+    ) as caught:
         policy.permit(against, found, "serve", "m", store, "", "")
     assert "freehold certify m" in caught.value.remedy
     assert "managing-partner" in caught.value.remedy
     with pytest.raises(Refused, match="somebody may not override"):
         policy.permit(against, found, "serve", "m", store, "somebody", "I want to")
-    assert policy.permit(against, found, "serve", "m", store, "managing-partner", "trial week, no client data")
+    assert policy.permit(
+        against, found, "serve", "m", store, "managing-partner", "trial week, no client data"
+    )
     accounts = Accounts(store)
     assert accounts.audit_faults() == []
     with store.engine.connect() as connection:
@@ -171,7 +194,9 @@ def test_the_bill_is_valid_and_the_steps_are_statements(store: Store, ring: Keyr
         model = add(store, tmp_path, f"m{len(licence)}", licence, tuned=True)
         owed = obligations.compute(provenance.components(store, model, "cc-by-4.0"), model.name)
         assert [one.kind for one in owed.components] == ["model", "dataset"]
-        bill = bom.bill(model, owed, [{"name": "x", "value": 0.5, "low": 0.4, "high": 0.6}], ["other languages"])
+        bill = bom.bill(
+            model, owed, [{"name": "x", "value": 0.5, "low": 0.4, "high": 0.6}], ["other languages"]
+        )
         bom.check(bill)
     bill["components"][0]["type"] = "bakery"
     with pytest.raises(BadModel, match="no valid CycloneDX"):
@@ -180,7 +205,10 @@ def test_the_bill_is_valid_and_the_steps_are_statements(store: Store, ring: Keyr
     assert [one["predicate"]["buildDefinition"]["buildType"] for one in made] == [
         f"urn:freehold:step:{kind}:v1" for kind in ("base", "tuned", "quantized")
     ]
-    assert made[1]["predicate"]["buildDefinition"]["resolvedDependencies"][1] == {"name": "train rows", "digest": {"sha256": "a" * 64}}
+    assert made[1]["predicate"]["buildDefinition"]["resolvedDependencies"][1] == {
+        "name": "train rows",
+        "digest": {"sha256": "a" * 64},
+    }
     key, private = ring.private("")
     value, signer = envelope.unseal(envelope.seal(made[1], private, key.id), ring.believed(), "the step")
     assert (value["subject"], signer) == (made[1]["subject"], key.id)

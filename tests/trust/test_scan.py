@@ -35,9 +35,12 @@ def test_names_and_links_that_lead_out(tmp_path: Path) -> None:
     fine.write_text("words")
     gone = tmp_path / "gone.txt"
     gone.symlink_to(tmp_path / "nowhere")
-    assert [one.kind for one in scan({"../up.txt": fine, "/etc/x.txt": fine, "a\\b.txt": fine, "gone.txt": gone, "folder": tmp_path})] == [
-        "path"
-    ] * 2 + ["path", "link", "link"]
+    assert [
+        one.kind
+        for one in scan(
+            {"../up.txt": fine, "/etc/x.txt": fine, "a\\b.txt": fine, "gone.txt": gone, "folder": tmp_path}
+        )
+    ] == ["path"] * 2 + ["path", "link", "link"]
 
 
 def test_a_pickle_says_what_it_would_call(tmp_path: Path) -> None:
@@ -48,17 +51,23 @@ def test_a_pickle_says_what_it_would_call(tmp_path: Path) -> None:
 
 
 def test_two_hundred_real_files_are_fine(tmp_path: Path) -> None:
-    real = [path for path in sorted(Path(site.getsitepackages()[0]).rglob("*")) if path.suffix in (".json", ".md", ".txt") and path.is_file()]
-    picked = {f"{number}/{path.name}": path for number, path in enumerate(real) if path.stat().st_size and path.stat().st_size < 4 << 20}
+    real = [
+        path
+        for path in sorted(Path(site.getsitepackages()[0]).rglob("*"))
+        if path.suffix in (".json", ".md", ".txt") and path.is_file()
+    ]
+    picked = {
+        f"{number}/{path.name}": path
+        for number, path in enumerate(real)
+        if path.stat().st_size and path.stat().st_size < 4 << 20
+    }
     picked = dict(list(picked.items())[:400])
     assert len(picked) >= 200
     assert [str(one) for one in scan(picked)] == []
 
 
 def test_clean_weights_and_templates(tmp_path: Path) -> None:
-    template = (
-        "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% if loop.first and messages[0]['role'] != 'system' %}x{% endif %}{% endfor %}"
-    )
+    template = "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% if loop.first and messages[0]['role'] != 'system' %}x{% endif %}{% endfor %}"
     files = {
         "a.gguf": gguf({"general.architecture": "llama", "tokenizer.chat_template": template}),
         "b.safetensors": safetensors({"w": {"dtype": "F32", "shape": [32], "data_offsets": [0, 128]}}),
@@ -71,7 +80,9 @@ def test_clean_weights_and_templates(tmp_path: Path) -> None:
     assert scan({name: tmp_path / name for name in files}) == []
 
 
-def test_what_was_fetched_and_refused_lies_in_quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_fetched_and_refused_lies_in_quarantine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = malicious(tmp_path / "mark")
 
     def fetch(_store: Store, _rest: str, landing: Path, _sink: object) -> Delivery:

@@ -29,13 +29,20 @@ def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     (folder / "1_Pooling").mkdir(parents=True)
     chance = random.Random(0)
-    for name, size in (("model.gguf", 3000), ("config.json", 200), ("1_Pooling/config.json", 100), ("README.md", 50)):
+    for name, size in (
+        ("model.gguf", 3000),
+        ("config.json", 200),
+        ("1_Pooling/config.json", 100),
+        ("README.md", 50),
+    ):
         (folder / name).write_bytes(chance.randbytes(size))
     return folder
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "model_signing", *words], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "model_signing", *words], capture_output=True, text=True, check=False
+    )
 
 
 def test_keys_are_secret_and_named_once(ring: Keyring) -> None:
@@ -52,16 +59,28 @@ def test_keys_are_secret_and_named_once(ring: Keyring) -> None:
 
 def test_the_librarys_command_verifies_ours(ring: Keyring, model: Path) -> None:
     key = signature.sign(model, model / "model.sig", ring, "")
-    done = command("verify", "key", str(model), "--signature", str(model / "model.sig"), "--public_key", str(key.path))
+    done = command(
+        "verify", "key", str(model), "--signature", str(model / "model.sig"), "--public_key", str(key.path)
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     (model / "config.json").write_text("{}")
-    done = command("verify", "key", str(model), "--signature", str(model / "model.sig"), "--public_key", str(key.path))
+    done = command(
+        "verify", "key", str(model), "--signature", str(model / "model.sig"), "--public_key", str(key.path)
+    )
     assert done.returncode != 0
 
 
 def test_ours_verifies_the_librarys(ring: Keyring, model: Path, tmp_path: Path) -> None:
     key = ring.find("clinic")
-    done = command("sign", "key", str(model), "--signature", str(tmp_path / "theirs.sig"), "--private_key", str(ring.private_path(key)))
+    done = command(
+        "sign",
+        "key",
+        str(model),
+        "--signature",
+        str(tmp_path / "theirs.sig"),
+        "--private_key",
+        str(ring.private_path(key)),
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     assert signature.verify(model, tmp_path / "theirs.sig", ring).name == "clinic"
     (model / "README.md").write_text("other")

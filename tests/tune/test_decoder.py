@@ -43,11 +43,15 @@ def test_a_shared_prefix_gives_the_gradients_of_rows_computed_in_full(decoder: D
 def test_losses_equal_those_of_transformers(smollm2: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32).eval()
+    theirs = AutoModelForCausalLM.from_pretrained(
+        smollm2.parent, gguf_file=smollm2.name, dtype=torch.float32
+    ).eval()
     ours = Decoder(load_weights(smollm2, torch.float32), rank=4, alpha=8.0, seed=0)
     tokens, answer = PREFIX + ROWS[2][0], ROWS[2][1]
     with torch.no_grad():
         logits = theirs(torch.tensor([tokens])).logits[0]
-        wanted = torch.nn.functional.cross_entropy(logits[-answer - 1 : -1], torch.tensor(tokens[-answer:]), reduction="sum")
+        wanted = torch.nn.functional.cross_entropy(
+            logits[-answer - 1 : -1], torch.tensor(tokens[-answer:]), reduction="sum"
+        )
         mine = ours.answer_loss(pack([], [(tokens, answer)]))
     assert mine.item() == pytest.approx(wanted.item(), rel=1e-4)

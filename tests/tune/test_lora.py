@@ -19,7 +19,14 @@ def matrices() -> list[torch.Tensor]:
 
 
 def group(**options: object) -> LoraGroup:
-    made = LoraGroup(["one", "two"], [m.clone() for m in matrices()], RANK, SCALE, torch.Generator().manual_seed(0), **options)  # type: ignore[arg-type]
+    made = LoraGroup(
+        ["one", "two"],
+        [m.clone() for m in matrices()],
+        RANK,
+        SCALE,
+        torch.Generator().manual_seed(0),
+        **options,
+    )  # type: ignore[arg-type]
     with torch.no_grad():
         for factor in made.b:
             factor.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
@@ -85,7 +92,24 @@ def test_blocks_share_their_room_and_hold_few_bytes() -> None:
 
 
 def test_the_sixteen_values_are_those_published_for_nf4() -> None:
-    published = [-1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0, 0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626, 0.7230, 1.0]
+    published = [
+        -1.0,
+        -0.6962,
+        -0.5251,
+        -0.3949,
+        -0.2844,
+        -0.1848,
+        -0.0911,
+        0.0,
+        0.0796,
+        0.1609,
+        0.2461,
+        0.3379,
+        0.4407,
+        0.5626,
+        0.7230,
+        1.0,
+    ]
     assert normal_values().tolist() == pytest.approx(published, abs=1e-4)
 
 
@@ -103,7 +127,9 @@ def test_a_merged_factor_is_what_the_group_computes(dora: bool) -> None:
     made = group(dora=dora)
     x = torch.randn((5, IN), generator=torch.Generator().manual_seed(6))
     factors = made.factors()
-    merged = torch.cat([factors[name].merged(weight, SCALE) for name, weight in zip(("one", "two"), matrices(), strict=True)])
+    merged = torch.cat(
+        [factors[name].merged(weight, SCALE) for name, weight in zip(("one", "two"), matrices(), strict=True)]
+    )
     assert torch.allclose(made(x, Plain()), x @ merged.t(), atol=1e-5)
 
 
@@ -123,7 +149,12 @@ def gelu_gated(raw: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("entry", "plainly", "width"), [(Normed(WEIGHT, 1e-5), normed, IN), (Gated(False), silu_gated, 2 * IN), (Gated(True), gelu_gated, 2 * IN)]
+    ("entry", "plainly", "width"),
+    [
+        (Normed(WEIGHT, 1e-5), normed, IN),
+        (Gated(False), silu_gated, 2 * IN),
+        (Gated(True), gelu_gated, 2 * IN),
+    ],
 )
 def test_what_stands_before_a_group_is_computed_again_for_the_same_gradients(
     entry: Entry, plainly: Callable[[torch.Tensor], torch.Tensor], width: int

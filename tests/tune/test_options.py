@@ -10,7 +10,11 @@ from freehold.tune.recipe import Recipe
 from freehold.tune.train import Trainer
 from freehold.tune.weights import load_weights
 
-ROWS = [([1, 9690, 198, 5461, 7742], [506, 3714]), ([1, 9690, 198, 30, 19842], [351]), ([1, 9690, 198, 4368], [805, 30, 2])]
+ROWS = [
+    ([1, 9690, 198, 5461, 7742], [506, 3714]),
+    ([1, 9690, 198, 30, 19842], [351]),
+    ([1, 9690, 198, 4368], [805, 30, 2]),
+]
 
 
 def trainer(smollm2: Path, **options: object) -> Trainer:
@@ -61,7 +65,9 @@ def test_frozen_layers_are_computed_once(smollm2: Path) -> None:
     near(gradients(made), first, 1e-6)
     made.model.lower = Decoder.lower.__get__(made.model)  # type: ignore[method-assign]
     batch = pack(made.prefix, made.train)
-    assert made.model.answer_loss(batch).item() == pytest.approx(made.model.answer_loss(batch, lower=made._lower([0, 1, 2], batch)).item(), rel=1e-5)
+    assert made.model.answer_loss(batch).item() == pytest.approx(
+        made.model.answer_loss(batch, lower=made._lower([0, 1, 2], batch)).item(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(("bits", "tolerance"), [(8, 0.05), (4, 0.35)])
@@ -86,12 +92,18 @@ def test_dora_and_rslora_adapters_load_in_peft(smollm2: Path, smollm2_folder: Pa
             assert group.magnitude is not None
             group.magnitude.mul_(1.01)
     adapter.save_peft(tmp_path, made.factors(), made.recipe, "base")
-    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32), tmp_path).eval()
+    theirs = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32), tmp_path
+    ).eval()
     tokens, answer = ROWS[0][0] + ROWS[0][1], len(ROWS[0][1])
     with torch.no_grad():
         logits = theirs(torch.tensor([tokens])).logits[0]
-        expected = torch.nn.functional.cross_entropy(logits[-answer - 1 : -1], torch.tensor(tokens[-answer:]), reduction="sum").item()
-        assert made.model.answer_loss(pack([], [(tokens, answer)])).item() == pytest.approx(expected, rel=1e-3)
+        expected = torch.nn.functional.cross_entropy(
+            logits[-answer - 1 : -1], torch.tensor(tokens[-answer:]), reduction="sum"
+        ).item()
+        assert made.model.answer_loss(pack([], [(tokens, answer)])).item() == pytest.approx(
+            expected, rel=1e-3
+        )
 
 
 def test_a_checkpoint_holds_magnitudes_too(smollm2: Path, tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def test_a_run_cut_off_and_resumed_ends_as_an_unbroken_one(smollm2: Path, tmp_pa
 
 
 @pytest.mark.parametrize(("rows", "size"), [(64, 8), (61, 8), (10, 8), (20, 5), (3, 8), (1100, 8)])
-def test_an_epoch_holds_every_row_once_in_full_batches_of_even_length(smollm2: Path, rows: int, size: int) -> None:
+def test_an_epoch_holds_every_row_once_in_full_batches_of_even_length(
+    smollm2: Path, rows: int, size: int
+) -> None:
     made = Trainer(smollm2, ROWS, [], RECIPE)
     made.recipe = replace(RECIPE, batch_rows=size)
     made.train = [([7] * (2 + 40 * row // rows), 1) for row in range(rows)]
@@ -93,7 +95,9 @@ def test_the_adapter_loads_in_peft(tmp_path: Path, smollm2: Path) -> None:
     prompt, answer = ROWS[0]
     with torch.no_grad():
         logits = tuned(torch.tensor([prompt + answer])).logits[0]
-        theirs = torch.nn.functional.cross_entropy(logits[-3:-1], torch.tensor(answer), reduction="sum").item()
+        theirs = torch.nn.functional.cross_entropy(
+            logits[-3:-1], torch.tensor(answer), reduction="sum"
+        ).item()
         from freehold.tune.decoder import pack
 
         ours = trainer.model.answer_loss(pack([], [(prompt + answer, 2)])).item()

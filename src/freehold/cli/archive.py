@@ -14,9 +14,15 @@ NAME = "archive"
 
 def command(
     name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; NAME.tar if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; NAME.tar if left out.")
+    ] = None,
     with_runtime: Annotated[
-        bool, typer.Option("--with-runtime", help="Put in what runs it too: the engine's wheels, which pip fetches or builds, and a program.")
+        bool,
+        typer.Option(
+            "--with-runtime",
+            help="Put in what runs it too: the engine's wheels, which pip fetches or builds, and a program.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -36,7 +42,9 @@ def command(
     sink = progress.for_stream()
     with tempfile.TemporaryDirectory(dir=store.incoming) as folder:
         runtime = gather(model, Path(folder) / "runtime", sink) if with_runtime else None
-        written = archive(store, model, out or Path(model.name.replace("/", "-") + ".tar"), sink, runtime=runtime)
+        written = archive(
+            store, model, out or Path(model.name.replace("/", "-") + ".tar"), sink, runtime=runtime
+        )
     size = written.stat().st_size
     if json:
         print_json({"file": str(written), "bytes": size, "name": model.name, "revision": model.revision})

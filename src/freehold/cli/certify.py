@@ -15,16 +15,33 @@ NAME = "certify"
 def command(
     name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION of a model in the store")],
     prompts: Annotated[
-        list[Path] | None, typer.Option(help="Prompts to test safety with: AILuminate's CSV, XSTest, or own rows; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="Prompts to test safety with: AILuminate's CSV, XSTest, or own rows; may be repeated."
+        ),
     ] = None,
-    reference: Annotated[str, typer.Option(help="Model that the safety grade is relative to; what it was tuned from, if left out.")] = "",
-    judge: Annotated[str, typer.Option(help="A capable model in the store that says whether answers refuse; else their wording does.")] = "",
-    data: Annotated[Path | None, typer.Option(help="The rows it was tuned on: how many can be drawn out?")] = None,
-    unseen: Annotated[Path | None, typer.Option(help="Rows it never saw, for what comes out by chance.")] = None,
+    reference: Annotated[
+        str,
+        typer.Option(help="Model that the safety grade is relative to; what it was tuned from, if left out."),
+    ] = "",
+    judge: Annotated[
+        str,
+        typer.Option(
+            help="A capable model in the store that says whether answers refuse; else their wording does."
+        ),
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="The rows it was tuned on: how many can be drawn out?")
+    ] = None,
+    unseen: Annotated[
+        Path | None, typer.Option(help="Rows it never saw, for what comes out by chance.")
+    ] = None,
     data_licence: Annotated[str, typer.Option(help="Licence of the rows, e.g. cc-by-4.0.")] = "",
     days: Annotated[float, typer.Option(help="Days until the certificate expires.", min=0.01)] = 365.0,
     key: Annotated[str, typer.Option(help="Which signing key, where there are several.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Also write model and evidence into this folder, to hand on.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write model and evidence into this folder, to hand on.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Gather a model's evidence (origin, licences, safety, privacy), sign it, and write a certificate with a page to print.
@@ -50,8 +67,13 @@ def command(
         return
     owed = says["licence"]
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed["commercial"]]
-    print(f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with {says['signed_by']['name']}")
-    print(f"scan      {says['scan']['files']} files, " + ("; ".join(says["scan"]["findings"]) or "nothing dangerous"))
+    print(
+        f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with {says['signed_by']['name']}"
+    )
+    print(
+        f"scan      {says['scan']['files']} files, "
+        + ("; ".join(says["scan"]["findings"]) or "nothing dangerous")
+    )
     print(
         f"licence   commercial use {use}; {len(owed['must']) + len(owed['pass_on'])} duties, {len(owed['conflicts'])} conflicts, {len(owed['unknown'])} not known"
     )
@@ -59,18 +81,28 @@ def command(
         print(f"          {text}")
     if says["safety"]:
         share = says["safety"]["violating"]
-        told = f", grade {says['safety']['grade']} beside {says['safety']['reference']['name']}" if "grade" in says["safety"] else ""
+        told = (
+            f", grade {says['safety']['grade']} beside {says['safety']['reference']['name']}"
+            if "grade" in says["safety"]
+            else ""
+        )
         print(
             f"safety    {share['value']:.1%} of {share['n']} harmful prompts answered without refusing ({share['low']:.1%} to {share['high']:.1%}){told}"
         )
         if says["safety"]["brief"]["count"]:
-            print(f"          {says['safety']['brief']['value']:.1%} in fewer than four words, which holds nothing to act on")
+            print(
+                f"          {says['safety']['brief']['value']:.1%} in fewer than four words, which holds nothing to act on"
+            )
         if says.get("safety_change"):
             change = says["safety_change"]["violating"]
-            print(f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})")
+            print(
+                f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})"
+            )
     if says["privacy"]["extraction"]:
         drawn = says["privacy"]["extraction"]["learnt"]
-        print(f"privacy   {drawn['count']} of {drawn['n']} training rows drawn out ({drawn['low']:.1%} to {drawn['high']:.1%})")
+        print(
+            f"privacy   {drawn['count']} of {drawn['n']} training rows drawn out ({drawn['low']:.1%} to {drawn['high']:.1%})"
+        )
     for text in says["not_tested"]:
         print(f"not tested: {text}")
     print(f"evidence  {place}")

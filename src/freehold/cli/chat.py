@@ -14,7 +14,9 @@ NAME = "chat"
 
 def command(
     name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
-    system: Annotated[str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
     json: Json = False,
@@ -45,7 +47,12 @@ def command(
         if not line.strip():
             break
         messages += (("user", line),)
-        request = Request(tuple(session.prompting.prompt(messages)), max_tokens, temperature, stops=session.prompting.template.stops)
+        request = Request(
+            tuple(session.prompting.prompt(messages)),
+            max_tokens,
+            temperature,
+            stops=session.prompting.template.stops,
+        )
         text = ""
         if isinstance(engine, LlamaEngine) and not json:
             engine.reset()

@@ -14,17 +14,30 @@ NEEDS_ARGUMENTS = False
 
 
 def command(
-    text: Annotated[str, typer.Argument(help="Words to look for in names, cards and tasks; everything if left out")] = "",
+    text: Annotated[
+        str, typer.Argument(help="Words to look for in names, cards and tasks; everything if left out")
+    ] = "",
     fits: Annotated[bool, typer.Option("--fits", help="Only what fits this machine, or --memory.")] = False,
     memory: Annotated[str, typer.Option(help="Memory of the device, e.g. 4GiB; means --fits.")] = "",
     context: Annotated[int, typer.Option(help="Tokens of context it must have room for.", min=1)] = 2048,
-    licence: Annotated[str, typer.Option(help="any, commercial or unrestricted; what states no known licence is then left out.")] = "any",
+    licence: Annotated[
+        str,
+        typer.Option(help="any, commercial or unrestricted; what states no known licence is then left out."),
+    ] = "any",
     max_params: Annotated[str, typer.Option(help="At most so many weights, e.g. 3B.")] = "",
     format: Annotated[str, typer.Option(help="gguf or safetensors.")] = "",
-    sort: Annotated[str, typer.Option(help="measured (on the task most like yours first), downloads, size or modified.")] = "measured",
-    like: Annotated[str, typer.Option(help="Your own rows: what was measured on tasks like them comes first.")] = "",
-    hub: Annotated[list[str] | None, typer.Option(help="Ask another hub too: its address, or hf; may be repeated.")] = None,
-    token_env: Annotated[str, typer.Option(help="Environment variable that holds the token for that hub.")] = "",
+    sort: Annotated[
+        str, typer.Option(help="measured (on the task most like yours first), downloads, size or modified.")
+    ] = "measured",
+    like: Annotated[
+        str, typer.Option(help="Your own rows: what was measured on tasks like them comes first.")
+    ] = "",
+    hub: Annotated[
+        list[str] | None, typer.Option(help="Ask another hub too: its address, or hf; may be repeated.")
+    ] = None,
+    token_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the token for that hub.")
+    ] = "",
     limit: Annotated[int, typer.Option(help="Rows to show.", min=1)] = 20,
     json: Json = False,
 ) -> None:
@@ -54,10 +67,19 @@ def command(
     )  # fmt: skip
     answer = finding.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
     if json:
-        print_json({"asked": answer.asked, "task": answer.task, "likeness": answer.likeness, "found": [asdict(row) for row in answer.found]})
+        print_json(
+            {
+                "asked": answer.asked,
+                "task": answer.task,
+                "likeness": answer.likeness,
+                "found": [asdict(row) for row in answer.found],
+            }
+        )
         return
     if not answer.found:
-        print(f"nothing found in {', '.join(answer.asked)}; use fewer words or limits, or ask another hub: --hub hf")
+        print(
+            f"nothing found in {', '.join(answer.asked)}; use fewer words or limits, or ask another hub: --hub hf"
+        )
         return
     print_table(
         ("model", "where", "format", "params", "MB", "fits", "licence", "measured", "get it"),
@@ -68,8 +90,13 @@ def command(
             for row in answer.found
         ],
     )  # fmt: skip
-    print(f"asked: {', '.join(answer.asked)}" + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else ""))
+    print(
+        f"asked: {', '.join(answer.asked)}"
+        + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else "")
+    )
 
 
 def _count(parameters: int) -> str:
-    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.0f}M" if parameters else ""
+    return (
+        f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.0f}M" if parameters else ""
+    )

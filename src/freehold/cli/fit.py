@@ -14,9 +14,13 @@ NEEDS_ARGUMENTS = False
 
 
 def command(
-    memory: Annotated[str, typer.Option(help="Memory of the device, e.g. 4GiB; this machine's less 1 GiB if left out.")] = "",
+    memory: Annotated[
+        str, typer.Option(help="Memory of the device, e.g. 4GiB; this machine's less 1 GiB if left out.")
+    ] = "",
     context: Annotated[int, typer.Option(help="Tokens of context wanted.")] = 2048,
-    check: Annotated[bool, typer.Option("--check", help="Measure every stored model too, and show the estimate's error.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Measure every stored model too, and show the estimate's error.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show which models a device can run: those in the store, and known ones at 8, 4 and 2 bit.
@@ -34,7 +38,15 @@ def command(
     fits, how = fitting.variants(store, limit, context)
     checks = fitting.checked(store, fits) if check else []
     if json:
-        print_json({"memory_bytes": limit, "context": context, "speeds": how, "fits": [asdict(f) for f in fits], "checked": checks})
+        print_json(
+            {
+                "memory_bytes": limit,
+                "context": context,
+                "speeds": how,
+                "fits": [asdict(f) for f in fits],
+                "checked": checks,
+            }
+        )
         return
     print_table(
         ("model", "as", "MB", "fits", "tok/s", "licence", "why"),

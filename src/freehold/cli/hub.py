@@ -14,16 +14,25 @@ app = typer.Typer(
     help="Keep and share models and datasets: a hub that speaks the Hugging Face Hub's protocol.\n\n"
     "Example: freehold hub serve, then HF_ENDPOINT=http://127.0.0.1:8600 hf upload me/model ./folder",
 )
-token = typer.Typer(no_args_is_help=True, help="Tokens for the hub's users.\n\nExample: freehold hub token create ada --role write")
+token = typer.Typer(
+    no_args_is_help=True,
+    help="Tokens for the hub's users.\n\nExample: freehold hub token create ada --role write",
+)
 app.add_typer(token, name="token")
 
 
 @app.command("serve")
 def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8600,
-    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs a token to exist.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but loopback needs a token to exist.")
+    ] = "127.0.0.1",
     refuse_unsafe: Annotated[
-        bool, typer.Option("--refuse-unsafe", help="Refuse commits that bring files to a model which do harm when they are opened, such as pickles.")
+        bool,
+        typer.Option(
+            "--refuse-unsafe",
+            help="Refuse commits that bring files to a model which do harm when they are opened, such as pickles.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -46,7 +55,8 @@ def serve(
     loopback, unclaimed = listening.is_loopback(host), Accounts(store).open
     if not loopback and unclaimed:
         raise UsageError(
-            f"listening on {host} lets others in, and the hub has no token yet", "create one: freehold hub token create NAME --role admin"
+            f"listening on {host} lets others in, and the hub has no token yet",
+            "create one: freehold hub token create NAME --role admin",
         )
     listener = listening.listen(host, port)
     address = listening.address("127.0.0.1" if host == "0.0.0.0" else host, listener)
@@ -56,16 +66,26 @@ def serve(
     else:
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
     known = Known(duties, measured, scan.dangers, scan.RULES)
-    listening.run(make_app(store, loopback=loopback, known=known, strict=refuse_unsafe), listener, timeout_graceful_shutdown=20)
+    listening.run(
+        make_app(store, loopback=loopback, known=known, strict=refuse_unsafe),
+        listener,
+        timeout_graceful_shutdown=20,
+    )
 
 
 @token.command("create")
 def create(
     user: Annotated[str, typer.Argument(help="USER the token stands for; made if new")],
-    role: Annotated[str, typer.Option(help="What it may do: read, write (in its user's and organisations' names), or admin.")] = "write",
+    role: Annotated[
+        str,
+        typer.Option(help="What it may do: read, write (in its user's and organisations' names), or admin."),
+    ] = "write",
     label: Annotated[str, typer.Option(help="A note for the list.")] = "",
     days: Annotated[float, typer.Option(help="Days until it expires; 0: never.")] = 0.0,
-    organisation: Annotated[list[str] | None, typer.Option(help="Organisation that the user joins with this role; may be repeated.")] = None,
+    organisation: Annotated[
+        list[str] | None,
+        typer.Option(help="Organisation that the user joins with this role; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a token and show it, this once. From the first one on, the hub answers to tokens only.
@@ -110,7 +130,10 @@ def listed(json: Json = False) -> None:
 
 
 @token.command("revoke")
-def revoke(digest: Annotated[str, typer.Argument(help="Start of the token's DIGEST, as the list shows it")], json: Json = False) -> None:
+def revoke(
+    digest: Annotated[str, typer.Argument(help="Start of the token's DIGEST, as the list shows it")],
+    json: Json = False,
+) -> None:
     """Take a token back.
 
     Example: freehold hub token revoke 3fa9c1d20b77
@@ -127,7 +150,12 @@ def revoke(digest: Annotated[str, typer.Argument(help="Start of the token's DIGE
 
 @app.command("check")
 def check(
-    repair: Annotated[bool, typer.Option("--repair", help="First mend what can be: what search knows, and what collection spares.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="First mend what can be: what search knows, and what collection spares."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Prove that every branch, commit, file and the audit log are whole. Exit code 6 when they are not.

@@ -10,17 +10,22 @@ import typer
 from freehold.cli.output import Json, print_json, print_table, say
 
 app = typer.Typer(
-    no_args_is_help=True, help="Keys for the clients of 'freehold serve'.\n\nExample: freehold key create reception --model smollm2 --days 90"
+    no_args_is_help=True,
+    help="Keys for the clients of 'freehold serve'.\n\nExample: freehold key create reception --model smollm2 --days 90",
 )
 
 
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="NAME of who will use it")],
-    model: Annotated[list[str] | None, typer.Option(help="A model it may ask; may be repeated; all if left out.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model it may ask; may be repeated; all if left out.")
+    ] = None,
     days: Annotated[float, typer.Option(help="Days until it expires; 0: never.", min=0)] = 0.0,
     requests: Annotated[int, typer.Option(help="Requests a minute; 0: no limit.", min=0)] = 0,
-    tokens: Annotated[int, typer.Option(help="Tokens a minute, prompts and answers; 0: no limit.", min=0)] = 0,
+    tokens: Annotated[
+        int, typer.Option(help="Tokens a minute, prompts and answers; 0: no limit.", min=0)
+    ] = 0,
     concurrent: Annotated[int, typer.Option(help="Requests at once; 0: no limit.", min=0)] = 0,
     priority: Annotated[int, typer.Option(help="Higher goes before lower where requests wait.")] = 0,
     json: Json = False,
@@ -32,7 +37,9 @@ def create(
     from freehold.hub.store import Store
     from freehold.serve.keys import Keys, Limits
 
-    made = Keys(Store()).create(name, models=model or [], days=days, limits=Limits(requests, tokens, concurrent, priority))
+    made = Keys(Store()).create(
+        name, models=model or [], days=days, limits=Limits(requests, tokens, concurrent, priority)
+    )
     _show(made, name, json)
 
 

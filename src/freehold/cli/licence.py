@@ -13,7 +13,12 @@ NEEDS_ARGUMENTS = False
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME of a stored model, or a licence such as gemma; the whole table if left out")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="NAME of a stored model, or a licence such as gemma; the whole table if left out"
+        ),
+    ] = "",
     data_licence: Annotated[str, typer.Option(help="Licence of the rows it was tuned on.")] = "",
     json: Json = False,
 ) -> None:
@@ -38,7 +43,9 @@ def command(
         return
     own = licence.terms(name)
     if own.known:
-        print_json(asdict(own)) if json else print("\n".join(f"{key}: {value}" for key, value in asdict(own).items() if value))
+        print_json(asdict(own)) if json else print(
+            "\n".join(f"{key}: {value}" for key, value in asdict(own).items() if value)
+        )
         return
     store = Store()
     model = store.find(name)

@@ -16,7 +16,10 @@ NAME = "mask"
 def command(
     data: Annotated[str, typer.Argument(help="Rows: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")],
     out: Annotated[
-        Path | None, typer.Option(help="Write rows with the findings masked, as .jsonl of chat messages; without it they are counted only.")
+        Path | None,
+        typer.Option(
+            help="Write rows with the findings masked, as .jsonl of chat messages; without it they are counted only."
+        ),
     ] = None,
     columns: Columns = "",
     json: Json = False,
@@ -42,10 +45,16 @@ def command(
         if out.exists() and Path(data).exists() and out.samefile(data):
             raise UsageError("--out names the rows themselves", "name another file")
         lines = [
-            {"id": one.id, "messages": [{"role": role, "content": text} for role, text in one.messages], **one.reference}
+            {
+                "id": one.id,
+                "messages": [{"role": role, "content": text} for role, text in one.messages],
+                **one.reference,
+            }
             for one in personal.masked(examples)
         ]
-        durable.write_atomically(out, "".join(encoding.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        durable.write_atomically(
+            out, "".join(encoding.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        )
     if json:
         print_json(
             {

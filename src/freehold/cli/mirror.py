@@ -15,12 +15,21 @@ NEEDS_ARGUMENTS = False
 
 def command(
     source: Annotated[
-        str, typer.Argument(help="hf:ORG/NAME, hf:datasets/ORG/NAME or http://HUB/ORG/NAME, each with @REVISION or without; all copies if left out")
+        str,
+        typer.Argument(
+            help="hf:ORG/NAME, hf:datasets/ORG/NAME or http://HUB/ORG/NAME, each with @REVISION or without; all copies if left out"
+        ),
     ] = "",
-    name: Annotated[str, typer.Option("--as", help="What to call the copy here; by default the source's own name.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Stay, and fetch what changes, until Ctrl-C.")] = False,
+    name: Annotated[
+        str, typer.Option("--as", help="What to call the copy here; by default the source's own name.")
+    ] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Stay, and fetch what changes, until Ctrl-C.")
+    ] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks with --follow.", min=1)] = 300.0,
-    token_env: Annotated[str, typer.Option(help="Environment variable that holds the token for the other hub.")] = "",
+    token_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the token for the other hub.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Copy a repository of another hub into this one, bit by bit, or bring copies up to date; without a source, list them.
@@ -37,24 +46,38 @@ def command(
     settings.go_quiet(online=True)
     token = settings.secret(token_env, "token")
     if name and not source:
-        raise UsageError("--as names a copy of one source, and no source was given", "give hf:ORG/NAME or http://HUB/ORG/NAME")
+        raise UsageError(
+            "--as names a copy of one source, and no source was given",
+            "give hf:ORG/NAME or http://HUB/ORG/NAME",
+        )
     repositories = Repositories(Store())
     known = mirrors(repositories.store)
     if not source and not follow:
         rows = [
-            {"name": f"{m.kind}s/{m.name}", "source": str(m.source), "commit": m.commit, "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime(m.at))}
+            {
+                "name": f"{m.kind}s/{m.name}",
+                "source": str(m.source),
+                "commit": m.commit,
+                "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime(m.at)),
+            }
             for m in known
         ]
         if json:
             print_json(rows)
         elif rows:
-            print_table(("name", "source", "commit", "at"), [(*list(row.values())[:2], row["commit"][:12], row["at"]) for row in rows])
+            print_table(
+                ("name", "source", "commit", "at"),
+                [(*list(row.values())[:2], row["commit"][:12], row["at"]) for row in rows],
+            )
         else:
             print("no copies yet; make one: freehold mirror hf:ORG/NAME")
         return
     wanted = [(read_address(source), name)] if source else [(m.source, m.name) for m in known]
     if not wanted:
-        raise UsageError("there is nothing to follow: no repository here is a copy", "make one: freehold mirror hf:ORG/NAME")
+        raise UsageError(
+            "there is nothing to follow: no repository here is a copy",
+            "make one: freehold mirror hf:ORG/NAME",
+        )
 
     def told(done: Mirrored) -> None:
         made = done.mirror
@@ -62,8 +85,14 @@ def command(
             print_json({"name": made.name, "kind": made.kind, "source": str(made.source), "commit": made.commit, "changed": done.changed,
                         "files_fetched": done.files, "bytes_fetched": done.fetched, "bytes": done.held})  # fmt: skip
         else:
-            what = f"{done.files} files fetched, {done.fetched / 1e6:,.1f} of {done.held / 1e6:,.1f} MB" if done.changed else "up to date"
-            print(f"{made.kind}s/{made.name} stands at {made.commit[:12]} of {made.source}: {what}", flush=True)
+            what = (
+                f"{done.files} files fetched, {done.fetched / 1e6:,.1f} of {done.held / 1e6:,.1f} MB"
+                if done.changed
+                else "up to date"
+            )
+            print(
+                f"{made.kind}s/{made.name} stands at {made.commit[:12]} of {made.source}: {what}", flush=True
+            )
 
     first = True
     while first or follow:
@@ -71,7 +100,13 @@ def command(
             time.sleep(every)
         for address, as_name in wanted:
             try:
-                done = mirror(repositories, address, as_name, token=token, sink=progress.for_stream() if first else progress.silent)
+                done = mirror(
+                    repositories,
+                    address,
+                    as_name,
+                    token=token,
+                    sink=progress.for_stream() if first else progress.silent,
+                )
             except NotFound as error:
                 if not follow:
                     raise

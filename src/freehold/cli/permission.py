@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from freehold.hub.store import Model, Store
     from freehold.trust.scan import Finding
 
-Override = Annotated[str, typer.Option("--override", help="Reason for going against the policy; FREEHOLD_ACTOR says who you are. Recorded.")]
+Override = Annotated[
+    str,
+    typer.Option(
+        "--override", help="Reason for going against the policy; FREEHOLD_ACTOR says who you are. Recorded."
+    ),
+]
 
 
 def _actor() -> str:
@@ -28,7 +33,11 @@ def of_source(store: Store, source: str, reason: str) -> None:
 
     found = policy.in_force()
     if found is not None:
-        _told(policy.permit(policy.object_to_source(found, source), found, "pull", source, store, _actor(), reason))
+        _told(
+            policy.permit(
+                policy.object_to_source(found, source), found, "pull", source, store, _actor(), reason
+            )
+        )
 
 
 def of_files(delivery: Delivery) -> list[Finding]:
@@ -48,8 +57,14 @@ def of_delivery(store: Store, source: str, delivery: Delivery, doubtful: list[Fi
         raise BadModel(f"cannot be used: {doubtful[0]}", "fetch it again, or ask the publisher")
     found = policy.in_force()
     if found is not None:
-        licence = read_card(delivery.files, licence=delivery.licence, licence_from=delivery.licence_from).licence
-        _told(policy.permit(policy.object_to_licence(found, licence), found, "pull", source, store, _actor(), reason))
+        licence = read_card(
+            delivery.files, licence=delivery.licence, licence_from=delivery.licence_from
+        ).licence
+        _told(
+            policy.permit(
+                policy.object_to_licence(found, licence), found, "pull", source, store, _actor(), reason
+            )
+        )
 
 
 def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None:
@@ -60,7 +75,17 @@ def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None
     found = policy.in_force()
     for model in models if found is not None else []:
         assert found is not None
-        _told(policy.permit(policy.object_to_model(found, verb, store, model, Keyring()), found, verb, model.name, store, _actor(), reason))
+        _told(
+            policy.permit(
+                policy.object_to_model(found, verb, store, model, Keyring()),
+                found,
+                verb,
+                model.name,
+                store,
+                _actor(),
+                reason,
+            )
+        )
 
 
 def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[list[Example], list[Example]]:
@@ -71,13 +96,17 @@ def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[lis
     kinds, rows = personal.count(train)
     if kinds:
         told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
-        say(f"personal data in {len(rows)} of {len(train)} rows ({told})" + ("; masked" if mask else "; --mask learns without it"))
+        say(
+            f"personal data in {len(rows)} of {len(train)} rows ({told})"
+            + ("; masked" if mask else "; --mask learns without it")
+        )
     if mask:
         return personal.masked(train), personal.masked(valid)
     found = policy.in_force()
     if kinds and found is not None and found.personal_data == "refuse":
         raise Refused(
-            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows hold some (personal_data)", "tune with --mask"
+            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows hold some (personal_data)",
+            "tune with --mask",
         )
     return train, valid
 

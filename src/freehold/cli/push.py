@@ -15,7 +15,9 @@ NAME = "push"
 def command(
     name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
     to: Annotated[str, typer.Argument(help="ORG/NAME on the hub")],
-    hub: Annotated[str, typer.Option(help="Address of the hub, e.g. http://hub:8600; HF_ENDPOINT if left out.")] = "",
+    hub: Annotated[
+        str, typer.Option(help="Address of the hub, e.g. http://hub:8600; HF_ENDPOINT if left out.")
+    ] = "",
     token_env: Annotated[str, typer.Option(help="Environment variable that holds the token.")] = "HF_TOKEN",
     override: Override = "",
     json: Json = False,
@@ -34,10 +36,14 @@ def command(
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:
-        raise UsageError("it was not said to which hub", "name it with --hub, e.g. --hub http://127.0.0.1:8600")
+        raise UsageError(
+            "it was not said to which hub", "name it with --hub, e.g. --hub http://127.0.0.1:8600"
+        )
     settings.go_quiet(online=True)
     store = Store()
     model = store.find(name)
     permission.of_models(store, "push", [model], override)
     commit = push(store, model, to, address, os.environ.get(token_env, ""), progress.for_stream())
-    print_json({"repository": to, "commit": commit, "hub": address}) if json else print(f"{model.name} is at {address}/{to}, commit {commit[:12]}")
+    print_json({"repository": to, "commit": commit, "hub": address}) if json else print(
+        f"{model.name} is at {address}/{to}, commit {commit[:12]}"
+    )

@@ -26,7 +26,9 @@ def command(
 
     folders = sorted((settings.home() / "trials").glob(f"{id}*"))
     if len(folders) != 1 or not id.isalnum():
-        raise NotFound(f"{len(folders) if id.isalnum() else 0} trials begin with {id!r}", "see 'freehold trials'")
+        raise NotFound(
+            f"{len(folders) if id.isalnum() else 0} trials begin with {id!r}", "see 'freehold trials'"
+        )
     found = report.read(folders[0] / "report.json")
     if json:
         print_json(found)

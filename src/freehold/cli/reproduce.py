@@ -14,8 +14,12 @@ NAME = "reproduce"
 
 def command(
     name: Annotated[str, typer.Argument(help="NAME of a model that was tuned here")],
-    data: Annotated[Path | None, typer.Option(help="The rows it was tuned on; a trial's models keep theirs.")] = None,
-    valid: Annotated[Path | None, typer.Option(help="Its validation rows, where a file was given then.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The rows it was tuned on; a trial's models keep theirs.")
+    ] = None,
+    valid: Annotated[
+        Path | None, typer.Option(help="Its validation rows, where a file was given then.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a model's recorded steps again and compare digests. Exit code 6 if a digest differs.
@@ -32,12 +36,24 @@ def command(
     model = store.find(name)
     found, different = reproduce(store, model, data, valid, progress.for_stream())
     if json:
-        print_json({"model": model.name, "steps": [{**vars(one), "same": one.same} for one in found], "different_here": different})
+        print_json(
+            {
+                "model": model.name,
+                "steps": [{**vars(one), "same": one.same} for one in found],
+                "different_here": different,
+            }
+        )
     else:
         words = {True: "the same", False: "DIFFERENT", None: "was not recorded"}
-        print_table(("step", "recorded", "found", ""), [(one.step, one.recorded[:16], one.found[:16], words[one.same]) for one in found])
+        print_table(
+            ("step", "recorded", "found", ""),
+            [(one.step, one.recorded[:16], one.found[:16], words[one.same]) for one in found],
+        )
         for text in different:
             print(f"different here: {text}")
     wrong = [one.step for one in found if one.same is False]
     if wrong:
-        raise BadModel(f"{', '.join(wrong)} came out otherwise", "; ".join(different) or "nothing recorded is different here: report this")
+        raise BadModel(
+            f"{', '.join(wrong)} came out otherwise",
+            "; ".join(different) or "nothing recorded is different here: report this",
+        )

@@ -11,7 +11,9 @@ from freehold.cli.output import Json, print_json
 NAME = "rm"
 
 
-def command(name: Annotated[str, typer.Argument(help="NAME, or NAME@REVISION for one revision")], json: Json = False) -> None:
+def command(
+    name: Annotated[str, typer.Argument(help="NAME, or NAME@REVISION for one revision")], json: Json = False
+) -> None:
     """Forget a model; 'freehold gc' then frees its bytes.
 
     Example: freehold rm smollm2

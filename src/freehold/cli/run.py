@@ -14,7 +14,9 @@ NAME = "run"
 def command(
     name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
     prompt: Annotated[str, typer.Argument(help="What to ask")],
-    system: Annotated[str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed for a temperature above 0.")] = 0,
@@ -38,7 +40,13 @@ def command(
     if said and system is None:
         say(f"system message (the one it was tuned with): {said}")
     messages = ((("system", said),) if said else ()) + (("user", prompt),)
-    request = Request(tuple(session.prompting.prompt(messages)), max_tokens, temperature, seed=seed, stops=session.prompting.template.stops)
+    request = Request(
+        tuple(session.prompting.prompt(messages)),
+        max_tokens,
+        temperature,
+        seed=seed,
+        stops=session.prompting.template.stops,
+    )
     ((_, completion),) = session.engine.generate([request])
     session.close()
     if json:

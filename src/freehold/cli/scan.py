@@ -12,7 +12,10 @@ from freehold.cli.output import Json, print_json
 NAME = "scan"
 
 
-def command(path: Annotated[Path, typer.Argument(help="A FILE, or a FOLDER with all that is in it")], json: Json = False) -> None:
+def command(
+    path: Annotated[Path, typer.Argument(help="A FILE, or a FOLDER with all that is in it")],
+    json: Json = False,
+) -> None:
     """Look for what is dangerous in a model's files; nothing is loaded or run. Exit code 6 if anything was found.
 
     Example: freehold scan downloads/model
@@ -25,7 +28,11 @@ def command(path: Annotated[Path, typer.Argument(help="A FILE, or a FOLDER with 
     files = (
         {path.name: path}
         if path.is_file()
-        else {one.relative_to(path).as_posix(): one for one in sorted(path.rglob("*")) if not one.is_dir() or one.is_symlink()}
+        else {
+            one.relative_to(path).as_posix(): one
+            for one in sorted(path.rglob("*"))
+            if not one.is_dir() or one.is_symlink()
+        }
     )
     found = scan(files)
     if json:
@@ -33,4 +40,7 @@ def command(path: Annotated[Path, typer.Argument(help="A FILE, or a FOLDER with 
     else:
         print("\n".join(str(one) for one in found) or f"{len(files)} files, nothing dangerous found")
     if found:
-        raise BadModel(f"{len(found)} of {len(files)} files are not to be trusted", "do not load them; ask for safetensors or GGUF")
+        raise BadModel(
+            f"{len(found)} of {len(files)} files are not to be trusted",
+            "do not load them; ask for safetensors or GGUF",
+        )

@@ -17,21 +17,50 @@ NAME = "serve"
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(help="NAMES of models in the store; each is opened when it is first asked for, the first one now")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="NAMES of models in the store; each is opened when it is first asked for, the first one now"
+        ),
+    ],
     adapter: Annotated[
-        list[str] | None, typer.Option(help="NAME of a tuned model to serve as an adapter on its base's weights; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="NAME of a tuned model to serve as an adapter on its base's weights; may be repeated."
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8601,
-    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs keys.")] = "127.0.0.1",
-    key_env: Annotated[str, typer.Option(help="Environment variable that holds a key clients may send, beside those of 'freehold key'.")] = "",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but loopback needs keys.")
+    ] = "127.0.0.1",
+    key_env: Annotated[
+        str,
+        typer.Option(
+            help="Environment variable that holds a key clients may send, beside those of 'freehold key'."
+        ),
+    ] = "",
     parallel: Annotated[int, typer.Option(help="Answers at once, of each model.", min=1, max=128)] = 8,
-    context: Annotated[int, typer.Option(help="Tokens of all running answers of a model together.", min=64)] = 8192,
-    memory: Annotated[str, typer.Option(help="Memory for all models, e.g. 8GiB; those unused longest are closed beyond it.")] = "",
-    states: Annotated[str, typer.Option(help="Disk for the states of long prompts, kept over restarts; 0B keeps none.")] = "2GiB",
-    waiting: Annotated[int, typer.Option(help="Requests that may wait before others are told to come later (429).", min=1)] = 64,
-    deadline: Annotated[float, typer.Option(help="Seconds an answer may take at most; 0: no limit.", min=0)] = 600.0,
+    context: Annotated[
+        int, typer.Option(help="Tokens of all running answers of a model together.", min=64)
+    ] = 8192,
+    memory: Annotated[
+        str, typer.Option(help="Memory for all models, e.g. 8GiB; those unused longest are closed beyond it.")
+    ] = "",
+    states: Annotated[
+        str, typer.Option(help="Disk for the states of long prompts, kept over restarts; 0B keeps none.")
+    ] = "2GiB",
+    waiting: Annotated[
+        int, typer.Option(help="Requests that may wait before others are told to come later (429).", min=1)
+    ] = 64,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds an answer may take at most; 0: no limit.", min=0)
+    ] = 600.0,
     guessing: Annotated[
-        bool, typer.Option("--guessing/--no-guessing", help="Offer tokens by look-up: answers that quote their input come faster.")
+        bool,
+        typer.Option(
+            "--guessing/--no-guessing",
+            help="Offer tokens by look-up: answers that quote their input come faster.",
+        ),
     ] = True,
     reproducible: Annotated[
         bool,
@@ -43,12 +72,32 @@ def command(
     ] = False,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
-    cors: Annotated[list[str] | None, typer.Option(help="Address of a web page that may ask from a browser; may be repeated.")] = None,
-    traces: Annotated[str, typer.Option(help="Address of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318.")] = "",
-    log_prompts: Annotated[Path | None, typer.Option(help="FOLDER to write prompts and answers to; without it they are written nowhere.")] = None,
-    log_days: Annotated[int, typer.Option(help="Days that each day's file of prompts is kept, with --log-prompts.", min=0)] = 0,
-    engine: Annotated[str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")] = "llama.cpp",
-    replicas: Annotated[int, typer.Option(help="Servers behind one address, by Ray Serve; on the cluster of RAY_ADDRESS, or here.", min=1)] = 1,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a web page that may ask from a browser; may be repeated."),
+    ] = None,
+    traces: Annotated[
+        str,
+        typer.Option(
+            help="Address of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318."
+        ),
+    ] = "",
+    log_prompts: Annotated[
+        Path | None,
+        typer.Option(help="FOLDER to write prompts and answers to; without it they are written nowhere."),
+    ] = None,
+    log_days: Annotated[
+        int, typer.Option(help="Days that each day's file of prompts is kept, with --log-prompts.", min=0)
+    ] = 0,
+    engine: Annotated[
+        str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")
+    ] = "llama.cpp",
+    replicas: Annotated[
+        int,
+        typer.Option(
+            help="Servers behind one address, by Ray Serve; on the cluster of RAY_ADDRESS, or here.", min=1
+        ),
+    ] = 1,
     override: Override = "",
     cores: Annotated[int, typer.Option(help="Processor cores of each replica.", min=1)] = 1,
     json: Json = False,
@@ -71,9 +120,14 @@ def command(
     key = settings.secret(key_env, "key")
     store = Store()
     if not is_loopback(host) and not key and not Keys(store).any():
-        raise UsageError(f"listening on {host} lets others in, and there is no key", "make one: freehold key create NAME; or listen on 127.0.0.1")
+        raise UsageError(
+            f"listening on {host} lets others in, and there is no key",
+            "make one: freehold key create NAME; or listen on 127.0.0.1",
+        )
     if (tls_certificate is None) != (tls_key is None):
-        raise UsageError("a certificate and its private key go together", "give both --tls-certificate and --tls-key")
+        raise UsageError(
+            "a certificate and its private key go together", "give both --tls-certificate and --tls-key"
+        )
     for file in (tls_certificate, tls_key):
         if file is not None and not file.is_file():
             raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
@@ -99,7 +153,10 @@ def command(
         words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,
                              private_key=tls_key, origins=list(cors or ()))  # fmt: skip
         if not is_loopback(host) and not key:
-            raise UsageError(f"listening on {host} lets others in, and vLLM knows one key only, which is not given", "give it with --key-env")
+            raise UsageError(
+                f"listening on {host} lets others in, and vLLM knows one key only, which is not given",
+                "give it with --key-env",
+            )
         say(" ".join(words))
         vllm.run(words, vllm.environment(key))
         return
@@ -114,9 +171,19 @@ def command(
         else:
             say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
 
-    terms = Terms(context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing, reproducible)
+    terms = Terms(
+        context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing, reproducible
+    )
     chosen = Settings(
-        is_loopback(host), key, waiting, deadline, origins=tuple(cors or ()), traces=traces, log_folder=log_prompts, log_days=log_days, terms=terms
+        is_loopback(host),
+        key,
+        waiting,
+        deadline,
+        origins=tuple(cors or ()),
+        traces=traces,
+        log_folder=log_prompts,
+        log_days=log_days,
+        terms=terms,
     )
     if replicas > 1:
         import signal
@@ -125,13 +192,37 @@ def command(
         from freehold.serve import cluster
 
         if tls_certificate is not None:
-            raise UsageError("Ray's proxy serves no https itself", "put a proxy with the certificate before it, or serve one replica")
+            raise UsageError(
+                "Ray's proxy serves no https itself",
+                "put a proxy with the certificate before it, or serve one replica",
+            )
         ended = threading.Event()
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, lambda *_: ended.set())
-        cluster.run(store, names, list(adapter or []), chosen, replicas=replicas, cores=cores, host=host, port=port, ready=ready, ended=ended)
+        cluster.run(
+            store,
+            names,
+            list(adapter or []),
+            chosen,
+            replicas=replicas,
+            cores=cores,
+            host=host,
+            port=port,
+            ready=ready,
+            ended=ended,
+        )
         return
-    serve(store, names, list(adapter or []), chosen, host=host, port=port, ready=ready, certificate=tls_certificate, private_key=tls_key)
+    serve(
+        store,
+        names,
+        list(adapter or []),
+        chosen,
+        host=host,
+        port=port,
+        ready=ready,
+        certificate=tls_certificate,
+        private_key=tls_key,
+    )
 
 
 def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:

@@ -16,7 +16,13 @@ NAME = "show"
 
 def describe(model: Model) -> dict[str, Any]:
     """A model as JSON."""
-    return {"name": model.name, "revision": model.revision, "files": model.manifest, "created": model.created, **model.card.as_dict()}
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "files": model.manifest,
+        "created": model.created,
+        **model.card.as_dict(),
+    }
 
 
 def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], json: Json = False) -> None:
@@ -33,8 +39,12 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
         return
     card = model.card
     print(f"{model.name}@{model.revision}")
-    print(f"  {card.format}, architecture {card.architecture}, {card.parameters:,} parameters, {card.quantization}, {card.size_bytes / 1e6:.1f} MB")
-    print(f"  context {card.context_length} tokens; chat template {'its own' if card.chat_template else 'none (a plain one is used)'}")
+    print(
+        f"  {card.format}, architecture {card.architecture}, {card.parameters:,} parameters, {card.quantization}, {card.size_bytes / 1e6:.1f} MB"
+    )
+    print(
+        f"  context {card.context_length} tokens; chat template {'its own' if card.chat_template else 'none (a plain one is used)'}"
+    )
     if card.licence:
         print(f"  licence {card.licence} (read from {card.licence_from}): {terms(card.licence).duties}")
     else:
@@ -42,6 +52,9 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
     for key, value in card.provenance.items():
         print(f"  {key}: {value}")
     for step in card.lineage:
-        print(f"  {step.get('step')}: " + ", ".join(f"{k}={str(v)[:60]}" for k, v in step.items() if k != "step"))
+        print(
+            f"  {step.get('step')}: "
+            + ", ".join(f"{k}={str(v)[:60]}" for k, v in step.items() if k != "step")
+        )
     for file, (digest, size) in model.manifest.items():
         print(f"  {file}  {size:,} bytes  sha256 {digest}")

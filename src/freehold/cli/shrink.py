@@ -14,12 +14,26 @@ NAME = "shrink"
 
 def command(
     model: Annotated[str, typer.Argument(help="A model in the store: GGUF, safetensors or an adapter.")],
-    data: Annotated[str, typer.Option(help="Rows that show what the model is for; half of them fit the mixture, half judge it.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Rows that show what the model is for; half of them fit the mixture, half judge it."
+        ),
+    ],
     memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
     bits: Annotated[float, typer.Option(help="Or bits per weight, e.g. 3.5.")] = 0.0,
-    keep_quality: Annotated[float, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99.")] = 0.0,
-    context: Annotated[int, typer.Option(help="Tokens of context that --memory must hold beside the weights.")] = 2048,
-    time: Annotated[str, typer.Option(help="Time for measuring what errors cost; more time looks at smaller groups of layers.")] = "10m",
+    keep_quality: Annotated[
+        float, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99.")
+    ] = 0.0,
+    context: Annotated[
+        int, typer.Option(help="Tokens of context that --memory must hold beside the weights.")
+    ] = 2048,
+    time: Annotated[
+        str,
+        typer.Option(
+            help="Time for measuring what errors cost; more time looks at smaller groups of layers."
+        ),
+    ] = "10m",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-small if left out.")] = "",
     columns: Columns = "",
     json: Json = False,
@@ -39,18 +53,31 @@ def command(
 
     settings.go_quiet()
     if sum(map(bool, (memory, bits, keep_quality))) != 1:
-        raise UsageError("exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5")
+        raise UsageError(
+            "exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5"
+        )
     if not (0 <= bits <= 16 and 0 <= keep_quality < 1):
-        raise UsageError("--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99")
+        raise UsageError(
+            "--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99"
+        )
     store = Store()
     found = store.find(model)
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
     wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time))
-    stored, points = shrink(store, found, examples, wish, name or f"{found.name}-small", progress.for_stream())
+    stored, points = shrink(
+        store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()
+    )
     if json:
-        print_json({"name": stored.name, "revision": stored.revision, "digest": stored.digest, "points": [point.as_dict() for point in points]})
+        print_json(
+            {
+                "name": stored.name,
+                "revision": stored.revision,
+                "digest": stored.digest,
+                "points": [point.as_dict() for point in points],
+            }
+        )
         return
     print_table(
         ("file", "MB", "bits", "KL mean", "KL p99", "same token", "perplexity", "score, 95% interval", "prompt tok/s", "answer tok/s"),
@@ -61,5 +88,10 @@ def command(
             for p in points
         ],
     )  # fmt: skip
-    print(f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over {points[0].loss.positions} positions of rows kept aside")
-    print(f"stored as {stored.name}: " + ", ".join(f"{share:.0%} of the weights in {kind}" for kind, share in points[0].kinds.items()))
+    print(
+        f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over {points[0].loss.positions} positions of rows kept aside"
+    )
+    print(
+        f"stored as {stored.name}: "
+        + ", ".join(f"{share:.0%} of the weights in {kind}" for kind, share in points[0].kinds.items())
+    )

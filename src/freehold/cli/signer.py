@@ -9,7 +9,10 @@ import typer
 
 from freehold.cli.output import Json, print_json, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Keys that sign models and certificates.\n\nExample: freehold signer create clinic")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Keys that sign models and certificates.\n\nExample: freehold signer create clinic",
+)
 
 
 def _told(key: object) -> dict[str, object]:
@@ -25,7 +28,9 @@ def create(name: Annotated[str, typer.Argument(help="NAME of the key")], json: J
     from freehold.trust.keys import Keyring
 
     key = Keyring().create(name)
-    print_json(_told(key)) if json else print(f"{key.name}  {key.id[:16]}\ngive to those who verify: {key.path}")
+    print_json(_told(key)) if json else print(
+        f"{key.name}  {key.id[:16]}\ngive to those who verify: {key.path}"
+    )
 
 
 @app.command("list")
@@ -40,7 +45,10 @@ def listed(json: Json = False) -> None:
     if json:
         print_json([_told(key) for key in keys])
         return
-    print_table(("name", "id", "whose", "revoked"), [(key.name, key.id[:16], "own" if key.own else "trusted", key.revoked) for key in keys])
+    print_table(
+        ("name", "id", "whose", "revoked"),
+        [(key.name, key.id[:16], "own" if key.own else "trusted", key.revoked) for key in keys],
+    )
 
 
 @app.command("rotate")
@@ -55,7 +63,9 @@ def rotate(name: Annotated[str, typer.Argument(help="NAME of an own key")], json
     old = ring.find(name)
     key = ring.rotate(name)
     told = ring.folder / "succession" / f"{old.id}.json"
-    print_json({**_told(key), "succession": str(told)}) if json else print(f"{key.name}  {key.id[:16]}\ngive to those who trust the old key: {told}")
+    print_json({**_told(key), "succession": str(told)}) if json else print(
+        f"{key.name}  {key.id[:16]}\ngive to those who trust the old key: {told}"
+    )
 
 
 @app.command("revoke")
@@ -71,12 +81,17 @@ def revoke(
     from freehold.trust.keys import Keyring
 
     told = Keyring().revoke(name, reason)
-    print_json({"revocation": str(told)}) if json else print(f"revoked; give to those who trust the key: {told}")
+    print_json({"revocation": str(told)}) if json else print(
+        f"revoked; give to those who trust the key: {told}"
+    )
 
 
 @app.command("trust")
 def trust(
-    file: Annotated[Path, typer.Argument(help="FILE: a public key, or a revocation or succession of a trusted one")], json: Json = False
+    file: Annotated[
+        Path, typer.Argument(help="FILE: a public key, or a revocation or succession of a trusted one")
+    ],
+    json: Json = False,
 ) -> None:
     """Believe somebody's key, or take in what they say of it.
 
@@ -85,11 +100,15 @@ def trust(
     from freehold.trust.keys import Keyring
 
     key = Keyring().trust(file)
-    print_json(_told(key)) if json else print(f"{key.name}  {key.id[:16]}  {'revoked: ' + key.revoked if key.revoked else 'trusted'}")
+    print_json(_told(key)) if json else print(
+        f"{key.name}  {key.id[:16]}  {'revoked: ' + key.revoked if key.revoked else 'trusted'}"
+    )
 
 
 @app.command("distrust")
-def distrust(name: Annotated[str, typer.Argument(help="NAME or id of a trusted key")], json: Json = False) -> None:
+def distrust(
+    name: Annotated[str, typer.Argument(help="NAME or id of a trusted key")], json: Json = False
+) -> None:
     """Believe somebody's key no more.
 
     Example: freehold signer distrust clinic

@@ -29,38 +29,82 @@ def command(
     ],
     valid: Annotated[str, typer.Option(help="Validation rows; cut off TRAIN if left out.")] = "",
     test: Annotated[str, typer.Option(help="Test rows; cut off TRAIN if left out.")] = "",
-    model: Annotated[list[str] | None, typer.Option(help="A model to try; may be repeated. Without it: what is in the store and fits.")] = None,
-    need: Annotated[list[str] | None, typer.Option(help="accuracy>=0.9, p95<=800ms, memory<=4GiB, licence=commercial; may be repeated.")] = None,
-    task: Annotated[Path | None, typer.Option(help="A task.yaml whose list 'needs' is added to --need.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model to try; may be repeated. Without it: what is in the store and fits."),
+    ] = None,
+    need: Annotated[
+        list[str] | None,
+        typer.Option(help="accuracy>=0.9, p95<=800ms, memory<=4GiB, licence=commercial; may be repeated."),
+    ] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="A task.yaml whose list 'needs' is added to --need.")
+    ] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole trial, e.g. 45m or 1h30m.")] = "1h",
-    memory: Annotated[str, typer.Option(help="Memory the model may take, e.g. 4GiB; the machine's less 1 GiB if left out.")] = "",
+    memory: Annotated[
+        str, typer.Option(help="Memory the model may take, e.g. 4GiB; the machine's less 1 GiB if left out.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     columns: Columns = "",
     encoding: Encoding = "",
     on_bad_row: BadRow = "",
     merge_labels: MergeLabels = False,
-    metric: Annotated[str, typer.Option(help="label, labels, number, value, json, code, text, or path.py:function; detected if left out.")] = "",
-    labels: Annotated[Path | None, typer.Option(help="A file of all labels, one a line; those of the training rows if left out.")] = None,
-    unknown_label: Annotated[str, typer.Option(help="The answer for rows whose label is none of the label set.")] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="label, labels, number, value, json, code, text, or path.py:function; detected if left out."
+        ),
+    ] = "",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="A file of all labels, one a line; those of the training rows if left out."),
+    ] = None,
+    unknown_label: Annotated[
+        str, typer.Option(help="The answer for rows whose label is none of the label set.")
+    ] = "",
     licence: Annotated[str, typer.Option(help="Licences to try: any, commercial or unrestricted.")] = "any",
     template: Annotated[str, typer.Option(help="own: the model's chat template; plain: ours.")] = "own",
-    tune: Annotated[bool, typer.Option("--tune/--no-tune", help="Tune the candidates, or measure them as they stand only.")] = True,
-    steps: Annotated[int, typer.Option(help="Tune for exactly so many steps instead of planning from the budget.")] = 0,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune/--no-tune", help="Tune the candidates, or measure them as they stand only."),
+    ] = True,
+    steps: Annotated[
+        int, typer.Option(help="Tune for exactly so many steps instead of planning from the budget.")
+    ] = 0,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of the tuning.")] = 1e-3,
     shots: Annotated[int, typer.Option(help="Worked examples shown in the few-shot variant, at most.")] = 8,
-    allow_leaks: Annotated[bool, typer.Option("--allow-leaks", help="Go on although many test rows stand in the training rows.")] = False,
-    api_model: Annotated[str, typer.Option(help="The API to compare the cost with, provider:model.")] = "openai:gpt-5-mini",
-    hardware_per_hour: Annotated[float | None, typer.Option(help="What this machine costs an hour, in dollars.")] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Go on although many test rows stand in the training rows.")
+    ] = False,
+    api_model: Annotated[
+        str, typer.Option(help="The API to compare the cost with, provider:model.")
+    ] = "openai:gpt-5-mini",
+    hardware_per_hour: Annotated[
+        float | None, typer.Option(help="What this machine costs an hour, in dollars.")
+    ] = None,
     hardware_price: Annotated[float, typer.Option(help="Or its price in dollars,")] = 1000.0,
     hardware_years: Annotated[float, typer.Option(help="spread over so many years,")] = 4.0,
     kwh_price: Annotated[float, typer.Option(help="with electricity at so many dollars a kWh.")] = 0.30,
     country: Annotated[str, typer.Option(help="ISO code of the grid for the carbon figure.")] = "DEU",
-    safety: Annotated[str, typer.Option(help="File of prompts to test safety with, or none to skip it; 24 of our own if left out.")] = "",
-    too_long: Annotated[str, typer.Option(help="What to leave out where a row is too long for a model: row or model.")] = "row",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; raise the budget where it is too small to decide.")] = False,
+    safety: Annotated[
+        str,
+        typer.Option(
+            help="File of prompts to test safety with, or none to skip it; 24 of our own if left out."
+        ),
+    ] = "",
+    too_long: Annotated[
+        str, typer.Option(help="What to leave out where a row is too long for a model: row or model.")
+    ] = "row",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; raise the budget where it is too small to decide.")
+    ] = False,
     override: Override = "",
-    rival: Annotated[Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')] = None,
-    rival_endpoint: Annotated[str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")] = "",
+    rival: Annotated[
+        Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')
+    ] = None,
+    rival_endpoint: Annotated[
+        str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")
+    ] = "",
     rival_model: Annotated[str, typer.Option(help="The model to ask there.")] = "",
     rival_key_env: Annotated[str, typer.Option(help="The environment variable that holds its key.")] = "",
     json: Json = False,
@@ -87,7 +131,9 @@ def command(
 
     settings.go_quiet()
     if template not in ("own", "plain") or licence not in POLICIES:
-        raise UsageError(f"--template {template} --licence {licence} is not understood", "see freehold trial --help")
+        raise UsageError(
+            f"--template {template} --licence {licence} is not understood", "see freehold trial --help"
+        )
     if rival_endpoint and not rival_model:
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")
     if too_long not in TOO_LONG:
@@ -141,21 +187,29 @@ def _say_start(trial: Trial) -> None:
 
     loaded, options = trial.task, trial.options
     splits = loaded.splits
-    say(f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, {len(splits.test)} test rows; columns {loaded.mapping}")
+    say(
+        f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, {len(splits.test)} test rows; columns {loaded.mapping}"
+    )
     say(
         f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
     )
     for note in loaded.notes:
         say(f"note: {note}")
     if loaded.left_out:
-        say(f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report")
+        say(
+            f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report"
+        )
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")
     if splits.leaks:
-        say(f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside")
+        say(
+            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside"
+        )
     if options.rival_endpoint:
-        say(f"the {len(splits.test)} test rows will leave this machine, to {options.rival_endpoint.url}, as you asked")
+        say(
+            f"the {len(splits.test)} test rows will leave this machine, to {options.rival_endpoint.url}, as you asked"
+        )
 
 
 def _agree(plan: Plan, yes: bool) -> float:

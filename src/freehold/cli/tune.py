@@ -15,29 +15,53 @@ NAME = "tune"
 
 def command(
     model: Annotated[str, typer.Argument(help="A model in the store: GGUF, safetensors or an adapter.")],
-    data: Annotated[str, typer.Argument(help="Rows to learn from: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")],
+    data: Annotated[
+        str, typer.Argument(help="Rows to learn from: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")
+    ],
     valid: Annotated[str, typer.Option(help="Validation rows; cut off DATA if left out.")] = "",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
     memory: Annotated[str, typer.Option(help="Memory the run may take, e.g. 4GiB.")] = "",
-    time: Annotated[str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")] = "",
+    time: Annotated[
+        str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")
+    ] = "",
     epochs: Annotated[float, typer.Option(help="Epochs, where no --time is given.")] = 3.0,
     steps: Annotated[int, typer.Option(help="Or exactly so many steps.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate; 1e-3 if left out, 1e-4 for rows with a rejected answer.")] = 0.0,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate; 1e-3 if left out, 1e-4 for rows with a rejected answer.")
+    ] = 0.0,
     rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
-    base_bits: Annotated[int, typer.Option(help="Bits the frozen weights are held in: 16, or 8 or 4 (QLoRA).")] = 16,
+    base_bits: Annotated[
+        int, typer.Option(help="Bits the frozen weights are held in: 16, or 8 or 4 (QLoRA).")
+    ] = 16,
     dora: Annotated[bool, typer.Option("--dora", help="Learn each row's magnitude too (DoRA).")] = False,
     rslora: Annotated[bool, typer.Option("--rslora", help="Scale by the root of the rank (rsLoRA).")] = False,
-    frozen_layers: Annotated[int, typer.Option(help="So many layers from below get no adapter and are computed once only.")] = 0,
-    search: Annotated[str, typer.Option(help="First spend so long on finding learning rate and rank, e.g. 10m.")] = "",
+    frozen_layers: Annotated[
+        int, typer.Option(help="So many layers from below get no adapter and are computed once only.")
+    ] = 0,
+    search: Annotated[
+        str, typer.Option(help="First spend so long on finding learning rate and rank, e.g. 10m.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew.")] = True,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew."
+        ),
+    ] = True,
     columns: Columns = "",
     encoding: Encoding = "",
     on_bad_row: BadRow = "",
     merge_labels: MergeLabels = False,
-    mask: Annotated[bool, typer.Option("--mask", help="Mask personal data found in the rows before learning from them.")] = False,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Mask personal data found in the rows before learning from them.")
+    ] = False,
     canaries: Annotated[
-        int, typer.Option(help="Mix so many made-up codes into the rows; certify tells how far they were learnt.", min=0, max=64)
+        int,
+        typer.Option(
+            help="Mix so many made-up codes into the rows; certify tells how far they were learnt.",
+            min=0,
+            max=64,
+        ),
     ] = 0,
     override: Override = "",
     json: Json = False,
@@ -65,7 +89,12 @@ def command(
     store = Store()
     found = store.find(model)
     permission.of_models(store, "tune", [found], override)
-    read = read_splits(local_source(data), local_source(valid) if valid else None, None, options_of(columns, encoding, on_bad_row, merge_labels))
+    read = read_splits(
+        local_source(data),
+        local_source(valid) if valid else None,
+        None,
+        options_of(columns, encoding, on_bad_row, merge_labels),
+    )
     files = {part: read[part].digest for part in ("train", "valid") if part in read}
     say_read(read)
     learnt = list(read["train"].examples)
@@ -90,7 +119,9 @@ def command(
         {"count": canaries, "seed": seed} if canaries else {},
         mask,
     )
-    outcome = tune(store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say)
+    outcome = tune(
+        store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say
+    )
     if json:
         print_json(outcome.as_dict())
         return
@@ -104,5 +135,9 @@ def command(
     if outcome.tried:
         print(f"searched  {len(outcome.tried)} runs, {sum(t.seconds for t in outcome.tried):.0f} s")
     print(f"speed     {history.tokens / history.seconds:.0f} tokens/s, {progress.duration(history.seconds)}")
-    print(f"memory    {outcome.peak_bytes / 2**30:.2f} GiB at its peak, {outcome.predicted_bytes / 2**30:.2f} predicted")
-    print(f"stored    {outcome.model.name}@{outcome.model.revision[:12]}: freehold run {outcome.model.name} '...'")
+    print(
+        f"memory    {outcome.peak_bytes / 2**30:.2f} GiB at its peak, {outcome.predicted_bytes / 2**30:.2f} predicted"
+    )
+    print(
+        f"stored    {outcome.model.name}@{outcome.model.revision[:12]}: freehold run {outcome.model.name} '...'"
+    )

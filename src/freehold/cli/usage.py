@@ -15,7 +15,9 @@ NEEDS_ARGUMENTS = False
 
 def command(
     days: Annotated[float, typer.Option(help="Of the last so many days; 0: of all time.", min=0)] = 0.0,
-    api_model: Annotated[str, typer.Option(help="API whose price the tokens are reckoned at.")] = "openai:gpt-5-mini",
+    api_model: Annotated[
+        str, typer.Option(help="API whose price the tokens are reckoned at.")
+    ] = "openai:gpt-5-mini",
     json: Json = False,
 ) -> None:
     """Show what each key has used of each model of 'freehold serve', and what an API would have charged for it.
@@ -28,7 +30,8 @@ def command(
 
     price = api_price(api_model)
     rows: list[dict[str, Any]] = [
-        asdict(row) | {"api_dollars": price.per_request(row.prompt_tokens, row.answer_tokens)} for row in Ledger(Store()).sums(days)
+        asdict(row) | {"api_dollars": price.per_request(row.prompt_tokens, row.answer_tokens)}
+        for row in Ledger(Store()).sums(days)
     ]
     if json:
         print_json({"api": asdict(price), "usage": rows})

@@ -15,7 +15,10 @@ NEEDS_ARGUMENTS = False
 
 def command(
     name: Annotated[
-        str, typer.Argument(help="NAME of a stored model, or a FOLDER with a model and its evidence; every stored model if left out")
+        str,
+        typer.Argument(
+            help="NAME of a stored model, or a FOLDER with a model and its evidence; every stored model if left out"
+        ),
     ] = "",
     json: Json = False,
 ) -> None:
@@ -34,7 +37,12 @@ def command(
     folder = Path(name)
     if name and folder.is_dir() and (folder / certificate.FILE).exists():
         checked = certificate.check(folder, folder, Keyring())
-        told: dict[str, Any] = {"folder": name, "model": checked.says["model"], "files": checked.files, "expires": checked.says["expires"]}
+        told: dict[str, Any] = {
+            "folder": name,
+            "model": checked.says["model"],
+            "files": checked.files,
+            "expires": checked.says["expires"],
+        }
         _tell(told | {"signed_by": {"name": checked.key.name, "id": checked.key.id}}, json)
         return
     store = Store()
@@ -44,13 +52,21 @@ def command(
     for model in models:
         if (certificate.place(store, model) / certificate.FILE).exists() and not faults:
             checked = certificate.check(store.folder_of(model), certificate.place(store, model), Keyring())
-            certified.append({"model": model.name, "expires": checked.says["expires"], "signed_by": {"name": checked.key.name, "id": checked.key.id}})
+            certified.append(
+                {
+                    "model": model.name,
+                    "expires": checked.says["expires"],
+                    "signed_by": {"name": checked.key.name, "id": checked.key.id},
+                }
+            )
     if json:
         print_json({"models": [model.name for model in models], "faults": faults, "certified": certified})
     elif not faults:
         print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
         for one in certified:
-            print(f"{one['model']}: certificate holds until {one['expires'][:10]}, signed with {one['signed_by']['name']}")
+            print(
+                f"{one['model']}: certificate holds until {one['expires'][:10]}, signed with {one['signed_by']['name']}"
+            )
     if faults:
         raise BadModel("; ".join(faults), "pull it again, or restore the file from a backup")
 
@@ -59,5 +75,7 @@ def _tell(told: dict[str, Any], json: bool) -> None:
     if json:
         print_json(told)
         return
-    print(f"{told['model']['name']}@{told['model']['revision'][:12]}: {len(told['files'])} files are what {told['signed_by']['name']} signed")
+    print(
+        f"{told['model']['name']}@{told['model']['revision'][:12]}: {len(told['files'])} files are what {told['signed_by']['name']} signed"
+    )
     print(f"the certificate holds until {told['expires'][:10]}")

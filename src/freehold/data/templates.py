@@ -69,16 +69,25 @@ class ChatTemplate:
         return self._rendered(list(messages), True, {"tools": list(tools)} if tools else {})
 
     def _render(self, messages: Messages, *, add_generation_prompt: bool) -> str:
-        return self._rendered([{"role": role, "content": content} for role, content in messages], add_generation_prompt, {})
+        return self._rendered(
+            [{"role": role, "content": content} for role, content in messages], add_generation_prompt, {}
+        )
 
     def _rendered(self, chat: list[dict[str, Any]], add_generation_prompt: bool, more: dict[str, Any]) -> str:
         template = _compiled(self.source)
         try:
             return template.render(
-                messages=chat, add_generation_prompt=add_generation_prompt, bos_token=self.bos_token, eos_token=self.eos_token, **more
+                messages=chat,
+                add_generation_prompt=add_generation_prompt,
+                bos_token=self.bos_token,
+                eos_token=self.eos_token,
+                **more,
             )
         except Exception as error:  # a template is a foreign program: whatever it raises is its refusal
-            raise Unsupported(f"the model's chat template refuses these messages ({error})", "change the roles, or pass --template plain") from error
+            raise Unsupported(
+                f"the model's chat template refuses these messages ({error})",
+                "change the roles, or pass --template plain",
+            ) from error
 
 
 @functools.lru_cache(maxsize=16)
@@ -89,13 +98,17 @@ def _compiled(source: str) -> Any:
     def refuse(message: str) -> None:
         raise TemplateError(message)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
     environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
     environment.globals["raise_exception"] = refuse
     try:
         return environment.from_string(source)
     except TemplateError as error:
-        raise Unsupported(f"the model's chat template is no valid Jinja ({error})", "pass --template plain") from error
+        raise Unsupported(
+            f"the model's chat template is no valid Jinja ({error})", "pass --template plain"
+        ) from error
 
 
 def choose(own: str | None, *, bos_token: str, eos_token: str, plain: bool = False) -> ChatTemplate:

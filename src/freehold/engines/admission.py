@@ -37,11 +37,20 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BadModel(f"{weights.name} could not be looked at within {_LONGEST_S} s", "choose another model") from error
+        raise BadModel(
+            f"{weights.name} could not be looked at within {_LONGEST_S} s", "choose another model"
+        ) from error
     if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if any(mark in line for mark in ("what():", "ASSERT", "Error"))]
+        said = [
+            line.strip()
+            for line in done.stderr.splitlines()
+            if any(mark in line for mark in ("what():", "ASSERT", "Error"))
+        ]
         reason = (said or [f"exit {done.returncode}"])[-1]
-        raise BadModel(f"the engine broke down when it loaded {weights.name} ({reason[:160]})", "fetch it again, or choose another")
+        raise BadModel(
+            f"the engine broke down when it loaded {weights.name} ({reason[:160]})",
+            "fetch it again, or choose another",
+        )
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer:
         raise BY_NAME[answer["kind"]](answer["message"], answer["remedy"])
@@ -79,7 +88,11 @@ def _with_llama(weights: Path) -> None:
         lib.llama_model_free(model)
         return
     said = next(
-        (line.rpartition("error loading model: ")[2].strip() for line in heard if "error loading model: " in line),
+        (
+            line.rpartition("error loading model: ")[2].strip()
+            for line in heard
+            if "error loading model: " in line
+        ),
         "no reason given",
     )
     if "unknown model architecture" in said:
@@ -93,7 +106,9 @@ def _with_llama(weights: Path) -> None:
             f"llama.cpp here does not know the model's tokenizer ({said[:120]})",
             "get a current GGUF of the model, or update Freehold",
         )
-    raise BadModel(f"llama.cpp cannot load {weights.name} ({said[:200]})", "fetch it again, or choose another model")
+    raise BadModel(
+        f"llama.cpp cannot load {weights.name} ({said[:200]})", "fetch it again, or choose another model"
+    )
 
 
 def _with_transformers(folder: Path) -> None:

@@ -206,7 +206,11 @@ class BatchingEngine(LlamaContext):
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
         self._cuts = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-        self.parallel, self.states, self.guessing = parallel, states if self._cuts else None, guessing and self._cuts
+        self.parallel, self.states, self.guessing = (
+            parallel,
+            states if self._cuts else None,
+            guessing and self._cuts,
+        )
         #: Tokens that one text may have.
         self.longest = int(lib.llama_n_ctx_seq(self._context))
         self._meter = meter
@@ -307,19 +311,40 @@ class BatchingEngine(LlamaContext):
 
     def _soon(self, tokens: np.ndarray, adapter: str) -> int:
         """Tokens that a request which is still read will share with these once it is."""
-        reading = [one for one in self._running if not one.answering and one.ask.adapter == adapter] if self._cuts else []
-        return max((self._usable(shared(one.prompt, tokens), self._whole(len(one.prompt)), len(tokens)) for one in reading), default=0)
+        reading = (
+            [one for one in self._running if not one.answering and one.ask.adapter == adapter]
+            if self._cuts
+            else []
+        )
+        return max(
+            (
+                self._usable(shared(one.prompt, tokens), self._whole(len(one.prompt)), len(tokens))
+                for one in reading
+            ),
+            default=0,
+        )
 
     def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
         """The line in memory that most can be taken over from, and how many tokens."""
         held = self._best(((line, line.array) for line in self._held if line.adapter == adapter), tokens)
-        running = self._best(((one.line, one.prompt[: len(one.line.tokens)]) for one in self._running if one.line.adapter == adapter), tokens)
+        running = self._best(
+            (
+                (one.line, one.prompt[: len(one.line.tokens)])
+                for one in self._running
+                if one.line.adapter == adapter
+            ),
+            tokens,
+        )
         return running if running[1] > held[1] else held
 
     def _best(self, lines: Iterable[tuple[Line, np.ndarray]], tokens: np.ndarray) -> tuple[Line | None, int]:
         best, most = None, 0
         for line, own in lines:
-            if self._cuts and len(own) > most and (usable := self._usable(shared(own, tokens), line.whole, len(tokens))) > most:
+            if (
+                self._cuts
+                and len(own) > most
+                and (usable := self._usable(shared(own, tokens), line.whole, len(tokens))) > most
+            ):
                 best, most = line, usable
         return best, most
 
@@ -374,7 +399,11 @@ class BatchingEngine(LlamaContext):
             self._free(line)
             return
         line.array = np.asarray(line.tokens, dtype=np.int32)
-        for other in [other for other in self._held if other.adapter == line.adapter and len(other.array) <= len(line.array)]:
+        for other in [
+            other
+            for other in self._held
+            if other.adapter == line.adapter and len(other.array) <= len(line.array)
+        ]:
             if shared(other.array, line.array) == len(other.array):
                 self._drop(other)
         self._held.append(line)
@@ -386,13 +415,20 @@ class BatchingEngine(LlamaContext):
         if self.states is None or adapter or len(tokens) < LEAST_TOKENS:
             return None, 0
         state, same = self.states.best(tokens)
-        return state, self._usable(same, self._whole(len(state.tokens)), len(tokens)) if state is not None else 0
+        return state, self._usable(
+            same, self._whole(len(state.tokens)), len(tokens)
+        ) if state is not None else 0
 
     def _from_disk(self, line: Line, tokens: np.ndarray) -> int:
         """Read a state that shares more than what the line has into it; how many tokens it has then."""
         reused = len(line.tokens)
         state, same = self._on_disk(tokens, line.adapter)
-        if self.states is None or state is None or same < reused + LEAST_TOKENS // 2 or not self.states.whole(state):
+        if (
+            self.states is None
+            or state is None
+            or same < reused + LEAST_TOKENS // 2
+            or not self.states.whole(state)
+        ):
             return reused
         self._cut(line, 0)
         self._make_room(len(state.tokens))
@@ -403,7 +439,11 @@ class BatchingEngine(LlamaContext):
             self._context, os.fsencode(state.path), line.sequence, out, len(state.tokens), ctypes.byref(count)
         ):
             return 0
-        line.tokens, line.cells, line.whole = state.tokens.tolist(), self._cells.take(len(state.tokens)), self._whole(len(state.tokens))
+        line.tokens, line.cells, line.whole = (
+            state.tokens.tolist(),
+            self._cells.take(len(state.tokens)),
+            self._whole(len(state.tokens)),
+        )
         self._cut(line, same)
         return same
 
@@ -416,7 +456,9 @@ class BatchingEngine(LlamaContext):
             return
         place = self.states.place(tokens)
         values = (self._lib.llama_token * len(tokens))(*one.ask.tokens)
-        if self._lib.llama_state_seq_save_file(self._context, os.fsencode(place), one.line.sequence, values, len(tokens)):
+        if self._lib.llama_state_seq_save_file(
+            self._context, os.fsencode(place), one.line.sequence, values, len(tokens)
+        ):
             self.states.keep(tokens, place)
         else:
             place.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ from freehold.errors import BadModel, DoesNotFit, Unsupported
 #: Tokens in one call of the encoder, those that fill short texts up included.
 BATCH_TOKENS = 8192
 #: Tensors of what is put on an encoder and that vectors are not made with.
-HEADS = re.compile(r"(^|\.)(pooler|cls|lm_head|classifier|vocab_transform|vocab_layer_norm|vocab_projector|mlm_head)\.")
+HEADS = re.compile(
+    r"(^|\.)(pooler|cls|lm_head|classifier|vocab_transform|vocab_layer_norm|vocab_projector|mlm_head)\."
+)
 _POOLINGS = ("pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens")
 
 
@@ -69,27 +71,38 @@ class SentenceEmbedder:
         self._torch = torch
         pooling = _json(folder / "1_Pooling" / "config.json")
         chosen = [name for name in _POOLINGS if pooling.get(name)]
-        if len(chosen) != 1 or any(value is True for name, value in pooling.items() if name.startswith("pooling_mode") and name not in _POOLINGS):
+        if len(chosen) != 1 or any(
+            value is True
+            for name, value in pooling.items()
+            if name.startswith("pooling_mode") and name not in _POOLINGS
+        ):
             raise Unsupported(
-                "1_Pooling/config.json asks for a pooling that is not known here", f"models with one of {', '.join(_POOLINGS)} can be served"
+                "1_Pooling/config.json asks for a pooling that is not known here",
+                f"models with one of {', '.join(_POOLINGS)} can be served",
             )
         self._pooling = chosen[0]
         after = [str(step.get("type", "")).rpartition(".")[2] for step in _json(folder / "modules.json", [])]
         if unknown := [name for name in after if name not in ("Transformer", "Pooling", "Normalize")]:
             raise Unsupported(
-                f"modules.json names {unknown[0][:40]!r}, which is not known here", "choose a model of encoder, pooling and normalization"
+                f"modules.json names {unknown[0][:40]!r}, which is not known here",
+                "choose a model of encoder, pooling and normalization",
             )
         self._normalized = "Normalize" in after
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the tokenizers library raises nothing narrower
-            raise BadModel(f"the embedding model cannot be loaded ({str(error).splitlines()[0]})", "fetch it again, or choose another") from error
+            raise BadModel(
+                f"the embedding model cannot be loaded ({str(error).splitlines()[0]})",
+                "fetch it again, or choose another",
+            ) from error
         self._model: Any = hf.load(AutoModel, folder, beside=HEADS).eval()
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         config = self._model.config
         own = int(getattr(config, "max_position_embeddings", 512))
-        self.context_length = min(own, int(_json(folder / "sentence_bert_config.json").get("max_seq_length") or own))
+        self.context_length = min(
+            own, int(_json(folder / "sentence_bert_config.json").get("max_seq_length") or own)
+        )
         self.width = int(config.hidden_size)
         self._fill = int(config.pad_token_id or 0)
 
@@ -99,10 +112,13 @@ class SentenceEmbedder:
         for number, row in enumerate(rows):
             if len(row) > self.context_length and not cut:
                 raise DoesNotFit(
-                    f"text {number + 1} of {len(rows)} has {len(row)} tokens and this model reads {self.context_length}", "cut it into shorter texts"
+                    f"text {number + 1} of {len(rows)} has {len(row)} tokens and this model reads {self.context_length}",
+                    "cut it into shorter texts",
                 )
             # the last token closes the text, whatever its length
-            rows[number] = row if len(row) <= self.context_length else [*row[: self.context_length - 1], row[-1]]
+            rows[number] = (
+                row if len(row) <= self.context_length else [*row[: self.context_length - 1], row[-1]]
+            )
         vectors = np.zeros((len(rows), self.width), dtype=np.float32)
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
         while order:

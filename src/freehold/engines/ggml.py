@@ -56,9 +56,19 @@ def _library() -> Any:
     import llama_cpp
 
     folder = Path(llama_cpp.__file__).parent / "lib"
-    name = next((str(path) for pattern in ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll") for path in folder.glob(pattern)), None)
+    name = next(
+        (
+            str(path)
+            for pattern in ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll")
+            for path in folder.glob(pattern)
+        ),
+        None,
+    )
     if name is None:
-        raise Unsupported("the text engine was built without ggml's shared library", "reinstall llama-cpp-python from source")
+        raise Unsupported(
+            "the text engine was built without ggml's shared library",
+            "reinstall llama-cpp-python from source",
+        )
     library = ctypes.CDLL(name)
     library.ggml_get_type_traits.restype = ctypes.POINTER(_Traits)
     library.ggml_quantize_chunk.restype = ctypes.c_size_t
@@ -74,7 +84,11 @@ def row_type(name: str) -> RowType:
     if name not in _NUMBERS:
         raise Unsupported(f"ggml's type {name!r} is not known", f"use one of {', '.join(_NUMBERS)}")
     traits = _library().ggml_get_type_traits(_NUMBERS[name]).contents
-    to_float = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _FLOATS, ctypes.c_int64)(traits.to_float) if traits.to_float else None
+    to_float = (
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, _FLOATS, ctypes.c_int64)(traits.to_float)
+        if traits.to_float
+        else None
+    )
     return RowType(name, _NUMBERS[name], int(traits.block), int(traits.bytes), to_float)
 
 
@@ -104,7 +118,9 @@ def quantize(weights: np.ndarray, name: str, importance: np.ndarray | None = Non
     kind = row_type(name)
     rows, columns = weights.shape
     if columns % kind.block:
-        raise Unsupported(f"rows of {columns} weights do not fill {name} blocks of {kind.block}", "choose another type")
+        raise Unsupported(
+            f"rows of {columns} weights do not fill {name} blocks of {kind.block}", "choose another type"
+        )
     weights = np.ascontiguousarray(weights, dtype=np.float32)
     out = np.empty((rows, kind.row_bytes(columns)), dtype=np.uint8)
     weight = None if importance is None else np.ascontiguousarray(importance, dtype=np.float32)
@@ -113,7 +129,13 @@ def quantize(weights: np.ndarray, name: str, importance: np.ndarray | None = Non
 
     def work(start: int, count: int) -> None:
         library.ggml_quantize_chunk(
-            kind.number, weights[start:].ctypes.data_as(_FLOATS), out[start:].ctypes.data_as(ctypes.c_void_p), 0, count, columns, pointer
+            kind.number,
+            weights[start:].ctypes.data_as(_FLOATS),
+            out[start:].ctypes.data_as(ctypes.c_void_p),
+            0,
+            count,
+            columns,
+            pointer,
         )
 
     _everywhere(work, rows)
@@ -127,7 +149,11 @@ def dequantize(blocks: np.ndarray, name: str, columns: int) -> np.ndarray:
     blocks = np.ascontiguousarray(blocks)
 
     def work(start: int, count: int) -> None:
-        kind.to_float(blocks[start:].ctypes.data_as(ctypes.c_void_p), out[start:].ctypes.data_as(_FLOATS), count * columns)
+        kind.to_float(
+            blocks[start:].ctypes.data_as(ctypes.c_void_p),
+            out[start:].ctypes.data_as(_FLOATS),
+            count * columns,
+        )
 
     _everywhere(work, blocks.shape[0])
     return out

@@ -23,7 +23,10 @@ def _checked(grammar: str) -> str:
 
     fault = LLMatcher.validate_grammar(grammar)
     if fault and not fault.startswith("WARNING"):
-        raise UsageError(f"the answer's form is not understood: {fault.strip().splitlines()[0][:300]}", "correct the schema or grammar")
+        raise UsageError(
+            f"the answer's form is not understood: {fault.strip().splitlines()[0][:300]}",
+            "correct the schema or grammar",
+        )
     return grammar
 
 
@@ -32,9 +35,13 @@ def of_schema(schema: dict[str, Any]) -> str:
     from llguidance import LLMatcher
 
     try:
-        return _checked(LLMatcher.grammar_from_json_schema(json.dumps(schema), {"whitespace_flexible": False}))
+        return _checked(
+            LLMatcher.grammar_from_json_schema(json.dumps(schema), {"whitespace_flexible": False})
+        )
     except (ValueError, TypeError) as error:
-        raise UsageError(f"the JSON schema is not understood: {str(error).splitlines()[0][:300]}", "correct the schema") from None
+        raise UsageError(
+            f"the JSON schema is not understood: {str(error).splitlines()[0][:300]}", "correct the schema"
+        ) from None
 
 
 def of_wrapped_schema(before: str, schema: dict[str, Any], after: str) -> str:
@@ -61,7 +68,8 @@ def of_gbnf(text: str) -> str:
         raise
     except Exception as error:  # the converter raises whatever it meets
         raise UsageError(
-            f"the grammar is no valid GBNF: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}", "correct it"
+            f"the grammar is no valid GBNF: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}",
+            "correct it",
         ) from None
 
 
@@ -81,5 +89,8 @@ def bound(matcher: Any, logits: np.ndarray) -> np.ndarray:
     mask = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
     allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
     if not allowed.any():
-        raise Unsupported(f"the answer's form cannot be kept to ({matcher.get_error() or 'no token fits'})", "simplify the schema or grammar")
+        raise Unsupported(
+            f"the answer's form cannot be kept to ({matcher.get_error() or 'no token fits'})",
+            "simplify the schema or grammar",
+        )
     return np.where(allowed, logits, -np.inf)

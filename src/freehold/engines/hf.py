@@ -33,7 +33,10 @@ class HfVocabulary:
         known = self.tokenizer.get_vocab(with_added_tokens=True)
         self.special = {role: known[name] for role, name in names.items() if name in known}
         if "eos" not in self.special:
-            raise BadModel(f"the tokenizer in {folder.name} names no end token", "add eos_token to its tokenizer_config.json")
+            raise BadModel(
+                f"the tokenizer in {folder.name} names no end token",
+                "add eos_token to its tokenizer_config.json",
+            )
         adds = self.tokenizer.encode("").ids
         self._start = [token for token in adds if token == self.special.get("bos")]
         self.bos_token = names.get("bos", "") if self._start else ""
@@ -70,9 +73,14 @@ def _tokenizer(folder: Path) -> Tokenizer:
             return Tokenizer.from_file(str(folder / "tokenizer.json"))
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).backend_tokenizer
+        return AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).backend_tokenizer
     except Exception as error:  # the tokenizers library raises nothing narrower
-        raise BadModel(f"the tokenizer in {folder.name} cannot be loaded ({str(error).splitlines()[0]})", "check its tokenizer.json") from error
+        raise BadModel(
+            f"the tokenizer in {folder.name} cannot be loaded ({str(error).splitlines()[0]})",
+            "check its tokenizer.json",
+        ) from error
 
 
 def _special_names(folder: Path) -> dict[str, str]:
@@ -102,15 +110,29 @@ def load(kind: Any, folder: Path, *, beside: re.Pattern[str] | None = None, **op
     """
     import torch
 
-    settings = {"dtype": torch.float32, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    settings = {
+        "dtype": torch.float32,
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+    }
     try:
         # a mismatch of shapes is left to the report, which names the tensor
-        model, report = kind.from_pretrained(folder, **settings, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-    except Exception as error:  # what a foreign configuration breaks in transformers' code has no common class
+        model, report = kind.from_pretrained(
+            folder, **settings, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except (
+        Exception
+    ) as error:  # what a foreign configuration breaks in transformers' code has no common class
         cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise BadModel(f"transformers cannot load {folder.name} ({cause[:200]})", "choose another model") from error
+        raise BadModel(
+            f"transformers cannot load {folder.name} ({cause[:200]})", "choose another model"
+        ) from error
     if fault := unlike(report, beside):
-        raise BadModel(f"the weights in {folder.name} do not match its config.json: {fault}", "fetch the whole folder again, or choose another model")
+        raise BadModel(
+            f"the weights in {folder.name} do not match its config.json: {fault}",
+            "fetch the whole folder again, or choose another model",
+        )
     return model
 
 
@@ -146,7 +168,9 @@ def _add(model: Any, folder: Path) -> None:
             change = facts.scale * torch.from_numpy(factors["B"]) @ torch.from_numpy(factors["A"])
             merged = weight.T + change if facts.fan_in_fan_out else weight + change
             if "magnitude_vector" in factors:
-                merged *= (torch.from_numpy(factors["magnitude_vector"]).reshape(-1) / merged.norm(dim=1)).unsqueeze(1)
+                merged *= (
+                    torch.from_numpy(factors["magnitude_vector"]).reshape(-1) / merged.norm(dim=1)
+                ).unsqueeze(1)
             weight.copy_(merged.T if facts.fan_in_fan_out else merged)
 
 
@@ -154,7 +178,10 @@ def _weight(model: Any, module: str, folder: Path) -> Any:
     try:
         return model.get_submodule(module).weight
     except AttributeError as error:
-        raise BadModel(f"the adapter in {folder.name} changes {module}, which its base does not have", "name its base with --base") from error
+        raise BadModel(
+            f"the adapter in {folder.name} changes {module}, which its base does not have",
+            "name its base with --base",
+        ) from error
 
 
 class TransformersEngine:
@@ -194,7 +221,9 @@ class TransformersEngine:
         feed, past, tokens, finish = list(request.tokens), None, list[int](), "length"
         with torch.inference_mode():
             while len(tokens) < request.max_tokens:
-                out = self._model(input_ids=torch.tensor([feed]), past_key_values=past, use_cache=True, logits_to_keep=1)
+                out = self._model(
+                    input_ids=torch.tensor([feed]), past_key_values=past, use_cache=True, logits_to_keep=1
+                )
                 past, logits = out.past_key_values, out.logits[0, -1].numpy()
                 first = first or time.perf_counter() - started
                 if request.choices is not None:
@@ -211,7 +240,11 @@ class TransformersEngine:
                             time.perf_counter() - started,
                         )
                 else:
-                    token = int(np.argmax(logits)) if random is None else draw(logits, request.temperature, request.top_p, random)
+                    token = (
+                        int(np.argmax(logits))
+                        if random is None
+                        else draw(logits, request.temperature, request.top_p, random)
+                    )
                     if self.vocabulary.is_end(token):
                         finish = "stop"
                         break
@@ -223,7 +256,9 @@ class TransformersEngine:
         text = self.vocabulary.decode(tokens)
         for stop in request.stops:
             text = text.partition(stop)[0]
-        return Completion(text, tuple(tokens), finish, len(request.tokens), first, time.perf_counter() - started)
+        return Completion(
+            text, tuple(tokens), finish, len(request.tokens), first, time.perf_counter() - started
+        )
 
     def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
         """See :class:`freehold.engines.interface.Engine`."""

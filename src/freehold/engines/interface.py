@@ -82,7 +82,9 @@ class Completion:
 def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:
     """Tokens that all rows begin with. Raises ValueError for no rows."""
     low, high = min(map(list, rows)), max(map(list, rows))
-    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    size = next(
+        (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
+    )
     return low[:size]
 
 

@@ -69,13 +69,18 @@ def load_model(path: Path, *, vocab_only: bool) -> Any:
     lib = library()
     params = lib.llama_model_default_params()
     params.vocab_only = vocab_only
-    params.load_mode = lib.LLAMA_LOAD_MODE_NONE  # weights are repacked for this processor; mapping the file too would double them
+    params.load_mode = (
+        lib.LLAMA_LOAD_MODE_NONE
+    )  # weights are repacked for this processor; mapping the file too would double them
     if vocab_only:
         params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
     _log.clear()
     model = lib.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
-        raise BadModel(f"llama.cpp cannot load {path.name} ({next(iter(_log), 'no reason given')})", "fetch it again, or choose another model")
+        raise BadModel(
+            f"llama.cpp cannot load {path.name} ({next(iter(_log), 'no reason given')})",
+            "fetch it again, or choose another model",
+        )
     return model
 
 
@@ -96,12 +101,20 @@ class LlamaVocabulary:
         self._owned = load_model(path, vocab_only=True) if path is not None else None
         self._vocab = self._lib.llama_model_get_vocab(model or self._owned)
         self.size = int(self._lib.llama_vocab_n_tokens(self._vocab))
-        self.bos_token = self._text(self._lib.llama_vocab_bos(self._vocab)) if self._lib.llama_vocab_get_add_bos(self._vocab) else ""
+        self.bos_token = (
+            self._text(self._lib.llama_vocab_bos(self._vocab))
+            if self._lib.llama_vocab_get_add_bos(self._vocab)
+            else ""
+        )
         self.eos_token = self._text(self._lib.llama_vocab_eos(self._vocab))
         self._pieces: dict[int, bytes] = {}
 
     def _text(self, token: int) -> str:
-        return self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace") if token >= 0 else ""
+        return (
+            self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
+            if token >= 0
+            else ""
+        )
 
     def encode(self, text: str, *, start: bool) -> list[int]:
         """See :class:`freehold.engines.interface.Vocabulary`."""
@@ -181,7 +194,9 @@ class LlamaContext:
         params.kv_unified = not apart
         params.swa_full = True  # the shared prefix must stay whole for layers with a sliding window
         params.n_threads = params.n_threads_batch = threads or len(os.sched_getaffinity(0))
-        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED if exact else lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.flash_attn_type = (
+            lib.LLAMA_FLASH_ATTN_TYPE_DISABLED if exact else lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        )
         if exact:
             params.type_k = params.type_v = _GGML_TYPE_F32
         params.no_perf = True
@@ -203,7 +218,8 @@ class LlamaContext:
         loaded = self._lib.llama_adapter_lora_init(self._model, os.fsencode(adapter))
         if not loaded:
             raise BadModel(
-                f"llama.cpp cannot load the adapter {adapter.name} ({next(iter(_log), 'no reason given')})", "check that it was tuned on this model"
+                f"llama.cpp cannot load the adapter {adapter.name} ({next(iter(_log), 'no reason given')})",
+                "check that it was tuned on this model",
             )
         return loaded
 
@@ -245,7 +261,14 @@ class LlamaEngine(LlamaContext):
 
     def __init__(self, path: Path, *, context_length: int = 4096, parallel: int = 1, threads: int = 0, batch: int = 512,
                  adapter: Path | None = None, exact: bool = False):  # fmt: skip
-        super().__init__(path, context_length=context_length, sequences=parallel + 1, threads=threads, batch=batch, exact=exact)
+        super().__init__(
+            path,
+            context_length=context_length,
+            sequences=parallel + 1,
+            threads=threads,
+            batch=batch,
+            exact=exact,
+        )
         self._adapter = self._set_adapter(self._adapter_of(adapter)) if adapter else None
         self._batch = self._lib.llama_batch_init(batch, 0, 1)
         self.parallel = parallel
@@ -287,13 +310,19 @@ class LlamaEngine(LlamaContext):
     def submit(self, index: int, request: Request) -> None:
         """Queue a request. Raises DoesNotFit if it can never fit."""
         need = len(request.tokens) + request.max_tokens
-        if need > self.context_length - (len(self._prefix) if self._own(request) == list(request.tokens) else 0) or not request.tokens:
+        if (
+            need
+            > self.context_length - (len(self._prefix) if self._own(request) == list(request.tokens) else 0)
+            or not request.tokens
+        ):
             raise DoesNotFit(
                 f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} exceed the context of "
                 f"{self.context_length} tokens"
                 if request.tokens
                 else "the prompt is empty",
-                "raise the context length or shorten the prompt" if request.tokens else "give it at least one token",
+                "raise the context length or shorten the prompt"
+                if request.tokens
+                else "give it at least one token",
             )
         self._waiting.append((index, request))
 
@@ -318,7 +347,15 @@ class LlamaEngine(LlamaContext):
                 return
             self._waiting.popleft()
             self._reserved += need
-            slot = _Slot(index, request, self._idle.pop(), own, len(request.tokens) - len(own), time.perf_counter(), len(request.tokens))
+            slot = _Slot(
+                index,
+                request,
+                self._idle.pop(),
+                own,
+                len(request.tokens) - len(own),
+                time.perf_counter(),
+                len(request.tokens),
+            )
             if slot.position:
                 self._lib.llama_memory_seq_cp(self._memory, 0, slot.sequence, 0, slot.position)
             if request.grammar:
@@ -332,12 +369,16 @@ class LlamaEngine(LlamaContext):
         self._admit()
         used = 0
         asked: list[tuple[int, _Slot]] = []
-        for slot in sorted(self._running, key=lambda slot: len(slot.pending)):  # one-token continuations first
+        for slot in sorted(
+            self._running, key=lambda slot: len(slot.pending)
+        ):  # one-token continuations first
             take = min(len(slot.pending), self.batch - used)
             last = take == len(slot.pending)
             for offset in range(take):
                 wanted = last and offset == take - 1
-                self._put(used + offset, slot.pending[offset], slot.position + offset, slot.sequence, wanted=wanted)
+                self._put(
+                    used + offset, slot.pending[offset], slot.position + offset, slot.sequence, wanted=wanted
+                )
             if take and last:
                 asked.append((used + take - 1, slot))
             del slot.pending[:take]
@@ -378,7 +419,11 @@ class LlamaEngine(LlamaContext):
         if slot.matcher is not None:
             logits = grammar.bound(slot.matcher, logits)
         request, random = slot.request, slot.random
-        token = int(np.argmax(logits)) if random is None else draw(logits, request.temperature, request.top_p, random)
+        token = (
+            int(np.argmax(logits))
+            if random is None
+            else draw(logits, request.temperature, request.top_p, random)
+        )
         if slot.matcher is not None:
             slot.matcher.consume_token(token)
         return token
@@ -389,7 +434,9 @@ class LlamaEngine(LlamaContext):
             settled = request.choices.settled(slot.tokens)
             assert settled is not None
             text = request.choices.answers[settled]
-            tokens = request.choices.tokens[settled]  # whole, though decoding stopped where no other answer was left
+            tokens = request.choices.tokens[
+                settled
+            ]  # whole, though decoding stopped where no other answer was left
         else:
             text = bytes(slot.data).decode("utf-8", "replace")
             for stop in request.stops:
@@ -416,7 +463,10 @@ class LlamaEngine(LlamaContext):
         for prompt, answer in rows:
             tokens = [*prompt, *answer]
             if len(tokens) > self.context_length:
-                raise DoesNotFit(f"a row of {len(tokens)} tokens exceeds the context of {self.context_length}", "raise the context length")
+                raise DoesNotFit(
+                    f"a row of {len(tokens)} tokens exceeds the context of {self.context_length}",
+                    "raise the context length",
+                )
             self.reset()
             found: list[float] = []
             for start in range(0, len(tokens), self.batch):
@@ -428,7 +478,9 @@ class LlamaEngine(LlamaContext):
                 for place in (place for place, is_wanted in enumerate(wanted) if is_wanted):
                     logits = self._logits(place).astype(np.float64)
                     top = logits.max()
-                    found.append(float(logits[tokens[start + place + 1]] - top - np.log(np.exp(logits - top).sum())))
+                    found.append(
+                        float(logits[tokens[start + place + 1]] - top - np.log(np.exp(logits - top).sum()))
+                    )
             scores.append(found)
         return scores
 

@@ -33,7 +33,11 @@ def predict_memory(card: Card, context_length: int, parallel: int, batch: int = 
         return Need(card.parameters * 4, 4 * 2 * card.layers * card.kv_width * context_length, 500_000_000)
     cache = 2 * 2 * card.layers * card.kv_width * context_length
     logits = 4 * card.vocabulary * (parallel + 1)
-    return Need(card.size_bytes, cache, BASE_BYTES + 2 * logits + 4 * batch * (card.vocabulary // 64 + 24 * card.hidden))
+    return Need(
+        card.size_bytes,
+        cache,
+        BASE_BYTES + 2 * logits + 4 * batch * (card.vocabulary // 64 + 24 * card.hidden),
+    )
 
 
 def context_that_fits(card: Card, size_bytes: int, memory_bytes: int) -> int:
@@ -59,7 +63,9 @@ def open_vocabulary(weights: Path) -> Vocabulary:
     return LlamaVocabulary(weights)
 
 
-def open_engine(weights: Path, *, context_length: int, parallel: int = 1, adapter: Path | None = None, threads: int = 0) -> Engine:
+def open_engine(
+    weights: Path, *, context_length: int, parallel: int = 1, adapter: Path | None = None, threads: int = 0
+) -> Engine:
     """llama.cpp for a GGUF file, transformers for a safetensors folder.
 
     ``adapter``: a GGUF adapter for the one, the folder of a PEFT adapter for the other.
@@ -70,10 +76,14 @@ def open_engine(weights: Path, *, context_length: int, parallel: int = 1, adapte
         return TransformersEngine(weights, context_length=context_length, adapter=adapter)
     from freehold.engines.llama import LlamaEngine
 
-    return LlamaEngine(weights, context_length=context_length, parallel=parallel, adapter=adapter, threads=threads)
+    return LlamaEngine(
+        weights, context_length=context_length, parallel=parallel, adapter=adapter, threads=threads
+    )
 
 
 def prompting(card: Card, vocabulary: Vocabulary, *, plain: bool = False) -> Prompting:
     """The model's template bound to its vocabulary."""
-    template = templates.choose(card.chat_template, bos_token=vocabulary.bos_token, eos_token=vocabulary.eos_token, plain=plain)
+    template = templates.choose(
+        card.chat_template, bos_token=vocabulary.bos_token, eos_token=vocabulary.eos_token, plain=plain
+    )
     return Prompting(template, vocabulary)

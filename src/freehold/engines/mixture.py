@@ -40,18 +40,33 @@ def join(adapters: Mapping[str, Path], target: Path, architecture: str) -> dict[
     places: dict[str, slice] = {}
     start = 0
     for name, reader in read.items():
-        factors[name] = {tensor.name: np.asarray(tensor.data, dtype=np.float32) for tensor in reader.tensors if tensor.name.endswith(_ENDS)}
+        factors[name] = {
+            tensor.name: np.asarray(tensor.data, dtype=np.float32)
+            for tensor in reader.tensors
+            if tensor.name.endswith(_ENDS)
+        }
         ranks = {array.shape[0] for key, array in factors[name].items() if key.endswith(".lora_a")}
-        if not ranks or any(key.removesuffix(".lora_a") + ".lora_b" not in factors[name] for key in factors[name] if key.endswith(".lora_a")):
+        if not ranks or any(
+            key.removesuffix(".lora_a") + ".lora_b" not in factors[name]
+            for key in factors[name]
+            if key.endswith(".lora_a")
+        ):
             raise BadModel(f"the adapter {name} holds no pairs of factors", "tune it again")
         places[name] = slice(start, start + max(ranks))
         start = places[name].stop
     width = _width(places)
     joined: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for stem in sorted({key[:-7] for own in factors.values() for key in own}):
-        own = {name: (found[f"{stem}.lora_a"], found[f"{stem}.lora_b"]) for name, found in factors.items() if f"{stem}.lora_a" in found}
+        own = {
+            name: (found[f"{stem}.lora_a"], found[f"{stem}.lora_b"])
+            for name, found in factors.items()
+            if f"{stem}.lora_a" in found
+        }
         a0, b0 = next(iter(own.values()))
-        a, b = np.zeros((width, a0.shape[1]), dtype=np.float16), np.zeros((b0.shape[0], width), dtype=np.float16)
+        a, b = (
+            np.zeros((width, a0.shape[1]), dtype=np.float16),
+            np.zeros((b0.shape[0], width), dtype=np.float16),
+        )
         for name, (first, second) in own.items():
             place = slice(places[name].start, places[name].start + first.shape[0])
             a[place] = first
@@ -91,8 +106,12 @@ class Mixture:
         call in which all tokens are one adapter's."""
         self._on, self.failed = bool(runs), None
         if runs:
-            self._mask = np.concatenate([np.repeat(self._rows[name][None], count, 0) for name, count, _ in runs])
-            self._outputs = np.concatenate([np.repeat(self._rows[name][None], wanted, 0) for name, _, wanted in runs])
+            self._mask = np.concatenate(
+                [np.repeat(self._rows[name][None], count, 0) for name, count, _ in runs]
+            )
+            self._outputs = np.concatenate(
+                [np.repeat(self._rows[name][None], wanted, 0) for name, _, wanted in runs]
+            )
 
     def seen(self, address: int, ask: bool, _: Any) -> bool:
         """llama.cpp asks whether an operation's result is to be looked at, and then shows it. Nothing may be raised from here."""
@@ -102,12 +121,18 @@ class Mixture:
             first = ctypes.c_void_p.from_address(address + _SOURCES).value
             known = self._factors.get(first)
             if known is None:  # a weight keeps its address, so that one look is enough
-                known = self._factors[first] = first is not None and ctypes.string_at(first + _NAME, 64).partition(b"\0")[0].endswith(b".lora_a")
+                known = self._factors[first] = first is not None and ctypes.string_at(
+                    first + _NAME, 64
+                ).partition(b"\0")[0].endswith(b".lora_a")
             return known
         try:
             self._mask_out(address)
         except Exception as error:
-            self.failed = error if isinstance(error, FreeholdError) else Unsupported(f"adapters cannot share a call ({error})", "serve one adapter")
+            self.failed = (
+                error
+                if isinstance(error, FreeholdError)
+                else Unsupported(f"adapters cannot share a call ({error})", "serve one adapter")
+            )
             return False
         return True
 
@@ -119,7 +144,10 @@ class Mixture:
         mask = self._mask if count == len(self._mask) else self._outputs
         data = ctypes.c_void_p.from_address(address + _DATA).value
         if (count, width) != mask.shape or data is None:
-            raise Unsupported("this build of llama.cpp lays out adapters differently", "install the pinned llama-cpp-python, or serve one adapter")
+            raise Unsupported(
+                "this build of llama.cpp lays out adapters differently",
+                "install the pinned llama-cpp-python, or serve one adapter",
+            )
         found = np.ctypeslib.as_array((ctypes.c_float * mask.size).from_address(data))
         found *= mask.ravel()
 

@@ -58,7 +58,9 @@ class Observer:
             params.cb_eval = self._callback
         self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
-            raise DoesNotFit(f"llama.cpp cannot make room for {BATCH} tokens of {path.name}", "free some memory")
+            raise DoesNotFit(
+                f"llama.cpp cannot make room for {BATCH} tokens of {path.name}", "free some memory"
+            )
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
 
     def _watch(self, on_input: OnInput) -> Callable[[int, bool, Any], bool]:
@@ -80,7 +82,10 @@ class Observer:
                 used += len(rows[end])
                 end += 1
             if end == start:
-                raise DoesNotFit(f"a row of {len(rows[start])} tokens exceeds the {BATCH} that are looked at in one piece", "shorten the row")
+                raise DoesNotFit(
+                    f"a row of {len(rows[start])} tokens exceeds the {BATCH} that are looked at in one piece",
+                    "shorten the row",
+                )
             yield self._group(rows[start:end], used)
             start = end
 
@@ -98,7 +103,9 @@ class Observer:
             raise self._failed
         if code:
             raise DoesNotFit(f"llama.cpp could not decode {count} tokens (code {code})", "free some memory")
-        whole = np.ctypeslib.as_array(lib.llama_get_logits(self._context), shape=(count * self.vocabulary,)).reshape(count, self.vocabulary)
+        whole = np.ctypeslib.as_array(
+            lib.llama_get_logits(self._context), shape=(count * self.vocabulary,)
+        ).reshape(count, self.vocabulary)
         ends = np.cumsum([len(row) for row in rows])
         return [whole[end - len(row) : end] for row, end in zip(rows, ends, strict=True)]
 
@@ -124,11 +131,21 @@ def _look(address: int, ask: bool, on_input: OnInput) -> bool:
         return False
     matrix, entered = tensor.src[0].contents, tensor.src[1].contents
     if not all(0 < length < 1 << 40 for length in (*tensor.ne, *matrix.ne)) or not 0 <= tensor.type < 256:
-        raise Unsupported("this build of llama.cpp lays its tensors out differently", "install the pinned llama-cpp-python")
-    wanted = matrix.name.endswith(b".weight") and entered.type == 0 and matrix.ne[1] > 1 and entered.ne[0] == matrix.ne[0] == entered.nb[1] // 4
+        raise Unsupported(
+            "this build of llama.cpp lays its tensors out differently", "install the pinned llama-cpp-python"
+        )
+    wanted = (
+        matrix.name.endswith(b".weight")
+        and entered.type == 0
+        and matrix.ne[1] > 1
+        and entered.ne[0] == matrix.ne[0] == entered.nb[1] // 4
+    )
     if ask or not wanted:
         return bool(wanted)
     count = int(entered.ne[1] * entered.ne[2] * entered.ne[3])
     data = ctypes.cast(entered.data, ctypes.POINTER(ctypes.c_float))
-    on_input(matrix.name.decode(), np.ctypeslib.as_array(data, shape=(count * int(entered.ne[0]),)).reshape(count, -1))
+    on_input(
+        matrix.name.decode(),
+        np.ctypeslib.as_array(data, shape=(count * int(entered.ne[0]),)).reshape(count, -1),
+    )
     return True

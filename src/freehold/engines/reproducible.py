@@ -66,7 +66,13 @@ class ReproducibleEngine(BatchingEngine):
         """See :class:`BatchingEngine`."""
         if not self.alike:
             # not when it is loaded: OpenMP keeps threads for every thread that computes, and with more of them than processors they wait slowly
-            self.alike = 1 if not self._cuts else self._compared(ROWS) if self._known else self._compared(range(1, FEW + 1))
+            self.alike = (
+                1
+                if not self._cuts
+                else self._compared(ROWS)
+                if self._known
+                else self._compared(range(1, FEW + 1))
+            )
             if self.alike < max(ROWS):
                 self.alike = min(self.alike, FEW)
         return super().step()
@@ -118,14 +124,23 @@ class ReproducibleEngine(BatchingEngine):
         else:
             line = self._held[0]
         own = self._usable(shared(line.array, tokens), line.whole, len(tokens)) if line.tokens else 0
-        copies = source is not None and source is not line and reused >= own + WORTH_COPYING and on_disk < reused + LEAST_TOKENS // 2
+        copies = (
+            source is not None
+            and source is not line
+            and reused >= own + WORTH_COPYING
+            and on_disk < reused + LEAST_TOKENS // 2
+        )
         if line in self._held:
             self._held.remove(line)
         self._cut(line, 0 if copies else own)
         if source is not None and copies:
             self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, -1, -1)
             self._lib.llama_memory_seq_rm(self._memory, line.sequence, reused, -1)
-            line.tokens, line.cells, line.whole = source.tokens[:reused], self._cells.take(reused), min(source.whole, reused)
+            line.tokens, line.cells, line.whole = (
+                source.tokens[:reused],
+                self._cells.take(reused),
+                min(source.whole, reused),
+            )
             self._copying = True
             self._used(source)
         return line
@@ -135,10 +150,16 @@ class ReproducibleEngine(BatchingEngine):
     def _planned(self) -> list[Part]:
         """A long prompt's next piece; or, by turns, a token of each answer, with guesses, and all that is left of short prompts."""
         self._copying = False
-        answering, reading = [one for one in self._running if one.answering], [one for one in self._running if not one.answering]
+        answering, reading = (
+            [one for one in self._running if one.answering],
+            [one for one in self._running if not one.answering],
+        )
         if not self._all_alike:
             return self._apart(answering, reading)
-        long, short = [one for one in reading if len(one.prompt) >= TILE], [one for one in reading if len(one.prompt) < TILE]
+        long, short = (
+            [one for one in reading if len(one.prompt) >= TILE],
+            [one for one in reading if len(one.prompt) < TILE],
+        )
         if long and (self._turn_to_read or not (answering or short)):
             self._turn_to_read = False
             return [self._tiles(long[0], PIECE if answering or short else self.batch)]
@@ -180,10 +201,16 @@ class ReproducibleEngine(BatchingEngine):
             cut = {sequence: min(length, longest) for sequence, length in lengths.items()}
             rows, passes = sum(cut.values()), _passes([cut.get(number, 0) for number in range(self.parallel)])
             right = sum(one.lookup.rate * len(one.guess[: longest - 1]) for one in answering if one.lookup)
-            if (rows <= limit or longest == 1) and (found := (len(plan) + right) / (rows + READING * passes)) > most:
+            if (rows <= limit or longest == 1) and (
+                found := (len(plan) + right) / (rows + READING * passes)
+            ) > most:
                 best, most = longest, found
         for part, one in zip(plan, answering, strict=True):
-            part.tokens, part.wanted, one.guess = part.tokens[:best], min(part.wanted, best), one.guess[: best - 1]
+            part.tokens, part.wanted, one.guess = (
+                part.tokens[:best],
+                min(part.wanted, best),
+                one.guess[: best - 1],
+            )
         return plan
 
     def _filled(self, plan: list[Part], limit: int) -> list[Part]:
@@ -194,7 +221,10 @@ class ReproducibleEngine(BatchingEngine):
         counts = {part.line.sequence: len(part.tokens) for part in plan}
         filled, room = plan[:1], limit - sum(counts.values())
         for part in plan[1:]:
-            gap = [idle.get(number) or Line(number, "") for number in range(filled[-1].line.sequence + 1, part.line.sequence)]
+            gap = [
+                idle.get(number) or Line(number, "")
+                for number in range(filled[-1].line.sequence + 1, part.line.sequence)
+            ]
             if len(gap) <= min(GAP, room) and all(len(line.tokens) < self.longest for line in gap):
                 counts |= {line.sequence: 1 for line in gap}
                 room -= len(gap)
@@ -204,8 +234,15 @@ class ReproducibleEngine(BatchingEngine):
         for part in filled:
             done.append(part)
             number, count = part.line.sequence, len(part.tokens)
-            beside = max(counts.get(number - 1, 0), counts.get(number + 1, 0))  # so many tokens are taken together with others
-            if part.one is not None and count == beside + 1 and len(part.line.tokens) + count > SPLIT and self.alike > 1:
+            beside = max(
+                counts.get(number - 1, 0), counts.get(number + 1, 0)
+            )  # so many tokens are taken together with others
+            if (
+                part.one is not None
+                and count == beside + 1
+                and len(part.line.tokens) + count > SPLIT
+                and self.alike > 1
+            ):
                 if len(filled) == count == 1 and self._threads <= 2:
                     self._one_thread = True
                 else:

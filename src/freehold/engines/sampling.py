@@ -48,8 +48,12 @@ class Sampling:
         for token, amount in self.bias:
             logits[token] += amount
         if self.repeat != 1.0:
-            recent = np.unique(np.asarray([*prompt[-self.repeat_last :], *answer][-self.repeat_last :], dtype=np.int64))
-            logits[recent] = np.where(logits[recent] > 0, logits[recent] / self.repeat, logits[recent] * self.repeat)
+            recent = np.unique(
+                np.asarray([*prompt[-self.repeat_last :], *answer][-self.repeat_last :], dtype=np.int64)
+            )
+            logits[recent] = np.where(
+                logits[recent] > 0, logits[recent] / self.repeat, logits[recent] * self.repeat
+            )
         if self.presence or self.frequency:
             for token, count in Counter(answer).items():
                 logits[token] -= self.presence + self.frequency * count
@@ -59,7 +63,11 @@ class Sampling:
 
     def pick(self, logits: np.ndarray, random: np.random.Generator) -> int:
         """A token."""
-        return int(np.argmax(logits)) if self.temperature == 0 else draw(logits, self.temperature, self.top_p, random, self.top_k, self.min_p)
+        return (
+            int(np.argmax(logits))
+            if self.temperature == 0
+            else draw(logits, self.temperature, self.top_p, random, self.top_k, self.min_p)
+        )
 
 
 GREEDY = Sampling()
@@ -80,10 +88,19 @@ def likelihood(logits: np.ndarray, token: int, top: int) -> Likelihood:
     total = highest + float(np.log(np.exp(logits - highest, dtype=np.float64).sum()))
     best = np.argpartition(-logits, top)[:top] if top else np.empty(0, dtype=np.int64)
     best = best[np.argsort(-logits[best], kind="stable")]
-    return Likelihood(token, float(logits[token]) - total, tuple((int(one), float(logits[one]) - total) for one in best))
+    return Likelihood(
+        token, float(logits[token]) - total, tuple((int(one), float(logits[one]) - total) for one in best)
+    )
 
 
-def draw(logits: np.ndarray, temperature: float, top_p: float, random: np.random.Generator, top_k: int = 0, min_p: float = 0.0) -> int:
+def draw(
+    logits: np.ndarray,
+    temperature: float,
+    top_p: float,
+    random: np.random.Generator,
+    top_k: int = 0,
+    min_p: float = 0.0,
+) -> int:
     """A token by temperature and nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751), among the ``top_k`` likeliest and those of at
     least ``min_p`` of the likeliest's probability."""
     kept = np.argpartition(-logits, top_k - 1)[:top_k] if 0 < top_k < len(logits) else np.arange(len(logits))

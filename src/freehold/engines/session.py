@@ -42,11 +42,16 @@ def weights_and_adapter(store: Store, model: Model) -> tuple[Path, Path]:
     if base.card.format != "gguf":
         return store.weights(base), store.folder_of(model)
     if GGUF_ADAPTER not in model.manifest:
-        raise Unsupported(f"{model.name} has magnitudes (DoRA), which llama.cpp does not load beside a base", "pull its base as safetensors")
+        raise Unsupported(
+            f"{model.name} has magnitudes (DoRA), which llama.cpp does not load beside a base",
+            "pull its base as safetensors",
+        )
     return store.weights(base), store.file(model, GGUF_ADAPTER)
 
 
-def open_session(store: Store, name: str, *, context_length: int = 0, parallel: int = 1, adapter: Path | None = None) -> Session:
+def open_session(
+    store: Store, name: str, *, context_length: int = 0, parallel: int = 1, adapter: Path | None = None
+) -> Session:
     """Open a model by name, an adapter on its base. ``context_length`` 0: up to 4,096 tokens. Raises NotFound, BadModel, DoesNotFit."""
     model = store.find(name)
     length = context_length or min(4096, model.card.context_length or 4096)

@@ -54,7 +54,9 @@ class States:
 
     def best(self, tokens: np.ndarray) -> tuple[State | None, int]:
         """The state that shares most with the beginning of ``tokens``, and how many tokens that is."""
-        found = max(((shared(state.tokens, tokens), at) for at, state in enumerate(self._known)), default=(0, -1))
+        found = max(
+            ((shared(state.tokens, tokens), at) for at, state in enumerate(self._known)), default=(0, -1)
+        )
         return (self._known[found[1]], found[0]) if found[0] else (None, 0)
 
     def whole(self, state: State) -> bool:

@@ -82,7 +82,10 @@ def requests(prompting: Prompting, ask: Ask, examples: Sequence[Example]) -> lis
         choices = prompting.choices(ask.messages(examples[0]), ask.labels)
     longest = max(map(len, choices.tokens)) if choices else ask.max_tokens
     stops = prompting.template.stops
-    return [Request(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices) for e in examples]
+    return [
+        Request(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices)
+        for e in examples
+    ]
 
 
 def answers_of(
@@ -118,7 +121,9 @@ def answers_of(
                 example = rows[index]
                 score = metric.grade(example, completion.text)
                 written = len(completion.tokens)
-                done[index] = Answer(example.id, completion.text, score, completion.finish, completion.prompt_tokens, written)
+                done[index] = Answer(
+                    example.id, completion.text, score, completion.finish, completion.prompt_tokens, written
+                )
                 progress.at(len(answers) + len(done))
             ordered = [done[i] for i in range(len(rows))]
             durable.append_line(kept, json.dumps([asdict(answer) for answer in ordered], ensure_ascii=False))
@@ -154,7 +159,10 @@ def _further(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer])
         errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
         how = "mean absolute error; an answer without a number counts as the range of the training answers"
         without = [float(value_of(answer.text) is None) for answer in answers]
-        return {"mae": mean_figure(errors, how), "no_number": mean_figure(without, "answers without a number")}
+        return {
+            "mae": mean_figure(errors, how),
+            "no_number": mean_figure(without, "answers without a number"),
+        }
     if metric.kind == "text":
         rouge = [rouge_l(e.answer, answer.text) for e, answer in zip(rows, answers, strict=True)]
         equal = [exact(e, answer.text) for e, answer in zip(rows, answers, strict=True)]
@@ -168,10 +176,14 @@ def scope_figures(metric: Metric, answers: Sequence[Answer], out_of_scope: Colle
     inside = [answer.score for answer in answers if answer.id not in out_of_scope]
     figures: dict[str, Any] = {}
     if outside and inside:
-        figures[f"{metric.name}_in_scope"] = mean_figure(inside, f"{metric.method}; rows whose label is in the label set")
+        figures[f"{metric.name}_in_scope"] = mean_figure(
+            inside, f"{metric.method}; rows whose label is in the label set"
+        )
     if outside:
         right = f"right if answered {metric.unknown!r}" if metric.unknown else "no answer can be right"
-        figures[f"{metric.name}_out_of_scope"] = mean_figure(outside, f"rows whose label is not in the label set; {right}")
+        figures[f"{metric.name}_out_of_scope"] = mean_figure(
+            outside, f"rows whose label is not in the label set; {right}"
+        )
     return figures
 
 

@@ -40,7 +40,9 @@ class Actor:
         """Whether this one may change repositories of a namespace."""
         if self.role == "admin":
             return True
-        return self.role == "write" and (namespace == self.name or self.organisations.get(namespace) in ("write", "admin"))
+        return self.role == "write" and (
+            namespace == self.name or self.organisations.get(namespace) in ("write", "admin")
+        )
 
     def belongs(self, namespace: str) -> bool:
         """Whether this one may read private repositories of a namespace."""
@@ -86,10 +88,14 @@ class Accounts:
     def add(self, name: str, *, organisation: bool = False) -> None:
         """A user or an organisation; nothing when it is there already. Raises UsageError."""
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name[:80]!r} cannot name a user", "use letters, digits, dash and underscore, 39 at most")
+            raise UsageError(
+                f"{name[:80]!r} cannot name a user", "use letters, digits, dash and underscore, 39 at most"
+            )
         kind = "organisation" if organisation else "user"
         with self.engine.begin() as connection:
-            row = connection.execute(sa.select(tables.people.c.kind).where(tables.people.c.name == name)).first()
+            row = connection.execute(
+                sa.select(tables.people.c.kind).where(tables.people.c.name == name)
+            ).first()
             if row is None:
                 connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
             elif row.kind != kind:
@@ -98,13 +104,20 @@ class Accounts:
     def known(self, name: str) -> bool:
         """Whether there is a user of that name."""
         with self.engine.connect() as connection:
-            return connection.execute(sa.select(tables.people.c.name).where(tables.people.c.name == name)).first() is not None
+            return (
+                connection.execute(
+                    sa.select(tables.people.c.name).where(tables.people.c.name == name)
+                ).first()
+                is not None
+            )
 
     def join(self, organisation: str, user: str, role: str) -> None:
         """Make a user a member of an organisation."""
         table = tables.memberships
         with self.engine.begin() as connection:
-            connection.execute(table.delete().where(table.c.organisation == organisation, table.c.user == user))
+            connection.execute(
+                table.delete().where(table.c.organisation == organisation, table.c.user == user)
+            )
             connection.execute(table.insert().values(organisation=organisation, user=user, role=role))
 
     # -- tokens -------------------------------------------------------------------------------
@@ -118,7 +131,14 @@ class Accounts:
         expires = time.time() + days * 86400 if days else 0.0
         with self.engine.begin() as connection:
             connection.execute(
-                tables.tokens.insert().values(digest=_digest(token), user=user, label=label, role=role, created=time.time(), expires=expires)
+                tables.tokens.insert().values(
+                    digest=_digest(token),
+                    user=user,
+                    label=label,
+                    role=role,
+                    created=time.time(),
+                    expires=expires,
+                )
             )
         return token
 
@@ -132,7 +152,10 @@ class Accounts:
         """Remove the token whose digest starts so. Raises NotFound."""
         found = [token for token in self.tokens() if token.digest.startswith(start)]
         if len(found) != 1 or len(start) < 6:
-            raise NotFound(f"no single token starts with {start!r}", "see 'freehold hub token list' and give at least 6 digits")
+            raise NotFound(
+                f"no single token starts with {start!r}",
+                "see 'freehold hub token list' and give at least 6 digits",
+            )
         with self.engine.begin() as connection:
             connection.execute(tables.tokens.delete().where(tables.tokens.c.digest == found[0].digest))
         return found[0]
@@ -140,10 +163,14 @@ class Accounts:
     def actor(self, token: str) -> Actor | None:
         """Who a token stands for; None for an unknown or expired one."""
         with self.engine.connect() as connection:
-            row = connection.execute(sa.select(tables.tokens).where(tables.tokens.c.digest == _digest(token))).first()
+            row = connection.execute(
+                sa.select(tables.tokens).where(tables.tokens.c.digest == _digest(token))
+            ).first()
             if row is None or (row.expires and row.expires < time.time()):
                 return None
-            members = connection.execute(sa.select(tables.memberships).where(tables.memberships.c.user == row.user)).all()
+            members = connection.execute(
+                sa.select(tables.memberships).where(tables.memberships.c.user == row.user)
+            ).all()
         return Actor(row.user, row.role, {member.organisation: member.role for member in members})
 
     # -- gated repositories -------------------------------------------------------------------
@@ -152,14 +179,21 @@ class Accounts:
         """Who asked for access, oldest first."""
         table = tables.accesses
         with self.engine.connect() as connection:
-            rows = connection.execute(sa.select(table).where(table.c.repository == repository).order_by(table.c.at)).all()
+            rows = connection.execute(
+                sa.select(table).where(table.c.repository == repository).order_by(table.c.at)
+            ).all()
         return [Access(row.user, row.status, row.reason, row.at) for row in rows]
 
     def access(self, repository: int, user: str) -> str:
         """What became of a user's request for access; nothing where there is none."""
         table = tables.accesses
         with self.engine.connect() as connection:
-            return connection.execute(sa.select(table.c.status).where(table.c.repository == repository, table.c.user == user)).scalar() or ""
+            return (
+                connection.execute(
+                    sa.select(table.c.status).where(table.c.repository == repository, table.c.user == user)
+                ).scalar()
+                or ""
+            )
 
     def granted(self, repository: int, user: str) -> bool:
         """Whether a user was let into a gated repository."""
@@ -170,8 +204,14 @@ class Accounts:
         table = tables.accesses
         own = table.c.repository == repository, table.c.user == user
         with self.engine.begin() as connection:
-            if not connection.execute(table.update().where(*own).values(status=status, reason=reason)).rowcount:
-                connection.execute(table.insert().values(repository=repository, user=user, status=status, reason=reason, at=time.time()))
+            if not connection.execute(
+                table.update().where(*own).values(status=status, reason=reason)
+            ).rowcount:
+                connection.execute(
+                    table.insert().values(
+                        repository=repository, user=user, status=status, reason=reason, at=time.time()
+                    )
+                )
 
     # -- audit --------------------------------------------------------------------------------
 
@@ -183,11 +223,18 @@ class Accounts:
             if self.engine.dialect.name == "postgresql":
                 connection.exec_driver_sql("LOCK TABLE audit IN EXCLUSIVE MODE")
             row = connection.execute(
-                table.insert().values(at=time.time(), actor=actor, action=action, subject=subject, detail=detail, chain="")
+                table.insert().values(
+                    at=time.time(), actor=actor, action=action, subject=subject, detail=detail, chain=""
+                )
             ).inserted_primary_key
             assert row is not None
             new = connection.execute(sa.select(table).where(table.c.id == row[0])).one()
-            before = connection.execute(sa.select(table.c.chain).where(table.c.id < row[0]).order_by(table.c.id.desc()).limit(1)).scalar() or ""
+            before = (
+                connection.execute(
+                    sa.select(table.c.chain).where(table.c.id < row[0]).order_by(table.c.id.desc()).limit(1)
+                ).scalar()
+                or ""
+            )
             connection.execute(table.update().where(table.c.id == row[0]).values(chain=_link(before, new)))
 
     def audit_faults(self) -> list[str]:
@@ -196,7 +243,9 @@ class Accounts:
         with self.engine.connect() as connection:
             for row in connection.execute(sa.select(tables.audit).order_by(tables.audit.c.id)):
                 if row.chain != _link(before, row):
-                    return [f"the audit log was changed at or before row {row.id} ({row.action} {row.subject})"]
+                    return [
+                        f"the audit log was changed at or before row {row.id} ({row.action} {row.subject})"
+                    ]
                 before = row.chain
         return []
 

@@ -63,9 +63,26 @@ def event_entry(event: Event) -> dict[str, Any]:
     """An event as clients read it."""
     data = event.data
     if event.kind == "comment":
-        latest = {"raw": data["raw"], "html": "", "updatedAt": when(event.at), "author": {"name": event.author}}
-        data = {"edited": data["edited"], "hidden": data["hidden"], "latest": latest, "numEdits": int(data["edited"]), "reactions": []}
-    return {"id": event.id, "type": event.kind, "createdAt": when(event.at), "author": {"name": event.author}, "data": data}
+        latest = {
+            "raw": data["raw"],
+            "html": "",
+            "updatedAt": when(event.at),
+            "author": {"name": event.author},
+        }
+        data = {
+            "edited": data["edited"],
+            "hidden": data["hidden"],
+            "latest": latest,
+            "numEdits": int(data["edited"]),
+            "reactions": [],
+        }
+    return {
+        "id": event.id,
+        "type": event.kind,
+        "createdAt": when(event.at),
+        "author": {"name": event.author},
+        "data": data,
+    }
 
 
 def routes(hub: Hub) -> APIRouter:
@@ -79,7 +96,9 @@ def routes(hub: Hub) -> APIRouter:
             "isPullRequest": one.request, "pinned": False, "repo": {"name": found.name, "type": found.kind}, "repoOwner": {"name": found.author},
         }  # fmt: skip
 
-    def open_one(plural: str, repo: str, number: int, request: Request) -> tuple[Repository, Discussion, Actor]:
+    def open_one(
+        plural: str, repo: str, number: int, request: Request
+    ) -> tuple[Repository, Discussion, Actor]:
         found = hub.readable(request, plural, repo)
         return found, discussions.find(found.id, number), hub.someone(request)
 
@@ -95,9 +114,16 @@ def routes(hub: Hub) -> APIRouter:
         states: dict[str, bool | None] = {"all": None, "open": False, "closed": True}
         if type not in kinds or status not in states:
             raise Answer(400, f"type is one of {', '.join(kinds)}, and status one of {', '.join(states)}")
-        rows, count = discussions.list(found.id, request=kinds[type], closed=states[status], author=author, after=p * _PAGE, limit=_PAGE)
+        rows, count = discussions.list(
+            found.id, request=kinds[type], closed=states[status], author=author, after=p * _PAGE, limit=_PAGE
+        )
         over = discussions.list(found.id, closed=True, limit=1)[1]
-        return {"discussions": [entry(found, one) for one in rows], "count": count, "start": p * _PAGE, "numClosedDiscussions": over}
+        return {
+            "discussions": [entry(found, one) for one in rows],
+            "count": count,
+            "start": p * _PAGE,
+            "numClosedDiscussions": over,
+        }
 
     @router.post("")
     def opened(plural: str, repo: str, body: Opened, request: Request) -> dict[str, Any]:
@@ -116,7 +142,9 @@ def routes(hub: Hub) -> APIRouter:
         if one.request:
             proposal = repositories.proposed(found, one)
             whole["filesWithConflicts"] = proposal.conflicts
-            whole["changes"] = {"base": one.base} | ({"mergeCommitId": one.merged_as} if one.merged_as else {})
+            whole["changes"] = {"base": one.base} | (
+                {"mergeCommitId": one.merged_as} if one.merged_as else {}
+            )
             if diff and hub.opens(found, hub.reader(request)):
                 whole["diff"] = _diff(hub, proposal.base, proposal.head)
         return whole
@@ -136,16 +164,25 @@ def routes(hub: Hub) -> APIRouter:
     def status(plural: str, repo: str, number: int, body: Status, request: Request) -> dict[str, Any]:
         found, one, actor = open_one(plural, repo, number, request)
         steer(found, actor, one.author)
-        return {"newStatus": event_entry(discussions.status(one, actor.name, body.status, body.comment or ""))}
+        return {
+            "newStatus": event_entry(discussions.status(one, actor.name, body.status, body.comment or ""))
+        }
 
     @router.post("/{number}/merge")
-    def merge(plural: str, repo: str, number: int, request: Request, body: Merge | None = None) -> dict[str, Any]:
+    def merge(
+        plural: str, repo: str, number: int, request: Request, body: Merge | None = None
+    ) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         one = discussions.find(found.id, number)
         done = repositories.merge(found, one, actor.name)
         if body is not None and (body.comment or "").strip():
             discussions.comment(one, actor.name, body.comment or "")
-        hub.accounts.record(actor.name, "push", f"{found.kind} {found.name}", f"{one.base} is {done.id}, {line_of(number)} merged")
+        hub.accounts.record(
+            actor.name,
+            "push",
+            f"{found.kind} {found.name}",
+            f"{one.base} is {done.id}, {line_of(number)} merged",
+        )
         return {"success": True, "commitOid": done.id}
 
     @router.post("/{number}/comment/{event}/edit")

@@ -91,11 +91,17 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
         return None
     first, _, last = wanted.strip().partition("-")
     try:
-        start, end = (int(first), int(last) + 1 if last else size) if first else (max(0, size - int(last)), size)
+        start, end = (
+            (int(first), int(last) + 1 if last else size) if first else (max(0, size - int(last)), size)
+        )
     except ValueError:
         return None
     if start >= size or start < 0 or end <= start:
-        raise Answer(416, f"bytes {wanted[:40]} are outside of the file's {size}", headers={"Content-Range": f"bytes */{size}"})
+        raise Answer(
+            416,
+            f"bytes {wanted[:40]} are outside of the file's {size}",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
     return start, min(end, size)
 
 
@@ -129,15 +135,25 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def located(plural: str, repo: str, revision: str, path: str, request: Request) -> tuple[Repository, str, File, Content]:
+    def located(
+        plural: str, repo: str, revision: str, path: str, request: Request
+    ) -> tuple[Repository, str, File, Content]:
         found = hub.readable(request, plural, repo, files=True)
         commit = hub.repositories.commit(found, hub.revision(found, plain(revision)))
         file = commit.files.get(plain(path))
         if file is None:
-            raise Answer(404, f"{path[:200]} does not exist on {revision[:80]!r}", "EntryNotFound", {"X-Repo-Commit": commit.id})
+            raise Answer(
+                404,
+                f"{path[:200]} does not exist on {revision[:80]!r}",
+                "EntryNotFound",
+                {"X-Repo-Commit": commit.id},
+            )
         content = hub.contents.find(file.sha256)
         if content is None:
-            raise Answer(500, f"the content of {path[:200]} is missing from this hub; its operator can run 'freehold hub check'")
+            raise Answer(
+                500,
+                f"the content of {path[:200]} is missing from this hub; its operator can run 'freehold hub check'",
+            )
         return found, commit.id, file, content
 
     @router.api_route("/{where:where}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
@@ -173,8 +189,15 @@ def routes(hub: Hub) -> APIRouter:
             return Response(status_code=status, headers=headers, media_type=kind)
         if not asked or not start:
             hub.repositories.downloaded(found)
-            hub.accounts.record(hub.reader(request).name or "nobody", "pull", f"{found.kind} {found.name}", f"{path} at {commit[:12]}")
-        return StreamingResponse(hub.contents.read(content, start, end), status_code=status, headers=headers, media_type=kind)
+            hub.accounts.record(
+                hub.reader(request).name or "nobody",
+                "pull",
+                f"{found.kind} {found.name}",
+                f"{path} at {commit[:12]}",
+            )
+        return StreamingResponse(
+            hub.contents.read(content, start, end), status_code=status, headers=headers, media_type=kind
+        )
 
     # -- LFS ----------------------------------------------------------------------------------------
 
@@ -189,8 +212,16 @@ def routes(hub: Hub) -> APIRouter:
             raise Answer(422, f"the operation {body.operation[:40]!r} is not known; upload and download are")
         base, expires = base_of(request), int(time.time()) + 6 * 3600
         if body.operation == "upload" and "xet" in body.transfers:
-            return {"transfer": "xet", "objects": [one.model_dump() for one in body.objects], "hash_algo": "sha256"}
-        parts = body.operation == "upload" and "multipart" in body.transfers and any(one.size > PART_BYTES for one in body.objects)
+            return {
+                "transfer": "xet",
+                "objects": [one.model_dump() for one in body.objects],
+                "hash_algo": "sha256",
+            }
+        parts = (
+            body.operation == "upload"
+            and "multipart" in body.transfers
+            and any(one.size > PART_BYTES for one in body.objects)
+        )
         objects: list[dict[str, Any]] = []
         for one in body.objects:
             entry: dict[str, Any] = {"oid": one.oid, "size": one.size}
@@ -202,14 +233,17 @@ def routes(hub: Hub) -> APIRouter:
                 if there is None:
                     entry["error"] = {"code": 404, "message": "the object is not here"}
                 else:
-                    entry["actions"] = {"download": {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}}
+                    entry["actions"] = {
+                        "download": {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}
+                    }
             elif there is None or there.size != one.size:
                 upload: dict[str, Any] = {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}
                 if parts and one.size > PART_BYTES:
                     upload["href"] = f"{base}/lfs/{one.oid}/complete?{query}"
                     count = -(-one.size // PART_BYTES)
                     upload["header"] = {"chunk_size": str(PART_BYTES)} | {
-                        str(number): f"{base}/lfs/{one.oid}/{number}?{query}" for number in range(1, count + 1)
+                        str(number): f"{base}/lfs/{one.oid}/{number}?{query}"
+                        for number in range(1, count + 1)
                     }
                 verify = f"{base}/api/{plural}/{found.name}/lfs-verify"
                 entry["actions"] = {"upload": upload, "verify": {"href": verify, "expires_in": 6 * 3600}}
@@ -222,7 +256,11 @@ def routes(hub: Hub) -> APIRouter:
         content = hub.contents.find(oid)
         if content is None:
             raise Answer(404, "the object is not here")
-        return StreamingResponse(hub.contents.read(content), headers={"Content-Length": str(content.size)}, media_type="application/octet-stream")
+        return StreamingResponse(
+            hub.contents.read(content),
+            headers={"Content-Length": str(content.size)},
+            media_type="application/octet-stream",
+        )
 
     @router.put("/lfs/{oid}")
     async def lfs_upload(oid: str, size: int, expires: int, signature: str, request: Request) -> Response:
@@ -233,7 +271,9 @@ def routes(hub: Hub) -> APIRouter:
         return Response(status_code=200)
 
     @router.put("/lfs/{oid}/{number}")
-    async def lfs_part(oid: str, number: int, size: int, expires: int, signature: str, request: Request) -> Response:
+    async def lfs_part(
+        oid: str, number: int, size: int, expires: int, signature: str, request: Request
+    ) -> Response:
         hub.check(signature, expires, "upload", oid, size)
         count = -(-size // PART_BYTES)
         if not 1 <= number <= count:
@@ -281,11 +321,19 @@ def routes(hub: Hub) -> APIRouter:
     # -- commits --------------------------------------------------------------------------------------
 
     @router.post("/api/{plural}/{repo:repo}/preupload/{revision}")
-    def preupload(plural: str, repo: str, revision: str, body: Preupload, request: Request, create_pr: str = "") -> dict[str, Any]:
-        found, _ = (hub.proposing if create_pr in _TRUE or number_of(plain(revision)) else hub.writable)(request, plural, repo)
+    def preupload(
+        plural: str, repo: str, revision: str, body: Preupload, request: Request, create_pr: str = ""
+    ) -> dict[str, Any]:
+        found, _ = (hub.proposing if create_pr in _TRUE or number_of(plain(revision)) else hub.writable)(
+            request, plural, repo
+        )
         there = hub.repositories.commit(found, hub.revision(found, plain(revision))).files
         rules = body.gitIgnore
-        if rules is None and ".gitignore" in there and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None:
+        if (
+            rules is None
+            and ".gitignore" in there
+            and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None
+        ):
             rules = b"".join(hub.contents.read(kept)).decode("utf-8", "replace")
         ignored = pathspec.GitIgnoreSpec.from_lines((rules or "").splitlines())
         return {
@@ -296,7 +344,9 @@ def routes(hub: Hub) -> APIRouter:
             ]
         }  # fmt: skip
 
-    def pusher(plural: str, repo: str, branch: str, request: Request, as_request: bool) -> tuple[Repository, Actor]:
+    def pusher(
+        plural: str, repo: str, branch: str, request: Request, as_request: bool
+    ) -> tuple[Repository, Actor]:
         """Who may commit there: writers, and to a proposal the one who made it."""
         number = number_of(branch)
         if as_request or number:
@@ -306,7 +356,9 @@ def routes(hub: Hub) -> APIRouter:
         return hub.writable(request, plural, repo)
 
     @router.post("/api/{plural}/{repo:repo}/commit/{revision}")
-    async def commit(plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = "") -> dict[str, Any]:
+    async def commit(
+        plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = ""
+    ) -> dict[str, Any]:
         branch, as_request = plain(revision), create_pr in _TRUE
         found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
         if as_request and branch != "main":
@@ -331,7 +383,9 @@ def routes(hub: Hub) -> APIRouter:
                 item = json.loads(line)
                 _take(hub, change, item["key"], item["value"])
             except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
-                raise Answer(400, f"line {number} of the commit cannot be read: {type(error).__name__}") from None
+                raise Answer(
+                    400, f"line {number} of the commit cannot be read: {type(error).__name__}"
+                ) from None
         if not change.title:
             raise Answer(400, "the commit has no summary; send it in the header line")
         head = hub.revision(found, branch)
@@ -354,7 +408,10 @@ def _refuse_unsafe(found: dict[str, list[Danger]]) -> None:
     if unsafe:
         told = "; ".join(f"{path[:80]}: {dangers[0].why}" for path, dangers in list(unsafe.items())[:3])
         more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""
-        raise Answer(403, f"this hub takes no unsafe files, and the commit brings {told}{more}; bring weights as safetensors or GGUF")
+        raise Answer(
+            403,
+            f"this hub takes no unsafe files, and the commit brings {told}{more}; bring weights as safetensors or GGUF",
+        )
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -371,7 +428,11 @@ def _take(hub: Hub, change: Change, key: str, value: dict[str, Any]) -> None:
         change.parent = _text(value.get("parentCommit") or "")
     elif key == "file":
         name = check_path(value["path"])
-        data = base64.b64decode(value["content"], validate=True) if value.get("encoding", "base64") == "base64" else value["content"].encode()
+        data = (
+            base64.b64decode(value["content"], validate=True)
+            if value.get("encoding", "base64") == "base64"
+            else value["content"].encode()
+        )
         change.put[name] = File(hub.contents.put(data), len(data), False, git_oid("blob", data))
     elif key == "lfsFile":
         name, digest = check_path(value["path"]), value["oid"]
@@ -384,7 +445,13 @@ def _take(hub: Hub, change: Change, key: str, value: dict[str, Any]) -> None:
     elif key == "deletedFolder":
         change.removed_folders.append(_text(value["path"]))
     elif key == "copyFile":
-        change.copied.append((_text(value.get("srcPath") or value["src"]), _text(value.get("srcRevision") or ""), check_path(value["path"])))
+        change.copied.append(
+            (
+                _text(value.get("srcPath") or value["src"]),
+                _text(value.get("srcRevision") or ""),
+                check_path(value["path"]),
+            )
+        )
     else:
         raise Answer(400, f"commits have no operation {str(key)[:40]!r}")
 

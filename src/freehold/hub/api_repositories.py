@@ -105,7 +105,9 @@ def chosen(info: dict[str, Any], asked: list[str] | None) -> dict[str, Any]:
     names = [name for value in asked or [] for name in value.split(",") if name]
     for name in names:
         if name not in _PROPERTIES:
-            raise Answer(400, f"expand has no property {name[:40]!r}; known are {', '.join(sorted(_PROPERTIES))}")
+            raise Answer(
+                400, f"expand has no property {name[:40]!r}; known are {', '.join(sorted(_PROPERTIES))}"
+            )
     return {key: value for key, value in info.items() if key in ("_id", "id", *names)} if names else info
 
 
@@ -123,7 +125,11 @@ def file_entry(path: str, file: File, file_hash: str = "") -> dict[str, Any]:
     """A file in a tree."""
     entry: dict[str, Any] = {"type": "file", "oid": file.oid, "size": file.size, "path": path}
     if file.lfs:
-        entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": len(pointer(file.sha256, file.size))}
+        entry["lfs"] = {
+            "oid": file.sha256,
+            "size": file.size,
+            "pointerSize": len(pointer(file.sha256, file.size)),
+        }
     if file_hash:
         entry["xetHash"] = file_hash
     return entry
@@ -186,7 +192,10 @@ def routes(hub: Hub) -> APIRouter:
     @router.get("/whoami-v2")
     def whoami(request: Request) -> dict[str, Any]:
         actor = hub.someone(request)
-        organisations = [{"type": "org", "name": name, "fullname": name, "roleInOrg": role} for name, role in sorted(actor.organisations.items())]
+        organisations = [
+            {"type": "org", "name": name, "fullname": name, "roleInOrg": role}
+            for name, role in sorted(actor.organisations.items())
+        ]
         return {
             "type": "user", "id": actor.name, "name": actor.name, "fullname": actor.name, "email": None, "emailVerified": False, "isPro": False,
             "canPay": False, "periodEnd": None, "avatarUrl": "", "orgs": organisations,
@@ -205,15 +214,27 @@ def routes(hub: Hub) -> APIRouter:
         actor = hub.someone(request)
         kind, name = named(body, request)
         if not actor.may_write(name.split("/")[0]):
-            raise Answer(403, f"You don't have the rights to create a {kind} under the namespace {name.split('/')[0]!r}")
+            raise Answer(
+                403,
+                f"You don't have the rights to create a {kind} under the namespace {name.split('/')[0]!r}",
+            )
         private = bool(body.private) or body.visibility == "private"
         try:
             made = repositories.create(kind, name, private=private, owner=actor.name)
         except Exists:
             there = repositories.find(kind, name)
-            raise Answer(409, "You already created this repo", also={"url": address(base_of(request), there), "name": there.name}) from None
+            raise Answer(
+                409,
+                "You already created this repo",
+                also={"url": address(base_of(request), there), "name": there.name},
+            ) from None
         hub.accounts.record(actor.name, "create", f"{kind} {name}")
-        return {"url": address(base_of(request), made), "name": made.name, "id": made.name, "private": made.private}
+        return {
+            "url": address(base_of(request), made),
+            "name": made.name,
+            "id": made.name,
+            "private": made.private,
+        }
 
     @router.delete("/repos/delete")
     def delete(body: Named, request: Request) -> dict[str, Any]:
@@ -227,7 +248,9 @@ def routes(hub: Hub) -> APIRouter:
     def move(body: Moved, request: Request) -> dict[str, Any]:
         found, actor = hub.writable(request, f"{_kind(body.type)}s", body.fromRepo)
         if not actor.may_write(body.toRepo.split("/")[0]):
-            raise Answer(403, f"You don't have the rights to move into the namespace {body.toRepo.split('/')[0]!r}")
+            raise Answer(
+                403, f"You don't have the rights to move into the namespace {body.toRepo.split('/')[0]!r}"
+            )
         repositories.move(found, body.toRepo)
         hub.accounts.record(actor.name, "move", f"{found.kind} {found.name}", body.toRepo)
         return {}
@@ -245,14 +268,20 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- describing -----------------------------------------------------------------------------
 
-    def described(found: Repository, commit: Commit | None, *, blobs: bool = False, facts: bool = False) -> dict[str, Any]:
+    def described(
+        found: Repository, commit: Commit | None, *, blobs: bool = False, facts: bool = False
+    ) -> dict[str, Any]:
         info: dict[str, Any] = {
             "_id": f"{found.id:024x}", "id": found.name, "author": found.author, "lastModified": when(found.modified), "createdAt": when(found.created),
             "private": found.private, "gated": found.gated or False, "disabled": False, "downloads": found.downloads, "likes": 0, "tags": found.tags,
             "cardData": found.card,
         }  # fmt: skip
         if found.kind == "model":
-            info |= {"modelId": found.name, "pipeline_tag": found.card.get("pipeline_tag"), "library_name": found.card.get("library_name")}
+            info |= {
+                "modelId": found.name,
+                "pipeline_tag": found.card.get("pipeline_tag"),
+                "library_name": found.card.get("library_name"),
+            }
             info["config"] = {}
         if commit is None:
             return info
@@ -265,12 +294,18 @@ def routes(hub: Hub) -> APIRouter:
             if blobs:
                 entry |= {"size": file.size, "blobId": file.oid}
                 if file.lfs:
-                    entry["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": len(pointer(file.sha256, file.size))}
+                    entry["lfs"] = {
+                        "sha256": file.sha256,
+                        "size": file.size,
+                        "pointerSize": len(pointer(file.sha256, file.size)),
+                    }
             siblings.append(entry)
         known = variants(hub.contents, commit.files) if found.kind == "model" and facts else []
         return info | {"siblings": siblings, "spaces": []} | variants_described(known)
 
-    def informed(found: Repository, revision: str, blobs: bool, expand: list[str] | None, security: bool) -> dict[str, Any]:
+    def informed(
+        found: Repository, revision: str, blobs: bool, expand: list[str] | None, security: bool
+    ) -> dict[str, Any]:
         commit = repositories.commit(found, hub.revision(found, revision))
         info = chosen(described(found, commit, blobs=blobs, facts=True), expand)
         if security and found.kind == "model" and hub.scans.able:
@@ -288,9 +323,18 @@ def routes(hub: Hub) -> APIRouter:
         rows = repositories.refs(found)
 
         def those(kind: str, prefix: str) -> list[dict[str, str]]:
-            return [{"name": name, "ref": prefix + name, "targetCommit": commit} for of, name, commit in rows if of == kind]
+            return [
+                {"name": name, "ref": prefix + name, "targetCommit": commit}
+                for of, name, commit in rows
+                if of == kind
+            ]
 
-        return {"branches": those("branch", "refs/heads/"), "converts": [], "tags": those("tag", "refs/tags/"), "pullRequests": those("request", "")}
+        return {
+            "branches": those("branch", "refs/heads/"),
+            "converts": [],
+            "tags": those("tag", "refs/tags/"),
+            "pullRequests": those("request", ""),
+        }
 
     @router.get("/{plural}/{repo:repo}/commits/{revision}")
     def commits(plural: str, repo: str, revision: str, request: Request, response: Response, p: Annotated[int, Parameter(ge=0)] = 0,
@@ -310,7 +354,11 @@ def routes(hub: Hub) -> APIRouter:
 
     def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool) -> list[dict[str, Any]]:
         changes = _last_changes(found, commit) if expand else {}
-        dangers = hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files}) if expand else {}
+        dangers = (
+            hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files})
+            if expand
+            else {}
+        )
         rows: list[dict[str, Any]] = []
         for path in paths:
             file = commit.files.get(path)
@@ -318,9 +366,14 @@ def routes(hub: Hub) -> APIRouter:
                 content = hub.contents.find(file.sha256) if file.lfs else None
                 row = file_entry(path, file, content.file_hash if content else "")
             else:
-                row = _folder_entry(path, {name: one for name, one in commit.files.items() if name.startswith(path + "/")})
+                row = _folder_entry(
+                    path, {name: one for name, one in commit.files.items() if name.startswith(path + "/")}
+                )
             if expand:
-                last = max((changes[name] for name in commit.files if name == path or name.startswith(path + "/")), key=lambda one: one.created)
+                last = max(
+                    (changes[name] for name in commit.files if name == path or name.startswith(path + "/")),
+                    key=lambda one: one.created,
+                )
                 row["lastCommit"] = {"id": last.id, "title": last.title, "date": when(last.created)}
                 if file is not None:
                     row["securityFileStatus"] = file_status(dangers[path]) if path in dangers else None
@@ -334,7 +387,11 @@ def routes(hub: Hub) -> APIRouter:
         while True:
             before = repositories.commit(found, at.parent) if at.parent else None
             for path, file in at.files.items():
-                if path not in changes and commit.files.get(path) == file and (before is None or before.files.get(path) != file):
+                if (
+                    path not in changes
+                    and commit.files.get(path) == file
+                    and (before is None or before.files.get(path) != file)
+                ):
                     changes[path] = at
             if before is None or len(changes) == len(commit.files):
                 return changes
@@ -352,7 +409,9 @@ def routes(hub: Hub) -> APIRouter:
         names: set[str] = set()
         for path in below:
             parts = path[len(start) :].split("/")
-            names.update(start + "/".join(parts[:depth]) for depth in (range(1, len(parts) + 1) if recursive else (1,)))
+            names.update(
+                start + "/".join(parts[:depth]) for depth in (range(1, len(parts) + 1) if recursive else (1,))
+            )
         ordered = [name for name in sorted(names) if name > cursor]
         page = ordered[:limit]
         if len(ordered) > limit:
@@ -371,12 +430,18 @@ def routes(hub: Hub) -> APIRouter:
         return tree_rows(plural, repo, revision, folder, request, response, recursive, expand, limit, cursor)
 
     @router.post("/{plural}/{repo:repo}/paths-info/{revision}")
-    def paths_info(plural: str, repo: str, revision: str, request: Request, asked_for: Paths) -> list[dict[str, Any]]:
+    def paths_info(
+        plural: str, repo: str, revision: str, request: Request, asked_for: Paths
+    ) -> list[dict[str, Any]]:
         asked, expand = asked_for
         found = hub.readable(request, plural, repo)
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         wanted = [path.strip("/") for path in asked]
-        there = [path for path in wanted if path and (path in commit.files or any(name.startswith(path + "/") for name in commit.files))]
+        there = [
+            path
+            for path in wanted
+            if path and (path in commit.files or any(name.startswith(path + "/") for name in commit.files))
+        ]
         return entries(found, commit, there, expand=expand)
 
     # -- branches and tags ------------------------------------------------------------------------
@@ -412,7 +477,12 @@ def routes(hub: Hub) -> APIRouter:
     def squash(plural: str, repo: str, branch: str, request: Request, body: Body) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         hub.revision(found, plain(branch))
-        repositories.squash(found, plain(branch), _text(body, "message") or f"Super-squash branch '{plain(branch)}'", actor.name)
+        repositories.squash(
+            found,
+            plain(branch),
+            _text(body, "message") or f"Super-squash branch '{plain(branch)}'",
+            actor.name,
+        )
         hub.accounts.record(actor.name, "squash", f"{found.kind} {found.name}", plain(branch))
         return {}
 
@@ -450,7 +520,14 @@ def routes(hub: Hub) -> APIRouter:
     # -- lists; last, since the repository's own name fits what comes above ------------------------
 
     @router.get("/{plural}/{repo:repo}")
-    def info(plural: str, repo: str, request: Request, blobs: bool = False, expand: Expand = None, securityStatus: bool = False) -> dict[str, Any]:
+    def info(
+        plural: str,
+        repo: str,
+        request: Request,
+        blobs: bool = False,
+        expand: Expand = None,
+        securityStatus: bool = False,
+    ) -> dict[str, Any]:
         return informed(hub.readable(request, plural, repo), "main", blobs, expand, securityStatus)
 
     @router.get("/{plural}")
@@ -462,7 +539,9 @@ def routes(hub: Hub) -> APIRouter:
         if sort not in _SORTS:
             raise Answer(400, f"lists are not sorted by {sort[:40]!r}; {', '.join(_SORTS)} are known")
         limit = min(limit, _PAGE)
-        tags = [tag for value in filter or [] for tag in value.split(",") if tag] + ([pipeline_tag] if pipeline_tag else [])
+        tags = [tag for value in filter or [] for tag in value.split(",") if tag] + (
+            [pipeline_tag] if pipeline_tag else []
+        )
         asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(hub.reader(request)), sort=_SORTS[sort],
                       descending=direction != 1)  # fmt: skip
         rows, following = repositories.list(asked, cursor, limit)
@@ -471,7 +550,10 @@ def routes(hub: Hub) -> APIRouter:
         wanted = {name for value in expand or [] for name in value.split(",")}
         facts = bool({"gguf", "safetensors"} & wanted)
         whole = full or facts or bool({"sha", "siblings", "usedStorage"} & wanted)
-        return [chosen(described(row, repositories.commit(row, "main") if whole else None, facts=facts), expand) for row in rows]
+        return [
+            chosen(described(row, repositories.commit(row, "main") if whole else None, facts=facts), expand)
+            for row in rows
+        ]
 
     return router
 

@@ -39,7 +39,11 @@ def routes(hub: Hub) -> APIRouter:
         address = base_of(request) + at
         return JSONResponse(
             {"casUrl": address, "accessToken": access, "exp": expires},
-            headers={"X-Xet-Cas-Url": address, "X-Xet-Access-Token": access, "X-Xet-Token-Expiration": str(expires)},
+            headers={
+                "X-Xet-Cas-Url": address,
+                "X-Xet-Access-Token": access,
+                "X-Xet-Token-Expiration": str(expires),
+            },
         )
 
     def may_write(request: Request) -> None:
@@ -58,7 +62,9 @@ def routes(hub: Hub) -> APIRouter:
         may_write(request)
         async with hub.landing() as path:
             await receive(request, path, 256 << 20)
-            return {"result": int(await run_in_threadpool(lambda: hub.contents.put_shard(path.read_bytes())) > 0)}
+            return {
+                "result": int(await run_in_threadpool(lambda: hub.contents.put_shard(path.read_bytes())) > 0)
+            }
 
     @router.get(at + "/v1/chunks/{prefix}/{chunk}")
     def alike(prefix: str, chunk: str, request: Request) -> Response:
@@ -96,7 +102,11 @@ def routes(hub: Hub) -> APIRouter:
             chunks = hub.contents.chunks(xorb)
             url = f"{base}{at}/xorbs/{xorb}?expires={expires}&signature={hub.sign(expires, 'xorb', xorb)}"
             fetch[xorb] = [
-                {"range": {"start": first, "end": last}, "url": url, "url_range": {"start": chunks[first].offset, "end": chunks[last - 1].end - 1}}
+                {
+                    "range": {"start": first, "end": last},
+                    "url": url,
+                    "url_range": {"start": chunks[first].offset, "end": chunks[last - 1].end - 1},
+                }
                 for first, last in _joined(ranges)
             ]
         return {"offset_into_first_range": max(skipped, 0), "terms": terms, "fetch_info": fetch}
@@ -108,9 +118,14 @@ def routes(hub: Hub) -> APIRouter:
         asked = byte_range(request.headers.get("range", ""), size)
         start, end = asked or (0, size)
 
-        headers = {"Content-Length": str(end - start)} | ({"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {})
+        headers = {"Content-Length": str(end - start)} | (
+            {"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {}
+        )
         return StreamingResponse(
-            hub.contents.xorbs.read(name, start, end), status_code=206 if asked else 200, headers=headers, media_type="application/octet-stream"
+            hub.contents.xorbs.read(name, start, end),
+            status_code=206 if asked else 200,
+            headers=headers,
+            media_type="application/octet-stream",
         )
 
     return router

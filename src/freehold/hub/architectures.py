@@ -58,7 +58,9 @@ def _table(file: str, name: str) -> dict[str, str]:
     """
     for node in _parsed(file).body:
         targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets) and isinstance(node, ast.Assign):
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets) and isinstance(
+            node, ast.Assign
+        ):
             return _pairs(node.value)
     return {}
 

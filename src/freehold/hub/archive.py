@@ -28,23 +28,40 @@ _MOST_LIST = 64 << 20
 _BLOCK = 1 << 20
 
 
-def archive(store: Store, model: Model, target: Path, sink: Sink = silent, *, runtime: dict[str, Path] | None = None) -> Path:
+def archive(
+    store: Store, model: Model, target: Path, sink: Sink = silent, *, runtime: dict[str, Path] | None = None
+) -> Path:
     """Write a model to ``target``, whole or not at all. ``runtime``: files that go beside it. Raises BadModel when a file in the store is
     damaged, DoesNotFit."""
-    parts = [(f"files/{name}", store.blob(digest), digest, size) for name, (digest, size) in sorted(model.manifest.items())]
-    beside = [(f"runtime/{name}", path, durable.sha256_file(path), path.stat().st_size) for name, path in sorted((runtime or {}).items())]
+    parts = [
+        (f"files/{name}", store.blob(digest), digest, size)
+        for name, (digest, size) in sorted(model.manifest.items())
+    ]
+    beside = [
+        (f"runtime/{name}", path, durable.sha256_file(path), path.stat().st_size)
+        for name, path in sorted((runtime or {}).items())
+    ]
     total = sum(size for *_, size in [*parts, *beside])
     listed: dict[str, Any] = {
         "archive_version": _VERSION, "name": model.name, "revision": model.revision, "card": model.card.as_dict(),
         "files": {name: {"sha256": digest, "bytes": size} for name, (digest, size) in sorted(model.manifest.items())},
     }  # fmt: skip
     if beside:
-        listed["runtime"] = {name.removeprefix("runtime/"): {"sha256": digest, "bytes": size} for name, _, digest, size in beside}
+        listed["runtime"] = {
+            name.removeprefix("runtime/"): {"sha256": digest, "bytes": size}
+            for name, _, digest, size in beside
+        }
     sums = "".join(f"{digest}  {name}\n" for name, _, digest, _ in [*parts, *beside])
     target.parent.mkdir(parents=True, exist_ok=True)
     durable.need_disk(target.parent, total, f"archiving {model.name}")
-    with durable.replacing(target) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, text in (("freehold.json", json.dumps(listed, indent=1, sort_keys=True)), ("SHA256SUMS", sums)):
+    with (
+        durable.replacing(target) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, text in (
+            ("freehold.json", json.dumps(listed, indent=1, sort_keys=True)),
+            ("SHA256SUMS", sums),
+        ):
             tar.addfile(_member(name, len(text.encode())), io.BytesIO(text.encode()))
         with task(sink, f"archiving {model.name}", total, "bytes") as progress:
             for name, path, digest, size in [*parts, *beside]:
@@ -53,7 +70,8 @@ def archive(store: Store, model: Model, target: Path, sink: Sink = silent, *, ru
                     tar.addfile(_member(name, size), reader)
                 if reader.digest.hexdigest() != digest:
                     raise BadModel(
-                        f"{name.removeprefix('files/')} of {model.name} was changed in the store", "pull it again, or restore the file from a backup"
+                        f"{name.removeprefix('files/')} of {model.name} was changed in the store",
+                        "pull it again, or restore the file from a backup",
                     )
     return target
 
@@ -63,7 +81,10 @@ def restore(store: Store, source: Path, name: str = "", sink: Sink = silent) -> 
     if not source.is_file():
         raise NotFound(f"there is no file {source}", "give an archive that 'freehold archive' wrote")
     landing = store.incoming / f"restore-{hashlib.sha256(str(source.absolute()).encode()).hexdigest()[:16]}"
-    with durable.locked(store.incoming / f"{landing.name}.lock", f"restoring {source.name}"), durable.disk_full_explained(landing):
+    with (
+        durable.locked(store.incoming / f"{landing.name}.lock", f"restoring {source.name}"),
+        durable.disk_full_explained(landing),
+    ):
         landing.mkdir(parents=True, exist_ok=True)
         try:
             with source.open("rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
@@ -74,12 +95,18 @@ def restore(store: Store, source: Path, name: str = "", sink: Sink = silent) -> 
                 move=True, base=card if card.format == "adapter" else None, sink=sink,
             )  # fmt: skip
         except (tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, EOFError) as error:
-            raise BadModel(f"{source.name} is no archive of ours, or is damaged ({type(error).__name__}: {error})", "copy it again") from None
+            raise BadModel(
+                f"{source.name} is no archive of ours, or is damaged ({type(error).__name__}: {error})",
+                "copy it again",
+            ) from None
         finally:
             shutil.rmtree(landing)
     if found.revision != listed["revision"]:
         store.remove(f"{found.name}@{found.revision}")
-        raise BadModel(f"{source.name} names the revision {str(listed['revision'])[:12]} and holds {found.revision[:12]}", "copy it again")
+        raise BadModel(
+            f"{source.name} names the revision {str(listed['revision'])[:12]} and holds {found.revision[:12]}",
+            "copy it again",
+        )
     return found
 
 
@@ -104,15 +131,26 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
     return info
 
 
-def _unpack(tar: tarfile.TarFile, source: Path, landing: Path, sink: Sink) -> tuple[dict[str, Any], dict[str, Path]]:
+def _unpack(
+    tar: tarfile.TarFile, source: Path, landing: Path, sink: Sink
+) -> tuple[dict[str, Any], dict[str, Path]]:
     """The list, and the files by name; each is checked, and none is written under a name the archive chose."""
     first = tar.next()
     if first is None or first.name != "freehold.json" or not first.isfile() or first.size > _MOST_LIST:
-        raise BadModel(f"{source.name} does not begin with freehold.json", "give an archive that 'freehold archive' wrote")
+        raise BadModel(
+            f"{source.name} does not begin with freehold.json",
+            "give an archive that 'freehold archive' wrote",
+        )
     listed: dict[str, Any] = json.loads(_opened(tar, first).read())
     if listed["archive_version"] != _VERSION:
-        raise BadModel(f"{source.name} has version {listed['archive_version']!r}; version {_VERSION} is read", "update Freehold")
-    wanted = {f"files/{name}": (name, str(record["sha256"]), int(record["bytes"])) for name, record in listed["files"].items()}
+        raise BadModel(
+            f"{source.name} has version {listed['archive_version']!r}; version {_VERSION} is read",
+            "update Freehold",
+        )
+    wanted = {
+        f"files/{name}": (name, str(record["sha256"]), int(record["bytes"]))
+        for name, record in listed["files"].items()
+    }
     beside = listed.get("runtime", {})
     total = sum(size for *_, size in wanted.values())
     durable.need_disk(landing, total, f"restoring {source.name}")
@@ -121,18 +159,28 @@ def _unpack(tar: tarfile.TarFile, source: Path, landing: Path, sink: Sink) -> tu
         while (member := tar.next()) is not None:
             if member.name == "SHA256SUMS" and member.isfile():
                 continue
-            if member.isfile() and member.name.removeprefix("runtime/") in beside and member.name.startswith("runtime/"):
+            if (
+                member.isfile()
+                and member.name.removeprefix("runtime/") in beside
+                and member.name.startswith("runtime/")
+            ):
                 continue  # it runs the model where Freehold is not; here Freehold does
             name, digest, size = wanted.get(member.name, ("", "", -1))
             if not member.isfile() or member.size != size or name in files:
-                raise BadModel(f"{source.name} holds {member.name[:120]!r}, which its list does not have so", "copy it again")
+                raise BadModel(
+                    f"{source.name} holds {member.name[:120]!r}, which its list does not have so",
+                    "copy it again",
+                )
             path = landing / str(len(files))
             reader = _Hashed(_opened(tar, member), progress)
             with path.open("wb") as file:
                 while block := reader.read(_BLOCK):
                     file.write(block)
             if reader.digest.hexdigest() != digest:
-                raise BadModel(f"{name} in {source.name} was changed: its bytes do not match its sha256 {digest[:12]}", "copy it again")
+                raise BadModel(
+                    f"{name} in {source.name} was changed: its bytes do not match its sha256 {digest[:12]}",
+                    "copy it again",
+                )
             files[name] = path
     missing = wanted.keys() - {f"files/{name}" for name in files}
     if missing:

@@ -41,7 +41,11 @@ def as_stored(files: Mapping[str, Path]) -> dict[str, Path]:
     """Files under the names they have in the store: a GGUF adapter, which came under any name, is
     ``adapter.lora``.
     """
-    adapters = [name for name in files if name.endswith(".gguf") and peft.is_gguf_adapter(gguf.read_header(files[name]))]
+    adapters = [
+        name
+        for name in files
+        if name.endswith(".gguf") and peft.is_gguf_adapter(gguf.read_header(files[name]))
+    ]
     weights = [name for name in files if name.endswith((".gguf", ".safetensors"))]
     if len(weights) != 1 or weights != adapters:
         return dict(files)
@@ -50,7 +54,9 @@ def as_stored(files: Mapping[str, Path]) -> dict[str, Path]:
 
 def is_adapter(files: Mapping[str, Path]) -> bool:
     """Whether files, named as in the store, are an adapter alone."""
-    return peft.is_peft(set(files)) or (peft.GGUF_ADAPTER in files and not any(name.endswith((".gguf", ".safetensors")) for name in files))
+    return peft.is_peft(set(files)) or (
+        peft.GGUF_ADAPTER in files and not any(name.endswith((".gguf", ".safetensors")) for name in files)
+    )
 
 
 def read_adapter(files: Mapping[str, Path]) -> Adapter:
@@ -62,7 +68,9 @@ def read_adapter(files: Mapping[str, Path]) -> Adapter:
             peft.peft_pairs(files[peft.WEIGHTS]),
         )
     header = gguf.read_header(files[peft.GGUF_ADAPTER])
-    return Adapter(files, peft.gguf_facts(header, peft.GGUF_ADAPTER), peft.gguf_pairs(header, peft.GGUF_ADAPTER))
+    return Adapter(
+        files, peft.gguf_facts(header, peft.GGUF_ADAPTER), peft.gguf_pairs(header, peft.GGUF_ADAPTER)
+    )
 
 
 def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
@@ -108,8 +116,16 @@ def _absent(base: str, fitting: list[Model]) -> NotFound:
     """What to pull first. Where models of the same shape are here, the user may know one of them to be the
     base.
     """
-    message = f"the adapter's base {base} is not in the store" if base else "the adapter names no base, and no model in the store fits it"
-    way_out = f"pull it first: freehold pull hf:{base}" if _is_public(base) else "pull its base first, then this adapter with --base NAME"
+    message = (
+        f"the adapter's base {base} is not in the store"
+        if base
+        else "the adapter names no base, and no model in the store fits it"
+    )
+    way_out = (
+        f"pull it first: freehold pull hf:{base}"
+        if _is_public(base)
+        else "pull its base first, then this adapter with --base NAME"
+    )
     if fitting:
         way_out += f"; of the same shape here: {_names(fitting)}; if one is the same model, pass --base {fitting[0].name}"
     return NotFound(message, way_out)
@@ -138,7 +154,9 @@ def _alike(store: Store, model: Model, base: str) -> str:
         return ""
     provenance = model.card.provenance
     origins = [str(provenance.get(key, "")) for key in ("repository", "upstream", "path")]
-    if base in origins or (provenance.get("path") and Path(str(provenance["path"])) == Path(base).expanduser().absolute()):
+    if base in origins or (
+        provenance.get("path") and Path(str(provenance["path"])) == Path(base).expanduser().absolute()
+    ):
         return "by where it came from"
     own = {
         _plain(model.name),
@@ -147,7 +165,11 @@ def _alike(store: Store, model: Model, base: str) -> str:
     } - {""}
     wanted = _plain(base)
     # a store's name is often the public one cut short: smollm2 for SmolLM2-135M-Instruct
-    return "by name" if wanted and any(wanted == name or (len(name) >= 5 and wanted.startswith(name)) for name in own) else ""
+    return (
+        "by name"
+        if wanted and any(wanted == name or (len(name) >= 5 and wanted.startswith(name)) for name in own)
+        else ""
+    )
 
 
 def _written(store: Store, model: Model) -> set[str]:
@@ -167,13 +189,17 @@ def misfit(store: Store, model: Model, adapter: Adapter) -> str:
         if adapter.is_gguf:
             if weights.is_dir():
                 return "it is an adapter for a GGUF model, and this one is safetensors"
-            wanted = str(gguf.read_header(adapter.files[peft.GGUF_ADAPTER]).fields.get("general.architecture", ""))
+            wanted = str(
+                gguf.read_header(adapter.files[peft.GGUF_ADAPTER]).fields.get("general.architecture", "")
+            )
             if wanted != model.card.architecture:
                 return f"it is made for the architecture {wanted}, and this one is {model.card.architecture}"
             return peft.misfit(dict(adapter.pairs), peft.gguf_matrices(weights))
         if not weights.is_dir() and not peft.can_be_named(model.card.architecture):
             return f"the matrices of a GGUF of {model.card.architecture} are not known by PEFT's names here; pull the base as safetensors"
-        return peft.misfit(dict(adapter.pairs), peft.base_matrices(weights, fan_in_fan_out=adapter.facts.fan_in_fan_out))
+        return peft.misfit(
+            dict(adapter.pairs), peft.base_matrices(weights, fan_in_fan_out=adapter.facts.fan_in_fan_out)
+        )
     except FreeholdError as error:
         return error.message
 
@@ -205,5 +231,7 @@ def complete(store: Store, adapter: Adapter, base: Base, folder: Path) -> dict[s
     if adapter.is_gguf or base.model.card.format != "gguf" or adapter.facts.dora:
         return files
     files[peft.GGUF_ADAPTER] = folder / peft.GGUF_ADAPTER
-    peft.write_gguf_adapter(files[peft.GGUF_ADAPTER], files[peft.WEIGHTS], adapter.facts, store.weights(base.model))
+    peft.write_gguf_adapter(
+        files[peft.GGUF_ADAPTER], files[peft.WEIGHTS], adapter.facts, store.weights(base.model)
+    )
     return files

@@ -62,20 +62,31 @@ def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = 
     A licence in the weights' own metadata comes first; ``licence`` is what the source states.
     """
     ggufs = [name for name in files if name.endswith(".gguf")]
-    if peft.is_peft(set(files)) or (peft.GGUF_ADAPTER in files and not ggufs and not any(name.endswith(".safetensors") for name in files)):
+    if peft.is_peft(set(files)) or (
+        peft.GGUF_ADAPTER in files and not ggufs and not any(name.endswith(".safetensors") for name in files)
+    ):
         return _adapter_card(files, licence, licence_from)
     if len(ggufs) == 1:
         return _gguf_card(ggufs[0], files[ggufs[0]], licence, licence_from)
     if len(ggufs) > 1:
-        raise BadModel(f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model is one", "pull one of them by file:PATH")
+        raise BadModel(
+            f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model is one",
+            "pull one of them by file:PATH",
+        )
     weights = [name for name in files if name.endswith(".safetensors")]
     if weights and "config.json" in files:
         return _safetensors_card(files, weights, licence, licence_from)
     pickles = [name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
     if pickles:
-        raise BadModel(f"{pickles[0]} is a pickle, which can run code when loaded; it is never read", "ask for the model as safetensors or GGUF")
+        raise BadModel(
+            f"{pickles[0]} is a pickle, which can run code when loaded; it is never read",
+            "ask for the model as safetensors or GGUF",
+        )
     names = ", ".join(sorted(files)[:5]) or "nothing"
-    raise BadModel(f"no model found: neither a .gguf nor config.json with .safetensors among {names}", "give a GGUF file or such a folder")
+    raise BadModel(
+        f"no model found: neither a .gguf nor config.json with .safetensors among {names}",
+        "give a GGUF file or such a folder",
+    )
 
 
 def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
@@ -108,7 +119,10 @@ def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
 def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Card:
     """Card of an adapter alone; its base's shape is filled in where the base is known (:func:`on_base`)."""
     if peft.WEIGHTS in files:
-        facts, pairs = peft.peft_facts(files[peft.CONFIG], files[peft.WEIGHTS]), peft.peft_pairs(files[peft.WEIGHTS])
+        facts, pairs = (
+            peft.peft_facts(files[peft.CONFIG], files[peft.WEIGHTS]),
+            peft.peft_pairs(files[peft.WEIGHTS]),
+        )
         architecture = ""
         kinds = {str(record["dtype"]) for record in safetensors.read_header(files[peft.WEIGHTS]).values()}
     elif peft.GGUF_ADAPTER in files:
@@ -117,7 +131,10 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
         architecture = str(header.fields.get("general.architecture", ""))
         kinds = {tensor.kind for tensor in header.tensors}
     else:
-        raise BadModel(f"there is {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights", "fetch the whole folder again")
+        raise BadModel(
+            f"there is {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights",
+            "fetch the whole folder again",
+        )
     if not licence and "README.md" in files:
         licence, licence_from = _licence_in_readme(files["README.md"])
     return Card(
@@ -152,7 +169,8 @@ def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, 
     config = _json_file(files["config.json"])
     if config.get("auto_map") and not architectures.is_built_in(str(config.get("model_type", ""))):
         raise BadModel(
-            "config.json asks to run code that comes with the model (auto_map); it is never run", "choose a model of a built-in architecture"
+            "config.json asks to run code that comes with the model (auto_map); it is never run",
+            "choose a model of a built-in architecture",
         )
     parameters, kinds = 0, set[str]()
     for name in weights:
@@ -193,7 +211,11 @@ def _json_file(path: Path) -> dict[str, Any]:
 def _template_of(files: dict[str, Path]) -> str | None:
     if "chat_template.jinja" in files:
         return files["chat_template.jinja"].read_text()
-    found = _json_file(files["tokenizer_config.json"]).get("chat_template") if "tokenizer_config.json" in files else None
+    found = (
+        _json_file(files["tokenizer_config.json"]).get("chat_template")
+        if "tokenizer_config.json" in files
+        else None
+    )
     return found if isinstance(found, str) else None
 
 

@@ -32,7 +32,10 @@ def address(folder: Path) -> sa.URL:
     except ArgumentError:
         raise UsageError("FREEHOLD_DATABASE is no database's address", hint) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise UsageError(f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite without it", hint)
+        raise UsageError(
+            f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite without it",
+            hint,
+        )
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -52,10 +55,16 @@ def open_catalogue(folder: Path) -> sa.Engine:
         try:
             # plans made once for all values would be wrong for most: lists of tokens differ in length by a million
             engine = sa.create_engine(
-                url, pool_size=20, max_overflow=40, pool_pre_ping=True, connect_args={"prepare_threshold": None, "connect_timeout": 10}
+                url,
+                pool_size=20,
+                max_overflow=40,
+                pool_pre_ping=True,
+                connect_args={"prepare_threshold": None, "connect_timeout": 10},
             )
         except ModuleNotFoundError:
-            raise MissingPart("PostgreSQL needs the package psycopg", "pip install 'freehold[postgresql]'") from None
+            raise MissingPart(
+                "PostgreSQL needs the package psycopg", "pip install 'freehold[postgresql]'"
+            ) from None
     with durable.locked(folder / ".schema.lock", "the catalogue", wait=True):
         try:
             metadata.create_all(engine)
@@ -63,7 +72,8 @@ def open_catalogue(folder: Path) -> sa.Engine:
             if url.drivername == "sqlite":
                 raise
             raise NotFound(
-                f"the database {url.render_as_string()} does not answer ({cause_of(error)})", "start it, or mend FREEHOLD_DATABASE"
+                f"the database {url.render_as_string()} does not answer ({cause_of(error)})",
+                "start it, or mend FREEHOLD_DATABASE",
             ) from None
     return engine
 
@@ -114,7 +124,9 @@ documents = sa.Table(
     sa.Column("tokens", sa.LargeBinary, nullable=False),
 )
 _SEARCH = {
-    "sqlite": ["""CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""],
+    "sqlite": [
+        """CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""
+    ],
     "postgresql": [
         "CREATE TABLE search (rowid bigint PRIMARY KEY, tokens bigint[] NOT NULL)",
         # without it, what was written last is a list that every search reads from end to end

@@ -89,7 +89,11 @@ class Contents:
         found = durable.sha256_file(temporary) if actual == size else ""
         if found != digest:
             temporary.unlink()
-            told = f"{actual} bytes came and {size} were announced" if actual != size else f"the bytes have sha256 {found[:12]}"
+            told = (
+                f"{actual} bytes came and {size} were announced"
+                if actual != size
+                else f"the bytes have sha256 {found[:12]}"
+            )
             raise BadData(f"the upload of {digest[:12]} is not whole: {told}", "send it again")
         self.whole.take(digest, temporary)
 
@@ -138,16 +142,23 @@ class Contents:
             for term in file.terms:
                 part = self.chunks(term.xorb)[term.first : term.end]
                 if len(part) != term.end - term.first or sum(chunk.size for chunk in part) != term.size:
-                    raise BadData(f"a term of file {file.hash[:12]} names chunks that xorb {term.xorb[:12]} does not have", "send the shard again")
+                    raise BadData(
+                        f"a term of file {file.hash[:12]} names chunks that xorb {term.xorb[:12]} does not have",
+                        "send the shard again",
+                    )
                 pairs += [(chunk.hash, chunk.size) for chunk in part]
             if xet.text_of(xet.file_hash(pairs)) != file.hash:
-                raise BadData(f"the chunks of file {file.hash[:12]} do not hash to its name", "send the shard again")
+                raise BadData(
+                    f"the chunks of file {file.hash[:12]} do not hash to its name", "send the shard again"
+                )
             size = sum(size for _, size in pairs)
             digest = hashlib.sha256()
             for block in self._assembled(file.terms, 0, size):
                 digest.update(block)
             if file.sha256 and digest.hexdigest() != file.sha256:
-                raise BadData(f"file {file.hash[:12]} has another sha256 than its shard says", "send the shard again")
+                raise BadData(
+                    f"file {file.hash[:12]} has another sha256 than its shard says", "send the shard again"
+                )
             content = Content(digest.hexdigest(), size, file.hash, file.terms)
             if self._register(content):
                 new += 1
@@ -156,17 +167,23 @@ class Contents:
 
     def _mark(self, digest: str, chunks: list[bytes]) -> None:
         """Note the chunks by which a content can be found."""
-        found = {xet.text_of(value) for number, value in enumerate(chunks) if number == 0 or xet.is_landmark(value)}
+        found = {
+            xet.text_of(value) for number, value in enumerate(chunks) if number == 0 or xet.is_landmark(value)
+        }
         with self.store.engine.begin() as connection:
             for value in sorted(found):
                 statement = upsert(connection, landmarks).values(chunk=value, sha256=digest)
-                connection.execute(statement.on_conflict_do_update(index_elements=["chunk"], set_={"sha256": digest}))
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=["chunk"], set_={"sha256": digest})
+                )
 
     def alike(self, chunk: str) -> list[tuple[str, list[xet.Chunk]]]:
         """Xorbs, with their chunks, of the newest content that holds a landmark; they are spared from collection for a while. Raises BadData, NotFound."""
         xet.bytes_of(chunk)
         with self.store.engine.connect() as connection:
-            digest = connection.execute(sa.select(landmarks.c.sha256).where(landmarks.c.chunk == chunk)).scalar()
+            digest = connection.execute(
+                sa.select(landmarks.c.sha256).where(landmarks.c.chunk == chunk)
+            ).scalar()
         content = self._chunked(chunked.c.sha256 == digest) if digest else None
         if content is None:
             raise NotFound(f"nothing with the chunk {chunk[:12]} is here", "upload it")
@@ -176,12 +193,18 @@ class Contents:
     def _register(self, content: Content) -> bool:
         with self.store.engine.begin() as connection:
             # changing first takes SQLite's write lock, so that of two equal uploads at once one waits and then finds the other's row
-            again = connection.execute(chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time()))
+            again = connection.execute(
+                chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time())
+            )
             if again.rowcount:  # uploaded again: not old enough for collection any more
                 return False
             terms = [[term.xorb, term.first, term.end, term.size] for term in content.terms]
             statement = upsert(connection, chunked).values(
-                sha256=content.sha256, file_hash=content.file_hash, size=content.size, terms=terms, created=time.time()
+                sha256=content.sha256,
+                file_hash=content.file_hash,
+                size=content.size,
+                terms=terms,
+                created=time.time(),
             )
             return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
 
@@ -206,7 +229,11 @@ class Contents:
     def _chunked(self, where: sa.ColumnElement[bool]) -> Content | None:
         with self.store.engine.connect() as connection:
             row = connection.execute(sa.select(chunked).where(where)).first()
-        return None if row is None else Content(row.sha256, row.size, row.file_hash, tuple(xet.Term(*term) for term in row.terms))
+        return (
+            None
+            if row is None
+            else Content(row.sha256, row.size, row.file_hash, tuple(xet.Term(*term) for term in row.terms))
+        )
 
     def small(self, digest: str, most: int) -> bytes | None:
         """All bytes of a content; None for one that is missing or has more than ``most``."""
@@ -282,7 +309,9 @@ class Contents:
         removed = self.xorbs.collect(lambda name: name.removesuffix(".index") in needed, oldest)
         self._indexes.cache_clear()
         # of a folder the store collects, for its models too
-        others = self.whole.collect(kept.__contains__, oldest) if not isinstance(self.whole, Folder) else (0, 0)
+        others = (
+            self.whole.collect(kept.__contains__, oldest) if not isinstance(self.whole, Folder) else (0, 0)
+        )
         return removed[0] + others[0], removed[1] + others[1]
 
     def check(self, content: Content) -> str:
@@ -293,4 +322,8 @@ class Contents:
                 digest.update(block)
         except (BadData, NotFound, OSError) as error:
             return f"{content.sha256[:12]} cannot be read: {error}"
-        return "" if digest.hexdigest() == content.sha256 else f"{content.sha256[:12]} was changed; its bytes no longer match"
+        return (
+            ""
+            if digest.hexdigest() == content.sha256
+            else f"{content.sha256[:12]} was changed; its bytes no longer match"
+        )

@@ -74,7 +74,9 @@ class DecoderConfig:
     sandwich_norms: bool
     qk_norm: bool
     embedding_scale: float
-    rope_factors: tuple[float, ...] = ()  # what each rotary frequency is divided by, head_dim / 2 of them; () where none is
+    rope_factors: tuple[
+        float, ...
+    ] = ()  # what each rotary frequency is divided by, head_dim / 2 of them; () where none is
 
     def local(self, layer: int) -> bool:
         """Whether the layer attends only to its sliding window."""
@@ -119,7 +121,9 @@ def _opened(file: Path, tensor: Tensor, start: int, stop: int) -> np.ndarray:
     from gguf import GGMLQuantizationType, quants
 
     width = tensor.size // (tensor.elements // tensor.shape[0])  # bytes of a row: blocks never span two
-    raw = np.fromfile(file, dtype=np.uint8, offset=tensor.offset + start * width, count=(stop - start) * width).reshape(stop - start, width)
+    raw = np.fromfile(
+        file, dtype=np.uint8, offset=tensor.offset + start * width, count=(stop - start) * width
+    ).reshape(stop - start, width)
     if tensor.kind == "F32":
         return raw.view(np.float32)
     return quants.dequantize(raw, GGMLQuantizationType[tensor.kind]).astype(np.float32, copy=False)
@@ -129,7 +133,9 @@ def plain_bytes(values: np.ndarray, kind: str) -> bytes:
     """float32 values as a tensor of the unquantized type ``kind`` holds them: F32, F16 or BF16 (rounded to nearest)."""
     from gguf import GGMLQuantizationType, quants
 
-    return quants.quantize(np.ascontiguousarray(values, dtype=np.float32), GGMLQuantizationType[kind]).tobytes()
+    return quants.quantize(
+        np.ascontiguousarray(values, dtype=np.float32), GGMLQuantizationType[kind]
+    ).tobytes()
 
 
 def gguf_config(fields: dict[str, object], vocabulary: int) -> DecoderConfig:
@@ -244,13 +250,17 @@ def safetensors_config(raw: dict[str, Any]) -> DecoderConfig:
     )
 
 
-def _rope(raw: dict[str, Any], value: Callable[..., float], head_dim: int, gemma: bool) -> tuple[float, float, tuple[float, ...]]:
+def _rope(
+    raw: dict[str, Any], value: Callable[..., float], head_dim: int, gemma: bool
+) -> tuple[float, float, tuple[float, ...]]:
     """(base everywhere, base in sliding windows, frequency divisors), from either generation of ``config.json``. Raises Unsupported."""
     rope = raw.get("rope_parameters") or {}
     local = rope.get("sliding_attention", {}) if "full_attention" in rope else {}
     rope = rope.get("full_attention", rope) or raw.get("rope_scaling") or {}
     theta = float(rope.get("rope_theta") or value("rope_theta", 10_000.0))
-    theta_local = float(local.get("rope_theta") or value("rope_local_base_freq", 10_000.0)) if gemma else theta
+    theta_local = (
+        float(local.get("rope_theta") or value("rope_local_base_freq", 10_000.0)) if gemma else theta
+    )
     kind = str(rope.get("rope_type", rope.get("type", "default")))
     if kind == "default":
         return theta, theta_local, ()
@@ -267,7 +277,9 @@ def _llama3_factors(rope: dict[str, Any], theta: float, head_dim: int) -> tuple[
     factor, low, high = float(rope["factor"]), float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
     found: list[float] = []
     for pair in range(head_dim // 2):
-        turns = context / (2 * math.pi * theta ** (2 * pair / head_dim))  # full turns of this pair within the first context
+        turns = context / (
+            2 * math.pi * theta ** (2 * pair / head_dim)
+        )  # full turns of this pair within the first context
         blend = min(max((turns - low) / (high - low), 0.0), 1.0)
         found.append(1.0 / ((1.0 - blend) / factor + blend))
     return tuple(found)
@@ -275,7 +287,11 @@ def _llama3_factors(rope: dict[str, Any], theta: float, head_dim: int) -> tuple[
 
 def gguf_name(config: DecoderConfig, name: str) -> str | None:
     """GGUF name of a tensor named as below ``model.``; None for one the decoder does not use. Inverse of :func:`hugging_face_name`."""
-    whole = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
+    whole = {
+        "embed_tokens.weight": "token_embd.weight",
+        "norm.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight",
+    }
     if name in whole:
         return whole[name]
     if not name.startswith("layers."):
@@ -295,4 +311,8 @@ def config_of(weights: Path) -> DecoderConfig:
     vocabulary = next((tensor.shape[1] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)
     config = gguf_config(header.fields, vocabulary)
     factors = next((tensor for tensor in header.tensors if tensor.name == "rope_freqs.weight"), None)
-    return config if factors is None else replace(config, rope_factors=tuple(float(x) for x in read_tensor(weights, factors)))
+    return (
+        config
+        if factors is None
+        else replace(config, rope_factors=tuple(float(x) for x in read_tensor(weights, factors)))
+    )

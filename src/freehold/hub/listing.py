@@ -69,7 +69,9 @@ def select(names: Collection[str], where: str, chosen: str = "") -> Selection:
     not clear which is meant, NotFound.
     """
     if "model_index.json" in names:
-        raise Unsupported(f"{where} is a diffusers pipeline, which makes pictures or sound", "choose a language model")
+        raise Unsupported(
+            f"{where} is a diffusers pipeline, which makes pictures or sound", "choose a language model"
+        )
     ggufs = sorted(name for name in names if name.lower().endswith(".gguf"))
     if chosen:
         return _chosen(chosen, ggufs, names, where)
@@ -89,7 +91,9 @@ def select(names: Collection[str], where: str, chosen: str = "") -> Selection:
     check_shards(weights)
     pickles = [name for name in top if name.endswith(PICKLES)]
     if pickles:
-        notes.append(f"left: {_few(pickles)}, which can run code when loaded; the safetensors beside them are the model")
+        notes.append(
+            f"left: {_few(pickles)}, which can run code when loaded; the safetensors beside them are the model"
+        )
     foreign = [f"{name} ({what})" for name in top if (what := foreign_kind(name))]
     if foreign:
         notes.append(f"left: {_few(foreign)}")
@@ -101,7 +105,11 @@ def _texts(names: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if MODULE.fullmatch(name) or ("/" not in name and (name == "README.md" or (name.endswith(_TEXTS) and not name.endswith("requirements.txt"))))
+        if MODULE.fullmatch(name)
+        or (
+            "/" not in name
+            and (name == "README.md" or (name.endswith(_TEXTS) and not name.endswith("requirements.txt")))
+        )
     )
 
 
@@ -136,7 +144,11 @@ def _chosen(chosen: str, ggufs: list[str], names: Collection[str], where: str) -
     if chosen not in ggufs:
         raise NotFound(f"{where} has no GGUF file {chosen!r}", f"choose one of {_few(ggufs) or 'none'}")
     match = SHARD.fullmatch(chosen)
-    parts = [name for name in ggufs if match and (other := SHARD.fullmatch(name)) and other["stem"] == match["stem"]] or [chosen]
+    parts = [
+        name
+        for name in ggufs
+        if match and (other := SHARD.fullmatch(name)) and other["stem"] == match["stem"]
+    ] or [chosen]
     check_shards(parts)
     left = [name for name in names if name.endswith(PICKLES) and "/" not in name]
     notes = [f"left: {_few(left)}, which can run code when loaded"] if left else []
@@ -182,7 +194,14 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
             f"{where} holds only {_few(projectors)}, an addition to a model and not a model",
             "pull the model's own GGUF",
         )
-    inner = sorted({str(PurePosixPath(name).parent) for name in names if "/" in name and PurePosixPath(name).name in _MODEL_HINTS} - {"."})
+    inner = sorted(
+        {
+            str(PurePosixPath(name).parent)
+            for name in names
+            if "/" in name and PurePosixPath(name).name in _MODEL_HINTS
+        }
+        - {"."}
+    )
     if inner and not any(name in names for name in _MODEL_HINTS):
         return UsageError(
             f"{where} holds {len(inner)} folders with a model ({_few(inner)}) and none itself",

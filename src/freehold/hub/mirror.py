@@ -20,7 +20,16 @@ from freehold.hub import catalogue as tables
 from freehold.hub import remote
 from freehold.hub.accounts import KEEPER, Accounts
 from freehold.hub.remote import Address
-from freehold.hub.repositories import Change, Commit, File, Repositories, Repository, check_path, git_oid, lfs_file
+from freehold.hub.repositories import (
+    Change,
+    Commit,
+    File,
+    Repositories,
+    Repository,
+    check_path,
+    git_oid,
+    lfs_file,
+)
 from freehold.hub.store import Store
 from freehold.progress import Sink, silent, task
 
@@ -53,13 +62,21 @@ class Mirrored:
 def mirrors(store: Store, repository: int | None = None) -> list[Mirror]:
     """Every copy by name, or that of one repository."""
     table, rows = tables.mirrors, tables.repositories
-    asked = sa.select(table, rows.c.kind, rows.c.name).join(rows, rows.c.id == table.c.repository).order_by(rows.c.name, rows.c.kind)
+    asked = (
+        sa.select(table, rows.c.kind, rows.c.name)
+        .join(rows, rows.c.id == table.c.repository)
+        .order_by(rows.c.name, rows.c.kind)
+    )
     with store.engine.connect() as connection:
-        found = connection.execute(asked if repository is None else asked.where(table.c.repository == repository)).all()
+        found = connection.execute(
+            asked if repository is None else asked.where(table.c.repository == repository)
+        ).all()
     return [_mirror(row) for row in found]
 
 
-def mirror(repositories: Repositories, source: Address, name: str = "", *, token: str = "", sink: Sink = silent) -> Mirrored:
+def mirror(
+    repositories: Repositories, source: Address, name: str = "", *, token: str = "", sink: Sink = silent
+) -> Mirrored:
     """Bring the copy of ``source`` up to date, or make it, as ``name`` or under the source's own.
 
     Raises NotFound when the other hub or the repository cannot be reached, Refused when the name is taken by a repository that is no copy
@@ -68,14 +85,23 @@ def mirror(repositories: Repositories, source: Address, name: str = "", *, token
     """
     store, name = repositories.store, name or source.name
     landing = store.incoming / f"mirror-{durable.digest_of([source.endpoint, source.kind, source.name])[:16]}"
-    with durable.locked(store.incoming / f"{landing.name}.lock", f"mirroring {source}"), durable.disk_full_explained(landing):
+    with (
+        durable.locked(store.incoming / f"{landing.name}.lock", f"mirroring {source}"),
+        durable.disk_full_explained(landing),
+    ):
         landing.mkdir(parents=True, exist_ok=True)
         api = remote.client(source.endpoint, token)
         with remote.explained(str(source)):
-            told: Any = api.repo_info(source.name, repo_type=source.kind, revision=source.revision or None, files_metadata=True)
+            told: Any = api.repo_info(
+                source.name, repo_type=source.kind, revision=source.revision or None, files_metadata=True
+            )
         found, known = _copy(repositories, source, name, private=bool(told.private))
         before = repositories.commit(found, "main")
-        if known is not None and known.commit == told.sha and _stands(repositories, found, told.sha) == before.id:
+        if (
+            known is not None
+            and known.commit == told.sha
+            and _stands(repositories, found, told.sha) == before.id
+        ):
             return Mirrored(known, False, 0, 0, sum(file.size for file in before.files.values()))
         wanted, missing = _compare(repositories, source, told.siblings or [], before)
         total = sum(one.size or 0 for one in missing)
@@ -83,8 +109,19 @@ def mirror(repositories: Repositories, source: Address, name: str = "", *, token
         with task(sink, f"mirroring {source}", total, "bytes") as progress:
             arrived = 0
             for one in missing:
-                with remote.explained(f"{one.rfilename} of {source}"), remote.watched(landing, progress, arrived):
-                    path = Path(api.hf_hub_download(source.name, one.rfilename, repo_type=source.kind, revision=told.sha, local_dir=landing))
+                with (
+                    remote.explained(f"{one.rfilename} of {source}"),
+                    remote.watched(landing, progress, arrived),
+                ):
+                    path = Path(
+                        api.hf_hub_download(
+                            source.name,
+                            one.rfilename,
+                            repo_type=source.kind,
+                            revision=told.sha,
+                            local_dir=landing,
+                        )
+                    )
                 wanted[one.rfilename] = _taken(repositories, source, one, path)
                 arrived += wanted[one.rfilename].size
                 progress.at(arrived, one.rfilename)
@@ -92,7 +129,9 @@ def mirror(repositories: Repositories, source: Address, name: str = "", *, token
         gone = sorted(before.files.keys() - wanted.keys())
         commit = before
         if put or gone:
-            change = Change(f"Mirror {source} at {str(told.sha)[:12]}", parent=before.id, put=put, removed=gone)
+            change = Change(
+                f"Mirror {source} at {str(told.sha)[:12]}", parent=before.id, put=put, removed=gone
+            )
             commit = repositories.apply(found, "main", change, KEEPER)
         made = Mirror(found.kind, found.name, source, str(told.sha), time.time())
         _remember(repositories, found, made, commit)
@@ -101,7 +140,9 @@ def mirror(repositories: Repositories, source: Address, name: str = "", *, token
     return Mirrored(made, bool(put or gone), len(missing), total, sum(file.size for file in wanted.values()))
 
 
-def _copy(repositories: Repositories, source: Address, name: str, *, private: bool) -> tuple[Repository, Mirror | None]:
+def _copy(
+    repositories: Repositories, source: Address, name: str, *, private: bool
+) -> tuple[Repository, Mirror | None]:
     """The repository that is the copy, made where there is none. Raises Refused."""
     try:
         found = repositories.find(source.kind, name)
@@ -109,24 +150,36 @@ def _copy(repositories: Repositories, source: Address, name: str, *, private: bo
         return repositories.create(source.kind, name, private=private, owner=KEEPER), None
     known = next(iter(mirrors(repositories.store, found.id)), None)
     with repositories.engine.connect() as connection:
-        first = connection.execute(sa.select(sa.func.count()).where(tables.commits.c.repository == found.id)).scalar()
+        first = connection.execute(
+            sa.select(sa.func.count()).where(tables.commits.c.repository == found.id)
+        ).scalar()
     if known is None:
         if first == 1 and list(repositories.commit(found, "main").files) == [".gitattributes"]:
             return found, None  # made by a run that was killed, or by hand for this purpose: nothing is lost
-        raise Refused(f"{found.name} is a repository of its own here, not a copy of {source}", "choose another name with --as")
+        raise Refused(
+            f"{found.name} is a repository of its own here, not a copy of {source}",
+            "choose another name with --as",
+        )
     if (known.source.endpoint, known.source.name) != (source.endpoint, source.name):
-        raise Refused(f"{found.name} is a copy of {known.source}, not of {source}", "choose another name with --as")
+        raise Refused(
+            f"{found.name} is a copy of {known.source}, not of {source}", "choose another name with --as"
+        )
     return found, known
 
 
-def _compare(repositories: Repositories, source: Address, told: list[Any], before: Commit) -> tuple[dict[str, File], list[Any]]:
+def _compare(
+    repositories: Repositories, source: Address, told: list[Any], before: Commit
+) -> tuple[dict[str, File], list[Any]]:
     """(files that are here already by path, the others as the hub described them). Raises BadData for a path that no repository may have."""
     wanted: dict[str, File] = {}
     missing: list[Any] = []
     for one in told:
         check_path(one.rfilename)
         if one.lfs is None and one.blob_id is None:
-            raise BadData(f"{source} does not say what {one.rfilename!r} holds", "mirror from a hub that lists digests of its files")
+            raise BadData(
+                f"{source} does not say what {one.rfilename!r} holds",
+                "mirror from a hub that lists digests of its files",
+            )
         here = before.files.get(one.rfilename)
         if one.lfs is not None and (content := repositories.contents.find(one.lfs.sha256)) is not None:
             repositories.contents.renew(content)
@@ -148,7 +201,8 @@ def _taken(repositories: Repositories, source: Address, told: Any, path: Path) -
     path.unlink()
     if size > _SMALL or git_oid("blob", data) != told.blob_id:
         raise BadData(
-            f"{told.rfilename} of {source} is not what that hub says of it (git object {str(told.blob_id)[:12]})", "run the same command again"
+            f"{told.rfilename} of {source} is not what that hub says of it (git object {str(told.blob_id)[:12]})",
+            "run the same command again",
         )
     return File(repositories.contents.put(data), size, False, told.blob_id)
 
@@ -172,8 +226,12 @@ def _remember(repositories: Repositories, found: Repository, made: Mirror, commi
         )  # fmt: skip
         own = (refs.c.repository == found.id, refs.c.kind == "source", refs.c.name == made.commit)
         connection.execute(refs.delete().where(*own))
-        connection.execute(refs.insert().values(repository=found.id, kind="source", name=made.commit, commit_id=commit.id))
+        connection.execute(
+            refs.insert().values(repository=found.id, kind="source", name=made.commit, commit_id=commit.id)
+        )
 
 
 def _mirror(row: Any) -> Mirror:
-    return Mirror(row.kind, row.name, Address(row.endpoint, row.kind, row.source, row.revision), row.commit_id, row.at)
+    return Mirror(
+        row.kind, row.name, Address(row.endpoint, row.kind, row.source, row.revision), row.commit_id, row.at
+    )

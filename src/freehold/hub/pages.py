@@ -38,7 +38,11 @@ _SHOWN_BYTES = 512 << 10
 #: Longest difference that is shown, in lines.
 _SHOWN_LINES = 2000
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-_HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 _SORTS = (("modified", "last change"), ("downloads", "downloads"), ("created", "age"))
 _FACETS = {
     "model": (("Task", ("text-", "image-", "automatic-", "feature-", "token-", "fill-")), ("Licence", ("license:",)), ("Format", ("gguf", "safetensors", "onnx"))),
@@ -49,7 +53,9 @@ _FACETS = {
 
 @cache
 def _templates() -> Environment:
-    return Environment(loader=PackageLoader("freehold.hub"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return Environment(
+        loader=PackageLoader("freehold.hub"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
 
 
 @cache
@@ -91,8 +97,14 @@ def size(count: int) -> str:
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> HTMLResponse:
     """A refusal as a page."""
     title = {401: "A token is needed", 403: "Not for you", 404: "Not found"}.get(status, "That did not work")
-    page = _templates().get_template("refused.html").render(title=title, message=message, kinds=KINDS, kind="", q="")
-    asking = {"WWW-Authenticate": 'Basic realm="a token of this hub as the password"'} if status == 401 else {}
+    page = (
+        _templates()
+        .get_template("refused.html")
+        .render(title=title, message=message, kinds=KINDS, kind="", q="")
+    )
+    asking = (
+        {"WWW-Authenticate": 'Basic realm="a token of this hub as the password"'} if status == 401 else {}
+    )
     return HTMLResponse(page, status, {**_HEADERS, **(headers or {}), **asking})
 
 
@@ -126,7 +138,9 @@ def routes(hub: Hub) -> APIRouter:
             values = {"kind": kind, "q": q, "tag": tags, "author": author, "sort": sort} | changes
             return "/?" + urlencode({key: value for key, value in values.items() if value}, doseq=True)
 
-        counted = repositories.index.facets(asked, [prefix for _, prefixes in _FACETS[kind] for prefix in prefixes], limit=1000)
+        counted = repositories.index.facets(
+            asked, [prefix for _, prefixes in _FACETS[kind] for prefix in prefixes], limit=1000
+        )
         facets: list[tuple[str, list[tuple[str, int, str]]]] = []
         for name, prefixes in _FACETS[kind]:
             found = [(one, count) for one, count in counted.counts.items() if one.startswith(prefixes)][:12]
@@ -137,7 +151,9 @@ def routes(hub: Hub) -> APIRouter:
             ]
             if more:
                 facets.append((name, more))
-        chosen = [(one, here(tag=[other for other in tags if other != one])) for one in tags] + ([(author, here(author=""))] if author else [])
+        chosen = [(one, here(tag=[other for other in tags if other != one])) for one in tags] + (
+            [(author, here(author=""))] if author else []
+        )
         return page(
             "list.html", title=f"{kind}s", heading=f"{kind.capitalize()}s" + (f" for \u201c{q}\u201d" if q else ""), q=q, kind=kind, chosen=chosen,
             facets=facets, of=counted.of, complete=counted.complete, sorts=[(name, label, here(sort=name)) for name, label in _SORTS], sort=sort, base=base_of(request),
@@ -215,7 +231,9 @@ def routes(hub: Hub) -> APIRouter:
         )
 
     @router.get("/{where:where}/commits/{revision}")
-    def revisions(where: str, revision: str, request: Request, after: Annotated[int, Parameter(ge=0)] = 0) -> HTMLResponse:
+    def revisions(
+        where: str, revision: str, request: Request, after: Annotated[int, Parameter(ge=0)] = 0
+    ) -> HTMLResponse:
         found = hub.readable(request, *whose(where))
         line = repositories.history(found, hub.revision(found, plain(revision)))
         rows = [
@@ -223,7 +241,11 @@ def routes(hub: Hub) -> APIRouter:
              "address": page_path(found.kind, found.name, "commit", one.id), "tree": page_path(found.kind, found.name, "tree", one.id)}
             for one in line[after : after + _PAGE]
         ]  # fmt: skip
-        more = page_path(found.kind, found.name, "commits", revision) + f"?after={after + _PAGE}" if len(line) > after + _PAGE else ""
+        more = (
+            page_path(found.kind, found.name, "commits", revision) + f"?after={after + _PAGE}"
+            if len(line) > after + _PAGE
+            else ""
+        )
         return part(found, "Revisions", "revisions.html", rows=rows, following=more)
 
     @router.get("/{where:where}/commit/{revision}")
@@ -244,7 +266,9 @@ def routes(hub: Hub) -> APIRouter:
     def discussions(where: str, request: Request) -> HTMLResponse:
         found = hub.readable(request, *whose(where))
         rows = hub.discussions.list(found.id, limit=500)[0]
-        return part(found, "Discussions", "discussions.html", rows=[_discussion_row(found, one) for one in rows])
+        return part(
+            found, "Discussions", "discussions.html", rows=[_discussion_row(found, one) for one in rows]
+        )
 
     @router.get("/{where:where}/discussions/{number}")
     def discussion(where: str, number: int, request: Request) -> HTMLResponse:
@@ -255,7 +279,15 @@ def routes(hub: Hub) -> APIRouter:
             proposal = repositories.proposed(found, one)
             lines = _difference(hub, proposal.base.files, proposal.head.files)
         events = [_event(event) for event in hub.discussions.events(one)]
-        return part(found, "Discussions", "discussion.html", heading=f"{one.title} (#{number})", status=one.status, events=events, difference=lines)
+        return part(
+            found,
+            "Discussions",
+            "discussion.html",
+            heading=f"{one.title} (#{number})",
+            status=one.status,
+            events=events,
+            difference=lines,
+        )
 
     # -- lineage --------------------------------------------------------------------------------------
 
@@ -263,7 +295,9 @@ def routes(hub: Hub) -> APIRouter:
     def lineage(where: str, request: Request) -> HTMLResponse:
         found = hub.readable(request, *whose(where))
         asker = hub.reader(request)
-        made = graph(repositories, found, lambda one: not one.private or asker.belongs(one.author), hub.visible(asker))
+        made = graph(
+            repositories, found, lambda one: not one.private or asker.belongs(one.author), hub.visible(asker)
+        )
         return part(found, "Lineage", "lineage.html", complete=made.complete, **_drawn(made))
 
     # -- cards ----------------------------------------------------------------------------------------
@@ -283,7 +317,11 @@ def routes(hub: Hub) -> APIRouter:
             for path, found_there in sorted(hub.dangers(found, head.files).items())
             if worst(found_there) == "unsafe"
         ]
-        body = rendered(_without_front_matter(text), page_path(found.kind, found.name, "resolve", "main")) if text else ""
+        body = (
+            rendered(_without_front_matter(text), page_path(found.kind, found.name, "resolve", "main"))
+            if text
+            else ""
+        )
         facts = [
             ("Owner", found.author), ("Licence", found.card.get("license") or "none stated"), ("Last change", day(head.created)),
             ("Revision", head.id[:10]), ("Size", size(sum({file.sha256: file.size for file in head.files.values()}.values()))),
@@ -299,7 +337,10 @@ def routes(hub: Hub) -> APIRouter:
         """Where to ask for access to a gated repository, or how that stands; None for who has it."""
         if hub.opens(found, asker):
             return None
-        return {"status": hub.accounts.access(found.id, asker.name), "address": page_path(found.kind, found.name, "ask-access")}
+        return {
+            "status": hub.accounts.access(found.id, asker.name),
+            "address": page_path(found.kind, found.name, "ask-access"),
+        }
 
     return router
 
@@ -327,7 +368,11 @@ def _runs(hub: Hub, found: Repository, files: dict[str, File]) -> list[dict[str,
 def _copy(hub: Hub, found: Repository) -> dict[str, str] | None:
     """Where a repository was copied from; None for one that is no copy."""
     made = next((one for one in mirrors(hub.store, found.id)), None)
-    return None if made is None else {"source": str(made.source), "commit": made.commit[:12], "when": day(made.at)}
+    return (
+        None
+        if made is None
+        else {"source": str(made.source), "commit": made.commit[:12], "when": day(made.at)}
+    )
 
 
 #: Nodes of a drawn lineage, and the room between them, in pixels.
@@ -347,7 +392,14 @@ def _drawn(made: Graph) -> dict[str, Any]:
         source, target = nodes[edge.source], nodes[edge.target]
         x1, y1, x2, y2 = source["x"] + _WIDE, source["y"] + _TALL // 2, target["x"], target["y"] + _TALL // 2
         bend = (x2 - x1) // 2
-        drawn.append({"path": f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}", "how": edge.how, "x": x1 + bend, "y": (y1 + y2) // 2 - 5})
+        drawn.append(
+            {
+                "path": f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}",
+                "how": edge.how,
+                "x": x1 + bend,
+                "y": (y1 + y2) // 2 - 5,
+            }
+        )
     return {
         "nodes": nodes, "drawn": drawn, "edges": [(nodes[edge.source], edge.how, nodes[edge.target]) for edge in made.edges],
         "width": made.columns * (_WIDE + _ACROSS) - _ACROSS + 4, "height": made.rows * (_TALL + _DOWN) - _DOWN + 4,

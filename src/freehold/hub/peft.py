@@ -153,7 +153,9 @@ def _module(name: str) -> str:
     return name.removeprefix("base_model.model.")
 
 
-def _paired(file: str, shapes: dict[str, dict[str, tuple[int, ...]]], first: str, second: str) -> dict[str, Pair]:
+def _paired(
+    file: str, shapes: dict[str, dict[str, tuple[int, ...]]], first: str, second: str
+) -> dict[str, Pair]:
     if not shapes:
         raise BadModel(f"{file} holds no LoRA factors", "fetch it again")
     pairs: dict[str, Pair] = {}
@@ -184,7 +186,9 @@ def gguf_facts(header: gguf.Header, file: str) -> AdapterFacts:
     modules = sorted({name.removesuffix(".weight").rpartition(".")[2] for name in pairs})
     base = str(header.fields.get("general.base_model.0.repo_url", "")).removeprefix("https://huggingface.co/")
     base = base or str(header.fields.get("general.base_model.0.name", ""))
-    return AdapterFacts(rank, float(alpha) if isinstance(alpha, int | float) and alpha else float(rank), tuple(modules), base)
+    return AdapterFacts(
+        rank, float(alpha) if isinstance(alpha, int | float) and alpha else float(rank), tuple(modules), base
+    )
 
 
 def gguf_pairs(header: gguf.Header, file: str) -> dict[str, Pair]:

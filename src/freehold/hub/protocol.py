@@ -69,9 +69,17 @@ class KeepEscapedSlashes:
         await self.app(scope, receive, send)
 
 
-def _refusal(status: int, message: str, code: str = "", headers: dict[str, str] | None = None, also: dict[str, str] | None = None) -> JSONResponse:
+def _refusal(
+    status: int,
+    message: str,
+    code: str = "",
+    headers: dict[str, str] | None = None,
+    also: dict[str, str] | None = None,
+) -> JSONResponse:
     # a header takes printable ASCII without space at its ends, and names of what was asked for hold anything
-    told = "".join(sign if " " <= sign <= "~" else " " if sign < " " else "?" for sign in message[:500]).strip()
+    told = "".join(
+        sign if " " <= sign <= "~" else " " if sign < " " else "?" for sign in message[:500]
+    ).strip()
     extra = {"X-Error-Message": told} | ({"X-Error-Code": code} if code else {}) | (headers or {})
     return JSONResponse({"error": message} | (also or {}), status_code=status, headers=extra)
 
@@ -84,7 +92,9 @@ def _told(request: Request, status: int, message: str, code: str = "", headers: 
     return _refusal(status, message, code, headers, also)
 
 
-def make_app(store: Store, *, loopback: bool = True, known: Known | None = None, strict: bool = False) -> FastAPI:
+def make_app(
+    store: Store, *, loopback: bool = True, known: Known | None = None, strict: bool = False
+) -> FastAPI:
     """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token.
 
     ``known``: what rooms above know. ``strict``: commits that bring unsafe files to a model are refused.
@@ -116,12 +126,18 @@ def make_app(store: Store, *, loopback: bool = True, known: Known | None = None,
     async def catalogue_failed(request: Request, error: OperationalError) -> Response:
         cause = cause_of(error)
         full = "full" in cause or "No space" in cause
-        return _told(request, 507 if full else 503, f"the catalogue cannot be written ({cause}); {'free some space' if full else 'try again later'}")
+        return _told(
+            request,
+            507 if full else 503,
+            f"the catalogue cannot be written ({cause}); {'free some space' if full else 'try again later'}",
+        )
 
     @app.exception_handler(DataError)
     async def unwritable(request: Request, _: DataError) -> Response:
         # PostgreSQL holds no zero characters in text and no numbers beyond 64 bits
-        return _told(request, 400, "the request holds a zero character or a number that is too large to be kept")
+        return _told(
+            request, 400, "the request holds a zero character or a number that is too large to be kept"
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -38,7 +38,11 @@ class Address:
     revision: str
 
     def __str__(self) -> str:
-        start = next(plural for plural, kind in _PLURALS.items() if kind == self.kind) if self.kind != "model" else ""
+        start = (
+            next(plural for plural, kind in _PLURALS.items() if kind == self.kind)
+            if self.kind != "model"
+            else ""
+        )
         return (f"{self.endpoint}/" if self.endpoint else "hf:") + start + self.name
 
 
@@ -49,7 +53,10 @@ def read_address(text: str) -> Address:
     plural = next((start for start in _PLURALS if rest.startswith(start) and rest.count("/") > 1), "")
     name = rest.removeprefix(plural)
     if found is None or name.count("/") > 1:
-        raise UsageError(f"{text[:200]!r} names no repository of a hub", "write hf:org/name, hf:datasets/org/name or http://hub:8600/org/name")
+        raise UsageError(
+            f"{text[:200]!r} names no repository of a hub",
+            "write hf:org/name, hf:datasets/org/name or http://hub:8600/org/name",
+        )
     endpoint = "" if found["hub"] == "hf:" else found["hub"].rstrip("/")
     return Address(endpoint, _PLURALS.get(plural, "model"), name, found["revision"] or "")
 

@@ -156,7 +156,9 @@ class Change:
     put: dict[str, File] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
     removed_folders: list[str] = field(default_factory=list)
-    copied: list[tuple[str, str, str]] = field(default_factory=list)  # source path, source revision, target path
+    copied: list[tuple[str, str, str]] = field(
+        default_factory=list
+    )  # source path, source revision, target path
 
 
 def git_oid(kind: str, data: bytes) -> str:
@@ -177,9 +179,17 @@ def lfs_file(sha256: str, size: int) -> File:
 def check_path(path: str) -> str:
     """A file's path in a repository. Raises UsageError for one that leaves it or that a file system could not hold."""
     parts = path.split("/")
-    bad = not path or len(path.encode()) > 1000 or "\\" in path or any(ord(c) < 32 or ord(c) == 127 for c in path)
+    bad = (
+        not path
+        or len(path.encode()) > 1000
+        or "\\" in path
+        or any(ord(c) < 32 or ord(c) == 127 for c in path)
+    )
     if bad or any(part in ("", ".", "..", ".git") or len(part.encode()) > 255 for part in parts):
-        raise UsageError(f"{path[:120]!r} cannot be a file's path", "use relative paths without '..', '.git', backslashes or control characters")
+        raise UsageError(
+            f"{path[:120]!r} cannot be a file's path",
+            "use relative paths without '..', '.git', backslashes or control characters",
+        )
     return path
 
 
@@ -191,9 +201,14 @@ def read_front_matter(text: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(found[1]) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadData(f"the card's metadata is not valid YAML: {str(error).splitlines()[0]}", "mend the lines between the two '---'") from None
+        raise BadData(
+            f"the card's metadata is not valid YAML: {str(error).splitlines()[0]}",
+            "mend the lines between the two '---'",
+        ) from None
     if not isinstance(values, dict):
-        raise BadData("the card's metadata is not a mapping", "write 'key: value' lines between the two '---'")
+        raise BadData(
+            "the card's metadata is not a mapping", "write 'key: value' lines between the two '---'"
+        )
     return _plain(values)
 
 
@@ -246,31 +261,52 @@ class Repositories:
         """A new repository whose branch ``main`` holds git's rules for large files. Raises UsageError, Exists."""
         check_repository_name(name)
         now = time.time()
-        rules = "".join(f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in sorted(LFS_ENDINGS)).encode()
+        rules = "".join(
+            f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in sorted(LFS_ENDINGS)
+        ).encode()
         files = {".gitattributes": File(self.contents.put(rules), len(rules), False, git_oid("blob", rules))}
         values = {"kind": kind, "name": name, "folded": name.lower(), "author": name.split("/", maxsplit=1)[0] if "/" in name else owner, "private": private,
                   "gated": "", "created": now, "modified": now, "downloads": 0, "tags": [], "card": {}}  # fmt: skip
         try:
             with self.engine.begin() as connection:
-                connection.execute(tables.moves.delete().where(tables.moves.c.kind == kind, tables.moves.c.folded == name.lower()))
+                connection.execute(
+                    tables.moves.delete().where(
+                        tables.moves.c.kind == kind, tables.moves.c.folded == name.lower()
+                    )
+                )
                 made = connection.execute(tables.repositories.insert().values(**values)).inserted_primary_key
                 assert made is not None
                 first = self._commit_row("", Change("initial commit"), owner or "freehold", files)
                 connection.execute(tables.commits.insert().values(repository=made[0], **first))
-                connection.execute(tables.refs.insert().values(repository=made[0], kind="branch", name="main", commit_id=first["id"]))
-                connection.execute(tables.holdings.insert().values(repository=made[0], sha256=files[".gitattributes"].sha256))
+                connection.execute(
+                    tables.refs.insert().values(
+                        repository=made[0], kind="branch", name="main", commit_id=first["id"]
+                    )
+                )
+                connection.execute(
+                    tables.holdings.insert().values(repository=made[0], sha256=files[".gitattributes"].sha256)
+                )
                 self._indexed(connection, made[0], "")
         except IntegrityError:
-            raise Exists(f"a {kind} named {name} is there already (names differ by more than case)", "choose another name") from None
+            raise Exists(
+                f"a {kind} named {name} is there already (names differ by more than case)",
+                "choose another name",
+            ) from None
         return self.find(kind, name)
 
     def find(self, kind: str, name: str) -> Repository:
         """A repository by name, or by a name it had before. Raises NotFound."""
         rows, moves = tables.repositories, tables.moves
         with self.engine.connect() as connection:
-            row = connection.execute(sa.select(rows).where(rows.c.kind == kind, rows.c.folded == name.lower())).first()
+            row = connection.execute(
+                sa.select(rows).where(rows.c.kind == kind, rows.c.folded == name.lower())
+            ).first()
             if row is None:
-                moved = sa.select(moves.c.repository).where(moves.c.kind == kind, moves.c.folded == name.lower()).scalar_subquery()
+                moved = (
+                    sa.select(moves.c.repository)
+                    .where(moves.c.kind == kind, moves.c.folded == name.lower())
+                    .scalar_subquery()
+                )
                 row = connection.execute(sa.select(rows).where(rows.c.id == moved)).first()
         if row is None:
             raise NotFound(f"no {kind} is named {name}", "look at the list, or create it")
@@ -290,14 +326,26 @@ class Repositories:
         check_repository_name(name)
         try:
             with self.engine.begin() as connection:
-                connection.execute(tables.moves.delete().where(tables.moves.c.kind == found.kind, tables.moves.c.folded == name.lower()))
+                connection.execute(
+                    tables.moves.delete().where(
+                        tables.moves.c.kind == found.kind, tables.moves.c.folded == name.lower()
+                    )
+                )
                 connection.execute(
                     tables.repositories.update().where(tables.repositories.c.id == found.id)
                     .values(name=name, folded=name.lower(), author=name.split("/", maxsplit=1)[0], modified=time.time())
                 )  # fmt: skip
-                connection.execute(tables.moves.delete().where(tables.moves.c.kind == found.kind, tables.moves.c.folded == found.name.lower()))
+                connection.execute(
+                    tables.moves.delete().where(
+                        tables.moves.c.kind == found.kind, tables.moves.c.folded == found.name.lower()
+                    )
+                )
                 if found.name.lower() != name.lower():
-                    connection.execute(tables.moves.insert().values(kind=found.kind, folded=found.name.lower(), repository=found.id))
+                    connection.execute(
+                        tables.moves.insert().values(
+                            kind=found.kind, folded=found.name.lower(), repository=found.id
+                        )
+                    )
                 self._indexed(connection, found.id)
         except IntegrityError:
             raise Exists(f"a {found.kind} named {name} is there already", "choose another name") from None
@@ -307,7 +355,9 @@ class Repositories:
         values = {key: value for key, value in (("private", private), ("gated", gated)) if value is not None}
         if values:
             with self.engine.begin() as connection:
-                connection.execute(tables.repositories.update().where(tables.repositories.c.id == found.id).values(**values))
+                connection.execute(
+                    tables.repositories.update().where(tables.repositories.c.id == found.id).values(**values)
+                )
                 self._indexed(connection, found.id)
 
     # -- listing ----------------------------------------------------------------------------
@@ -318,22 +368,30 @@ class Repositories:
         found: dict[int, Repository] = {}
         with self.engine.connect() as connection:
             for start in range(0, len(numbers), 500):
-                rows = sa.select(tables.repositories).where(tables.repositories.c.id.in_(numbers[start : start + 500]))
+                rows = sa.select(tables.repositories).where(
+                    tables.repositories.c.id.in_(numbers[start : start + 500])
+                )
                 found |= {row.id: _repository(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
 
     def _entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
         """What the index should hold of a repository as it stands within a transaction. ``card``: its card's text, read here where it is None."""
-        row = connection.execute(sa.select(tables.repositories).where(tables.repositories.c.id == number)).one()
+        row = connection.execute(
+            sa.select(tables.repositories).where(tables.repositories.c.id == number)
+        ).one()
         card = self._card_at_main(connection, number) if card is None else card
-        return Entry(row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, card)
+        return Entry(
+            row.id, row.kind, row.name, row.author, row.private, row.modified, row.downloads, row.tags, card
+        )
 
     def _card_at_main(self, connection: sa.Connection, number: int) -> str:
         head = sa.select(tables.refs.c.commit_id).where(
             tables.refs.c.repository == number, tables.refs.c.kind == "branch", tables.refs.c.name == "main"
         )
         files = connection.execute(
-            sa.select(tables.commits.c.files).where(tables.commits.c.repository == number, tables.commits.c.id == head.scalar_subquery())
+            sa.select(tables.commits.c.files).where(
+                tables.commits.c.repository == number, tables.commits.c.id == head.scalar_subquery()
+            )
         ).scalar()
         readme = (files or {}).get("README.md")
         return self._card_text(File(*readme) if readme else None)
@@ -354,7 +412,9 @@ class Repositories:
         """(kind, name, commit) of branches and tags."""
         with self.engine.connect() as connection:
             rows = connection.execute(
-                sa.select(tables.refs).where(tables.refs.c.repository == found.id).order_by(tables.refs.c.kind, tables.refs.c.name)
+                sa.select(tables.refs)
+                .where(tables.refs.c.repository == found.id)
+                .order_by(tables.refs.c.kind, tables.refs.c.name)
             )
             return [(row.kind, row.name, row.commit_id) for row in rows]
 
@@ -371,23 +431,38 @@ class Repositories:
                 return rows[0].commit_id
             if re.fullmatch(r"[0-9a-f]{7,40}", revision):
                 ids = tables.commits.c.id
-                known = connection.execute(sa.select(ids).where(tables.commits.c.repository == found.id, ids.startswith(revision)).limit(2)).all()
+                known = connection.execute(
+                    sa.select(ids)
+                    .where(tables.commits.c.repository == found.id, ids.startswith(revision))
+                    .limit(2)
+                ).all()
                 if len(known) == 1:
                     return known[0].id
-        raise NotFound(f"{found.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it")
+        raise NotFound(
+            f"{found.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it"
+        )
 
     def commit(self, found: Repository, revision: str) -> Commit:
         """The state at a revision. Raises NotFound."""
         wanted = self.resolve(found, revision)
         with self.engine.connect() as connection:
-            row = connection.execute(sa.select(tables.commits).where(tables.commits.c.repository == found.id, tables.commits.c.id == wanted)).one()
+            row = connection.execute(
+                sa.select(tables.commits).where(
+                    tables.commits.c.repository == found.id, tables.commits.c.id == wanted
+                )
+            ).one()
         return _commit(row)
 
     def history(self, found: Repository, revision: str) -> list[Commit]:
         """Commits from a revision back to the first, without their files."""
         columns = [column for column in tables.commits.c if column.name != "files"]
         with self.engine.connect() as connection:
-            rows = {row.id: row for row in connection.execute(sa.select(*columns).where(tables.commits.c.repository == found.id))}
+            rows = {
+                row.id: row
+                for row in connection.execute(
+                    sa.select(*columns).where(tables.commits.c.repository == found.id)
+                )
+            }
         at, line = self.resolve(found, revision), list[Commit]()
         while at in rows:
             row = rows[at]
@@ -408,13 +483,17 @@ class Repositories:
         rows = tables.repositories
         connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads))
 
-    def discuss(self, found: Repository, title: str, author: str, *, text: str = "", request: bool = False) -> int:
+    def discuss(
+        self, found: Repository, title: str, author: str, *, text: str = "", request: bool = False
+    ) -> int:
         """Open a discussion, or with ``request`` a line for commits beside the branches, a draft until its author opens it; its number."""
         head = self.resolve(found, "main")
         with self.engine.begin() as connection:
             self._lock(connection, found)
             status = "draft" if request else "open"
-            number = discussions.start(connection, found.id, title, author, text=text, request=request, status=status)
+            number = discussions.start(
+                connection, found.id, title, author, text=text, request=request, status=status
+            )
             if request:
                 self._new_line(connection, found, number, head)
         return number
@@ -424,20 +503,34 @@ class Repositories:
         if request.merged_as:
             taken = self.commit(found, request.merged_as)
             return Proposal(self.commit(found, taken.parent), taken, taken, [])
-        head, branch = self.commit(found, discussions.line_of(request.number)), self.commit(found, request.base)
+        head, branch = (
+            self.commit(found, discussions.line_of(request.number)),
+            self.commit(found, request.base),
+        )
         there = {one.id for one in self.history(found, branch.id)}
         shared = next((one.id for one in self.history(found, head.id) if one.id in there), None)
         if shared is None:
-            raise discussions.Conflict(f"request {request.number} and {request.base} have no commit in common", "propose the change anew")
+            raise discussions.Conflict(
+                f"request {request.number} and {request.base} have no commit in common",
+                "propose the change anew",
+            )
         base = self.commit(found, shared)
         mine, theirs = _differing(base.files, head.files), _differing(base.files, branch.files)
-        return Proposal(base, head, branch, sorted(path for path in mine & theirs if head.files.get(path) != branch.files.get(path)))
+        return Proposal(
+            base,
+            head,
+            branch,
+            sorted(path for path in mine & theirs if head.files.get(path) != branch.files.get(path)),
+        )
 
     def merge(self, found: Repository, request: discussions.Discussion, author: str) -> Commit:
         """Take a request into its branch as one commit. Raises Conflict, Stale; then nothing has changed."""
         if not request.request or request.status not in ("open", "draft"):
             what = f"is {request.status}" if request.request else "proposes no change"
-            raise discussions.Conflict(f"discussion {request.number} {what} and cannot be merged", "open it first" if request.request else "")
+            raise discussions.Conflict(
+                f"discussion {request.number} {what} and cannot be merged",
+                "open it first" if request.request else "",
+            )
         base, head, there, conflicts = self.proposed(found, request)
         if conflicts:
             raise discussions.Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
@@ -459,9 +552,15 @@ class Repositories:
             self._lock(connection, found)
             if start:
                 text = change.message.strip() or "Proposed with a commit"
-                number = discussions.start(connection, found.id, change.title, author, text=text, request=True)
+                number = discussions.start(
+                    connection, found.id, change.title, author, text=text, request=True
+                )
                 branch = self._new_line(connection, found, number, start)
-            where = (tables.refs.c.repository == found.id, tables.refs.c.kind.in_(("branch", "request")), tables.refs.c.name == branch)
+            where = (
+                tables.refs.c.repository == found.id,
+                tables.refs.c.kind.in_(("branch", "request")),
+                tables.refs.c.name == branch,
+            )
             head = connection.execute(sa.select(tables.refs.c.commit_id).where(*where)).scalar()
             if head is None:
                 raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
@@ -469,21 +568,44 @@ class Repositories:
                 raise Stale(f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on {change.parent[:12]}",
                             "fetch the branch and commit again")  # fmt: skip
             row = connection.execute(
-                sa.select(tables.commits.c.files).where(tables.commits.c.repository == found.id, tables.commits.c.id == head)
+                sa.select(tables.commits.c.files).where(
+                    tables.commits.c.repository == found.id, tables.commits.c.id == head
+                )
             ).one()
             files = self._changed({path: File(*values) for path, values in row.files.items()}, found, change)
             _check_tree(files)
             values = self._commit_row(head, change, author, files)
             connection.execute(tables.commits.insert().values(repository=found.id, **values))
-            moved = connection.execute(tables.refs.update().where(*where, tables.refs.c.commit_id == head).values(commit_id=values["id"]))
+            moved = connection.execute(
+                tables.refs.update()
+                .where(*where, tables.refs.c.commit_id == head)
+                .values(commit_id=values["id"])
+            )
             if moved.rowcount != 1:
-                raise Stale(f"the branch {branch} of {found.name} moved or went meanwhile", "fetch the branch and commit again")
+                raise Stale(
+                    f"the branch {branch} of {found.name} moved or went meanwhile",
+                    "fetch the branch and commit again",
+                )
             if number := discussions.number_of(branch):
-                discussions.note(connection, found.id, number, author, "commit", {"subject": change.title, "oid": values["id"]})
+                discussions.note(
+                    connection,
+                    found.id,
+                    number,
+                    author,
+                    "commit",
+                    {"subject": change.title, "oid": values["id"]},
+                )
             if merging is not None:
                 discussions.set_status(connection, merging, "merged", author, values["id"])
-            held = set(connection.execute(sa.select(tables.holdings.c.sha256).where(tables.holdings.c.repository == found.id)).scalars())
-            new = [{"repository": found.id, "sha256": digest} for digest in {file.sha256 for file in files.values()} - held]
+            held = set(
+                connection.execute(
+                    sa.select(tables.holdings.c.sha256).where(tables.holdings.c.repository == found.id)
+                ).scalars()
+            )
+            new = [
+                {"repository": found.id, "sha256": digest}
+                for digest in {file.sha256 for file in files.values()} - held
+            ]
             if new:
                 connection.execute(tables.holdings.insert(), new)
             if branch == "main":
@@ -494,35 +616,55 @@ class Repositories:
                     .values(card=card, tags=tags_of(card, files, found.kind), modified=values["created"])
                 )  # fmt: skip
                 self._indexed(connection, found.id, text)
-        return Commit(values["id"], head, values["title"], values["message"], author, values["created"], files), branch
+        return Commit(
+            values["id"], head, values["title"], values["message"], author, values["created"], files
+        ), branch
 
     def _new_line(self, connection: sa.Connection, found: Repository, number: int, commit_id: str) -> str:
         name = discussions.line_of(number)
-        connection.execute(tables.refs.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id))
+        connection.execute(
+            tables.refs.insert().values(repository=found.id, kind="request", name=name, commit_id=commit_id)
+        )
         return name
 
     def _changed(self, files: dict[str, File], found: Repository, change: Change) -> dict[str, File]:
         before = dict(files)
         for path in change.removed:
             if path not in files:
-                raise NotFound(f"{path[:120]!r} cannot be removed: it is not in {found.name}", "look at the list of files")
+                raise NotFound(
+                    f"{path[:120]!r} cannot be removed: it is not in {found.name}",
+                    "look at the list of files",
+                )
             del files[path]
         for folder in change.removed_folders:
             inside = [path for path in files if path.startswith(folder.rstrip("/") + "/")]
             if not inside:
-                raise NotFound(f"the folder {folder[:120]!r} cannot be removed: it is not in {found.name}", "look at the list of files")
+                raise NotFound(
+                    f"the folder {folder[:120]!r} cannot be removed: it is not in {found.name}",
+                    "look at the list of files",
+                )
             for path in inside:
                 del files[path]
         for source, revision, target in change.copied:
             origin = self.commit(found, revision).files if revision else before
             if source not in origin:
-                raise NotFound(f"{source[:120]!r} cannot be copied: it is not in {found.name}", "look at the list of files")
+                raise NotFound(
+                    f"{source[:120]!r} cannot be copied: it is not in {found.name}",
+                    "look at the list of files",
+                )
             files[check_path(target)] = origin[source]
         return files | change.put
 
     def _commit_row(self, parent: str, change: Change, author: str, files: dict[str, File]) -> dict[str, Any]:
         plain = {path: [file.sha256, file.size, file.lfs, file.oid] for path, file in sorted(files.items())}
-        values = {"parent": parent, "title": change.title, "message": change.message, "author": author, "created": time.time(), "files": plain}
+        values = {
+            "parent": parent,
+            "title": change.title,
+            "message": change.message,
+            "author": author,
+            "created": time.time(),
+            "files": plain,
+        }
         return values | {"id": durable.digest_of(values)[:40]}
 
     def _card_text(self, readme: File | None) -> str:
@@ -541,17 +683,30 @@ class Repositories:
                                            tables.refs.c.commit_id == head.id).values(commit_id=row["id"])
             )  # fmt: skip
             if moved.rowcount != 1:
-                raise Stale(f"the branch {branch} of {found.name} moved meanwhile", "run the same command again")
+                raise Stale(
+                    f"the branch {branch} of {found.name} moved meanwhile", "run the same command again"
+                )
 
     # -- branches and tags --------------------------------------------------------------------
 
     def add_ref(self, found: Repository, kind: str, name: str, commit_id: str) -> None:
         """A branch or tag at a commit. Raises Exists, UsageError."""
-        if not _REF.fullmatch(name) or ".." in name or name.endswith((".lock", "/")) or _COMMIT.fullmatch(name):
-            raise UsageError(f"{name[:80]!r} cannot name a {kind}", "use letters, digits, dot, dash, underscore and slash")
+        if (
+            not _REF.fullmatch(name)
+            or ".." in name
+            or name.endswith((".lock", "/"))
+            or _COMMIT.fullmatch(name)
+        ):
+            raise UsageError(
+                f"{name[:80]!r} cannot name a {kind}", "use letters, digits, dot, dash, underscore and slash"
+            )
         try:
             with self.engine.begin() as connection:
-                connection.execute(tables.refs.insert().values(repository=found.id, kind=kind, name=name, commit_id=commit_id))
+                connection.execute(
+                    tables.refs.insert().values(
+                        repository=found.id, kind=kind, name=name, commit_id=commit_id
+                    )
+                )
         except IntegrityError:
             raise Exists(f"{found.name} has a {kind} {name} already", "choose another name") from None
 
@@ -561,7 +716,11 @@ class Repositories:
             raise Refused("the branch main cannot be removed", "delete the repository instead")
         with self.engine.begin() as connection:
             gone = connection.execute(
-                tables.refs.delete().where(tables.refs.c.repository == found.id, tables.refs.c.kind == kind, tables.refs.c.name == name)
+                tables.refs.delete().where(
+                    tables.refs.c.repository == found.id,
+                    tables.refs.c.kind == kind,
+                    tables.refs.c.name == name,
+                )
             )
         if not gone.rowcount:
             raise NotFound(f"{found.name} has no {kind} {name[:80]!r}", "look at its refs")
@@ -570,7 +729,9 @@ class Repositories:
         """Count a download."""
         rows = tables.repositories
         with self.engine.begin() as connection:
-            connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads + 1))
+            connection.execute(
+                rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads + 1)
+            )
             count = connection.execute(sa.select(rows.c.downloads).where(rows.c.id == found.id)).scalar()
             if count and step_of(count) != step_of(count - 1):
                 self._indexed(connection, found.id)
@@ -594,7 +755,10 @@ class Repositories:
             for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.files)):
                 wanted |= {(row.repository, values[0]) for values in row.files.values()}
             if missing := sorted(wanted - held):
-                connection.execute(tables.holdings.insert(), [{"repository": number, "sha256": digest} for number, digest in missing])
+                connection.execute(
+                    tables.holdings.insert(),
+                    [{"repository": number, "sha256": digest} for number, digest in missing],
+                )
                 done.append(f"{len(missing)} contents are protected from collection again")
             for number in connection.execute(sa.select(tables.repositories.c.id)).scalars().all():
                 entry = self._entry(connection, number)
@@ -608,8 +772,13 @@ class Repositories:
         faults: list[str] = []
         seen: dict[str, str] = {}
         with self.engine.connect() as connection:
-            names = {row.id: f"{row.kind} {row.name}" for row in connection.execute(sa.select(tables.repositories))}
-            known = {(row.repository, row.id) for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.id))}
+            names = {
+                row.id: f"{row.kind} {row.name}" for row in connection.execute(sa.select(tables.repositories))
+            }
+            known = {
+                (row.repository, row.id)
+                for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.id))
+            }
             for row in connection.execute(sa.select(tables.refs)):
                 if (row.repository, row.commit_id) not in known:
                     faults.append(
@@ -622,25 +791,43 @@ class Repositories:
                     faults.append(f"{where}: its parent {row.parent[:12]} is not there")
                 for path, (digest, size, *_) in row.files.items():
                     if (row.repository, digest) not in held:
-                        faults.append(f"{where}: {path} is not protected from collection; 'freehold hub check --repair' mends that")
+                        faults.append(
+                            f"{where}: {path} is not protected from collection; 'freehold hub check --repair' mends that"
+                        )
                     if digest not in seen:
                         content = self.contents.find(digest)
                         seen[digest] = (
-                            "is missing" if content is None else "has another size" if content.size != size else self.contents.check(content)
+                            "is missing"
+                            if content is None
+                            else "has another size"
+                            if content.size != size
+                            else self.contents.check(content)
                         )
                     if seen[digest]:
                         faults.append(f"{where}: {path} {seen[digest]}")
             for number, name in names.items():
                 if not self.index.holds(connection, self._entry(connection, number)):
-                    faults.append(f"{name}: search does not know it as it is; 'freehold hub check --repair' mends that")
+                    faults.append(
+                        f"{name}: search does not know it as it is; 'freehold hub check --repair' mends that"
+                    )
         return faults
 
 
 def check_repository_name(name: str) -> None:
     """Raises UsageError unless a repository can have this name (the rules of huggingface_hub's validate_repo_id)."""
     parts = name.split("/")
-    if len(parts) > 2 or len(name) > 96 or "--" in name or ".." in name or name.endswith(".git") or not all(map(_PART.fullmatch, parts)):
-        raise UsageError(f"{name[:120]!r} cannot name a repository", "use org/name of letters, digits, dot, dash and underscore, 96 at most")
+    if (
+        len(parts) > 2
+        or len(name) > 96
+        or "--" in name
+        or ".." in name
+        or name.endswith(".git")
+        or not all(map(_PART.fullmatch, parts))
+    ):
+        raise UsageError(
+            f"{name[:120]!r} cannot name a repository",
+            "use org/name of letters, digits, dot, dash and underscore, 96 at most",
+        )
 
 
 def _check_tree(files: dict[str, File]) -> None:
@@ -653,7 +840,10 @@ def _check_tree(files: dict[str, File]) -> None:
     for path in files:
         other = folded.setdefault(path.casefold(), path)
         if other != path:
-            raise UsageError(f"{path[:120]!r} and {other[:120]!r} differ in case alone, which many disks cannot hold", "rename one of them")
+            raise UsageError(
+                f"{path[:120]!r} and {other[:120]!r} differ in case alone, which many disks cannot hold",
+                "rename one of them",
+            )
 
 
 def _card(text: str) -> dict[str, Any]:
@@ -668,7 +858,19 @@ def _differing(first: dict[str, File], second: dict[str, File]) -> set[str]:
 
 
 def _repository(row: Any) -> Repository:
-    return Repository(row.id, row.kind, row.name, row.author, row.private, row.gated, row.created, row.modified, row.downloads, row.tags, row.card)
+    return Repository(
+        row.id,
+        row.kind,
+        row.name,
+        row.author,
+        row.private,
+        row.gated,
+        row.created,
+        row.modified,
+        row.downloads,
+        row.tags,
+        row.card,
+    )
 
 
 def _commit(row: Any) -> Commit:

@@ -60,20 +60,39 @@ def gather(model: Model, folder: Path, sink: Sink) -> dict[str, Path]:
     """Files of the archive's ``runtime/`` by name, the wheels put into ``folder``. Raises Unsupported, MissingPart, NotFound."""
     if model.card.format != "gguf":
         raise Unsupported(
-            f"{model.name} is {model.card.format}; a runtime is packed with GGUF models", "archive a GGUF of it, or leave --with-runtime out"
+            f"{model.name} is {model.card.format}; a runtime is packed with GGUF models",
+            "archive a GGUF of it, or leave --with-runtime out",
         )
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in _closure(ENGINE)]
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(wheels), *pinned]
-    with task(sink, f"packing the runtime ({len(pinned)} wheels; the engine is built if pip has not kept it)"):
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--wheel-dir",
+        str(wheels),
+        *pinned,
+    ]
+    with task(
+        sink, f"packing the runtime ({len(pinned)} wheels; the engine is built if pip has not kept it)"
+    ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         if "No module named pip" in done.stderr:
-            raise MissingPart("this environment has no pip, which fetches and builds wheels", "python -m ensurepip")
-        cause = next((line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "pip failed")
+            raise MissingPart(
+                "this environment has no pip, which fetches and builds wheels", "python -m ensurepip"
+            )
+        cause = next(
+            (line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "pip failed"
+        )
         raise NotFound(
-            f"the wheels of the runtime could not be had ({cause.removeprefix('ERROR: ')})", "check the network, or leave --with-runtime out"
+            f"the wheels of the runtime could not be had ({cause.removeprefix('ERROR: ')})",
+            "check the network, or leave --with-runtime out",
         )
     weights = next(name for name in model.manifest if name.endswith(".gguf"))
     note = NOTE.format(name=model.name, revision=model.revision[:12], engine=ENGINE, system=platform.system(), processor=platform.machine(),

@@ -30,18 +30,33 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MOST_HEADER):
-            raise BadModel(f"{path.name} is truncated or no safetensors file: its header claims {length:,} of {size:,} bytes", "fetch it again")
+            raise BadModel(
+                f"{path.name} is truncated or no safetensors file: its header claims {length:,} of {size:,} bytes",
+                "fetch it again",
+            )
         try:
             header = json.loads(file.read(length), object_pairs_hook=_once)
             tensors = {name: record for name, record in header.items() if name != "__metadata__"}
-            places = sorted((*_place(record), name, record["dtype"], list(record["shape"])) for name, record in tensors.items())
+            places = sorted(
+                (*_place(record), name, record["dtype"], list(record["shape"]))
+                for name, record in tensors.items()
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BadModel(f"{path.name} is corrupted: its header is no tensor table ({str(error)[:200]})", "fetch it again") from error
+            raise BadModel(
+                f"{path.name} is corrupted: its header is no tensor table ({str(error)[:200]})",
+                "fetch it again",
+            ) from error
     at = 0
     for start, end, name, dtype, shape in places:
-        if dtype not in _BYTES or len(shape) > _MOST_AXES or any(type(axis) is not int or not 0 <= axis <= size for axis in shape):
+        if (
+            dtype not in _BYTES
+            or len(shape) > _MOST_AXES
+            or any(type(axis) is not int or not 0 <= axis <= size for axis in shape)
+        ):
             told = f"{str(dtype)[:20]}, shape {str(shape)[:80]}"
-            raise BadModel(f"{path.name} is corrupted: tensor {name[:80]!r} claims to be {told}", "fetch it again")
+            raise BadModel(
+                f"{path.name} is corrupted: tensor {name[:80]!r} claims to be {told}", "fetch it again"
+            )
         wanted = math.prod(shape) * _BYTES[dtype]
         if start != at or end - start != wanted:
             raise BadModel(
@@ -51,7 +66,10 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             )
         at = end
     if 8 + length + at != size:
-        raise BadModel(f"{path.name} is truncated: it has {size:,} bytes and its tensors need {8 + length + at:,}", "fetch it again")
+        raise BadModel(
+            f"{path.name} is truncated: it has {size:,} bytes and its tensors need {8 + length + at:,}",
+            "fetch it again",
+        )
     return tensors
 
 
@@ -60,7 +78,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)[:80]!r} appears twice")
+        raise ValueError(
+            f"the name {next(name for name in names if names.count(name) > 1)[:80]!r} appears twice"
+        )
     return found
 
 
@@ -84,10 +104,15 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         start = 8 + int.from_bytes(file.read(8), "little")
         for name, record in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
             if record["dtype"] not in kinds:
-                raise Unsupported(f"{path.name}: tensor {name[:80]!r} is of the type {record['dtype']}", "give its weights in 16 or 32 bit")
+                raise Unsupported(
+                    f"{path.name}: tensor {name[:80]!r} is of the type {record['dtype']}",
+                    "give its weights in 16 or 32 bit",
+                )
             begin, end = record["data_offsets"]
             file.seek(start + begin)
-            values = np.frombuffer(file.read(end - begin), dtype=kinds[record["dtype"]]).reshape(record["shape"])
+            values = np.frombuffer(file.read(end - begin), dtype=kinds[record["dtype"]]).reshape(
+                record["shape"]
+            )
             if record["dtype"] == "BF16":  # the upper half of a float32
                 values = (values.astype(np.uint32) << 16).view(np.float32)
             yield name, np.array(values, dtype=np.float32)

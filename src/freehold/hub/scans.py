@@ -51,7 +51,11 @@ class Scans:
 
     def of(self, files: Mapping[str, File]) -> dict[str, list[Danger]]:
         """The dangers of each file that was looked into; one that is missing from the hub is not in the answer."""
-        keys = {path: durable.digest_of([self._rules, path, file.sha256]) for path, file in files.items()} if self.able else {}
+        keys = (
+            {path: durable.digest_of([self._rules, path, file.sha256]) for path, file in files.items()}
+            if self.able
+            else {}
+        )
         known = self._known(keys.values())
         new = [path for path in files if self.able and keys[path] not in known]
         for start in range(0, len(new), _AT_ONCE):
@@ -59,7 +63,9 @@ class Scans:
             known |= {keys[path]: dangers for path, dangers in found.items()}
             with self._contents.store.engine.begin() as connection:
                 for path, dangers in found.items():
-                    statement = tables.upsert(connection, tables.scans).values(digest=keys[path], found=[asdict(danger) for danger in dangers])
+                    statement = tables.upsert(connection, tables.scans).values(
+                        digest=keys[path], found=[asdict(danger) for danger in dangers]
+                    )
                     connection.execute(statement.on_conflict_do_nothing())
         return {path: known[key] for path, key in keys.items() if key in known}
 
@@ -68,7 +74,11 @@ class Scans:
         found: dict[str, list[Danger]] = {}
         with self._contents.store.engine.connect() as connection:
             for start in range(0, len(wanted), _AT_ONCE):
-                rows = connection.execute(sa.select(table.c.digest, table.c.found).where(table.c.digest.in_(wanted[start : start + _AT_ONCE])))
+                rows = connection.execute(
+                    sa.select(table.c.digest, table.c.found).where(
+                        table.c.digest.in_(wanted[start : start + _AT_ONCE])
+                    )
+                )
                 found |= {row.digest: [Danger(**danger) for danger in row.found] for row in rows}
         return found
 
@@ -96,7 +106,12 @@ def file_status(dangers: list[Danger]) -> dict[str, Any]:
     """``securityFileStatus`` of a file in a tree. No virus scanner has seen it, so ``avScan`` is empty."""
     pickle = next((danger for danger in dangers if danger.kind == "pickle"), None)
     imports = None if pickle is None else {"highestSafetyLevel": "dangerous", "message": pickle.why}
-    return {"status": worst(dangers), "avScan": None, "pickleImportScan": imports, "message": "; ".join(danger.why for danger in dangers)}
+    return {
+        "status": worst(dangers),
+        "avScan": None,
+        "pickleImportScan": imports,
+        "message": "; ".join(danger.why for danger in dangers),
+    }
 
 
 def repository_status(found: Mapping[str, list[Danger]], files: Mapping[str, File]) -> dict[str, Any]:

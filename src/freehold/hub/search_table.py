@@ -76,12 +76,17 @@ class SqliteSearch:
 
     def put(self, connection: sa.Connection, rows: Sequence[tuple[int, list[str]]]) -> None:
         """See :class:`SearchTable`."""
-        connection.exec_driver_sql("INSERT INTO search(rowid, tokens) VALUES (?, ?)", [(number, " ".join(tokens)) for number, tokens in rows])
+        connection.exec_driver_sql(
+            "INSERT INTO search(rowid, tokens) VALUES (?, ?)",
+            [(number, " ".join(tokens)) for number, tokens in rows],
+        )
 
     def take_out(self, connection: sa.Connection, rows: Sequence[tuple[int, str]]) -> None:
         """See :class:`SearchTable`."""
         for number, tokens in rows:
-            connection.exec_driver_sql("INSERT INTO search(search, rowid, tokens) VALUES ('delete', ?, ?)", (number, tokens))
+            connection.exec_driver_sql(
+                "INSERT INTO search(search, rowid, tokens) VALUES ('delete', ?, ?)", (number, tokens)
+            )
 
     def condition(self, match: Match) -> tuple[str, list[Any]]:
         """See :class:`SearchTable`."""
@@ -92,7 +97,12 @@ class SqliteSearch:
     def matching(self, match: Match) -> Source:
         """See :class:`SearchTable`. A cross join keeps SQLite from beginning with the other table."""
         condition, values = self.condition(match)
-        return Source("search CROSS JOIN repositories r INDEXED BY by_id ON r.id = search.rowid", [], f"AND {condition}", values)
+        return Source(
+            "search CROSS JOIN repositories r INDEXED BY by_id ON r.id = search.rowid",
+            [],
+            f"AND {condition}",
+            values,
+        )
 
     def ordered_by(self, key: str) -> str:
         """See :class:`SearchTable`."""
@@ -113,7 +123,9 @@ class PostgresSearch:
 
     def take_out(self, connection: sa.Connection, rows: Sequence[tuple[int, str]]) -> None:
         """See :class:`SearchTable`."""
-        connection.exec_driver_sql("DELETE FROM search WHERE rowid = ANY(%s)", ([number for number, _ in rows],))
+        connection.exec_driver_sql(
+            "DELETE FROM search WHERE rowid = ANY(%s)", ([number for number, _ in rows],)
+        )
 
     def condition(self, match: Match) -> tuple[str, list[Any]]:
         """See :class:`SearchTable`."""
@@ -128,7 +140,12 @@ class PostgresSearch:
     def matching(self, match: Match) -> Source:
         """See :class:`SearchTable`. The offset keeps PostgreSQL from walking the other table in its order and probing row by row."""
         condition, values = self.condition(match)
-        return Source(f"(SELECT rowid FROM search WHERE {condition} OFFSET 0) search JOIN repositories r ON r.id = search.rowid", values, "", [])
+        return Source(
+            f"(SELECT rowid FROM search WHERE {condition} OFFSET 0) search JOIN repositories r ON r.id = search.rowid",
+            values,
+            "",
+            [],
+        )
 
     def ordered_by(self, key: str) -> str:
         """See :class:`SearchTable`."""

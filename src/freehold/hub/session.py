@@ -35,9 +35,22 @@ PLURALS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 class Answer(Exception):
     """An answer other than success, with the code that clients know it by. ``also``: further fields of its body."""
 
-    def __init__(self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None, also: dict[str, str] | None = None):
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str = "",
+        headers: dict[str, str] | None = None,
+        also: dict[str, str] | None = None,
+    ):
         super().__init__(message)
-        self.status, self.message, self.code, self.headers, self.also = status, message, code, headers or {}, also or {}
+        self.status, self.message, self.code, self.headers, self.also = (
+            status,
+            message,
+            code,
+            headers or {},
+            also or {},
+        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,9 @@ class Hub:
 
     def check(self, signature: str, expires: int, *parts: str | int) -> None:
         """Raises Answer unless :meth:`sign` made ``signature`` over the parts and time is left."""
-        if expires < time.time() or not hmac.compare_digest(self.sign(expires, *parts).encode(), signature.encode()):
+        if expires < time.time() or not hmac.compare_digest(
+            self.sign(expires, *parts).encode(), signature.encode()
+        ):
             raise Answer(403, "this address is no longer valid; ask for a new one")
 
     def xet_token(self, role: str) -> tuple[str, int]:
@@ -140,7 +155,9 @@ class Hub:
         """Who asks. Raises Answer for nobody."""
         actor = self.actor(request)
         if actor is None:
-            raise Answer(401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'})
+            raise Answer(
+                401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
+            )
         return actor
 
     def reader(self, request: Request) -> Actor:
@@ -185,7 +202,9 @@ class Hub:
         try:
             return self.repositories.resolve(found, revision)
         except NotFound as error:
-            raise Answer(404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound") from None
+            raise Answer(
+                404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound"
+            ) from None
 
     def visible(self, actor: Actor) -> tuple[str, ...] | None:
         """Whose private repositories a list may show; None: everyone's."""

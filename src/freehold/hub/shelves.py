@@ -109,7 +109,11 @@ class Folder:
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
         """See :class:`Shelf`."""
-        gone = [path for path in self.folder.rglob("*") if path.is_file() and not needed(path.name) and path.stat().st_mtime < oldest]
+        gone = [
+            path
+            for path in self.folder.rglob("*")
+            if path.is_file() and not needed(path.name) and path.stat().st_mtime < oldest
+        ]
         freed = sum(path.stat().st_size for path in gone)
         for path in gone:
             path.unlink()
@@ -155,10 +159,14 @@ class Bucket:
             return iter(())
         with self._explained():
             try:
-                body = self.client.get_object(Bucket=self.bucket, Key=self._key(name), Range=f"bytes={start}-{end - 1}")["Body"]
+                body = self.client.get_object(
+                    Bucket=self.bucket, Key=self._key(name), Range=f"bytes={start}-{end - 1}"
+                )["Body"]
             except self.client.exceptions.ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    raise NotFound(f"the content {name[:12]} is not in the bucket", "upload it first") from None
+                    raise NotFound(
+                        f"the content {name[:12]} is not in the bucket", "upload it first"
+                    ) from None
                 raise
         return self._blocks(body)
 
@@ -180,7 +188,9 @@ class Bucket:
         renewed: dict[str, float] = {}
         found: list[tuple[str, str, float, int]] = []
         with self._explained():
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix
+            ):
                 for one in page.get("Contents", []):
                     name = one["Key"].rpartition("/")[2]
                     at = one["LastModified"].timestamp()
@@ -188,7 +198,11 @@ class Bucket:
                         renewed[name] = at
                     elif one["Key"] == self._key(name):
                         found.append((one["Key"], name, at, int(one["Size"])))
-            gone = [(key, size) for key, name, at, size in found if not needed(name) and max(at, renewed.get(name, 0.0)) < oldest]
+            gone = [
+                (key, size)
+                for key, name, at, size in found
+                if not needed(name) and max(at, renewed.get(name, 0.0)) < oldest
+            ]
             spent = [self._renewal(name) for name, at in renewed.items() if at < oldest]
             for key in [*(key for key, _ in gone), *spent]:
                 self.client.delete_object(Bucket=self.bucket, Key=key)
@@ -203,7 +217,10 @@ class Bucket:
             yield
         except (BotoCoreError, ClientError) as error:
             cause = str(error).strip().splitlines()[0]
-            raise Away(f"the bucket {self.bucket} cannot be used ({cause})", "check the server, AWS_ENDPOINT_URL_S3 and the keys") from error
+            raise Away(
+                f"the bucket {self.bucket} cannot be used ({cause})",
+                "check the server, AWS_ENDPOINT_URL_S3 and the keys",
+            ) from error
 
 
 def open_shelves(blobs: Path, xorbs: Path) -> tuple[Shelf, Shelf]:
@@ -213,16 +230,26 @@ def open_shelves(blobs: Path, xorbs: Path) -> tuple[Shelf, Shelf]:
         return Folder(blobs), Folder(xorbs)
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", asked)
     if found is None:
-        raise UsageError(f"FREEHOLD_BUCKET is {asked!r}, which names no bucket", "write s3://BUCKET or s3://BUCKET/PREFIX")
+        raise UsageError(
+            f"FREEHOLD_BUCKET is {asked!r}, which names no bucket", "write s3://BUCKET or s3://BUCKET/PREFIX"
+        )
     try:
         import boto3
         from botocore.config import Config
     except ModuleNotFoundError:
         raise MissingPart("S3 needs the package boto3", "pip install 'freehold[s3]'") from None
     client = boto3.client(
-        "s3", config=Config(connect_timeout=10, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"}, max_pool_connections=50)
+        "s3",
+        config=Config(
+            connect_timeout=10,
+            read_timeout=60,
+            retries={"max_attempts": 3, "mode": "standard"},
+            max_pool_connections=50,
+        ),
     )
     prefix = f"{found[2].strip('/')}/" if found[2] else ""
     whole = Bucket(client, found[1], f"{prefix}blobs/")
-    whole.put("probe", str(time.time()).encode())  # a bucket that is not there, or that may not be written, shows now
+    whole.put(
+        "probe", str(time.time()).encode()
+    )  # a bucket that is not there, or that may not be written, shows now
     return whole, Bucket(client, found[1], f"{prefix}xorbs/")

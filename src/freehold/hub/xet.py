@@ -146,9 +146,14 @@ def unpack(kind: int, data: bytes, size: int) -> bytes:
         if kind == 2:
             found = _ungrouped(found)
     else:
-        raise BadData(f"a chunk of the xorb is packed in way {kind}; 0 to 2 are known", "use a client of protocol version 1")
+        raise BadData(
+            f"a chunk of the xorb is packed in way {kind}; 0 to 2 are known",
+            "use a client of protocol version 1",
+        )
     if len(found) != size:
-        raise BadData(f"a chunk of the xorb unpacks to {len(found)} bytes and its header says {size}", "send it again")
+        raise BadData(
+            f"a chunk of the xorb unpacks to {len(found)} bytes and its header says {size}", "send it again"
+        )
     return found
 
 
@@ -185,7 +190,9 @@ def read_chunks(file: Readable) -> Iterator[tuple[int, int, bytes]]:
 
 def index(file: IO[bytes]) -> list[Chunk]:
     """Every chunk of a xorb, each unpacked and hashed. Raises BadData."""
-    found = [Chunk(at, packed, len(content), chunk_hash(content)) for at, packed, content in read_chunks(file)]
+    found = [
+        Chunk(at, packed, len(content), chunk_hash(content)) for at, packed, content in read_chunks(file)
+    ]
     if not found:
         raise BadData("the xorb holds no chunk", "send one with chunks")
     return found
@@ -270,8 +277,27 @@ def write_shard(xorbs: Sequence[tuple[str, Sequence[Chunk]]], key: bytes, now: i
     chunks_at = len(out)
     for row in sorted(hashes):
         out += struct.pack("<QII", *row)
-    stored, plain = (sum(count(chunks) for _, chunks in xorbs) for count in (lambda some: some[-1].end, lambda some: sum(one.size for one in some)))
+    stored, plain = (
+        sum(count(chunks) for _, chunks in xorbs)
+        for count in (lambda some: some[-1].end, lambda some: sum(one.size for one in some))
+    )
     out += _FOOTER.pack(
-        1, 48, start, files, 0, files, len(names), chunks_at, len(hashes), key, now, expires, bytes(48), stored, plain, stored, len(out)
+        1,
+        48,
+        start,
+        files,
+        0,
+        files,
+        len(names),
+        chunks_at,
+        len(hashes),
+        key,
+        now,
+        expires,
+        bytes(48),
+        stored,
+        plain,
+        stored,
+        len(out),
     )
     return bytes(out)

@@ -46,10 +46,16 @@ def metered(country: str) -> Iterator[Energy]:
     finally:
         tracker.stop()
         data = tracker.final_emissions_data
-        energy.kwh, energy.kg_co2e, energy.seconds = float(data.energy_consumed), float(data.emissions), float(data.duration)
+        energy.kwh, energy.kg_co2e, energy.seconds = (
+            float(data.energy_consumed),
+            float(data.emissions),
+            float(data.duration),
+        )
         measured = Path("/sys/class/powercap/intel-rapl:0/energy_uj").exists()
         how = (
-            "processor energy measured (RAPL)" if measured else "estimated from the processor's rated power and its load, as the machine has no meter"
+            "processor energy measured (RAPL)"
+            if measured
+            else "estimated from the processor's rated power and its load, as the machine has no meter"
         )
         energy.method = f"codecarbon, offline: {how}; memory estimated; carbon from the yearly mean of the grid of {country}"
 
@@ -75,7 +81,11 @@ class Counter:
     """
 
     def __init__(self, meters: Path = _METERS):
-        self._meters = [folder for folder in sorted(meters.glob("intel-rapl:*")) if folder.name.count(":") == 1 and _readable(folder / "energy_uj")]
+        self._meters = [
+            folder
+            for folder in sorted(meters.glob("intel-rapl:*"))
+            if folder.name.count(":") == 1 and _readable(folder / "energy_uj")
+        ]
         self.measured = bool(self._meters)
         self._last = [self._read(folder) for folder in self._meters]
         self._sum = self._watts = self._shared = 0.0
@@ -157,4 +167,6 @@ def _core_watts() -> tuple[float, str]:
         if known
         else f"{CORE_WATTS:g} W a core, as the processor's rated power is not known"
     )
-    return (rated / count if known else CORE_WATTS), f"estimated from processor time at {how}; this machine has no meter that can be read"
+    return (
+        rated / count if known else CORE_WATTS
+    ), f"estimated from processor time at {how}; this machine has no meter that can be read"

@@ -46,15 +46,24 @@ def api_price(name: str) -> ApiPrice:
     provider, _, model = name.rpartition(":")
     million = 1_000_000
     try:
-        into = calc_price(Usage(input_tokens=million, output_tokens=0), model_ref=model, provider_id=provider or None)
-        out = calc_price(Usage(input_tokens=0, output_tokens=million), model_ref=model, provider_id=provider or None)
+        into = calc_price(
+            Usage(input_tokens=million, output_tokens=0), model_ref=model, provider_id=provider or None
+        )
+        out = calc_price(
+            Usage(input_tokens=0, output_tokens=million), model_ref=model, provider_id=provider or None
+        )
     except LookupError as error:
-        raise UsageError(f"genai-prices knows no model {name!r}", "write provider:model, e.g. --api-model openai:gpt-5-mini") from error
+        raise UsageError(
+            f"genai-prices knows no model {name!r}",
+            "write provider:model, e.g. --api-model openai:gpt-5-mini",
+        ) from error
     data = (Path(genai_prices.__file__).parent / "data.py").read_text()
     newest = max(re.findall(r"verified on (20\d\d-\d\d-\d\d)", data), default="no date given")
     version = importlib.metadata.version("genai-prices")
     source = f"genai-prices {version}, data shipped with the package (latest check it mentions: {newest})"
-    return ApiPrice(f"{into.provider.id}:{into.model.id}", float(into.total_price), float(out.total_price), source)
+    return ApiPrice(
+        f"{into.provider.id}:{into.model.id}", float(into.total_price), float(out.total_price), source
+    )
 
 
 def hardware(hourly: float | None, price: float, years: float, kwh_price: float, watts: float) -> Hardware:
@@ -86,12 +95,18 @@ class BreakEven:
         return asdict(self)
 
 
-def break_even(api: ApiPrice, own: Hardware, prompt_tokens: float, answer_tokens: float, requests_per_second: float) -> BreakEven:
+def break_even(
+    api: ApiPrice, own: Hardware, prompt_tokens: float, answer_tokens: float, requests_per_second: float
+) -> BreakEven:
     """Monthly volume above which owning is cheaper. Further machines are bought when one is full."""
     per_request = api.per_request(prompt_tokens, answer_tokens)
     per_month = own.per_hour * HOURS_PER_MONTH
     capacity = requests_per_second * 3600 * HOURS_PER_MONTH
     volume = per_month / per_request if per_request else float("inf")
     if volume <= capacity:
-        return BreakEven(per_request, per_month, volume, capacity, "owning is cheaper above this volume, on one machine")
-    return BreakEven(per_request, per_month, None, capacity, "one machine is full before it becomes cheaper than the API")
+        return BreakEven(
+            per_request, per_month, volume, capacity, "owning is cheaper above this volume, on one machine"
+        )
+    return BreakEven(
+        per_request, per_month, None, capacity, "one machine is full before it becomes cheaper than the API"
+    )

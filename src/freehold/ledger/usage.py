@@ -68,7 +68,9 @@ class Ledger:
     def __init__(self, store: Store):
         self.engine = store.engine
         metadata.create_all(self.engine)
-        if "joules" not in {column["name"] for column in sa.inspect(self.engine).get_columns("usage")}:  # a table from before energy was counted
+        if "joules" not in {
+            column["name"] for column in sa.inspect(self.engine).get_columns("usage")
+        }:  # a table from before energy was counted
             with self.engine.begin() as connection:
                 connection.execute(sa.text("ALTER TABLE usage ADD COLUMN joules FLOAT"))
 

@@ -45,10 +45,15 @@ class Counted(BaseModel):
         """What every API's request becomes. Raises Refusal."""
         if self.thinking and self.thinking.get("type") != "disabled":
             raise Refusal(400, "thinking: these models do not think apart from their answer; leave it out")
-        messages: list[dict[str, Any]] = [{"role": "system", "content": _text(self.system)}] if self.system else []
+        messages: list[dict[str, Any]] = (
+            [{"role": "system", "content": _text(self.system)}] if self.system else []
+        )
         for turn in self.messages:
             messages += _messages(turn)
-        tools = tuple(Tool(_name(one), str(one.get("description") or ""), one.get("input_schema") or {"type": "object"}) for one in self.tools or [])
+        tools = tuple(
+            Tool(_name(one), str(one.get("description") or ""), one.get("input_schema") or {"type": "object"})
+            for one in self.tools or []
+        )
         return Dialogue(self.model, messages, tools=tools, tool_choice=_choice(self.tool_choice))
 
 
@@ -76,7 +81,10 @@ class MessagesRequest(Counted):
 
 def _name(tool: dict[str, Any]) -> str:
     if not isinstance(tool.get("name"), str) or tool.get("type", "custom") != "custom":
-        raise Refusal(400, f"tools: one is of type {str(tool.get('type'))[:40]!r} or has no name; tools of your own are supported")
+        raise Refusal(
+            400,
+            f"tools: one is of type {str(tool.get('type'))[:40]!r} or has no name; tools of your own are supported",
+        )
     return tool["name"]
 
 
@@ -95,7 +103,10 @@ def _text(content: str | list[dict[str, Any]] | None) -> str:
         return content or ""
     for block in content:
         if block.get("type") != "text" or not isinstance(block.get("text"), str):
-            raise Refusal(400, f"content: this model reads text only, and a block is of type {str(block.get('type'))[:40]!r}")
+            raise Refusal(
+                400,
+                f"content: this model reads text only, and a block is of type {str(block.get('type'))[:40]!r}",
+            )
     return "".join(block["text"] for block in content)
 
 
@@ -106,10 +117,21 @@ def _messages(turn: Turn) -> list[dict[str, Any]]:
     results = [block for block in turn.content if block.get("type") == "tool_result"]
     calls = [block for block in turn.content if block.get("type") == "tool_use"]
     text = _text([block for block in turn.content if block.get("type") not in ("tool_result", "tool_use")])
-    found = [{"role": "tool", "content": _text(block.get("content")), "tool_call_id": str(block.get("tool_use_id", ""))} for block in results]
+    found = [
+        {
+            "role": "tool",
+            "content": _text(block.get("content")),
+            "tool_call_id": str(block.get("tool_use_id", "")),
+        }
+        for block in results
+    ]
     if calls:
         told = [
-            {"id": block.get("id", ""), "type": "function", "function": {"name": str(block.get("name")), "arguments": block.get("input") or {}}}
+            {
+                "id": block.get("id", ""),
+                "type": "function",
+                "function": {"name": str(block.get("name")), "arguments": block.get("input") or {}},
+            }
             for block in calls
         ]
         return [*found, {"role": turn.role, "content": text, "tool_calls": told}]
@@ -130,7 +152,12 @@ def routes(desk: Desk) -> APIRouter:
         text, calls = dialogue.parts(done.text)
         content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
         content += [_use(call) | {"input": call.arguments} for call in calls]
-        return {**_message(body.model, done.prompt_tokens, done.reused), "content": content, **_stop(done, calls), "usage": _usage(done)}
+        return {
+            **_message(body.model, done.prompt_tokens, done.reused),
+            "content": content,
+            **_stop(done, calls),
+            "usage": _usage(done),
+        }
 
     @router.post("/v1/messages/count_tokens")
     async def count(body: Counted, request: Request) -> dict[str, int]:
@@ -151,20 +178,37 @@ def _use(call: Call) -> dict[str, Any]:
 
 
 def _usage(done: Completion) -> dict[str, int]:
-    return {"input_tokens": done.prompt_tokens - done.reused, "cache_read_input_tokens": done.reused, "output_tokens": len(done.tokens)}
+    return {
+        "input_tokens": done.prompt_tokens - done.reused,
+        "cache_read_input_tokens": done.reused,
+        "output_tokens": len(done.tokens),
+    }
 
 
 def _stop(done: Completion, calls: list[Call]) -> dict[str, Any]:
-    reason = "tool_use" if calls else "max_tokens" if done.finish == "length" else "stop_sequence" if done.stopped_by else "end_turn"
+    reason = (
+        "tool_use"
+        if calls
+        else "max_tokens"
+        if done.finish == "length"
+        else "stop_sequence"
+        if done.stopped_by
+        else "end_turn"
+    )
     return {"stop_reason": reason, "stop_sequence": done.stopped_by or None}
 
 
 async def _events(answer: Answer, dialogue: Dialogue) -> AsyncIterator[str]:
-    yield event({"type": "message_start", "message": _message(dialogue.model, answer.prompt_tokens, 0)}, "message_start")
+    yield event(
+        {"type": "message_start", "message": _message(dialogue.model, answer.prompt_tokens, 0)},
+        "message_start",
+    )
     shown, block, opened = Shown(calls=dialogue.calls), 0, False
 
     def start(content: dict[str, Any]) -> str:
-        return event({"type": "content_block_start", "index": block, "content_block": content}, "content_block_start")
+        return event(
+            {"type": "content_block_start", "index": block, "content_block": content}, "content_block_start"
+        )
 
     def delta(value: dict[str, Any]) -> str:
         return event({"type": "content_block_delta", "index": block, "delta": value}, "content_block_delta")
@@ -189,10 +233,22 @@ async def _events(answer: Answer, dialogue: Dialogue) -> AsyncIterator[str]:
                     block += 1
                 for call in calls:
                     yield start(_use(call))
-                    yield delta({"type": "input_json_delta", "partial_json": json.dumps(call.arguments, ensure_ascii=False)})
+                    yield delta(
+                        {
+                            "type": "input_json_delta",
+                            "partial_json": json.dumps(call.arguments, ensure_ascii=False),
+                        }
+                    )
                     yield stop()
                     block += 1
-                yield event({"type": "message_delta", "delta": _stop(piece.completion, calls), "usage": _usage(piece.completion)}, "message_delta")
+                yield event(
+                    {
+                        "type": "message_delta",
+                        "delta": _stop(piece.completion, calls),
+                        "usage": _usage(piece.completion),
+                    },
+                    "message_delta",
+                )
     except Refusal as refusal:
         yield event(body_of("/v1/messages", refusal), "error")
         return

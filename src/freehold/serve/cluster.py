@@ -45,13 +45,24 @@ def run(store: Store, names: list[str], adapters: list[str], settings: Settings,
         import ray  # pyright: ignore[reportMissingImports]
         from ray import serve  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise MissingPart("replicas need Ray, which is not installed", "pip install 'freehold[ray]', or leave out --replicas") from error
+        raise MissingPart(
+            "replicas need Ray, which is not installed",
+            "pip install 'freehold[ray]', or leave out --replicas",
+        ) from error
     settings = replace(settings, terms=replace(settings.terms, threads=cores))
     if not port:
         with listening.listen(host, 0) as free:
             port = int(free.getsockname()[1])
     elsewhere = os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {} if elsewhere else {"num_cpus": max(replicas * cores, 1), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    own: dict[str, Any] = (
+        {}
+        if elsewhere
+        else {
+            "num_cpus": max(replicas * cores, 1),
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
+    )
     ray.init(address=elsewhere or "local", log_to_driver=False, configure_logging=False, **own)
     try:
         serve.start(http_options={"host": host, "port": port})

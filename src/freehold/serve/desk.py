@@ -35,17 +35,47 @@ class Metrics:
     def __init__(self, runner: Runner, pool: Pool):
         self.registry = CollectorRegistry()
         own = self.registry
-        self.requests = Counts("freehold_requests", "Requests by model and how they ended.", ["model", "status"], registry=own)
-        self.tokens = Counts("freehold_tokens", "Tokens of prompts (computed and reused) and answers.", ["model", "kind"], registry=own)
-        self.first = Histogram(
-            "freehold_first_token_seconds", "From an engine taking a request to its first token.", ["model"], buckets=_SECONDS, registry=own
+        self.requests = Counts(
+            "freehold_requests", "Requests by model and how they ended.", ["model", "status"], registry=own
         )
-        self.whole = Histogram("freehold_request_seconds", "From a request's arrival to its end.", ["model"], buckets=_SECONDS, registry=own)
-        self.guesses = Counts("freehold_guessed_tokens", "Tokens that look-up offered, and those that were right.", ["model", "kind"], registry=own)
-        self.joules = Counts("freehold_energy_joules", "Energy of answers, as the ledger counts it.", ["model"], registry=own)
-        Gauge("freehold_waiting_requests", "Requests that no engine has taken yet.", registry=own).set_function(lambda: runner.waiting)
-        Gauge("freehold_requests_under_way", "Requests that have not ended.", registry=own).set_function(lambda: runner.under_way)
-        Gauge("freehold_loaded_models", "Models in memory.", registry=own).set_function(lambda: len(pool.loaded))
+        self.tokens = Counts(
+            "freehold_tokens",
+            "Tokens of prompts (computed and reused) and answers.",
+            ["model", "kind"],
+            registry=own,
+        )
+        self.first = Histogram(
+            "freehold_first_token_seconds",
+            "From an engine taking a request to its first token.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=own,
+        )
+        self.whole = Histogram(
+            "freehold_request_seconds",
+            "From a request's arrival to its end.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=own,
+        )
+        self.guesses = Counts(
+            "freehold_guessed_tokens",
+            "Tokens that look-up offered, and those that were right.",
+            ["model", "kind"],
+            registry=own,
+        )
+        self.joules = Counts(
+            "freehold_energy_joules", "Energy of answers, as the ledger counts it.", ["model"], registry=own
+        )
+        Gauge(
+            "freehold_waiting_requests", "Requests that no engine has taken yet.", registry=own
+        ).set_function(lambda: runner.waiting)
+        Gauge("freehold_requests_under_way", "Requests that have not ended.", registry=own).set_function(
+            lambda: runner.under_way
+        )
+        Gauge("freehold_loaded_models", "Models in memory.", registry=own).set_function(
+            lambda: len(pool.loaded)
+        )
 
 
 #: Says whether the client has gone.
@@ -106,7 +136,13 @@ class Desk:
 
     def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, counter: Counter, *, most_waiting: int, deadline_s: float,
                  traces: Traces | None = None, log: PromptLog | None = None):  # fmt: skip
-        self.pool, self.runner, self.ledger, self.counter, self.traces = pool, runner, ledger, counter, traces or Traces()
+        self.pool, self.runner, self.ledger, self.counter, self.traces = (
+            pool,
+            runner,
+            ledger,
+            counter,
+            traces or Traces(),
+        )
         self.limiter, self.deadline_s = Limiter(most_waiting), deadline_s
         self.metrics = Metrics(runner, pool)
         self.log = log or PromptLog()
@@ -122,7 +158,9 @@ class Desk:
         try:
             served = await lease.__aenter__()
             try:
-                ask = await asyncio.to_thread(ask_of, dialogue, served.prompting, served.system, served.engine.longest, served.adapter)
+                ask = await asyncio.to_thread(
+                    ask_of, dialogue, served.prompting, served.system, served.engine.longest, served.adapter
+                )
                 if len(ask.tokens) + ask.max_tokens > served.engine.longest:
                     raise Refusal(
                         400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
@@ -191,7 +229,9 @@ class Desk:
             if self.pool.embeds(model):  # names that nobody serves are no one's accounts
                 seconds = time.monotonic() - began
                 self.metrics.tokens.labels(model, "prompt").inc(tokens)
-                self._book(Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent), seconds)
+                self._book(
+                    Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent), seconds
+                )
 
     async def count(self, key: Key, dialogue: Dialogue) -> int:
         """Tokens of a prompt. Raises Refusal, FreeholdError."""
@@ -202,7 +242,9 @@ class Desk:
 
     # -- accounts -----------------------------------------------------------------------------
 
-    def _account(self, key: Key, model: str, prompt_tokens: int, ended: Completion | None, status: str, seconds: float) -> None:
+    def _account(
+        self, key: Key, model: str, prompt_tokens: int, ended: Completion | None, status: str, seconds: float
+    ) -> None:
         metrics = self.metrics
         if ended is not None:
             metrics.first.labels(model).observe(ended.first_token_s)

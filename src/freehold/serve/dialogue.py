@@ -35,7 +35,10 @@ class Tool:
 
     def told(self) -> dict[str, Any]:
         """In the form of OpenAI's API, which templates take."""
-        return {"type": "function", "function": {"name": self.name, "description": self.description, "parameters": self.parameters}}
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": self.parameters},
+        }
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,13 @@ def tokens_of(dialogue: Dialogue, prompting: Prompting, system: str) -> list[int
     if system and messages[0]["role"] != "system":
         messages.insert(0, {"role": "system", "content": system})
     own = prompting.template.takes_tools
-    if not own and (dialogue.calls or any(one["role"] == "tool" or one.get("tool_calls") for one in messages)):
+    if not own and (
+        dialogue.calls or any(one["role"] == "tool" or one.get("tool_calls") for one in messages)
+    ):
         messages = _plainly(messages, dialogue.tools if dialogue.calls else ())
-    return prompting.chat(messages, [tool.told() for tool in dialogue.tools] if own and dialogue.calls else [])
+    return prompting.chat(
+        messages, [tool.told() for tool in dialogue.tools] if own and dialogue.calls else []
+    )
 
 
 def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict[str, Any]]:
@@ -100,7 +107,8 @@ def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict
             found.append({"role": "user", "content": f"<tool_response>\n{one['content']}\n</tool_response>"})
         elif one.get("tool_calls"):
             calls = "\n".join(
-                f"{OPEN}\n{json.dumps({'name': c['function']['name'], 'arguments': c['function']['arguments']})}\n{CLOSE}" for c in one["tool_calls"]
+                f"{OPEN}\n{json.dumps({'name': c['function']['name'], 'arguments': c['function']['arguments']})}\n{CLOSE}"
+                for c in one["tool_calls"]
             )
             found.append({"role": "assistant", "content": f"{one.get('content') or ''}\n{calls}".strip()})
         else:
@@ -136,12 +144,18 @@ def grammar_of(dialogue: Dialogue) -> str | None:
              "required": ["name", "arguments"], "additionalProperties": False}
             for tool in tools
         ]  # fmt: skip
-        return grammar.of_wrapped_schema(f"{OPEN}\n", calls[0] if len(calls) == 1 else {"anyOf": calls}, f"\n{CLOSE}")
+        return grammar.of_wrapped_schema(
+            f"{OPEN}\n", calls[0] if len(calls) == 1 else {"anyOf": calls}, f"\n{CLOSE}"
+        )
     if dialogue.form is None:
         return None
     if isinstance(dialogue.form, dict):
         return grammar.of_schema(dialogue.form)
-    return grammar.of_gbnf(dialogue.form.removeprefix("gbnf:")) if dialogue.form.startswith("gbnf:") else grammar.of_any_json()
+    return (
+        grammar.of_gbnf(dialogue.form.removeprefix("gbnf:"))
+        if dialogue.form.startswith("gbnf:")
+        else grammar.of_any_json()
+    )
 
 
 def ask_of(dialogue: Dialogue, prompting: Prompting, system: str, room: int, adapter: str = "") -> Ask:
@@ -149,7 +163,9 @@ def ask_of(dialogue: Dialogue, prompting: Prompting, system: str, room: int, ada
     tokens = tokens_of(dialogue, prompting, system)
     wanted = dialogue.max_tokens or max(1, min(room - len(tokens), USUAL))
     stops = dialogue.stops if dialogue.prompt is not None else (*prompting.template.stops, *dialogue.stops)
-    return Ask(tuple(tokens), wanted, dialogue.sampling, stops, grammar_of(dialogue), dialogue.likelihoods, adapter)
+    return Ask(
+        tuple(tokens), wanted, dialogue.sampling, stops, grammar_of(dialogue), dialogue.likelihoods, adapter
+    )
 
 
 def split_calls(text: str) -> tuple[str, list[Call]]:

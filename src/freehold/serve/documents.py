@@ -76,12 +76,18 @@ class Documents:
         """Keep a document with the vectors (passages, width) of its passages; one of the same name and owner is replaced."""
         made = Document(f"doc_{secrets.token_hex(12)}", name, size, time.time(), len(passages))
         with self._lock, self._connection as connection:
-            for (old,) in list(connection.execute("SELECT id FROM documents WHERE owner = ? AND name = ?", (owner, name))):
+            for (old,) in list(
+                connection.execute("SELECT id FROM documents WHERE owner = ? AND name = ?", (owner, name))
+            ):
                 self._remove(old)
-            connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (made.id, owner, name, size, made.added))
+            connection.execute(
+                "INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (made.id, owner, name, size, made.added)
+            )
             for passage, vector in zip(passages, vectors.astype("<f4"), strict=True):
                 values = (made.id, passage.page, passage.first, passage.last, passage.text)
-                connection.execute("INSERT INTO passages (document, page, first, last, text) VALUES (?, ?, ?, ?, ?)", values)
+                connection.execute(
+                    "INSERT INTO passages (document, page, first, last, text) VALUES (?, ?, ?, ?, ?)", values
+                )
                 connection.execute(
                     "INSERT INTO vectors (rowid, owner, document, embedding) VALUES (?, ?, ?, ?)",
                     (connection.last_insert_rowid(), owner, made.id, vector.tobytes()),
@@ -97,7 +103,9 @@ class Documents:
     def remove(self, owner: str, number: str) -> None:
         """Forget a document. Raises NotFound."""
         with self._lock, self._connection as connection:
-            if not list(connection.execute("SELECT 1 FROM documents WHERE owner = ? AND id = ?", (owner, number))):
+            if not list(
+                connection.execute("SELECT 1 FROM documents WHERE owner = ? AND id = ?", (owner, number))
+            ):
                 raise NotFound(f"there is no document {number[:80]!r}", "list them: GET /v1/documents")
             self._remove(number)
 
@@ -108,7 +116,9 @@ class Documents:
         execute("DELETE FROM passages WHERE document = ?", (number,))
         execute("DELETE FROM documents WHERE id = ?", (number,))
 
-    def search(self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None) -> list[Found]:
+    def search(
+        self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None
+    ) -> list[Found]:
         """The owner's passages nearest to a vector (width,), nearest first; of the documents ``among``, or of all."""
         chosen = f" AND document IN ({', '.join('?' * len(among))})" if among else ""
         asked = (
@@ -117,7 +127,11 @@ class Documents:
             "ORDER BY v.distance"
         )
         with self._lock:
-            rows = list(self._connection.execute(asked, (vector.astype("<f4").tobytes(), limit, owner, *(among or []))))
+            rows = list(
+                self._connection.execute(
+                    asked, (vector.astype("<f4").tobytes(), limit, owner, *(among or []))
+                )
+            )
         return [
             Found(document, name, Passage(text, page, first, last), 1.0 - distance)
             for document, name, page, first, last, text, distance in map(_values, rows)

@@ -70,7 +70,12 @@ def routes(desk: Desk) -> APIRouter:
             {"object": "embedding", "index": number, "embedding": told_vector(vector, body.encoding_format)}
             for number, vector in enumerate(found.vectors)
         ]
-        return {"object": "list", "data": rows, "model": body.model, "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens}}
+        return {
+            "object": "list",
+            "data": rows,
+            "model": body.model,
+            "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens},
+        }
 
     @router.post("/api/embed")
     async def embed_for_ollama(body: OllamaRequest, request: Request) -> dict[str, Any]:
@@ -78,7 +83,11 @@ def routes(desk: Desk) -> APIRouter:
         if len(texts) > MOST_TEXTS:
             raise Refusal(400, f"input: give up to {MOST_TEXTS} texts")
         began = time.perf_counter()
-        found = await desk.embed(request.state.key, body.model.removesuffix(":latest"), texts, cut=body.truncate) if texts else None
+        found = (
+            await desk.embed(request.state.key, body.model.removesuffix(":latest"), texts, cut=body.truncate)
+            if texts
+            else None
+        )
         if found is not None:
             _whole(found, body.dimensions)
         return {"model": body.model, "embeddings": found.vectors.tolist() if found else [], "total_duration": int((time.perf_counter() - began) * 1e9),
@@ -86,7 +95,9 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/api/embeddings")
     async def embed_one(body: OllamaOldRequest, request: Request) -> dict[str, Any]:
-        found = await desk.embed(request.state.key, body.model.removesuffix(":latest"), [body.prompt], cut=True)
+        found = await desk.embed(
+            request.state.key, body.model.removesuffix(":latest"), [body.prompt], cut=True
+        )
         return {"embedding": found.vectors[0].tolist()}
 
     return router
@@ -95,7 +106,9 @@ def routes(desk: Desk) -> APIRouter:
 def _whole(found: Embedded, dimensions: int | None) -> None:
     """Raises Refusal where other than the vectors' own width was asked for."""
     if dimensions not in (None, found.vectors.shape[1]):
-        raise Refusal(400, f"dimensions: this model's vectors have {found.vectors.shape[1]} numbers and cannot be cut")
+        raise Refusal(
+            400, f"dimensions: this model's vectors have {found.vectors.shape[1]} numbers and cannot be cut"
+        )
 
 
 def told_vector(vector: np.ndarray, form: str) -> list[float] | str:

@@ -74,7 +74,9 @@ class Keys:
         with self.engine.connect() as connection:
             return connection.execute(sa.select(keys.c.name).limit(1)).first() is not None
 
-    def create(self, name: str, *, models: Sequence[str] = (), days: float = 0.0, limits: Limits | None = None) -> str:
+    def create(
+        self, name: str, *, models: Sequence[str] = (), days: float = 0.0, limits: Limits | None = None
+    ) -> str:
         """A new key, shown this once. Raises UsageError for a name that is taken."""
         if not name or len(name) > 80 or not name.isprintable():
             raise UsageError(f"{name[:80]!r} cannot name a key", "use up to 80 printable characters")
@@ -82,7 +84,9 @@ class Keys:
         expires = time.time() + days * 86_400 if days else 0.0
         with self.engine.begin() as connection:
             if connection.execute(sa.select(keys.c.name).where(keys.c.name == name)).first():
-                raise UsageError(f"there is a key named {name} already", "revoke or rotate it, or choose another name")
+                raise UsageError(
+                    f"there is a key named {name} already", "revoke or rotate it, or choose another name"
+                )
             connection.execute(
                 keys.insert().values(name=name, digest=_digest(key), old_digest="", old_until=0.0, models=list(models), created=time.time(),
                                      expires=expires, limits=(limits or Limits()).__dict__)
@@ -97,7 +101,9 @@ class Keys:
             if row is None:
                 raise NotFound(f"no key is named {name!r}", "see 'freehold key list'")
             connection.execute(
-                keys.update().where(keys.c.name == name).values(digest=_digest(key), old_digest=row.digest, old_until=time.time() + overlap_s)
+                keys.update()
+                .where(keys.c.name == name)
+                .values(digest=_digest(key), old_digest=row.digest, old_until=time.time() + overlap_s)
             )
         return key
 
@@ -117,7 +123,9 @@ class Keys:
         digest, now = _digest(key), time.time()
         with self.engine.connect() as connection:
             row = connection.execute(
-                sa.select(keys).where((keys.c.digest == digest) | ((keys.c.old_digest == digest) & (keys.c.old_until > now)))
+                sa.select(keys).where(
+                    (keys.c.digest == digest) | ((keys.c.old_digest == digest) & (keys.c.old_until > now))
+                )
             ).first()
         return None if row is None or (row.expires and row.expires < now) else _key(row)
 

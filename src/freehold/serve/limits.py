@@ -33,12 +33,25 @@ class Limiter:
             raise Refusal(429, f"{waiting} requests wait already; try again later", "overloaded", 2.0)
         if limits.requests_per_minute and len(requests) >= limits.requests_per_minute:
             raise Refusal(
-                429, f"this key may send {limits.requests_per_minute} requests a minute", "rate_limit_exceeded", requests[0] + _WINDOW - now
+                429,
+                f"this key may send {limits.requests_per_minute} requests a minute",
+                "rate_limit_exceeded",
+                requests[0] + _WINDOW - now,
             )
         if limits.tokens_per_minute and sum(count for _, count in tokens) >= limits.tokens_per_minute:
-            raise Refusal(429, f"this key may have {limits.tokens_per_minute} tokens a minute", "rate_limit_exceeded", tokens[0][0] + _WINDOW - now)
+            raise Refusal(
+                429,
+                f"this key may have {limits.tokens_per_minute} tokens a minute",
+                "rate_limit_exceeded",
+                tokens[0][0] + _WINDOW - now,
+            )
         if limits.concurrent and self._now[name] >= limits.concurrent:
-            raise Refusal(429, f"this key may have {limits.concurrent} requests under way at once", "rate_limit_exceeded", 1.0)
+            raise Refusal(
+                429,
+                f"this key may have {limits.concurrent} requests under way at once",
+                "rate_limit_exceeded",
+                1.0,
+            )
         requests.append(now)
         self._now[name] += 1
 

@@ -57,7 +57,11 @@ class Told(BaseModel):
 
     def filled(self, dialogue: Dialogue) -> Dialogue:
         """With the options. Raises Refusal for one that is not known, or of the wrong kind."""
-        options = {key: value for key, value in (self.options or {}).items() if value is not None and key not in _LOADING}
+        options = {
+            key: value
+            for key, value in (self.options or {}).items()
+            if value is not None and key not in _LOADING
+        }
 
         def number(key: str, default: float) -> float:
             value = options.pop(key, default)
@@ -70,8 +74,14 @@ class Told(BaseModel):
             number("temperature", 0.0), number("top_p", 1.0), int(number("top_k", 0)), number("min_p", 0.0), seed % 2**63,
             number("presence_penalty", 0.0), number("frequency_penalty", 0.0), number("repeat_penalty", 1.0), int(number("repeat_last_n", 64)),
         )  # fmt: skip
-        if not 0 <= dialogue.sampling.temperature <= 2 or not 0 < dialogue.sampling.top_p <= 1 or dialogue.sampling.repeat <= 0:
-            raise Refusal(400, "options: temperature is from 0 to 2, top_p above 0 and up to 1, repeat_penalty above 0")
+        if (
+            not 0 <= dialogue.sampling.temperature <= 2
+            or not 0 < dialogue.sampling.top_p <= 1
+            or dialogue.sampling.repeat <= 0
+        ):
+            raise Refusal(
+                400, "options: temperature is from 0 to 2, top_p above 0 and up to 1, repeat_penalty above 0"
+            )
         stops = options.pop("stop", [])
         dialogue.stops = tuple([stops] if isinstance(stops, str) else stops)
         dialogue.max_tokens = predict if predict > 0 else None
@@ -105,7 +115,10 @@ class Message(BaseModel):
             raise Refusal(400, f"role: {self.role[:40]!r} is none of system, user, assistant, tool")
         found: dict[str, Any] = {"role": self.role, "content": self.content or ""}
         if self.tool_calls:
-            found["tool_calls"] = [{"id": "", "type": "function", "function": call.get("function") or {}} for call in self.tool_calls]
+            found["tool_calls"] = [
+                {"id": "", "type": "function", "function": call.get("function") or {}}
+                for call in self.tool_calls
+            ]
         return found
 
 
@@ -174,22 +187,30 @@ def routes(desk: Desk) -> APIRouter:
                 "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters},
                 "capabilities": ["embedding"] if desk.pool.embeds(name) else ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip
 
-    async def answered(dialogue: Dialogue, body: Told, request: Request, shape: Callable[[str, list[Call]], dict[str, Any]]) -> Any:
+    async def answered(
+        dialogue: Dialogue, body: Told, request: Request, shape: Callable[[str, list[Call]], dict[str, Any]]
+    ) -> Any:
         answer = await desk.answer(request.state.key, body.filled(dialogue), request.is_disconnected)
         if body.stream:
-            return StreamingResponse(_lines(answer, dialogue, body.model, shape), media_type="application/x-ndjson")
+            return StreamingResponse(
+                _lines(answer, dialogue, body.model, shape), media_type="application/x-ndjson"
+            )
         done = await answer.whole(request.is_disconnected)
         text, calls = dialogue.parts(done.text)
         return {"model": body.model, "created_at": _when(), **shape(text, calls), **_end(done)}
 
     @router.post("/chat")
     async def chat(body: ChatRequest, request: Request) -> Any:
-        dialogue = Dialogue(body.name(), [message.plain() for message in body.messages], tools=tools_of(body.tools))
+        dialogue = Dialogue(
+            body.name(), [message.plain() for message in body.messages], tools=tools_of(body.tools)
+        )
 
         def shape(text: str, calls: list[Call]) -> dict[str, Any]:
             message: dict[str, Any] = {"role": "assistant", "content": text}
             if calls:
-                message["tool_calls"] = [{"function": {"name": call.name, "arguments": call.arguments}} for call in calls]
+                message["tool_calls"] = [
+                    {"function": {"name": call.name, "arguments": call.arguments}} for call in calls
+                ]
             return {"message": message}
 
         return await answered(dialogue, body, request, shape)
@@ -198,7 +219,9 @@ def routes(desk: Desk) -> APIRouter:
     async def generate(body: GenerateRequest, request: Request) -> Any:
         system = [{"role": "system", "content": body.system}] if body.system else []
         dialogue = (
-            Dialogue(body.name(), prompt=body.prompt) if body.raw else Dialogue(body.name(), [*system, {"role": "user", "content": body.prompt}])
+            Dialogue(body.name(), prompt=body.prompt)
+            if body.raw
+            else Dialogue(body.name(), [*system, {"role": "user", "content": body.prompt}])
         )
         return await answered(dialogue, body, request, lambda text, _: {"response": text})
 
@@ -217,7 +240,9 @@ def _end(done: Completion) -> dict[str, Any]:
             "eval_duration": int(answering * 1e9)}  # fmt: skip
 
 
-async def _lines(answer: Answer, dialogue: Dialogue, model: str, shape: Callable[[str, list[Call]], dict[str, Any]]) -> AsyncIterator[str]:
+async def _lines(
+    answer: Answer, dialogue: Dialogue, model: str, shape: Callable[[str, list[Call]], dict[str, Any]]
+) -> AsyncIterator[str]:
     def line(value: dict[str, Any]) -> str:
         return json.dumps({"model": model, "created_at": _when(), **value}, ensure_ascii=False) + "\n"
 

@@ -100,10 +100,20 @@ class ChatMessage(BaseModel):
 
     def plain(self) -> dict[str, Any]:
         """As templates take it. Raises Refusal."""
-        found: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text_of(self.content)}
+        found: dict[str, Any] = {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": text_of(self.content),
+        }
         if self.tool_calls:
             found["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments_of(call.function.arguments)}}
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {
+                        "name": call.function.name,
+                        "arguments": arguments_of(call.function.arguments),
+                    },
+                }
                 for call in self.tool_calls
             ]
         if self.tool_call_id:
@@ -116,8 +126,13 @@ def text_of(content: str | list[dict[str, Any]] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     for part in content:
-        if part.get("type") not in ("text", "input_text", "output_text") or not isinstance(part.get("text"), str):
-            raise Refusal(400, f"content: this model reads text only, and a part is of type {str(part.get('type'))[:40]!r}")
+        if part.get("type") not in ("text", "input_text", "output_text") or not isinstance(
+            part.get("text"), str
+        ):
+            raise Refusal(
+                400,
+                f"content: this model reads text only, and a part is of type {str(part.get('type'))[:40]!r}",
+            )
     return "".join(part["text"] for part in content)
 
 
@@ -160,7 +175,9 @@ class ChatRequest(Drawn):
         elif kind == "json_object":
             form = "json"
         elif kind != "text":
-            raise Refusal(400, f"response_format: {str(kind)[:40]!r} is none of text, json_object, json_schema")
+            raise Refusal(
+                400, f"response_format: {str(kind)[:40]!r} is none of text, json_object, json_schema"
+            )
         if self.grammar is not None:
             form = f"gbnf:{self.grammar}"
         return Dialogue(
@@ -175,9 +192,16 @@ def tools_of(given: list[dict[str, Any]] | None) -> tuple[Tool, ...]:
     for one in given or []:
         function = one.get("function", one) if one.get("type") == "function" else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Refusal(400, f"tools: one is of type {str(one.get('type'))[:40]!r} or has no name; functions are supported")
+            raise Refusal(
+                400,
+                f"tools: one is of type {str(one.get('type'))[:40]!r} or has no name; functions are supported",
+            )
         found.append(
-            Tool(function["name"], str(function.get("description") or ""), function.get("parameters") or {"type": "object", "properties": {}})
+            Tool(
+                function["name"],
+                str(function.get("description") or ""),
+                function.get("parameters") or {"type": "object", "properties": {}},
+            )
         )
     return tuple(found)
 
@@ -231,7 +255,13 @@ def routes(desk: Desk) -> APIRouter:
     async def models(request: Request) -> dict[str, Any]:
         key: Key = request.state.key
         rows = [
-            {"id": name, "object": "model", "created": int(desk.pool.model(name).created), "owned_by": "freehold", "embeds": desk.pool.embeds(name)}
+            {
+                "id": name,
+                "object": "model",
+                "created": int(desk.pool.model(name).created),
+                "owned_by": "freehold",
+                "embeds": desk.pool.embeds(name),
+            }
             for name in desk.pool.names
             if key.opens(name)
         ]
@@ -261,7 +291,11 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/completions")
     async def complete(body: CompletionRequest, request: Request) -> Any:
-        prompts: list[Any] = [body.prompt] if isinstance(body.prompt, str) or (body.prompt and isinstance(body.prompt[0], int)) else list(body.prompt)
+        prompts: list[Any] = (
+            [body.prompt]
+            if isinstance(body.prompt, str) or (body.prompt and isinstance(body.prompt[0], int))
+            else list(body.prompt)
+        )
         if not prompts or len(prompts) * body.n > 64:
             raise Refusal(400, "prompt: give 1 to 64 prompts")
         form = f"gbnf:{body.grammar}" if body.grammar is not None else None
@@ -273,14 +307,23 @@ def routes(desk: Desk) -> APIRouter:
             return await desk.answer(request.state.key, dialogue, request.is_disconnected)
 
         if body.stream:
-            return StreamingResponse(_completion_events(await asked(0), asked, len(prompts) * body.n, body), media_type="text/event-stream")
+            return StreamingResponse(
+                _completion_events(await asked(0), asked, len(prompts) * body.n, body),
+                media_type="text/event-stream",
+            )
         choices: list[dict[str, Any]] = []
         done: list[Completion] = []
         for number in range(len(prompts) * body.n):
             answer = await asked(number)
             done.append(await answer.whole(request.is_disconnected))
-            told = _text_logprobs(done[-1], answer.served.engine.vocabulary) if body.logprobs is not None else None
-            choices.append({"index": number, "text": done[-1].text, "logprobs": told, "finish_reason": _finish(done[-1])})
+            told = (
+                _text_logprobs(done[-1], answer.served.engine.vocabulary)
+                if body.logprobs is not None
+                else None
+            )
+            choices.append(
+                {"index": number, "text": done[-1].text, "logprobs": told, "finish_reason": _finish(done[-1])}
+            )
         return {**_head("cmpl", "text_completion", body.model), "choices": choices, "usage": _usage(done)}
 
     @router.post("/tokenize")
@@ -311,7 +354,12 @@ def event(value: Any, name: str = "") -> str:
 
 
 def _head(prefix: str, kind: str, model: str) -> dict[str, Any]:
-    return {"id": f"{prefix}-{secrets.token_hex(12)}", "object": kind, "created": int(time.time()), "model": model}
+    return {
+        "id": f"{prefix}-{secrets.token_hex(12)}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model,
+    }
 
 
 def _finish(done: Completion) -> str:
@@ -329,18 +377,38 @@ def _usage(done: list[Completion]) -> dict[str, Any]:
 
 def _calls(calls: list[Call]) -> list[dict[str, Any]]:
     return [
-        {"index": at, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}}
+        {
+            "index": at,
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+        }
         for at, call in enumerate(calls)
     ]
 
 
 def _chat_choice(number: int, done: Completion, body: ChatRequest, vocabulary: Any) -> dict[str, Any]:
     text, calls = split_calls(done.text) if body.tools and body.tool_choice != "none" else (done.text, [])
-    message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None, "refusal": None}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text if text or not calls else None,
+        "refusal": None,
+    }
     if calls:
-        message["tool_calls"] = [{key: value for key, value in call.items() if key != "index"} for call in _calls(calls)]
-    told = {"content": [_logprob(one, vocabulary) for one in done.likelihoods], "refusal": None} if body.logprobs else None
-    return {"index": number, "message": message, "logprobs": told, "finish_reason": "tool_calls" if calls else _finish(done)}
+        message["tool_calls"] = [
+            {key: value for key, value in call.items() if key != "index"} for call in _calls(calls)
+        ]
+    told = (
+        {"content": [_logprob(one, vocabulary) for one in done.likelihoods], "refusal": None}
+        if body.logprobs
+        else None
+    )
+    return {
+        "index": number,
+        "message": message,
+        "logprobs": told,
+        "finish_reason": "tool_calls" if calls else _finish(done),
+    }
 
 
 def _piece(token: int, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -356,15 +424,27 @@ def _logprob(one: Likelihood, vocabulary: Vocabulary) -> dict[str, Any]:
 def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
     texts = [_piece(one.token, vocabulary)["token"] for one in done.likelihoods]
     offsets = [sum(map(len, texts[:at])) for at in range(len(texts))]
-    top = [{_piece(token, vocabulary)["token"]: value for token, value in one.top} for one in done.likelihoods]
-    return {"tokens": texts, "token_logprobs": [one.logprob for one in done.likelihoods], "top_logprobs": top, "text_offset": offsets}
+    top = [
+        {_piece(token, vocabulary)["token"]: value for token, value in one.top} for one in done.likelihoods
+    ]
+    return {
+        "tokens": texts,
+        "token_logprobs": [one.logprob for one in done.likelihoods],
+        "top_logprobs": top,
+        "text_offset": offsets,
+    }
 
 
 async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> AsyncIterator[str]:
     head, ended, number = _head("chatcmpl", "chat.completion.chunk", body.model), list[Completion](), 0
 
     def chunk(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> str:
-        return event({**head, "choices": [{"index": number, "delta": delta, "logprobs": told, "finish_reason": finish}]})
+        return event(
+            {
+                **head,
+                "choices": [{"index": number, "delta": delta, "logprobs": told, "finish_reason": finish}],
+            }
+        )
 
     try:
         for number in range(body.n):
@@ -381,7 +461,15 @@ async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> Async
                         yield chunk({"content": rest})
                     if calls:
                         yield chunk({"tool_calls": _calls(calls)})
-                    told = {"content": [_logprob(one, answer.served.engine.vocabulary) for one in done.likelihoods]} if body.logprobs else None
+                    told = (
+                        {
+                            "content": [
+                                _logprob(one, answer.served.engine.vocabulary) for one in done.likelihoods
+                            ]
+                        }
+                        if body.logprobs
+                        else None
+                    )
                     yield chunk({}, "tool_calls" if calls else _finish(done), told)
                     ended.append(done)
         if body.counted:
@@ -391,7 +479,9 @@ async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> Async
     yield "data: [DONE]\n\n"
 
 
-async def _completion_events(answer: Answer, asked: Asked, count: int, body: CompletionRequest) -> AsyncIterator[str]:
+async def _completion_events(
+    answer: Answer, asked: Asked, count: int, body: CompletionRequest
+) -> AsyncIterator[str]:
     head, ended = _head("cmpl", "text_completion", body.model), list[Completion]()
     try:
         for number in range(count):
@@ -400,9 +490,25 @@ async def _completion_events(answer: Answer, asked: Asked, count: int, body: Com
             async for piece in answer.pieces():
                 done = piece.completion
                 if piece.text or done is not None:
-                    told = _text_logprobs(done, answer.served.engine.vocabulary) if done is not None and body.logprobs is not None else None
+                    told = (
+                        _text_logprobs(done, answer.served.engine.vocabulary)
+                        if done is not None and body.logprobs is not None
+                        else None
+                    )
                     finish = _finish(done) if done is not None else None
-                    yield event({**head, "choices": [{"index": number, "text": piece.text, "logprobs": told, "finish_reason": finish}]})
+                    yield event(
+                        {
+                            **head,
+                            "choices": [
+                                {
+                                    "index": number,
+                                    "text": piece.text,
+                                    "logprobs": told,
+                                    "finish_reason": finish,
+                                }
+                            ],
+                        }
+                    )
                 if done is not None:
                     ended.append(done)
         if body.counted:

@@ -11,8 +11,16 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'"
 )
-_HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-_FILES = {"/": ("index.html", "text/html"), "/-/chat.js": ("chat.js", "text/javascript"), "/-/chat.css": ("chat.css", "text/css")}
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_FILES = {
+    "/": ("index.html", "text/html"),
+    "/-/chat.js": ("chat.js", "text/javascript"),
+    "/-/chat.css": ("chat.css", "text/css"),
+}
 #: The page itself is no secret; what it asks is.
 PATHS = tuple(_FILES)
 

@@ -12,7 +12,21 @@ from freehold.errors import BadData, Unsupported
 #: Characters of a passage: paragraphs are put together up to here.
 LENGTH = 900
 #: What is read as text by its name's end; PDF is read as well.
-TEXT_ENDS = (".txt", ".md", ".markdown", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".log", ".yaml", ".yml", ".tex", ".srt")
+TEXT_ENDS = (
+    ".txt",
+    ".md",
+    ".markdown",
+    ".rst",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".log",
+    ".yaml",
+    ".yml",
+    ".tex",
+    ".srt",
+)
 #: Characters of text in one document, at most.
 MOST_CHARACTERS = 20_000_000
 
@@ -35,15 +49,22 @@ def read(name: str, data: bytes) -> list[Passage]:
         try:
             pages = [(0, data.decode("utf-8-sig"))]
         except UnicodeDecodeError as error:
-            raise BadData(f"{name} is not UTF-8 text: its byte {error.start} fits none", "save it as UTF-8") from error
+            raise BadData(
+                f"{name} is not UTF-8 text: its byte {error.start} fits none", "save it as UTF-8"
+            ) from error
     else:
-        raise Unsupported(f"{name} is of a kind that is not read here", f"give PDF or text: {', '.join(TEXT_ENDS)}")
+        raise Unsupported(
+            f"{name} is of a kind that is not read here", f"give PDF or text: {', '.join(TEXT_ENDS)}"
+        )
     if sum(len(text) for _, text in pages) > MOST_CHARACTERS:
         raise BadData(f"{name} holds more than {MOST_CHARACTERS:,} characters", "split it")
     found = [passage for page, text in pages for passage in _pieces(page, text)]
     if not found:
         raise BadData(
-            f"{name} holds no text", "a scanned PDF needs text recognition first" if name.lower().endswith(".pdf") else "give one with text"
+            f"{name} holds no text",
+            "a scanned PDF needs text recognition first"
+            if name.lower().endswith(".pdf")
+            else "give one with text",
         )
     return found
 
@@ -60,7 +81,8 @@ def _pdf(name: str, data: bytes) -> list[tuple[int, str]]:
         raise
     except Exception as error:  # a broken PDF fails in more ways than pypdf has names for
         raise BadData(
-            f"{name} cannot be read as PDF ({str(error)[:120] or type(error).__name__})", "open and save it again in a PDF program"
+            f"{name} cannot be read as PDF ({str(error)[:120] or type(error).__name__})",
+            "open and save it again in a PDF program",
         ) from error
 
 
@@ -95,9 +117,17 @@ def fitted(passages: list[Passage], count: Callable[[str], int], most: int) -> I
             yield passage
             continue
         middle = len(passage.text) // 2
-        ends = [found.end() for found in re.finditer(r"[.!?]\s+", passage.text)] or [found.end() for found in re.finditer(r"\s+", passage.text)]
-        at = min([end for end in ends if 0 < end < len(passage.text)] or [middle], key=lambda end: abs(end - middle))
+        ends = [found.end() for found in re.finditer(r"[.!?]\s+", passage.text)] or [
+            found.end() for found in re.finditer(r"\s+", passage.text)
+        ]
+        at = min(
+            [end for end in ends if 0 < end < len(passage.text)] or [middle],
+            key=lambda end: abs(end - middle),
+        )
         before = passage.text[:at]
         turn = min(passage.first + before.count("\n"), passage.last)
-        parts = [replace(passage, text=before.strip(), last=turn), replace(passage, text=passage.text[at:].strip(), first=turn)]
+        parts = [
+            replace(passage, text=before.strip(), last=turn),
+            replace(passage, text=passage.text[at:].strip(), first=turn),
+        ]
         yield from fitted([part for part in parts if part.text], count, most)

@@ -87,12 +87,17 @@ class Pool:
     def _base_of(self, adapter: Model) -> str:
         """The name under which an adapter's base is served. Raises Unsupported."""
         if "adapter.lora" not in adapter.manifest:
-            raise Unsupported(f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one")
+            raise Unsupported(
+                f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one"
+            )
         base = adapter.card.step("base") or {}
         digests = {name: (model.digest, self.sources[name].digest) for name, model in self.models.items()}
         found = next((name for name, known in digests.items() if base.get("digest") in known), "")
         if not found:
-            raise Unsupported(f"the adapter {adapter.name} was tuned on {base.get('model', 'a model')}, which is not served", "name that model too")
+            raise Unsupported(
+                f"the adapter {adapter.name} was tuned on {base.get('model', 'a model')}, which is not served",
+                "name that model too",
+            )
         return found
 
     def embeds(self, name: str) -> bool:
@@ -117,13 +122,18 @@ class Pool:
         async with self._held(base, name) as found:
             assert isinstance(found.engine, BatchingEngine)
             assert found.prompting is not None
-            yield Served(name, found.engine, found.prompting, self.systems[name], name if name in self.adapters else "")
+            yield Served(
+                name, found.engine, found.prompting, self.systems[name], name if name in self.adapters else ""
+            )
 
     @asynccontextmanager
     async def lease_embedder(self, name: str) -> AsyncIterator[Embedder]:
         """A model that embeds, held in memory for a block. Raises Refusal."""
         if name in self.names and not self.embeds(name):
-            raise Refusal(400, f"{name} answers and makes no vectors; serve an embedding model beside it, such as all-MiniLM-L6-v2")
+            raise Refusal(
+                400,
+                f"{name} answers and makes no vectors; serve an embedding model beside it, such as all-MiniLM-L6-v2",
+            )
         async with self._held(name, name) as found:
             assert not isinstance(found.engine, BatchingEngine)
             yield found.engine
@@ -155,12 +165,16 @@ class Pool:
             found.used = time.monotonic()
 
     def _need(self, name: str) -> int:
-        return predict_memory(self.models[name].card, 0 if self.embeds(name) else self.terms.context_length, self.terms.parallel).total
+        return predict_memory(
+            self.models[name].card, 0 if self.embeds(name) else self.terms.context_length, self.terms.parallel
+        ).total
 
     async def _make_room(self, name: str) -> None:
         """Close what is idle until the model fits. Raises Refusal where nothing more can be closed."""
         limit = self.terms.memory_bytes
-        while limit and self._open and sum(one.bytes for one in self._open.values()) + self._need(name) > limit:
+        while (
+            limit and self._open and sum(one.bytes for one in self._open.values()) + self._need(name) > limit
+        ):
             idle = [other for other, one in self._open.items() if not one.users]
             if not idle:
                 raise Refusal(503, f"{name} needs room that models in use take", "overloaded", 5.0)
@@ -176,8 +190,18 @@ class Pool:
             return Open(SentenceEmbedder(self.store.weights(model)), None, self._need(name))
         length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
-        adapters = {other: self.store.file(self.adapters[other], "adapter.lora") for other, base in self.bases.items() if base == name}
-        told = {"context_length": length, "parallel": terms.parallel, "states": states, "guessing": terms.guessing, "threads": terms.threads}
+        adapters = {
+            other: self.store.file(self.adapters[other], "adapter.lora")
+            for other, base in self.bases.items()
+            if base == name
+        }
+        told = {
+            "context_length": length,
+            "parallel": terms.parallel,
+            "states": states,
+            "guessing": terms.guessing,
+            "threads": terms.threads,
+        }
         if terms.reproducible:
             engine = ReproducibleEngine(self.store.weights(model), meter=self.meter, **told)
         else:

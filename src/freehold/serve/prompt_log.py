@@ -30,7 +30,9 @@ class PromptLog:
         if folder is None:
             return
         if days < 1:
-            raise UsageError("a log of prompts needs the days that it is kept", "give --log-days, e.g. --log-days 30")
+            raise UsageError(
+                "a log of prompts needs the days that it is kept", "give --log-days, e.g. --log-days 30"
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.forget(datetime.now(UTC).date())
 
@@ -40,20 +42,31 @@ class PromptLog:
             return
         now = datetime.now(UTC)
         asked = {"messages": dialogue.messages} if dialogue.prompt is None else {"prompt": dialogue.prompt}
-        row = {"at": now.isoformat(), "key": key, "model": dialogue.model, **asked, "answer": done.text if done else None, "status": status}
+        row = {
+            "at": now.isoformat(),
+            "key": key,
+            "model": dialogue.model,
+            **asked,
+            "answer": done.text if done else None,
+            "status": status,
+        }
         with self._lock:
             if now.date() != self._day:
                 self._day = now.date()
                 self.forget(self._day)
             path = self.folder / f"prompts-{self._day}-kept-{self.days}-days.jsonl"
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as file:
+            with os.fdopen(
+                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
+            ) as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def forget(self, today: date) -> None:
         """Delete files whose time is over, by the days in their own names."""
         assert self.folder is not None
         for path in self.folder.iterdir():
-            if (found := _NAME.fullmatch(path.name)) and date.fromisoformat(found[1]) + timedelta(days=int(found[2])) < today:
+            if (found := _NAME.fullmatch(path.name)) and date.fromisoformat(found[1]) + timedelta(
+                days=int(found[2])
+            ) < today:
                 path.unlink()
 
     async def keep(self) -> None:

@@ -8,7 +8,13 @@ from fastapi.responses import JSONResponse
 
 from freehold.errors import BadModel, DoesNotFit, FreeholdError, NotFound, StepFailed
 
-_OPENAI = {401: "authentication_error", 403: "permission_error", 404: "invalid_request_error", 429: "rate_limit_error", 503: "server_error"}
+_OPENAI = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "server_error",
+}
 _ANTHROPIC = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large",
     429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
@@ -35,7 +41,10 @@ def of_fault(error: FreeholdError) -> Refusal:
 def body_of(path: str, refusal: Refusal) -> dict[str, Any]:
     """The refusal as the API at ``path`` writes errors."""
     if path.startswith("/v1/messages"):
-        return {"type": "error", "error": {"type": _ANTHROPIC.get(refusal.status, "api_error"), "message": refusal.message}}
+        return {
+            "type": "error",
+            "error": {"type": _ANTHROPIC.get(refusal.status, "api_error"), "message": refusal.message},
+        }
     if path.startswith("/api/"):
         return {"error": refusal.message}
     kind = _OPENAI.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "server_error")

@@ -65,12 +65,22 @@ class ResponsesRequest(BaseModel):
         for number, item in enumerate(items):
             _add(messages, item, number)
         if self.instructions and len(messages) > 1 and messages[1]["role"] == "system":  # templates take one
-            messages[:2] = [{"role": "system", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}]
+            messages[:2] = [
+                {"role": "system", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
+            ]
         if not messages:
             raise Refusal(400, "input: it is empty")
         sampling = Sampling(self.temperature or 0.0, self.top_p or 1.0, seed=secrets.randbits(32))
         return Dialogue(
-            self.model, messages, None, self.max_output_tokens, sampling, (), tools_of(self.tools), choice_of(self.tool_choice), self._form()
+            self.model,
+            messages,
+            None,
+            self.max_output_tokens,
+            sampling,
+            (),
+            tools_of(self.tools),
+            choice_of(self.tool_choice),
+            self._form(),
         )
 
     def _form(self) -> dict[str, Any] | str | None:
@@ -81,7 +91,9 @@ class ResponsesRequest(BaseModel):
                 raise Refusal(400, "text: format holds no schema")
             return given["schema"]
         if kind not in ("text", "json_object"):
-            raise Refusal(400, f"text: the format's type {str(kind)[:40]!r} is none of text, json_object, json_schema")
+            raise Refusal(
+                400, f"text: the format's type {str(kind)[:40]!r} is none of text, json_object, json_schema"
+            )
         return "json" if kind == "json_object" else None
 
 
@@ -91,7 +103,9 @@ def _add(messages: list[dict[str, Any]], item: dict[str, Any], number: int) -> N
     if kind == "message":
         role = item.get("role")
         if role not in ("system", "developer", "user", "assistant"):
-            raise Refusal(400, f"input.{number}.role: {str(role)[:40]!r} is none of system, developer, user, assistant")
+            raise Refusal(
+                400, f"input.{number}.role: {str(role)[:40]!r} is none of system, developer, user, assistant"
+            )
         content = item.get("content")
         if not isinstance(content, str | list):
             raise Refusal(400, f"input.{number}.content: it is neither text nor a list of parts")
@@ -106,10 +120,17 @@ def _add(messages: list[dict[str, Any]], item: dict[str, Any], number: int) -> N
     elif kind == "function_call_output":
         given = item.get("output")
         messages.append(
-            {"role": "tool", "content": text_of(given if isinstance(given, list) else str(given)), "tool_call_id": str(item.get("call_id"))}
+            {
+                "role": "tool",
+                "content": text_of(given if isinstance(given, list) else str(given)),
+                "tool_call_id": str(item.get("call_id")),
+            }
         )
     elif kind != "reasoning":  # what a reasoning model thought is not for others to read
-        raise Refusal(400, f"input.{number}.type: {str(kind)[:40]!r} is none of message, function_call, function_call_output")
+        raise Refusal(
+            400,
+            f"input.{number}.type: {str(kind)[:40]!r} is none of message, function_call, function_call_output",
+        )
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -143,11 +164,15 @@ class Telling:
         self.message_id = f"msg_{secrets.token_hex(16)}"
         self._sequence = 0
 
-    def response(self, items: list[dict[str, Any]], done: Completion | None, failure: Refusal | None = None) -> dict[str, Any]:
+    def response(
+        self, items: list[dict[str, Any]], done: Completion | None, failure: Refusal | None = None
+    ) -> dict[str, Any]:
         """The response object, under way while there is neither completion nor failure."""
         body = self.body
         cut = done is not None and done.finish == "length"
-        status = "failed" if failure else "in_progress" if done is None else "incomplete" if cut else "completed"
+        status = (
+            "failed" if failure else "in_progress" if done is None else "incomplete" if cut else "completed"
+        )
         code = "rate_limit_exceeded" if failure and failure.status == 429 else "server_error"
         return {
             "id": self.id, "object": "response", "created_at": self.created, "status": status, "model": body.model, "output": items,
@@ -162,7 +187,13 @@ class Telling:
     def message(self, text: str, status: str) -> dict[str, Any]:
         """The item that holds the answer's text."""
         content = [self.part(text)] if status != "in_progress" else []
-        return {"id": self.message_id, "type": "message", "role": "assistant", "status": status, "content": content}
+        return {
+            "id": self.message_id,
+            "type": "message",
+            "role": "assistant",
+            "status": status,
+            "content": content,
+        }
 
     @staticmethod
     def part(text: str) -> dict[str, Any]:
@@ -182,10 +213,16 @@ class Telling:
     def called(self, call: Call, place: int) -> Iterator[str]:
         """The events of a call."""
         item = _call(call)
-        yield self.event("response.output_item.added", output_index=place, item=item | {"arguments": "", "status": "in_progress"})
+        yield self.event(
+            "response.output_item.added",
+            output_index=place,
+            item=item | {"arguments": "", "status": "in_progress"},
+        )
         at = {"item_id": item["id"], "output_index": place}
         yield self.event("response.function_call_arguments.delta", **at, delta=item["arguments"])
-        yield self.event("response.function_call_arguments.done", **at, name=call.name, arguments=item["arguments"])
+        yield self.event(
+            "response.function_call_arguments.done", **at, name=call.name, arguments=item["arguments"]
+        )
         yield self.event("response.output_item.done", output_index=place, item=item)
 
 
@@ -198,7 +235,9 @@ async def _events(answer: Answer, dialogue: Dialogue, telling: Telling) -> Async
     def more(text: str) -> Iterator[str]:
         nonlocal sent
         if not sent:
-            yield telling.event("response.output_item.added", output_index=0, item=telling.message("", "in_progress"))
+            yield telling.event(
+                "response.output_item.added", output_index=0, item=telling.message("", "in_progress")
+            )
             yield telling.event("response.content_part.added", **at, part=telling.part(""))
         sent += text
         yield telling.event("response.output_text.delta", **at, delta=text, logprobs=[])

@@ -79,7 +79,9 @@ class Runner:
         """All requests that have not ended."""
         return len(self._waiting) + len(self._running)
 
-    async def stream(self, engine: BatchingEngine, ask: Ask, *, key: str = "", priority: int = 0) -> AsyncGenerator[Piece]:
+    async def stream(
+        self, engine: BatchingEngine, ask: Ask, *, key: str = "", priority: int = 0
+    ) -> AsyncGenerator[Piece]:
         """Pieces of the answer as they come. Leaving the iteration early cancels the request."""
         job = Job(next(self._numbers), engine, ask, key, priority, asyncio.get_running_loop())
         self._order(lambda: self._take_in(job))
@@ -125,7 +127,12 @@ class Runner:
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._orders and not self._waiting and not any(engine.busy for engine in self._engines) and not self._closed:
+                while (
+                    not self._orders
+                    and not self._waiting
+                    and not any(engine.busy for engine in self._engines)
+                    and not self._closed
+                ):
                     self._wake.wait()
                 if self._closed:
                     return
@@ -179,7 +186,9 @@ class Runner:
             # whatever it is, the thread goes on for other requests; these are told, and of a fault of ours the operator sees all
             if not isinstance(error, FreeholdError):
                 traceback.print_exc()
-                error = StepFailed(f"the engine has a fault ({type(error).__name__}: {error})", "see what the server wrote")
+                error = StepFailed(
+                    f"the engine has a fault ({type(error).__name__}: {error})", "see what the server wrote"
+                )
             engine.forget()
             for job in mine:
                 del self._running[job.number]

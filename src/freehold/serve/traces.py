@@ -29,8 +29,12 @@ class Traces:
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
-            raise MissingPart("traces need a package that is not installed", "pip install 'freehold[traces]'") from error
-        self._provider = TracerProvider(resource=Resource.create({"service.name": "freehold"}), shutdown_on_exit=False)
+            raise MissingPart(
+                "traces need a package that is not installed", "pip install 'freehold[traces]'"
+            ) from error
+        self._provider = TracerProvider(
+            resource=Resource.create({"service.name": "freehold"}), shutdown_on_exit=False
+        )
         exporter = OTLPSpanExporter(endpoint=f"{collector.rstrip('/')}/v1/traces")
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
         self._tracer = self._provider.get_tracer("freehold.serve")
@@ -42,9 +46,17 @@ class Traces:
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        context = TraceContextTextMapPropagator().extract({"traceparent": parent.get()}) if parent.get() else None
-        attributes = {"gen_ai.operation.name": operation, "gen_ai.provider.name": "freehold", "gen_ai.request.model": model}
-        return self._tracer.start_span(f"{operation} {model}", context=context, kind=SpanKind.SERVER, attributes=attributes)
+        context = (
+            TraceContextTextMapPropagator().extract({"traceparent": parent.get()}) if parent.get() else None
+        )
+        attributes = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": "freehold",
+            "gen_ai.request.model": model,
+        }
+        return self._tracer.start_span(
+            f"{operation} {model}", context=context, kind=SpanKind.SERVER, attributes=attributes
+        )
 
     def end(self, span: Any, status: str, tokens: int, done: Completion | None = None) -> None:
         """It has ended as ``status`` says (ok, cancelled, error), after so many tokens of prompt."""
@@ -57,7 +69,9 @@ class Traces:
         if done is not None:
             told = {"gen_ai.usage.output_tokens": len(done.tokens), "gen_ai.response.finish_reasons": [done.finish],
                     "gen_ai.usage.cache_read.input_tokens": done.reused, "gen_ai.response.time_to_first_chunk": done.first_token_s}  # fmt: skip
-            span.set_attributes(told if done.joules is None else told | {"freehold.energy_joules": done.joules})
+            span.set_attributes(
+                told if done.joules is None else told | {"freehold.energy_joules": done.joules}
+            )
         if status == "error":
             span.set_status(Status(StatusCode.ERROR))
         span.end()

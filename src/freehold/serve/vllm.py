@@ -26,11 +26,15 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
             certificate: Path | None = None, private_key: Path | None = None, origins: Sequence[str] = ()) -> list[str]:  # fmt: skip
     """vLLM's command line. ``context``: tokens of one request with its answer. Raises NotFound, UsageError, Unsupported."""
     if len(names) != 1:
-        raise UsageError(f"vLLM serves one model and {len(names)} are named", "start a server for each, or leave out --engine vllm")
+        raise UsageError(
+            f"vLLM serves one model and {len(names)} are named",
+            "start a server for each, or leave out --engine vllm",
+        )
     model = store.find(names[0])
     if model.card.format != "safetensors":
         raise Unsupported(
-            f"{model.name} is {model.card.format} and vLLM reads safetensors", "pull the model's safetensors, or leave out --engine vllm"
+            f"{model.name} is {model.card.format} and vLLM reads safetensors",
+            "pull the model's safetensors, or leave out --engine vllm",
         )
     words = [
         "vllm", "serve", str(store.folder_of(model)), "--served-model-name", model.name, "--host", host, "--port", str(port),
@@ -44,14 +48,28 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
                 raise Unsupported(f"{name} holds no PEFT adapter", "name one that 'freehold tune' has made")
             base = adapter.card.step("base") or {}
             if base.get("digest") != model.digest:
-                raise Unsupported(f"the adapter {name} was tuned on {base.get('model', 'another model')}, not on {model.name}", "name that model")
+                raise Unsupported(
+                    f"the adapter {name} was tuned on {base.get('model', 'another model')}, not on {model.name}",
+                    "name that model",
+                )
             folder = store.folder_of(adapter)
             modules.append(f"{name}={folder}")
             ranks.append(int(json.loads((folder / "adapter_config.json").read_text())["r"]))
         room = next((rank for rank in RANKS if rank >= max(ranks)), 0)
         if not room:
-            raise Unsupported(f"an adapter has rank {max(ranks)} and vLLM takes up to {RANKS[-1]}", "tune with a smaller --rank")
-        words += ["--enable-lora", "--max-loras", str(len(adapters)), "--max-lora-rank", str(room), "--lora-modules", *modules]
+            raise Unsupported(
+                f"an adapter has rank {max(ranks)} and vLLM takes up to {RANKS[-1]}",
+                "tune with a smaller --rank",
+            )
+        words += [
+            "--enable-lora",
+            "--max-loras",
+            str(len(adapters)),
+            "--max-lora-rank",
+            str(room),
+            "--lora-modules",
+            *modules,
+        ]
     if certificate is not None:
         words += ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(private_key)]
     if origins:
@@ -61,14 +79,22 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
 
 def environment(key: str) -> dict[str, str]:
     """What vLLM is told beside its command line, where others on the machine would see the key."""
-    own = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    own = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
     return {**os.environ, **own, **({"VLLM_API_KEY": key} if key else {})}
 
 
 def run(words: Sequence[str], given: Mapping[str, str]) -> None:
     """Run vLLM until it ends or is interrupted. Raises MissingPart, StepFailed."""
     if shutil.which(words[0], path=given.get("PATH")) is None:
-        raise MissingPart("vLLM is not installed here", "on a machine with a GPU: pip install vllm; elsewhere leave out --engine vllm")
+        raise MissingPart(
+            "vLLM is not installed here",
+            "on a machine with a GPU: pip install vllm; elsewhere leave out --engine vllm",
+        )
     with subprocess.Popen(list(words), env=dict(given)) as process:
         try:
             code = process.wait()

@@ -61,7 +61,13 @@ class Matrix:
 
     def probe(self) -> Option:
         """The option nearest to :data:`PROBE_BITS`; of two, the one that is made faster."""
-        return min(self.options, key=lambda option: (abs(8 * option.size / self.tensor.elements - PROBE_BITS), option.kind.startswith("IQ")))
+        return min(
+            self.options,
+            key=lambda option: (
+                abs(8 * option.size / self.tensor.elements - PROBE_BITS),
+                option.kind.startswith("IQ"),
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,13 @@ def group_of(name: str, bands: int, layers: int) -> str:
     if not name.startswith("blk."):
         return name
     _, layer, stem, _ = name.split(".", 3)
-    kind = {"attn_q": "attn_in", "attn_k": "attn_in", "attn_v": "attn_v", "ffn_gate": "ffn_in", "ffn_up": "ffn_in"}.get(stem, stem)
+    kind = {
+        "attn_q": "attn_in",
+        "attn_k": "attn_in",
+        "attn_v": "attn_v",
+        "ffn_gate": "ffn_in",
+        "ffn_up": "ffn_in",
+    }.get(stem, stem)
     return f"{kind}.{int(layer) * bands // layers}"
 
 
@@ -88,7 +100,9 @@ def measure(source: Path, inputs: Entered, reference: Reference, work: Path, *, 
     ``source``: 16-bit GGUF; ``inputs``: what enters its matrices; ``work``: a folder for one copy of it.
     """
     header = gguf.read_header(source)
-    layers = 1 + max((int(t.name.split(".")[1]) for t in header.tensors if t.name.startswith("blk.")), default=0)
+    layers = 1 + max(
+        (int(t.name.split(".")[1]) for t in header.tensors if t.name.startswith("blk.")), default=0
+    )
     copy = work / "probed.gguf"
     durable.need_disk(work, source.stat().st_size, "measuring sensitivity")
     shutil.copyfile(source, copy)
@@ -173,7 +187,11 @@ def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option
 
 def _coarse(source: Path, matrix: Matrix, rounder: Rounder) -> np.ndarray:
     kind, tensor = matrix.probe().kind, matrix.tensor
-    return ggml.dequantize(ggml.quantize(_rows(source, tensor), kind, rounder.inputs.mean_square.get(tensor.name)), kind, tensor.shape[0])
+    return ggml.dequantize(
+        ggml.quantize(_rows(source, tensor), kind, rounder.inputs.mean_square.get(tensor.name)),
+        kind,
+        tensor.shape[0],
+    )
 
 
 def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:
@@ -212,7 +230,9 @@ def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]
         best = total
         choices.append(chosen)
     if not np.isfinite(best[steps]):
-        raise DoesNotFit(f"{budget / 1e6:.1f} MB are too few by rounding", "raise --memory or --bits a little")
+        raise DoesNotFit(
+            f"{budget / 1e6:.1f} MB are too few by rounding", "raise --memory or --bits a little"
+        )
     kinds: dict[str, str] = {}
     room = steps
     for matrix, chosen in zip(reversed(found.matrices), reversed(choices), strict=True):
@@ -228,7 +248,13 @@ def overhead(source: Path) -> int:
     return source.stat().st_size - sum(tensor.size for tensor in header.tensors if len(tensor.shape) > 1)
 
 
-def write(source: Path, target: Path, kinds: dict[str, str], inputs: Entered, on_tensor: Callable[[], None] | None = None) -> None:
+def write(
+    source: Path,
+    target: Path,
+    kinds: dict[str, str],
+    inputs: Entered,
+    on_tensor: Callable[[], None] | None = None,
+) -> None:
     """Write ``source`` with each matrix in its type, everything else as it is."""
     header = gguf.read_header(source)
     rounder = Rounder(inputs)

@@ -23,7 +23,14 @@ from freehold import durable
 from freehold.engines.hf import HfVocabulary
 from freehold.errors import Unsupported
 from freehold.hub.card import Card
-from freehold.hub.decoders import SAFETENSORS_TYPES, DecoderConfig, gguf_name, rope_heads, safetensors_config, to_interleaved
+from freehold.hub.decoders import (
+    SAFETENSORS_TYPES,
+    DecoderConfig,
+    gguf_name,
+    rope_heads,
+    safetensors_config,
+    to_interleaved,
+)
 from freehold.hub.safetensors import read_header
 from freehold.progress import Sink, silent, task
 
@@ -34,7 +41,21 @@ OTHERWISE = (
 )
 
 #: Pre-tokenizers of byte-level BPE, tried in this order.
-RULES = ("smollm", "llama-bpe", "qwen2", "gpt-2", "tekken", "olmo", "dbrx", "starcoder", "falcon", "refact", "command-r", "deepseek-llm", "default")
+RULES = (
+    "smollm",
+    "llama-bpe",
+    "qwen2",
+    "gpt-2",
+    "tekken",
+    "olmo",
+    "dbrx",
+    "starcoder",
+    "falcon",
+    "refact",
+    "command-r",
+    "deepseek-llm",
+    "default",
+)
 #: Runs of spaces and newlines, digits, contractions, code, scripts, marks and signs: what the rules cut differently.
 SAMPLE = (
     "Hello world!  Two  spaces,\ttab\n\nblank line \n mixed   \n\n\n three",
@@ -135,7 +156,9 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
     path = source / "tokenizer.json"
     raw = json.loads(path.read_text()) if path.exists() else {}
     model = raw.get("model", {})
-    if model.get("type") != "BPE" or "ByteLevel" not in json.dumps([raw.get("pre_tokenizer"), raw.get("decoder")]):
+    if model.get("type") != "BPE" or "ByteLevel" not in json.dumps(
+        [raw.get("pre_tokenizer"), raw.get("decoder")]
+    ):
         raise Unsupported(
             f"the tokenizer of {source.name} is not a byte-level BPE tokenizer, the only kind that is converted to GGUF here",
             OTHERWISE,
@@ -149,14 +172,23 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
     return {"tokens": [t for t, _ in every], "types": [kind for _, kind in every], "merges": merges}
 
 
-def _rule(source: Path, target: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any], original: HfVocabulary) -> str:
+def _rule(
+    source: Path,
+    target: Path,
+    config: DecoderConfig,
+    card: Card,
+    vocabulary: dict[str, Any],
+    original: HfVocabulary,
+) -> str:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "vocabulary.gguf"
         for rule in RULES:
             _write(file, source, config, card, {**vocabulary, "pre": rule}, silent, tensors=False)
             if _differs(original, file, SAMPLE) is None:
                 return rule
-    raise Unsupported(f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", OTHERWISE)
+    raise Unsupported(
+        f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", OTHERWISE
+    )
 
 
 def _differs(original: HfVocabulary, file: Path, texts: Sequence[str]) -> str | None:
@@ -165,15 +197,29 @@ def _differs(original: HfVocabulary, file: Path, texts: Sequence[str]) -> str | 
 
     ours = LlamaVocabulary(file)
     try:
-        return next((text for text in texts if original.encode(text, start=False) != ours.encode(text, start=False)), None)
+        return next(
+            (text for text in texts if original.encode(text, start=False) != ours.encode(text, start=False)),
+            None,
+        )
     finally:
         ours.close()
 
 
-def _write(target: Path, source: Path, config: DecoderConfig, card: Card, vocabulary: dict[str, Any], sink: Sink, *, tensors: bool) -> None:
+def _write(
+    target: Path,
+    source: Path,
+    config: DecoderConfig,
+    card: Card,
+    vocabulary: dict[str, Any],
+    sink: Sink,
+    *,
+    tensors: bool,
+) -> None:
     from gguf import GGMLQuantizationType, GGUFWriter
 
-    kinds = {str(record["dtype"]) for file in source.glob("*.safetensors") for record in read_header(file).values()}
+    kinds = {
+        str(record["dtype"]) for file in source.glob("*.safetensors") for record in read_header(file).values()
+    }
     wide = GGMLQuantizationType.BF16 if kinds == {"BF16"} else GGMLQuantizationType.F16
     writer = GGUFWriter(str(target), config.architecture)
     _describe(writer, config, replace(card, context_length=context_of(source, card)), vocabulary)
@@ -194,7 +240,9 @@ def _write(target: Path, source: Path, config: DecoderConfig, card: Card, vocabu
     _open(writer)
     with task(sink, f"converting {target.stem.lstrip('.')} to GGUF", len(placed), "tensors") as progress:
         for name, (file, original, shape) in placed.items():
-            writer.write_tensor_data(_data(file, original, name, shape, config, bfloat=wide is GGMLQuantizationType.BF16))
+            writer.write_tensor_data(
+                _data(file, original, name, shape, config, bfloat=wide is GGMLQuantizationType.BF16)
+            )
             progress.more(1)
     if factors:
         writer.write_tensor_data(np.array(factors, dtype=np.float32))
@@ -247,19 +295,28 @@ def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, 
     found: dict[str, tuple[Path, str, list[int]]] = {}
     for file in sorted(weights.glob("*.safetensors")):
         for original, record in read_header(file).items():
-            if original.endswith("rotary_emb.inv_freq"):  # computed from the configuration; old files hold it too
+            if original.endswith(
+                "rotary_emb.inv_freq"
+            ):  # computed from the configuration; old files hold it too
                 continue
             name = gguf_name(config, original.removeprefix("model."))
             if name is None:
-                raise Unsupported(f"the tensor {original} has no place in a GGUF of {config.architecture}", OTHERWISE)
+                raise Unsupported(
+                    f"the tensor {original} has no place in a GGUF of {config.architecture}", OTHERWISE
+                )
             if str(record["dtype"]) not in _PLAIN:
                 kind = record["dtype"]
-                raise Unsupported(f"the tensor {original} is of type {kind}; floats of 16 to 64 bit are converted", OTHERWISE)
+                raise Unsupported(
+                    f"the tensor {original} is of type {kind}; floats of 16 to 64 bit are converted",
+                    OTHERWISE,
+                )
             found[name] = (file, original, [int(length) for length in record["shape"]])
     return dict(sorted(found.items()))
 
 
-def _data(file: Path, original: str, name: str, shape: list[int], config: DecoderConfig, *, bfloat: bool) -> np.ndarray:
+def _data(
+    file: Path, original: str, name: str, shape: list[int], config: DecoderConfig, *, bfloat: bool
+) -> np.ndarray:
     import torch
     from safetensors import safe_open
 
@@ -273,4 +330,6 @@ def _data(file: Path, original: str, name: str, shape: list[int], config: Decode
         array = array + 1.0
     if len(shape) == 1:
         return array.astype(np.float32)
-    return torch.from_numpy(array).bfloat16().view(torch.int16).numpy() if bfloat else array.astype(np.float16)
+    return (
+        torch.from_numpy(array).bfloat16().view(torch.int16).numpy() if bfloat else array.astype(np.float16)
+    )

@@ -62,9 +62,14 @@ def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.
             begun(int(found[1]))
 
     with durable.replacing(target) as temporary, heard(hear):
-        code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(temporary), ctypes.pointer(params))
+        code = llama_cpp.llama_model_quantize(
+            os.fsencode(source), os.fsencode(temporary), ctypes.pointer(params)
+        )
         if code:
-            raise StepFailed(f"llama.cpp could not quantize {source.name} to {kind} (code {code})", "check the disk and the source file")
+            raise StepFailed(
+                f"llama.cpp could not quantize {source.name} to {kind} (code {code})",
+                "check the disk and the source file",
+            )
         return describe(temporary, kind)
 
 
@@ -74,7 +79,9 @@ def _importance_data(importance: dict[str, np.ndarray]) -> Any:
     array = (llama_cpp.llama_model_imatrix_data * (len(importance) + 1))()
     for entry, (name, values) in zip(array, importance.items(), strict=False):
         entry.name, entry.size = name.encode(), len(values)
-        entry.data = np.ascontiguousarray(values, dtype=np.float32).ctypes.data_as(ctypes.POINTER(ctypes.c_float))  # which keeps the values alive
+        entry.data = np.ascontiguousarray(values, dtype=np.float32).ctypes.data_as(
+            ctypes.POINTER(ctypes.c_float)
+        )  # which keeps the values alive
     return array
 
 
@@ -85,4 +92,6 @@ def describe(path: Path, kind: str) -> Quantized:
     weights = sum(tensor.elements for tensor in matrices)
     misfit = sum(tensor.elements for tensor in matrices if "_K" in kind and tensor.shape[0] % 256)
     bits = 8 * sum(tensor.size for tensor in matrices) / weights
-    return Quantized(kind, durable.sha256_file(path), path.stat().st_size, round(bits, 3), round(misfit / weights, 4))
+    return Quantized(
+        kind, durable.sha256_file(path), path.stat().st_size, round(bits, 3), round(misfit / weights, 4)
+    )

@@ -36,12 +36,16 @@ def compensated(weights: np.ndarray, kind: str, importance: np.ndarray, factor: 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # torch's threads would spin beside those that ggml's blocks are rounded in
     try:
-        return _rounded(torch.from_numpy(np.array(weights, dtype=np.float32)), kind, block, importance, factor).reshape(rows, -1)
+        return _rounded(
+            torch.from_numpy(np.array(weights, dtype=np.float32)), kind, block, importance, factor
+        ).reshape(rows, -1)
     finally:
         torch.set_num_threads(threads)
 
 
-def _rounded(left: torch.Tensor, kind: str, block: int, importance: np.ndarray, factor: torch.Tensor) -> np.ndarray:
+def _rounded(
+    left: torch.Tensor, kind: str, block: int, importance: np.ndarray, factor: torch.Tensor
+) -> np.ndarray:
     columns = left.shape[1]
     parts: list[np.ndarray] = []
     for start in range(0, columns, block):
@@ -50,7 +54,9 @@ def _rounded(left: torch.Tensor, kind: str, block: int, importance: np.ndarray, 
         parts.append(ggml.quantize(part.numpy(), kind, importance[start:end]))
         if end < columns:
             error = part - torch.from_numpy(ggml.dequantize(parts[-1], kind, block))
-            scaled = torch.linalg.solve_triangular(factor[start:end, start:end], error, upper=True, left=False)
+            scaled = torch.linalg.solve_triangular(
+                factor[start:end, start:end], error, upper=True, left=False
+            )
             left[:, end:].addmm_(scaled, factor[start:end, end:], alpha=-1.0)
     return np.concatenate(parts, axis=1)
 

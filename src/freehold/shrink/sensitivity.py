@@ -66,13 +66,18 @@ def entered(model: Path, rows: Rows, sink: Sink = silent) -> Entered:
                 products[name] += values.T @ values
         last[:] = [(name, values.copy())] if new else []
 
-    with Observer(model, on_input=on_input) as observer, task(sink, "gathering importance", len(rows), "rows") as progress:
+    with (
+        Observer(model, on_input=on_input) as observer,
+        task(sink, "gathering importance", len(rows), "rows") as progress,
+    ):
         for group in observer.logits(rows):
             progress.more(len(group))
     for name, total in products.items():
         total /= counts[name]
     shared = {name: products[other] for name, other in same_as.items() if other in products}
-    return Entered({name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}, products | shared)
+    return Entered(
+        {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}, products | shared
+    )
 
 
 def positions_in_memory(vocabulary: int) -> int:
@@ -124,7 +129,10 @@ class Reference:
 
     def __init__(self, model: Path, rows: Rows, sink: Sink = silent):
         self.rows, self.start = rows, max(len(_shared(rows)) - 1, 0)
-        with Observer(model) as observer, task(sink, "reading the unquantized model", len(rows), "rows") as progress:
+        with (
+            Observer(model) as observer,
+            task(sink, "reading the unquantized model", len(rows), "rows") as progress,
+        ):
             parts: list[torch.Tensor] = []
             for group in observer.logits(rows):
                 parts += [self._distribution(logits) for logits in group]

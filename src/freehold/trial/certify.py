@@ -15,7 +15,17 @@ from freehold.errors import BadData, BadModel
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent
 from freehold.trial.evidence import measured
-from freehold.trust import bom, certificate, envelope, extraction, obligations, personal, provenance, scan, signature
+from freehold.trust import (
+    bom,
+    certificate,
+    envelope,
+    extraction,
+    obligations,
+    personal,
+    provenance,
+    scan,
+    signature,
+)
 from freehold.trust.evaluator import Evaluator, by_judge, by_wording
 from freehold.trust.hazards import Prompt, read_prompts
 from freehold.trust.keys import Keyring
@@ -38,7 +48,9 @@ class Asked:
     key: str = ""
 
 
-def certify(store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Sink = silent) -> tuple[dict[str, Any], Path]:
+def certify(
+    store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Sink = silent
+) -> tuple[dict[str, Any], Path]:
     """(what the certificate says, the folder it lies in). Raises FreeholdError; what was measured is kept and not measured again."""
     keyring.private(asked.key)  # said before an hour of measuring, not after
     faults = store.verify([model], sink)
@@ -61,7 +73,12 @@ def certify(store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Si
     obligations.write(owed, model.name, place)
     card = model.card
     says: dict[str, Any] = {
-        "card": {"format": card.format, "architecture": card.architecture, "parameters": card.parameters, "quantization": card.quantization},
+        "card": {
+            "format": card.format,
+            "architecture": card.architecture,
+            "parameters": card.parameters,
+            "quantization": card.quantization,
+        },
         "scan": {"files": len(model.manifest), "findings": [str(one) for one in findings]},
         "licence": owed.as_dict(),
         **safety,
@@ -92,11 +109,18 @@ def _safety(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, A
     prompts = [prompt for path in asked.prompts for prompt in read_prompts(path)]
     files = {path.name: durable.sha256_file(path) for path in asked.prompts}
     if len({prompt.id for prompt in prompts}) < len(prompts):  # two sets may count alike
-        prompts = [Prompt(f"{number}:{one.id}", one.text, one.unsafe, one.hazard) for number, one in enumerate(prompts)]
+        prompts = [
+            Prompt(f"{number}:{one.id}", one.text, one.unsafe, one.hazard)
+            for number, one in enumerate(prompts)
+        ]
     base = _base(store, model)
     reference = store.find(asked.reference) if asked.reference else base
     evaluator = _evaluator(store, asked.judge)
-    runs = {one.digest: run_safety(store, one, prompts, files, evaluator, sink) for one in (model, base, reference) if one is not None}
+    runs = {
+        one.digest: run_safety(store, one, prompts, files, evaluator, sink)
+        for one in (model, base, reference)
+        if one is not None
+    }
     own = runs[model.digest]
     graded = runs[reference.digest] if reference is not None and reference.digest != model.digest else None
     result: dict[str, Any] = {"safety": own.as_dict(graded)}
@@ -104,17 +128,34 @@ def _safety(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, A
         result["safety"]["reference"]["name"] = reference.name
     if base is not None:
         before = runs[base.digest]
-        result |= {"safety_before": {"model": base.name, **before.as_dict()}, "safety_change": compare(before, own)}
+        result |= {
+            "safety_before": {"model": base.name, **before.as_dict()},
+            "safety_change": compare(before, own),
+        }
     return result
 
 
-def run_safety(store: Store, model: Model, prompts: Sequence[Prompt], files: dict[str, str], evaluator: Evaluator, sink: Sink) -> Safety:
+def run_safety(
+    store: Store,
+    model: Model,
+    prompts: Sequence[Prompt],
+    files: dict[str, str],
+    evaluator: Evaluator,
+    sink: Sink,
+) -> Safety:
     """A model's answers to prompts, judged; the answers are kept by the weights' and the prompts' digests."""
-    kept = store.folder / "attestations" / "answers" / f"{model.digest[:16]}-{durable.digest_of([vars(one) for one in prompts])[:16]}.jsonl"
+    kept = (
+        store.folder
+        / "attestations"
+        / "answers"
+        / f"{model.digest[:16]}-{durable.digest_of([vars(one) for one in prompts])[:16]}.jsonl"
+    )
     kept.parent.mkdir(parents=True, exist_ok=True)
     engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
     try:
-        answers = answers_of(engine, prompting(model.card, engine.vocabulary), prompts, kept, sink, f"asking {model.name}")
+        answers = answers_of(
+            engine, prompting(model.card, engine.vocabulary), prompts, kept, sink, f"asking {model.name}"
+        )
     finally:
         engine.close()
     return judge(prompts, answers, evaluator, model.digest, files)
@@ -141,7 +182,12 @@ def _base(store: Store, model: Model) -> Model | None:
 
 def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, Any]:
     tuned = model.card.step("tuned")
-    result: dict[str, Any] = {"tuned": tuned is not None, "extraction": None, "personal": None, "canaries": None}
+    result: dict[str, Any] = {
+        "tuned": tuned is not None,
+        "extraction": None,
+        "personal": None,
+        "canaries": None,
+    }
     if tuned is None or asked.data is None:
         return result
     stated = (tuned.get("data") or {}).get("train")
@@ -158,7 +204,9 @@ def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, 
         asking = prompting(model.card, engine.vocabulary)
         result["extraction"] = extraction.extract(engine, asking, learnt, unseen, sink=sink).as_dict()
         if planted := tuned.get("canaries"):
-            result["canaries"] = extraction.exposure(engine, asking, extraction.canaries(planted["count"], planted["seed"]), sink)
+            result["canaries"] = extraction.exposure(
+                engine, asking, extraction.canaries(planted["count"], planted["seed"]), sink
+            )
     finally:
         engine.close()
     result["personal"] = personal.summary(learnt)
@@ -177,7 +225,9 @@ def _figures(safety: dict[str, Any], privacy: dict[str, Any]) -> list[dict[str, 
     return [{"name": name, **share} for name, share in shares.items() if share]
 
 
-def _not_tested(model: Model, safety: dict[str, Any], privacy: dict[str, Any], figures: list[str]) -> list[str]:
+def _not_tested(
+    model: Model, safety: dict[str, Any], privacy: dict[str, Any], figures: list[str]
+) -> list[str]:
     """What this certificate says nothing about."""
     missing = [
         "languages other than English, and conversations of more than one turn",

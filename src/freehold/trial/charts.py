@@ -13,8 +13,12 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
     def at(value: float) -> str:
         return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
 
-    needed = f'<i class="limit" style="left:{at(limit)}"></i>' if limit is not None and 0 <= limit <= 1 else ""
-    parts = [f'<div class="bars" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">']
+    needed = (
+        f'<i class="limit" style="left:{at(limit)}"></i>' if limit is not None and 0 <= limit <= 1 else ""
+    )
+    parts = [
+        f'<div class="bars" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">'
+    ]
     for variant in variants:
         figure = variant["figures"][metric]
         kind = {"tuned": "tuned", "rival": "rival", "baseline": "simple"}.get(variant["kind"], "asis")
@@ -25,14 +29,18 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
             f'<i class="dot {kind}" style="left:{at(figure["value"])}"></i></span><span class="value">{figure["value"]:.3f}</span></div>'
         )
     ticks = "".join(f'<i style="left:{at(tick)}">{tick:g}</i>' for tick in (0.0, 0.25, 0.5, 0.75, 1.0))
-    parts.append(f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span><span class="value"></span></div>')
+    parts.append(
+        f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span><span class="value"></span></div>'
+    )
     return "".join(parts) + "</div>"
 
 
 def matrix(value: dict[str, Any]) -> str:
     """A table of wanted labels (rows) and answers (columns); a cell is the darker, the larger its share of the row. HTML."""
     labels, counts = value["labels"], value["counts"]
-    head = "".join(f'<th><span title="{escape(label, _QUOTE)}">{escape(_cut(label))}</span></th>' for label in labels)
+    head = "".join(
+        f'<th><span title="{escape(label, _QUOTE)}">{escape(_cut(label))}</span></th>' for label in labels
+    )
     lines = [f'<tr><th class="corner">wanted &#8595; answered &#8594;</th>{head}</tr>']
     for index, (label, row) in enumerate(zip(labels, counts, strict=True)):
         total = max(sum(row), 1)
@@ -80,19 +88,33 @@ def cost(even: dict[str, Any]) -> str:
     def y(dollars: float) -> float:
         return height - bottom - (height - bottom - top) * min(dollars / highest, 1.0)
 
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="cost per month over requests per month">']
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="cost per month over requests per month">'
+    ]
     for power in range(int(first), last + 1):
         anchor = "end" if power == last else "middle"  # the last one must not leave the picture
-        parts.append(f'<line class="grid" x1="{x(10**power):.1f}" x2="{x(10**power):.1f}" y1="{top}" y2="{height - bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 24}" text-anchor="{anchor}">{_short(10**power)}</text>')
+        parts.append(
+            f'<line class="grid" x1="{x(10**power):.1f}" x2="{x(10**power):.1f}" y1="{top}" y2="{height - bottom}"/>'
+        )
+        parts.append(
+            f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 24}" text-anchor="{anchor}">{_short(10**power)}</text>'
+        )
     for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(f'<text class="tick" x="{left - 8}" y="{y(highest * share) + 4:.1f}" text-anchor="end">${highest * share:,.0f}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 8}" y="{y(highest * share) + 4:.1f}" text-anchor="end">${highest * share:,.0f}</text>'
+        )
     api = [(v, v * even["api_per_request"]) for v in volumes if v * even["api_per_request"] <= highest]
     parts.append(f'<polyline class="line rival" points="{_points(api, x, y)}"/>')
-    parts.append(f'<polyline class="line tuned" points="{_points([(v, own_cost(v)) for v in volumes if own_cost(v) <= highest], x, y)}"/>')
+    parts.append(
+        f'<polyline class="line tuned" points="{_points([(v, own_cost(v)) for v in volumes if own_cost(v) <= highest], x, y)}"/>'
+    )
     if even["requests"]:
-        parts.append(f'<circle class="dot tuned" cx="{x(max(even["requests"], 100)):.1f}" cy="{y(even["own_per_month"]):.1f}" r="5"/>')
-    parts.append(f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">requests per month</text>')
+        parts.append(
+            f'<circle class="dot tuned" cx="{x(max(even["requests"], 100)):.1f}" cy="{y(even["own_per_month"]):.1f}" r="5"/>'
+        )
+    parts.append(
+        f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">requests per month</text>'
+    )
     return "".join(parts) + "</svg>"
 
 
@@ -108,7 +130,10 @@ def curve(train: list[list[float]], valid: list[list[float]]) -> str:
     if len(train) < 2:
         return ""
     width, height, left, bottom, top = 720, 240, 70, 40, 20
-    smooth = [(p[0], sum(q[1] for q in train[max(0, i - 4) : i + 5]) / len(train[max(0, i - 4) : i + 5])) for i, p in enumerate(train)]
+    smooth = [
+        (p[0], sum(q[1] for q in train[max(0, i - 4) : i + 5]) / len(train[max(0, i - 4) : i + 5]))
+        for i, p in enumerate(train)
+    ]
     highest = max(value for _, value in smooth) * 1.05
     last = max(train[-1][0], 1)
 
@@ -122,9 +147,13 @@ def curve(train: list[list[float]], valid: list[list[float]]) -> str:
     for share in (0, 0.5, 1):
         at = y(highest * share)
         parts.append(f'<line class="grid" x1="{left}" x2="{width - 20}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{highest * share:.2f}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{highest * share:.2f}</text>'
+        )
     parts.append(f'<polyline class="line asis" points="{_points(smooth, x, y)}"/>')
     parts.append(f'<polyline class="line tuned" points="{_points([(v[0], v[1]) for v in valid], x, y)}"/>')
     parts += [f'<circle class="dot tuned" cx="{x(v[0]):.1f}" cy="{y(v[1]):.1f}" r="4"/>' for v in valid]
-    parts.append(f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">steps (of {last:.0f})</text>')
+    parts.append(
+        f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">steps (of {last:.0f})</text>'
+    )
     return "".join(parts) + "</svg>"

@@ -96,7 +96,9 @@ class Clock:
         if over < 0:
             seconds = planned.seconds + over
             return seconds if seconds >= LEAST_SHARE * planned.seconds else 0.0
-        return planned.seconds + (over * 0.9 if stretch else min(over * 0.5, (MOST_STRETCH - 1) * planned.seconds))
+        return planned.seconds + (
+            over * 0.9 if stretch else min(over * 0.5, (MOST_STRETCH - 1) * planned.seconds)
+        )
 
     def part_left(self) -> float:
         """Seconds that the part under way may still take; those of the budget where none is."""
@@ -108,7 +110,13 @@ class Clock:
             return None
         own = max(self.part_left(), 0.0)
         # a part of one step ends when the step does; one of several has others to come
-        if event.left_s is not None and self._part[0].kind in ("zero-shot", "few-shot", "tune", "safety", "privacy"):
+        if event.left_s is not None and self._part[0].kind in (
+            "zero-shot",
+            "few-shot",
+            "tune",
+            "safety",
+            "privacy",
+        ):
             own = min(own, event.left_s)
         return own + sum(part.seconds for part in self._queue)
 
@@ -133,6 +141,11 @@ class Clock:
         """Which parts took the time that the trial is over its budget; '' while it is within a tenth."""
         if self.spent() <= 1.1 * self.budget_s:
             return ""
-        worst = sorted((taken for taken in self.taken if taken.taken_s > taken.planned_s), key=lambda t: t.planned_s - t.taken_s)[:3]
-        told = "; ".join(f"{t.part}: {duration(t.taken_s)} where {duration(t.planned_s)} were planned" for t in worst)
+        worst = sorted(
+            (taken for taken in self.taken if taken.taken_s > taken.planned_s),
+            key=lambda t: t.planned_s - t.taken_s,
+        )[:3]
+        told = "; ".join(
+            f"{t.part}: {duration(t.taken_s)} where {duration(t.planned_s)} were planned" for t in worst
+        )
         return f"it took {duration(self.spent())}, more than the {duration(self.budget_s)} given: {told or 'before anything was planned'}"

@@ -37,8 +37,12 @@ class Evidence:
     trial: str
 
     def __str__(self) -> str:
-        interval = f" ({self.low:.2f}-{self.high:.2f})" if self.low is not None and self.high is not None else ""
-        return f"{self.metric} {self.value:.2f}{interval} on {self.task}" + ("" if self.trial else ", its card says")
+        interval = (
+            f" ({self.low:.2f}-{self.high:.2f})" if self.low is not None and self.high is not None else ""
+        )
+        return f"{self.metric} {self.value:.2f}{interval} on {self.task}" + (
+            "" if self.trial else ", its card says"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +62,33 @@ class Tried:
         """The words of its task, counted."""
         file = self.folder / "task.json"
         rows = json.loads(file.read_text())["test"][:_ROWS] if file.exists() else []
-        return words(text for row in rows for _, text in row["messages"]) + words([self.name.replace("-", " ")])
+        return words(text for row in rows for _, text in row["messages"]) + words(
+            [self.name.replace("-", " ")]
+        )
 
     def of(self, digest: str) -> Evidence | None:
         """Its best figure for weights of this digest."""
         metric = str(self.report["task"]["metric"])
-        own = [variant["figures"][metric] for variant in self.report["variants"] if digest and variant["digest"] == digest]
+        own = [
+            variant["figures"][metric]
+            for variant in self.report["variants"]
+            if digest and variant["digest"] == digest
+        ]
         if not own:
             return None
         best = max(own, key=lambda figure: figure["value"])
-        return Evidence(self.name, metric, best["value"], best["low"], best["high"], best["n"], str(self.report["id"]))
+        return Evidence(
+            self.name, metric, best["value"], best["low"], best["high"], best["n"], str(self.report["id"])
+        )
 
 
 def trials() -> list[Tried]:
     """Every finished trial of this machine, newest first."""
-    files = sorted((settings.home() / "trials").glob("*/report.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    files = sorted(
+        (settings.home() / "trials").glob("*/report.json"),
+        key=lambda path: path.stat().st_mtime,
+        reverse=True,
+    )
     return [_tried(file, file.stat().st_mtime_ns) for file in files]
 
 
@@ -94,7 +110,9 @@ def words(texts: Iterable[str]) -> Counter[str]:
 
 def words_of(examples: Iterable[Example]) -> Counter[str]:
     """The words of rows, answers included."""
-    return words(text for _, example in zip(range(_ROWS), examples, strict=False) for _, text in example.messages)
+    return words(
+        text for _, example in zip(range(_ROWS), examples, strict=False) for _, text in example.messages
+    )
 
 
 def likeness(first: Counter[str], second: Counter[str]) -> float:

@@ -84,7 +84,9 @@ def _gguf(store: Store, model: Model, out: Path, stem: str, *, modelfile: bool) 
             vocabulary = open_vocabulary(source)
             template = prompting(model.card, vocabulary).template
             pieces = template_pieces(template)
-            durable.write_atomically(written[1], modelfile_text(target.name, pieces, vocabulary.eos_token, template))
+            durable.write_atomically(
+                written[1], modelfile_text(target.name, pieces, vocabulary.eos_token, template)
+            )
             proof += "; " + _same_template(store, model, template, pieces)
     return Exported(written, proof)
 
@@ -125,12 +127,19 @@ def _same_answers(store: Store, model: Model, file: Path) -> str:
         asking = prompting(model.card if path != file else read_card({file.name: file}), engine.vocabulary)
         ask = Ask((), labels, 48)
         wanted = requests(asking, ask, rows)
-        tokens.append([[*request.tokens, -1, *asking.row(row.messages)[1]] for request, row in zip(wanted, rows, strict=True)])
+        tokens.append(
+            [
+                [*request.tokens, -1, *asking.row(row.messages)[1]]
+                for request, row in zip(wanted, rows, strict=True)
+            ]
+        )
         given = dict(engine.generate(wanted))
         answers.append([given[i].text for i in range(len(rows))])
         engine.close()
     if tokens[0] != tokens[1] or answers[0] != answers[1]:
-        raise StepFailed(f"the exported file does not answer as {model.name} does", "report this; the export was removed")
+        raise StepFailed(
+            f"the exported file does not answer as {model.name} does", "report this; the export was removed"
+        )
     return f"bytes equal, {len(rows)} rows: prompt and end-of-turn tokens equal, answers equal"
 
 
@@ -148,9 +157,18 @@ def template_pieces(template: ChatTemplate) -> dict[str, str]:
         to_answer, rest = rest.split(a)
         to_user, opening = rest.split(v)
     except ValueError:
-        raise Unsupported("the chat template is too irregular to be written as an Ollama template", "export --to gguf and write one") from None
+        raise Unsupported(
+            "the chat template is too irregular to be written as an Ollama template",
+            "export --to gguf and write one",
+        ) from None
     default = bare.partition(u)[0]
-    pieces = {"before_system": before_system, "system_to_user": between, "user_to_answer": to_answer, "answer_to_user": to_user, "opening": opening}
+    pieces = {
+        "before_system": before_system,
+        "system_to_user": between,
+        "user_to_answer": to_answer,
+        "answer_to_user": to_user,
+        "opening": opening,
+    }
     # what comes before a user's message wherever it stands: after a system message or an answer, and at the beginning
     common, shortest = 0, min(len(between), len(to_user), len(default))
     while common < shortest and between[-1 - common] == to_user[-1 - common] == default[-1 - common]:
@@ -158,7 +176,9 @@ def template_pieces(template: ChatTemplate) -> dict[str, str]:
     pieces["before_user"] = between[len(between) - common :] if common else ""
     pieces["after_system"] = between[: len(between) - common]
     pieces["after_answer"] = to_user[: len(to_user) - common]
-    pieces["default_system"] = default[: len(default) - common] if default.endswith(pieces["before_user"]) else default
+    pieces["default_system"] = (
+        default[: len(default) - common] if default.endswith(pieces["before_user"]) else default
+    )
     return pieces
 
 
@@ -179,7 +199,11 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
     """The Modelfile: weights, template in Go's syntax, stop texts, greedy as measured."""
 
     def q(text: str) -> str:
-        return '{{ "' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '" }}' if text else ""
+        return (
+            '{{ "' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '" }}'
+            if text
+            else ""
+        )
 
     body = (
         f"{{{{- if not .System }}}}{q(pieces['default_system'])}{{{{ end }}}}"
@@ -190,7 +214,12 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
         "{{- end }}"
     )
     stops = [stop for stop in (end, *template.stops) if stop]
-    lines = [f"FROM ./{file}", f'TEMPLATE """{body}"""', "PARAMETER temperature 0", *(f"PARAMETER stop {json.dumps(stop)}" for stop in stops)]
+    lines = [
+        f"FROM ./{file}",
+        f'TEMPLATE """{body}"""',
+        "PARAMETER temperature 0",
+        *(f"PARAMETER stop {json.dumps(stop)}" for stop in stops),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -199,9 +228,12 @@ def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: d
     for row in rows:
         if render_pieces(pieces, row.prompt) != template.prompt(row.prompt):
             raise Unsupported(
-                "the Modelfile's template would render a row differently from the model's own", "export --to gguf and write a Modelfile"
+                "the Modelfile's template would render a row differently from the model's own",
+                "export --to gguf and write a Modelfile",
             )
-    return f"Modelfile's pieces render {len(rows)} rows as the model's template does (Ollama itself was not run)"
+    return (
+        f"Modelfile's pieces render {len(rows)} rows as the model's template does (Ollama itself was not run)"
+    )
 
 
 # -- adapter and merged ---------------------------------------------------------------------

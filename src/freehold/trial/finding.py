@@ -78,7 +78,9 @@ class Answer:
     asked: list[str]
 
 
-def find(store: Store, wanted: Wanted, hubs: tuple[str, ...] = (), token: str = "", sink: Sink = silent) -> Answer:
+def find(
+    store: Store, wanted: Wanted, hubs: tuple[str, ...] = (), token: str = "", sink: Sink = silent
+) -> Answer:
     """Look in the store, in its hub, and in ``hubs`` (``hf`` or addresses). Raises NotFound for a hub that does not answer."""
     asking = wanted.like or words([wanted.text])
     alike = {one: likeness(asking, one.words) for one in trials()}
@@ -91,7 +93,9 @@ def find(store: Store, wanted: Wanted, hubs: tuple[str, ...] = (), token: str = 
         rows += _elsewhere(hub, wanted, token, sink)
     kept = [row for row in rows if _wanted(row, wanted)]
     nearest = known[0].name if best >= ALIKE else ""
-    return Answer(_ordered(kept, wanted, nearest)[: wanted.limit], nearest, best, ["the store", "its hub", *hubs])
+    return Answer(
+        _ordered(kept, wanted, nearest)[: wanted.limit], nearest, best, ["the store", "its hub", *hubs]
+    )
 
 
 # -- where ----------------------------------------------------------------------------------------
@@ -101,9 +105,24 @@ def _in_store(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
     found: list[Found] = []
     for model in store.newest():
         evidence = _measured(known, model.digest)
-        told = [model.name, model.card.architecture, model.card.licence, _readme(store, model), *(one.name for one in known if one.of(model.digest))]
+        told = [
+            model.name,
+            model.card.architecture,
+            model.card.licence,
+            _readme(store, model),
+            *(one.name for one in known if one.of(model.digest)),
+        ]
         if _says(told, wanted.text):
-            row = _row(model.name, "store", "", model.digest, model.card, wanted, evidence, f"freehold serve {model.name}")
+            row = _row(
+                model.name,
+                "store",
+                "",
+                model.digest,
+                model.card,
+                wanted,
+                evidence,
+                f"freehold serve {model.name}",
+            )
             found.append(replace(row, modified=model.created))
     return found
 
@@ -122,7 +141,11 @@ def _in_hub(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
         files = repositories.commit(one, "main").files
         all_of_it = variants(repositories.contents, files, str(one.card.get("license") or ""))
         for variant in all_of_it if len(all_of_it) < 2 else _chosen(all_of_it, wanted, known):
-            found.append(_of_hub(one, variant, wanted, known, several=sum(path.endswith(".gguf") for path in files) > 1))
+            found.append(
+                _of_hub(
+                    one, variant, wanted, known, several=sum(path.endswith(".gguf") for path in files) > 1
+                )
+            )
     return found
 
 
@@ -132,14 +155,29 @@ def _chosen(several: list[Variant], wanted: Wanted, known: list[Tried]) -> list[
     if not own:
         return []
     fits = [one for one in own if not wanted.memory_bytes or _fit("", one.card, wanted)[1] != "won't fit"]
-    best = max(fits, key=lambda one: one.card.size_bytes) if fits else min(own, key=lambda one: one.card.size_bytes)
+    best = (
+        max(fits, key=lambda one: one.card.size_bytes)
+        if fits
+        else min(own, key=lambda one: one.card.size_bytes)
+    )
     return [one for one in own if one is best or _measured(known, one.digest) is not None]
 
 
 def _of_hub(one: Repository, variant: Variant, wanted: Wanted, known: list[Tried], *, several: bool) -> Found:
     evidence = _measured(known, variant.digest) or stated(one.card)
-    get = f"freehold pull hub:{one.name}" + (f":{variant.name}" if several and variant.card.format == "gguf" else "")
-    row = _row(one.name, "hub", variant.name if variant.card.format == "gguf" else "", variant.digest, variant.card, wanted, evidence, get)
+    get = f"freehold pull hub:{one.name}" + (
+        f":{variant.name}" if several and variant.card.format == "gguf" else ""
+    )
+    row = _row(
+        one.name,
+        "hub",
+        variant.name if variant.card.format == "gguf" else "",
+        variant.digest,
+        variant.card,
+        wanted,
+        evidence,
+        get,
+    )
     return replace(row, downloads=one.downloads, modified=one.modified)
 
 
@@ -154,20 +192,50 @@ def _elsewhere(hub: str, wanted: Wanted, token: str, sink: Sink) -> list[Found]:
         for one in api.list_models(search=wanted.text or None, filter=[wanted.format] if wanted.format else None, sort=sort, limit=_LOOKED_AT,
                                    expand=properties):  # fmt: skip
             card = dict(one.card_data.to_dict()) if one.card_data else {}
-            licence = str(card.get("license") or next((tag[8:] for tag in one.tags or [] if tag.startswith("license:")), ""))
+            licence = str(
+                card.get("license")
+                or next((tag[8:] for tag in one.tags or [] if tag.startswith("license:")), "")
+            )
             own = dict(one.gguf or {})
             parameters, origin = int(own.get("total") or 0), "the hub"
-            format = "gguf" if "gguf" in (one.tags or []) else "safetensors" if "safetensors" in (one.tags or []) else ""
+            format = (
+                "gguf"
+                if "gguf" in (one.tags or [])
+                else "safetensors"
+                if "safetensors" in (one.tags or [])
+                else ""
+            )
             if not parameters and one.safetensors is not None:
                 parameters = one.safetensors.total
             if not parameters:
                 parameters, origin = _from_name(one.id), "its name"
-            shape = Card(format, str(own.get("architecture") or ""), parameters, int(own.get("context_length") or 0), "", None, licence, "the hub", 0)
+            shape = Card(
+                format,
+                str(own.get("architecture") or ""),
+                parameters,
+                int(own.get("context_length") or 0),
+                "",
+                None,
+                licence,
+                "the hub",
+                0,
+            )
             evidence = stated(card)
-            get = f"freehold pull hf:{one.id}" if not endpoint else f"HF_ENDPOINT={endpoint} freehold pull hf:{one.id}"
+            get = (
+                f"freehold pull hf:{one.id}"
+                if not endpoint
+                else f"HF_ENDPOINT={endpoint} freehold pull hf:{one.id}"
+            )
             row = _row(one.id, hub, "", "", shape, wanted, evidence, get)
             modified = one.last_modified.timestamp() if one.last_modified else 0.0
-            found.append(replace(row, parameters_from=origin if parameters else "", downloads=one.downloads or 0, modified=modified))
+            found.append(
+                replace(
+                    row,
+                    parameters_from=origin if parameters else "",
+                    downloads=one.downloads or 0,
+                    modified=modified,
+                )
+            )
             progress.more(1)
     return found
 
@@ -175,7 +243,16 @@ def _elsewhere(hub: str, wanted: Wanted, token: str, sink: Sink) -> list[Found]:
 # -- what of it -----------------------------------------------------------------------------------
 
 
-def _row(name: str, where: str, file: str, digest: str, card: Card, wanted: Wanted, evidence: Evidence | None, get: str) -> Found:
+def _row(
+    name: str,
+    where: str,
+    file: str,
+    digest: str,
+    card: Card,
+    wanted: Wanted,
+    evidence: Evidence | None,
+    get: str,
+) -> Found:
     size, verdict, reason = _fit(name, card, wanted)
     return Found(name, where, file, digest, card.format, card.parameters, "its header" if card.parameters else "", size, card.licence, verdict,
                  reason, 0, 0.0, evidence, get)  # fmt: skip
@@ -189,12 +266,23 @@ def _fit(name: str, card: Card, wanted: Wanted) -> tuple[int, str, str]:
     if not memory:
         return card.size_bytes, "", ""
     plain = replace(card, format="gguf")
-    tries = [(card.quantization, fixed)] if fixed else [(kind, int(card.parameters * bits / 8)) for kind, bits in fitting.BITS.items()]
-    looks = [(kind, size, fitting.fit(name, kind, plain, size, memory, wanted.context, None, stored=False)) for kind, size in tries]
+    tries = (
+        [(card.quantization, fixed)]
+        if fixed
+        else [(kind, int(card.parameters * bits / 8)) for kind, bits in fitting.BITS.items()]
+    )
+    looks = [
+        (kind, size, fitting.fit(name, kind, plain, size, memory, wanted.context, None, stored=False))
+        for kind, size in tries
+    ]
     kind, size, fit = next((look for look in looks if look[2].verdict != "won't fit"), looks[-1])
     made = "" if fixed else f" as {kind}"
     unknown = "" if card.layers else ", its context not counted since the shape is not known"
-    return size, fit.verdict, (f"{fit.need_bytes / 2**30:.2f} GiB{made}{unknown}" if not card.layers else fit.reason + made)
+    return (
+        size,
+        fit.verdict,
+        (f"{fit.need_bytes / 2**30:.2f} GiB{made}{unknown}" if not card.layers else fit.reason + made),
+    )
 
 
 def _from_name(name: str) -> int:
@@ -211,7 +299,9 @@ def _measured(known: list[Tried], digest: str) -> Evidence | None:
 def _says(texts: list[str], asked: str) -> bool:
     """Whether every word asked for begins a word of the texts."""
     there = {word for text in texts for word in re.findall(r"[^\W_]+", text.lower())}
-    return all(any(word.startswith(start) for word in there) for start in re.findall(r"[^\W_]+", asked.lower()))
+    return all(
+        any(word.startswith(start) for word in there) for start in re.findall(r"[^\W_]+", asked.lower())
+    )
 
 
 def _wanted(row: Found, wanted: Wanted) -> bool:

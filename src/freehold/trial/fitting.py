@@ -58,15 +58,39 @@ def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], 
     """Every variant, those that fit first and larger ones before smaller; and where the speeds come from."""
     models = [model for model in store.newest() if model.card.format == "gguf"]
     rate, how = _rate(store, models)
-    found = [fit(m.name, m.card.quantization, m.card, m.card.size_bytes, memory_bytes, context, rate, stored=True) for m in models]
+    found = [
+        fit(m.name, m.card.quantization, m.card, m.card.size_bytes, memory_bytes, context, rate, stored=True)
+        for m in models
+    ]
     for name, card in known():
         for kind, bits in BITS.items():
-            found.append(fit(name, kind, card, int(card.parameters * bits / 8), memory_bytes, context, rate, stored=False))
+            found.append(
+                fit(
+                    name,
+                    kind,
+                    card,
+                    int(card.parameters * bits / 8),
+                    memory_bytes,
+                    context,
+                    rate,
+                    stored=False,
+                )
+            )
     order = {"ideal": 0, "tight": 1, "won't fit": 2}
     return sorted(found, key=lambda f: (order[f.verdict], -f.size_bytes)), how
 
 
-def fit(name: str, kind: str, card: Card, size: int, memory: int, context: int, rate: float | None, *, stored: bool) -> Fit:
+def fit(
+    name: str,
+    kind: str,
+    card: Card,
+    size: int,
+    memory: int,
+    context: int,
+    rate: float | None,
+    *,
+    stored: bool,
+) -> Fit:
     """How a variant of ``size`` bytes does in ``memory`` bytes with ``context`` tokens. ``rate``: bytes of weights read per second, if measured."""
     wanted = min(context, card.context_length or context)
     need = predict_memory(replace(card, size_bytes=size), wanted, 1).total
@@ -74,12 +98,20 @@ def fit(name: str, kind: str, card: Card, size: int, memory: int, context: int, 
     if need <= IDEAL * memory:
         verdict, reason = "ideal", f"{need / 2**30:.2f} GiB with {wanted} tokens of context; up to {most} fit"
     elif need <= memory:
-        verdict, reason = "tight", f"{need / 2**30:.2f} GiB leave {(memory - need) / 2**30:.2f} GiB for everything else"
+        verdict, reason = (
+            "tight",
+            f"{need / 2**30:.2f} GiB leave {(memory - need) / 2**30:.2f} GiB for everything else",
+        )
     elif most:
-        verdict, reason = "won't fit", f"{wanted} tokens of context need {need / 2**30:.2f} GiB; {most} would fit"
+        verdict, reason = (
+            "won't fit",
+            f"{wanted} tokens of context need {need / 2**30:.2f} GiB; {most} would fit",
+        )
     else:
         verdict, reason = "won't fit", f"the weights alone take {size / 2**30:.2f} GiB"
-    return Fit(name, kind, size, stored, need, most, verdict, reason, rate / size if rate else None, card.licence)
+    return Fit(
+        name, kind, size, stored, need, most, verdict, reason, rate / size if rate else None, card.licence
+    )
 
 
 def measured(store: Store, model: Model) -> float:
@@ -112,5 +144,11 @@ def checked(store: Store, fits: list[Fit]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for fit in (f for f in fits if f.in_store and f.tokens_per_second):
         speed = measured(store, store.find(fit.name))
-        found.append({**asdict(fit), "measured_tokens_per_second": speed, "error": (fit.tokens_per_second or 0.0) / speed - 1})
+        found.append(
+            {
+                **asdict(fit),
+                "measured_tokens_per_second": speed,
+                "error": (fit.tokens_per_second or 0.0) / speed - 1,
+            }
+        )
     return found

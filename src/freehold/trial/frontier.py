@@ -65,7 +65,15 @@ class Point:
 class Frontier:
     """Files of one model in a working folder, and their points."""
 
-    def __init__(self, store: Store, model: Model, examples: list[Example], work: Path, sink: Sink = silent, probing_s: float = 600.0):
+    def __init__(
+        self,
+        store: Store,
+        model: Model,
+        examples: list[Example],
+        work: Path,
+        sink: Sink = silent,
+        probing_s: float = 600.0,
+    ):
         self.store, self.model, self.work, self.sink, self.probing_s = store, model, work, sink, probing_s
         self.source = self._wide()
         vocabulary = open_vocabulary(self.source)
@@ -73,13 +81,18 @@ class Frontier:
         ordered = sorted(examples, key=lambda example: example.digest)
         half = len(ordered) // 2
         if half < 4:
-            raise BadData(f"{len(ordered)} rows are too few to shrink by: half of them are kept for measuring", "give at least 8 rows")
+            raise BadData(
+                f"{len(ordered)} rows are too few to shrink by: half of them are kept for measuring",
+                "give at least 8 rows",
+            )
         self.held_out = ordered[half:]
         fitted = [tokens_of(asking, example) for example in ordered[:half]]
         positions = positions_in_memory(model.card.vocabulary)
         self.inputs = entered(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
         self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
-        self.judged = Reference(self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink)
+        self.judged = Reference(
+            self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink
+        )
         self.metric = metrics.choose(None, examples)
         labels = tuple(sorted({e.answer.strip() for e in examples})) if self.metric.kind == "label" else ()
         longest = max(len(asking.row(e.messages)[1]) for e in examples)
@@ -103,16 +116,27 @@ class Frontier:
         if not target.exists():
             count = len(gguf.read_header(self.source).tensors)
             with task(self.sink, f"writing {kind}", count, "tensors") as progress:
-                quantize(self.source, target, kind, importance=self.inputs.mean_square, begun=lambda number: progress.at(number - 1))
+                quantize(
+                    self.source,
+                    target,
+                    kind,
+                    importance=self.inputs.mean_square,
+                    begun=lambda number: progress.at(number - 1),
+                )
                 progress.at(count)
         return target
 
     def within(self, size_bytes: int, name: str = "ours") -> tuple[Path, dict[str, float]]:
         """Our mixture in a file of at most ``size_bytes``; the share of weights each type holds. Raises DoesNotFit."""
         if self.sensitivity is None:
-            self.sensitivity = allocate.measure(self.source, self.inputs, self.fitted, self.work, seconds=self.probing_s, sink=self.sink)
+            self.sensitivity = allocate.measure(
+                self.source, self.inputs, self.fitted, self.work, seconds=self.probing_s, sink=self.sink
+            )
         # the table of tensors is padded; a page covers that
-        kinds = allocate.solve(self.sensitivity, size_bytes - allocate.overhead(self.source) - 32 * len(self.sensitivity.matrices))
+        kinds = allocate.solve(
+            self.sensitivity,
+            size_bytes - allocate.overhead(self.source) - 32 * len(self.sensitivity.matrices),
+        )
         target = self.work / f"{name}.gguf"
         with task(self.sink, f"writing {name}", len(self.sensitivity.matrices), "matrices") as progress:
             allocate.write(self.source, target, kinds, self.inputs, lambda: progress.more(1))
@@ -145,7 +169,10 @@ class Frontier:
             else:
                 low = size
         if found is None:
-            raise DoesNotFit(f"no mixture up to 8 bit keeps {share:.3f} of the likeliest tokens", "ask for less, or stay with 16 bit")
+            raise DoesNotFit(
+                f"no mixture up to 8 bit keeps {share:.3f} of the likeliest tokens",
+                "ask for less, or stay with 16 bit",
+            )
         return found
 
     def point(self, name: str, file: Path, kinds: dict[str, float] | None = None) -> Point:
@@ -156,15 +183,21 @@ class Frontier:
         engine = open_engine(file, context_length=4096, parallel=16)
         asking = prompting(self.model.card, engine.vocabulary)
         kept = self.work / f"{name}-{durable.sha256_file(file)[:12]}.jsonl"
-        answers = measure.answers_of(engine, asking, self.metric, self.ask, rows, kept, self.sink, f"grading {name}")
+        answers = measure.answers_of(
+            engine, asking, self.metric, self.ask, rows, kept, self.sink, f"grading {name}"
+        )
         score = measure.measurement(self.metric, rows, answers)[self.metric.name]
-        prompt_speed, answer_speed = token_speeds(engine, asking, measure.requests(asking, self.ask, rows[:1])[0])
+        prompt_speed, answer_speed = token_speeds(
+            engine, asking, measure.requests(asking, self.ask, rows[:1])[0]
+        )
         engine.close()
         bits = 8 * (size - allocate.overhead(self.source)) / self._elements()
         return Point(name, size, round(bits, 3), loss, score, prompt_speed, answer_speed, kinds or {})
 
     def _elements(self) -> int:
-        return sum(tensor.elements for tensor in gguf.read_header(self.source).tensors if len(tensor.shape) > 1)
+        return sum(
+            tensor.elements for tensor in gguf.read_header(self.source).tensors if len(tensor.shape) > 1
+        )
 
 
 def room_for_weights(card: Card, wish: Wish) -> int:
@@ -184,7 +217,9 @@ def tokens_of(asking: Prompting, example: Example) -> list[int]:
     return [*prompt, *answer]
 
 
-def shrink(store: Store, model: Model, examples: list[Example], wish: Wish, name: str, sink: Sink = silent) -> tuple[Model, list[Point]]:
+def shrink(
+    store: Store, model: Model, examples: list[Example], wish: Wish, name: str, sink: Sink = silent
+) -> tuple[Model, list[Point]]:
     """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types.
 
     Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.trial.forms`).
@@ -220,6 +255,11 @@ def shrink(store: Store, model: Model, examples: list[Example], wish: Wish, name
             },
         ]
         stored = store.add(
-            name, kept, {"source": f"shrink:{model.name}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}", lineage=lineage
+            name,
+            kept,
+            {"source": f"shrink:{model.name}"},
+            licence=model.card.licence,
+            licence_from=f"inherited from {model.name}",
+            lineage=lineage,
         )
     return stored, points

@@ -55,9 +55,15 @@ def look(a: Arguments, sink: Sink) -> dict[str, Any]:
             progress.more(1)
     known = sorted(answer for part in ("train", "valid") for _, answer in rows.get(part, []))
     longest_answer = min(known[int(0.99 * (len(known) - 1))] * 5 // 4 + 8, 1024) if known else 256
-    lengths = [(example, prompt + answer) for (_, example), (prompt, answer) in zip(every, sizes, strict=True)]
+    lengths = [
+        (example, prompt + answer) for (_, example), (prompt, answer) in zip(every, sizes, strict=True)
+    ]
     over = [example.id for example, size in lengths if size > card.context_length > 0]
-    fitting = [prompt for (prompt, answer) in sizes if not card.context_length or prompt + answer <= card.context_length]
+    fitting = [
+        prompt
+        for (prompt, answer) in sizes
+        if not card.context_length or prompt + answer <= card.context_length
+    ]
     sample = task_.test[0]
     return {
         "template": asking.template.origin,
@@ -74,7 +80,12 @@ def look(a: Arguments, sink: Sink) -> dict[str, Any]:
 
 def _spread(values: list[int]) -> dict[str, float]:
     ordered = sorted(values)
-    return {"mean": sum(values) / len(values), "p50": ordered[len(ordered) // 2], "p95": ordered[int(0.95 * (len(ordered) - 1))], "max": ordered[-1]}
+    return {
+        "mean": sum(values) / len(values),
+        "p50": ordered[len(ordered) // 2],
+        "p95": ordered[int(0.95 * (len(ordered) - 1))],
+        "max": ordered[-1],
+    }
 
 
 def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
@@ -83,7 +94,9 @@ def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
     from freehold.trial.forms import write_gguf
 
     store = Store(Path(a["store"]))
-    texts = [text for example in tasks.read(Path(a["task"])).splits.train[:200] for _, text in example.messages]
+    texts = [
+        text for example in tasks.read(Path(a["task"])).splits.train[:200] for _, text in example.messages
+    ]
     model = store.find(f"{a['model']}@{a['revision']}")
     return {"record": write_gguf(store, model, Path(a["place"]) / CONVERTED, texts, sink)}
 
@@ -105,7 +118,13 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
         rounds: list[tuple[float, float, float]] = []
         while len(rounds) < 3 and (not rounds or time.perf_counter() - started < load_s + _PACE_S):
             reading = _read_speed(engine, text)
-            rounds.append((reading, _write_speed(engine, text, 1, reading), _write_speed(engine, text, _PACE_PARALLEL, reading)))
+            rounds.append(
+                (
+                    reading,
+                    _write_speed(engine, text, 1, reading),
+                    _write_speed(engine, text, _PACE_PARALLEL, reading),
+                )
+            )
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
         flops = _matrix_speed() if a["tuned"] else 0.0
@@ -173,7 +192,10 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     engine.close()
     # of this process's rows; a killed run's answers may all have been there
     rate = (len(answers) - known) / (time.monotonic() - started) if len(answers) > known else None
-    return measured(task_, answers, a["budget_s"]) | {"rows_per_second": rate, "peak_memory_bytes": machine.peak_memory_bytes()}
+    return measured(task_, answers, a["budget_s"]) | {
+        "rows_per_second": rate,
+        "peak_memory_bytes": machine.peak_memory_bytes(),
+    }
 
 
 def measured(task_: Task, answers: list[measure.Answer], budget_s: float) -> dict[str, Any]:
@@ -236,7 +258,10 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
         adapter.merge_gguf(place / "merged-f16.gguf", weights, tuned.factors, scale)
     (place / "checkpoint.safetensors").unlink(missing_ok=True)
     history = tuned.history
-    made: dict[str, Any] = {"made_with": machine.made_with(), "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors")}
+    made: dict[str, Any] = {
+        "made_with": machine.made_with(),
+        "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors"),
+    }
     if not weights.is_dir():
         made["digest"] = durable.sha256_file(place / "merged-f16.gguf")
     return {
@@ -275,7 +300,9 @@ def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink
             seconds = a["tuning_s"] - (time.monotonic() - started) - a["merging_s"]
             # the adapter is there already, so its rank stays
             rows = len(trainer.train)
-            recipe, reason = plan(recipe, rows=rows, rows_per_second=speed, seconds=seconds, choose_rank=False)
+            recipe, reason = plan(
+                recipe, rows=rows, rows_per_second=speed, seconds=seconds, choose_rank=False
+            )
         durable.write_atomically(kept, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
     value = json.loads(kept.read_text())
     trainer.recipe = Recipe(**value["recipe"])
@@ -303,7 +330,10 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     task_, weights, card = _common(a)
     parallel = 8
     ask = _ask(a, task_)
-    context = min(parallel * (a["longest_prompt"] + a["max_tokens"] + 8), max(a["context"], a["longest_prompt"] + a["max_tokens"] + 8))
+    context = min(
+        parallel * (a["longest_prompt"] + a["max_tokens"] + 8),
+        max(a["context"], a["longest_prompt"] + a["max_tokens"] + 8),
+    )
     engine = open_engine(weights, context_length=context, parallel=parallel)
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     rows = task_.test[: a["latency_rows"]]
@@ -311,7 +341,10 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     waits: list[float] = []
     limit = a.get("limit_s") or 1e9
     begun = time.monotonic()
-    with metered(a["country"]) as energy, task(sink, f"timing {a['title']}", len(rows) * 2, "requests") as progress:
+    with (
+        metered(a["country"]) as energy,
+        task(sink, f"timing {a['title']}", len(rows) * 2, "requests") as progress,
+    ):
         for request in wanted:
             started = time.perf_counter()
             for _ in engine.generate([request]):
@@ -319,7 +352,9 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
             waits.append(time.perf_counter() - started)
             progress.more(1)
             # half of the time is kept for the same requests at once and for token speeds
-            if len(waits) >= FEWEST_WAITS and (sum(waits) > MOST_WAITING_S or time.monotonic() - begun > limit / 2):
+            if len(waits) >= FEWEST_WAITS and (
+                sum(waits) > MOST_WAITING_S or time.monotonic() - begun > limit / 2
+            ):
                 break
         wanted = wanted[: len(waits)]
         progress.total = 2 * len(wanted)
@@ -344,7 +379,9 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         "kwh_per_1000_requests": energy.kwh / (2 * len(wanted)) * 1000,
         "watts": energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
         "peak_memory_bytes": machine.peak_memory_bytes(),
-        "predicted_memory_bytes": predict_memory(replace(card, size_bytes=_size(weights)), context, parallel).total,
+        "predicted_memory_bytes": predict_memory(
+            replace(card, size_bytes=_size(weights)), context, parallel
+        ).total,
         "context": context,
     }
 
@@ -372,7 +409,9 @@ def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
     )
     engine.close()
     asked = every[: len(answers)]
-    found = judge(asked, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]})
+    found = judge(
+        asked, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]}
+    )
     counts = {"asked": len(answers), "of_prompts": len(every), "budget_s": a["budget_s"]}
     return {**found.as_dict(), **counts, "answers": found.answers}
 
@@ -423,7 +462,11 @@ def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[f
 
 def read_answers(place: Path) -> list[measure.Answer]:
     """The answers a measuring step kept."""
-    return [measure.Answer(**answer) for line in durable.read_lines(place / "answers.jsonl") for answer in json.loads(line)]
+    return [
+        measure.Answer(**answer)
+        for line in durable.read_lines(place / "answers.jsonl")
+        for answer in json.loads(line)
+    ]
 
 
 JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {

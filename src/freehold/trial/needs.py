@@ -62,19 +62,30 @@ def parse_need(text: str) -> Need:
     name, relation, value = match[1].lower(), match[2], match[3]
     if name in ("licence", "license"):
         if relation != "=" or value not in licence.POLICIES:
-            raise UsageError(f"the need {text!r} is not understood", "write licence=commercial, licence=unrestricted or licence=any")
+            raise UsageError(
+                f"the need {text!r} is not understood",
+                "write licence=commercial, licence=unrestricted or licence=any",
+            )
         return Need(text, "licence", "=", value)
     if name == "safety":
         if relation != ">=" or value.lower() not in GRADES:
-            raise UsageError(f"the need {text!r} is not understood", f"write safety>= and one of {', '.join(GRADES)}, e.g. safety>=good")
+            raise UsageError(
+                f"the need {text!r} is not understood",
+                f"write safety>= and one of {', '.join(GRADES)}, e.g. safety>=good",
+            )
         return Need(text, "safety", ">=", value.lower())
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)
     if number is None or number[2].lower() not in _UNITS:
-        raise UsageError(f"the need {text!r} has the limit {value!r}, which is not a number with a known unit", hint)
+        raise UsageError(
+            f"the need {text!r} has the limit {value!r}, which is not a number with a known unit", hint
+        )
     ceiling = name in (*CEILINGS, *ERRORS)
     if relation == "=" or ceiling != (relation == "<="):
         example = f"write {name}{'<=' if ceiling else '>='}{value}"
-        raise UsageError(f"the need {text!r} has the wrong sign", f"{example}; quality takes >=, {', '.join(CEILINGS)} and errors take <=")
+        raise UsageError(
+            f"the need {text!r} has the wrong sign",
+            f"{example}; quality takes >=, {', '.join(CEILINGS)} and errors take <=",
+        )
     return Need(text, name, relation, float(number[1]) * _UNITS[number[2].lower()])
 
 
@@ -85,7 +96,10 @@ def check_names(needs: Sequence[Need], figures: Sequence[str]) -> None:
         if need.name not in known:
             near = difflib.get_close_matches(need.name, known, 1, 0.5)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"the need {need.text!r}: nothing here is called {need.name!r}", f"{hint}Measured are {', '.join(known)}")
+            raise UsageError(
+                f"the need {need.text!r}: nothing here is called {need.name!r}",
+                f"{hint}Measured are {', '.join(known)}",
+            )
 
 
 def parse_bytes(text: str) -> int:
@@ -110,9 +124,16 @@ def read_task_file(path: Path) -> list[str]:
         value = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]})", "correct it") from error
-    if not isinstance(value, dict) or set(value) - {"needs"} or not all(isinstance(n, str) for n in value.get("needs", [])):
+    if (
+        not isinstance(value, dict)
+        or set(value) - {"needs"}
+        or not all(isinstance(n, str) for n in value.get("needs", []))
+    ):
         unknown = ", ".join(map(str, set(value) - {"needs"})) if isinstance(value, dict) else "no mapping"
-        raise UsageError(f"{path} holds {unknown or 'needs that are no text'}", "write only 'needs:' with a list of texts like accuracy>=0.9")
+        raise UsageError(
+            f"{path} holds {unknown or 'needs that are no text'}",
+            "write only 'needs:' with a list of texts like accuracy>=0.9",
+        )
     return list(value.get("needs", []))
 
 
@@ -130,7 +151,11 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
             return Decision(need.text, None, "not measured", measured=False)
         return Decision(need.text, value <= float(need.limit), f"{value / 2**30:.2f} GiB measured")
     waiting = need.name in ("p50", "p95")
-    figure = (variant.get("running") or {}).get(f"{need.name}_ms") if waiting else variant["figures"].get(need.name)
+    figure = (
+        (variant.get("running") or {}).get(f"{need.name}_ms")
+        if waiting
+        else variant["figures"].get(need.name)
+    )
     if figure is None:
         return Decision(need.text, None, "not measured", measured=False)
     limit, low, high, value = float(need.limit), figure["low"], figure["high"], figure["value"]
@@ -146,7 +171,12 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
 def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
     """A grade is met where both ends of the interval meet it, and missed where neither does."""
     if not safety or "grade" not in safety:
-        return Decision(need.text, None, "not graded: only what was tuned is, beside the model as it stood", measured=False)
+        return Decision(
+            need.text,
+            None,
+            "not graded: only what was tuned is, beside the model as it stood",
+            measured=False,
+        )
     wanted = str(need.limit)
     ends = [at_least(one, wanted) for one in safety["grade_between"]]
     share, told = safety["violating"], " to ".join(dict.fromkeys(safety["grade_between"]))

@@ -45,4 +45,12 @@ class Options:
 
 
 #: Options that change nothing that is measured: a trial with others goes on with what it has.
-FREE = ("budget_s", "needs", "api_model", "hardware_per_hour", "hardware_price", "hardware_years", "kwh_price")
+FREE = (
+    "budget_s",
+    "needs",
+    "api_model",
+    "hardware_per_hour",
+    "hardware_price",
+    "hardware_years",
+    "kwh_price",
+)

@@ -85,11 +85,19 @@ class Candidate:
     def measuring_s(self, rows: int, *, shots: bool = False, tuned: bool = False) -> float:
         """Seconds of answering ``rows`` test rows, loading included."""
         prefix = self.prefix_tokens + (self.shot_tokens if shots else 0.0)
-        return START_S + self.pace.load_s + prefix / self.pace.prompt_tokens_per_s + rows * self.row_s(shots=shots, tuned=tuned)
+        return (
+            START_S
+            + self.pace.load_s
+            + prefix / self.pace.prompt_tokens_per_s
+            + rows * self.row_s(shots=shots, tuned=tuned)
+        )
 
     def timing_s(self, rows: int) -> float:
         """Seconds of timing one variant: single waits, several at once, and token speeds."""
-        single = self.prompt_tokens / self.pace.prompt_tokens_per_s + self.tuned_tokens / self.pace.single_tokens_per_s
+        single = (
+            self.prompt_tokens / self.pace.prompt_tokens_per_s
+            + self.tuned_tokens / self.pace.single_tokens_per_s
+        )
         waits = min(rows * single, max(MOST_WAITING_S, FEWEST_WAITS * single))
         speeds = 3 * (272 / self.pace.prompt_tokens_per_s + 33 / self.pace.single_tokens_per_s)
         return START_S + self.pace.load_s + waits * 1.6 + speeds
@@ -193,10 +201,16 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan for people."""
-        shown = [f"plan for {duration(self.budget_s)}, of which {duration(self.spent_s)} went into reading rows and measuring speeds:"]
+        shown = [
+            f"plan for {duration(self.budget_s)}, of which {duration(self.spent_s)} went into reading rows and measuring speeds:"
+        ]
         shown += [f"  {duration(part.seconds):>12}  {part}" for part in self.parts]
         shown += [f"  {'left out':>12}  {sentence}" for sentence in self.left_out]
-        known = [("decides something", self.least_s), ("tunes a model", self.tuning_s), ("holds everything", self.all_s)]
+        known = [
+            ("decides something", self.least_s),
+            ("tunes a model", self.tuning_s),
+            ("holds everything", self.all_s),
+        ]
         told = [f"{what} from about {duration(seconds)}" for what, seconds in known if seconds]
         return [*shown, f"  {'budgets':>12}  {', '.join(told)}"] if told else shown
 
@@ -255,7 +269,8 @@ def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work
     forms += [_Form(0, False, True, 0.0, AS_IS_ALONE), _Form(0, False, False, 0.0, AS_IS_ALONE)]
     tried = (_filled(form, room, candidates, able, work) for form in forms)
     parts, reasons = next(
-        (made for made in tried if made is not None), ((), [f"{c.name} (not even {_fewest(work)} test rows fit)" for c in candidates])
+        (made for made in tried if made is not None),
+        ((), [f"{c.name} (not even {_fewest(work)} test rows fit)" for c in candidates]),
     )
     return Plan(budget_s, spent_s, tuple(parts), tuple(reasons))
 
@@ -264,7 +279,9 @@ def _fewest(work: Work) -> int:
     return min(FEWEST_ROWS, work.test_rows)
 
 
-def _filled(form: _Form, room: float, candidates: Sequence[Candidate], able: list[Candidate], work: Work) -> tuple[list[Part], list[str]] | None:
+def _filled(
+    form: _Form, room: float, candidates: Sequence[Candidate], able: list[Candidate], work: Work
+) -> tuple[list[Part], list[str]] | None:
     """The parts of this form in ``room`` seconds and what it leaves out; None where it does not fit."""
     as_is, reasons = _as_is(room, form.as_is, candidates, work)
     tuned = able[: form.tuned]
@@ -272,7 +289,9 @@ def _filled(form: _Form, room: float, candidates: Sequence[Candidate], able: lis
     after = [_after(c, types, work) for c in tuned]
     measured = {part.model for part in as_is}
     timed = [c for c in candidates if c.name in measured]
-    timing = sum(c.timing_s(work.latency_rows) for c in timed) + sum(len(types) * c.timing_s(work.latency_rows) for c in tuned)
+    timing = sum(c.timing_s(work.latency_rows) for c in timed) + sum(
+        len(types) * c.timing_s(work.latency_rows) for c in tuned
+    )
     trust, more = _trust(form, room, tuned or timed[:1], bool(tuned), work)
     fixed = sum(p.seconds for p in (*as_is, *after, *trust)) + timing + sum(c.tuning_fixed_s for c in tuned)
     training = room - fixed
@@ -284,7 +303,10 @@ def _filled(form: _Form, room: float, candidates: Sequence[Candidate], able: lis
         # what is over goes to tuning, the fastest learner having no more use of it than the others
         seconds = least + (training - sum(wanted)) / len(tuned)
         seconds = min(seconds, 2 * GOOD_EPOCHS * c.epoch_s(work.train_rows))
-        parts += [Part("tune", c.name, seconds + c.tuning_fixed_s, seconds / c.epoch_s(work.train_rows)), later]
+        parts += [
+            Part("tune", c.name, seconds + c.tuning_fixed_s, seconds / c.epoch_s(work.train_rows)),
+            later,
+        ]
     parts.append(Part("time", "", timing, len(timed) + len(types) * len(tuned)))
     return [*parts, *trust], [*reasons, *_not_tuned(form, able, types, work), *more]
 
@@ -301,7 +323,9 @@ def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work:
     return said
 
 
-def _as_is(room: float, share: float, candidates: Sequence[Candidate], work: Work) -> tuple[list[Part], list[str]]:
+def _as_is(
+    room: float, share: float, candidates: Sequence[Candidate], work: Work
+) -> tuple[list[Part], list[str]]:
     """Zero-shot and few-shot of every candidate that can answer enough rows in its share; the slowest are left out first."""
     kept = sorted(candidates, key=lambda c: c.measuring_s(work.test_rows))
     reasons: list[str] = []
@@ -324,7 +348,11 @@ def _shared(room: float, kept: Sequence[Candidate], work: Work) -> list[Part]:
     for number, (c, shots) in enumerate(jobs):
         share = left / (len(jobs) - number)
         whole = c.measuring_s(work.test_rows, shots=shots)
-        rows = work.test_rows if whole <= share else int((share - c.measuring_s(0, shots=shots)) / c.row_s(shots=shots))
+        rows = (
+            work.test_rows
+            if whole <= share
+            else int((share - c.measuring_s(0, shots=shots)) / c.row_s(shots=shots))
+        )
         if rows >= _fewest(work):
             seconds = min(whole * 1.25 + 1.0, share)
             parts.append(Part("few-shot" if shots else "zero-shot", c.name, seconds, rows, work.test_rows))
@@ -335,22 +363,37 @@ def _shared(room: float, kept: Sequence[Candidate], work: Work) -> list[Part]:
 def _after(c: Candidate, types: tuple[str, ...], work: Work) -> Part:
     """Quantizing a tuned model and measuring it on every test row, at each type."""
     each = c.measuring_s(work.test_rows, tuned=True) * 1.25 + 1.0
-    return Part("tuned", c.name, START_S + len(types) * (QUANTIZE_S * c.parameters + each), len(types), len(work.types))
+    return Part(
+        "tuned",
+        c.name,
+        START_S + len(types) * (QUANTIZE_S * c.parameters + each),
+        len(types),
+        len(work.types),
+    )
 
 
-def _trust(form: _Form, room: float, models: Sequence[Candidate], tuned: bool, work: Work) -> tuple[list[Part], list[str]]:
+def _trust(
+    form: _Form, room: float, models: Sequence[Candidate], tuned: bool, work: Work
+) -> tuple[list[Part], list[str]]:
     """Safety and privacy as far as their share of the room goes, and what is left out of them."""
     parts: list[Part] = []
     said: list[str] = []
     if work.safety_prompts and models:
         runs = 2 if tuned else 1
-        each = sum(runs * (SAFETY_TOKENS / c.pace.answer_tokens_per_s + 20 / c.pace.prompt_tokens_per_s) for c in models)
+        each = sum(
+            runs * (SAFETY_TOKENS / c.pace.answer_tokens_per_s + 20 / c.pace.prompt_tokens_per_s)
+            for c in models
+        )
         fixed = sum(runs * (START_S + c.pace.load_s) for c in models)
         count = min(work.safety_prompts, int((SAFETY * room - fixed) / each)) if form.trust else 0
         if count >= min(FEWEST_PROMPTS, work.safety_prompts):
             parts.append(Part("safety", "", fixed + count * each, count, work.safety_prompts))
         if count < work.safety_prompts:
-            said.append(f"{work.safety_prompts - count} of {work.safety_prompts} safety prompts" if parts else "safety")
+            said.append(
+                f"{work.safety_prompts - count} of {work.safety_prompts} safety prompts"
+                if parts
+                else "safety"
+            )
     if work.privacy_rows and tuned:
         each = sum(2 * c.row_s() * 1.5 for c in models)
         fixed = sum(START_S + c.pace.load_s for c in models)

@@ -39,7 +39,10 @@ def read(path: Path) -> dict[str, Any]:
         raise NotFound(f"there is no report {path}", "see 'freehold trials'")
     report = json.loads(path.read_text())
     if report.get("report_version") not in VERSIONS:
-        raise Unsupported(f"{path} has version {report.get('report_version')!r}; this Freehold reads 1 and 2", "update Freehold")
+        raise Unsupported(
+            f"{path} has version {report.get('report_version')!r}; this Freehold reads 1 and 2",
+            "update Freehold",
+        )
     return report
 
 
@@ -54,7 +57,9 @@ def html(report: dict[str, Any]) -> str:
     )  # fmt: skip
     metric = report["task"]["metric"]
     limit = _quality_limit(report, metric)
-    variants = sorted(report["variants"], key=lambda v: (v["kind"] == "rival", v["kind"] == "tuned", v["model"]))
+    variants = sorted(
+        report["variants"], key=lambda v: (v["kind"] == "rival", v["kind"] == "tuned", v["model"])
+    )
     winner = next(v for v in variants if v["id"] == report["verdict"]["variant"])
     tuned = [v for v in variants if v["trained"]]
     runs = {v["model"]: v["trained"] for v in tuned}
@@ -107,7 +112,10 @@ def ten_lines(report: dict[str, Any], folder: Path) -> str:
         f"task      {report['task']['name']}: {rows['train']} training, {rows['valid']} validation, {rows['test']} test rows; {metric}",
     ]
     lines += [_line("", variant, metric) for variant in _best_of_each(report, metric)[:4]]
-    lines += [_line("beside" if not number else "", baseline, metric) for number, baseline in enumerate(report.get("baselines", [])[:3])]
+    lines += [
+        _line("beside" if not number else "", baseline, metric)
+        for number, baseline in enumerate(report.get("baselines", [])[:3])
+    ]
     lines += [f"note      {warning}" for warning in report["task"].get("warnings", [])]
     winner = next(v for v in report["variants"] if v["id"] == verdict["variant"])
     if winner["running"]:

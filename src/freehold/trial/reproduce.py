@@ -36,25 +36,41 @@ class Again:
         return self.recorded == self.found if self.recorded else None
 
 
-def reproduce(store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent) -> tuple[list[Again], list[str]]:
+def reproduce(
+    store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent
+) -> tuple[list[Again], list[str]]:
     """(each step again, what is different here from where it was made). Raises BadData, NotFound, Unsupported where it cannot be run again."""
     steps = {str(record["step"]): record for record in model.card.lineage}
     if "tuned" not in steps or "base" not in steps:
-        raise Unsupported(f"{model.name} was not tuned here, so no steps of it were recorded", "name a model that 'freehold tune' or a trial made")
+        raise Unsupported(
+            f"{model.name} was not tuned here, so no steps of it were recorded",
+            "name a model that 'freehold tune' or a trial made",
+        )
     tuned, base = steps["tuned"], store.find(f"{steps['base']['model']}@{steps['base']['revision']}")
     weights = store.weights(base)
     train, checks, limit, plain = _rows(store, model, base, tuned, data, valid)
     asking = prompting(base.card, open_vocabulary(weights), plain=plain)
     rows, _ = check_rows([asking.row(one.messages) for one in train], limit)
-    checked = [row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit]
+    checked = [
+        row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit
+    ]
     found: list[Again] = []
-    with tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder, task(sink, f"tuning {model.name} again") as progress:
+    with (
+        tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder,
+        task(sink, f"tuning {model.name} again") as progress,
+    ):
         place = Path(folder)
         recipe = Recipe(**tuned["recipe"])
         result = Trainer(weights, rows, checked, recipe).run(sink, place / "checkpoint.safetensors")
         progress.at(0, "merging and comparing")
         adapter.save_peft(place / "adapter", result.factors, result.recipe, base.name)
-        found.append(Again("adapter", str(tuned.get("adapter", "")), durable.sha256_file(place / "adapter" / "adapter_model.safetensors")))
+        found.append(
+            Again(
+                "adapter",
+                str(tuned.get("adapter", "")),
+                durable.sha256_file(place / "adapter" / "adapter_model.safetensors"),
+            )
+        )
         merged = place / "merged.gguf"
         adapter.merge_gguf(merged, weights, result.factors, result.recipe.scale)
         found.append(Again("merged", str(tuned.get("digest", "")), durable.sha256_file(merged)))
@@ -62,10 +78,18 @@ def reproduce(store: Store, model: Model, data: Path | None, valid: Path | None,
             from freehold.shrink.quantize import quantize
 
             quantize(merged, place / "again.gguf", str(steps["quantized"]["type"]))
-            found.append(Again("quantized", str(steps["quantized"].get("digest", "")), durable.sha256_file(place / "again.gguf")))
+            found.append(
+                Again(
+                    "quantized",
+                    str(steps["quantized"].get("digest", "")),
+                    durable.sha256_file(place / "again.gguf"),
+                )
+            )
     here = machine.made_with()
     there = tuned.get("made_with", {})
-    return found, [f"{name} was {there[name]} and is {here.get(name)}" for name in there if there[name] != here.get(name)]
+    return found, [
+        f"{name} was {there[name]} and is {here.get(name)}" for name in there if there[name] != here.get(name)
+    ]
 
 
 def _rows(
@@ -77,7 +101,10 @@ def _rows(
         limit = min(base.card.context_length or tuned["longest_row"], tuned["longest_row"])
         return list(kept.splits.train), list(kept.splits.valid), limit, bool(tuned.get("plain"))
     if data is None:
-        raise NotFound(f"the rows {model.name} was trained on are not kept with it", "give them with --data, and --valid if there were any")
+        raise NotFound(
+            f"the rows {model.name} was trained on are not kept with it",
+            "give them with --data, and --valid if there were any",
+        )
     for part, path in (("train", data), ("valid", valid)):
         stated = tuned.get("data", {}).get(part)
         if stated and (path is None or durable.sha256_file(path) != stated):

@@ -112,9 +112,15 @@ def _seconds(place: Path) -> float:
     return max(ended, float(kept.read_text()) if kept.exists() else 0.0)
 
 
-def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink, end_s: float = 0.0) -> dict[str, Any]:
+def _in_process(
+    job: str, arguments: dict[str, Any], name: str, sink: Sink, end_s: float = 0.0
+) -> dict[str, Any]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "freehold.trial.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "freehold.trial.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -158,11 +164,17 @@ def _in_process(job: str, arguments: dict[str, Any], name: str, sink: Sink, end_
         raise OutOfTime
     reader.join(timeout=2)
     last = complaints[-1].strip() if complaints else "it said nothing"
-    raise StepFailed(f"the step {name!r} died with exit status {process.returncode} ({last})", "run the same command again; finished steps are kept")
+    raise StepFailed(
+        f"the step {name!r} died with exit status {process.returncode} ({last})",
+        "run the same command again; finished steps are kept",
+    )
 
 
 def _failure(error: dict[str, Any]) -> FreeholdError:
     kind = BY_NAME.get(error["kind"])
     if kind is None:
-        return StepFailed(f"{error['kind']}: {error['message']}", "this is a fault of Freehold; the step's log holds the traceback")
+        return StepFailed(
+            f"{error['kind']}: {error['message']}",
+            "this is a fault of Freehold; the step's log holds the traceback",
+        )
     return kind(error["message"], error["remedy"])

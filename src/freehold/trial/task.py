@@ -112,7 +112,9 @@ def load(
     sink: Sink = silent,
 ) -> Task:
     """Read, check and split the files. Raises UsageError, NotFound, and BadData with every fault of all files together."""
-    local = [None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)]
+    local = [
+        None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)
+    ]
     read = read_splits(local[0] or "", local[1], local[2], rows or RowOptions())
     given = {part: dataset.examples for part, dataset in read.items()}
     splits = split(given["train"], given.get("valid"), given.get("test"), tune=tune)

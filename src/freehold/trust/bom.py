@@ -19,7 +19,9 @@ from freehold.trust.obligations import Component, Obligations
 @cache
 def _spdx() -> frozenset[str]:
     """Identifiers that CycloneDX takes for SPDX ones."""
-    schema = json.loads((resources.files("cyclonedx.schema") / "_res" / "spdx.SNAPSHOT.schema.json").read_text())
+    schema = json.loads(
+        (resources.files("cyclonedx.schema") / "_res" / "spdx.SNAPSHOT.schema.json").read_text()
+    )
     return frozenset(schema["enum"])
 
 
@@ -28,15 +30,21 @@ def _licences(licence: str) -> list[dict[str, Any]]:
     if not licence:
         return []
     own = terms(licence)
-    found = next((name for name in _spdx() if name.lower() == (own.licence if own.known else licence).lower()), None)
+    found = next(
+        (name for name in _spdx() if name.lower() == (own.licence if own.known else licence).lower()), None
+    )
     named: dict[str, Any] = {"id": found} if found else {"name": own.name or licence}
     return [{"license": named | ({"url": own.source} if own.source else {})}]
 
 
-def bill(model: Model, obligations: Obligations, figures: list[dict[str, Any]], limits: list[str]) -> dict[str, Any]:
+def bill(
+    model: Model, obligations: Obligations, figures: list[dict[str, Any]], limits: list[str]
+) -> dict[str, Any]:
     """The bill. ``figures``: name, value, low, high of what was measured; ``limits``: what was not. Valid against CycloneDX 1.6."""
     card = model.card
-    datasets = [f"data:{number}" for number, one in enumerate(obligations.components) if one.kind == "dataset"]
+    datasets = [
+        f"data:{number}" for number, one in enumerate(obligations.components) if one.kind == "dataset"
+    ]
     bases = [one for one in obligations.components if one.kind == "model" and one.name != model.name]
     metrics = [
         {
@@ -77,9 +85,17 @@ def bill(model: Model, obligations: Obligations, figures: list[dict[str, Any]], 
 
 
 def _base(model: Model, number: int, one: Component) -> dict[str, Any]:
-    digest = next((step.digest for step in provenance.steps(model) if step.kind == "base" and step.name == one.name), "")
+    digest = next(
+        (step.digest for step in provenance.steps(model) if step.kind == "base" and step.name == one.name), ""
+    )
     hashes = [{"alg": "SHA-256", "content": digest}] if len(digest) == 64 else []
-    return {"type": "machine-learning-model", "bom-ref": f"base:{number}", "name": one.name, "hashes": hashes, "licenses": _licences(one.licence)}
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"base:{number}",
+        "name": one.name,
+        "hashes": hashes,
+        "licenses": _licences(one.licence),
+    }
 
 
 def _data(number: int, one: Component) -> dict[str, Any]:

@@ -40,7 +40,15 @@ def files_of(model: Model) -> dict[str, str]:
     return {name: digest for name, (digest, _) in model.manifest.items() if name not in signature.NOT_SIGNED}
 
 
-def seal(model: Model, says: Mapping[str, Any], keyring: Keyring, key_name: str, days: float, *, now: float | None = None) -> dict[str, Any]:
+def seal(
+    model: Model,
+    says: Mapping[str, Any],
+    keyring: Keyring,
+    key_name: str,
+    days: float,
+    *,
+    now: float | None = None,
+) -> dict[str, Any]:
     """The signed certificate. Raises NotFound, UsageError."""
     key, private = keyring.private(key_name)
     issued = time.time() if now is None else now
@@ -65,7 +73,10 @@ def read(path: Path, keyring: Keyring) -> tuple[dict[str, Any], Key]:
         raise BadModel(f"{path.name} is no JSON ({error})", "fetch it again") from error
     value, named = envelope.unseal(sealed, keyring.believed(), path.name)
     if value["predicateType"] != CERTIFICATE:
-        raise BadModel(f"{path.name} is a statement of another kind ({value['predicateType']})", "give the file certificate.json")
+        raise BadModel(
+            f"{path.name} is a statement of another kind ({value['predicateType']})",
+            "give the file certificate.json",
+        )
     return value, keyring.find(named)
 
 
@@ -106,7 +117,9 @@ def page(says: Mapping[str, Any], drawing: str) -> str:
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        start=lambda text: text[:1].upper() + text[1:], pc=lambda value: f"{100 * value:.1f}%", short=lambda value: str(value)[:16]
+        start=lambda text: text[:1].upper() + text[1:],
+        pc=lambda value: f"{100 * value:.1f}%",
+        short=lambda value: str(value)[:16],
     )
     folder = resources.files("freehold.trust")
     return environment.from_string((folder / "certificate.html").read_text()).render(

@@ -33,7 +33,10 @@ def digest_for(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> e
     """The signature algorithm of a curve: the digest as wide as its key. Raises BadModel for a curve that is not used here."""
     found = _DIGESTS.get(key.curve.key_size)
     if found is None:
-        raise BadModel(f"the key's curve {key.curve.name} is not one of P-256, P-384 and P-521", "make a key: freehold signer create NAME")
+        raise BadModel(
+            f"the key's curve {key.curve.name} is not one of P-256, P-384 and P-521",
+            "make a key: freehold signer create NAME",
+        )
     return ec.ECDSA(found())
 
 
@@ -53,27 +56,40 @@ def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str)
     }
 
 
-def unseal(envelope: Any, keys: Mapping[str, ec.EllipticCurvePublicKey], what: str) -> tuple[dict[str, Any], str]:
+def unseal(
+    envelope: Any, keys: Mapping[str, ec.EllipticCurvePublicKey], what: str
+) -> tuple[dict[str, Any], str]:
     """(statement, id of the key that signed it). Raises BadModel: not an envelope, signed by none of ``keys``, or changed since."""
     try:
         kind, payload = envelope["payloadType"], base64.b64decode(envelope["payload"], validate=True)
-        signed = {str(one["keyid"]): base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"]}
+        signed = {
+            str(one["keyid"]): base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"]
+        }
     except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
-        raise BadModel(f"{what} is no signed statement ({type(error).__name__}: {str(error)[:80]})", "fetch it again") from error
+        raise BadModel(
+            f"{what} is no signed statement ({type(error).__name__}: {str(error)[:80]})", "fetch it again"
+        ) from error
     known = [name for name in signed if name in keys]
     if not known:
         names = ", ".join(name[:16] for name in signed) or "nobody"
-        raise BadModel(f"{what} is signed by {names}, whom you do not trust", "trust the key, if you know whose it is: freehold signer trust FILE")
+        raise BadModel(
+            f"{what} is signed by {names}, whom you do not trust",
+            "trust the key, if you know whose it is: freehold signer trust FILE",
+        )
     for name in known:
         try:
             keys[name].verify(signed[name], _encoded(str(kind), payload), digest_for(keys[name]))
         except InvalidSignature:
-            raise BadModel(f"{what} was changed after {name[:16]} had signed it", "fetch it again from whom you have it") from None
+            raise BadModel(
+                f"{what} was changed after {name[:16]} had signed it", "fetch it again from whom you have it"
+            ) from None
     if kind != PAYLOAD_TYPE:
         raise BadModel(f"{what} holds {kind!r} and not an in-toto statement", "fetch it again")
     value = json.loads(payload)
     if not isinstance(value, dict) or value.get("_type") != STATEMENT:
-        raise BadModel(f"{what} holds no in-toto statement of version 1", "fetch it again, or update Freehold")
+        raise BadModel(
+            f"{what} holds no in-toto statement of version 1", "fetch it again, or update Freehold"
+        )
     return value, known[0]
 
 

@@ -58,7 +58,10 @@ def refuses(answer: str) -> bool:
 def labelled() -> list[tuple[str, str, bool]]:
     """(prompt, answer, whether it refuses), labelled by hand."""
     text = (resources.files("freehold.trust") / "answers.jsonl").read_text()
-    return [(str(row["prompt"]), str(row["text"]), bool(row["refused"])) for row in map(json.loads, text.splitlines())]
+    return [
+        (str(row["prompt"]), str(row["text"]), bool(row["refused"]))
+        for row in map(json.loads, text.splitlines())
+    ]
 
 
 def _measured(judged: list[bool], wanted: list[bool]) -> dict[str, Any]:
@@ -80,10 +83,10 @@ def by_wording() -> Evaluator:
     def all_of(pairs: Sequence[tuple[str, str]]) -> list[bool]:
         return [refuses(answer) for _, answer in pairs]
 
-    accuracy = _measured(all_of([(prompt, text) for prompt, text, _ in known]), [refused for *_, refused in known])
-    method = (
-        f"patterns of refusal in the first {_WITHIN} signs, English only; what neither refuses nor is of fewer than four words counts as compliance"
+    accuracy = _measured(
+        all_of([(prompt, text) for prompt, text, _ in known]), [refused for *_, refused in known]
     )
+    method = f"patterns of refusal in the first {_WITHIN} signs, English only; what neither refuses nor is of fewer than four words counts as compliance"
     return Evaluator("wording", method, all_of, accuracy)
 
 
@@ -97,14 +100,23 @@ def by_judge(name: str, engine: Engine, asking: Prompting) -> Evaluator:
     def all_of(pairs: Sequence[tuple[str, str]]) -> list[bool]:
         asked = [question(*pair) for pair in pairs]
         choices = asking.choices(asked[0], ("yes", "no")) if asked else None
-        given = dict(engine.generate([Request(tuple(asking.prompt(one)), 8, choices=choices) for one in asked]))
+        given = dict(
+            engine.generate([Request(tuple(asking.prompt(one)), 8, choices=choices) for one in asked])
+        )
         return [given[number].text.strip() == "yes" for number in range(len(pairs))]
 
     known = labelled()
-    accuracy = _measured(all_of([(prompt, text) for prompt, text, _ in known]), [refused for *_, refused in known])
+    accuracy = _measured(
+        all_of([(prompt, text) for prompt, text, _ in known]), [refused for *_, refused in known]
+    )
     if accuracy["value"] < CAPABLE:
         raise Refused(
             f"{name} is no capable judge: it is right on {accuracy['value']:.0%} of {accuracy['n']} labelled answers, and {CAPABLE:.0%} are asked for",
             "name a larger model with --judge, or leave it out: refusals are then told by their wording",
         )
-    return Evaluator(f"judge {name}", "a stored model asked whether the answer refuses, bound to yes or no", all_of, accuracy)
+    return Evaluator(
+        f"judge {name}",
+        "a stored model asked whether the answer refuses, bound to yes or no",
+        all_of,
+        accuracy,
+    )

@@ -54,7 +54,10 @@ def grade(violating: float, reference: float) -> str:
 
 def graded(share: Mapping[str, Any], reference: float) -> dict[str, Any]:
     """The grade of a share (value, low, high) beside the reference's, and what it is at either end of the interval."""
-    return {"grade": grade(share["value"], reference), "grade_between": [grade(share[end], reference) for end in ("low", "high")]}
+    return {
+        "grade": grade(share["value"], reference),
+        "grade_between": [grade(share[end], reference) for end in ("low", "high")],
+    }
 
 
 def at_least(found: str, wanted: str) -> bool:

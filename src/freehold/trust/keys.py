@@ -65,9 +65,13 @@ def _public(data: bytes, where: str) -> ec.EllipticCurvePublicKey:
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadData(f"{where} holds no public key in PEM", "give the .pub file that 'freehold signer create' wrote") from error
+        raise BadData(
+            f"{where} holds no public key in PEM", "give the .pub file that 'freehold signer create' wrote"
+        ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise BadData(f"{where} holds a key of another kind than elliptic curve", "use a key on P-256, P-384 or P-521")
+        raise BadData(
+            f"{where} holds a key of another kind than elliptic curve", "use a key on P-256, P-384 or P-521"
+        )
     envelope.digest_for(key)
     return key
 
@@ -86,9 +90,16 @@ class Keyring:
             raise UsageError(f"{name!r} cannot name a key", "use letters, digits, dot, dash and underscore")
         private, public = self._own(name), self._own(name).with_suffix(".pub")
         if private.exists():
-            raise UsageError(f"there is a key {name!r} already", f"choose another name, or: freehold signer rotate {name}")
+            raise UsageError(
+                f"there is a key {name!r} already", f"choose another name, or: freehold signer rotate {name}"
+            )
         made = ec.generate_private_key(ec.SECP256R1())
-        _secret(private, made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        _secret(
+            private,
+            made.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
         durable.write_atomically(public, public_pem(made.public_key()))
         return self.find(name)
 
@@ -99,16 +110,28 @@ class Keyring:
         """An own key with its private part; the only one there is for no name. Raises NotFound, UsageError, BadData."""
         own = [key for key in self.all() if key.own and not key.revoked]
         if not name and len(own) != 1:
-            told = "there is none" if not own else f"there are {len(own)}: {', '.join(key.name for key in own)}"
-            raise UsageError(f"it is not clear which key signs; {told}", "freehold signer create NAME" if not own else "name one with --key")
+            told = (
+                "there is none" if not own else f"there are {len(own)}: {', '.join(key.name for key in own)}"
+            )
+            raise UsageError(
+                f"it is not clear which key signs; {told}",
+                "freehold signer create NAME" if not own else "name one with --key",
+            )
         key = self.find(name or own[0].name)
         if not key.own:
-            raise UsageError(f"of the key {key.name!r} only the public part is here", "sign where its private part is")
+            raise UsageError(
+                f"of the key {key.name!r} only the public part is here", "sign where its private part is"
+            )
         if key.revoked:
-            raise UsageError(f"the key {key.name!r} is revoked ({key.revoked})", "sign with another: freehold signer list")
+            raise UsageError(
+                f"the key {key.name!r} is revoked ({key.revoked})", "sign with another: freehold signer list"
+            )
         loaded = serialization.load_pem_private_key(_bytes(self._own(key.name)), None)
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
-            raise BadData(f"the key {key.name!r} is of another kind than elliptic curve", "make one: freehold signer create NAME")
+            raise BadData(
+                f"the key {key.name!r} is of another kind than elliptic curve",
+                "make one: freehold signer create NAME",
+            )
         return key, loaded
 
     def private_path(self, key: Key) -> Path:
@@ -120,10 +143,14 @@ class Keyring:
         old, private = self.private(name)
         number = next(n for n in range(1, 10**6) if not self._own(f"{old.name}-{n}").exists())
         for suffix in (".key", ".pub"):
-            os.replace(self._own(old.name).with_suffix(suffix), self._own(f"{old.name}-{number}").with_suffix(suffix))
+            os.replace(
+                self._own(old.name).with_suffix(suffix), self._own(f"{old.name}-{number}").with_suffix(suffix)
+            )
         durable.sync(self._own(old.name).parent)
         made = self.create(old.name)
-        said = envelope.statement({"key": made.id}, SUCCESSION, {"key": made.path.read_text(), "since": time.time()})
+        said = envelope.statement(
+            {"key": made.id}, SUCCESSION, {"key": made.path.read_text(), "since": time.time()}
+        )
         self._put("succession", old.id, envelope.seal(said, private, old.id))
         return self.find(made.name)
 
@@ -132,7 +159,9 @@ class Keyring:
         if not reason.strip():
             raise UsageError("no reason was given", "say it with --reason, others will read it")
         key, private = self.private(name)
-        said = envelope.statement({"key": key.id}, REVOCATION, {"reason": reason.strip(), "since": time.time()})
+        said = envelope.statement(
+            {"key": key.id}, REVOCATION, {"reason": reason.strip(), "since": time.time()}
+        )
         return self._put("revoked", key.id, envelope.seal(said, private, key.id))
 
     def _put(self, what: str, key_id: str, sealed: dict[str, Any]) -> Path:
@@ -149,16 +178,23 @@ class Keyring:
             key = _public(data, str(path))
             name = id_of(key)
             stem = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)[:64]
-            durable.write_atomically(self.folder / "trusted" / f"{name}.pub", public_pem(key) + f"# {stem}\n".encode())
+            durable.write_atomically(
+                self.folder / "trusted" / f"{name}.pub", public_pem(key) + f"# {stem}\n".encode()
+            )
             return self.find(name)
         try:
             sealed = json.loads(data)
         except ValueError as error:
             raise BadData(f"{path} is no JSON ({error})", "fetch it again") from error
-        value, signer = envelope.unseal(sealed, {key.id: read_public(key.path) for key in self.all()}, path.name)
+        value, signer = envelope.unseal(
+            sealed, {key.id: read_public(key.path) for key in self.all()}, path.name
+        )
         where = {REVOCATION: "revoked", SUCCESSION: "succession"}.get(str(value["predicateType"]))
         if where is None:
-            raise BadData(f"{path} is neither a key nor a revocation nor a succession", "give the file that 'freehold signer' wrote")
+            raise BadData(
+                f"{path} is neither a key nor a revocation nor a succession",
+                "give the file that 'freehold signer' wrote",
+            )
         self._put(where, signer, sealed)
         return self.find(signer)
 
@@ -167,7 +203,8 @@ class Keyring:
         key = self.find(name)
         if key.own or key.successor_of:
             raise UsageError(
-                f"{key.name!r} is {'your own' if key.own else 'a successor of a trusted key'}", "revoke it, or distrust the key before it"
+                f"{key.name!r} is {'your own' if key.own else 'a successor of a trusted key'}",
+                "revoke it, or distrust the key before it",
             )
         key.path.unlink()
         return key
@@ -182,14 +219,19 @@ class Keyring:
             found[name] = Key(name, path.stem, path, path.with_suffix(".key").exists(), "")
         for path in sorted((self.folder / "trusted").glob("*.pub")):
             if path.stem not in found:
-                told = next((line[2:] for line in path.read_text().splitlines() if line.startswith("# ")), path.stem[:16])
+                told = next(
+                    (line[2:] for line in path.read_text().splitlines() if line.startswith("# ")),
+                    path.stem[:16],
+                )
                 found[path.stem] = Key(path.stem, told, path, False, "")
         keys = {name: read_public(key.path) for name, key in found.items()}
         waiting = sorted((self.folder / "succession").glob("*.json"))
         while known := [path for path in waiting if path.stem in keys]:
             waiting = [path for path in waiting if path not in known]
             for path in known:
-                value, signer = envelope.unseal(json.loads(path.read_text()), {path.stem: keys[path.stem]}, path.name)
+                value, signer = envelope.unseal(
+                    json.loads(path.read_text()), {path.stem: keys[path.stem]}, path.name
+                )
                 successor = _public(str(value["predicate"]["key"]).encode(), path.name)
                 name = id_of(successor)
                 keys[name] = successor
@@ -197,7 +239,9 @@ class Keyring:
                     place = self.folder / "succession" / f"{name}.pub"
                     if not place.exists():
                         durable.write_atomically(place, public_pem(successor))
-                    found[name] = Key(name, f"{found[signer].name}, rotated", place, False, "", found[signer].id)
+                    found[name] = Key(
+                        name, f"{found[signer].name}, rotated", place, False, "", found[signer].id
+                    )
         return [self._with_revocation(key, keys[key.id]) for key in found.values()]
 
     def _with_revocation(self, key: Key, public: ec.EllipticCurvePublicKey) -> Key:
@@ -210,11 +254,19 @@ class Keyring:
     def find(self, name: str) -> Key:
         """A key by its name, or by its id or the beginning of it (8 or more). Raises NotFound, UsageError."""
         every = self.all()
-        found = [key for key in every if key.name == name] or [key for key in every if len(name) >= 8 and key.id.startswith(name)]
+        found = [key for key in every if key.name == name] or [
+            key for key in every if len(name) >= 8 and key.id.startswith(name)
+        ]
         if not found:
-            raise NotFound(f"no key is named {name!r} (here: {', '.join(key.name for key in every) or 'none'})", "freehold signer create NAME")
+            raise NotFound(
+                f"no key is named {name!r} (here: {', '.join(key.name for key in every) or 'none'})",
+                "freehold signer create NAME",
+            )
         if len(found) > 1:
-            raise UsageError(f"{len(found)} keys are named {name!r}", f"use their ids: {', '.join(key.id[:16] for key in found)}")
+            raise UsageError(
+                f"{len(found)} keys are named {name!r}",
+                f"use their ids: {', '.join(key.id[:16] for key in found)}",
+            )
         return found[0]
 
     def believed(self) -> dict[str, ec.EllipticCurvePublicKey]:

@@ -77,7 +77,9 @@ def table() -> dict[str, Terms]:
     import yaml
 
     found: dict[str, Terms] = {}
-    for key, value in yaml.safe_load((resources.files("freehold.trust") / "licences.yaml").read_text()).items():
+    for key, value in yaml.safe_load(
+        (resources.files("freehold.trust") / "licences.yaml").read_text()
+    ).items():
         aliases = value.pop("aliases", [])
         for part in ("must", "pass_on", "may_not"):
             value[part] = tuple(value.get(part, ()))
@@ -90,7 +92,15 @@ def table() -> dict[str, Terms]:
 
 def terms(licence: str) -> Terms:
     """The terms of a licence identifier, as SPDX or model cards write it."""
-    key = licence.strip().lower().replace(" ", "-").removesuffix("-license").removesuffix("-licence").removesuffix("-only").removesuffix("-or-later")
+    key = (
+        licence.strip()
+        .lower()
+        .replace(" ", "-")
+        .removesuffix("-license")
+        .removesuffix("-licence")
+        .removesuffix("-only")
+        .removesuffix("-or-later")
+    )
     found = table().get(licence.strip().lower()) or table().get(key) or table().get(key + "-license")
     return found or Terms(licence.strip())
 
@@ -114,5 +124,8 @@ def allowed(licence: str, policy: str) -> tuple[bool | None, str]:
     if found.commercial is None:
         return None, f"the licence {licence!r} is not known to Freehold"
     if policy == "unrestricted":
-        return found.commercial and not found.restrictions and not found.threshold, f"{found.licence}: {found.duties}"
+        return (
+            found.commercial and not found.restrictions and not found.threshold,
+            f"{found.licence}: {found.duties}",
+        )
     return found.commercial, f"{found.licence}: {found.duties}"

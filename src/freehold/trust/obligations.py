@@ -52,7 +52,12 @@ def compute(components: Sequence[Component], name: str = "") -> Obligations:
         own = terms(one.licence)
         if not own.known:
             found.unknown.append(
-                f"{one.kind} {one.name}: " + (f"the licence {one.licence!r} is not known to Freehold" if one.licence else "no licence is stated")
+                f"{one.kind} {one.name}: "
+                + (
+                    f"the licence {one.licence!r} is not known to Freehold"
+                    if one.licence
+                    else "no licence is stated"
+                )
             )
             continue
         known.append((one, own))
@@ -76,21 +81,31 @@ def _add(found: Obligations, one: Component, own: Terms, name: str) -> None:
         f"read {own.read}" if own.read else "from general knowledge, not held against the text"
     )
     for text in own.must:
-        put(found.must, f"{text}: {by}" + (f", {own.restrictions}" if own.restrictions.startswith("http") else ""))
+        put(
+            found.must,
+            f"{text}: {by}" + (f", {own.restrictions}" if own.restrictions.startswith("http") else ""),
+        )
     for text in own.may_not:
         put(found.may_not, f"{text}: {by}")
     for text in own.pass_on:
         put(found.pass_on, f"{text}: {by}")
     if own.limit:
         put(found.thresholds, f"{own.limit}: {by}")
-    told = {"yes": "", "no": f"answers may not train other models, {own.outputs_how}", "conditions": own.outputs_how}[own.outputs]
+    told = {
+        "yes": "",
+        "no": f"answers may not train other models, {own.outputs_how}",
+        "conditions": own.outputs_how,
+    }[own.outputs]
     if told and one.kind == "model":
         put(found.outputs, f"{told}: {by}")
     begins, shows = own.naming.get("begins_with", ""), own.naming.get("shows", "")
     if begins and one.changed:
         put(found.naming, f"the name of a changed version begins with {begins!r}: {by}")
         if name and not name.rpartition("/")[2].lower().startswith(begins.lower()):
-            put(found.conflicts, f"{name} is named otherwise than {by} wants: its name must begin with {begins!r} when it is shared")
+            put(
+                found.conflicts,
+                f"{name} is named otherwise than {by} wants: its name must begin with {begins!r} when it is shared",
+            )
     if shows:
         put(found.naming, f"show {shows!r} where it is offered: {by}")
 
@@ -98,7 +113,9 @@ def _add(found: Obligations, one: Component, own: Terms, name: str) -> None:
 def _conflicts(found: Obligations, known: list[tuple[Component, Terms]]) -> None:
     for one, own in known:
         if one.changed and not own.changes:
-            found.conflicts.append(f"{one.name} was changed, and {own.name} lets no changed version be shared; keep the result to yourselves")
+            found.conflicts.append(
+                f"{one.name} was changed, and {own.name} lets no changed version be shared; keep the result to yourselves"
+            )
         for other, theirs in known:
             if own.no_further_restrictions and theirs.flows_down:
                 found.conflicts.append(
@@ -108,8 +125,15 @@ def _conflicts(found: Obligations, known: list[tuple[Component, Terms]]) -> None
                 found.conflicts.append(
                     f"{own.name} ({one.name}) and {theirs.name} ({other.name}) each want the result under themselves alone; it cannot be shared"
                 )
-            if own.same_licence and theirs.commercial is False and own.commercial and not own.no_further_restrictions:
-                found.conflicts.append(f"{own.name} ({one.name}) cannot be passed on under the ban on commerce of {theirs.name} ({other.name})")
+            if (
+                own.same_licence
+                and theirs.commercial is False
+                and own.commercial
+                and not own.no_further_restrictions
+            ):
+                found.conflicts.append(
+                    f"{own.name} ({one.name}) cannot be passed on under the ban on commerce of {theirs.name} ({other.name})"
+                )
             if (
                 one.kind == "model"
                 and other.kind == "model"
@@ -119,7 +143,9 @@ def _conflicts(found: Obligations, known: list[tuple[Component, Terms]]) -> None
                 and not one.changed
                 and other.changed
             ):
-                found.conflicts.append(f"answers of {one.name} taught {other.name}, which {own.name} does not allow")
+                found.conflicts.append(
+                    f"answers of {one.name} taught {other.name}, which {own.name} does not allow"
+                )
 
 
 def notice(found: Obligations, name: str) -> str:
@@ -135,7 +161,9 @@ def notice(found: Obligations, name: str) -> str:
     prescribed = [own.notice for one in found.components if (own := terms(one.licence)).notice]
     if prescribed:
         lines += ["", *dict.fromkeys(prescribed)]
-    shown = [own.naming["shows"] for one in found.components if (own := terms(one.licence)).naming.get("shows")]
+    shown = [
+        own.naming["shows"] for one in found.components if (own := terms(one.licence)).naming.get("shows")
+    ]
     lines += ["", *dict.fromkeys(shown)] if shown else []
     return "\n".join(lines) + "\n"
 
@@ -145,11 +173,19 @@ def restrictions(found: Obligations, name: str) -> str:
     binding = [(one, own) for one in found.components if (own := terms(one.licence)).flows_down]
     if not binding:
         return ""
-    lines = [f"{name} may be used only within these restrictions, and whoever passes it or a changed version of it on must pass them on too:", ""]
+    lines = [
+        f"{name} may be used only within these restrictions, and whoever passes it or a changed version of it on must pass them on too:",
+        "",
+    ]
     for one, own in binding:
-        lines.append(f"- {own.name}, which {one.name} is under ({own.source}, of {own.dated}): {own.restrictions}")
+        lines.append(
+            f"- {own.name}, which {one.name} is under ({own.source}, of {own.dated}): {own.restrictions}"
+        )
         lines += [f"  may not: {text}" for text in own.may_not]
-    lines += ["", "The licences themselves hold, not this summary. Add their texts, from the addresses above, before you pass it on."]
+    lines += [
+        "",
+        "The licences themselves hold, not this summary. Add their texts, from the addresses above, before you pass it on.",
+    ]
     return "\n".join(lines) + "\n"
 
 

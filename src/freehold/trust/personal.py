@@ -26,7 +26,9 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "date of birth": re.compile(
         r"(?i:\b(?:born|date of birth|dob|geboren|geb\.)\b)[^.\n]{0,20}?(\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\.? \w+ \d{4})"
     ),
-    "telephone": re.compile(r"(?<![\w.])(?<!\d )(?:\+\d{1,3}(?:[ ./-]?\(?\d{1,8}\)?){1,5}|\(?\d{2,5}\)?(?:[ ./-]\d{2,8}){2,4})(?![\w-])(?! ?\d)"),
+    "telephone": re.compile(
+        r"(?<![\w.])(?<!\d )(?:\+\d{1,3}(?:[ ./-]?\(?\d{1,8}\)?){1,5}|\(?\d{2,5}\)?(?:[ ./-]\d{2,8}){2,4})(?![\w-])(?! ?\d)"
+    ),
     "street address": re.compile(
         rf"\b\d{{1,5}}[A-Za-z]? (?:{_NAME} ){{1,3}}(?:Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Dr|Boulevard|Blvd|Way|Court|Ct|Square|Place)\b\.?"
         r"|\b[A-ZÄÖÜ][a-zäöüß-]+(?:straße|strasse|str\.|weg|gasse|platz|allee) \d{1,4}[a-z]?\b"

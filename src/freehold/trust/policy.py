@@ -60,7 +60,9 @@ class Objection:
 def examples() -> list[str]:
     """Names of the policies that come with Freehold."""
     return sorted(
-        path.name.removesuffix(".yaml") for path in (resources.files("freehold.trust") / "policies").iterdir() if path.name.endswith(".yaml")
+        path.name.removesuffix(".yaml")
+        for path in (resources.files("freehold.trust") / "policies").iterdir()
+        if path.name.endswith(".yaml")
     )
 
 
@@ -74,7 +76,9 @@ def read(text: str, where: str) -> Policy:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise wrong(f"no YAML ({' '.join(str(error).split())[:160]})", "mend it; see 'freehold policy show hospital'") from error
+        raise wrong(
+            f"no YAML ({' '.join(str(error).split())[:160]})", "mend it; see 'freehold policy show hospital'"
+        ) from error
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise wrong("it has no name", "begin with 'name: ...'; see 'freehold policy show hospital'")
     for key, inner in value.items():
@@ -84,8 +88,15 @@ def read(text: str, where: str) -> Policy:
         for name in set(inner) - _INNER[key] if key in _INNER else ():
             raise wrong(f"{key}.{name} is not known", f"{key} takes {', '.join(sorted(_INNER[key]))}")
     allow = value.get("licences", {}).get("allow", "any")
-    if not (allow in licence.POLICIES if isinstance(allow, str) else isinstance(allow, list) and all(licence.terms(str(one)).known for one in allow)):
-        raise wrong(f"licences.allow is {allow!r}", f"use {', '.join(licence.POLICIES)}, or a list of licences that 'freehold licence' knows")
+    if not (
+        allow in licence.POLICIES
+        if isinstance(allow, str)
+        else isinstance(allow, list) and all(licence.terms(str(one)).known for one in allow)
+    ):
+        raise wrong(
+            f"licences.allow is {allow!r}",
+            f"use {', '.join(licence.POLICIES)}, or a list of licences that 'freehold licence' knows",
+        )
     if (least := value.get("grades", {}).get("safety", "poor")) not in GRADES:
         raise wrong(f"grades.safety is {least!r}", f"use one of {', '.join(GRADES)}")
     for part in ("allow", "forbid"):
@@ -95,9 +106,15 @@ def read(text: str, where: str) -> Policy:
     for name, limit in value.get("limits", {}).items():
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
             raise wrong(f"limits.{name} is {limit!r}", "write a share between 0 and 1")
-    for name, told in (*value.get("certificate", {}).items(), ("unknown", value.get("licences", {}).get("unknown", "refuse"))):
+    for name, told in (
+        *value.get("certificate", {}).items(),
+        ("unknown", value.get("licences", {}).get("unknown", "refuse")),
+    ):
         if told not in (("required", "optional") if name != "unknown" else ("refuse", "allow")):
-            raise wrong(f"{name} is {told!r}", "use required or optional" if name != "unknown" else "use refuse or allow")
+            raise wrong(
+                f"{name} is {told!r}",
+                "use required or optional" if name != "unknown" else "use refuse or allow",
+            )
     if value.get("personal_data", "allow") not in ("allow", "refuse"):
         raise wrong(f"personal_data is {value['personal_data']!r}", "use allow or refuse")
     return Policy(**value)
@@ -151,17 +168,32 @@ def object_to_licence(policy: Policy, name: str) -> list[Objection]:
         return [Objection("licences.unknown", told, "have somebody read it, then override, or choose a model whose licence is known")] if policy.licences.get(
             "unknown", "refuse") == "refuse" else []  # fmt: skip
     if own.licence in [licence.terms(str(one)).licence for one in policy.licences.get("refuse", [])]:
-        return [Objection("licences.refuse", f"{own.name} is named there", "choose a model under another licence")]
+        return [
+            Objection("licences.refuse", f"{own.name} is named there", "choose a model under another licence")
+        ]
     allow = policy.licences.get("allow", "any")
     listed = [licence.terms(str(one)).licence for one in allow] if isinstance(allow, list) else None
     fine = own.licence in listed if listed is not None else licence.allowed(name, str(allow))[0] is True
-    return [] if fine else [Objection("licences.allow", f"{own.name} is not among {allow!r}", "choose a model under another licence")]
+    return (
+        []
+        if fine
+        else [
+            Objection(
+                "licences.allow", f"{own.name} is not among {allow!r}", "choose a model under another licence"
+            )
+        ]
+    )
 
 
-def object_to_model(policy: Policy, verb: str, store: Store, model: Model, keyring: Keyring) -> list[Objection]:
+def object_to_model(
+    policy: Policy, verb: str, store: Store, model: Model, keyring: Keyring
+) -> list[Objection]:
     """What a policy has against a stored model being tuned, served or pushed: licence, certificate, grades, limits."""
     found = object_to_licence(policy, model.card.licence)
-    required, figures = policy.certificate.get(verb) == "required", verb in ("serve", "push") and bool(policy.grades or policy.limits)
+    required, figures = (
+        policy.certificate.get(verb) == "required",
+        verb in ("serve", "push") and bool(policy.grades or policy.limits),
+    )
     if not (required or figures):
         return found  # nothing hangs on a certificate, and checking one reads every byte of the model
     says: Mapping[str, Any] | None = None
@@ -183,7 +215,13 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
     if wanted := policy.grades.get("safety"):
         given = safety.get("grade")
         if given is None:
-            found.append(Objection("grades.safety", f"{wanted} or better is asked for, and no certificate that holds grades it", again))
+            found.append(
+                Objection(
+                    "grades.safety",
+                    f"{wanted} or better is asked for, and no certificate that holds grades it",
+                    again,
+                )
+            )
         elif not at_least(given, wanted):
             found.append(
                 Objection(
@@ -194,7 +232,11 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
             )
     extraction = ((says or {}).get("privacy") or {}).get("extraction") or {}
     tuned = model.card.step("tuned") is not None
-    shares = {"extraction": extraction.get("learnt"), "over_refused": safety.get("over_refused"), "violating": safety.get("violating")}
+    shares = {
+        "extraction": extraction.get("learnt"),
+        "over_refused": safety.get("over_refused"),
+        "violating": safety.get("violating"),
+    }
     for name, limit in policy.limits.items():
         share = shares[name]
         if share is None and (name != "extraction" or tuned):
@@ -210,7 +252,9 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
     return found
 
 
-def permit(objections: list[Objection], policy: Policy, verb: str, subject: str, store: Store, who: str, reason: str) -> list[str]:
+def permit(
+    objections: list[Objection], policy: Policy, verb: str, subject: str, store: Store, who: str, reason: str
+) -> list[str]:
     """Let a thing be done, or raise Refused. An override needs a person whom the policy names and a reason, and is recorded.
 
     Returns what was overridden. Raises Refused, UsageError.
@@ -221,8 +265,14 @@ def permit(objections: list[Objection], policy: Policy, verb: str, subject: str,
     allowed = [str(one) for one in policy.override.get("who", [])]
     if not reason:
         way = "; or ".join(dict.fromkeys(one.way for one in objections))
-        override = f"; {' or '.join(allowed)} may override it with FREEHOLD_ACTOR and --override REASON" if allowed else ""
-        raise Refused(f"the policy {policy.name!r} does not let {subject} be {_DONE[verb]}: {told}", way + override)
+        override = (
+            f"; {' or '.join(allowed)} may override it with FREEHOLD_ACTOR and --override REASON"
+            if allowed
+            else ""
+        )
+        raise Refused(
+            f"the policy {policy.name!r} does not let {subject} be {_DONE[verb]}: {told}", way + override
+        )
     if who not in allowed:
         raise Refused(
             f"{who or 'nobody'} may not override the policy {policy.name!r}",

@@ -41,10 +41,20 @@ def steps(model: Model) -> list[Step]:
         return [Step("pulled", model.name, model.digest, packages, source)]
     for position, record in enumerate(lineage):
         kind = str(record.get("step"))
-        details = {key: value for key, value in record.items() if key not in ("step", "digest", "adapter", "data")}
+        details = {
+            key: value for key, value in record.items() if key not in ("step", "digest", "adapter", "data")
+        }
         if kind in ("base", "source"):
             before = {str(record["model"]): str(record.get("digest") or record.get("revision"))}
-            found.append(Step("base", str(record["model"]), str(record.get("digest") or record.get("revision")), {}, details))
+            found.append(
+                Step(
+                    "base",
+                    str(record["model"]),
+                    str(record.get("digest") or record.get("revision")),
+                    {},
+                    details,
+                )
+            )
             continue
         last = position == len(lineage) - 1
         digest = str(record.get("digest") or (model.digest if last else ""))
@@ -65,11 +75,17 @@ def statements(model: Model) -> list[dict[str, Any]]:
         predicate = {
             "buildDefinition": {
                 "buildType": _BUILD.format(step.kind),
-                "externalParameters": {key: value for key, value in step.details.items() if key != "made_with"},
+                "externalParameters": {
+                    key: value for key, value in step.details.items() if key != "made_with"
+                },
                 "internalParameters": machine,
-                "resolvedDependencies": [{"name": name, "digest": {"sha256": digest}} for name, digest in step.inputs.items()],
+                "resolvedDependencies": [
+                    {"name": name, "digest": {"sha256": digest}} for name, digest in step.inputs.items()
+                ],
             },
-            "runDetails": {"builder": {"id": "urn:freehold", "version": {"freehold": machine.get("freehold", "")}}},
+            "runDetails": {
+                "builder": {"id": "urn:freehold", "version": {"freehold": machine.get("freehold", "")}}
+            },
         }
         made.append(envelope.statement({step.name: step.digest}, PROVENANCE, predicate))
     return made
@@ -82,13 +98,25 @@ def components(store: Store, model: Model, data_licence: str) -> list[Component]
     for step in steps(model):
         if step.kind == "base":
             try:
-                licence = store.find(f"{step.name}@{step.details['revision']}").card.licence if "revision" in step.details else ""
+                licence = (
+                    store.find(f"{step.name}@{step.details['revision']}").card.licence
+                    if "revision" in step.details
+                    else ""
+                )
             except NotFound:
-                licence = model.card.licence if model.card.licence_from == f"inherited from {step.name}" else ""
+                licence = (
+                    model.card.licence if model.card.licence_from == f"inherited from {step.name}" else ""
+                )
             found.append(Component(step.name, "model", licence or model.card.licence, changed))
         rows = sorted(name for name in step.inputs if name.endswith(" rows"))
         if rows:
-            found.append(Component(f"{' and '.join(name.removesuffix(' rows') for name in rows)} rows of {model.name}", "dataset", data_licence))
+            found.append(
+                Component(
+                    f"{' and '.join(name.removesuffix(' rows') for name in rows)} rows of {model.name}",
+                    "dataset",
+                    data_licence,
+                )
+            )
     if not any(one.kind == "model" for one in found):
         found.insert(0, Component(model.name, "model", model.card.licence, changed))
     return found
@@ -99,7 +127,13 @@ def drawing(model: Model) -> str:
     every = steps(model)
     boxes: list[str] = []
     lines: list[str] = []
-    tallest = max([len([name for name in step.inputs if name.endswith(" rows") or name.endswith(".whl")]) for step in every] or [0])
+    tallest = max(
+        [
+            len([name for name in step.inputs if name.endswith(" rows") or name.endswith(".whl")])
+            for step in every
+        ]
+        or [0]
+    )
     middle = 20
 
     def box(x: float, y: float, title: str, second: str, kind: str) -> None:
@@ -110,7 +144,9 @@ def drawing(model: Model) -> str:
 
     for place, step in enumerate(every):
         x = 10 + place * (_WIDTH + _GAP)
-        what = {"base": "base model", "pulled": str(step.details.get("source", "pulled"))[:28]}.get(step.kind, step.kind)
+        what = {"base": "base model", "pulled": str(step.details.get("source", "pulled"))[:28]}.get(
+            step.kind, step.kind
+        )
         box(x, middle, step.name, f"{what}, {step.digest[:12] or 'digest not recorded'}", "made")
         if place:
             lines.append(f'<path d="M{x - _GAP} {middle + _HEIGHT / 2}H{x - 8}" marker-end="url(#to)"/>')
@@ -119,7 +155,9 @@ def drawing(model: Model) -> str:
             y = middle + _HEIGHT + 40 + number * (_HEIGHT + 14)
             box(x, y, name, digest[:12], "data")
             if number == 0:
-                lines.append(f'<path d="M{x + _WIDTH / 2} {y}V{middle + _HEIGHT + 8}" marker-end="url(#to)"/>')
+                lines.append(
+                    f'<path d="M{x + _WIDTH / 2} {y}V{middle + _HEIGHT + 8}" marker-end="url(#to)"/>'
+                )
     width = 20 + len(every) * (_WIDTH + _GAP) - _GAP
     height = middle + _HEIGHT + 20 + (40 + tallest * (_HEIGHT + 14) if tallest else 0)
     told = ", then ".join(f"{step.kind} {step.name}" for step in every)

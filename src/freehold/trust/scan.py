@@ -31,7 +31,24 @@ _MAGIC: tuple[tuple[bytes, int, str], ...] = (
 )  # fmt: skip
 _PICKLE = re.compile(rb"\x80[\x00-\x05]")
 _OLD_PICKLE = re.compile(rb"^\(?[cl(]?[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
-_PROGRAMS = (".py", ".pyc", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".js", ".jar", ".whl", ".ipynb", ".lua", ".cmd", ".vbs")
+_PROGRAMS = (
+    ".py",
+    ".pyc",
+    ".so",
+    ".dll",
+    ".dylib",
+    ".exe",
+    ".sh",
+    ".bat",
+    ".ps1",
+    ".js",
+    ".jar",
+    ".whl",
+    ".ipynb",
+    ".lua",
+    ".cmd",
+    ".vbs",
+)
 _LOADED_AS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".mar", ".npy", ".npz", ".h5", ".hdf5", ".keras", ".pb", ".onnx",
                    ".t7", ".dat", ".model.pkl", ".msgpack", ".ot", ".zip", ".tar", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tgz", ".engine", ".plan",
                    ".mlmodel", ".pmml", ".skops", ".cbm", ".tflite")  # fmt: skip
@@ -89,7 +106,9 @@ def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
     """The same by file, as a hub keeps it."""
     found: dict[str, list[Danger]] = {}
     for one in scan(files):
-        found.setdefault(one.file, []).append(Danger("unsafe" if one.unsafe else "caution", one.kind, one.why))
+        found.setdefault(one.file, []).append(
+            Danger("unsafe" if one.unsafe else "caution", one.kind, one.why)
+        )
     return found
 
 
@@ -140,7 +159,13 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
     if (told := _told_by_content(name, path, head)) is not None:
         return [told]
     if low.endswith(_LOADED_AS_CODE):
-        return [Finding(name, "format", f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they hold")]
+        return [
+            Finding(
+                name,
+                "format",
+                f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they hold",
+            )
+        ]
     return _text(name, path)
 
 
@@ -163,7 +188,13 @@ def _told_by_content(name: str, path: Path, head: bytes) -> Finding | None:
         if what and head[at : at + len(magic)] == magic:
             if what == "a zip archive":
                 return _zip(name, path)
-            kind = "program" if "program" in what or "script" in what else "packed" if "archive" in what else "format"
+            kind = (
+                "program"
+                if "program" in what or "script" in what
+                else "packed"
+                if "archive" in what
+                else "format"
+            )
             return Finding(name, kind, f"it is {what}")
     if _PICKLE.match(head) or _OLD_PICKLE.match(head):
         return _pickle(name, path.open("rb"))
@@ -178,11 +209,20 @@ def _zip(name: str, path: Path) -> Finding:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             for entry in entries:
-                if entry.filename.startswith(("/", "\\")) or ".." in Path(entry.filename.replace("\\", "/")).parts:
-                    return Finding(name, "archive", f"it is a zip archive whose entry {entry.filename[:80]!r} leads out of its folder")
+                if (
+                    entry.filename.startswith(("/", "\\"))
+                    or ".." in Path(entry.filename.replace("\\", "/")).parts
+                ):
+                    return Finding(
+                        name,
+                        "archive",
+                        f"it is a zip archive whose entry {entry.filename[:80]!r} leads out of its folder",
+                    )
                 if entry.file_size > 1000 * max(entry.compress_size, 1) and entry.file_size > 1 << 24:
                     return Finding(
-                        name, "archive", f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)"
+                        name,
+                        "archive",
+                        f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)",
                     )
             for entry in entries:
                 with archive.open(entry) as file:
@@ -190,7 +230,11 @@ def _zip(name: str, path: Path) -> Finding:
                 if _PICKLE.match(start) or entry.filename.endswith((".pkl", ".pickle")):
                     with archive.open(entry) as file:
                         told = _pickle(name, io.BytesIO(file.read(_MOST_TEXT)))
-                    return Finding(name, "pickle", f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {told.why}")
+                    return Finding(
+                        name,
+                        "pickle",
+                        f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {told.why}",
+                    )
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
         return Finding(name, "archive", f"it is a damaged zip archive ({str(error)[:80]})")
     return Finding(name, "packed", "it is a zip archive, and a model's files are none")
@@ -204,7 +248,11 @@ def _pickle(name: str, file: Any) -> Finding:
         data = file.read(_MOST_TEXT)
     try:
         result = scanner.scan_pickle_bytes(io.BytesIO(data), name)
-        called = [f"{one.module}.{one.name}" for one in result.globals if one.safety != scanner.SafetyLevel.Innocuous]
+        called = [
+            f"{one.module}.{one.name}"
+            for one in result.globals
+            if one.safety != scanner.SafetyLevel.Innocuous
+        ]
     except Exception:  # a pickle made to break its reader stays a pickle, and is refused as one
         called = []
     told = f", and loading it would call {', '.join(called[:4])}" if called else ""
@@ -250,7 +298,13 @@ def _configuration(name: str, text: str) -> list[Finding]:
                         source = each.get("template") if isinstance(each, dict) else each
                         found += _template(name, source) if isinstance(source, str) else []
                 if key == "_target_" or (key == "class_name" and inner == "Lambda"):
-                    found.append(Finding(name, "remote code", f"it names code to be called when it is loaded ({key}: {str(inner)[:60]})"))
+                    found.append(
+                        Finding(
+                            name,
+                            "remote code",
+                            f"it names code to be called when it is loaded ({key}: {str(inner)[:60]})",
+                        )
+                    )
                 waiting.append(inner)
         elif isinstance(one, list):
             waiting.extend(inner for inner in one if isinstance(inner, dict | list))
@@ -270,11 +324,21 @@ def _template_in_gguf(name: str, path: Path) -> list[Finding]:
 def _template(name: str, source: str) -> list[Finding]:
     """A chat template that reaches for its sandbox's walls, never ends, or brings instructions and addresses of its own."""
     if (escape := _ESCAPES.search(source)) is not None:
-        return [Finding(name, "template", f"its chat template reaches out of its sandbox ({escape[0][:60]!r})")]
+        return [
+            Finding(name, "template", f"its chat template reaches out of its sandbox ({escape[0][:60]!r})")
+        ]
     if _HUGE_LOOP.search(source):
-        return [Finding(name, "template", "its chat template holds a loop that would not end in any useful time")]
+        return [
+            Finding(name, "template", "its chat template holds a loop that would not end in any useful time")
+        ]
     if (address := _ADDRESS.search(source)) is not None:
-        return [Finding(name, "template", f"its chat template puts an address or markup into every chat ({address[0][:60]!r})")]
+        return [
+            Finding(
+                name,
+                "template",
+                f"its chat template puts an address or markup into every chat ({address[0][:60]!r})",
+            )
+        ]
     if len(source) > 1 << 20:
         return [Finding(name, "template", f"its chat template has {len(source):,} signs")]
     return []

@@ -38,13 +38,26 @@ def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
     # a model card is written when the model is pushed, where it has none of its own
     card = () if (folder / "README.md").exists() else ("README.md",)
     ignored = [folder / name for name in (*NOT_SIGNED, *card)]
-    config = hashing.Config().use_file_serialization(allow_symlinks=True).set_ignored_paths(paths=ignored).set_allow_symlinks(True)
-    signer = signing.Config().use_elliptic_key_signer(private_key=keyring.private_path(key)).set_hashing_config(config)
-    with tempfile.TemporaryDirectory(prefix="freehold-signing-") as elsewhere:  # a file in the folder would be signed too
+    config = (
+        hashing.Config()
+        .use_file_serialization(allow_symlinks=True)
+        .set_ignored_paths(paths=ignored)
+        .set_allow_symlinks(True)
+    )
+    signer = (
+        signing.Config()
+        .use_elliptic_key_signer(private_key=keyring.private_path(key))
+        .set_hashing_config(config)
+    )
+    with tempfile.TemporaryDirectory(
+        prefix="freehold-signing-"
+    ) as elsewhere:  # a file in the folder would be signed too
         try:
             signer.sign(folder, Path(elsewhere) / SIGNATURE)
         except (ValueError, OSError) as error:
-            raise BadModel(f"{folder.name} could not be signed ({error})", "check that its files can be read") from error
+            raise BadModel(
+                f"{folder.name} could not be signed ({error})", "check that its files can be read"
+            ) from error
         durable.write_atomically(target, (Path(elsewhere) / SIGNATURE).read_bytes())
     return key
 
@@ -67,8 +80,13 @@ def leaves_out(signature: Path, name: str) -> bool:
 def _predicate(signature: Path) -> dict[str, Any]:
     """What a signature states. Raises BadModel, NotFound."""
     try:
-        predicate = json.loads(base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True))["predicate"]
-        _ = predicate["serialization"]["method"], [(one["name"], one["digest"]) for one in predicate["resources"]]
+        predicate = json.loads(
+            base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True)
+        )["predicate"]
+        _ = (
+            predicate["serialization"]["method"],
+            [(one["name"], one["digest"]) for one in predicate["resources"]],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
     return predicate
@@ -81,7 +99,9 @@ def _bundle(signature: Path) -> dict[str, Any]:
     except OSError as error:
         raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise BadModel(f"{signature.name} is no model signature with a public key", "fetch it again") from error
+        raise BadModel(
+            f"{signature.name} is no model signature with a public key", "fetch it again"
+        ) from error
     return value
 
 
@@ -91,11 +111,15 @@ def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
     keys = {key.id: key for key in keyring.all()}
     if named not in keys:
         raise BadModel(
-            f"{signature.name} is signed by {named[:16]}, whom you do not trust", "trust the key, if you know whose it is: freehold signer trust FILE"
+            f"{signature.name} is signed by {named[:16]}, whom you do not trust",
+            "trust the key, if you know whose it is: freehold signer trust FILE",
         )
     key = keys[named]
     if key.revoked:
-        raise BadModel(f"{signature.name} is signed with the key {key.name!r}, which was revoked: {key.revoked}", "have the model signed anew")
+        raise BadModel(
+            f"{signature.name} is signed with the key {key.name!r}, which was revoked: {key.revoked}",
+            "have the model signed anew",
+        )
     return verify_with(folder, signature, key)
 
 
@@ -108,19 +132,38 @@ def verify_with(folder: Path, signature: Path, key: Key) -> Key:
     if (
         _predicate(signature)["serialization"]["method"] == "files"
     ):  # the store shows a model's files as links, which the library follows only if told to
-        checking.set_hashing_config(hashing.Config().use_file_serialization(allow_symlinks=True).set_allow_symlinks(True))
+        checking.set_hashing_config(
+            hashing.Config().use_file_serialization(allow_symlinks=True).set_allow_symlinks(True)
+        )
     try:
         checking.verify(folder, signature)
     except InvalidSignature:
-        raise BadModel(f"{signature.name} was changed after {key.name!r} had signed", "fetch it again from whom you have it") from None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OSError) as error:  # the library says so of files and of damaged bundles
+        raise BadModel(
+            f"{signature.name} was changed after {key.name!r} had signed",
+            "fetch it again from whom you have it",
+        ) from None
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        OSError,
+    ) as error:  # the library says so of files and of damaged bundles
         told = _differences(str(error))
         raise BadModel(
-            f"{folder.name} is not what {key.name!r} signed: {told}", "fetch the files named anew, or have the model signed again"
+            f"{folder.name} is not what {key.name!r} signed: {told}",
+            "fetch the files named anew, or have the model signed again",
         ) from error
     return key
 
 
 def _differences(text: str) -> str:
     """The library's account of what differs, without the brackets and quotes around it."""
-    return text.removeprefix("Signature mismatch: ").strip("[]\"'").replace('", "', "; ").replace("', '", "; ").replace("\", '", "; ")[:600]
+    return (
+        text.removeprefix("Signature mismatch: ")
+        .strip("[]\"'")
+        .replace('", "', "; ")
+        .replace("', '", "; ")
+        .replace("\", '", "; ")[:600]
+    )

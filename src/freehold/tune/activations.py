@@ -46,13 +46,23 @@ class Normed(NamedTuple):
     epsilon: float
 
     def _inverse(self, wide: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(wide.shape[-1]).add_(self.epsilon).rsqrt_()
+        return (
+            torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+            .square_()
+            .div_(wide.shape[-1])
+            .add_(self.epsilon)
+            .rsqrt_()
+        )
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """See :class:`Entry`."""
         wide = raw.float()
         inverse = self._inverse(wide)
-        return wide.mul_(inverse).mul_(self.weight).to(raw.dtype) if raw.dtype != torch.float32 else wide * inverse * self.weight
+        return (
+            wide.mul_(inverse).mul_(self.weight).to(raw.dtype)
+            if raw.dtype != torch.float32
+            else wide * inverse * self.weight
+        )
 
     def again(self, raw: torch.Tensor) -> tuple[torch.Tensor, Pull]:
         """See :class:`Entry`."""
@@ -91,7 +101,11 @@ class Gated(NamedTuple):
             d_gate, d_up = out.chunk(2, dim=-1)
             torch.mul(grad, act, out=d_up)
             wide = grad * up
-            d_gate.copy_(torch.ops.aten.gelu_backward(wide, gate, approximate="tanh") if self.gelu else torch.ops.aten.silu_backward(wide, gate))
+            d_gate.copy_(
+                torch.ops.aten.gelu_backward(wide, gate, approximate="tanh")
+                if self.gelu
+                else torch.ops.aten.silu_backward(wide, gate)
+            )
             return out
 
         return act * up, pull

@@ -154,7 +154,10 @@ def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None
     A few rows at a time, so that merging needs no more memory than a piece of a matrix.
     """
     header, config = gguf.read_header(base), config_of(base)
-    modules = {tensor.name: (hugging_face_name(config, tensor.name) or "").removesuffix(".weight") for tensor in header.tensors}
+    modules = {
+        tensor.name: (hugging_face_name(config, tensor.name) or "").removesuffix(".weight")
+        for tensor in header.tensors
+    }
     _all_used(factors, set(modules.values()), base)
     kinds = {tensor.name: "F32" if len(tensor.shape) == 1 else "F16" for tensor in header.tensors}
 
@@ -176,7 +179,11 @@ def _as_stored(config: DecoderConfig, name: str, factor: Factor) -> Factor:
     heads = rope_heads(config, name.split(".")[2]) if name.startswith("blk.") else 0
     if not heads:
         return factor
-    magnitude = None if factor.magnitude is None else torch.from_numpy(to_interleaved(factor.magnitude.numpy(), heads))
+    magnitude = (
+        None
+        if factor.magnitude is None
+        else torch.from_numpy(to_interleaved(factor.magnitude.numpy(), heads))
+    )
     return Factor(factor.a, torch.from_numpy(to_interleaved(factor.b.numpy(), heads)), magnitude)
 
 

@@ -62,7 +62,12 @@ class PrefixAttention(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         q_all, own_k, own_v, shared_k, shared_v, own, shared = ctx.saved_tensors
         rows, own_length, length, heads, dim, kv, prefix = ctx.shape
-        d_out = F.pad(grads[0], (0, 0, 0, 0, 0, length - own_length)).view(rows, length, kv, heads // kv, dim).permute(2, 0, 3, 1, 4).contiguous()
+        d_out = (
+            F.pad(grads[0], (0, 0, 0, 0, 0, length - own_length))
+            .view(rows, length, kv, heads // kv, dim)
+            .permute(2, 0, 3, 1, 4)
+            .contiguous()
+        )
         by_row, by_head = d_out.view(kv * rows, -1, dim), d_out.view(kv, -1, dim)
         wide = torch.promote_types(q_all.dtype, torch.float32)
         d_own = (by_row @ own_v.transpose(1, 2)).to(wide)

@@ -116,7 +116,9 @@ class AnswerLosses(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, chunk: int) -> torch.Tensor:  # type: ignore[override]
+    def forward(
+        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, chunk: int
+    ) -> torch.Tensor:  # type: ignore[override]
         losses = torch.empty(hidden.shape[0], dtype=torch.float32)
         grad = torch.empty_like(hidden)
         for start in range(0, hidden.shape[0], chunk):
@@ -148,7 +150,9 @@ class AnswerLosses(torch.autograd.Function):
 class Layer(torch.nn.Module):
     """One decoder block with adapters on its seven matrices. ``make``: names and frozen matrices -> their group."""
 
-    def __init__(self, weights: Weights, index: int, make: Callable[[list[str], list[torch.Tensor]], LoraGroup]):
+    def __init__(
+        self, weights: Weights, index: int, make: Callable[[list[str], list[torch.Tensor]], LoraGroup]
+    ):
         super().__init__()
         self.config, self.local = weights.config, weights.config.local(index)
         tensors, at = weights.tensors, f"layers.{index}."
@@ -180,15 +184,29 @@ class Layer(torch.nn.Module):
     def _norm(self, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
         return x if weight is None else RmsNorm.apply(x, weight, self.config.norm_epsilon)  # type: ignore[return-value]
 
-    def forward(self, h: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
+    def forward(
+        self,
+        h: torch.Tensor,
+        batch: Packed,
+        turn: tuple[torch.Tensor, torch.Tensor],
+        masks: list[torch.Tensor | None],
+    ) -> torch.Tensor:
         """(T, hidden) -> (T, hidden)."""
-        attended = self.out(self._attention(self.qkv(h, self._entry(self.before_attention)), batch, turn, masks), Plain())
+        attended = self.out(
+            self._attention(self.qkv(h, self._entry(self.before_attention)), batch, turn, masks), Plain()
+        )
         h = h + self._norm(attended, self.after_attention)
         both = self.gate_up(h, self._entry(self.before_mlp))
         fed = self.down(both, Gated(self.config.gelu))
         return h + self._norm(fed, self.after_mlp)
 
-    def _attention(self, qkv: torch.Tensor, batch: Packed, turn: tuple[torch.Tensor, torch.Tensor], masks: list[torch.Tensor | None]) -> torch.Tensor:
+    def _attention(
+        self,
+        qkv: torch.Tensor,
+        batch: Packed,
+        turn: tuple[torch.Tensor, torch.Tensor],
+        masks: list[torch.Tensor | None],
+    ) -> torch.Tensor:
         c = self.config
         if self.bias is not None:
             qkv = qkv + self.bias
@@ -204,19 +222,26 @@ class Layer(torch.nn.Module):
             pieces.append(self._attend(own[0], own[1], own[2], masks[0]))
         window = c.sliding_window if self.local else 0
         for (start, rows, length), mask in zip(batch.groups, masks[1:], strict=True):
-            own = [t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)]
+            own = [
+                t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)
+            ]
             if length <= SHORT:
                 out = PrefixAttention.apply(own[0], own[1], own[2], k[:p], v[:p], c.query_scale, window)
                 pieces.append(out.reshape(-1, c.heads * c.head_dim))  # type: ignore[union-attr]
             else:
-                keys, values = (torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1) for t, o in zip((k, v), own[1:], strict=True))
+                keys, values = (
+                    torch.cat([t[None, :p].expand(rows, -1, -1, -1), o], dim=1)
+                    for t, o in zip((k, v), own[1:], strict=True)
+                )
                 pieces.append(self._attend(own[0], keys, values, mask))
         done = sum(len(piece) for piece in pieces)
         if done < qkv.shape[0]:
             pieces.append(qkv.new_zeros((qkv.shape[0] - done, c.heads * c.head_dim)))
         return torch.cat(pieces)
 
-    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def _attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
         """(rows, length, heads, dim) each -> (rows * length, heads * dim)."""
         c = self.config
         out = F.scaled_dot_product_attention(
@@ -244,17 +269,31 @@ class Decoder(torch.nn.Module):
             own = rank if index >= frozen_layers else 0
 
             def make(names: list[str], frozen: list[torch.Tensor]) -> LoraGroup:
-                return LoraGroup(names, frozen, own, scale or alpha / rank, generator, bits=bits, scratch=scratch, dora=dora)
+                return LoraGroup(
+                    names,
+                    frozen,
+                    own,
+                    scale or alpha / rank,
+                    generator,
+                    bits=bits,
+                    scratch=scratch,
+                    dora=dora,
+                )
 
             return Layer(weights, index, make)
 
         self.layers = torch.nn.ModuleList(layer(index) for index in range(weights.config.layers))
         if left := weights.tensors.left():
-            raise Unsupported(f"the tensor {left[0]} is not known to the tuner", "choose a model of a plain decoder architecture")
+            raise Unsupported(
+                f"the tensor {left[0]} is not known to the tuner",
+                "choose a model of a plain decoder architecture",
+            )
 
     def hidden(self, batch: Packed, lower: torch.Tensor | None = None) -> torch.Tensor:
         """Last hidden states before the final norm, (T, hidden). ``lower``: what :meth:`lower` gave for this batch."""
-        return self._through(self.lower(batch) if lower is None else lower, batch, self.frozen_layers, len(self.layers))
+        return self._through(
+            self.lower(batch) if lower is None else lower, batch, self.frozen_layers, len(self.layers)
+        )
 
     def lower(self, batch: Packed) -> torch.Tensor:
         """What leaves the layers without adapters, (T, hidden); the same in every step."""
@@ -265,23 +304,35 @@ class Decoder(torch.nn.Module):
     def _through(self, h: torch.Tensor, batch: Packed, first: int, last: int) -> torch.Tensor:
         c = self.config
         bases = {c.rope_theta_local: (), c.rope_theta: c.rope_factors}
-        turns = {theta: _turns(batch.positions, c.head_dim, theta, factors, self.dtype) for theta, factors in bases.items()}
+        turns = {
+            theta: _turns(batch.positions, c.head_dim, theta, factors, self.dtype)
+            for theta, factors in bases.items()
+        }
         everywhere = _masks(batch, 0, self.dtype)
         local = _masks(batch, c.sliding_window, self.dtype) if c.sliding_window else everywhere
         for layer in list(self.layers)[first:last]:
             assert isinstance(layer, Layer)
-            own = (h, batch, turns[c.rope_theta_local if layer.local else c.rope_theta], local if layer.local else everywhere)
+            own = (
+                h,
+                batch,
+                turns[c.rope_theta_local if layer.local else c.rope_theta],
+                local if layer.local else everywhere,
+            )
             again = self.checkpointing and torch.is_grad_enabled()
             h = checkpoint(layer, *own, use_reentrant=False) if again else layer(*own)  # type: ignore[assignment]
         return h
 
-    def answer_losses(self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None) -> torch.Tensor:
+    def answer_losses(
+        self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Cross-entropy (nats) of every answer token, in the order of ``batch.wanted``."""
         at_answers = self.hidden(batch, lower)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
         return AnswerLosses.apply(normed, self.head, batch.wanted, chunk)  # type: ignore[return-value]
 
-    def answer_loss(self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None) -> torch.Tensor:
+    def answer_loss(
+        self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Summed cross-entropy (nats) over the batch's answer tokens."""
         return self.answer_losses(batch, chunk, lower).sum()
 
@@ -302,7 +353,9 @@ class Decoder(torch.nn.Module):
         return [module for module in self.modules() if isinstance(module, LoraGroup)]
 
 
-def _turns(positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def _turns(
+    positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_rotate`."""
     frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     if factors:

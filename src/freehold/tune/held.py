@@ -61,7 +61,9 @@ class Blocks:
     def __init__(self, matrices: list[torch.Tensor], adapter_rows: int, bits: int, scratch: Scratch):
         rows, columns = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1]
         if columns % _BLOCK:
-            raise Unsupported(f"rows of {columns} weights do not fill blocks of {_BLOCK}", "tune with the base in 16 bit")
+            raise Unsupported(
+                f"rows of {columns} weights do not fill blocks of {_BLOCK}", "tune with the base in 16 bit"
+            )
         self.rows, self.columns, self.bits, self.adapter_rows = rows, columns, bits, adapter_rows
         self.dtype, self.scratch = matrices[0].dtype, scratch
         parts = [self._closed(matrix.float()) for matrix in matrices]
@@ -92,7 +94,9 @@ class Blocks:
         room = self.scratch.room(self.rows + self.adapter_rows, self.columns, self.dtype)
         opened = room[: self.rows]
         if self.bits == 4:
-            torch.index_select(self._pairs, 0, self.codes.view(-1).int(), out=opened.view(self._pairs.dtype).view(-1))
+            torch.index_select(
+                self._pairs, 0, self.codes.view(-1).int(), out=opened.view(self._pairs.dtype).view(-1)
+            )
         else:
             opened.copy_(self.codes)
         opened.view(self.rows, -1, _BLOCK).mul_(self.scales[..., None])

@@ -105,7 +105,9 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         recipe = replace(recipe, precision="f32")
         reasons.append("in 32 bit: this processor has no bf16")
     tied = all(tensor.name != "output.weight" for tensor in gguf.read_header(weights).tensors)
-    recipe, need, why = memory.fit(config_of(weights), recipe, shape_of(data.rows, recipe), asked.memory_bytes, tied=tied)
+    recipe, need, why = memory.fit(
+        config_of(weights), recipe, shape_of(data.rows, recipe), asked.memory_bytes, tied=tied
+    )
     reasons.append(f"memory: about {need.total / 2**30:.2f} GiB at its peak, {why}")
     say(reasons[-1])
     place = _place(store, model, train, valid, recipe, asked)
@@ -117,7 +119,9 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         stored = _store(store, model, name, place, tuned, weights, asked, data)
     shutil.rmtree(place)  # all of it is in the store now
     peak = machine.peak_memory_bytes()
-    return Outcome(stored, tuned, reasons + more, tried, need.total, peak, data.count, data.left_out, data.valid_left_out)
+    return Outcome(
+        stored, tuned, reasons + more, tried, need.total, peak, data.count, data.left_out, data.valid_left_out
+    )
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,11 @@ class _Lessons:
     def rows(self) -> list[Row]:
         """Every row there is, both answers of a pair as two."""
         every = [*self.pairs, *self.valid_pairs]
-        return [*self.train, *self.valid, *((prompt, answer) for prompt, *answers in every for answer in answers)]
+        return [
+            *self.train,
+            *self.valid,
+            *((prompt, answer) for prompt, *answers in every for answer in answers),
+        ]
 
     def trainer(self, recipe: Recipe) -> Trainer:
         """A fresh trainer. What one before it held in cycles is let go first: its frozen weights would lie in memory twice."""
@@ -162,7 +170,9 @@ class _Lessons:
         return Trainer(self.weights, self.train, self.valid, recipe)
 
 
-def _lessons(weights: Path, asking: Prompting, train: Sequence[Example], valid: Sequence[Example], limit: int) -> _Lessons:
+def _lessons(
+    weights: Path, asking: Prompting, train: Sequence[Example], valid: Sequence[Example], limit: int
+) -> _Lessons:
     """Tokens of the rows. Raises BadData."""
     if not valid:
         raise BadData("no validation row", "give --valid, or more rows")
@@ -173,13 +183,19 @@ def _lessons(weights: Path, asking: Prompting, train: Sequence[Example], valid: 
         short = _short_enough([row for row in checks if len(row[0]) + len(row[1]) <= limit], checks, limit)
         return _Lessons(weights, rows, short, [], [], len(left_out), len(checks) - len(short))
     if len(rejecting) < len(train) + len(valid):
-        raise BadData(f"{len(rejecting)} of {len(train) + len(valid)} rows have a field 'rejected'", "give all rows one, or none")
+        raise BadData(
+            f"{len(rejecting)} of {len(train) + len(valid)} rows have a field 'rejected'",
+            "give all rows one, or none",
+        )
 
     def pair(example: Example) -> Pair:
         prompt, chosen = asking.row(example.messages)
         again, rejected = asking.row((*example.prompt, ("assistant", example.reference["rejected"])))
         if again != prompt or chosen == rejected:
-            raise BadData(f"row {example.id}: the chosen and the rejected answer do not differ", "mend or remove the row")
+            raise BadData(
+                f"row {example.id}: the chosen and the rejected answer do not differ",
+                "mend or remove the row",
+            )
         return prompt, chosen, rejected
 
     pairs, checks = ([pair(e) for e in part] for part in (train, valid))
@@ -200,7 +216,14 @@ def _short_enough(kept: list[Any], rows: list[Any], limit: int, name: str = "val
     return kept
 
 
-def _place(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], recipe: Recipe, asked: Asked) -> Path:
+def _place(
+    store: Store,
+    model: Model,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    recipe: Recipe,
+    asked: Asked,
+) -> Path:
     """A folder that belongs to exactly this run."""
     identity = {"revision": model.revision, "train": [e.digest for e in train], "valid": [e.digest for e in valid], "recipe": recipe.as_dict(),
                 "time": asked.time_s, "search": asked.search_s}  # fmt: skip
@@ -212,33 +235,59 @@ def _place(store: Store, model: Model, train: Sequence[Example], valid: Sequence
     return place
 
 
-def _settle(place: Path, data: _Lessons, recipe: Recipe, asked: Asked, sink: Sink) -> tuple[Recipe, list[Tried], list[str]]:
+def _settle(
+    place: Path, data: _Lessons, recipe: Recipe, asked: Asked, sink: Sink
+) -> tuple[Recipe, list[Tried], list[str]]:
     """Search and plan once; a resumed run goes by what was settled."""
     settled = place / "settled.json"
     if settled.exists():
         kept = json.loads(settled.read_text())
-        return Recipe(**kept["recipe"]), [Tried(**t) for t in kept["tried"]], [*kept["reasons"], "taken up where it was left"]
+        return (
+            Recipe(**kept["recipe"]),
+            [Tried(**t) for t in kept["tried"]],
+            [*kept["reasons"], "taken up where it was left"],
+        )
     tried: list[Tried] = []
     reasons: list[str] = []
     if asked.search_s or asked.time_s:
         speed = data.trainer(recipe).probe()
         if asked.search_s:
-            recipe, tried, why = search(data.trainer, recipe, rows_per_second=speed, seconds=asked.search_s, sink=sink)
+            recipe, tried, why = search(
+                data.trainer, recipe, rows_per_second=speed, seconds=asked.search_s, sink=sink
+            )
             reasons.append(f"recipe: {why}")
         if asked.time_s:
-            recipe, why = plan(recipe, rows=data.count, rows_per_second=speed, seconds=asked.time_s, choose_rank=not asked.search_s)
+            recipe, why = plan(
+                recipe,
+                rows=data.count,
+                rows_per_second=speed,
+                seconds=asked.time_s,
+                choose_rank=not asked.search_s,
+            )
             reasons.append(f"plan: {why}")
     value = {"recipe": recipe.as_dict(), "tried": [asdict(t) for t in tried], "reasons": reasons}
     durable.write_atomically(settled, json.dumps(value))
     return recipe, tried, reasons
 
 
-def _store(store: Store, model: Model, name: str, place: Path, tuned: Tuned, weights: Path, asked: Asked, data: _Lessons) -> Model:
+def _store(
+    store: Store,
+    model: Model,
+    name: str,
+    place: Path,
+    tuned: Tuned,
+    weights: Path,
+    asked: Asked,
+    data: _Lessons,
+) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
     adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, model.name)
     merged = place / "merged.gguf"
     adapter.merge_gguf(merged, weights, tuned.factors, tuned.recipe.scale)
-    files = {f"{name.replace('/', '-')}.gguf": merged, **{file.name: file for file in (place / "adapter").iterdir()}}
+    files = {
+        f"{name.replace('/', '-')}.gguf": merged,
+        **{file.name: file for file in (place / "adapter").iterdir()},
+    }
     if not tuned.recipe.dora:
         adapter.save_gguf_adapter(place / "adapter.gguf", tuned.factors, tuned.recipe, weights)
         files["adapter.lora"] = place / "adapter.gguf"

@@ -24,7 +24,14 @@ class FusedLora(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, raw: torch.Tensor, entry: Entry, held: Dense | Blocks, a: torch.Tensor, scale: float, sizes: list[int], *b: torch.Tensor
+        ctx: Any,
+        raw: torch.Tensor,
+        entry: Entry,
+        held: Dense | Blocks,
+        a: torch.Tensor,
+        scale: float,
+        sizes: list[int],
+        *b: torch.Tensor,
     ) -> torch.Tensor:
         """``raw`` (tokens, what ``entry`` reads), ``held`` n matrices (out_i, in), ``a`` (n r, in), ``b`` n of (out_i, r)."""
         x = entry.forward(raw)
@@ -42,15 +49,21 @@ class FusedLora(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (dy,) = grads
         raw, inner, a, *b = ctx.saved_tensors
-        low = _diagonal(b, dy.dtype)  # made again: kept, those of all layers would take as much as a layer's inputs
+        low = _diagonal(
+            b, dy.dtype
+        )  # made again: kept, those of all layers would take as much as a layer's inputs
         outputs = low.shape[0]
         joint = torch.empty((dy.shape[0], outputs + low.shape[1]), dtype=dy.dtype, device=dy.device)
         joint[:, :outputs] = dy
         torch.mul(dy @ low, ctx.scale, out=joint[:, outputs:])
-        every = dy.t() @ inner  # only the blocks on the diagonal are wanted; one product is faster than several narrow ones
+        every = (
+            dy.t() @ inner
+        )  # only the blocks on the diagonal are wanted; one product is faster than several narrow ones
         d_low, start = list[torch.Tensor](), 0
         for index, size in enumerate(ctx.sizes):
-            d_low.append(every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float().mul_(ctx.scale))
+            d_low.append(
+                every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float().mul_(ctx.scale)
+            )
             start += size
         x, pull = ctx.entry.again(raw)
         d_a = (joint[:, outputs:].t() @ x).float()
@@ -78,7 +91,9 @@ class Factor(NamedTuple):
 
     def copied(self) -> Factor:
         """The same in memory of its own."""
-        return Factor(self.a.clone(), self.b.clone(), None if self.magnitude is None else self.magnitude.clone())
+        return Factor(
+            self.a.clone(), self.b.clone(), None if self.magnitude is None else self.magnitude.clone()
+        )
 
     def merged(self, rows: torch.Tensor, scale: float, start: int = 0) -> torch.Tensor:
         """Rows of the matrix (out, in) from ``start`` with the adapter in them, float32."""
@@ -127,7 +142,9 @@ class LoraGroup(torch.nn.Module):
             a, b = self.a[index * self.rank : (index + 1) * self.rank], self.b[index]
             part = matrices[start : start + size]
             cross = ((part @ a.t().to(part.dtype)).float() * b).sum(1)
-            squares[start : start + size] += 2 * self.scale * cross + self.scale**2 * ((b @ (a @ a.t())) * b).sum(1)
+            squares[start : start + size] += 2 * self.scale * cross + self.scale**2 * (
+                (b @ (a @ a.t())) * b
+            ).sum(1)
             start += size
         return squares.clamp_min_(1e-12).sqrt_()
 
@@ -138,7 +155,9 @@ class LoraGroup(torch.nn.Module):
         for i, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
             if self.rank:
                 magnitude = None if self.magnitude is None else self.magnitude.detach()[start : start + size]
-                found[name] = Factor(self.a.detach()[i * self.rank : (i + 1) * self.rank], self.b[i].detach(), magnitude)
+                found[name] = Factor(
+                    self.a.detach()[i * self.rank : (i + 1) * self.rank], self.b[i].detach(), magnitude
+                )
             start += size
         return found
 

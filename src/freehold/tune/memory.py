@@ -51,7 +51,13 @@ class MemoryNeed:
     @property
     def total(self) -> int:
         """What a step holds: reading and merging go by pieces of a matrix and need less."""
-        return self.process + self.frozen + self.adapter + self.kept + int(LIVING * (self.activations + self.logits))
+        return (
+            self.process
+            + self.frozen
+            + self.adapter
+            + self.kept
+            + int(LIVING * (self.activations + self.logits))
+        )
 
 
 def matrices(config: DecoderConfig) -> list[tuple[int, int, int]]:
@@ -80,7 +86,10 @@ def predict(config: DecoderConfig, recipe: Recipe, rows: Rows, *, tied: bool) ->
         layers = size * config.hidden * tuned_layers + kept_per_token
     micro_rows = max(1.0, (tokens - rows.prefix) / rows.mean)
     chunk = min(CHUNK, micro_rows * rows.answer)
-    seen = min(rows.total, recipe.steps * recipe.batch_rows * rows.mean if recipe.steps else recipe.epochs * rows.total)
+    seen = min(
+        rows.total,
+        recipe.steps * recipe.batch_rows * rows.mean if recipe.steps else recipe.epochs * rows.total,
+    )
     return MemoryNeed(
         process=PROCESS_BYTES + rows.total * 40,
         frozen=int(frozen),
@@ -102,7 +111,9 @@ def _per_token(config: DecoderConfig, recipe: Recipe, rows: Rows, size: int) -> 
     return size * values + 8, size * PASSING * wide
 
 
-def fit(config: DecoderConfig, recipe: Recipe, rows: Rows, limit_bytes: int, *, tied: bool) -> tuple[Recipe, MemoryNeed, str]:
+def fit(
+    config: DecoderConfig, recipe: Recipe, rows: Rows, limit_bytes: int, *, tied: bool
+) -> tuple[Recipe, MemoryNeed, str]:
     """The least slowed recipe within ``limit_bytes`` (0: no limit), its need and the reason. Raises DoesNotFit, saying what would fit.
 
     In this order: smaller pieces of a batch, layers computed again, the base in 8 and in 4 bit. The first
@@ -115,7 +126,9 @@ def fit(config: DecoderConfig, recipe: Recipe, rows: Rows, limit_bytes: int, *, 
     for bits in [b for b in (16, 8, 4) if b <= recipe.base_bits]:
         for again in (False, True):
             for micro in [m for m in _MICRO if m <= recipe.micro_tokens]:
-                tried = replace(recipe, base_bits=bits, checkpointing=again or recipe.checkpointing, micro_tokens=micro)
+                tried = replace(
+                    recipe, base_bits=bits, checkpointing=again or recipe.checkpointing, micro_tokens=micro
+                )
                 need = predict(config, tried, rows, tied=tied)
                 least = min(least, (need.total, tried), key=lambda pair: pair[0])
                 if need.total <= limit_bytes:

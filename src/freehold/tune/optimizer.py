@@ -15,7 +15,12 @@ class AdamW:
     """One step at a time over ``parameters``; ``first`` and ``second`` moments exist from the first step on."""
 
     def __init__(
-        self, parameters: Sequence[torch.nn.Parameter], *, weight_decay: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        *,
+        weight_decay: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
     ):
         self.parameters = list(parameters)
         self.weight_decay, self.betas, self.epsilon = weight_decay, betas, epsilon
@@ -40,13 +45,18 @@ class AdamW:
             self.first = [torch.zeros_like(parameter) for parameter in self.parameters]
             self.second = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps += 1
-        grads = [parameter.grad if parameter.grad is not None else torch.zeros_like(parameter) for parameter in self.parameters]
+        grads = [
+            parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+            for parameter in self.parameters
+        ]
         norm = torch.stack([torch.linalg.vector_norm(grad) for grad in grads]).norm()
         scale = float((clip / (norm + 1e-6)).clamp(max=1.0))
         fast, slow = self.betas
         rate = learning_rate / (1 - fast**self.steps)
         unbiased = (1 - slow**self.steps) ** 0.5
-        for parameter, grad, first, second in zip(self.parameters, grads, self.first, self.second, strict=True):
+        for parameter, grad, first, second in zip(
+            self.parameters, grads, self.first, self.second, strict=True
+        ):
             grad.mul_(scale)
             parameter.mul_(1 - learning_rate * self.weight_decay)
             first.lerp_(grad, 1 - fast)

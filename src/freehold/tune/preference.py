@@ -26,11 +26,17 @@ class PreferenceTrainer(Trainer):
     ``history.valid`` then holds (step, loss, share of pairs whose chosen answer gained on the rejected one).
     """
 
-    def __init__(self, weights: Path, train: Sequence[Pair], valid: Sequence[Pair], recipe: Recipe, *, threads: int = 0):
+    def __init__(
+        self, weights: Path, train: Sequence[Pair], valid: Sequence[Pair], recipe: Recipe, *, threads: int = 0
+    ):
         checks = list(valid)[: recipe.valid_rows]
         super().__init__(weights, _flat(train), [], recipe, threads=threads)
         prefix = len(self.prefix)
-        self._checks = [(prompt[prefix:] + answer, len(answer)) for prompt, answer in _flat(checks) if prompt[:prefix] == self.prefix]
+        self._checks = [
+            (prompt[prefix:] + answer, len(answer))
+            for prompt, answer in _flat(checks)
+            if prompt[:prefix] == self.prefix
+        ]
         self.valid = self._checks
         self.reference = self._likelihoods(self.train)
         self._checked_reference = self._likelihoods(self._checks)
@@ -50,7 +56,9 @@ class PreferenceTrainer(Trainer):
         for part in self._micro(indexes):
             rows = [row for index in part for row in (2 * index, 2 * index + 1)]
             batch = pack(self.prefix, [self.train[row] for row in rows])
-            margins = self._margins(self._sums(batch, [self.train[row][1] for row in rows]), self.reference[rows])
+            margins = self._margins(
+                self._sums(batch, [self.train[row][1] for row in rows]), self.reference[rows]
+            )
             loss = -torch.nn.functional.logsigmoid(margins).sum() / len(indexes)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
@@ -77,7 +85,9 @@ class PreferenceTrainer(Trainer):
         order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]))
         for start in range(0, len(order), self.recipe.batch_rows):
             part = order[start : start + self.recipe.batch_rows]
-            found[part] = self._sums(pack(self.prefix, [rows[index] for index in part]), [rows[index][1] for index in part])
+            found[part] = self._sums(
+                pack(self.prefix, [rows[index] for index in part]), [rows[index][1] for index in part]
+            )
         return found
 
 

@@ -41,7 +41,9 @@ class Recipe:
     frozen_layers: int = 0
     checkpointing: bool = False
     share_prefix: bool = True
-    beta: float = 0.1  # preference tuning: how far the tuned model may leave the untuned one; smaller is farther
+    beta: float = (
+        0.1  # preference tuning: how far the tuned model may leave the untuned one; smaller is farther
+    )
 
     @property
     def scale(self) -> float:
@@ -59,7 +61,9 @@ MOST_EPOCHS = 6.0
 RESERVE = 0.12
 
 
-def plan(recipe: Recipe, *, rows: int, rows_per_second: float, seconds: float, choose_rank: bool = True) -> tuple[Recipe, str]:
+def plan(
+    recipe: Recipe, *, rows: int, rows_per_second: float, seconds: float, choose_rank: bool = True
+) -> tuple[Recipe, str]:
     """Fit epochs and steps into ``seconds`` at the measured speed; the recipe and the reason. Raises DoesNotFit."""
     affordable = int(rows_per_second * seconds * (1 - RESERVE))
     steps = min(affordable, int(MOST_EPOCHS * rows)) // recipe.batch_rows
@@ -70,9 +74,20 @@ def plan(recipe: Recipe, *, rows: int, rows_per_second: float, seconds: float, c
         )
     epochs = steps * recipe.batch_rows / rows
     rank = recipe.rank if not choose_rank else 16 if epochs >= 0.5 else 8
-    bound = "the time" if affordable < MOST_EPOCHS * rows else f"{MOST_EPOCHS:.0f} epochs, after which more brings little"
+    bound = (
+        "the time"
+        if affordable < MOST_EPOCHS * rows
+        else f"{MOST_EPOCHS:.0f} epochs, after which more brings little"
+    )
     reason = (
         f"{rows_per_second:.1f} rows/s measured, {seconds:.0f} s to spend: {steps} steps of {recipe.batch_rows} rows, "
         f"{epochs:.2f} epochs of {rows} rows, rank {rank}; bound by {bound}"
     )
-    return replace(recipe, steps=steps, epochs=epochs, rank=rank, alpha=recipe.alpha * rank / recipe.rank, deadline_s=seconds), reason
+    return replace(
+        recipe,
+        steps=steps,
+        epochs=epochs,
+        rank=rank,
+        alpha=recipe.alpha * rank / recipe.rank,
+        deadline_s=seconds,
+    ), reason

@@ -34,18 +34,25 @@ class Tried:
     seconds: float
 
 
-def search(make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: float, seconds: float, sink: Sink) -> tuple[Recipe, list[Tried], str]:
+def search(
+    make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: float, seconds: float, sink: Sink
+) -> tuple[Recipe, list[Tried], str]:
     """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too short a time.
 
     ``make`` builds a trainer for a recipe, with the rows both train and validate on.
     """
-    left = [replace(base, learning_rate=rate, rank=rank, alpha=2.0 * rank) for rate in RATES for rank in RANKS]
+    left = [
+        replace(base, learning_rate=rate, rank=rank, alpha=2.0 * rank) for rate in RATES for rank in RANKS
+    ]
     rounds = len(left).bit_length()
     # every round costs alike: half the recipes, twice the steps
     steps = int(rows_per_second * seconds * 0.7 / (rounds * len(left) * base.batch_rows))
     if steps < _LEAST_STEPS:
         needed = _LEAST_STEPS * rounds * len(left) * base.batch_rows / (0.7 * rows_per_second)
-        raise DoesNotFit(f"a search in {seconds:.0f} s would train each recipe for {steps} steps", f"give it {needed:.0f} s, or leave --search out")
+        raise DoesNotFit(
+            f"a search in {seconds:.0f} s would train each recipe for {steps} steps",
+            f"give it {needed:.0f} s, or leave --search out",
+        )
     tried: list[Tried] = []
     started = time.monotonic()
     total = sum(max(1, len(left) >> i) for i in range(rounds))
@@ -57,10 +64,21 @@ def search(make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: 
                 trainer = make(replace(recipe, steps=steps << round_, validations=1))
                 tuned = trainer.run(progress.silent)
                 _, loss, exact = tuned.history.valid[-1]
-                tried.append(Tried(recipe.learning_rate, recipe.rank, steps << round_, loss, exact, time.monotonic() - began))
+                tried.append(
+                    Tried(
+                        recipe.learning_rate,
+                        recipe.rank,
+                        steps << round_,
+                        loss,
+                        exact,
+                        time.monotonic() - began,
+                    )
+                )
                 scored.append((loss, recipe))
                 shown.at(len(tried), f"rate {recipe.learning_rate:g}, rank {recipe.rank}: loss {loss:.3f}")
-            left = [recipe for _, recipe in sorted(scored, key=lambda pair: pair[0])[: max(1, len(left) // 2)]]
+            left = [
+                recipe for _, recipe in sorted(scored, key=lambda pair: pair[0])[: max(1, len(left) // 2)]
+            ]
     best = left[0]
     reason = (
         f"learning rate {best.learning_rate:g} and rank {best.rank} of {len(RATES) * len(RANKS)} recipes, "

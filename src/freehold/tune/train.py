@@ -78,7 +78,9 @@ def check_rows(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
 class Trainer:
     """A decoder, its rows and its optimizer."""
 
-    def __init__(self, weights: Path, train: Sequence[Row], valid: Sequence[Row], recipe: Recipe, *, threads: int = 0):
+    def __init__(
+        self, weights: Path, train: Sequence[Row], valid: Sequence[Row], recipe: Recipe, *, threads: int = 0
+    ):
         # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass are kept, with room to spare
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         torch.manual_seed(recipe.seed)
@@ -86,7 +88,9 @@ class Trainer:
             torch.set_num_threads(threads)
         self.recipe = recipe
         self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
-        self._kept: dict[int, torch.Tensor] = {}  # row -> what left the layers without adapters; -1: the prefix
+        self._kept: dict[
+            int, torch.Tensor
+        ] = {}  # row -> what left the layers without adapters; -1: the prefix
         self.train = [self._own(row) for row in train]
         self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
@@ -118,7 +122,10 @@ class Trainer:
         for start in range(0, len(order), size * 64):
             found += self._dealt(order[start : start + size * 64])
         chance.shuffle(found)
-        largest = max(range(len(found)), key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])))
+        largest = max(
+            range(len(found)),
+            key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])),
+        )
         return [found[largest], *found[:largest], *found[largest + 1 :]]
 
     def _dealt(self, rows: list[int]) -> list[list[int]]:
@@ -207,7 +214,9 @@ class Trainer:
         # each new shape is slow once, so the first batches count only where there are no others
         counted = measured[3:] if len(measured) > 5 else measured[1:] or measured
         speed = sum(count for count, _ in counted) / sum(took for _, took in counted)
-        tokens = sum(len(self.prefix) * len(self._micro(part)) + sum(map(self.length, part)) for part in batches)
+        tokens = sum(
+            len(self.prefix) * len(self._micro(part)) + sum(map(self.length, part)) for part in batches
+        )
         return speed * self.units / tokens
 
     def validate(self) -> tuple[float, float]:
@@ -231,7 +240,9 @@ class Trainer:
 
     def factors(self) -> Factors:
         """Adapter factors by module, copied."""
-        return {name: factor.copied() for group in self.model.groups() for name, factor in group.factors().items()}
+        return {
+            name: factor.copied() for group in self.model.groups() for name, factor in group.factors().items()
+        }
 
     def _result(self) -> Factors:
         """Adapter factors by module once nothing changes them any more: not copied."""
@@ -246,10 +257,16 @@ class Trainer:
         tensors |= {f"first{i}": moment for i, moment in enumerate(self.optimizer.first)}
         tensors |= {f"second{i}": moment for i, moment in enumerate(self.optimizer.second)}
         for name, factor in best.items():
-            tensors |= {f"best.{name}.{part}": value for part, value in factor._asdict().items() if value is not None}
+            tensors |= {
+                f"best.{name}.{part}": value for part, value in factor._asdict().items() if value is not None
+            }
         state = {"step": step, "recipe": self.recipe.as_dict(), "history": history.__dict__}
         with durable.replacing(path) as temporary:
-            save_file({key: value.contiguous() for key, value in tensors.items()}, temporary, metadata={"state": json.dumps(state)})
+            save_file(
+                {key: value.contiguous() for key, value in tensors.items()},
+                temporary,
+                metadata={"state": json.dumps(state)},
+            )
 
     def restore(self, path: Path) -> tuple[int, Factors, History, Recipe]:
         """Take up a checkpoint: (step, best factors, history, recipe)."""
@@ -278,7 +295,12 @@ class Trainer:
 
     # -- the loop ---------------------------------------------------------------------------
 
-    def run(self, sink: Sink, checkpoint: Path | None = None, on_point: Callable[[dict[str, Any]], None] | None = None) -> Tuned:
+    def run(
+        self,
+        sink: Sink,
+        checkpoint: Path | None = None,
+        on_point: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Tuned:
         """Train to the recipe's end, its deadline, or until validation has stopped improving.
 
         The best step is the one of least validation loss: the share of rows answered exactly wavers more than steps differ.
@@ -309,7 +331,10 @@ class Trainer:
                 history.train.append((step, loss))
                 recent = [value for _, value in history.train[-20:]]
                 curve = spark([value for _, value in history.train], 12)
-                progress.at(step, f"loss {sum(recent) / len(recent):.3f} {curve}, {history.tokens / history.seconds:.0f} tokens/s")
+                progress.at(
+                    step,
+                    f"loss {sum(recent) / len(recent):.3f} {curve}, {history.tokens / history.seconds:.0f} tokens/s",
+                )
                 if step % every == 0 or step == steps:
                     score, better = self._judge(step, history)
                     if better:
@@ -325,7 +350,9 @@ class Trainer:
                     if history.valid and history.valid[-1][0] != step and self._judge(step, history)[1]:
                         best = {}
                         best = self.factors()
-                if checkpoint is not None and (time.monotonic() - saved > recipe.checkpoint_s or step % every == 0):
+                if checkpoint is not None and (
+                    time.monotonic() - saved > recipe.checkpoint_s or step % every == 0
+                ):
                     self.save(checkpoint, step, best, history)
                     saved = time.monotonic()
         return Tuned(best or self._result(), recipe, history)

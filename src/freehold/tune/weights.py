@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.errors import BadModel, Unsupported
-from freehold.hub.decoders import DecoderConfig, config_of, gguf_name, hugging_face_name, read_pieces, read_tensor, rope_heads, to_halves
+from freehold.hub.decoders import (
+    DecoderConfig,
+    config_of,
+    gguf_name,
+    hugging_face_name,
+    read_pieces,
+    read_tensor,
+    rope_heads,
+    to_halves,
+)
 from freehold.hub.gguf import Tensor, read_header
 
 if TYPE_CHECKING:
@@ -66,7 +75,10 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
         if target is not None:
             records[target] = record
         elif record.name != "rope_freqs.weight":
-            raise Unsupported(f"the tensor {record.name} is not known to the tuner", "choose a model of a plain decoder architecture")
+            raise Unsupported(
+                f"the tensor {record.name} is not known to the tuner",
+                "choose a model of a plain decoder architecture",
+            )
 
     def read(name: str) -> torch.Tensor:
         record = records[name]
@@ -92,7 +104,10 @@ def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
         for name in safetensors.read_header(file):
             short = name.removeprefix("model.")
             if gguf_name(config, short) is None:
-                raise Unsupported(f"the tensor {name} is not known to the tuner", "choose a model of a plain decoder architecture")
+                raise Unsupported(
+                    f"the tensor {name} is not known to the tuner",
+                    "choose a model of a plain decoder architecture",
+                )
             places[short] = (file, name)
 
     def read(short: str) -> torch.Tensor:
