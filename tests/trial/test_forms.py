@@ -258,6 +258,7 @@ def test_a_trials_step_writes_the_same_form(store: Store, folder_model: Model, t
     (tmp_path / "task.json").write_text(
         json.dumps(
             {
+                "task_version": 1,
                 "name": "t",
                 "metric": "accuracy",
                 "labels": [],

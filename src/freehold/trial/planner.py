@@ -92,12 +92,10 @@ class Candidate:
             + rows * self.row_s(shots=shots, tuned=tuned)
         )
 
-    def timing_s(self, rows: int) -> float:
-        """Seconds of timing one variant: single waits, several at once, and token speeds."""
-        single = (
-            self.prompt_tokens / self.pace.prompt_tokens_per_s
-            + self.tuned_tokens / self.pace.single_tokens_per_s
-        )
+    def timing_s(self, rows: int, *, shots: bool = False) -> float:
+        """Seconds of timing one variant: single waits, several at once, and token speeds. Waits reuse nothing."""
+        prompt = self.prompt_tokens + (self.shot_tokens if shots else 0.0)
+        single = prompt / self.pace.prompt_tokens_per_s + self.tuned_tokens / self.pace.single_tokens_per_s
         waits = min(rows * single, max(MOST_WAITING_S, FEWEST_WAITS * single))
         speeds = 3 * (272 / self.pace.prompt_tokens_per_s + 33 / self.pace.single_tokens_per_s)
         return START_S + self.pace.load_s + waits * 1.6 + speeds
@@ -289,9 +287,8 @@ def _filled(
     after = [_after(c, types, work) for c in tuned]
     measured = {part.model for part in as_is}
     timed = [c for c in candidates if c.name in measured]
-    timing = sum(c.timing_s(work.latency_rows) for c in timed) + sum(
-        len(types) * c.timing_s(work.latency_rows) for c in tuned
-    )
+    # where something is tuned, the models as they stand are timed with what time is left
+    timing = sum(len(types) * c.timing_s(work.latency_rows) for c in tuned) or _timing(timed, work)
     trust, more = _trust(form, room, tuned or timed[:1], bool(tuned), work)
     fixed = sum(p.seconds for p in (*as_is, *after, *trust)) + timing + sum(c.tuning_fixed_s for c in tuned)
     training = room - fixed
@@ -307,8 +304,13 @@ def _filled(
             Part("tune", c.name, seconds + c.tuning_fixed_s, seconds / c.epoch_s(work.train_rows)),
             later,
         ]
-    parts.append(Part("time", "", timing, len(timed) + len(types) * len(tuned)))
+    parts.append(Part("time", "", timing, len(types) * len(tuned) or len(timed)))
     return [*parts, *trust], [*reasons, *_not_tuned(form, able, types, work), *more]
+
+
+def _timing(candidates: Sequence[Candidate], work: Work) -> float:
+    """Seconds of timing the best of each model as it stands, with its worked examples where it has any."""
+    return sum(c.timing_s(work.latency_rows, shots=bool(c.shot_tokens)) for c in candidates)
 
 
 def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work: Work) -> list[str]:
@@ -330,8 +332,7 @@ def _as_is(
     kept = sorted(candidates, key=lambda c: c.measuring_s(work.test_rows))
     reasons: list[str] = []
     while kept:
-        timing = sum(c.timing_s(work.latency_rows) for c in kept)
-        parts = _shared(min(room * share, room - timing), kept, work)
+        parts = _shared(min(room * share, room - _timing(kept, work)), kept, work)
         if all(any(part.model == c.name for part in parts) for c in kept):
             return parts, reasons
         slowest = kept.pop()

@@ -32,7 +32,7 @@ from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import TUNING_SKIPPED, reach, to_time
+from freehold.trial.verdict import TUNING_SKIPPED, judge, reach, to_time
 from freehold.trust import licence
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
@@ -667,16 +667,22 @@ class Trial:
         }
         best = [max(as_is, key=quality) for as_is in own.values() if as_is]
         baselines.compare(self.variants, self.answers, self.baselines)
+        needs = self._needs()[0]
         chosen = [*(v for v in self.variants if v["kind"] == "tuned"), *best]
-        chosen += [v for v in to_time(self._needs()[0], self.variants, metric) if v not in chosen]
+        chosen += [v for v in to_time(needs, self.variants, metric) if v not in chosen]
         chosen.sort(key=quality, reverse=True)
         with self.clock.part("time"):
             for number, variant in enumerate(chosen):
+                # once a better one meets every need the others cannot be chosen, and are timed only as far as time is left
+                settled = any(entry.meets_all for entry in judge(needs, chosen[:number]))
                 # the likeliest choice is timed whatever is left: without its waits it decides nothing
                 share = self.clock.part_left() / (len(chosen) - number)
-                self._time_one(variant, looks, max(share, 0.0 if number else 20.0))
+                self._time_one(variant, looks, max(share, 0.0 if number else 20.0), spare=settled)
 
-    def _time_one(self, variant: dict[str, Any], looks: dict[str, dict[str, Any]], seconds: float) -> None:
+    def _time_one(
+        self, variant: dict[str, Any], looks: dict[str, dict[str, Any]], seconds: float, *, spare: bool
+    ) -> None:
+        """Time a variant within so many seconds; one that is ``spare`` only where all of it will fit."""
         model = next(m for m in self.models if m.name == variant["model"])
         look = looks[model.name]
         room = self._room(model.card, look, int(variant["mean_prompt_tokens"]) if variant["shots"] else 0)
@@ -699,11 +705,11 @@ class Trial:
             "title": variant["title"],
             "limit_s": seconds,
         }
-        if (
-            not self.steps.done(name, inputs)
-            and seconds < self._candidates_by_name[model.name].pace.load_s + 3
-        ):
-            self._skip(f"timing {variant['title']}", "the parts before it took its time")
+        speed = self._candidates_by_name[model.name]
+        whole = speed.timing_s(self.options.latency_rows, shots=bool(variant["shots"]))
+        if not self.steps.done(name, inputs) and seconds < (whole if spare else speed.pace.load_s + 3):
+            if not spare:
+                self._skip(f"timing {variant['title']}", "the parts before it took its time")
             return
         try:
             variant["running"] = self.steps.run(
