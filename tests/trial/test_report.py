@@ -120,3 +120,14 @@ def test_the_terminal_shows_verdict_baselines_and_warnings_in_few_lines() -> Non
     assert any(line.startswith("beside    majority class") for line in lines)
     assert any(line.startswith("note      ") and "song" in line for line in lines)
     assert len(lines) <= 14
+
+
+def test_the_page_says_what_each_part_took_and_how_good_the_estimates_were() -> None:
+    value = made(skipped=("left out: safety",))
+    value["parts"] = [{"part": "m: tuning, about 3.0 epochs", "planned_s": 60.0, "taken_s": 75.0}]
+    value["time_left"] = {"median_error": 0.113, "estimates": 34, "budget_s": 180.0}
+    page = report.html(value)
+    assert "m: tuning, about 3.0 epochs: 1 min 15 s of 1 min 00 s planned" in page
+    assert "half of them were off by less than 11%" in page
+    assert "Not tested in this trial" in page
+    assert "left out: safety" in page

@@ -165,7 +165,7 @@ def command(
         permission.of_models(store, "tune", chosen, override)
     trial = Trial(store, loaded, chosen, options, progress.for_stream())
     _say_start(trial)
-    result = trial.run(lambda plan: _agree(plan, yes))
+    result = trial.run(lambda plan: _agree(trial, plan, yes))
     folder = trial.folder
     if out is not None:
         from freehold.durable import write_atomically
@@ -212,11 +212,13 @@ def _say_start(trial: Trial) -> None:
         )
 
 
-def _agree(plan: Plan, yes: bool) -> float:
+def _agree(trial: Trial, plan: Plan, yes: bool) -> float:
     """Show the plan; the budget to go by: the one given, or the least that decides where the person says so. Raises DoesNotFit."""
     from freehold import progress
     from freehold.trial.trial import too_little
 
+    for note in trial.notes:
+        say(f"note: {note}")
     for line in plan.lines():
         say(line)
     if plan.decides:

@@ -12,11 +12,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine, settings, statistics
+from freehold import durable, machine, settings
 from freehold.engines.loading import predict_memory
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
-from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import figure_names
 from freehold.hub import architectures, gguf
 from freehold.hub.card import Card
@@ -24,7 +23,7 @@ from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import baselines, forms, jobs, planner, rival, sections
+from freehold.trial import baselines, forms, jobs, planner, rival
 from freehold.trial import task as tasks
 from freehold.trial.clock import Clock
 from freehold.trial.needs import Need, check_names, parse_need
@@ -32,7 +31,7 @@ from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import TUNING_SKIPPED, judge, reach, to_time
+from freehold.trial.verdict import judge, to_time
 from freehold.trust import licence
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
@@ -41,8 +40,6 @@ from freehold.tune.recipe import Recipe
 GRACE, GRACE_S = 0.1, 3.0
 #: Training rows that are tried for what comes out of a tuned model.
 PRIVACY_ROWS = 128
-#: Estimates of the time left below which nothing is said of them.
-FEWEST_ESTIMATES = 5
 #: More rows than this share that are too long for a model leave the model out, not the rows.
 MOST_TOO_LONG = 0.05
 #: Shown the plan before anything is measured; the budget to go by. Raises DoesNotFit to stop.
@@ -104,7 +101,7 @@ class Trial:
         ] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
         self.baselines: list[dict[str, Any]] = []
-        self._candidates_by_name: dict[str, Candidate] = {}
+        self.candidates: dict[str, Candidate] = {}
         self._recipes: dict[str, Recipe] = {}
         self._gone: frozenset[str] = frozenset()
         self._spare: list[
@@ -131,10 +128,11 @@ class Trial:
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
             from freehold.trial.report import write_reports
+            from freehold.trial.summary import summarise
 
             if late := self.clock.late():
                 self.notes.append(late)
-            report = write_reports(self, self._report())
+            report = write_reports(self, summarise(self))
             for path in self._spare:
                 path.unlink(missing_ok=True)
             return report
@@ -222,7 +220,7 @@ class Trial:
             untunable = self._untunable(model, look)
             inputs = self._inputs(model, tuned=self.options.tune and not untunable)
             pace = _pace(self.steps.run(f"pace-{_plain(model)}", "pace", inputs, self._weights(model)))
-            self._candidates_by_name[model.name] = self._candidate(model, look, pace, untunable)
+            self.candidates[model.name] = self._candidate(model, look, pace, untunable)
         splits = self.task.splits
         work = Work(
             len(splits.train),
@@ -233,7 +231,7 @@ class Trial:
             PRIVACY_ROWS,
             min(self.options.latency_rows, len(splits.test)),
         )
-        everyone = list(self._candidates_by_name.values())
+        everyone = list(self.candidates.values())
         made = self._kept_plan()
         if made is None:
             made = planner.plan(self.options.budget_s, self.clock.spent(), everyone, work)
@@ -389,7 +387,7 @@ class Trial:
             **self._room(model.card, look, extra),
         )
         name = f"measure-{_plain(model)}-{how.replace(' ', '-').replace(',', '')}"
-        speed = self._candidates_by_name[model.name]
+        speed = self.candidates[model.name]
         more = {
             "title": title,
             "limit_s": limit_s,
@@ -481,7 +479,7 @@ class Trial:
         """Tune the candidates that the plan holds; those that were tuned."""
         assert self.plan is not None
         for model, _ in candidates:
-            reason = self._candidates_by_name[model.name].untunable
+            reason = self.candidates[model.name].untunable
             if self.options.tune and reason:
                 self.notes.append(f"{model.name} was not tuned: {reason}")
         if self.options.tune and len(self.task.splits.train) < planner.FEWEST_TRAINING_ROWS:
@@ -667,7 +665,7 @@ class Trial:
         }
         best = [max(as_is, key=quality) for as_is in own.values() if as_is]
         baselines.compare(self.variants, self.answers, self.baselines)
-        needs = self._needs()[0]
+        needs = self.effective_needs()[0]
         chosen = [*(v for v in self.variants if v["kind"] == "tuned"), *best]
         chosen += [v for v in to_time(needs, self.variants, metric) if v not in chosen]
         chosen.sort(key=quality, reverse=True)
@@ -705,7 +703,7 @@ class Trial:
             "title": variant["title"],
             "limit_s": seconds,
         }
-        speed = self._candidates_by_name[model.name]
+        speed = self.candidates[model.name]
         whole = speed.timing_s(self.options.latency_rows, shots=bool(variant["shots"]))
         if not self.steps.done(name, inputs) and seconds < (whole if spare else speed.pace.load_s + 3):
             if not spare:
@@ -869,117 +867,12 @@ class Trial:
 
     # -- the report -------------------------------------------------------------------------
 
-    def _needs(self) -> tuple[list[Need], str]:
+    def effective_needs(self) -> tuple[list[Need], str]:
+        """The needs that decide, and a sentence where they are defaults."""
         if self.needs:
             return self.needs, ""
         texts = [f"{self.task.metric.name}>=0.8", f"memory<={self.memory / 2**30:.2f}GiB"]
         return [parse_need(text) for text in texts], "no --need was given, so these defaults decide"
-
-    def _compare(self, first: str, second: str) -> dict[str, Any]:
-        """Paired difference of two variants on the rows both answered."""
-        a = {x.id: x.score for x in self.answers[first]}
-        b = {x.id: x.score for x in self.answers[second]}
-        shared = [name for name in a if name in b]
-        return {
-            "from": first,
-            "to": second,
-            **statistics.paired([a[n] for n in shared], [b[n] for n in shared]),
-        }
-
-    def _report(self) -> dict[str, Any]:
-        metric = self.task.metric
-        needs, note = self._needs()
-        baselines.compare(self.variants, self.answers, self.baselines)
-        verdict = reach(needs, self.variants, metric.name, baselines=self.baselines, skipped=self._skipped())
-        winner = next(v for v in self.variants if v["id"] == verdict.variant)
-        before = sections.best_untuned(self.variants, metric.name) or winner
-        compared = [self._compare(winner["id"], v["id"]) for v in self.variants if v is not winner]
-        command = (
-            f"freehold serve {winner['stored_as']} --port 8601"
-            if winner["stored_as"]
-            else f"freehold report {self.id}"
-        )
-        splits = self.task.splits
-        looks = {
-            path.parent.name: json.loads(path.read_text())
-            for path in sorted(self.steps.folder.glob("look-*/result.json"))
-        }
-        return {
-            "report_version": 2,
-            "id": self.id,
-            "task": {
-                "name": self.task.name, "kind": metric.kind, "metric": metric.name, "method": metric.method, "columns": self.task.mapping,
-                "rows": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)}, "files": self.task.files,
-                "labels": len(self.task.labels), "label_balance": self._balance(), "repeats_dropped": splits.repeats,
-                "leaks": [list(leak) for leak in splits.leaks[:50]], "leaked_test_rows": len(splits.leaked_test_ids), "looks": looks,
-                "warnings": sections.warnings(self.task), **sections.data(self.task),
-            },
-            "baselines": baselines.for_report(self.baselines),
-            "labels": sections.labels(self.task, self.answers[winner["id"]]),
-            "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
-            "variants": self.variants,
-            "comparisons": compared,
-            "changed_rows": self._changed(before["id"], winner["id"]) if before is not winner else [],
-            "changed_between": [before["id"], winner["id"]],
-            "machine": self.machine.as_dict(),
-            "memory_allowed_bytes": self.memory,
-            "budget": {"seconds": self.options.budget_s, "spent_seconds": self.clock.spent()},
-            "plan": self.plan.as_dict() if self.plan else None,
-            "parts": [asdict(taken) for taken in self.clock.taken],
-            "time_left": self._estimates(),
-            "left_out_rows": self.left_out_rows,
-            "notes": self.notes,
-            "options": asdict(self.options),
-            "versions": machine.versions(),
-        }  # fmt: skip
-
-    def _skipped(self) -> list[str]:
-        """What was not done, for the verdict's first line: that nothing was tuned comes first."""
-        tuned = any(variant["kind"] == "tuned" for variant in self.variants)
-        able = any(not candidate.untunable for candidate in self._candidates_by_name.values())
-        reasons = [
-            entry.partition(": ")[2] for entry in self.left_out if entry.startswith(f"{planner.TUNING}: ")
-        ]
-        others = [entry for entry in self.left_out if not entry.startswith(f"{planner.TUNING}: ")]
-        skipped: list[str] = []
-        if self.options.tune and able and not tuned:
-            skipped.append(f"{TUNING_SKIPPED}: {reasons[0] if reasons else 'its time was gone'}")
-        if others:
-            skipped.append(f"left out: {', '.join(others)}")
-        if self.options.safety_prompts == NO_SAFETY:
-            skipped.append("safety was not tested, as asked")
-        return skipped
-
-    def _estimates(self) -> dict[str, Any] | None:
-        """How good the estimates of the time left were, in the run that measured most."""
-        kept = self.folder / "time-left.json"
-        error = self.clock.median_error()
-        if error is not None and error[1] >= FEWEST_ESTIMATES:
-            value = {"median_error": error[0], "estimates": error[1], "budget_s": self.options.budget_s}
-            durable.write_atomically(kept, json.dumps(value))
-        return json.loads(kept.read_text()) if kept.exists() else None
-
-    def _balance(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        if self.task.labels:
-            for example in self.task.splits.train:
-                counts[wanted_label(example)] = counts.get(wanted_label(example), 0) + 1
-        return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
-
-    def _changed(self, before: str, after: str) -> list[dict[str, Any]]:
-        """Rows whose score tuning changed: what it mended first, then what it broke."""
-        rows = {example.id: example for example in self.task.test}
-        old = {answer.id: answer for answer in self.answers[before]}
-        digests = {v["id"]: v["digest"] for v in self.variants}
-        changed: list[dict[str, Any]] = []
-        for answer in self.answers[after]:
-            first = old.get(answer.id)
-            if first is not None and first.score != answer.score:
-                changed.append({
-                    "id": answer.id, "question": rows[answer.id].question, "wanted": rows[answer.id].answer, "before": first.text,
-                    "after": answer.text, "gain": answer.score - first.score, "before_digest": digests[before], "after_digest": digests[after],
-                })  # fmt: skip
-        return sorted(changed, key=lambda row: (row["gain"], row["id"]))
 
 
 def _pace(result: dict[str, Any]) -> Pace:

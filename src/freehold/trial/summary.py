@@ -1,0 +1,132 @@
+"""What a trial found, as the report's JSON: verdict, variants, comparisons, and what was not done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from freehold import durable, machine, statistics
+from freehold.evals.kinds import wanted_label
+from freehold.trial import baselines, planner, sections
+from freehold.trial.options import NO_SAFETY
+from freehold.trial.verdict import TUNING_SKIPPED, reach
+
+if TYPE_CHECKING:
+    from freehold.trial.trial import Trial
+
+#: Estimates of the time left below which nothing is said of them.
+FEWEST_ESTIMATES = 5
+
+
+def summarise(trial: Trial) -> dict[str, Any]:
+    """The report (see report.schema.json) of a trial whose parts are done."""
+    metric = trial.task.metric
+    needs, note = trial.effective_needs()
+    baselines.compare(trial.variants, trial.answers, trial.baselines)
+    verdict = reach(needs, trial.variants, metric.name, baselines=trial.baselines, skipped=_skipped(trial))
+    winner = next(v for v in trial.variants if v["id"] == verdict.variant)
+    before = sections.best_untuned(trial.variants, metric.name) or winner
+    compared = [_compare(trial, winner["id"], v["id"]) for v in trial.variants if v is not winner]
+    command = (
+        f"freehold serve {winner['stored_as']} --port 8601"
+        if winner["stored_as"]
+        else f"freehold report {trial.id}"
+    )
+    splits = trial.task.splits
+    looks = {
+        path.parent.name: json.loads(path.read_text())
+        for path in sorted(trial.steps.folder.glob("look-*/result.json"))
+    }
+    return {
+        "report_version": 2,
+        "id": trial.id,
+        "task": {
+            "name": trial.task.name, "kind": metric.kind, "metric": metric.name, "method": metric.method, "columns": trial.task.mapping,
+            "rows": {"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)}, "files": trial.task.files,
+            "labels": len(trial.task.labels), "label_balance": _balance(trial), "repeats_dropped": splits.repeats,
+            "leaks": [list(leak) for leak in splits.leaks[:50]], "leaked_test_rows": len(splits.leaked_test_ids), "looks": looks,
+            "warnings": sections.warnings(trial.task), **sections.data(trial.task),
+        },
+        "baselines": baselines.for_report(trial.baselines),
+        "labels": sections.labels(trial.task, trial.answers[winner["id"]]),
+        "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
+        "variants": trial.variants,
+        "comparisons": compared,
+        "changed_rows": _changed(trial, before["id"], winner["id"]) if before is not winner else [],
+        "changed_between": [before["id"], winner["id"]],
+        "machine": trial.machine.as_dict(),
+        "memory_allowed_bytes": trial.memory,
+        "budget": {"seconds": trial.options.budget_s, "spent_seconds": trial.clock.spent()},
+        "plan": trial.plan.as_dict() if trial.plan else None,
+        "parts": [asdict(taken) for taken in trial.clock.taken],
+        "time_left": _estimates(trial),
+        "left_out_rows": trial.left_out_rows,
+        "notes": trial.notes,
+        "options": asdict(trial.options),
+        "versions": machine.versions(),
+    }  # fmt: skip
+
+
+def _compare(trial: Trial, first: str, second: str) -> dict[str, Any]:
+    """Paired difference of two variants on the rows both answered."""
+    a = {x.id: x.score for x in trial.answers[first]}
+    b = {x.id: x.score for x in trial.answers[second]}
+    shared = [name for name in a if name in b]
+    return {
+        "from": first,
+        "to": second,
+        **statistics.paired([a[n] for n in shared], [b[n] for n in shared]),
+    }
+
+
+def _skipped(trial: Trial) -> list[str]:
+    """What was not done, for the verdict's first line: that nothing was tuned comes first."""
+    tuned = any(variant["kind"] == "tuned" for variant in trial.variants)
+    able = any(not candidate.untunable for candidate in trial.candidates.values())
+    reasons = [
+        entry.partition(": ")[2] for entry in trial.left_out if entry.startswith(f"{planner.TUNING}: ")
+    ]
+    others = [entry for entry in trial.left_out if not entry.startswith(f"{planner.TUNING}: ")]
+    skipped: list[str] = []
+    if trial.options.tune and able and not tuned:
+        skipped.append(f"{TUNING_SKIPPED}: {reasons[0] if reasons else 'its time was gone'}")
+    if others:
+        skipped.append(f"left out: {', '.join(others)}")
+    if trial.options.safety_prompts == NO_SAFETY:
+        skipped.append("safety was not tested, as asked")
+    return skipped
+
+
+def _estimates(trial: Trial) -> dict[str, Any] | None:
+    """How good the estimates of the time left were, in the run that measured most."""
+    kept = trial.folder / "time-left.json"
+    error = trial.clock.median_error()
+    if error is not None and error[1] >= FEWEST_ESTIMATES:
+        value = {"median_error": error[0], "estimates": error[1], "budget_s": trial.options.budget_s}
+        durable.write_atomically(kept, json.dumps(value))
+    return json.loads(kept.read_text()) if kept.exists() else None
+
+
+def _balance(trial: Trial) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    if trial.task.labels:
+        for example in trial.task.splits.train:
+            counts[wanted_label(example)] = counts.get(wanted_label(example), 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
+
+
+def _changed(trial: Trial, before: str, after: str) -> list[dict[str, Any]]:
+    """Rows whose score tuning changed: what it mended first, then what it broke."""
+    rows = {example.id: example for example in trial.task.test}
+    old = {answer.id: answer for answer in trial.answers[before]}
+    digests = {v["id"]: v["digest"] for v in trial.variants}
+    changed: list[dict[str, Any]] = []
+    for answer in trial.answers[after]:
+        first = old.get(answer.id)
+        if first is not None and first.score != answer.score:
+            changed.append({
+                "id": answer.id, "question": rows[answer.id].question, "wanted": rows[answer.id].answer, "before": first.text,
+                "after": answer.text, "gain": answer.score - first.score, "before_digest": digests[before], "after_digest": digests[after],
+            })  # fmt: skip
+    return sorted(changed, key=lambda row: (row["gain"], row["id"]))
