@@ -16,8 +16,9 @@ from freehold.progress import duration
 RESERVE = 0.06
 #: Fewer answered test rows than this decide nothing.
 FEWEST_ROWS = 20
-#: A tuning worth its time sees its rows this often; with less than the second number it is left out.
-GOOD_EPOCHS, FEWEST_EPOCHS = 3.0, 1.0
+#: A tuning worth its time sees its rows the first number of times. Down to the second, safety is worth more than further epochs; with
+#: less than the third nothing is tuned.
+GOOD_EPOCHS, FAIR_EPOCHS, FEWEST_EPOCHS = 3.0, 1.5, 1.0
 #: How a sentence on what is left out begins where it is tuning; with a colon after it nothing is tuned.
 TUNING = "tuning"
 #: Training rows below which nothing is tuned.
@@ -262,8 +263,14 @@ def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work
     able = _tunable(candidates, work)
     forms = [_Form(count, True, True, GOOD_EPOCHS, AS_IS) for count in range(len(able), 0, -1)]
     if able:
-        forms += [_Form(1, all_types, trust, epochs, AS_IS * 0.8) for all_types, trust, epochs in (
-            (False, True, GOOD_EPOCHS), (False, False, GOOD_EPOCHS), (False, False, FEWEST_EPOCHS))]  # fmt: skip
+        forms += [
+            _Form(1, all_types, trust, epochs, AS_IS * 0.8)
+            for all_types, trust, epochs in (
+                (False, True, GOOD_EPOCHS),
+                (False, True, FAIR_EPOCHS),
+                (False, False, FEWEST_EPOCHS),
+            )
+        ]
     forms += [_Form(0, False, True, 0.0, AS_IS_ALONE), _Form(0, False, False, 0.0, AS_IS_ALONE)]
     tried = (_filled(form, room, candidates, able, work) for form in forms)
     parts, reasons = next(

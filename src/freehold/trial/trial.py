@@ -257,10 +257,14 @@ class Trial:
         # a bound answer ends where one label is left; a free one of an untuned model runs on
         as_is = min(2.5, answer) if bound else min(look["max_tokens"], 1.5 * answer + 8)
         row = look["prompt_tokens"]["mean"] + answer
+        # every token passes the layers; the table of tokens is passed by those of answers only
+        table = card.vocabulary * card.hidden
+        share = answer / max(row - look["shared_prefix_tokens"], 1.0)
+        passed = max(card.parameters - table, card.parameters // 4) + round(table * min(share, 1.0))
         return Candidate(
             name=model.name,
             parameters=card.parameters,
-            matrix_parameters=max(card.parameters - card.vocabulary * card.hidden, card.parameters // 4),
+            matrix_parameters=passed,
             prompt_tokens=look["prompt_tokens"]["mean"],
             prefix_tokens=look["shared_prefix_tokens"],
             answer_tokens=as_is,
