@@ -123,9 +123,9 @@ def test_rows_with_a_rejected_answer_are_learnt_from_by_preference(
     (place[1] / "mixed.jsonl").write_text(
         json.dumps({"prompt": "Hello?", "chosen": "Yes."}) + "\n" + (place[1] / "pairs.jsonl").read_text()
     )
-    mixed = run(place, "tune", "smollm2", "mixed.jsonl")
+    mixed = run(place, "tune", "smollm2", "mixed.jsonl", "--on-bad-row", "stop")
     assert mixed.returncode == 5
-    assert "of 31 rows have a field 'rejected'" in mixed.stderr
+    assert 'mixed.jsonl, line 1, column "rejected": no value' in mixed.stderr
 
 
 def test_a_limit_that_nothing_fits_is_refused_before_it_costs(place: tuple[dict[str, str], Path]) -> None:

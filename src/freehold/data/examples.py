@@ -273,9 +273,8 @@ def _judge(table: Table, faults: Sequence[Fault], good: int, on_bad_row: str) ->
         else "fix these rows, or pass --on-bad-row skip to leave them out"
     )
     over = ", more than half" if on_bad_row == "skip" and good else ""
-    rows = "row" if len(faults) == 1 else "rows"
     raise BadData(
-        f"{table.name}: {len(faults)} of {total} {rows} cannot be used{over}:\n  {listed}{more}",
+        f"{table.name}: {len(faults)} of {total} rows cannot be used{over}:\n  {listed}{more}",
         remedy,
         [str(fault) for fault in faults],
     )
