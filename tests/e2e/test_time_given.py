@@ -114,37 +114,39 @@ def test_a_row_too_long_for_a_model_is_left_out_or_the_model_is(
 def test_a_short_trial_says_what_it_read_what_it_will_do_and_what_it_left_out(
     home: Path, tickets: Path, tmp_path: Path
 ) -> None:
-    environment = fresh_home(home, tmp_path)
-    done = trial(tickets, environment, "--budget", "50s")
+    done = trial(tickets, fresh_home(home, tmp_path), "--budget", "40s")
     assert done.returncode == 3, done.stderr
     said = done.stderr
     assert 'cp1252, the Windows encoding of Western Europe ("' in said
     assert "separated by semicolons" in said
     assert '"subject" and "body" together' in said
     assert "not used: created" in said
-    plan = said.index("plan for 50 s")
+    plan = said.index("plan for 40 s")
     assert said.index("measuring simple baselines") < plan < said.index("smollm2, zero-shot  0 of")
     report = json.loads(done.stdout)
-    assert report["verdict"]["verdict"] == "not yet"  # untuned models fail, and tuning was not tried
+    assert report["verdict"]["verdict"] == "not yet"  # the model fails as it stands, and tuning was not tried
     assert "tuning was skipped" in report["verdict"]["sentence"]
-    assert {one["name"] for one in report["baselines"]} >= {"constant", "nearest", "linear"}
+    assert {one["name"] for one in report["baselines"]} >= {"majority", "nearest", "linear"}
     assert report["variants"][0]["rows"] >= 20
 
-    # the same trial with more time goes on: what was measured is kept, and what was cut short is finished
-    first = {v["id"]: v["rows"] for v in report["variants"]}
-    steps = Path(environment["FREEHOLD_HOME"]) / "trials" / report["id"] / "steps"
-    answers = {path.parent.name: path.read_text() for path in steps.glob("measure-*/answers.jsonl")}
-    again = trial(tickets, environment, "--budget", "100s")
-    more = json.loads(again.stdout)
-    assert more["id"] == report["id"]
-    for name, kept in answers.items():
-        assert (steps / name / "answers.jsonl").read_text().startswith(kept)
-    for variant in more["variants"]:
-        assert variant["rows"] >= first.get(variant["id"], 0)
 
-
-def test_safety_can_be_left_out_and_is_said_to_be(home: Path, tickets: Path, tmp_path: Path) -> None:
-    done = trial(tickets, fresh_home(home, tmp_path), "--budget", "60s", "--no-tune", "--safety", "none")
-    report = json.loads(done.stdout)
-    assert "safety was not tested, as asked" in report["verdict"]["sentence"]
-    assert not any("safety" in variant for variant in report["variants"])
+def test_a_trial_goes_on_with_more_time_and_keeps_what_it_measured(
+    home: Path, tickets: Path, tmp_path: Path
+) -> None:
+    """Without tuning 210 rows are test rows; the first budget holds some of them."""
+    environment = fresh_home(home, tmp_path)
+    first = json.loads(trial(tickets, environment, "--no-tune", "--safety", "none", "--budget", "30s").stdout)
+    assert "safety was not tested, as asked" in first["verdict"]["sentence"]
+    assert not any("safety" in variant for variant in first["variants"])
+    steps = Path(environment["FREEHOLD_HOME"]) / "trials" / first["id"] / "steps"
+    answers = {path: path.read_text() for path in steps.glob("measure-*/answers.jsonl")}
+    assert answers
+    second = json.loads(
+        trial(tickets, environment, "--no-tune", "--safety", "none", "--budget", "75s").stdout
+    )
+    assert second["id"] == first["id"]
+    for path, kept in answers.items():
+        assert path.read_text().startswith(kept)
+    rows = {variant["id"]: variant["rows"] for variant in second["variants"]}
+    assert sum(rows.values()) > sum(variant["rows"] for variant in first["variants"])
+    assert all(rows[variant["id"]] >= variant["rows"] for variant in first["variants"])
