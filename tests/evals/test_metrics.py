@@ -14,15 +14,15 @@ def row(answer: str, **reference: str) -> Example:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("so 1,234.50 dollars\n#### 18", "18"),
-        ("about 3 or 4.", "4"),
-        ("#### 1,000.00", "1000"),
-        ("-7", "-7"),
+        ("so 1,234.50 dollars\n#### 18", 18),
+        ("about 3 or 4.", 4),
+        ("#### 1,000.00", 1000),
+        ("-7", -7),
         ("none", None),
-        ("100", "100"),
+        ("100", 100),
     ],
 )
-def test_the_number_of_an_answer(text: str, wanted: str | None) -> None:
+def test_the_number_of_an_answer(text: str, wanted: int | None) -> None:
     assert metrics.last_number(text) == wanted
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.data.examples import Example
+from freehold.evals.numbers import whole_number
 
 #: A label column holds labels if at least this share of its rows carry a label that another row has too.
 FEWEST_REPEATED_LABELS = 0.2
@@ -22,7 +23,6 @@ MOST_INTEGER_LABELS = 12
 #: Numbers are values with an error if so large a share of them has a fraction.
 FEWEST_FRACTIONS = 0.1
 
-_PLAIN_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _FENCE = re.compile(r"\s*```(?:[A-Za-z0-9]*)\s*\n(.*?)\n?\s*```\s*", re.S)
 
 
@@ -68,15 +68,15 @@ def parse_json(text: str) -> Any:
 
 def is_number(text: str) -> bool:
     """Whether a text is one number and nothing else."""
-    return _PLAIN_NUMBER.fullmatch(text.strip()) is not None
+    return whole_number(text) is not None
 
 
 def as_float(text: str) -> float:
-    """The number a text holds; a comma before other than three digits is a decimal comma. Raises ValueError."""
-    plain = text.strip()
-    if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", plain):
-        return float(plain.replace(",", "."))
-    return float(plain.replace(",", ""))
+    """The number a text is. Raises ValueError."""
+    number = whole_number(text)
+    if number is None:
+        raise ValueError(f"{text!r} is not a number")
+    return float(number)
 
 
 def detect(examples: Sequence[Example]) -> Kind:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from freehold.data.examples import Example
 from freehold.errors import BadData, UsageError
 from freehold.evals import kinds, sandbox
-from freehold.evals.kinds import as_float, wanted_label, wanted_labels
+from freehold.evals.kinds import wanted_label, wanted_labels
+from freehold.evals.numbers import find_numbers, whole_number
 
 Grade = Callable[[Example, str], float]
-
-_NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
-_VALUE = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -52,32 +50,31 @@ def exact(example: Example, answer: str) -> float:
     return float(answer.strip() == wanted_label(example))
 
 
-def last_number(text: str) -> str | None:
-    """The number after ``####`` if there is one, else the last number; commas and trailing zeros dropped."""
+def last_number(text: str) -> Fraction | None:
+    """The number after ``####`` if there is one, else the last number; None where there is none."""
     marked = text.rpartition("####")[2] if "####" in text else text
-    numbers = _NUMBER.findall(marked)
+    numbers = find_numbers(marked)
     if not numbers:
         return None
-    plain = (numbers[0] if "####" in text else numbers[-1]).replace(",", "").rstrip(".")
-    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return numbers[0] if "####" in text else numbers[-1]
 
 
 def number(example: Example, answer: str) -> float:
-    """1 if the answer's number equals the wanted one."""
+    """1 if the answer's number equals the wanted one, however either is written."""
     wanted = last_number(example.reference.get("answer", example.answer))
     return float(wanted is not None and last_number(answer) == wanted)
 
 
 def value_of(text: str) -> float | None:
     """The number that a text is, else the last one in it; None where there is no finite one."""
-    if kinds.is_number(text):
-        value = as_float(text)
-    else:
-        numbers = _VALUE.findall(text)
-        if not numbers:
-            return None
-        value = as_float(numbers[-1].rstrip(",."))
-    return value if math.isfinite(value) else None
+    whole = whole_number(text)
+    numbers = [whole] if whole is not None else find_numbers(text)
+    if not numbers:
+        return None
+    try:
+        return float(numbers[-1])
+    except OverflowError:
+        return None
 
 
 def error_of(example: Example, answer: str, scale: float) -> float:
