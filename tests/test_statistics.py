@@ -47,3 +47,10 @@ def test_rows_to_decide_is_the_smallest_number_that_decides() -> None:
     before, _ = statistics.wilson(0.92 * (99 + more), 99 + more)
     assert before < 0.9 <= low
     assert statistics.rows_to_decide(0.9, 0.9, 100) is None
+
+
+def test_a_resampling_test_says_no_less_than_its_draws_allow() -> None:
+    first, second = [0.1] * 300, [0.9 - i / 10000 for i in range(300)]
+    found = statistics.paired(first, second)
+    assert found["test"] == "sign-flip permutation"
+    assert found["p"] == 1 / (statistics.RESAMPLES + 1)

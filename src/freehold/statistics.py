@@ -62,7 +62,9 @@ def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float |
     else:
         random = np.random.default_rng(0)
         flips = random.choice((-1.0, 1.0), size=(RESAMPLES, len(gain)))
-        p = float((np.abs((flips * gain).mean(axis=1)) >= abs(gain.mean()) - 1e-12).mean())
+        extreme = int((np.abs((flips * gain).mean(axis=1)) >= abs(gain.mean()) - 1e-12).sum())
+        # the rows as they are count as one of the draws, so p is never below 1 / (draws + 1) (Phipson and Smyth 2010)
+        p = (extreme + 1) / (RESAMPLES + 1)
         test = "sign-flip permutation"
     return {
         "difference": float(gain.mean()), "low": low, "high": high, "p": p, "test": test, "rows": len(gain),

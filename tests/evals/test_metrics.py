@@ -181,3 +181,29 @@ def test_a_users_own_function(tmp_path: Path) -> None:
     assert metric.grade(row("a"), "x") == 0.5
     with pytest.raises(UsageError, match="returned 2 for row r"):
         metric.grade(row("a"), "")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "score"),
+    [
+        ('{"tags": []}', '{"tags": []}', 1.0),
+        ('{"tags": {}}', '{"tags": []}', 0.0),
+        ('{"n": 1}', '{"n": 1.0}', 1.0),
+        ('{"n": 1}', '{"n": true}', 0.0),
+        ('{"n": null}', '{"n": ""}', 0.0),
+        # the same values, but in the wrong objects
+        ('[{"a": 1, "b": 2}, {"a": 3, "b": 4}]', '[{"a": 1, "b": 4}, {"a": 3, "b": 2}]', 0.5),
+        ('[{"a": 1, "b": 2}, {"a": 3, "b": 4}]', '[{"a": 3, "b": 4}, {"a": 1, "b": 2}]', 1.0),
+        ('{"x": ["p", "p"]}', '{"x": ["p"]}', 2 / 3),
+        ('{"a": {"b": 1}}', '{"a": 1}', 0.0),
+    ],
+)
+def test_json_values_count_where_they_belong(wanted: str, answer: str, score: float) -> None:
+    assert metrics.fields(row(wanted), answer) == pytest.approx(score)
+    assert metrics.fields(row(answer), wanted) == pytest.approx(score)
+
+
+def test_texts_without_spaces_are_compared_by_character() -> None:
+    assert metrics.rouge_l("我想退货", "我想退款") == pytest.approx(0.75)
+    assert metrics.rouge_l("配送が遅い", "配送が遅い") == 1.0
+    assert metrics.rouge_l("Das Paket ist da", "das paket ist weg") == pytest.approx(0.75)

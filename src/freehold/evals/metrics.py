@@ -21,6 +21,11 @@ from freehold.evals.numbers import find_numbers, whole_number
 
 Grade = Callable[[Example, str], float]
 
+#: Chinese, Japanese, Thai, Lao, Khmer and Burmese letters.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+#: Items of a JSON list that are paired one by one; longer lists count equal items only.
+_MOST_PAIRED = 60
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -102,9 +107,8 @@ def fields(example: Example, answer: str) -> float:
     given = find_json(answer, list if isinstance(wanted, list) else dict)
     if given is None:
         return 0.0
-    pairs, wanted_pairs = Counter(_leaves(given)), Counter(_leaves(wanted))
-    shared = sum((pairs & wanted_pairs).values())
-    return 2 * shared / (sum(pairs.values()) + sum(wanted_pairs.values()))
+    shared = _shared(wanted, given)
+    return 2 * shared / (_count(wanted) + _count(given))
 
 
 def find_json(text: str, kind: type) -> Any:
@@ -124,14 +128,44 @@ def find_json(text: str, kind: type) -> Any:
     return None
 
 
-def _leaves(value: Any, path: str = "") -> list[str]:
+def _count(value: Any) -> int:
+    """Values in a JSON value; an empty object or list is one of its own."""
     if isinstance(value, dict) and value:
-        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{path}.{key}")]
+        return sum(map(_count, value.values()))
     if isinstance(value, list) and value:
-        return [leaf for item in value for leaf in _leaves(item, f"{path}[]")]
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 5 and 5.0 are the same number
-    return [f"{path}={json.dumps(value)}"]
+        return sum(map(_count, value))
+    return 1
+
+
+def _shared(wanted: Any, given: Any) -> int:
+    """Values that two JSON values have at the same place; items of lists are paired so that most are shared."""
+    if isinstance(wanted, dict) and isinstance(given, dict) and wanted and given:
+        return sum(_shared(item, given[key]) for key, item in wanted.items() if key in given)
+    if isinstance(wanted, list) and isinstance(given, list) and wanted and given:
+        return _shared_items(wanted, given)
+    return int(_leaf(wanted) == _leaf(given))
+
+
+def _shared_items(wanted: list[Any], given: list[Any]) -> int:
+    """The most values that two lists share when each item is paired with one of the other (Kuhn 1955, by scipy)."""
+    if max(len(wanted), len(given)) > _MOST_PAIRED:
+        return sum((Counter(map(_key, wanted)) & Counter(map(_key, given))).values())
+    from scipy.optimize import linear_sum_assignment
+
+    table = [[_shared(one, other) for other in given] for one in wanted]
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return sum(table[row][column] for row, column in zip(rows, columns, strict=True))
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _leaf(value: Any) -> tuple[str, Any]:
+    """A value with its kind, so that true is not 1; 5 and 5.0 are the same number."""
+    if isinstance(value, bool) or value is None or not isinstance(value, int | float):
+        return type(value).__name__, value
+    return "number", value
 
 
 def answered_labels(answer: str) -> frozenset[str]:
@@ -165,8 +199,13 @@ def rouge_l(wanted: str, given: str) -> float:
     """F1 of the longest common subsequence of words (Lin 2004), lower case, by rapidfuzz's LCS."""
     from rapidfuzz.distance import LCSseq
 
-    a, b = (re.findall(r"\w+", text.lower()) for text in (wanted, given))
+    a, b = (_words(text) for text in (wanted, given))
     return 2 * LCSseq.similarity(a, b) / max(len(a) + len(b), 1)
+
+
+def _words(text: str) -> list[str]:
+    """Words in lower case; of scripts that put no spaces between words, each character."""
+    return re.findall(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+", text.lower())
 
 
 def code(example: Example, answer: str) -> float:
@@ -191,7 +230,7 @@ def program(example: Example, answer: str) -> str:
 _METHODS: dict[str, tuple[str, str, Grade]] = {
     "label": ("accuracy", "exact match of the label, answers bound to the label set", exact),
     "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
-    "number": ("accuracy", "exact match of the number after #### or the last number", number),
+    "number": ("accuracy", "the number after #### or the last number equals the wanted one", number),
     "value": (
         "closeness",
         "1 less the error as a share of the training answers' range, at least 0",
