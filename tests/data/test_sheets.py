@@ -127,7 +127,7 @@ def test_empty_and_hidden_sheets_are_passed_over_and_others_offered(tmp_path: Pa
     )
     table = read(tmp_path, book)
     assert fields(table) == TWO
-    assert table.notes[1] == 'Sheets that are not read: "Secret", "Feb". Choose one with orders.xlsx#Secret.'
+    assert table.notes[1] == 'Sheets that are not used: "Secret", "Feb". Choose one with orders.xlsx#Secret.'
 
 
 def test_a_sheet_can_be_chosen(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_an_ods_file_reads_as_an_xlsx_does(tmp_path: Path) -> None:
 def test_a_spreadsheet_under_another_name_is_said(tmp_path: Path) -> None:
     table = read(tmp_path, xlsx({"Jan": [HEADER, *ROWS]}), "orders.csv")
     assert fields(table) == TWO
-    assert table.notes[0] == "The file is a spreadsheet, whatever its name says."
+    assert table.notes[0] == "The file is a spreadsheet, although its name says something else."
 
 
 @pytest.mark.parametrize(

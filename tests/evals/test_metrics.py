@@ -149,7 +149,7 @@ def test_json_lists_are_compared_without_their_order_and_broken_answers_are_wort
     [("lable", "label"), ("acuracy", "label"), ("jsn", "json"), ("numbers", "number"), ("MAE", "value")],
 )
 def test_an_unknown_metric_is_one_sentence_with_the_nearest_name(asked: str, near: str) -> None:
-    with pytest.raises(UsageError, match=f"there is no such metric; did you mean {near}"):
+    with pytest.raises(UsageError, match=f"unknown metric; did you mean {near}"):
         metrics.choose(asked, [row("a")])
 
 

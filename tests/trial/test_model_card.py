@@ -265,7 +265,7 @@ def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) ->
         ) as refused:
             push(store, store.find("plain"), "ada/orders", address, token, silent)
         assert "Request ID" not in refused.value.message
-        assert "namespace of your own" in refused.value.remedy
+        assert "your own namespace" in refused.value.remedy
         with pytest.raises(Refused, match="status 401") as unknown:
             push(store, store.find("plain"), "bob/orders", address, "hf_wrong", silent)
         assert "HF_TOKEN" in unknown.value.remedy

@@ -57,24 +57,27 @@ def command(
     ] = "",
     labels: Annotated[
         Path | None,
-        typer.Option(help="A file of all labels, one a line; those of the training rows if left out."),
+        typer.Option(
+            help="A file with all labels, one per line; the labels of the training rows if left out."
+        ),
     ] = None,
     unknown_label: Annotated[
-        str, typer.Option(help="The answer for rows whose label is none of the label set.")
+        str, typer.Option(help="The answer for rows whose label is not in the label set.")
     ] = "",
     licence: Annotated[str, typer.Option(help="Licences to try: any, commercial or unrestricted.")] = "any",
     template: Annotated[str, typer.Option(help="own: the model's chat template; plain: ours.")] = "own",
     tune: Annotated[
         bool,
-        typer.Option("--tune/--no-tune", help="Tune the candidates, or measure them as they stand only."),
+        typer.Option("--tune/--no-tune", help="Tune the models, or only measure them without tuning."),
     ] = True,
-    steps: Annotated[
-        int, typer.Option(help="Tune for exactly so many steps instead of planning from the budget.")
-    ] = 0,
+    steps: Annotated[int, typer.Option(help="Tune for exactly this many steps, whatever the budget.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of the tuning.")] = 1e-3,
     shots: Annotated[int, typer.Option(help="Worked examples shown in the few-shot variant, at most.")] = 8,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Go on although many test rows stand in the training rows.")
+        bool,
+        typer.Option(
+            "--allow-leaks", help="Continue although many test rows also appear in the training rows."
+        ),
     ] = False,
     api_model: Annotated[
         str, typer.Option(help="The API to compare the cost with, provider:model.")
@@ -89,18 +92,19 @@ def command(
     safety: Annotated[
         str,
         typer.Option(
-            help="File of prompts to test safety with, or none to skip it; 24 of our own if left out."
+            help="File of prompts for the safety test, or none to skip it; 24 built-in prompts if left out."
         ),
     ] = "",
     too_long: Annotated[
-        str, typer.Option(help="What to leave out where a row is too long for a model: row or model.")
+        str, typer.Option(help="What to leave out if a row is too long for a model: row or model.")
     ] = "row",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask; raise the budget where it is too small to decide.")
+        bool, typer.Option("--yes", help="Do not ask; raise the budget if it is too small for a verdict.")
     ] = False,
     override: Override = "",
     rival: Annotated[
-        Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')
+        Path | None,
+        typer.Option(help='Recorded answers of the API, one per line: {"id": ..., "answer": ...}.'),
     ] = None,
     rival_endpoint: Annotated[
         str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")
@@ -137,7 +141,7 @@ def command(
     if rival_endpoint and not rival_model:
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")
     if too_long not in TOO_LONG:
-        raise UsageError(f"--too-long {too_long} is not understood", f"pass one of {', '.join(TOO_LONG)}")
+        raise UsageError(f"--too-long {too_long}: unknown value", f"pass one of {', '.join(TOO_LONG)}")
     options = Options(
         budget_s=parse_seconds(budget), memory_bytes=parse_bytes(memory) if memory else 0,
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
@@ -197,14 +201,16 @@ def _say_start(trial: Trial) -> None:
         say(f"note: {note}")
     if loaded.left_out:
         say(
-            f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report"
+            f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; the report lists "
+            "them"
         )
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")
     if splits.leaks:
         say(
-            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside"
+            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; "
+            "the report also has the figures without them"
         )
     if options.rival_endpoint:
         say(
@@ -226,11 +232,11 @@ def _agree(trial: Trial, plan: Plan, yes: bool) -> float:
     if not plan.least_s:
         raise too_little(plan)
     if yes:
-        say(f"going on with {progress.duration(plan.least_s)}, the least that decides something")
+        say(f"continuing with {progress.duration(plan.least_s)}, the smallest budget that gives a result")
         return plan.least_s
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise too_little(plan)
-    say(f"{progress.duration(plan.budget_s)} cannot decide anything here")
-    if not typer.confirm(f"Go on with {progress.duration(plan.least_s)}?", default=True, err=True):
+    say(f"{progress.duration(plan.budget_s)} is too short for a result here")
+    if not typer.confirm(f"Continue with {progress.duration(plan.least_s)}?", default=True, err=True):
         raise too_little(plan)
     return plan.least_s

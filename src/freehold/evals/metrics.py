@@ -85,7 +85,7 @@ def error_of(example: Example, answer: str, scale: float) -> float:
     wanted, given = value_of(wanted_label(example)), value_of(answer)
     if wanted is None:
         raise BadData(
-            f"row {example.id}: the wanted answer is not a number", "correct it, or pass another --metric"
+            f"row {example.id}: the expected answer is not a number", "fix it, or pass another --metric"
         )
     return scale if given is None else abs(given - wanted)
 
@@ -192,17 +192,21 @@ def program(example: Example, answer: str) -> str:
 
 
 _METHODS: dict[str, tuple[str, str, Grade]] = {
-    "label": ("accuracy", "exact match of the label, answers bound to the label set", exact),
+    "label": (
+        "accuracy",
+        "exact match of the label; the model can only answer with labels of the label set",
+        exact,
+    ),
     "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
     "number": ("accuracy", "exact match of the number after #### or the last number", number),
     "value": (
         "closeness",
-        "1 less the error as a share of the training answers' range, at least 0",
+        "1 minus the error divided by the range of the training answers, at least 0",
         closeness(1.0),
     ),
     "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
     "code": ("pass_rate", "unit tests of the row, one try, in a limited child process", code),
-    "text": ("chrf", "chrF2 against the wanted answer, 0 to 1", chrf),
+    "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
 }
 METRICS = {kind: Metric(kind, name, method, grade) for kind, (name, method, grade) in _METHODS.items()}
 #: Figures that are measured beside the main one, by kind.
@@ -234,7 +238,7 @@ def from_file(spec: str) -> Metric:
             value = float(function(row, answer))
         except Exception as error:
             what = f"{file.name}:{name} failed on row {example.id} ({type(error).__name__}: {error})"
-            raise UsageError(what, "correct the function; it must return a number from 0 to 1") from error
+            raise UsageError(what, "fix the function; it must return a number from 0 to 1") from error
         if 0 <= value <= 1:
             return value
         raise UsageError(
@@ -253,7 +257,7 @@ def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
         module_spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(
-            f"{file.name} cannot be run ({type(error).__name__}: {error})", "correct the file"
+            f"{file.name} cannot be run ({type(error).__name__}: {error})", "fix the file"
         ) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -277,9 +281,7 @@ def _unknown(asked: str) -> str:
     }
     named |= {"exact": "label", "exact_match": "label", "classification": "label", "regression": "value"}
     near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
-    return f"--metric {asked}: there is no such metric" + (
-        f"; did you mean {named[near[0]]}?" if near else ""
-    )
+    return f"--metric {asked}: unknown metric" + (f"; did you mean {named[near[0]]}?" if near else "")
 
 
 def choose(
@@ -312,7 +314,7 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
     """Raises BadData where the rows cannot be graded as asked."""
     answers = [wanted_label(example) for example in rows]
     if metric.kind == "label" and len(rows) >= 3 and not kinds.repeated_share(answers):
-        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so these are not labels"
+        message = f"--metric label: all {len(rows):,} rows have different answers, so these are not labels"
         raise BadData(message, "leave --metric out, or pass --metric text")
     broken = {
         "json": lambda e: kinds.parse_json(e.answer) is None,
@@ -332,7 +334,7 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
             "code": "a row with unit tests",
         }
         message = f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not {what.get(metric.kind, 'labelled')} (first: {bad[0]})"
-        raise BadData(message, "correct them, or pass another --metric")
+        raise BadData(message, "fix them, or pass another --metric")
 
 
 def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
@@ -341,7 +343,7 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
     if scale <= 0:
         raise BadData(
             "the training answers are all the same number, so there is nothing to learn",
-            "add rows with others",
+            "add rows with other answers",
         )
     method = f"{metric.method} ({scale:.4g})"
     return replace(metric, grade=closeness(scale), scale=scale, method=method)
@@ -349,7 +351,7 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
 
 def _with_unknown(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
     bound = replace(metric, labels=labels, unknown=unknown)
-    method = f"{metric.method} and {unknown!r}, which is right for a label outside it"
+    method = f"{metric.method} and {unknown!r}, which is right for a label outside the set"
     return replace(
         bound, grade=lambda example, answer: float(answer.strip() == bound.wanted(example)), method=method
     )

@@ -132,7 +132,7 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
         kinds = {tensor.kind for tensor in header.tensors}
     else:
         raise BadModel(
-            f"there is {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights",
+            f"the folder has {peft.CONFIG} but no {peft.WEIGHTS}: an adapter without its weights",
             "fetch the whole folder again",
         )
     if not licence and "README.md" in files:

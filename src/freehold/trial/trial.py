@@ -61,7 +61,7 @@ def too_little(plan: Plan) -> DoesNotFit:
         else "choose a smaller model or fewer rows"
     )
     return DoesNotFit(
-        f"{duration(plan.budget_s)} cannot decide anything here: {'; '.join(plan.left_out)}", least
+        f"{duration(plan.budget_s)} is too short for a result here: {'; '.join(plan.left_out)}", least
     )
 
 
@@ -163,7 +163,8 @@ class Trial:
             if need > self.memory:
                 self._leave_out(
                     model,
-                    f"it needs about {need / 2**30:.2f} GiB and {self.memory / 2**30:.2f} GiB are allowed",
+                    f"it needs about {need / 2**30:.2f} GiB of memory, but only {self.memory / 2**30:.2f} "
+                    "GiB may be used",
                 )
             elif reason := self._too_long(model, look):
                 self._leave_out(model, reason)
@@ -201,15 +202,17 @@ class Trial:
             if look["over_context"]:
                 self.left_out_rows[model.name] = look["over_context"]
                 self.notes.append(
-                    f"{look['over_context_count']} rows were left out for all models, as they exceed the context of {model.name} "
+                    f"{look['over_context_count']} rows were left out for all models because they exceed the "
+                    f"context of {model.name} "
                     f"({model.card.context_length} tokens): {', '.join(look['over_context'][:5])}; "
-                    "pass --too-long model to leave out the model instead"
+                    "to leave out the model instead, pass --too-long model"
                 )
         self._gone = frozenset(row for rows in self.left_out_rows.values() for row in rows)
         self.task = self.task.without(self._gone)
         if not self.task.splits.test:
             raise DoesNotFit(
-                "every test row is too long for some model", "pass --too-long model, or shorten the rows"
+                "every test row is too long for one of the models",
+                "pass --too-long model, or shorten the rows",
             )
 
     # -- the plan ---------------------------------------------------------------------------
@@ -277,7 +280,7 @@ class Trial:
     def _untunable(self, model: Model, look: dict[str, Any]) -> str:
         """Why this model is not tuned, '' where it can be; its recipe is settled by the memory allowed."""
         if model.card.format == "gguf" and model.card.architecture not in ARCHITECTURES:
-            return f"its architecture {model.card.architecture!r} is not known to the tuner"
+            return f"its architecture {model.card.architecture!r} cannot be tuned here"
         recipe = Recipe(**self.options.recipe)
         if recipe.precision == "bf16" and not self.machine.bf16:
             recipe = replace(recipe, precision="f32")
@@ -489,7 +492,7 @@ class Trial:
         if self.options.tune and len(self.task.splits.train) < planner.FEWEST_TRAINING_ROWS:
             self._skip(
                 f"{planner.TUNING}: {len(self.task.splits.train)} training rows are too few",
-                "it would learn nothing",
+                "a model would learn nothing from them",
             )
         by_name = {model.name: (model, look) for model, look in candidates}
         tuned: list[Model] = []
@@ -657,7 +660,7 @@ class Trial:
         if not self.variants:
             raise DoesNotFit(
                 f"no row was answered within {duration(self.options.budget_s)}: {'; '.join(self.notes)}",
-                "raise --budget; what was measured is kept",
+                "raise --budget; results so far are kept",
             )
         metric = self.task.metric.name
 
@@ -778,7 +781,7 @@ class Trial:
         planned = self.plan.part("privacy") if self.plan else None
         with self.clock.part("privacy") as seconds:
             if planned and not seconds:
-                self._skip("whether training rows come out", "the parts before it took its time")
+                self._skip("the memorization test", "the parts before it took its time")
             elif planned:
                 self._privacy(tuned, int(planned.amount))
 
@@ -845,7 +848,7 @@ class Trial:
                 )
             except OutOfTime:
                 self._skip(
-                    f"whether training rows come out of {best['title']}",
+                    f"the memorization test of {best['title']}",
                     f"it was not done within {duration(seconds)}",
                 )
 
