@@ -136,7 +136,7 @@ VALUES = [
         "fenced JSON answers",
         [{"prompt": t.text, "completion": f'```json\n{{"team": "{t.label}"}}\n```'} for t in T],
         answer=f'{{"team": "{FIRST.label}"}}',
-        notes=("fences are taken out",),
+        notes=("fences are removed",),
     ),
     Case(
         "fenced and plain JSON answers",

@@ -116,7 +116,7 @@ JSON_CASES = [
         ab(("a", "x")),
         notes=('names in "columns"',),
     ),
-    Reads("index.json", json.dumps({"r1": TWO[0], "r2": TWO[1]}), TWO, notes=("keys are not read",)),
+    Reads("index.json", json.dumps({"r1": TWO[0], "r2": TWO[1]}), TWO, notes=("keys are not used",)),
     Reads(
         "chat.json",
         json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
@@ -160,14 +160,17 @@ JSON_CASES = [
     ),
     Reads("rows.jsonl", '{"text": "\\ud83d\\ude00", "label": "x"}\n', ab(("😀", "x"))),
     Reads(
-        "rows.jsonl", JSONL + '{"text": "a\\u0000b", "label": "x"}\n', TWO, faults=("holds a NUL character",)
+        "rows.jsonl",
+        JSONL + '{"text": "a\\u0000b", "label": "x"}\n',
+        TWO,
+        faults=("contains a NUL character",),
     ),
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 200_000 + "\n", TWO, faults=("lie too deep",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 300 + "]" * 300 + "}\n", TWO, faults=("levels deep",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "9" * 5000 + "}\n", TWO, faults=("too many digits",)),
     Reads("rows.txt", JSONL, TWO),
     Reads("rows.csv", JSONL, TWO, notes=("holds JSON, whatever its name",)),
-    Reads("rows.jsonl", CSV, TWO, notes=("holds delimited text, whatever its name",)),
+    Reads("rows.jsonl", CSV, TWO, notes=("is delimited text, although its name",)),
     Reads(
         "rows.json",
         '{"data": [{"text": "a", "label": 1, "label": NaN}]}',
@@ -232,7 +235,7 @@ DELIMITED_CASES = [
         "rows.csv",
         csv_of("a,x", "b,y,z", "c"),
         ab(("a", "x")),
-        faults=("line 3: has 3 fields where the header has 2", "line 4: has 1 field "),
+        faults=("line 3: has 3 fields but the header has 2", "line 4: has 1 field "),
     ),
     Reads(
         "rows.csv",
@@ -321,7 +324,7 @@ DELIMITED_CASES = [
         "rows.csv",
         csv_of("a\0b,x", "b,y"),
         ab(("b", "y")),
-        faults=('line 2: column "text": the text holds a NUL',),
+        faults=('line 2: column "text": the text contains a NUL',),
     ),
     Reads("rows.csv", "text\na\nb\n", [{"text": "a"}, {"text": "b"}], notes=("one column",)),
     Reads("rows.csv", 'text\n"a, b"\nc; d\n', [{"text": "a, b"}, {"text": "c; d"}], notes=("one column",)),
@@ -430,7 +433,7 @@ PACKED_CASES = [
     ),
     Refuses("rows.jsonl.gz", gzip.compress(gzip.compress(JSONL.encode())), Unsupported, "packed twice"),
     Refuses("rows.zip", zipped(a__csv=CSV, b__csv=CSV), BadData, '2 data files: "a.csv", "b.csv"'),
-    Refuses("rows.zip", zipped(readme__md="hi"), BadData, "holds no data file"),
+    Refuses("rows.zip", zipped(readme__md="hi"), BadData, "contains no data file"),
     Refuses("rows.zip", zipped(rows__csv=CSV)[:40], BadData, "damaged or cut off"),
     Refuses("rows.csv.gz", gzip.compress(b""), BadData, "is empty"),
 ]
@@ -455,7 +458,7 @@ OTHER_FILES = [
     Refuses("photo.csv", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, Unsupported, "a picture"),
     Refuses("rows.parquet", b"PAR1" + b"\0" * 100, BadData, "cannot be read as Parquet"),
     Refuses("rows.arrow", b"ARROW1\0\0" + b"\1" * 100, BadData, "cannot be read as Arrow"),
-    Reads("rows.xlsx", CSV, TWO, notes=("holds text, whatever its name says",)),
+    Reads("rows.xlsx", CSV, TWO, notes=("is text, although its name says something else",)),
 ]
 
 CASES = [*JSON_CASES, *DELIMITED_CASES, *ENCODING_CASES, *PACKED_CASES, *OTHER_FILES]
@@ -621,10 +624,10 @@ def test_texts_in_parquet_that_no_model_can_read_are_faults(tmp_path: Path) -> N
     (table,) = read_tables(parquet(tmp_path / "a.parquet", table)).values()
     assert len(table.rows) == 1
     assert_says(
-        [str(fault) for fault in table.faults], ('a.parquet, row 1: column "chat": the text holds a NUL',)
+        [str(fault) for fault in table.faults], ('a.parquet, row 1: column "chat": the text contains a NUL',)
     )
     broken = pa.Array.from_buffers(pa.string(), 1, [None, *pa.array([b"caf\xe9"]).buffers()[1:]])
-    with pytest.raises(BadData, match="holds a text that is not UTF-8"):
+    with pytest.raises(BadData, match="contains text that is not UTF-8"):
         read_tables(parquet(tmp_path / "b.parquet", pa.table({"text": broken})))
 
 

@@ -154,7 +154,7 @@ def test_an_unknown_metric_is_one_sentence_with_the_nearest_name(asked: str, nea
 
 
 def test_labels_asked_for_on_answers_that_are_all_different_are_refused() -> None:
-    with pytest.raises(BadData, match="an answer of its own"):
+    with pytest.raises(BadData, match="have different answers"):
         metrics.choose("label", [row(f"text {n}") for n in range(30)])
 
 

@@ -167,13 +167,13 @@ def refused(phrase: str, kind: type[FreeholdError] = BadModel) -> Callable[[Make
     return put
 
 
-@refused(r"1 of 2 files of weights are missing|of the 2 files of model 1 are missing \(number 00002\)")
+@refused(r"1 of 2 weight files are missing|1 of the 2 files of model are missing \(number 00002\)")
 def missing_shard(good: Path, _: Path) -> Path:
     (shards(good) / "model-00002-of-00002.safetensors").unlink()
     return good
 
 
-@refused(r"has the list of its weights .* and none of the files")
+@refused(r"lists its weight files .* but has none of them")
 def all_shards_missing(good: Path, _: Path) -> Path:
     for path in shards(good).glob("model-*"):
         path.unlink()
@@ -375,7 +375,7 @@ def quantized(method: dict[str, object]) -> Make:
 for _method in ("bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors", "mxfp4", "hqq"):
     REFUSED[f"quantized by {_method}"] = (
         quantized({"quant_method": _method}),
-        f"quantized by {_method}, a form that cannot be read",
+        f"quantized by {_method}, which Freehold cannot read",
         Unsupported,
     )
 REFUSED["quantized by an old bitsandbytes"] = (
@@ -515,7 +515,7 @@ REFUSED |= {
         "unet/config.json",
         "unet/diffusion_pytorch_model.safetensors",
     ),
-    "a Modelfile": named("holds an Ollama Modelfile", "Modelfile", beside=()),
+    "a Modelfile": named("has an Ollama Modelfile", "Modelfile", beside=()),
     "an archive": named("model.zip is an archive", "model.zip", beside=()),
 }
 
@@ -560,7 +560,7 @@ def image_adapter(_: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("holds only a tokenizer")
+@refused("has only a tokenizer")
 def tokenizer_only(_: Path, empty: Path) -> Path:
     tokenizer(empty)
     return empty

@@ -170,7 +170,7 @@ def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: st
 @pytest.mark.parametrize("to", ["peft", "merged"])
 @pytest.mark.parametrize("name", ["org/tiny", "org/tiny-gguf"])
 def test_what_was_not_tuned_says_what_works(store: Store, name: str, to: str, tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="was not tuned here, so it has no adapter") as refused:
+    with pytest.raises(Unsupported, match="was not tuned here, so there is no adapter") as refused:
         export(store, name, to, tmp_path / "out", silent)
     assert "--to gguf" in refused.value.remedy
     assert not (tmp_path / "out").exists()

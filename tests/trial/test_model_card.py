@@ -150,7 +150,7 @@ def test_the_text_says_what_a_reader_needs(store: Store) -> None:
     assert "llama-server -m plain.gguf" in text
     assert "ollama create orders -f Modelfile" in text
     assert "Licence: apache-2.0 (general.license in plain.gguf)." in text
-    assert "those 40 test rows" in text
+    assert "rows like the 40 test rows" in text
     assert "HF_ENDPOINT" not in card(store, store.find("orders/tiny"), "https://huggingface.co")
 
 

@@ -52,7 +52,7 @@ def test_two_rows_right_that_the_majority_has_wrong_are_too_few_and_the_number_t
     verdict = reach(needs("accuracy>=0.75"), variants, "accuracy", baselines=simple)
     assert verdict.word == "not yet"
     assert verdict.more_rows
-    assert "further test rows" in verdict.sentence
+    assert "more test rows" in verdict.sentence
 
 
 def test_enough_rows_right_that_the_majority_has_wrong_are_owned() -> None:

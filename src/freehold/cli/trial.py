@@ -27,11 +27,13 @@ def command(
             "hf:ORG/NAME or sqlite:FILE?QUERY."
         ),
     ],
-    valid: Annotated[str, typer.Option(help="Validation rows; cut off TRAIN if left out.")] = "",
-    test: Annotated[str, typer.Option(help="Test rows; cut off TRAIN if left out.")] = "",
+    valid: Annotated[str, typer.Option(help="Validation rows; split off from TRAIN if left out.")] = "",
+    test: Annotated[str, typer.Option(help="Test rows; split off from TRAIN if left out.")] = "",
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A model to try; may be repeated. Without it: what is in the store and fits."),
+        typer.Option(
+            help="A model to try; may be repeated; if left out, every model in the store that fits."
+        ),
     ] = None,
     need: Annotated[
         list[str] | None,
@@ -42,7 +44,10 @@ def command(
     ] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole trial, e.g. 45m or 1h30m.")] = "1h",
     memory: Annotated[
-        str, typer.Option(help="Memory the model may take, e.g. 4GiB; the machine's less 1 GiB if left out.")
+        str,
+        typer.Option(
+            help="Memory the model may use, e.g. 4GiB; the machine's memory minus 1 GiB if left out."
+        ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     columns: Columns = "",
@@ -65,7 +70,9 @@ def command(
         str, typer.Option(help="The answer for rows whose label is not in the label set.")
     ] = "",
     licence: Annotated[str, typer.Option(help="Licences to try: any, commercial or unrestricted.")] = "any",
-    template: Annotated[str, typer.Option(help="own: the model's chat template; plain: ours.")] = "own",
+    template: Annotated[
+        str, typer.Option(help="own: the model's chat template; plain: a simple built-in one.")
+    ] = "own",
     tune: Annotated[
         bool,
         typer.Option("--tune/--no-tune", help="Tune the models, or only measure them without tuning."),
@@ -83,12 +90,17 @@ def command(
         str, typer.Option(help="The API to compare the cost with, provider:model.")
     ] = "openai:gpt-5-mini",
     hardware_per_hour: Annotated[
-        float | None, typer.Option(help="What this machine costs an hour, in dollars.")
+        float | None,
+        typer.Option(help="Cost of this machine per hour, in dollars; computed from its price if left out."),
     ] = None,
-    hardware_price: Annotated[float, typer.Option(help="Or its price in dollars,")] = 1000.0,
-    hardware_years: Annotated[float, typer.Option(help="spread over so many years,")] = 4.0,
-    kwh_price: Annotated[float, typer.Option(help="with electricity at so many dollars a kWh.")] = 0.30,
-    country: Annotated[str, typer.Option(help="ISO code of the grid for the carbon figure.")] = "DEU",
+    hardware_price: Annotated[float, typer.Option(help="Price of this machine, in dollars.")] = 1000.0,
+    hardware_years: Annotated[
+        float, typer.Option(help="Years over which the price of this machine is spread.")
+    ] = 4.0,
+    kwh_price: Annotated[float, typer.Option(help="Price of electricity, in dollars per kWh.")] = 0.30,
+    country: Annotated[
+        str, typer.Option(help="ISO code of the country whose electricity the carbon figure is for.")
+    ] = "DEU",
     safety: Annotated[
         str,
         typer.Option(
@@ -107,10 +119,15 @@ def command(
         typer.Option(help='Recorded answers of the API, one per line: {"id": ..., "answer": ...}.'),
     ] = None,
     rival_endpoint: Annotated[
-        str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")
+        str,
+        typer.Option(
+            help="URL of an OpenAI-compatible server to compare with; the test rows are sent to it."
+        ),
     ] = "",
-    rival_model: Annotated[str, typer.Option(help="The model to ask there.")] = "",
-    rival_key_env: Annotated[str, typer.Option(help="The environment variable that holds its key.")] = "",
+    rival_model: Annotated[str, typer.Option(help="The model to ask on that server.")] = "",
+    rival_key_env: Annotated[
+        str, typer.Option(help="The environment variable with the key of that server.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Find out whether an open model can do this job on this machine, how well, and at what cost.

@@ -146,8 +146,7 @@ def _check_shards(name: str, paths: list[Path]) -> None:
         match = _SHARD.search(Path(inner_name(path.name)).stem)
         if match and match[2] and int(match[2]) != len(paths):
             raise BadData(
-                f"{name} has only {len(paths)} of the {int(match[2])} parts that the name {path.name} "
-                "announces",
+                f"{name} has only {len(paths)} of {int(match[2])} parts ({path.name}, ...)",
                 "Download the missing parts",
             )
 

@@ -478,7 +478,7 @@ class Trial:
                             size=model.card.size_bytes,
                         )
                     elif planned:
-                        self._skip(f"{model.name} {how}", "the parts before it took its time")
+                        self._skip(f"{model.name} {how}", "earlier parts of the trial used up its time")
 
     # -- tuning -----------------------------------------------------------------------------
 
@@ -515,7 +515,7 @@ class Trial:
         # a larger budget is worth another tuning only if it holds much more of it
         if known is None or (self.options.budget_s > known["budget_s"] and seconds > 1.5 * known["seconds"]):
             if not seconds:
-                self._skip(f"tuning of {model.name}", "the parts before it took its time")
+                self._skip(f"tuning of {model.name}", "earlier parts of the trial used up its time")
                 return False
             durable.write_atomically(
                 plan_file, json.dumps({"seconds": round(seconds, 1), "budget_s": self.options.budget_s})
@@ -714,14 +714,14 @@ class Trial:
         whole = speed.timing_s(self.options.latency_rows, shots=bool(variant["shots"]))
         if not self.steps.done(name, inputs) and seconds < (whole if spare else speed.pace.load_s + 3):
             if not spare:
-                self._skip(f"timing {variant['title']}", "the parts before it took its time")
+                self._skip(f"timing {variant['title']}", "earlier parts of the trial used up its time")
             return
         try:
             variant["running"] = self.steps.run(
                 name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S
             )
         except OutOfTime:
-            self._skip(f"timing {variant['title']}", f"it was not done within {duration(seconds)}")
+            self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return
         variant["money"] = self._money(variant)
 
@@ -775,13 +775,13 @@ class Trial:
         planned = self.plan.part("safety") if self.plan else None
         with self.clock.part("safety") as seconds:
             if planned and not seconds:
-                self._skip("safety", "the parts before it took its time")
+                self._skip("safety", "earlier parts of the trial used up its time")
             elif planned:
                 self._safety(tuned, int(planned.amount))
         planned = self.plan.part("privacy") if self.plan else None
         with self.clock.part("privacy") as seconds:
             if planned and not seconds:
-                self._skip("the memorization test", "the parts before it took its time")
+                self._skip("the memorization test", "earlier parts of the trial used up its time")
             elif planned:
                 self._privacy(tuned, int(planned.amount))
 
@@ -831,7 +831,7 @@ class Trial:
                 again=lambda known: self._grown(known, "asked", "of_prompts"),
             )
         except OutOfTime:
-            self._skip(f"safety of {variant['title']}", f"it was not done within {duration(seconds)}")
+            self._skip(f"safety of {variant['title']}", f"it did not finish within {duration(seconds)}")
             return None
 
     def _privacy(self, pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]], rows: int) -> None:
@@ -849,7 +849,7 @@ class Trial:
             except OutOfTime:
                 self._skip(
                     f"the memorization test of {best['title']}",
-                    f"it was not done within {duration(seconds)}",
+                    f"it did not finish within {duration(seconds)}",
                 )
 
     def _rival(self) -> None:
