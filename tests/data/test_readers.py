@@ -169,7 +169,7 @@ JSON_CASES = [
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 300 + "]" * 300 + "}\n", TWO, faults=("levels deep",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "9" * 5000 + "}\n", TWO, faults=("too many digits",)),
     Reads("rows.txt", JSONL, TWO),
-    Reads("rows.csv", JSONL, TWO, notes=("holds JSON, whatever its name",)),
+    Reads("rows.csv", JSONL, TWO, notes=("is JSON, although its name",)),
     Reads("rows.jsonl", CSV, TWO, notes=("is delimited text, although its name",)),
     Reads(
         "rows.json",
@@ -330,7 +330,7 @@ DELIMITED_CASES = [
     Reads("rows.csv", 'text\n"a, b"\nc; d\n', [{"text": "a, b"}, {"text": "c; d"}], notes=("one column",)),
     Reads("rows.csv", csv_of("NaN,x", "None,y"), ab(("NaN", "x"), ("None", "y"))),
     Reads(
-        "rows.csv", csv_of("a,x,", "b,y,"), ab(("a", "x"), ("b", "y")), notes=("2 lines end in a separator",)
+        "rows.csv", csv_of("a,x,", "b,y,"), ab(("a", "x"), ("b", "y")), notes=("2 lines end with an extra separator",)
     ),
     Reads("rows.csv", csv_of("a,x,", "b,y,", header="text,label,"), ab(("a", "x"), ("b", "y"))),
     Reads(
@@ -345,7 +345,7 @@ DELIMITED_CASES = [
     Reads("rows.csv", csv_of("text a,label", "b,label"), ab(("text a", "label"), ("b", "label"))),
     Reads("rows.csv", csv_of("hello; bye,x", "a; b,y"), ab(("hello; bye", "x"), ("a; b", "y"))),
     Reads("rows.csv", csv_of(" a ,x", header="text,label"), ab((" a ", "x"))),
-    Refuses("rows.csv", "text,label\n", BadData, "holds a header and no rows"),
+    Refuses("rows.csv", "text,label\n", BadData, "has a header but no rows"),
     Refuses(
         "rows.txt",
         "Dear reader,\nthis is a letter. It has no columns, as letters do.\nYours\n",

@@ -206,8 +206,8 @@ def test_a_spreadsheet_under_another_name_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sheet", "error", "says"),
     [
-        ("a.xlsx", xlsx({"Jan": []}), "", BadData, "holds no rows in any sheet"),
-        ("a.xlsx", xlsx({"Jan": [HEADER]}), "", BadData, "a header and no rows"),
+        ("a.xlsx", xlsx({"Jan": []}), "", BadData, "has no rows in any sheet"),
+        ("a.xlsx", xlsx({"Jan": [HEADER]}), "", BadData, "a header but no rows"),
         ("a.xlsx", xlsx({"Jan": [HEADER, *ROWS]})[:-200], "", BadData, "damaged or cut off"),
         (
             "a.xls",

@@ -167,12 +167,12 @@ def _saved(folder: Path) -> Choice:
     if not files:
         raise BadData(
             f"{folder.name} has the splits {quoted(splits)}, but none of them is for training",
-            "Give the folder of one split",
+            "Pass the folder of one split",
         )
     if len(files) < sum(map(bool, known.values())):
         raise BadData(
             f"{folder.name} has several splits of the same kind: {quoted(splits)}",
-            "Give the folder of one split",
+            "Pass the folder of one split",
         )
     return Choice(files, tuple(folder / split for split in splits if not known[split]), saved=True)
 

@@ -114,7 +114,7 @@ def _with_unread(folder: Path, choice: Choice, tables: dict[str, Table]) -> dict
 def _file(path: Path, encoding: str, sheet: str) -> dict[str, Draft]:
     """The rows of one file by split. Raises as :func:`read_tables` does."""
     if not path.is_file():
-        raise BadData(f"{path} is not a file", "Give a file with rows")
+        raise BadData(f"{path} is not a file", "Pass a file with rows")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -131,7 +131,7 @@ def _check_filled(name: str, drafts: dict[str, Draft]) -> None:
     if any(draft.rows or draft.faults for draft in drafts.values()):
         return
     columns = next((draft.columns for draft in drafts.values() if draft.columns), [])
-    raise BadData(f"{name} has {'a header but ' if columns else ''}no rows", "Give a file with rows")
+    raise BadData(f"{name} has {'a header but ' if columns else ''}no rows", "Pass a file with rows")
 
 
 def _contents(name: str, content: Path | bytes, head: bytes, encoding: str, sheet: str) -> dict[str, Draft]:
@@ -139,7 +139,7 @@ def _contents(name: str, content: Path | bytes, head: bytes, encoding: str, shee
     kind = kind_of(name, head)
     suffix = Path(inner_name(name)).suffix.lower()
     if kind == "empty":
-        raise BadData(f"{name} is empty", "Give a file with rows")
+        raise BadData(f"{name} is empty", "Pass a file with rows")
     if kind in _COMPRESSED:
         data = unpack(name, content, kind)
         return _inner(name, data, encoding, sheet)

@@ -94,7 +94,7 @@ def _choose(name: str, book: Any, sheet: str) -> tuple[str, list[str]]:
         if page.height:
             filled.append(each)
     if not filled:
-        raise BadData(f"{name} has no rows in any sheet", "Give a file with rows")
+        raise BadData(f"{name} has no rows in any sheet", "Pass a file with rows")
     hidden = {page.name for page in book.sheets_metadata if page.visible != calamine.SheetVisibleEnum.Visible}
     return sheet or next((each for each in filled if each not in hidden), filled[0]), filled
 

@@ -85,7 +85,7 @@ def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = 
     names = ", ".join(sorted(files)[:5]) or "nothing"
     raise BadModel(
         f"no model found: neither a .gguf nor config.json with .safetensors among {names}",
-        "give a GGUF file or such a folder",
+        "pass a GGUF file, or a folder with config.json and .safetensors files",
     )
 
 
