@@ -330,7 +330,10 @@ DELIMITED_CASES = [
     Reads("rows.csv", 'text\n"a, b"\nc; d\n', [{"text": "a, b"}, {"text": "c; d"}], notes=("one column",)),
     Reads("rows.csv", csv_of("NaN,x", "None,y"), ab(("NaN", "x"), ("None", "y"))),
     Reads(
-        "rows.csv", csv_of("a,x,", "b,y,"), ab(("a", "x"), ("b", "y")), notes=("2 lines end with an extra separator",)
+        "rows.csv",
+        csv_of("a,x,", "b,y,"),
+        ab(("a", "x"), ("b", "y")),
+        notes=("2 lines end with an extra separator",),
     ),
     Reads("rows.csv", csv_of("a,x,", "b,y,", header="text,label,"), ab(("a", "x"), ("b", "y"))),
     Reads(
@@ -412,7 +415,12 @@ ENCODING_CASES = [
         "rows.csv", csv_of("Größe,x", "Straße,y").encode() + b"caf\xe9,z\n", BadData, "rows.csv, line 4: byte"
     ),
     Refuses("rows.csv", csv_of("a,x").encode() + b"\x81\x8d,y\n", BadData, "rows.csv, line 3: byte"),
-    Refuses("rows.csv", CSV.encode("utf-16")[:-1], BadData, "begins as UTF-16 but is not"),
+    Refuses(
+        "rows.csv",
+        CSV.encode("utf-16")[:-1],
+        BadData,
+        "is not valid UTF-16, although the file starts like UTF-16",
+    ),
     Refuses("rows.csv", CSV, UsageError, "'klingon' is not a known encoding", encoding="klingon"),
     Refuses("rows.csv", CSV, UsageError, "'base64' is not a known encoding", encoding="base64"),
     Refuses("rows.csv", csv_of("é,x"), BadData, "line 2: byte 11 is not ascii", encoding="ascii"),

@@ -142,7 +142,7 @@ def test_too_small_a_test_split_says_what_is_there() -> None:
     with pytest.raises(BadData) as caught:
         split([*rows, *rows], None, None)
     assert (
-        "the test split has 12 rows (of 30 different rows 15 are for training and 3 for validation; "
+        "the test split has 12 rows (of 30 different rows, 15 are for training and 3 for validation; "
         "30 repeated rows are left out)" in str(caught.value)
     )
     with pytest.raises(BadData, match="the test split has 1 row "):

@@ -28,10 +28,8 @@ Encoding = Annotated[
 BadRow = Annotated[
     str,
     typer.Option(
-        help=(
-            "skip: leave out up to half of the rows if they cannot be used; stop: leave out none; if not "
-            "given: up to 1%."
-        )
+        help="Rows that cannot be used: skip leaves out up to half of all rows, stop leaves out none; "
+        "up to 1% if not given."
     ),
 ]
 MergeLabels = Annotated[

@@ -70,7 +70,7 @@ def _marked(name: str, data: bytes, encoding: str) -> str:
             name,
             data,
             error,
-            f"is not valid {encoding.upper()}, although the file starts as {encoding.upper()}",
+            f"is not valid {encoding.upper()}, although the file starts like {encoding.upper()}",
             "",
         ) from None
 
