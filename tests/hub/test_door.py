@@ -180,7 +180,7 @@ def all_shards_missing(good: Path, _: Path) -> Path:
     return good
 
 
-@refused(r"of the 3 files of tiny 1 are missing \(number 00002\)")
+@refused(r"1 of the 3 files of tiny are missing \(number 00002\)")
 def missing_gguf_part(_: Path, empty: Path) -> Path:
     cut(gguf(empty / "tiny.gguf"), 3)[1].unlink()
     return empty
@@ -250,7 +250,7 @@ def weights_of_another_architecture(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("an encoder .*answers nothing", Unsupported)
+@refused("an encoder .*cannot write answers", Unsupported)
 def bert(_: Path, empty: Path) -> Path:
     sizes = {
         "hidden_size": 32,
@@ -262,7 +262,7 @@ def bert(_: Path, empty: Path) -> Path:
     return other(empty / "m", "bert", "AutoModel", **sizes)
 
 
-@refused("an encoder .*answers nothing", Unsupported)
+@refused("an encoder .*cannot write answers", Unsupported)
 def roberta(_: Path, empty: Path) -> Path:
     sizes = {
         "hidden_size": 32,
@@ -577,14 +577,14 @@ def nothing(_: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("holds 2 folders with a model", UsageError)
+@refused("has 2 folders with a model", UsageError)
 def several_models(good: Path, empty: Path) -> Path:
     for name in ("first", "second"):
         copied(good, empty / name)
     return empty
 
 
-@refused("holds 2 GGUF files", UsageError)
+@refused("has 2 GGUF files", UsageError)
 def several_ggufs(_: Path, empty: Path) -> Path:
     for name in ("q4.gguf", "q8.gguf"):
         gguf(empty / name)
@@ -597,7 +597,7 @@ def broken_configuration(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("config.json is empty")
+@refused("config.json is an empty object")
 def empty_configuration(good: Path, _: Path) -> Path:
     (good / "config.json").write_text("{}")
     return good
@@ -613,7 +613,7 @@ def projector(_: Path, empty: Path) -> Path:
     return gguf(empty / "vision.gguf", "clip", fields={"general.type": "mmproj"})
 
 
-@refused("an addition to a model", Unsupported)
+@refused("a part of a model, not a model", Unsupported)
 def projector_by_name(_: Path, empty: Path) -> Path:
     gguf(empty / "mmproj-model-f16.gguf", "clip")
     return empty
@@ -787,7 +787,7 @@ def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_p
 @pytest.mark.parametrize(
     ("settings", "phrase"),
     [
-        ({"peft_type": "IA3"}, "of the kind IA3"),
+        ({"peft_type": "IA3"}, "of the type IA3"),
         ({"modules_to_save": ["lm_head"]}, "replaces whole matrices"),
         ({"rank_pattern": {"q_proj": 8}}, "more than one rank"),
         ({"bias": "all"}, "changes biases"),

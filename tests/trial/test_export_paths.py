@@ -222,7 +222,7 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
     )
     assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
     assert "2 of 10 training rows are left out: longer than the model's context of 512 tokens" in said
-    assert "1 of 5 validation rows left out: longer than the model's context of 512 tokens" in said
+    assert "1 of 5 validation rows are left out: longer than the model's context of 512 tokens" in said
     assert made.model.card.lineage[-1]["rows"] == {"train": 8, "valid": 4}
     with pytest.raises(FreeholdError, match="all 1 validation rows are longer than the model's context"):
         tune(store, base, examples[:8], [long], Asked(RECIPE), "none")
