@@ -165,7 +165,7 @@ JSON_CASES = [
         TWO,
         faults=("contains a NUL character",),
     ),
-    Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 200_000 + "\n", TWO, faults=("lie too deep",)),
+    Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 200_000 + "\n", TWO, faults=("are nested too deeply",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 300 + "]" * 300 + "}\n", TWO, faults=("levels deep",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "9" * 5000 + "}\n", TWO, faults=("too many digits",)),
     Reads("rows.txt", JSONL, TWO),
@@ -194,8 +194,8 @@ JSON_CASES = [
     Refuses("rows.jsonl", "{'text': 'a', 'label': None}\n" * 3, BadData, "double quotes"),
     Refuses("rows.json", "null", BadData, "each row is null"),
     Refuses("rows.json", json.dumps(json.dumps(TWO)), BadData, "each row is a text"),
-    Refuses("rows.json", "[" * 200_000, BadData, "row 1: lists and objects lie too deep"),
-    Refuses("rows.json", '{"a": ' + "[" * 200_000, BadData, "lie too deep"),
+    Refuses("rows.json", "[" * 200_000, BadData, "row 1: lists and objects are nested too deeply"),
+    Refuses("rows.json", '{"a": ' + "[" * 200_000, BadData, "are nested too deeply"),
     Refuses("rows.json", json.dumps(TWO, indent=1)[:-9], BadData, "the file ends in the middle of a value"),
     Refuses("rows.json", '[{"text": "a"} {"text": "b"}]', BadData, "line 1 (row 1): not valid JSON, a comma"),
     Refuses("rows.json", '[\n{"text": "a"},\n{text: "b"}]', BadData, "rows.json, line 3 (row 2)"),
@@ -652,7 +652,7 @@ def test_a_small_parquet_that_expands_is_stopped_early(
         "freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 600_000_000})
     )
     with pytest.raises(
-        DoesNotFit, match=r"bomb.parquet holds more than .* GB of contents; with .* of free memory"
+        DoesNotFit, match=r"bomb.parquet contains more than .* GB of data; with .* of free memory"
     ):
         read_tables(path)
 
@@ -699,7 +699,7 @@ def zip_of(text: str) -> bytes:
 def test_a_bound_counts_what_was_read() -> None:
     bound = Bound("rows", free_bytes=120_000_000)
     bound.more(9_000_000)
-    with pytest.raises(DoesNotFit, match="rows holds more than 18.0 MB"):
+    with pytest.raises(DoesNotFit, match="rows contains more than 18.0 MB"):
         bound.more(9_000_000)
 
 

@@ -105,7 +105,7 @@ def test_rows_with_several_labels_are_a_kind_of_their_own() -> None:
 
 def test_the_reason_says_what_was_not_chosen_and_how_to_choose_it() -> None:
     assert "--metric number" in metrics.choose(None, column(["1", "2", "3"] * 9)).reason
-    assert metrics.choose("text", column(["a", "b"] * 9)).reason == "asked for with --metric"
+    assert metrics.choose("text", column(["a", "b"] * 9)).reason == "chosen with --metric"
 
 
 def test_a_set_of_labels_is_right_in_any_order() -> None:

@@ -525,7 +525,7 @@ class _Guesser:
     def unknown(self, what: str, line: str) -> BadData:
         columns = ", ".join(map(str, self.profiles.values()))
         return BadData(
-            f"{self.table.name}: none of the columns is clearly {what}; it has {columns}",
+            f"{self.table.name}: none of the columns is clearly {what}; the columns are {columns}",
             f"say which is which, for example: --columns {line}",
         )
 

@@ -167,7 +167,7 @@ def _decoded(decoder: _Decoder, text: str) -> tuple[Any, str]:
     try:
         return decoder.json.decode(text), ""
     except RecursionError:
-        return None, "lists and objects lie too deep within each other"
+        return None, "lists and objects are nested too deeply"
     except ValueError as error:
         return None, _wrong(error)
 
@@ -239,7 +239,7 @@ def _value_at(decoder: _Decoder, name: str, text: str, at: int, row: str) -> tup
     try:
         return decoder.json.raw_decode(text, at)
     except RecursionError:
-        raise BadData(f"{name}, {row}: lists and objects lie too deep within each other", _REPAIR) from None
+        raise BadData(f"{name}, {row}: lists and objects are nested too deeply", _REPAIR) from None
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise _broken(name, text, error.pos, "the file ends in the middle of a value", row) from None

@@ -90,7 +90,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     NotFound and BadData.
     """
     if not path.is_file():
-        raise NotFound(f"there is no file of labels {path}", "check the path given with --labels")
+        raise NotFound(f"the file of labels {path} does not exist", "check the path given with --labels")
     text = "" if path.suffix.lower() in (".parquet", ".xlsx", ".ods", ".arrow") else _decoded(path)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".ods", ".arrow"):
         labels = _column(path)

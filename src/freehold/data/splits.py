@@ -188,10 +188,10 @@ def _check_largest(groups: list[list[Example]], rows: int) -> None:
     largest = max(groups, key=len, default=[])
     if rows >= 4 and len(largest) * 2 > rows:
         raise BadData(
-            f"{len(largest)} of {rows} different rows ask the same "
+            f"{len(largest)} of {rows} different rows have the same question "
             f"(for example {largest[0].id} and {largest[1].id}), "
             "so training and test rows cannot be separated",
-            "Check which column holds the question (--columns), or pass test rows with --test",
+            "Check which column is the question (--columns), or pass test rows with --test",
         )
 
 

@@ -92,7 +92,9 @@ def text_of(value: Any, column: str = "") -> str:
             )
         except ValueError as error:
             raise RowFault(column, "contains NaN or Infinity, which JSON does not allow") from error
-    raise RowFault(column, f"holds {'bytes' if isinstance(value, bytes) else type(value).__name__}, not text")
+    raise RowFault(
+        column, f"contains {'bytes' if isinstance(value, bytes) else type(value).__name__}, not text"
+    )
 
 
 def _inner(value: Any, column: str) -> Any:

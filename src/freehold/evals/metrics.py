@@ -269,7 +269,7 @@ def _unknown(asked: str) -> str:
     """A sentence that names the nearest metric, by its own name or by the name of its figure."""
     path, colon, _ = asked.rpartition(":")
     if colon and path.endswith(".py"):
-        return f"--metric {asked}: there is no file {path}"
+        return f"--metric {asked}: the file {path} does not exist"
     named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
     named |= {
         "accuracy": "label",
@@ -301,7 +301,7 @@ def choose(
         metric = replace(METRICS[kind.name], reason=kind.reason)
     else:
         metric = METRICS[asked] if asked in METRICS else from_file(asked)
-        metric = replace(metric, reason="asked for with --metric")
+        metric = replace(metric, reason="chosen with --metric")
         _check_asked(metric, rows)
     if metric.kind == "value":
         return _scaled(metric, known or test)

@@ -161,7 +161,7 @@ def _paired(
     pairs: dict[str, Pair] = {}
     for module, parts in shapes.items():
         if first not in parts or second not in parts:
-            raise BadModel(f"{file} lacks one of the two LoRA factors of {module[:80]}", "fetch it again")
+            raise BadModel(f"{file} has only one of the two LoRA factors of {module[:80]}", "fetch it again")
         a, b = parts[first], parts[second]
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
             raise BadModel(

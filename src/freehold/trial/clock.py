@@ -151,5 +151,5 @@ class Clock:
         )
         return (
             f"the trial took {duration(self.spent())}, more than its budget of {duration(self.budget_s)}: "
-            f"{told or 'the time went before there was a plan'}"
+            f"{told or 'it was used up before there was a plan'}"
         )
