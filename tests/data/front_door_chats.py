@@ -120,7 +120,7 @@ SHAREGPT = [
         ],
         roles="user assistant user assistant",
         prompt=FIRST.text,
-        notes=("the last one is the wanted answer",),
+        notes=("the last one is the expected answer",),
     ),
     Case(
         "sharegpt: printed by Python in a CSV file",
@@ -338,7 +338,7 @@ OPENAI = [
         "chat: a user turn after the answer",
         [{"messages": chat(("user", t.text), ("assistant", t.label), ("user", "Thanks"))} for t in T],
         answer=FIRST.label,
-        notes=("40 rows go on after",),
+        notes=("40 rows continue after",),
     ),
     Case(
         "chat: no answer in any row",

@@ -49,7 +49,7 @@ COLUMNS = [
         "tickets: some subjects are empty",
         [{"subject": "" if t.number == 0 else t.subject, "body": t.text, "category": t.label} for t in T],
         prompt=FIRST.text,
-        notes=("only some of the columns of the text",),
+        notes=("some of the text columns are empty",),
     ),
     Case(
         "tickets: few different subjects",
@@ -284,7 +284,7 @@ COLUMNS = [
     Case(
         "repeated ids",
         [{"id": 1000 + t.number // 2, "text": t.text, "label": t.label} for t in T],
-        notes=("20 ids stand on several rows",),
+        notes=("20 ids appear on several rows",),
     ),
     Case(
         "a metadata column is no label",

@@ -136,7 +136,7 @@ VALUES = [
         "fenced JSON answers",
         [{"prompt": t.text, "completion": f'```json\n{{"team": "{t.label}"}}\n```'} for t in T],
         answer=f'{{"team": "{FIRST.label}"}}',
-        notes=("fences are taken out",),
+        notes=("fences are removed",),
     ),
     Case(
         "fenced and plain JSON answers",
@@ -274,13 +274,13 @@ MISSING = [
         "none on a third of the rows is a label",
         with_label("none", *range(0, 40, 3)),
         answer="none",
-        notes=('"none" stands in column "label" of 14 of 40 rows',),
+        notes=('"none" is the value of column "label" in 14 of 40 rows',),
     ),
     Case(
         "a dash on half of the rows is a label",
         with_label("-", *range(0, 40, 2)),
         answer="-",
-        notes=('"-" stands in column',),
+        notes=('"-" is the value of column',),
     ),
     Case(
         "an empty text",

@@ -152,7 +152,7 @@ QUESTIONS = [
             for t in T
         ],
         answer="no answer",
-        notes=("list no answer",),
+        notes=("have an empty list of answers",),
     ),
     Case(
         "a list of answers", [{"question": t.text, "answers": [t.label, "y"]} for t in T], answer=FIRST.label

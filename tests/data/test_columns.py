@@ -82,7 +82,7 @@ def test_parts_as_typed() -> None:
 @pytest.mark.parametrize(
     ("typed", "phrase"),
     [
-        ("colour=red", "there is no part 'colour'"),
+        ("colour=red", "unknown part 'colour'"),
         ("lable=team", "did you mean label?"),
         ("body", "does not understand 'body'"),
         ("text=", "does not understand"),

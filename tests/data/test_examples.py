@@ -49,7 +49,7 @@ def test_every_bad_row_is_named_with_line_and_column_at_once(tmp_path: Path) -> 
     faults = caught.value.faults
     assert [fault.split(", ")[1][:6] for fault in faults] == ["line 2", "line 3", "line 4"]
     assert "column \"messages[0]\": has the role 'robot'" in faults[1]
-    assert "holds no message of the user before the answer" in faults[2]
+    assert "has no message of the user before the answer" in faults[2]
     assert "--on-bad-row skip" in caught.value.remedy
 
 

@@ -63,7 +63,7 @@ def test_names_say_which_split_a_file_is(tmp_path: Path, names: list[str], read:
 
 def test_files_that_are_not_read_are_said(tmp_path: Path) -> None:
     tables = read_tables(folder(tmp_path, **files("train.csv", "test.csv", "labels.csv")))
-    assert tables["train"].notes[-1] == 'Files of the folder that are not read: "labels.csv".'
+    assert tables["train"].notes[-1] == 'Files in the folder that are not used: "labels.csv".'
 
 
 def test_shards_are_joined_in_order(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_shards_are_joined_in_order(tmp_path: Path) -> None:
     assert [row.fields["n"] for row in table.rows] == [0, 1, 2, 10, 11, 12]
     assert table.rows[3].place == "train-00001-of-00002.parquet, row 1"
     (tmp_path / "data" / "train-00001-of-00002.parquet").unlink()
-    with pytest.raises(BadData, match=r"holds 1 of the 2 parts that train-00000-of-00002\.parquet speaks of"):
+    with pytest.raises(BadData, match=r"has only 1 of 2 parts \(train-00000-of-00002\.parquet"):
         read_tables(tmp_path)
 
 
@@ -84,13 +84,13 @@ def test_shards_are_joined_in_order(tmp_path: Path) -> None:
     [
         (
             ["train.csv", "train.jsonl"],
-            'several files that may be the training rows: "train.csv", "train.jsonl"',
+            'several files that could be the training rows: "train.csv", "train.jsonl"',
         ),
-        (["a.csv", "b.csv"], 'several files that may be the training rows: "a.csv", "b.csv"'),
+        (["a.csv", "b.csv"], 'several files that could be the training rows: "a.csv", "b.csv"'),
         (["main/train.csv", "other/train.csv"], '"main/train.csv", "other/train.csv"'),
-        (["train.csv", "dev.csv", "valid.csv"], "several files that may be the validation rows"),
-        ([], "holds no data files"),
-        (["README.md"], "holds no data files"),
+        (["train.csv", "dev.csv", "valid.csv"], "several files that could be the validation rows"),
+        ([], "has no data files"),
+        (["README.md"], "has no data files"),
     ],
 )
 def test_a_folder_that_leaves_a_choice_is_refused(tmp_path: Path, names: list[str], says: str) -> None:
@@ -133,5 +133,5 @@ def test_a_saved_dataset_of_splits_is_read(tmp_path: Path, saved: Any) -> None:
     rows.save_to_disk(tmp_path / "one")
     assert len(read_tables(tmp_path / "one")["train"].rows) == 2
     next((tmp_path / "one").glob("*.arrow")).unlink()
-    with pytest.raises(BadData, match="lacks the file"):
+    with pytest.raises(BadData, match="has no file"):
         read_tables(tmp_path / "one")

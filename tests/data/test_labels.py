@@ -120,7 +120,7 @@ def test_files_that_hold_no_labels(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_labels(tmp_path / "none.txt")
     (tmp_path / "empty.txt").write_text("\n\n")
-    with pytest.raises(BadData, match="holds no labels"):
+    with pytest.raises(BadData, match="has no labels"):
         read_labels(tmp_path / "empty.txt")
     (tmp_path / "odd.json").write_text('[{"a": 1}]')
     with pytest.raises(BadData, match="not a label"):

@@ -116,7 +116,7 @@ JSON_CASES = [
         ab(("a", "x")),
         notes=('names in "columns"',),
     ),
-    Reads("index.json", json.dumps({"r1": TWO[0], "r2": TWO[1]}), TWO, notes=("keys are not read",)),
+    Reads("index.json", json.dumps({"r1": TWO[0], "r2": TWO[1]}), TWO, notes=("keys are not used",)),
     Reads(
         "chat.json",
         json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
@@ -127,7 +127,7 @@ JSON_CASES = [
         "rows.jsonl",
         '{"text": "a", "label": NaN}\n{"text": "b", "label": 1}\n',
         ab(("a", None), ("b", 1)),
-        notes=("1 rows hold NaN",),
+        notes=("1 rows contain NaN",),
     ),
     Reads(
         "rows.jsonl",
@@ -150,24 +150,27 @@ JSON_CASES = [
         "rows.jsonl",
         JSONL + '{"text": "cut \\ud83d", "label": "x"}\n',
         TWO,
-        faults=('line 3: column "text": the text holds half',),
+        faults=('line 3: column "text": the text contains half',),
     ),
     Reads(
         "rows.jsonl",
         JSONL + '{"a": {"b": ["\\udc00"]}}\n',
         TWO,
-        faults=('column "a": the text holds half of a character (\\udc00)',),
+        faults=('column "a": the text contains half of a character (\\udc00)',),
     ),
     Reads("rows.jsonl", '{"text": "\\ud83d\\ude00", "label": "x"}\n', ab(("😀", "x"))),
     Reads(
-        "rows.jsonl", JSONL + '{"text": "a\\u0000b", "label": "x"}\n', TWO, faults=("holds a NUL character",)
+        "rows.jsonl",
+        JSONL + '{"text": "a\\u0000b", "label": "x"}\n',
+        TWO,
+        faults=("contains a NUL character",),
     ),
-    Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 200_000 + "\n", TWO, faults=("lie too deep",)),
+    Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 200_000 + "\n", TWO, faults=("are nested too deeply",)),
     Reads("rows.jsonl", JSONL + '{"x": ' + "[" * 300 + "]" * 300 + "}\n", TWO, faults=("levels deep",)),
-    Reads("rows.jsonl", JSONL + '{"x": ' + "9" * 5000 + "}\n", TWO, faults=("more digits",)),
+    Reads("rows.jsonl", JSONL + '{"x": ' + "9" * 5000 + "}\n", TWO, faults=("too many digits",)),
     Reads("rows.txt", JSONL, TWO),
-    Reads("rows.csv", JSONL, TWO, notes=("holds JSON, whatever its name",)),
-    Reads("rows.jsonl", CSV, TWO, notes=("holds delimited text, whatever its name",)),
+    Reads("rows.csv", JSONL, TWO, notes=("is JSON, although its name",)),
+    Reads("rows.jsonl", CSV, TWO, notes=("is delimited text, although its name",)),
     Reads(
         "rows.json",
         '{"data": [{"text": "a", "label": 1, "label": NaN}]}',
@@ -191,17 +194,17 @@ JSON_CASES = [
     Refuses("rows.jsonl", "{'text': 'a', 'label': None}\n" * 3, BadData, "double quotes"),
     Refuses("rows.json", "null", BadData, "each row is null"),
     Refuses("rows.json", json.dumps(json.dumps(TWO)), BadData, "each row is a text"),
-    Refuses("rows.json", "[" * 200_000, BadData, "row 1: lists and objects lie too deep"),
-    Refuses("rows.json", '{"a": ' + "[" * 200_000, BadData, "lie too deep"),
+    Refuses("rows.json", "[" * 200_000, BadData, "row 1: lists and objects are nested too deeply"),
+    Refuses("rows.json", '{"a": ' + "[" * 200_000, BadData, "are nested too deeply"),
     Refuses("rows.json", json.dumps(TWO, indent=1)[:-9], BadData, "the file ends in the middle of a value"),
     Refuses("rows.json", '[{"text": "a"} {"text": "b"}]', BadData, "line 1 (row 1): not valid JSON, a comma"),
     Refuses("rows.json", '[\n{"text": "a"},\n{text: "b"}]', BadData, "rows.json, line 3 (row 2)"),
     Refuses("rows.json", "[[1, 2], [3, 4]]", BadData, "each row is a list"),
     Refuses(
-        "rows.jsonl", '["a", "b"]\n["c", "d"]\n', BadData, "each row is a list, without names for its fields"
+        "rows.jsonl", '["a", "b"]\n["c", "d"]\n', BadData, "each row is a list, so its fields have no names"
     ),
     Refuses("rows.json", '["a", "b"]', BadData, "each row is a text"),
-    Refuses("rows.json", "[]", BadData, "rows.json holds no rows"),
+    Refuses("rows.json", "[]", BadData, "rows.json has no rows"),
     Refuses("rows.json", json.dumps({"good": TWO, "bad": TWO}), BadData, '2 lists of rows: "good", "bad"'),
 ]
 
@@ -232,25 +235,27 @@ DELIMITED_CASES = [
         "rows.csv",
         csv_of("a,x", "b,y,z", "c"),
         ab(("a", "x")),
-        faults=("line 3: has 3 fields where the header has 2", "line 4: has 1 field "),
+        faults=("line 3: has 3 fields but the header has 2", "line 4: has 1 field "),
     ),
     Reads(
         "rows.csv",
         csv_of("a,x", '"b,y', "c,z", "d,w"),
         ab(("a", "x"), ("c", "z"), ("d", "w")),
-        faults=("line 3: a quote is opened in this line and never closed",),
+        faults=("line 3: a quote is opened in this line but never closed",),
     ),
     Reads(
         "rows.csv",
         csv_of("a,x", '"b,y', "c,z", '"d",w'),
         ab(("a", "x"), ("c", "z"), ("d", "w")),
-        faults=("line 3: a quote inside a quoted field is not doubled, or a quote opened in this line",),
+        faults=(
+            "line 3: a quote inside a quoted field must be written twice, or a quote opened in this line",
+        ),
     ),
     Reads(
         "rows.csv",
         csv_of("a,x", '"b,y', "c,z", 'd",w,v', "e,u"),
         ab(("a", "x"), ("c", "z"), ("e", "u")),
-        faults=("line 3: a quote is opened in this line and not closed in it", "line 5"),
+        faults=("line 3: a quote is opened in this line but not closed in it", "line 5"),
     ),
     Reads(
         "rows.csv",
@@ -301,7 +306,7 @@ DELIMITED_CASES = [
         "rows.csv",
         csv_of("a,x", "text,label", "b,y"),
         ab(("a", "x"), ("b", "y")),
-        notes=("1 further line repeats the header",),
+        notes=("1 more line repeats the header",),
     ),
     Reads(
         "rows.csv",
@@ -319,13 +324,16 @@ DELIMITED_CASES = [
         "rows.csv",
         csv_of("a\0b,x", "b,y"),
         ab(("b", "y")),
-        faults=('line 2: column "text": the text holds a NUL',),
+        faults=('line 2: column "text": the text contains a NUL',),
     ),
     Reads("rows.csv", "text\na\nb\n", [{"text": "a"}, {"text": "b"}], notes=("one column",)),
     Reads("rows.csv", 'text\n"a, b"\nc; d\n', [{"text": "a, b"}, {"text": "c; d"}], notes=("one column",)),
     Reads("rows.csv", csv_of("NaN,x", "None,y"), ab(("NaN", "x"), ("None", "y"))),
     Reads(
-        "rows.csv", csv_of("a,x,", "b,y,"), ab(("a", "x"), ("b", "y")), notes=("2 lines end in a separator",)
+        "rows.csv",
+        csv_of("a,x,", "b,y,"),
+        ab(("a", "x"), ("b", "y")),
+        notes=("2 lines end with an extra separator",),
     ),
     Reads("rows.csv", csv_of("a,x,", "b,y,", header="text,label,"), ab(("a", "x"), ("b", "y"))),
     Reads(
@@ -340,7 +348,7 @@ DELIMITED_CASES = [
     Reads("rows.csv", csv_of("text a,label", "b,label"), ab(("text a", "label"), ("b", "label"))),
     Reads("rows.csv", csv_of("hello; bye,x", "a; b,y"), ab(("hello; bye", "x"), ("a; b", "y"))),
     Reads("rows.csv", csv_of(" a ,x", header="text,label"), ab((" a ", "x"))),
-    Refuses("rows.csv", "text,label\n", BadData, "holds a header and no rows"),
+    Refuses("rows.csv", "text,label\n", BadData, "has a header but no rows"),
     Refuses(
         "rows.txt",
         "Dear reader,\nthis is a letter. It has no columns, as letters do.\nYours\n",
@@ -407,9 +415,14 @@ ENCODING_CASES = [
         "rows.csv", csv_of("Größe,x", "Straße,y").encode() + b"caf\xe9,z\n", BadData, "rows.csv, line 4: byte"
     ),
     Refuses("rows.csv", csv_of("a,x").encode() + b"\x81\x8d,y\n", BadData, "rows.csv, line 3: byte"),
-    Refuses("rows.csv", CSV.encode("utf-16")[:-1], BadData, "begins as UTF-16 but is not"),
-    Refuses("rows.csv", CSV, UsageError, "'klingon' is not an encoding", encoding="klingon"),
-    Refuses("rows.csv", CSV, UsageError, "'base64' is not an encoding", encoding="base64"),
+    Refuses(
+        "rows.csv",
+        CSV.encode("utf-16")[:-1],
+        BadData,
+        "is not valid UTF-16, although the file starts like UTF-16",
+    ),
+    Refuses("rows.csv", CSV, UsageError, "'klingon' is not a known encoding", encoding="klingon"),
+    Refuses("rows.csv", CSV, UsageError, "'base64' is not a known encoding", encoding="base64"),
     Refuses("rows.csv", csv_of("é,x"), BadData, "line 2: byte 11 is not ascii", encoding="ascii"),
 ]
 
@@ -428,7 +441,7 @@ PACKED_CASES = [
     ),
     Refuses("rows.jsonl.gz", gzip.compress(gzip.compress(JSONL.encode())), Unsupported, "packed twice"),
     Refuses("rows.zip", zipped(a__csv=CSV, b__csv=CSV), BadData, '2 data files: "a.csv", "b.csv"'),
-    Refuses("rows.zip", zipped(readme__md="hi"), BadData, "holds no data file"),
+    Refuses("rows.zip", zipped(readme__md="hi"), BadData, "contains no data file"),
     Refuses("rows.zip", zipped(rows__csv=CSV)[:40], BadData, "damaged or cut off"),
     Refuses("rows.csv.gz", gzip.compress(b""), BadData, "is empty"),
 ]
@@ -453,7 +466,7 @@ OTHER_FILES = [
     Refuses("photo.csv", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, Unsupported, "a picture"),
     Refuses("rows.parquet", b"PAR1" + b"\0" * 100, BadData, "cannot be read as Parquet"),
     Refuses("rows.arrow", b"ARROW1\0\0" + b"\1" * 100, BadData, "cannot be read as Arrow"),
-    Reads("rows.xlsx", CSV, TWO, notes=("holds text, whatever its name says",)),
+    Reads("rows.xlsx", CSV, TWO, notes=("is text, although its name says something else",)),
 ]
 
 CASES = [*JSON_CASES, *DELIMITED_CASES, *ENCODING_CASES, *PACKED_CASES, *OTHER_FILES]
@@ -522,7 +535,7 @@ def test_columns_are_those_of_all_rows_in_order(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"there is no data file .*nowhere\.csv"):
         read_tables(tmp_path / "nowhere.csv")
-    with pytest.raises(UsageError, match="must be fetched first"):
+    with pytest.raises(UsageError, match="must be downloaded first"):
         read_tables("hf:org/name")
 
 
@@ -619,10 +632,10 @@ def test_texts_in_parquet_that_no_model_can_read_are_faults(tmp_path: Path) -> N
     (table,) = read_tables(parquet(tmp_path / "a.parquet", table)).values()
     assert len(table.rows) == 1
     assert_says(
-        [str(fault) for fault in table.faults], ('a.parquet, row 1: column "chat": the text holds a NUL',)
+        [str(fault) for fault in table.faults], ('a.parquet, row 1: column "chat": the text contains a NUL',)
     )
     broken = pa.Array.from_buffers(pa.string(), 1, [None, *pa.array([b"caf\xe9"]).buffers()[1:]])
-    with pytest.raises(BadData, match="holds a text that is not UTF-8"):
+    with pytest.raises(BadData, match="contains text that is not UTF-8"):
         read_tables(parquet(tmp_path / "b.parquet", pa.table({"text": broken})))
 
 
@@ -639,7 +652,7 @@ def test_a_small_parquet_that_expands_is_stopped_early(
         "freehold.data.bounds.machine.look", lambda: type("Small", (), {"free_memory_bytes": 600_000_000})
     )
     with pytest.raises(
-        DoesNotFit, match=r"bomb.parquet holds more than .* GB of contents; with .* of memory free"
+        DoesNotFit, match=r"bomb.parquet contains more than .* GB of data; with .* of free memory"
     ):
         read_tables(path)
 
@@ -686,7 +699,7 @@ def zip_of(text: str) -> bytes:
 def test_a_bound_counts_what_was_read() -> None:
     bound = Bound("rows", free_bytes=120_000_000)
     bound.more(9_000_000)
-    with pytest.raises(DoesNotFit, match="rows holds more than 18.0 MB"):
+    with pytest.raises(DoesNotFit, match="rows contains more than 18.0 MB"):
         bound.more(9_000_000)
 
 
@@ -723,12 +736,12 @@ def test_columns_of_a_query_that_share_a_name_are_told_apart(database: Path) -> 
         ("SELECT nowhere FROM tickets", BadData, "no such column: nowhere"),
         ("SELECT * FROM orders", BadData, 'no such table: orders; its tables are "tickets"'),
         ("SELEC", BadData, "syntax error"),
-        ("DELETE FROM tickets", BadData, "would do more than read"),
-        ("ATTACH DATABASE '/tmp/x.db' AS x", BadData, "would do more than read"),
-        ("PRAGMA journal_mode = WAL", BadData, "would do more than read"),
-        ("SELECT load_extension('x')", BadData, "would do more than read"),
+        ("DELETE FROM tickets", BadData, "does more than read"),
+        ("ATTACH DATABASE '/tmp/x.db' AS x", BadData, "does more than read"),
+        ("PRAGMA journal_mode = WAL", BadData, "does more than read"),
+        ("SELECT load_extension('x')", BadData, "does more than read"),
         ("SELECT 1; SELECT 2", BadData, "one statement at a time"),
-        ("SELECT * FROM tickets WHERE n > 5", BadData, "gives no rows"),
+        ("SELECT * FROM tickets WHERE n > 5", BadData, "returned no rows"),
     ],
 )
 def test_a_query_that_cannot_be_answered_is_explained(

@@ -127,7 +127,7 @@ def test_empty_and_hidden_sheets_are_passed_over_and_others_offered(tmp_path: Pa
     )
     table = read(tmp_path, book)
     assert fields(table) == TWO
-    assert table.notes[1] == 'Sheets that are not read: "Secret", "Feb". Choose one with orders.xlsx#Secret.'
+    assert table.notes[1] == 'Sheets that are not used: "Secret", "Feb". Choose one with orders.xlsx#Secret.'
 
 
 def test_a_sheet_can_be_chosen(tmp_path: Path) -> None:
@@ -200,14 +200,14 @@ def test_an_ods_file_reads_as_an_xlsx_does(tmp_path: Path) -> None:
 def test_a_spreadsheet_under_another_name_is_said(tmp_path: Path) -> None:
     table = read(tmp_path, xlsx({"Jan": [HEADER, *ROWS]}), "orders.csv")
     assert fields(table) == TWO
-    assert table.notes[0] == "The file is a spreadsheet, whatever its name says."
+    assert table.notes[0] == "The file is a spreadsheet, although its name says something else."
 
 
 @pytest.mark.parametrize(
     ("name", "content", "sheet", "error", "says"),
     [
-        ("a.xlsx", xlsx({"Jan": []}), "", BadData, "holds no rows in any sheet"),
-        ("a.xlsx", xlsx({"Jan": [HEADER]}), "", BadData, "a header and no rows"),
+        ("a.xlsx", xlsx({"Jan": []}), "", BadData, "has no rows in any sheet"),
+        ("a.xlsx", xlsx({"Jan": [HEADER]}), "", BadData, "a header but no rows"),
         ("a.xlsx", xlsx({"Jan": [HEADER, *ROWS]})[:-200], "", BadData, "damaged or cut off"),
         (
             "a.xls",
@@ -234,5 +234,5 @@ def test_one_far_cell_does_not_take_all_memory(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(sheet)) as source, zipfile.ZipFile(buffer, "w") as target:
         for name in source.namelist():
             target.writestr(name, source.read(name).replace(b"</sheetData>", far.encode()))
-    with pytest.raises(FreeholdError, match="GB of contents"):
+    with pytest.raises(FreeholdError, match="GB of data"):
         read(tmp_path, buffer.getvalue())

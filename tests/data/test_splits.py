@@ -142,7 +142,7 @@ def test_too_small_a_test_split_says_what_is_there() -> None:
     with pytest.raises(BadData) as caught:
         split([*rows, *rows], None, None)
     assert (
-        "the test split has 12 rows (of 30 different rows 15 are for training and 3 for validation; "
+        "the test split has 12 rows (of 30 different rows, 15 are for training and 3 for validation; "
         "30 repeated rows are left out)" in str(caught.value)
     )
     with pytest.raises(BadData, match="the test split has 1 row "):
@@ -151,7 +151,7 @@ def test_too_small_a_test_split_says_what_is_there() -> None:
 
 def test_rows_that_all_ask_the_same_are_refused_with_the_column_in_doubt() -> None:
     rows = [Example(str(n), (("user", "Write a tweet"), ("assistant", f"tweet {n}"))) for n in range(100)]
-    with pytest.raises(BadData, match=r"100 of 100 different rows ask the same .*--columns"):
+    with pytest.raises(BadData, match=r"100 of 100 different rows have the same question .*--columns"):
         split(rows, None, None)
     train, valid = cut_validation(rows)  # one may still be tuned on them
     assert (len(train), len(valid)) == (90, 10)

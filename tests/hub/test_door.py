@@ -167,20 +167,20 @@ def refused(phrase: str, kind: type[FreeholdError] = BadModel) -> Callable[[Make
     return put
 
 
-@refused(r"1 of 2 files of weights are missing|of the 2 files of model 1 are missing \(number 00002\)")
+@refused(r"1 of 2 weight files are missing|1 of the 2 files of model are missing \(number 00002\)")
 def missing_shard(good: Path, _: Path) -> Path:
     (shards(good) / "model-00002-of-00002.safetensors").unlink()
     return good
 
 
-@refused(r"has the list of its weights .* and none of the files")
+@refused(r"lists its weight files .* but has none of them")
 def all_shards_missing(good: Path, _: Path) -> Path:
     for path in shards(good).glob("model-*"):
         path.unlink()
     return good
 
 
-@refused(r"of the 3 files of tiny 1 are missing \(number 00002\)")
+@refused(r"1 of the 3 files of tiny are missing \(number 00002\)")
 def missing_gguf_part(_: Path, empty: Path) -> Path:
     cut(gguf(empty / "tiny.gguf"), 3)[1].unlink()
     return empty
@@ -197,7 +197,7 @@ def gguf_without_tokenizer(_: Path, empty: Path) -> Path:
     return gguf(empty / "tiny.gguf", words=False)
 
 
-@refused("an adapter .* lies among the weights of a model")
+@refused("an adapter .* is in the same folder as a model's weights")
 def adapter_among_weights(good: Path, empty: Path) -> Path:
     adapter(empty / "a", good)
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -205,7 +205,7 @@ def adapter_among_weights(good: Path, empty: Path) -> Path:
     return good
 
 
-@refused("holds parts of an adapter among the weights")
+@refused("has parts of an adapter among its weights")
 def factors_among_weights(good: Path, _: Path) -> Path:
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     save(good, {**tensors(good), name: np.zeros((4, 32), np.float32)})
@@ -226,19 +226,19 @@ def more_layers_declared(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("tensors belong to nothing, such as model.layers.1")
+@refused("tensors are not part of the model, such as model.layers.1")
 def fewer_layers_declared(good: Path, _: Path) -> Path:
     edit(good / "config.json", num_hidden_layers=1)
     return good
 
 
-@refused("have another shape")
+@refused("have the wrong shape")
 def other_hidden_size(good: Path, _: Path) -> Path:
     edit(good / "config.json", hidden_size=64, head_dim=16)
     return good
 
 
-@refused("have another shape")
+@refused("have the wrong shape")
 def other_vocabulary(good: Path, _: Path) -> Path:
     edit(good / "config.json", vocab_size=128)
     return good
@@ -250,7 +250,7 @@ def weights_of_another_architecture(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("an encoder .*answers nothing", Unsupported)
+@refused("an encoder .*cannot write answers", Unsupported)
 def bert(_: Path, empty: Path) -> Path:
     sizes = {
         "hidden_size": 32,
@@ -262,7 +262,7 @@ def bert(_: Path, empty: Path) -> Path:
     return other(empty / "m", "bert", "AutoModel", **sizes)
 
 
-@refused("an encoder .*answers nothing", Unsupported)
+@refused("an encoder .*cannot write answers", Unsupported)
 def roberta(_: Path, empty: Path) -> Path:
     sizes = {
         "hidden_size": 32,
@@ -338,7 +338,7 @@ def vit(_: Path, empty: Path) -> Path:
     return other(empty / "m", "vit", "AutoModelForImageClassification", **sizes)
 
 
-@refused("LlamaForSequenceClassification, which gives no text", Unsupported)
+@refused("LlamaForSequenceClassification, which does not write text", Unsupported)
 def classifier(_: Path, empty: Path) -> Path:
     sizes = {
         "hidden_size": 32,
@@ -350,7 +350,7 @@ def classifier(_: Path, empty: Path) -> Path:
     return other(empty / "m", "llama", "AutoModelForSequenceClassification", **sizes)
 
 
-@refused("'orion9' is not known to any engine here", Unsupported)
+@refused("'orion9' is not supported by any engine here", Unsupported)
 def unknown_architecture(good: Path, _: Path) -> Path:
     edit(good / "config.json", model_type="orion9", architectures=["OrionForCausalLM"])
     return good
@@ -375,7 +375,7 @@ def quantized(method: dict[str, object]) -> Make:
 for _method in ("bitsandbytes", "gptq", "awq", "fp8", "compressed-tensors", "mxfp4", "hqq"):
     REFUSED[f"quantized by {_method}"] = (
         quantized({"quant_method": _method}),
-        f"quantized by {_method}, a form that cannot be read",
+        f"quantized by {_method}, which Freehold cannot read",
         Unsupported,
     )
 REFUSED["quantized by an old bitsandbytes"] = (
@@ -391,7 +391,7 @@ def mlx(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("holds packed weights", Unsupported)
+@refused("has packed weights", Unsupported)
 def packed_without_saying(good: Path, _: Path) -> Path:
     save(good, {**tensors(good), "model.layers.0.self_attn.q_proj.qweight": np.zeros((4, 32), np.int32)})
     return good
@@ -515,7 +515,7 @@ REFUSED |= {
         "unet/config.json",
         "unet/diffusion_pytorch_model.safetensors",
     ),
-    "a Modelfile": named("holds an Ollama Modelfile", "Modelfile", beside=()),
+    "a Modelfile": named("has an Ollama Modelfile", "Modelfile", beside=()),
     "an archive": named("model.zip is an archive", "model.zip", beside=()),
 }
 
@@ -526,14 +526,14 @@ def archive_file(_: Path, empty: Path) -> Path:
     return empty / "model.tar.gz"
 
 
-@refused("tiny.gguf is an archive and not the file itself")
+@refused("tiny.gguf is an archive, not the file itself")
 def archive_as_gguf(_: Path, empty: Path) -> Path:
     with zipfile.ZipFile(empty / "tiny.gguf", "w") as archive:
         archive.writestr("readme.txt", "weights to come")
     return empty / "tiny.gguf"
 
 
-@refused("is a download that has not ended")
+@refused("is an unfinished download")
 def download_under_way(good: Path, _: Path) -> Path:
     (good / "model.safetensors").rename(good / "model.safetensors.incomplete")
     return good
@@ -552,7 +552,7 @@ def mlx_adapter(good: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("an adapter for a model that makes pictures", Unsupported)
+@refused("an adapter for an image model", Unsupported)
 def image_adapter(_: Path, empty: Path) -> Path:
     save(
         empty, {"lora_unet_down_blocks_0.lora_down.weight": np.zeros((4, 8), np.float32)}, "style.safetensors"
@@ -560,13 +560,13 @@ def image_adapter(_: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("holds only a tokenizer")
+@refused("has only a tokenizer")
 def tokenizer_only(_: Path, empty: Path) -> Path:
     tokenizer(empty)
     return empty
 
 
-@refused("has a configuration and no weights")
+@refused("has a configuration but no weights")
 def configuration_only(good: Path, _: Path) -> Path:
     (good / "model.safetensors").unlink()
     return good
@@ -577,14 +577,14 @@ def nothing(_: Path, empty: Path) -> Path:
     return empty
 
 
-@refused("holds 2 folders with a model", UsageError)
+@refused("has 2 folders with a model", UsageError)
 def several_models(good: Path, empty: Path) -> Path:
     for name in ("first", "second"):
         copied(good, empty / name)
     return empty
 
 
-@refused("holds 2 GGUF files", UsageError)
+@refused("has 2 GGUF files", UsageError)
 def several_ggufs(_: Path, empty: Path) -> Path:
     for name in ("q4.gguf", "q8.gguf"):
         gguf(empty / name)
@@ -603,7 +603,7 @@ def empty_configuration(good: Path, _: Path) -> Path:
     return good
 
 
-@refused("has no config.json beside it")
+@refused("has no config.json in its folder")
 def lone_safetensors(good: Path, _: Path) -> Path:
     return good / "model.safetensors"
 
@@ -613,7 +613,7 @@ def projector(_: Path, empty: Path) -> Path:
     return gguf(empty / "vision.gguf", "clip", fields={"general.type": "mmproj"})
 
 
-@refused("an addition to a model", Unsupported)
+@refused("a part of a model, not a model", Unsupported)
 def projector_by_name(_: Path, empty: Path) -> Path:
     gguf(empty / "mmproj-model-f16.gguf", "clip")
     return empty
@@ -624,7 +624,7 @@ def importance_matrix(_: Path, empty: Path) -> Path:
     return gguf(empty / "weights.gguf", fields={"general.type": "imatrix"})
 
 
-@refused("holds a vocabulary and no weights")
+@refused("has a vocabulary but no weights")
 def vocabulary_only(_: Path, empty: Path) -> Path:
     return gguf(empty / "tiny.gguf", weights=False)
 
@@ -647,13 +647,13 @@ def unknown_version(_: Path, empty: Path) -> Path:
     return path
 
 
-@refused("form before GGUF", Unsupported)
+@refused("format from before GGUF", Unsupported)
 def old_ggml(_: Path, empty: Path) -> Path:
     (empty / "tiny.gguf").write_bytes(b"tjgg" + bytes(200))
     return empty / "tiny.gguf"
 
 
-@refused("llama.cpp here does not know the architecture 'orion9'", Unsupported)
+@refused("this version of llama.cpp does not support the architecture 'orion9'", Unsupported)
 def unknown_gguf_architecture(_: Path, empty: Path) -> Path:
     return gguf(empty / "tiny.gguf", "orion9")
 
@@ -707,7 +707,7 @@ def test_the_command_line_asks_an_engine_in_a_process_of_its_own(llama: Path, tm
 
 def test_a_gguf_that_ends_the_engine_does_not_end_the_program(tmp_path: Path) -> None:
     path = gguf(tmp_path / "tiny.gguf", bytes_too=False)
-    with pytest.raises(BadModel, match=r"the engine broke down when it loaded tiny\.gguf"):
+    with pytest.raises(BadModel, match=r"the engine crashed while loading tiny\.gguf"):
         admission.try_out({"tiny.gguf": path}, tmp_path / "place")
 
 
@@ -738,7 +738,7 @@ def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Pa
         "digest": base.digest,
     }
     assert store.base_of(model).revision == base.revision
-    assert "found by where it came from" in notes[0]
+    assert "found by its source" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -776,7 +776,7 @@ def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_p
     take(store, llama, "base")
     with pytest.raises(
         BadModel,
-        match=r"does not belong to base: it changes model\.layers\.0\.mlp\.down_proj as a matrix of 32 x 96",
+        match=r"does not fit base: it changes model\.layers\.0\.mlp\.down_proj as a matrix of 32 x 96",
     ):
         take(store, adapter(tmp_path / "a", wide), "tuned", base="base")
     gpt2 = decoder(tmp_path / "gpt2", "gpt2")
@@ -787,7 +787,7 @@ def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_p
 @pytest.mark.parametrize(
     ("settings", "phrase"),
     [
-        ({"peft_type": "IA3"}, "of the kind IA3"),
+        ({"peft_type": "IA3"}, "of the type IA3"),
         ({"modules_to_save": ["lm_head"]}, "replaces whole matrices"),
         ({"rank_pattern": {"q_proj": 8}}, "more than one rank"),
         ({"bias": "all"}, "changes biases"),

@@ -94,7 +94,7 @@ def test_parts_are_joined_checked_and_stored_with_licence_and_origin(
 def test_other_bytes_than_those_known_are_refused_and_nothing_is_kept(registry: Path, store: Store) -> None:
     wheel(registry, "tiny-part2", "1.0", "tiny_part2/data/part02.bin", b"something else")
     with pytest.raises(
-        BadModel, match=r"tiny\.gguf is not the file it should be: sha256 [0-9a-f]{12}, .* nothing was kept"
+        BadModel, match=r"tiny\.gguf is not the expected file: sha256 [0-9a-f]{12}, .* nothing was kept"
     ):
         pull(store, "known:tiny", "tiny")
     assert store.models() == []
@@ -143,7 +143,7 @@ def test_the_disk_is_asked_first(registry: Path, store: Store, monkeypatch: pyte
 
 
 def test_a_name_that_is_not_known_lists_those_that_are(store: Store) -> None:
-    with pytest.raises(NotFound, match="no known weights are named 'gpt-9'") as caught:
+    with pytest.raises(NotFound, match="there is no known model 'gpt-9'") as caught:
         pull(store, "known:gpt-9", "x")
     assert "qwen2.5-coder-1.5b-instruct" in caught.value.remedy
 
@@ -151,7 +151,7 @@ def test_a_name_that_is_not_known_lists_those_that_are(store: Store) -> None:
 def test_speech_is_listed_and_refused_until_something_runs_it(store: Store) -> None:
     with pytest.raises(
         Unsupported,
-        match=r"known:whisper-base is not pulled: it turns speech into text, and no engine here runs that yet",
+        match=r"known:whisper-base cannot be used: it turns speech into text, and no engine here runs that yet",
     ):
         pull(store, "known:whisper-base", "w")
 

@@ -68,12 +68,12 @@ REFUSED = {
     "another activation": (
         "llama",
         {"hidden_act": "gelu"},
-        "does not compute llama with the activation 'gelu'",
+        "cannot run llama with the activation 'gelu'",
     ),
     "llama 3.1 in qwen2": (
         "qwen2",
         {"rope_parameters": LLAMA3},
-        "does not compute qwen2 with rotary positions scaled as in Llama 3",
+        "cannot run qwen2 with rotary positions scaled as in Llama 3",
     ),
     "yarn": (
         "llama",
@@ -83,12 +83,12 @@ REFUSED = {
     "qwen3 with biases": (
         "qwen3",
         {"attention_bias": True},
-        "does not compute qwen3 with biases in its attention",
+        "cannot run qwen3 with biases in its attention",
     ),
     "gemma3 of another scale": (
         "gemma3_text",
         {**GEMMA, "query_pre_attn_scalar": 64},
-        "does not compute gemma3_text with a query scale",
+        "cannot run gemma3_text with a query scale",
     ),
     "gemma3 in another order": (
         "gemma3_text",

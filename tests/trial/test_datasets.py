@@ -66,7 +66,7 @@ def test_a_revision_is_what_it_was(store: Store) -> None:
 
 def test_a_folder_or_a_file_of_it_can_be_named(store: Store) -> None:
     with pytest.raises(
-        BadData, match=r'hub:office/two holds several files .*"main/train\.csv", "other/train\.csv"'
+        BadData, match=r'hub:office/two has several files .*"main/train\.csv", "other/train\.csv"'
     ):
         local_source("hub:office/two", store)
     assert texts(local_source("hub:office/two:other", store)) == {"train": ["o"]}

@@ -124,7 +124,7 @@ def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str
 
 def test_the_proof_says_what_was_done_after_tuning(store: Store, tmp_path: Path) -> None:
     assert (
-        "quantized to Q8_0, the measured file"
+        "quantized to Q8_0, byte for byte the file that was measured"
         in export(store, "trial/tiny-q8_0", "peft", tmp_path / "a", silent).proof
     )
     assert (
@@ -170,7 +170,7 @@ def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: st
 @pytest.mark.parametrize("to", ["peft", "merged"])
 @pytest.mark.parametrize("name", ["org/tiny", "org/tiny-gguf"])
 def test_what_was_not_tuned_says_what_works(store: Store, name: str, to: str, tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="was not tuned here, so it has no adapter") as refused:
+    with pytest.raises(Unsupported, match="was not tuned here, so there is no adapter") as refused:
         export(store, name, to, tmp_path / "out", silent)
     assert "--to gguf" in refused.value.remedy
     assert not (tmp_path / "out").exists()
@@ -221,8 +221,8 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
         say=said.append,
     )
     assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
-    assert "2 of 10 training rows left out: longer than the model's context of 512 tokens" in said
-    assert "1 of 5 validation rows left out: longer than the model's context of 512 tokens" in said
+    assert "2 of 10 training rows are left out: longer than the model's context of 512 tokens" in said
+    assert "1 of 5 validation rows are left out: longer than the model's context of 512 tokens" in said
     assert made.model.card.lineage[-1]["rows"] == {"train": 8, "valid": 4}
     with pytest.raises(FreeholdError, match="all 1 validation rows are longer than the model's context"):
         tune(store, base, examples[:8], [long], Asked(RECIPE), "none")

@@ -68,7 +68,7 @@ def test_a_report_follows_the_published_schema() -> None:
 def test_the_page_shows_baselines_labels_confusions_and_what_was_not_used() -> None:
     page = report.html(made(skipped=("safety was skipped as asked",)))
     for text in (
-        "What you would get without a language model", "majority class", "linear classifier on TF-IDF",
+        "What simple methods reach without a language model", "majority class", "linear classifier on TF-IDF",
         "1 test row has another label: song (1)", "0.964", "Most frequent confusions", "Figures for each of 4 labels", "few rows",
         "Why this metric", "columns not used</dt><dd>created", "The delimiter is a semicolon.", "a.csv, line 49: empty value",
         "60, the first 50 listed", "safety was skipped as asked",
@@ -128,6 +128,6 @@ def test_the_page_says_what_each_part_took_and_how_good_the_estimates_were() -> 
     value["time_left"] = {"median_error": 0.113, "estimates": 34, "budget_s": 180.0}
     page = report.html(value)
     assert "m: tuning, about 3.0 epochs: 1 min 15 s of 1 min 00 s planned" in page
-    assert "half of them were off by less than 11%" in page
+    assert "half of them were wrong by less than 11%" in page
     assert "Not tested in this trial" in page
     assert "left out: safety" in page

@@ -54,7 +54,7 @@ def of_delivery(store: Store, source: str, delivery: Delivery, doubtful: list[Fi
     from freehold.trust import policy
 
     if doubtful:
-        raise BadModel(f"cannot be used: {doubtful[0]}", "fetch it again, or ask the publisher")
+        raise BadModel(f"cannot be used: {doubtful[0]}", "download it again, or ask the publisher")
     found = policy.in_force()
     if found is not None:
         licence = read_card(

@@ -28,7 +28,7 @@ def command(
         str, typer.Option("--as", help="What to call it here; by default the source's own name.")
     ] = "",
     base: Annotated[
-        str, typer.Option(help="Of an adapter: the model in the store it belongs to. Looked for if left out.")
+        str, typer.Option(help="For an adapter: its base model in the store. Searched for if left out.")
     ] = "",
     override: Override = "",
     json: Json = False,

@@ -18,22 +18,25 @@ if TYPE_CHECKING:
 
 Columns = Annotated[
     str,
-    typer.Option(help="Which column is which: text=subject+body,label=team; without it guessed and shown."),
+    typer.Option(
+        help="Which column is which, e.g. text=subject+body,label=team; guessed and shown if left out."
+    ),
 ]
 Encoding = Annotated[
-    str, typer.Option(help="Encoding of the rows' file, e.g. cp1252; found out if left out.")
+    str, typer.Option(help="Encoding of the file of rows, e.g. cp1252; detected if left out.")
 ]
 BadRow = Annotated[
     str,
     typer.Option(
-        help="skip: leave out rows that cannot be used, up to half; stop: at the first. "
-        "Without it: up to 1% are left out."
+        help="Rows that cannot be used: skip leaves out up to half of all rows, stop leaves out none; "
+        "up to 1% if not given."
     ),
 ]
 MergeLabels = Annotated[
     bool,
     typer.Option(
-        "--merge-labels", help="Read labels that differ only in case, spaces or Unicode form as one."
+        "--merge-labels",
+        help="Treat labels that differ only in case, spaces or Unicode form as the same label.",
     ),
 ]
 

@@ -240,4 +240,4 @@ def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:
             continue
         form = as_gguf(store, model, sink=progress.for_stream())
         if form is not model:
-            say(f"{name} is served by llama.cpp as {form.name}, its GGUF form")
+            say(f"{name} is served by llama.cpp in its GGUF form, {form.name}")

@@ -27,11 +27,13 @@ def command(
             "hf:ORG/NAME or sqlite:FILE?QUERY."
         ),
     ],
-    valid: Annotated[str, typer.Option(help="Validation rows; cut off TRAIN if left out.")] = "",
-    test: Annotated[str, typer.Option(help="Test rows; cut off TRAIN if left out.")] = "",
+    valid: Annotated[str, typer.Option(help="Validation rows; split off from TRAIN if left out.")] = "",
+    test: Annotated[str, typer.Option(help="Test rows; split off from TRAIN if left out.")] = "",
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A model to try; may be repeated. Without it: what is in the store and fits."),
+        typer.Option(
+            help="A model to try; may be repeated; if left out, every model in the store that fits."
+        ),
     ] = None,
     need: Annotated[
         list[str] | None,
@@ -42,7 +44,10 @@ def command(
     ] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole trial, e.g. 45m or 1h30m.")] = "1h",
     memory: Annotated[
-        str, typer.Option(help="Memory the model may take, e.g. 4GiB; the machine's less 1 GiB if left out.")
+        str,
+        typer.Option(
+            help="Memory the model may use, e.g. 4GiB; the machine's memory minus 1 GiB if left out."
+        ),
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     columns: Columns = "",
@@ -57,56 +62,72 @@ def command(
     ] = "",
     labels: Annotated[
         Path | None,
-        typer.Option(help="A file of all labels, one a line; those of the training rows if left out."),
+        typer.Option(
+            help="A file with all labels, one per line; the labels of the training rows if left out."
+        ),
     ] = None,
     unknown_label: Annotated[
-        str, typer.Option(help="The answer for rows whose label is none of the label set.")
+        str, typer.Option(help="The answer for rows whose label is not in the label set.")
     ] = "",
     licence: Annotated[str, typer.Option(help="Licences to try: any, commercial or unrestricted.")] = "any",
-    template: Annotated[str, typer.Option(help="own: the model's chat template; plain: ours.")] = "own",
+    template: Annotated[
+        str, typer.Option(help="own: the model's chat template; plain: a simple built-in one.")
+    ] = "own",
     tune: Annotated[
         bool,
-        typer.Option("--tune/--no-tune", help="Tune the candidates, or measure them as they stand only."),
+        typer.Option("--tune/--no-tune", help="Tune the models, or only measure them without tuning."),
     ] = True,
-    steps: Annotated[
-        int, typer.Option(help="Tune for exactly so many steps instead of planning from the budget.")
-    ] = 0,
+    steps: Annotated[int, typer.Option(help="Tune for exactly this many steps, whatever the budget.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of the tuning.")] = 1e-3,
     shots: Annotated[int, typer.Option(help="Worked examples shown in the few-shot variant, at most.")] = 8,
     allow_leaks: Annotated[
-        bool, typer.Option("--allow-leaks", help="Go on although many test rows stand in the training rows.")
+        bool,
+        typer.Option(
+            "--allow-leaks", help="Continue although many test rows also appear in the training rows."
+        ),
     ] = False,
     api_model: Annotated[
         str, typer.Option(help="The API to compare the cost with, provider:model.")
     ] = "openai:gpt-5-mini",
     hardware_per_hour: Annotated[
-        float | None, typer.Option(help="What this machine costs an hour, in dollars.")
+        float | None,
+        typer.Option(help="Cost of this machine per hour, in dollars; computed from its price if left out."),
     ] = None,
-    hardware_price: Annotated[float, typer.Option(help="Or its price in dollars,")] = 1000.0,
-    hardware_years: Annotated[float, typer.Option(help="spread over so many years,")] = 4.0,
-    kwh_price: Annotated[float, typer.Option(help="with electricity at so many dollars a kWh.")] = 0.30,
-    country: Annotated[str, typer.Option(help="ISO code of the grid for the carbon figure.")] = "DEU",
+    hardware_price: Annotated[float, typer.Option(help="Price of this machine, in dollars.")] = 1000.0,
+    hardware_years: Annotated[
+        float, typer.Option(help="Years over which the price of this machine is spread.")
+    ] = 4.0,
+    kwh_price: Annotated[float, typer.Option(help="Price of electricity, in dollars per kWh.")] = 0.30,
+    country: Annotated[
+        str, typer.Option(help="ISO code of the country whose electricity the carbon figure is for.")
+    ] = "DEU",
     safety: Annotated[
         str,
         typer.Option(
-            help="File of prompts to test safety with, or none to skip it; 24 of our own if left out."
+            help="File of prompts for the safety test, or none to skip it; 24 built-in prompts if left out."
         ),
     ] = "",
     too_long: Annotated[
-        str, typer.Option(help="What to leave out where a row is too long for a model: row or model.")
+        str, typer.Option(help="What to leave out if a row is too long for a model: row or model.")
     ] = "row",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask; raise the budget where it is too small to decide.")
+        bool, typer.Option("--yes", help="Do not ask; raise the budget if it is too small for a verdict.")
     ] = False,
     override: Override = "",
     rival: Annotated[
-        Path | None, typer.Option(help='Recorded answers of the API: lines of {"id": ..., "answer": ...}.')
+        Path | None,
+        typer.Option(help='Recorded answers of the API, one per line: {"id": ..., "answer": ...}.'),
     ] = None,
     rival_endpoint: Annotated[
-        str, typer.Option(help="Ask this OpenAI-compatible server; the test rows leave the machine.")
+        str,
+        typer.Option(
+            help="URL of an OpenAI-compatible server to compare with; the test rows are sent to it."
+        ),
     ] = "",
-    rival_model: Annotated[str, typer.Option(help="The model to ask there.")] = "",
-    rival_key_env: Annotated[str, typer.Option(help="The environment variable that holds its key.")] = "",
+    rival_model: Annotated[str, typer.Option(help="The model to ask on that server.")] = "",
+    rival_key_env: Annotated[
+        str, typer.Option(help="The environment variable with the key of that server.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Find out whether an open model can do this job on this machine, how well, and at what cost.
@@ -137,7 +158,7 @@ def command(
     if rival_endpoint and not rival_model:
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")
     if too_long not in TOO_LONG:
-        raise UsageError(f"--too-long {too_long} is not understood", f"pass one of {', '.join(TOO_LONG)}")
+        raise UsageError(f"--too-long {too_long}: unknown value", f"pass one of {', '.join(TOO_LONG)}")
     options = Options(
         budget_s=parse_seconds(budget), memory_bytes=parse_bytes(memory) if memory else 0,
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
@@ -197,14 +218,16 @@ def _say_start(trial: Trial) -> None:
         say(f"note: {note}")
     if loaded.left_out:
         say(
-            f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; all are in the report"
+            f"{len(loaded.left_out)} rows were left out, for example {loaded.left_out[0]}; the report lists "
+            "them"
         )
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")
     if splits.leaks:
         say(
-            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; figures without them stand beside"
+            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; "
+            "the report also has the figures without them"
         )
     if options.rival_endpoint:
         say(
@@ -226,11 +249,11 @@ def _agree(trial: Trial, plan: Plan, yes: bool) -> float:
     if not plan.least_s:
         raise too_little(plan)
     if yes:
-        say(f"going on with {progress.duration(plan.least_s)}, the least that decides something")
+        say(f"continuing with {progress.duration(plan.least_s)}, the smallest budget that gives a result")
         return plan.least_s
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise too_little(plan)
-    say(f"{progress.duration(plan.budget_s)} cannot decide anything here")
-    if not typer.confirm(f"Go on with {progress.duration(plan.least_s)}?", default=True, err=True):
+    say(f"{progress.duration(plan.budget_s)} is too short for a result here")
+    if not typer.confirm(f"Continue with {progress.duration(plan.least_s)}?", default=True, err=True):
         raise too_little(plan)
     return plan.least_s

@@ -26,9 +26,9 @@ class Bound:
         """
         if size > self.most:
             raise DoesNotFit(
-                f"{self.name} holds {'more than ' if least else ''}{_size(size)} of contents; "
-                f"with {_size(self.free_bytes)} of memory free at most {_size(self.most)} can be read",
-                "Give a part of it, or use a machine with more memory",
+                f"{self.name} contains {'more than ' if least else ''}{_size(size)} of data; with "
+                f"{_size(self.free_bytes)} of free memory, at most {_size(self.most)} can be read",
+                "Pass a part of it, or use a machine with more memory",
             )
 
     def more(self, size: int) -> None:

@@ -34,14 +34,14 @@ def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
         return _filled(name, schema, batches, bound)  # type: ignore[arg-type]
     except UnicodeDecodeError as error:
         raise BadData(
-            f"{name} holds a text that is not UTF-8 ({error.reason})", "Write it again as text"
+            f"{name} contains text that is not UTF-8 ({error.reason})", "Save it again as UTF-8 text"
         ) from error
     except (pa.ArrowException, OSError, EOFError) as error:
         what = "Parquet" if kind == "parquet" else "Arrow"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadData(
             f"{name} cannot be read as {what}; it is damaged or cut off ({reason})",
-            "Write or download it again",
+            "Save or download it again",
         ) from error
 
 
@@ -214,7 +214,8 @@ def _whole_numbers(draft: Draft, schema: pa.Schema) -> None:
             for row, value in zip(draft.rows, values, strict=True):
                 row.fields[column] = None if value is None else int(value)
             draft.notes.append(
-                f'Column "{column}" has whole numbers and missing ones; they are read as whole numbers.'
+                f'Column "{column}" has whole numbers and missing values; the numbers are read as whole '
+                "numbers."
             )
 
 
@@ -225,7 +226,7 @@ def class_labels(metadata: dict[bytes, bytes] | None, draft: Draft) -> dict[str,
             json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
         )
     except (ValueError, AttributeError):
-        draft.notes.append("What the file says of its features is not valid JSON and is not used.")
+        draft.notes.append("The file's description of its columns is not valid JSON and is not used.")
         return {}
     named = {column: _namer(feature) for column, feature in features.items()}
     named = {column.strip(): namer for column, namer in named.items() if namer is not None}

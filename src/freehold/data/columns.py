@@ -57,7 +57,7 @@ def parse_columns(text: str) -> dict[str, str]:
             close = difflib.get_close_matches(part, names.PARTS, 1, 0.5)
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(
-                f"--columns: there is no part {part!r}", f"{hint}The parts are {', '.join(names.PARTS)}"
+                f"--columns: unknown part {part!r}", f"{hint}The parts are {', '.join(names.PARTS)}"
             )
         if part in columns:
             raise UsageError(
@@ -96,9 +96,7 @@ def _apart(column: str, available: Sequence[str]) -> tuple[str, ...]:
 def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], ask: Ask | None) -> Mapping:
     unknown = [part for part in given if part not in names.PARTS]
     if unknown:
-        raise UsageError(
-            f"there is no part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}"
-        )
+        raise UsageError(f"unknown part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}")
     columns = {
         part: "+".join(_existing(piece, table) for piece in _apart(column, table.columns))
         for part, column in given.items()
@@ -109,13 +107,13 @@ def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], as
             raise BadData(
                 f"--columns names two answers: completion={columns['completion']} and "
                 f"label={columns['label']}",
-                "keep one of them; beside a completion only a column of true and false is read, as whether "
-                "the answer is good",
+                "keep one of them; with a completion, a label must be true or false and says whether the "
+                "answer is good",
             )
         columns["good"] = columns.pop("label")
     for part, column in _completed(table, profiles, columns, ask).items():
         columns[part] = column
-        notes.append(f'--columns does not say which column is the {part}: "{column}" is taken.')
+        notes.append(f'--columns does not say which column is the {part}: "{column}" is used.')
     return _mapping(columns, _shape_of(columns), False, table.columns, tuple(notes))
 
 

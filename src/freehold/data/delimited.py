@@ -81,8 +81,8 @@ def _found(draft: Draft, lines: list[str], first: int, suffix: str) -> tuple[Dia
             return dialect, first + title
     if suffix not in _TABLE_SUFFIXES:
         raise BadData(
-            f"{draft.name} is plain text: no delimiter splits its lines into columns",
-            "Write a header and separate the fields with commas, semicolons or tabs, or write JSONL",
+            f"{draft.name} is plain text: no delimiter splits the lines into columns",
+            "Add a header and separate the fields with commas, semicolons or tabs, or write JSONL",
         )
     in_header = max(_NAMES, key=sample[0].count) if sample else _NEVER
     return Dialect(in_header if sample[0].count(in_header) else _NEVER), first
@@ -191,14 +191,14 @@ def _unlimited_records(lines: list[str], start: int, dialect: Dialect, width: in
             for fields in reader:
                 line, spanned = start + before, reader.line_num - before
                 if after_fault and lines[line].count(dialect.quote) % 2 and spanned == 1:
-                    wrong = "follows a line whose quotes do not match, and holds a quote without its partner"
+                    wrong = "comes after a line with unmatched quotes, and has an unmatched quote itself"
                 elif (
                     width
                     and spanned > 1
                     and len(fields) != width
                     and _swallowed(lines, line + 1, spanned - 1, dialect, width)
                 ):
-                    wrong = "a quote is opened in this line and not closed in it"
+                    wrong = "a quote is opened in this line but not closed in it"
                 if wrong:
                     break
                 before, after_fault = reader.line_num, after_fault and len(fields) != width
@@ -221,9 +221,12 @@ def _swallowed(lines: list[str], start: int, count: int, dialect: Dialect, width
 
 def _wrong(error: str) -> str:
     if "unexpected end" in error:
-        return "a quote is opened in this line and never closed"
+        return "a quote is opened in this line but never closed"
     if "expected after" in error:
-        return "a quote inside a quoted field is not doubled, or a quote opened in this line is not closed"
+        return (
+            "a quote inside a quoted field must be written twice, or a quote opened in this line is not "
+            "closed"
+        )
     return f"cannot be read ({error})"
 
 
@@ -234,7 +237,8 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
         return
     if first.wrong:
         raise BadData(
-            f"{draft.name}, line {first.line}: the header cannot be read: {first.wrong}", "Correct its quotes"
+            f"{draft.name}, line {first.line}: the header cannot be read: {first.wrong}",
+            "Fix the quotes in this line",
         )
     records = list(_records(lines, start, dialect, len(first.fields)))
     if has_header([record.fields for record in records[:500] if not record.wrong]):
@@ -262,15 +266,15 @@ def _rows(draft: Draft, records: list[Record], header: list[str]) -> None:
             repeats += 1
         elif "\0" in "".join(fields):
             column = next(column for column, text in zip(columns, fields, strict=True) if "\0" in text)
-            draft.fault(where, f'column "{column}": the text holds a NUL character')
+            draft.fault(where, f'column "{column}": the text contains a NUL character')
         else:
             draft.add(where, dict(zip(columns, fields, strict=True)))
     if ended:
-        draft.notes.append(f"{ended} lines end in a separator that the header does not have; it is left out.")
+        draft.notes.append(f"{ended} lines end with an extra separator; it is ignored.")
     _drop_empty(draft, header)
     if repeats:
         draft.notes.append(
-            f"{repeats} further line{'s repeat' if repeats > 1 else ' repeats'} the header and are not rows."
+            f"{repeats} more line{'s repeat' if repeats > 1 else ' repeats'} the header and are not rows."
         )
 
 
@@ -289,7 +293,7 @@ def _misfit(draft: Draft, record: Record) -> None:
     hint = "" if record.line == record.last else "; is a quote opened there and not closed?"
     width = len(draft.columns)
     count = len(record.fields)
-    reason = f"has {count} field{'s' if count > 1 else ''} where the header has {width}{hint}"
+    reason = f"has {count} field{'s' if count > 1 else ''} but the header has {width}{hint}"
     draft.fault(f"{draft.name}, {where}", reason)
 
 
@@ -314,6 +318,6 @@ def _decimal_commas(draft: Draft) -> None:
         for row in draft.rows:
             row.fields[column] = row.fields[column].strip().replace(".", "").replace(",", ".")
         draft.notes.append(
-            f'Column "{column}" has numbers with a decimal comma; they are read with a point '
+            f'Column "{column}" has numbers with a decimal comma; they are read with a decimal point '
             f'("{commas[0]}" as {commas[0].replace(".", "").replace(",", ".")}).'
         )

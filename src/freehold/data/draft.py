@@ -61,9 +61,9 @@ def _reason(text: str) -> str:
     character = _UNUSABLE.search(text)
     assert character is not None
     if character[0] == "\0":
-        return "the text holds a NUL character"
+        return "the text contains a NUL character"
     code = f"\\u{ord(character[0]):04x}"
-    return f"the text holds half of a character ({code}), as left by a cut in the middle of an emoji"
+    return f"the text contains half of a character ({code}); perhaps an emoji was cut in the middle"
 
 
 def _texts(column: str, value: Any) -> Iterable[str]:
@@ -97,7 +97,7 @@ def distinct_names(names: list[str], draft: Draft) -> list[str]:
     trimmed = [name.strip().strip("\ufeff\u200b").strip() for name in names]
     if any(name != short for name, short in zip(names, trimmed, strict=True)):
         changed = [short for name, short in zip(names, trimmed, strict=True) if name != short]
-        draft.notes.append(f"Spaces around column names are left out: {quoted(changed)}.")
+        draft.notes.append(f"Spaces around column names are removed: {quoted(changed)}.")
     taken: set[str] = set()
     final: list[str] = []
     for number, name in enumerate(trimmed, 1):

@@ -52,10 +52,10 @@ def decode(name: str, data: bytes, encoding: str = "") -> tuple[str, str]:
         return _given(name, data, encoding), ""
     for mark, known in _BOMS:
         if data.startswith(mark):
-            note = "" if known == "utf-8" else f"The file is in {known.upper()}."
+            note = "" if known == "utf-8" else f"The file's encoding is {known.upper()}."
             return _marked(name, data, known), note
     if wide := _without_mark(data):
-        return _given(name, data, wide), f"The file is in {wide.upper()}, without a byte order mark."
+        return _given(name, data, wide), f"The file's encoding is {wide.upper()}, without a byte order mark."
     try:
         return data.decode("utf-8"), ""
     except UnicodeDecodeError as error:
@@ -66,7 +66,13 @@ def _marked(name: str, data: bytes, encoding: str) -> str:
     try:
         return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
-        raise _broken(name, data, error, f"begins as {encoding.upper()} but is not", "") from None
+        raise _broken(
+            name,
+            data,
+            error,
+            f"is not valid {encoding.upper()}, although the file starts like {encoding.upper()}",
+            "",
+        ) from None
 
 
 def _given(name: str, data: bytes, encoding: str) -> str:
@@ -74,7 +80,7 @@ def _given(name: str, data: bytes, encoding: str) -> str:
         return data.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise UsageError(
-            f"{encoding!r} is not an encoding",
+            f"{encoding!r} is not a known encoding",
             "Use a name such as utf-8, cp1252, utf-16, shift_jis or gb18030",
         ) from None
     except UnicodeError as error:
@@ -115,8 +121,8 @@ def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> tuple[str, s
     if valid > invalid:
         raise BadData(
             f"{name}, line {line_of(data, error.start)}: byte {error.start} is not UTF-8, although {valid} "
-            f"other characters of the file are",
-            "Correct this line, or save the whole file as UTF-8",
+            "other special characters in the file are",
+            "Fix this line, or save the whole file as UTF-8",
         )
     text = _windows(data)
     if text:
@@ -124,7 +130,7 @@ def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> tuple[str, s
         sample = f' ("{words[0]}")' if words else ""
         return text, (
             f"The file is not UTF-8; it is read as cp1252, the Windows encoding of Western Europe{sample}. "
-            "Pass --encoding if its letters look wrong."
+            "Pass --encoding if some letters look wrong."
         )
     raise BadData(
         f"{name}, line {line_of(data, error.start)}: byte {error.start} is not UTF-8",

@@ -87,7 +87,7 @@ class RowOptions:
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("", "skip", "stop"):
             raise UsageError(
-                f"--on-bad-row {self.on_bad_row} is not known", "pass skip or stop, or leave it out"
+                f"--on-bad-row {self.on_bad_row}: unknown value", "pass skip or stop, or leave it out"
             )
 
 
@@ -111,9 +111,7 @@ def read_dataset(source: str | Path, options: RowOptions = RowOptions()) -> Data
 
     tables = read_tables(str(source), options.encoding)
     if set(tables) != {"train"}:
-        raise UsageError(
-            f"{source} holds several splits ({', '.join(tables)})", "name the file of one of them"
-        )
+        raise UsageError(f"{source} has several splits ({', '.join(tables)})", "name the file of one of them")
     return datasets_of(tables, options)["train"]
 
 
@@ -134,7 +132,8 @@ def read_splits(
             read = read_tables(str(source), options.encoding)
             if part not in read and set(read) != {"train"}:
                 raise UsageError(
-                    f"{source} holds several splits ({', '.join(read)}), none of them {part}", "name the file"
+                    f"{source} has several splits ({', '.join(read)}), but none of them is {part}",
+                    "name the file",
                 )
             tables[part] = read.get(part) or read["train"]
     if "train" not in tables:
@@ -151,8 +150,8 @@ def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) ->
     for table in tables.values():
         if not table.rows and not table.faults:
             raise BadData(
-                f"{table.name} holds no rows",
-                "give a file with one JSON object per line, or a table with a header",
+                f"{table.name} has no rows",
+                "pass a file with one JSON object per line, or a table with a header",
             )
     mappings = _mappings({part: table for part, table in tables.items() if table.rows}, options)
     reading, notes = decide([(tables[part], mapping) for part, mapping in mappings.items()])
@@ -261,7 +260,7 @@ def _judge(table: Table, faults: Sequence[Fault], good: int, on_bad_row: str) ->
     """Raises BadData where more rows are bad than may be left out."""
     total = len(table.rows) + len(table.faults)
     if not good and not faults:
-        raise BadData(f"{table.name}: no row is left to learn from", "give rows with good answers")
+        raise BadData(f"{table.name}: no row is left to learn from", "add rows with good answers")
     most = {"": max(1.0, _FEW * total), "skip": _MOST * total, "stop": 0.0}[on_bad_row]
     if good and len(faults) <= most:
         return
@@ -286,7 +285,7 @@ def _clean(one: Shaped, tally: Counter[str]) -> Shaped:
     """
     texts = [content for _, content in one.messages] + list(one.reference.values())
     if any(map(has_half_characters, texts)):
-        raise RowFault("", "a text holds half of a character (a lone surrogate)")
+        raise RowFault("", "the text contains half of a character (a lone surrogate)")
     if all(without_control(text) == text for text in texts):
         return one
     tally["control"] += 1
@@ -353,8 +352,8 @@ def _ids(table: Table, mapping: Mapping, rows: Sequence[Row]) -> tuple[list[str]
     if not repeated:
         return unique, []
     return unique, [
-        f'{len(repeated)} ids stand on several rows (first "{repeated[0]}"): each further row gets a number, '
-        f"as {repeated[0]}-2."
+        f'{len(repeated)} ids appear on several rows (first "{repeated[0]}"): each later row gets a number, '
+        f"such as {repeated[0]}-2."
     ]
 
 
@@ -374,7 +373,7 @@ def _unfenced(read: dict[str, Dataset]) -> dict[str, Dataset]:
         reference = {**example.reference, "rejected": rejected[0]} if rejected else example.reference
         return Example(example.id, (*example.prompt, ("assistant", answer[0])), reference)
 
-    note = "The answers are JSON in a fenced code block: the fences are taken out."
+    note = "The answers are JSON in a fenced code block: the fences are removed."
     return {
         part: replace(
             one,
@@ -396,8 +395,8 @@ def _with_labels(read: dict[str, Dataset], merge: bool) -> dict[str, Dataset]:
     if change:
         rows = sum(counts[label] for label in change)
         notes.append(
-            f"{rows} labels have spaces or unseen characters around or in them (first "
-            f"{forms.shown(next(iter(change)))}): taken out."
+            f"{rows} labels contain extra spaces or invisible characters (first "
+            f"{forms.shown(next(iter(change)))}); these are removed."
         )
     if merge:
         change |= forms.merging(label for label, count in counts.items() for _ in range(count))

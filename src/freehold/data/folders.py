@@ -78,8 +78,8 @@ def _files(folder: Path) -> list[Path]:
         files += [Path(base, name) for name in names if os.path.isfile(Path(base, name))]
         if len(files) > _MOST_FILES:
             raise BadData(
-                f"the folder {folder.name} holds more than {_MOST_FILES:,} files",
-                "Give the folder of the data alone",
+                f"the folder {folder.name} has more than {_MOST_FILES:,} files",
+                "Pass a folder that has only the data",
             )
     return files
 
@@ -91,7 +91,7 @@ def choose_paths(name: str, paths: Iterable[Path]) -> Choice:
     files = sorted(path for path in paths if _is_data(path))
     if not files:
         raise BadData(
-            f"{name} holds no data files", "Give a folder with train, valid and test files, or one file"
+            f"{name} has no data files", "Pass a folder with train, valid and test files, or one file"
         )
     split_by_path = {path: split_of(path) for path in files}
     splits = {split: [path for path in files if split_by_path[path] == split] for split in _WHAT}
@@ -133,8 +133,8 @@ def _one_group(name: str, what: str, paths: list[Path]) -> tuple[Path, ...]:
     if len(groups) > 1:
         names = quoted(path.as_posix() for group in groups.values() for path in group[:1])
         raise BadData(
-            f"{name} holds several files that may be the {what} rows: {names}",
-            "Name the file or the inner folder to use",
+            f"{name} has several files that could be the {what} rows: {names}",
+            "Pass the file or the inner folder to use",
         )
     _check_shards(name, paths)
     return tuple(paths)
@@ -146,7 +146,7 @@ def _check_shards(name: str, paths: list[Path]) -> None:
         match = _SHARD.search(Path(inner_name(path.name)).stem)
         if match and match[2] and int(match[2]) != len(paths):
             raise BadData(
-                f"{name} holds {len(paths)} of the {int(match[2])} parts that {path.name} speaks of",
+                f"{name} has only {len(paths)} of {int(match[2])} parts ({path.name}, ...)",
                 "Download the missing parts",
             )
 
@@ -166,12 +166,13 @@ def _saved(folder: Path) -> Choice:
     files = {known[split]: _parts(folder / split) for split in splits if known[split]}
     if not files:
         raise BadData(
-            f"{folder.name} has the splits {quoted(splits)}, none of them for training",
-            "Give the folder of one split",
+            f"{folder.name} has the splits {quoted(splits)}, but none of them is for training",
+            "Pass the folder of one split",
         )
     if len(files) < sum(map(bool, known.values())):
         raise BadData(
-            f"{folder.name} has several splits of one kind: {quoted(splits)}", "Give the folder of one split"
+            f"{folder.name} has several splits of the same kind: {quoted(splits)}",
+            "Pass the folder of one split",
         )
     return Choice(files, tuple(folder / split for split in splits if not known[split]), saved=True)
 
@@ -188,7 +189,7 @@ def _parts(folder: Path) -> tuple[Path, ...]:
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None or not paths:
         raise BadData(
-            f"{folder.name} lacks the file {missing.name if missing else 'of its rows'}",
+            f"{folder.name} has no file {missing.name if missing else 'with its rows'}",
             "Save the dataset again",
         )
     return paths

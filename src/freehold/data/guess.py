@@ -328,7 +328,7 @@ class _Guesser:
             )
             if alike and extra and extra <= {"text", "name", "names", "str"} and self.same(label, column):
                 self.notes.append(
-                    f'"{label}" holds numbers and "{column}" the same labels in words: the words are used.'
+                    f'"{label}" has numbers and "{column}" has the same labels as words: the words are used.'
                 )
                 return column
         return label
@@ -357,8 +357,8 @@ class _Guesser:
         if not first or first == body:
             return body
         self.notes.append(
-            f'The text is "{first}" and "{body}" together; to use one of them, '
-            f"pass --columns {part}={body},{answer_part}={answer}"
+            f'The text is "{first}" and "{body}" together; to use only one of them, pass --columns '
+            f"{part}={body},{answer_part}={answer}"
         )
         return f"{first}+{body}"
 
@@ -429,9 +429,10 @@ class _Guesser:
             return Plan(columns, "prompt")
         parts = ",".join(f"{part}={name}" for part, name in columns.items())
         raise BadData(
-            f'{self.table.name}: beside {", ".join(columns)} the column "{column}" holds '
-            f"{' and '.join(one.samples)}, and it is not clear whether it marks bad answers",
-            f"to leave out the bad ones, pass --columns {parts},good={column}; to learn all of them, pass "
+            f'{self.table.name}: it is unclear whether the column "{column}", with '
+            f"{' and '.join(one.samples)}, "
+            "marks bad answers",
+            f"to leave out bad answers, pass --columns {parts},good={column}; to learn from all rows, pass "
             f"--columns {parts}",
         )
 
@@ -498,7 +499,8 @@ class _Guesser:
         if self.ask is not None:
             chosen = columns[self.ask(f"{self.table.name}: which column is {what}?", shown)]
             self.notes.append(
-                f"You chose {chosen!r} as {what}; to skip the question, pass --columns {line(chosen)}"
+                f"You chose {chosen!r} as {what}; to skip this question next time, pass --columns "
+                f"{line(chosen)}"
             )
             return chosen
         raise BadData(
@@ -523,7 +525,7 @@ class _Guesser:
     def unknown(self, what: str, line: str) -> BadData:
         columns = ", ".join(map(str, self.profiles.values()))
         return BadData(
-            f"{self.table.name}: none of the columns is clearly {what}; it has {columns}",
+            f"{self.table.name}: none of the columns is clearly {what}; the columns are {columns}",
             f"say which is which, for example: --columns {line}",
         )
 

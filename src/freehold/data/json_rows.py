@@ -26,7 +26,7 @@ SPLIT_KEYS = {
     "dev": "valid",
     "test": "test",
 }
-_REPAIR = "Correct the file, or write it again as one JSON object per line"
+_REPAIR = "Fix the file, or write it again with one JSON object per line"
 
 
 class _Decoder:
@@ -74,7 +74,7 @@ class _Rows:
         elif not value:
             draft.fault(place, "is an object without fields")
         elif source.count("[") + source.count("{") > DEEPEST and depth(value) > DEEPEST:
-            draft.fault(place, f"lists and objects lie more than {DEEPEST} levels deep")
+            draft.fault(place, f"lists and objects are nested more than {DEEPEST} levels deep")
         elif _RISKY.search(source) and (reason := unusable(value)):
             draft.fault(place, reason)
         else:
@@ -90,8 +90,8 @@ class _Rows:
             )
         if self._missing:
             notes.append(
-                f"{len(self._missing)} rows hold NaN or Infinity, which JSON does not have "
-                f"(first in {self._missing[0]}); they are read as missing."
+                f"{len(self._missing)} rows contain NaN or Infinity, which JSON does not allow (first in "
+                f"{self._missing[0]}); they are read as missing."
             )
         if self._bare:
             notes.append(
@@ -167,7 +167,7 @@ def _decoded(decoder: _Decoder, text: str) -> tuple[Any, str]:
     try:
         return decoder.json.decode(text), ""
     except RecursionError:
-        return None, "lists and objects lie too deep within each other"
+        return None, "lists and objects are nested too deeply"
     except ValueError as error:
         return None, _wrong(error)
 
@@ -176,15 +176,9 @@ def _wrong(error: ValueError) -> str:
     """What is wrong, in a phrase."""
     if isinstance(error, json.JSONDecodeError):
         if "double quotes" in error.msg:
-            return (
-                "is not valid JSON (names and texts must stand in double quotes; json.dumps writes them so)"
-            )
+            return "is not valid JSON (names and texts need double quotes, as json.dumps writes them)"
         return f"is not valid JSON ({error.msg[:1].lower()}{error.msg[1:]} at character {error.colno})"
-    return (
-        "holds a number of more digits than can be read"
-        if "digits" in str(error)
-        else f"is not valid JSON ({error})"
-    )
+    return "has a number with too many digits" if "digits" in str(error) else f"is not valid JSON ({error})"
 
 
 def _read_lines(name: str, text: str) -> Draft:
@@ -202,7 +196,7 @@ def _read_lines(name: str, text: str) -> Draft:
         else:
             rows.add(f"{name}, line {number}", value, line)
     if commas:
-        rows.draft.notes.append(f"{commas} lines end in a comma, which is left out.")
+        rows.draft.notes.append(f"{commas} lines end in a comma, which is ignored.")
     draft = rows.finish()
     _check_named(name, draft)
     return draft
@@ -214,7 +208,7 @@ def _check_named(name: str, draft: Draft) -> None:
     if reasons and not draft.rows and all("not an object with" in reason for reason in reasons):
         kind = reasons[0].removeprefix("is ").partition(",")[0]
         raise BadData(
-            f"{name}: each row is {kind}, without names for its fields",
+            f"{name}: each row is {kind}, so its fields have no names",
             'Write each row as an object, for example {"text": ..., "label": ...}',
         )
 
@@ -234,7 +228,7 @@ def _read_array(name: str, text: str) -> Draft:
         elif text[at : at + 1] != "]":
             raise _broken(name, text, at, "a comma or the end of the list is missing", f"row {number}")
     if text[at + 1 :].strip():
-        raise _broken(name, text, at + 1, "something follows the end of the list", f"row {number}")
+        raise _broken(name, text, at + 1, "there is more text after the end of the list", f"row {number}")
     draft = rows.finish()
     _check_named(name, draft)
     return draft
@@ -245,7 +239,7 @@ def _value_at(decoder: _Decoder, name: str, text: str, at: int, row: str) -> tup
     try:
         return decoder.json.raw_decode(text, at)
     except RecursionError:
-        raise BadData(f"{name}, {row}: lists and objects lie too deep within each other", _REPAIR) from None
+        raise BadData(f"{name}, {row}: lists and objects are nested too deeply", _REPAIR) from None
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise _broken(name, text, error.pos, "the file ends in the middle of a value", row) from None
@@ -311,8 +305,8 @@ def _read_whole(name: str, value: Any, decoder: _Decoder) -> dict[str, Draft] | 
         }
     if len(lists) > 1:
         raise BadData(
-            f"{name} is one object with {len(lists)} lists of rows: {quoted(lists)}",
-            "Keep one list of rows in a file",
+            f"{name} is one JSON object with {len(lists)} lists of rows: {quoted(lists)}",
+            "Keep only one list of rows in a file",
         )
     if lists:
         ((key, inner),) = lists.items()
@@ -350,7 +344,7 @@ def _listed(name: str, values: list[Any], decoder: _Decoder) -> Draft:
         )
     if decoder.constants:
         draft.notes.append(
-            "The file holds NaN or Infinity, which JSON does not have; they are read as missing."
+            "The file contains NaN or Infinity, which JSON does not allow; they are read as missing."
         )
     return draft
 
@@ -381,5 +375,5 @@ def _columns_as_rows(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] 
                 {name: column[n] for name, column in value.items()} for n in numbers
             ], "The file is one object of columns."
         if set.intersection(*map(set, inner)):
-            return inner, "The file is one object whose values are the rows; their keys are not read."
+            return inner, "The file is one JSON object whose values are the rows; its keys are not used."
     return None

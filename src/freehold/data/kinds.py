@@ -59,10 +59,12 @@ def kind_of(name: str, data: bytes) -> str:
     if other or _PICKLE.match(head):
         raise Unsupported(f"{name} is {other or 'a pickle'}, not a table of rows", _REMEDY)
     if head.startswith(b"version https://git-lfs"):
-        raise BadData(f"{name} is a Git LFS pointer, not the data", "Run 'git lfs pull' where it was cloned")
+        raise BadData(
+            f"{name} is a Git LFS pointer, not the data", "Run 'git lfs pull' in the folder it was cloned to"
+        )
     _refuse_markup(name, head.removeprefix(b"\xef\xbb\xbf"))
     if _is_binary(head):
-        raise Unsupported(f"{name} is a binary file of a kind that is not known", _REMEDY)
+        raise Unsupported(f"{name} is a binary file of an unknown kind", _REMEDY)
     return "text"
 
 
@@ -70,7 +72,7 @@ def _refuse_markup(name: str, head: bytes) -> None:
     if _HTML.match(head):
         raise BadData(
             f"{name} is a web page (HTML), not data",
-            "Download the file itself; a login page may stand in its place",
+            "Download the file itself; this may be a login page",
         )
     if _XML.match(head):
         raise Unsupported(f"{name} is XML", _REMEDY)

@@ -90,7 +90,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     NotFound and BadData.
     """
     if not path.is_file():
-        raise NotFound(f"there is no file of labels {path}", "check the path given with --labels")
+        raise NotFound(f"the file of labels {path} does not exist", "check the path given with --labels")
     text = "" if path.suffix.lower() in (".parquet", ".xlsx", ".ods", ".arrow") else _decoded(path)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".ods", ".arrow"):
         labels = _column(path)
@@ -100,7 +100,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         labels = [line.strip() for line in text.splitlines()]
     kept = tuple(dict.fromkeys(label for label in labels if not is_missing(label)))
     if not kept:
-        raise BadData(f"{path.name} holds no labels", "write one label on each line")
+        raise BadData(f"{path.name} has no labels", "write one label on each line")
     return kept
 
 
@@ -121,7 +121,7 @@ def _listed(path: Path, text: str) -> list[str]:
         ) from error
     if not all(isinstance(item, str | int | float | bool) for item in value):
         raise BadData(
-            f"{path.name}: the list holds something that is not a label", "write a JSON list of texts"
+            f"{path.name}: the list contains something that is not a label", "write a JSON list of texts"
         )
     return [text_of(item) for item in value]
 
@@ -134,8 +134,8 @@ def _column(path: Path) -> list[str]:
     named = [column for column in table.columns if rank(column, LABEL) or column.casefold() == "name"]
     if len(table.columns) > 1 and len(named) != 1:
         raise BadData(
-            f"{path.name}: it is not clear which of the columns {', '.join(table.columns)} holds the labels",
-            "keep one column",
+            f"{path.name}: it is not clear which of the columns {', '.join(table.columns)} has the labels",
+            "keep only the column of labels",
         )
     column = next(iter(named or table.columns))
     return [

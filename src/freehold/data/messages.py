@@ -33,31 +33,35 @@ OPENING = "You opened the conversation with: "
 #: Sentences on what was changed, by the key that counts the rows; ``{n}`` is their number.
 NOTES = {
     "calls": (
-        "{n} rows hold function calls: a call becomes its JSON text (name and arguments) as the assistant's "
+        "{n} rows have function calls: each call becomes JSON text (name and arguments) as the assistant's "
         "message."
     ),
-    "results": '{n} rows hold function results: each is a user message that begins with "Function result:".',
-    "tools": "{n} rows hold function definitions: they stand in the system message as JSON.",
-    "trailing": "{n} rows go on after the assistant's last message: what follows that message is left out.",
+    "results": (
+        '{n} rows have function results: each becomes a user message that begins with "Function result:".'
+    ),
+    "tools": "{n} rows have function definitions: they are put into the system message as JSON.",
+    "trailing": (
+        "{n} rows continue after the assistant's last message: everything after that message is left out."
+    ),
     "unweighted": (
-        "{n} rows end in an assistant message of weight 0: the last one with a weight is the answer, what "
-        "follows it is left out."
+        "{n} rows end in an assistant message of weight 0: the last one with a weight is the answer, and "
+        "everything after it is left out."
     ),
     "turns": (
-        "{n} rows hold several assistant messages: the last one is the wanted answer, the earlier ones are "
-        "part of what is asked."
+        "{n} rows have several assistant messages: the last one is the expected answer, the earlier ones are "
+        "part of the prompt."
     ),
     "merged": (
-        "{n} rows hold messages of the same role one after another: they are joined, as chat templates need "
-        "alternating roles."
+        "{n} rows have several messages in a row from the same role: they are joined, because chat templates "
+        "need alternating roles."
     ),
     "systems": (
-        "{n} rows hold a system message after the beginning: it stands with the first one, as chat "
+        "{n} rows have a system message after the beginning: it is moved to the beginning, because chat "
         "templates need it there."
     ),
     "opening": (
-        "{n} rows begin with the assistant: that message stands in the system message, as chat templates "
-        "need the user first."
+        "{n} rows begin with the assistant: that message is put into the system message, because in chat "
+        "templates the user comes first."
     ),
     "names": "{n} rows name the speaker of a message: the name is not used.",
 }
@@ -184,7 +188,7 @@ def _part(part: Any, where: str) -> str:
         if "audio" in str(kind)
         else f"a part of type {kind!r}"
     )
-    raise RowFault(where, f"holds {seen}, and only text can be read")
+    raise RowFault(where, f"contains {seen}, but only text can be read")
 
 
 def _call_text(content: str) -> str:
@@ -205,7 +209,7 @@ def _calls_text(calls: Sequence[Any], where: str) -> str:
 def _call(call: Any, where: str) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or is_missing(function.get("name")):
-        raise RowFault(where, "holds a function call without a name")
+        raise RowFault(where, "has a function call without a name")
     arguments = parsed(function.get("arguments", function.get("parameters")))
     return {"name": function["name"], "arguments": {} if is_missing(arguments) else arguments}
 
@@ -241,7 +245,7 @@ def answered(turns: Sequence[Turn], column: str, tally: Counter[str]) -> list[Tu
     """
     spoken = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
     if not spoken:
-        raise RowFault(column, "holds no message of the assistant, which would be the wanted answer")
+        raise RowFault(column, "has no message of the assistant, so there is no expected answer")
     learnt = [index for index in spoken if turns[index].learnt]
     if not learnt:
         raise RowFault(column, "all assistant messages have weight 0")
@@ -262,7 +266,7 @@ def arranged(turns: Sequence[Turn], column: str, tally: Counter[str]) -> tuple[t
         tally["systems"] += 1
     others = [turn for turn in turns if turn.role != "system"]
     if not any(turn.role == "user" for turn in others[:-1]):
-        raise RowFault(column, "holds no message of the user before the answer")
+        raise RowFault(column, "has no message of the user before the answer")
     opening: list[str] = []
     while others[0].role == "assistant":
         opening.append(OPENING + others.pop(0).content)

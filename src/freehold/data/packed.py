@@ -49,11 +49,11 @@ def unpack(name: str, content: Path | bytes, kind: str) -> bytes:
                 parts.append(block)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadData(
-            f"{name} cannot be unpacked; it is damaged or cut off ({error})", "Download or pack it again"
+            f"{name} cannot be unpacked; it is damaged or cut off ({error})", "Download it or pack it again"
         ) from error
     data = b"".join(parts)
     if data[257:262] == b"ustar":
-        raise Unsupported(f"{name} is a tar archive", "Unpack it and give the folder or the file")
+        raise Unsupported(f"{name} is a tar archive", "Unpack it and pass the folder or the file")
     return data
 
 
@@ -120,14 +120,14 @@ def single_member(name: str, content: Path | bytes) -> tuple[str, bytes]:
                 if members
                 else "no data file"
             )
-            raise BadData(f"{name} holds {what}", "Unpack it and give the file or the folder")
+            raise BadData(f"{name} contains {what}", "Unpack it and pass the file or the folder")
         try:
             return f"{name}/{members[0].filename}", archive.read(members[0])
         except (RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             reason = "it is encrypted" if "password" in str(error) else str(error)
             raise BadData(
                 f"{members[0].filename} in {name} cannot be unpacked ({reason})",
-                "Unpack it and give the file",
+                "Unpack it and pass the file",
             ) from error
 
 

@@ -70,11 +70,11 @@ def _tables(path: Path) -> list[str]:
 def _explained(connection: sqlite3.Connection, path: Path, error: sqlite3.Error) -> BadData:
     connection.set_authorizer(None)
     if "not authorized" in str(error) or "prohibited" in str(error):
-        return BadData("the query would do more than read", "Use one SELECT")
+        return BadData("the query does more than read", "Use one SELECT")
     tables = _tables(path)
     return BadData(
-        f"the query to {path.name} fails: {error}; its tables are {quoted(tables) or 'none'}",
-        "Correct the query",
+        f"the query on {path.name} failed: {error}; its tables are {quoted(tables) or 'none'}",
+        "Fix the query",
     )
 
 
@@ -113,7 +113,7 @@ def _take(draft: Draft, place: str, values: tuple[Any, ...]) -> None:
         try:
             fields[column] = value.decode() if isinstance(value, bytes) else value
         except UnicodeDecodeError:
-            draft.fault(place, f'column "{column}": is not text in UTF-8')
+            draft.fault(place, f'column "{column}": the text is not UTF-8')
             return
     reason = unusable(fields)
     if reason:

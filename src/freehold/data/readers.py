@@ -51,8 +51,8 @@ def read_tables(source: str | Path, encoding: str = "") -> dict[str, Table]:
     if not os.path.exists(path):
         if text.startswith(_REMOTE):
             raise UsageError(
-                f"{text!r} lies elsewhere and must be fetched first",
-                "Give a file or a folder of this machine",
+                f"{text!r} is not on this machine and must be downloaded first",
+                "Pass a file or a folder on this machine",
             )
         raise NotFound(f"there is no data file {path}", "Check the path")
     drafts = _file(path, encoding, sheet)
@@ -63,7 +63,7 @@ def read_tables(source: str | Path, encoding: str = "") -> dict[str, Table]:
 def _queried(rest: str) -> Table:
     draft = read_query(rest)
     if not draft.rows and not draft.faults:
-        raise BadData(f"the query to {draft.name} gives no rows", "Correct the query")
+        raise BadData(f"the query on {draft.name} returned no rows", "Fix the query")
     return draft.table(digest_of([row.fields for row in draft.rows]))
 
 
@@ -82,7 +82,9 @@ def _folder(folder: Path, encoding: str) -> dict[str, Table]:
 def _only_table(path: Path, encoding: str) -> Table:
     drafts = _file(path, encoding, "")
     if len(drafts) > 1 or "train" not in drafts:
-        raise BadData(f"{path.name} holds several splits by itself", "Give this file instead of its folder")
+        raise BadData(
+            f"the file {path.name} has several splits in it", "Pass this file instead of its folder"
+        )
     return drafts["train"].table(sha256_file(path))
 
 
@@ -104,7 +106,7 @@ def _with_unread(folder: Path, choice: Choice, tables: dict[str, Table]) -> dict
     if choice.unread:
         first = next(iter(tables))
         names = quoted(path.relative_to(folder).as_posix() for path in choice.unread)
-        note = f"Files of the folder that are not read: {names}."
+        note = f"Files in the folder that are not used: {names}."
         tables[first] = replace(tables[first], notes=(*tables[first].notes, note))
     return tables
 
@@ -112,13 +114,13 @@ def _with_unread(folder: Path, choice: Choice, tables: dict[str, Table]) -> dict
 def _file(path: Path, encoding: str, sheet: str) -> dict[str, Draft]:
     """The rows of one file by split. Raises as :func:`read_tables` does."""
     if not path.is_file():
-        raise BadData(f"{path} is not a file", "Give a file with rows")
+        raise BadData(f"{path} is not a file", "Pass a file with rows")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except PermissionError as error:
         raise BadData(
-            f"{path} cannot be opened: permission denied", "Allow yourself to read it, e.g. chmod u+r"
+            f"{path} cannot be opened: permission denied", "Change its permissions, e.g. with chmod u+r"
         ) from error
     drafts = _contents(path.name, path, head, encoding, sheet)
     _check_filled(path.name, drafts)
@@ -129,7 +131,7 @@ def _check_filled(name: str, drafts: dict[str, Draft]) -> None:
     if any(draft.rows or draft.faults for draft in drafts.values()):
         return
     columns = next((draft.columns for draft in drafts.values() if draft.columns), [])
-    raise BadData(f"{name} holds {'a header and ' if columns else ''}no rows", "Give a file with rows")
+    raise BadData(f"{name} has {'a header but ' if columns else ''}no rows", "Pass a file with rows")
 
 
 def _contents(name: str, content: Path | bytes, head: bytes, encoding: str, sheet: str) -> dict[str, Draft]:
@@ -137,7 +139,7 @@ def _contents(name: str, content: Path | bytes, head: bytes, encoding: str, shee
     kind = kind_of(name, head)
     suffix = Path(inner_name(name)).suffix.lower()
     if kind == "empty":
-        raise BadData(f"{name} is empty", "Give a file with rows")
+        raise BadData(f"{name} is empty", "Pass a file with rows")
     if kind in _COMPRESSED:
         data = unpack(name, content, kind)
         return _inner(name, data, encoding, sheet)
@@ -145,7 +147,7 @@ def _contents(name: str, content: Path | bytes, head: bytes, encoding: str, shee
         return _inner(*single_member(name, content), encoding, sheet)
     if kind == "sqlite":
         raise UsageError(
-            f"{name} is an SQLite file, and which rows to read must be said",
+            f"{name} is an SQLite file; it needs a query that says which rows to read",
             f'Write "sqlite:{name}?SELECT ..."',
         )
     drafts = _rows(name, content, kind, suffix, encoding, sheet)
@@ -170,7 +172,7 @@ def _rows(
         return {"train": read_sheets(name, content, sheet)}
     if sheet:
         raise UsageError(
-            f"{name} is not a spreadsheet and has no sheet {sheet!r}", "Leave out the part after #"
+            f"{name} is not a spreadsheet, so it has no sheet {sheet!r}", "Leave out the part after #"
         )
     if isinstance(content, Path):
         Bound(name).check(content.stat().st_size)
@@ -181,12 +183,18 @@ def _rows(
 def _other_kind(kind: str, suffix: str) -> str:
     """A sentence where a name says something else than the bytes."""
     if kind == "text":
-        return "The file holds text, whatever its name says." if suffix not in _TEXT_SUFFIXES else ""
+        return (
+            "The file is text, although its name says something else." if suffix not in _TEXT_SUFFIXES else ""
+        )
     if kind in ("sheets", "ole"):
-        return "" if suffix in _SHEET_SUFFIXES else "The file is a spreadsheet, whatever its name says."
+        return (
+            ""
+            if suffix in _SHEET_SUFFIXES
+            else "The file is a spreadsheet, although its name says something else."
+        )
     what = "Parquet" if kind == "parquet" else "Arrow"
     return (
-        f"The file is {what}, whatever its name says."
+        f"The file is {what}, although its name says something else."
         if suffix in (*_TEXT_SUFFIXES, *_SHEET_SUFFIXES) and suffix
         else ""
     )
@@ -201,7 +209,8 @@ def _text(name: str, data: bytes, suffix: str, encoding: str) -> dict[str, Draft
     first = next(iter(drafts.values()))
     if is_json != named_json and suffix in _TEXT_SUFFIXES and suffix not in ("", ".txt"):
         first.notes.insert(
-            0, f"The file holds {'JSON' if is_json else 'delimited text'}, whatever its name says."
+            0,
+            f"The file is {'JSON' if is_json else 'delimited text'}, although its name says something else.",
         )
     if note:
         first.notes.insert(0, note)

@@ -34,8 +34,8 @@ def decide(tables: Sequence[tuple[Table, Mapping]]) -> tuple[Reading, list[str]]
     how = "lists" if separator == "list" else f'texts with "{separator}" between the labels'
     written = "a JSON list" if as_json else "the labels in alphabetical order, separated by commas"
     notes.append(
-        f'Rows have several labels: column "{column}" holds {how}. The wanted answer is {written}; their '
-        f"order does not count."
+        f'Rows have several labels: column "{column}" has {how}. The expected answer is {written}; their '
+        "order does not matter."
     )
     return Reading(missing, separator, as_json), notes
 
@@ -58,8 +58,8 @@ def _missing(values: Sequence[Any], column: str) -> tuple[frozenset[str], list[s
     )
     often = {word: count for word, count in counts.items() if count >= _OFTEN * len(values)}
     notes = [
-        f'"{word}" stands in column "{column}" of {count} of {len(values)} rows: it is read as an answer, '
-        f"not as a missing value."
+        f'"{word}" is the value of column "{column}" in {count} of {len(values)} rows: it is read as an '
+        "answer, not as a missing value."
         for word, count in often.items()
     ]
     return MISSING | (MISSING_IF_RARE - set(often)), notes

@@ -28,13 +28,13 @@ _BAD = frozenset({"false", "0", "0.0", "-1", "no", "bad", "undesirable", "reject
 #: Sentences on what was changed or left out, by the key that counts the rows.
 NOTES = {
     **chats.NOTES,
-    "bad": "{n} rows are marked as bad answers and are left out: only good answers are learnt and measured.",
+    "bad": "{n} rows are marked as bad answers and are left out: only good answers are used.",
     "weightless": "{n} rows of weight 0 are left out.",
-    "first": "{n} rows list several answers: the first is the wanted one.",
-    "unanswerable": f'{{n}} rows list no answer: "{NO_ANSWER}" is the wanted one.',
+    "first": "{n} rows list several answers: the first one is the expected answer.",
+    "unanswerable": f'{{n}} rows have an empty list of answers: the expected answer is "{NO_ANSWER}".',
     "unlabelled": '{n} rows have an empty list of labels: they are read as the label "none".',
-    "control": "In {n} rows control characters are taken out of the texts.",
-    "subjectless": "In {n} rows only some of the columns of the text are filled.",
+    "control": "In {n} rows control characters are removed from the text.",
+    "subjectless": "In {n} rows some of the text columns are empty; the others are used.",
 }
 
 
@@ -106,7 +106,7 @@ def absent(value: Any) -> str:
         return "no value"
     if isinstance(value, str) and value.strip():
         return f"{value.strip()!r} is read as a missing value"
-    return "empty value" if isinstance(value, str) else "not a number, read as a missing value"
+    return "empty value" if isinstance(value, str) else "is not a number and is read as a missing value"
 
 
 def _written(value: Any, column: str) -> str:
@@ -350,7 +350,7 @@ def _preference(cells: Cells) -> Shaped:
     if len(better) == 1 or not any(turn.role == "user" for turn in asked):
         if not named:
             raise RowFault(
-                column, "there is no prompt, and the two answers do not begin with the same messages"
+                column, "there is no prompt, and the two conversations do not begin with the same messages"
             )
         asked = _prompt_turns(cells)[0]
     better, worse = (

@@ -33,17 +33,17 @@ def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
         chosen, filled = _choose(name, book, sheet)
         rows = _rows(book, chosen)
     except calamine.PasswordError:
-        raise BadData(f"{name} is protected by a password", "Save it without one") from None
+        raise BadData(f"{name} is protected by a password", "Save it without a password") from None
     except (calamine.CalamineError, OSError) as error:
         raise BadData(
-            f"{name} cannot be read as a spreadsheet; it is damaged or of another kind ({error})",
+            f"{name} cannot be read as a spreadsheet; it is damaged or is another kind of file ({error})",
             "Save it again",
         ) from error
     draft = Draft(name)
     draft.notes.append(f'The rows are in the sheet "{chosen}".')
     others = [other for other in filled if other != chosen]
     if others:
-        draft.notes.append(f"Sheets that are not read: {quoted(others)}. Choose one with {name}#{others[0]}.")
+        draft.notes.append(f"Sheets that are not used: {quoted(others)}. Choose one with {name}#{others[0]}.")
     _fill(draft, chosen, rows)
     return draft
 
@@ -86,7 +86,7 @@ def _choose(name: str, book: Any, sheet: str) -> tuple[str, list[str]]:
 
     if sheet and sheet not in book.sheet_names:
         raise NotFound(
-            f'{name} has no sheet "{sheet}"; it has {quoted(book.sheet_names)}', "Name one of these after #"
+            f'{name} has no sheet "{sheet}"; it has {quoted(book.sheet_names)}', "Write one of these after #"
         )
     filled: list[str] = []
     for each in book.sheet_names:
@@ -94,7 +94,7 @@ def _choose(name: str, book: Any, sheet: str) -> tuple[str, list[str]]:
         if page.height:
             filled.append(each)
     if not filled:
-        raise BadData(f"{name} holds no rows in any sheet", "Give a file with rows")
+        raise BadData(f"{name} has no rows in any sheet", "Pass a file with rows")
     hidden = {page.name for page in book.sheets_metadata if page.visible != calamine.SheetVisibleEnum.Visible}
     return sheet or next((each for each in filled if each not in hidden), filled[0]), filled
 

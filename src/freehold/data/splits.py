@@ -108,7 +108,7 @@ def cut_validation(
     if not parts.train or not parts.valid:
         raise BadData(
             f"{len(unique)} different rows are too few to keep some for validation",
-            "Add rows, or give some with --valid",
+            "Add rows, or pass a file of validation rows with --valid",
         )
     return parts.train, parts.valid
 
@@ -138,11 +138,11 @@ def _shares(rows: int, cut_valid: bool, cut_test: bool, tune: bool) -> tuple[flo
 
 def _too_small(train: int, valid: int, test: int, repeats: int) -> BadData:
     left_out = f"; {repeats} repeated rows are left out" if repeats else ""
-    rows = f"of {train + valid + test} different rows {train} are for training and {valid} for validation"
+    rows = f"of {train + valid + test} different rows, {train} are for training and {valid} for validation"
     return BadData(
         f"the test split has {test} row{'' if test == 1 else 's'} ({rows}{left_out}); "
-        f"fewer than {FEWEST_TEST_ROWS} test rows can decide nothing",
-        "Add rows until there are about 60 different ones, or give test rows with --test",
+        f"at least {FEWEST_TEST_ROWS} are needed for a result",
+        "Add rows until there are about 60 different ones, or pass test rows with --test",
     )
 
 
@@ -162,9 +162,8 @@ def _cut(examples: list[Example], valid: float, test: float) -> tuple[_Parts, fl
     notes = ()
     if numbers.similar > SIMILAR:
         notes = (
-            f"The rows are so alike that only those of {numbers.similar:.0%} equal word pairs count as "
-            "near-duplicates; "
-            f"at {SIMILAR:.0%} more than half of them would be one group.",
+            f"The rows are very alike, so rows count as near-duplicates only where {numbers.similar:.0%} of "
+            f"their word pairs are equal; at {SIMILAR:.0%}, more than half of them would be one group.",
         )
     return _dealt(list(strata.values()), valid, test), numbers.similar, notes
 
@@ -189,10 +188,10 @@ def _check_largest(groups: list[list[Example]], rows: int) -> None:
     largest = max(groups, key=len, default=[])
     if rows >= 4 and len(largest) * 2 > rows:
         raise BadData(
-            f"{len(largest)} of {rows} different rows ask the same "
+            f"{len(largest)} of {rows} different rows have the same question "
             f"(for example {largest[0].id} and {largest[1].id}), "
-            "so training and test rows cannot be told apart",
-            "Check which column holds the question (--columns), or give test rows with --test",
+            "so training and test rows cannot be separated",
+            "Check which column is the question (--columns), or pass test rows with --test",
         )
 
 

@@ -91,8 +91,10 @@ def text_of(value: Any, column: str = "") -> str:
                 value, ensure_ascii=False, allow_nan=False, default=lambda item: _inner(item, column)
             )
         except ValueError as error:
-            raise RowFault(column, "holds NaN or Infinity inside, which JSON cannot write") from error
-    raise RowFault(column, f"holds {'bytes' if isinstance(value, bytes) else type(value).__name__}, not text")
+            raise RowFault(column, "contains NaN or Infinity, which JSON does not allow") from error
+    raise RowFault(
+        column, f"contains {'bytes' if isinstance(value, bytes) else type(value).__name__}, not text"
+    )
 
 
 def _inner(value: Any, column: str) -> Any:

@@ -38,7 +38,7 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise BadModel(
-            f"{weights.name} could not be looked at within {_LONGEST_S} s", "choose another model"
+            f"{weights.name} could not be checked within {_LONGEST_S} s", "choose another model"
         ) from error
     if done.returncode:
         said = [
@@ -48,7 +48,7 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
         ]
         reason = (said or [f"exit {done.returncode}"])[-1]
         raise BadModel(
-            f"the engine broke down when it loaded {weights.name} ({reason[:160]})",
+            f"the engine crashed while loading {weights.name} ({reason[:160]})",
             "fetch it again, or choose another",
         )
     answer = json.loads(done.stdout.strip().splitlines()[-1])
@@ -98,13 +98,13 @@ def _with_llama(weights: Path) -> None:
     if "unknown model architecture" in said:
         name = said.rpartition(":")[2].strip()
         raise Unsupported(
-            f"llama.cpp here does not know the architecture {name}",
+            f"this version of llama.cpp does not support the architecture {name}",
             "choose another model, or update Freehold",
         )
     if "unknown pre-tokenizer" in said:
         raise Unsupported(
-            f"llama.cpp here does not know the model's tokenizer ({said[:120]})",
-            "get a current GGUF of the model, or update Freehold",
+            f"this version of llama.cpp does not support the model's tokenizer ({said[:120]})",
+            "get a newer GGUF of the model, or update Freehold",
         )
     raise BadModel(
         f"llama.cpp cannot load {weights.name} ({said[:200]})", "fetch it again, or choose another model"

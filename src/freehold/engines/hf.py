@@ -153,8 +153,11 @@ def unlike(report: Mapping[str, Any], beside: re.Pattern[str] | None = None) -> 
         return f"{len(missing)} tensors are missing, such as {missing[0]}"
     if mismatched:
         name, stored, declared = mismatched[0]
-        return f"{len(mismatched)} tensors have another shape, such as {name}: {list(stored)} where {list(declared)} is declared"
-    return f"{len(left)} tensors belong to nothing, such as {left[0]}" if left else ""
+        return (
+            f"{len(mismatched)} tensors have the wrong shape, such as {name}: {list(stored)} instead of "
+            f"{list(declared)}"
+        )
+    return f"{len(left)} tensors are not part of the model, such as {left[0]}" if left else ""
 
 
 def _add(model: Any, folder: Path) -> None:

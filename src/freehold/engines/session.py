@@ -43,8 +43,8 @@ def weights_and_adapter(store: Store, model: Model) -> tuple[Path, Path]:
         return store.weights(base), store.folder_of(model)
     if GGUF_ADAPTER not in model.manifest:
         raise Unsupported(
-            f"{model.name} has magnitudes (DoRA), which llama.cpp does not load beside a base",
-            "pull its base as safetensors",
+            f"{model.name} is a DoRA adapter, which llama.cpp cannot load",
+            "use its base as safetensors: pull that, then the adapter again",
         )
     return store.weights(base), store.file(model, GGUF_ADAPTER)
 

@@ -82,7 +82,7 @@ def as_float(text: str) -> float:
 def detect(examples: Sequence[Example]) -> Kind:
     """The kind of task that the rows are."""
     if examples and all("test" in e.reference and "entry_point" in e.reference for e in examples):
-        return Kind("code", "every row brings unit tests and the name of the function they call")
+        return Kind("code", "every row has unit tests and the name of the function that they call")
     if any("labels" in e.reference for e in examples):
         return Kind("labels", "a row may have several labels; their order does not matter")
     column = bool(examples) and all("label" in e.reference for e in examples)
@@ -105,27 +105,31 @@ def _of_numbers(answers: Sequence[str], column: bool) -> Kind:
             "value", f"the answers are numbers with fractions, so the size of the error counts{other}"
         )
     if distinct <= MOST_INTEGER_LABELS and len(values) >= 3 * distinct:
-        reason = f"the answers are {distinct} integers that repeat, read as labels"
+        reason = f"the answers are {distinct} different integers that repeat, so they are labels"
         return Kind("label", f"{reason}; if they are numbers, pass --metric number or --metric value")
     if column and repeated_share(answers) >= 0.5:
-        reason = f"the label column holds {distinct} integers that repeat, read as labels"
+        reason = f"the label column has {distinct} different integers that repeat, so they are labels"
         return Kind("label", f"{reason}; if they are numbers, pass --metric value")
     if column:
         return Kind(
-            "value", "the label column holds integers that seldom repeat, so the size of the error counts"
+            "value", "the label column has integers that seldom repeat, so the size of the error counts"
         )
-    return Kind("number", "every answer is a number; if near misses count, pass --metric value")
+    return Kind("number", "every answer is a number; if close answers should count, pass --metric value")
 
 
 def _of_texts(answers: Sequence[str], column: bool) -> Kind:
     share, distinct = repeated_share(answers), len(set(answers))
     if column and share >= FEWEST_REPEATED_LABELS:
-        return Kind("label", f"the label column holds {distinct:,} labels on {len(answers):,} rows")
+        return Kind("label", f"the label column has {distinct:,} labels in {len(answers):,} rows")
     longest = max(map(len, answers), default=0)
     if not column and share >= FEWEST_REPEATED_ANSWERS and longest <= LONGEST_LABEL:
-        reason = f"the answers repeat: {distinct:,} on {len(answers):,} rows, so they are labels"
+        reason = (
+            f"the answers repeat ({distinct:,} different ones in {len(answers):,} rows), so they are labels"
+        )
         return Kind("label", f"{reason}; if they are free text, pass --metric text")
     of = "labels" if column else "answers"
     return Kind(
-        "text", f"the {of} seldom repeat ({distinct:,} on {len(answers):,} rows), so they are free text"
+        "text",
+        f"the {of} seldom repeat ({distinct:,} different ones in {len(answers):,} rows), so they are free "
+        "text",
     )

@@ -154,7 +154,7 @@ def _further(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer])
         return {"macro_f1": figure(value, low, high, len(answers), how)}
     if metric.kind == "labels":
         equal = [float(answer.score == 1.0) for answer in answers]
-        return {"exact_match": mean_figure(equal, "exactly the wanted set of labels")}
+        return {"exact_match": mean_figure(equal, "exactly the expected set of labels")}
     if metric.kind == "value":
         errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
         how = "mean absolute error; an answer without a number counts as the range of the training answers"

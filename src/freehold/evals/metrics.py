@@ -87,7 +87,7 @@ def error_of(example: Example, answer: str, scale: float) -> float:
     wanted, given = value_of(wanted_label(example)), value_of(answer)
     if wanted is None:
         raise BadData(
-            f"row {example.id}: the wanted answer is not a number", "correct it, or pass another --metric"
+            f"row {example.id}: the expected answer is not a number", "fix it, or pass another --metric"
         )
     return scale if given is None else abs(given - wanted)
 
@@ -228,17 +228,21 @@ def program(example: Example, answer: str) -> str:
 
 
 _METHODS: dict[str, tuple[str, str, Grade]] = {
-    "label": ("accuracy", "exact match of the label, answers bound to the label set", exact),
+    "label": (
+        "accuracy",
+        "exact match of the label; the model can only answer with labels of the label set",
+        exact,
+    ),
     "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
     "number": ("accuracy", "the number after #### or the last number equals the wanted one", number),
     "value": (
         "closeness",
-        "1 less the error as a share of the training answers' range, at least 0",
+        "1 minus the error divided by the range of the training answers, at least 0",
         closeness(1.0),
     ),
     "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
     "code": ("pass_rate", "unit tests of the row, one try, in a limited child process", code),
-    "text": ("chrf", "chrF2 against the wanted answer, 0 to 1", chrf),
+    "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
 }
 METRICS = {kind: Metric(kind, name, method, grade) for kind, (name, method, grade) in _METHODS.items()}
 #: Figures that are measured beside the main one, by kind.
@@ -270,7 +274,7 @@ def from_file(spec: str) -> Metric:
             value = float(function(row, answer))
         except Exception as error:
             what = f"{file.name}:{name} failed on row {example.id} ({type(error).__name__}: {error})"
-            raise UsageError(what, "correct the function; it must return a number from 0 to 1") from error
+            raise UsageError(what, "fix the function; it must return a number from 0 to 1") from error
         if 0 <= value <= 1:
             return value
         raise UsageError(
@@ -289,7 +293,7 @@ def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
         module_spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(
-            f"{file.name} cannot be run ({type(error).__name__}: {error})", "correct the file"
+            f"{file.name} cannot be run ({type(error).__name__}: {error})", "fix the file"
         ) from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -301,7 +305,7 @@ def _unknown(asked: str) -> str:
     """A sentence that names the nearest metric, by its own name or by the name of its figure."""
     path, colon, _ = asked.rpartition(":")
     if colon and path.endswith(".py"):
-        return f"--metric {asked}: there is no file {path}"
+        return f"--metric {asked}: the file {path} does not exist"
     named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
     named |= {
         "accuracy": "label",
@@ -313,9 +317,7 @@ def _unknown(asked: str) -> str:
     }
     named |= {"exact": "label", "exact_match": "label", "classification": "label", "regression": "value"}
     near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
-    return f"--metric {asked}: there is no such metric" + (
-        f"; did you mean {named[near[0]]}?" if near else ""
-    )
+    return f"--metric {asked}: unknown metric" + (f"; did you mean {named[near[0]]}?" if near else "")
 
 
 def choose(
@@ -335,7 +337,7 @@ def choose(
         metric = replace(METRICS[kind.name], reason=kind.reason)
     else:
         metric = METRICS[asked] if asked in METRICS else from_file(asked)
-        metric = replace(metric, reason="asked for with --metric")
+        metric = replace(metric, reason="chosen with --metric")
         _check_asked(metric, rows)
     if metric.kind == "value":
         return _scaled(metric, known or test)
@@ -348,7 +350,7 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
     """Raises BadData where the rows cannot be graded as asked."""
     answers = [wanted_label(example) for example in rows]
     if metric.kind == "label" and len(rows) >= 3 and not kinds.repeated_share(answers):
-        message = f"--metric label: each of the {len(rows):,} rows has an answer of its own, so these are not labels"
+        message = f"--metric label: all {len(rows):,} rows have different answers, so these are not labels"
         raise BadData(message, "leave --metric out, or pass --metric text")
     broken = {
         "json": lambda e: kinds.parse_json(e.answer) is None,
@@ -368,7 +370,7 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
             "code": "a row with unit tests",
         }
         message = f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not {what.get(metric.kind, 'labelled')} (first: {bad[0]})"
-        raise BadData(message, "correct them, or pass another --metric")
+        raise BadData(message, "fix them, or pass another --metric")
 
 
 def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
@@ -377,7 +379,7 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
     if scale <= 0:
         raise BadData(
             "the training answers are all the same number, so there is nothing to learn",
-            "add rows with others",
+            "add rows with other answers",
         )
     method = f"{metric.method} ({scale:.4g})"
     return replace(metric, grade=closeness(scale), scale=scale, method=method)
@@ -385,7 +387,7 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
 
 def _with_unknown(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
     bound = replace(metric, labels=labels, unknown=unknown)
-    method = f"{metric.method} and {unknown!r}, which is right for a label outside it"
+    method = f"{metric.method} and {unknown!r}, which is right for a label outside the set"
     return replace(
         bound, grade=lambda example, answer: float(answer.strip() == bound.wanted(example)), method=method
     )

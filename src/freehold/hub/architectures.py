@@ -40,13 +40,13 @@ _KINDS = (
     ("MODEL_FOR_CTC_MAPPING_NAMES", "a speech model"),
     ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES", "an encoder-decoder"),
     ("MODEL_FOR_MASKED_LM_MAPPING_NAMES", "an encoder"),
-    ("MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES", "a model of pictures and texts"),
+    ("MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES", "a model of images and texts"),
     ("MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES", "an image model"),
     ("MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES", "an image model"),
     ("MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES", "an image model"),
     ("MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES", "a model that makes sound"),
     ("MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES", "a sound model"),
-    ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", "a model of pictures and texts"),
+    ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", "a model of images and texts"),
     ("MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING_NAMES", "a model of time series"),
 )
 

@@ -31,7 +31,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Base:
-    """A base, and how it was found: "named by you", "by name", "by where it came from" or "by its shapes"."""
+    """A base, and how it was found: "named by you", "by name", "by its source" or "by its shapes"."""
 
     model: Model
     found_by: str
@@ -80,24 +80,24 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
     if named:
         model = store.find(named)
         if why := misfit(store, model, adapter):
-            raise BadModel(f"the adapter does not belong to {model.name}: {why}", "name its base with --base")
+            raise BadModel(f"the adapter does not fit {model.name}: {why}", "name its base with --base")
         return Base(model, "named by you")
     models = [model for model in store.newest() if _may_be_base(model)]
     alike = {model.name: how for model in models if (how := _alike(store, model, adapter.facts.base))}
     fitting = [model for model in models if not misfit(store, model, adapter)]
-    for how in ("by name", "by where it came from"):
+    for how in ("by name", "by its source"):
         matches = [model for model in fitting if alike.get(model.name) == how]
         if len({model.digest for model in matches}) == 1:
             return Base(matches[0], how)
         if matches:
             raise UsageError(
-                f"{len(matches)} models in the store can be the adapter's base: {_names(matches)}",
+                f"{len(matches)} models in the store could be the adapter's base: {_names(matches)}",
                 "name one with --base",
             )
     if alike and not any(model.name in alike for model in fitting):
         model = next(model for model in models if model.name in alike)
         raise BadModel(
-            f"the adapter does not belong to {model.name}: {misfit(store, model, adapter)}",
+            f"the adapter does not fit {model.name}: {misfit(store, model, adapter)}",
             "name its base with --base",
         )
     if _is_public(adapter.facts.base):
@@ -106,7 +106,7 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
         return Base(fitting[0], "by its shapes")
     if fitting:
         raise UsageError(
-            f"{len(fitting)} models in the store can be the adapter's base: {_names(fitting)}",
+            f"{len(fitting)} models in the store could be the adapter's base: {_names(fitting)}",
             "name one with --base",
         )
     raise _absent(adapter.facts.base, fitting)
@@ -126,7 +126,7 @@ def _absent(base: str, fitting: list[Model]) -> NotFound:
     message = (
         f"the adapter's base {base} is not in the store"
         if base
-        else "the adapter names no base, and no model in the store fits it"
+        else "the adapter does not name its base, and no model in the store fits it"
     )
     way_out = (
         f"pull it first: freehold pull hf:{base}"
@@ -134,7 +134,10 @@ def _absent(base: str, fitting: list[Model]) -> NotFound:
         else "pull its base first, then this adapter with --base NAME"
     )
     if fitting:
-        way_out += f"; of the same shape here: {_names(fitting)}; if one is the same model, pass --base {fitting[0].name}"
+        way_out += (
+            f"; in the store, {_names(fitting)} fits by shape: if it is the same model, pass --base "
+            f"{fitting[0].name}"
+        )
     return NotFound(message, way_out)
 
 
@@ -154,7 +157,7 @@ def _plain(name: str) -> str:
 
 
 def _alike(store: Store, model: Model, base: str) -> str:
-    """How a stored model is the one that an adapter names: "by name", "by where it came from", or '' where it
+    """How a stored model is the one that an adapter names: "by name", "by its source", or '' where it
     is not.
     """
     if not base:
@@ -164,7 +167,7 @@ def _alike(store: Store, model: Model, base: str) -> str:
     if base in origins or (
         provenance.get("path") and Path(str(provenance["path"])) == Path(base).expanduser().absolute()
     ):
-        return "by where it came from"
+        return "by its source"
     own = {
         _plain(model.name),
         *(_plain(origin) for origin in origins[:2] if origin),
@@ -195,15 +198,21 @@ def misfit(store: Store, model: Model, adapter: Adapter) -> str:
     try:
         if adapter.is_gguf:
             if weights.is_dir():
-                return "it is an adapter for a GGUF model, and this one is safetensors"
+                return "the adapter is for a GGUF model, and this model is safetensors"
             wanted = str(
                 gguf.read_header(adapter.files[peft.GGUF_ADAPTER]).fields.get("general.architecture", "")
             )
             if wanted != model.card.architecture:
-                return f"it is made for the architecture {wanted}, and this one is {model.card.architecture}"
+                return (
+                    f"the adapter is for the architecture {wanted}, and this model is "
+                    f"{model.card.architecture}"
+                )
             return peft.misfit(dict(adapter.pairs), peft.gguf_matrices(weights))
         if not weights.is_dir() and not peft.can_be_named(model.card.architecture):
-            return f"the matrices of a GGUF of {model.card.architecture} are not known by PEFT's names here; pull the base as safetensors"
+            return (
+                f"a PEFT adapter cannot be used with a GGUF of the architecture {model.card.architecture}; "
+                "pull the base as safetensors"
+            )
         return peft.misfit(
             dict(adapter.pairs), peft.base_matrices(weights, fan_in_fan_out=adapter.facts.fan_in_fan_out)
         )

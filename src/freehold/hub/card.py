@@ -85,7 +85,7 @@ def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = 
     names = ", ".join(sorted(files)[:5]) or "nothing"
     raise BadModel(
         f"no model found: neither a .gguf nor config.json with .safetensors among {names}",
-        "give a GGUF file or such a folder",
+        "pass a GGUF file, or a folder with config.json and .safetensors files",
     )
 
 
@@ -132,7 +132,7 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
         kinds = {tensor.kind for tensor in header.tensors}
     else:
         raise BadModel(
-            f"there is {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights",
+            f"the folder has {peft.CONFIG} but no {peft.WEIGHTS}: an adapter without its weights",
             "fetch the whole folder again",
         )
     if not licence and "README.md" in files:

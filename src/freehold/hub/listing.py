@@ -46,8 +46,8 @@ _FOREIGN: tuple[tuple[tuple[str, ...], str], ...] = (
     ((".engine", ".plan"), "a TensorRT engine"),
     ((".nemo",), "a NeMo archive"),
     ((".pte",), "an ExecuTorch program"),
-    ((".llamafile",), "a llamafile, a program with weights in it"),
-    ((".ggml",), "a file of llama.cpp's form before GGUF"),
+    ((".llamafile",), "a llamafile (a program that contains weights)"),
+    ((".ggml",), "a file in the old llama.cpp format from before GGUF"),
     ((".exl2", ".exl3"), "an ExLlama model"),
 )
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst", ".7z", ".rar", ".tar.xz", ".tar.bz2")
@@ -70,7 +70,7 @@ def select(names: Collection[str], where: str, chosen: str = "") -> Selection:
     """
     if "model_index.json" in names:
         raise Unsupported(
-            f"{where} is a diffusers pipeline, which makes pictures or sound", "choose a language model"
+            f"{where} is a diffusers pipeline, which makes images or sound", "choose a language model"
         )
     ggufs = sorted(name for name in names if name.lower().endswith(".gguf"))
     if chosen:
@@ -92,11 +92,12 @@ def select(names: Collection[str], where: str, chosen: str = "") -> Selection:
     pickles = [name for name in top if name.endswith(PICKLES)]
     if pickles:
         notes.append(
-            f"left: {_few(pickles)}, which can run code when loaded; the safetensors beside them are the model"
+            f"not pulled: {_few(pickles)}, which can run code when loaded; the safetensors files are used "
+            "instead"
         )
     foreign = [f"{name} ({what})" for name in top if (what := foreign_kind(name))]
     if foreign:
-        notes.append(f"left: {_few(foreign)}")
+        notes.append(f"not pulled: {_few(foreign)}")
     return Selection((*weights, *_texts(names)), tuple(notes))
 
 
@@ -117,8 +118,8 @@ def _used(safetensors: list[str], names: Collection[str]) -> tuple[list[str], li
     """The weights that the folder's own program would load, and what is said of the others."""
     if peft.CONFIG in names and peft.WEIGHTS in safetensors and len(safetensors) > 1:
         raise BadModel(
-            f"an adapter ({peft.WEIGHTS}) lies among the weights of a model",
-            "give each a folder of its own, and pull the model first, then the adapter",
+            f"an adapter ({peft.WEIGHTS}) is in the same folder as a model's weights",
+            "put each in its own folder; pull the model first, then the adapter",
         )
     shards = [name for name in safetensors if SHARD.fullmatch(name)]
     used = safetensors
@@ -127,14 +128,14 @@ def _used(safetensors: list[str], names: Collection[str]) -> tuple[list[str], li
     elif "model.safetensors" in safetensors:
         used = ["model.safetensors"]
     left = [name for name in safetensors if name not in used]
-    return used, [f"left: {_few(left)}, a second copy of the weights"] if left else []
+    return used, [f"not pulled: {_few(left)}, a second copy of the weights"] if left else []
 
 
 def _one_gguf(models: list[str], names: Collection[str], where: str) -> Selection:
     stems = {match["stem"] if (match := SHARD.fullmatch(name)) else name for name in models}
     if len(stems) > 1:
         raise UsageError(
-            f"{where} holds {len(stems)} GGUF files ({_few(models)}), and a model is one",
+            f"{where} has {len(stems)} GGUF files ({_few(models)}), and only one can be pulled at a time",
             f"pull one of them: {_with_file(where, models[0])}",
         )
     return _chosen(models[0], models, names, where)
@@ -151,7 +152,7 @@ def _chosen(chosen: str, ggufs: list[str], names: Collection[str], where: str) -
     ] or [chosen]
     check_shards(parts)
     left = [name for name in names if name.endswith(PICKLES) and "/" not in name]
-    notes = [f"left: {_few(left)}, which can run code when loaded"] if left else []
+    notes = [f"not pulled: {_few(left)}, which can run code when loaded"] if left else []
     return Selection((*parts, *(("README.md",) if "README.md" in names else ())), tuple(notes))
 
 
@@ -166,7 +167,8 @@ def check_shards(names: Iterable[str]) -> None:
         if missing:
             some = ", ".join(f"{number:05}" for number in missing[:4])
             raise BadModel(
-                f"of the {total} files of {PurePosixPath(stem).name} {len(missing)} are missing (number {some})",
+                f"{len(missing)} of the {total} files of {PurePosixPath(stem).name} are missing (number "
+                f"{some})",
                 "fetch the missing files, then pull again",
             )
 
@@ -186,12 +188,12 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
     """Why files without safetensors or a model's GGUF are no model."""
     if any(PurePosixPath(name).name.lower().startswith("modelfile") for name in names):
         return Unsupported(
-            f"{where} holds an Ollama Modelfile, which only names a model",
+            f"{where} has an Ollama Modelfile, which only names a model",
             "pull what its FROM line names: file:PATH or ollama:NAME",
         )
     if projectors := sorted(name for name in names if name.lower().endswith(".gguf")):
         return Unsupported(
-            f"{where} holds only {_few(projectors)}, an addition to a model and not a model",
+            f"{where} has only {_few(projectors)}: a part of a model, not a model",
             "pull the model's own GGUF",
         )
     inner = sorted(
@@ -204,15 +206,17 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
     )
     if inner and not any(name in names for name in _MODEL_HINTS):
         return UsageError(
-            f"{where} holds {len(inner)} folders with a model ({_few(inner)}) and none itself",
-            f"pull one: {where.rstrip('/')}/{inner[0]}",
+            f"{where} has {len(inner)} folders with a model ({_few(inner)}), but no model of its own",
+            f"pull one of them: {where.rstrip('/')}/{inner[0]}",
         )
     if {"model.bin", "config.json"} <= names and any(name.startswith("vocabulary.") for name in names):
         return Unsupported(f"{where} is a CTranslate2 model, which no engine here runs", _WAY_OUT)
     if any(".mlpackage/" in name for name in names):
         return Unsupported(f"{where} is a Core ML model, which no engine here runs", _WAY_OUT)
     if begun := sorted(name for name in names if name.endswith(_UNDER_WAY)):
-        return BadModel(f"{begun[0]} is a download that has not ended", "let it end, or fetch the file again")
+        return BadModel(
+            f"{begun[0]} is an unfinished download", "wait until it is done, or download the file again"
+        )
     if kinds := {name: what for name in sorted(names) if (what := foreign_kind(name))}:
         name, what = next(iter(kinds.items()))
         return Unsupported(f"{name} is {what}, which no engine here runs", _WAY_OUT)
@@ -225,25 +229,25 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
         return Unsupported(f"{archives[0]} is an archive", "unpack it and pull the folder")
     if peft.CONFIG in names:
         return BadModel(
-            f"{where} has {peft.CONFIG} and no {peft.WEIGHTS}: an adapter without its weights",
+            f"{where} has {peft.CONFIG} but no {peft.WEIGHTS}: an adapter without its weights",
             "fetch the whole folder again",
         )
     if "model.safetensors.index.json" in names:
         return BadModel(
-            f"{where} has the list of its weights (model.safetensors.index.json) and none of the files",
+            f"{where} lists its weight files (model.safetensors.index.json) but has none of them",
             "fetch the whole folder again",
         )
     if "config.json" in names:
-        return BadModel(f"{where} has a configuration and no weights", "fetch the whole folder again")
+        return BadModel(f"{where} has a configuration but no weights", "fetch the whole folder again")
     if tokenizers := [name for name in _TOKENIZERS if name in names]:
         return BadModel(
-            f"{where} holds only a tokenizer ({tokenizers[0]}) and no weights",
+            f"{where} has only a tokenizer ({tokenizers[0]}) and no weights",
             "fetch the model's whole folder",
         )
     shown = _few(sorted(names)) or "nothing"
     return BadModel(
         f"no model found: neither a .gguf nor config.json with .safetensors among {shown}",
-        "give a GGUF file or such a folder",
+        "pass a GGUF file, or a folder with config.json and .safetensors files",
     )
 
 

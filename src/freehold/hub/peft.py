@@ -89,18 +89,18 @@ def peft_facts(config: Path, weights: Path) -> AdapterFacts:
     kind = str(value.get("peft_type", ""))
     if "lora_parameters" in value or "fine_tune_type" in value:
         raise Unsupported(
-            f"{config.name} is that of an MLX adapter",
-            "convert it to PEFT's form, or fuse it with its base and pull that",
+            f"{config.name} belongs to an MLX adapter",
+            "convert it to PEFT, or merge it with its base and pull the result",
         )
     if kind.upper() != "LORA":
         raise Unsupported(
-            f"the adapter is of the kind {kind or 'unnamed'}; LoRA adapters are used here",
+            f"the adapter is of the type {kind or 'unnamed'}; only LoRA adapters can be used",
             "merge it with its base and pull the result",
         )
     _refuse_extras(value)
     rank, alpha = value.get("r"), value.get("lora_alpha")
     if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float):
-        raise BadModel(f"{config.name} names no rank (r) or no lora_alpha", "fetch it again")
+        raise BadModel(f"{config.name} has no rank (r) or no lora_alpha", "fetch it again")
     modules = sorted({name.rpartition(".")[2] for name in peft_pairs(weights)})
     base = value.get("base_model_name_or_path")
     named = base if isinstance(base, str) else ""
@@ -114,7 +114,7 @@ def _config(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadModel(f"{path.name} is not valid JSON ({str(error)[:80]})", "fetch it again") from error
     if not isinstance(value, dict) or not value:
-        raise BadModel(f"{path.name} holds no settings", "fetch it again")
+        raise BadModel(f"{path.name} has no settings", "fetch it again")
     return value
 
 
@@ -142,7 +142,7 @@ def peft_pairs(weights: Path) -> dict[str, Pair]:
         match = _FACTOR.fullmatch(name)
         if match is None:
             raise Unsupported(
-                f"the adapter holds {name[:80]!r}, which is no LoRA factor of a matrix",
+                f"the adapter contains {name[:80]!r}, which is not a LoRA factor of a matrix",
                 "merge the adapter with its base and pull the result",
             )
         shapes.setdefault(_module(match["module"]), {})[match["part"]] = tuple(record["shape"])
@@ -157,15 +157,15 @@ def _paired(
     file: str, shapes: dict[str, dict[str, tuple[int, ...]]], first: str, second: str
 ) -> dict[str, Pair]:
     if not shapes:
-        raise BadModel(f"{file} holds no LoRA factors", "fetch it again")
+        raise BadModel(f"{file} has no LoRA factors", "fetch it again")
     pairs: dict[str, Pair] = {}
     for module, parts in shapes.items():
         if first not in parts or second not in parts:
-            raise BadModel(f"{file} lacks one of the two LoRA factors of {module[:80]}", "fetch it again")
+            raise BadModel(f"{file} has only one of the two LoRA factors of {module[:80]}", "fetch it again")
         a, b = parts[first], parts[second]
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
             raise BadModel(
-                f"{file}: the LoRA factors of {module[:80]} have the shapes {a} and {b}, which do not fit together",
+                f"{file}: the LoRA factors of {module[:80]} have the shapes {a} and {b}, which do not match",
                 "fetch it again",
             )
         pairs[module] = Pair(a, b)
@@ -177,8 +177,8 @@ def gguf_facts(header: gguf.Header, file: str) -> AdapterFacts:
     kind = str(header.fields.get("adapter.type", ""))
     if kind != "lora":
         raise Unsupported(
-            f"{file} is an adapter of the kind {kind or 'unnamed'}; LoRA adapters are used here",
-            "merge it with its base",
+            f"{file} is an adapter of the type {kind or 'unnamed'}; only LoRA adapters can be used",
+            "merge it with its base and pull the result",
         )
     pairs = gguf_pairs(header, file)
     rank = next(iter(pairs.values())).first[0]
@@ -200,7 +200,7 @@ def gguf_pairs(header: gguf.Header, file: str) -> dict[str, Pair]:
         match = _GGUF_FACTOR.fullmatch(tensor.name)
         if match is None:
             raise Unsupported(
-                f"{file} holds {tensor.name[:80]!r}, which is no LoRA factor",
+                f"{file} contains {tensor.name[:80]!r}, which is not a LoRA factor",
                 "merge the adapter with its base and pull the result",
             )
         shapes.setdefault(match["module"], {})[match["part"]] = tuple(reversed(tensor.shape))
@@ -219,7 +219,10 @@ def misfit(pairs: dict[str, Pair], matrices: dict[str, tuple[int, ...]]) -> str:
         if shape is None:
             return f"it changes {name}, which the base does not have"
         if shape != pair.matrix:
-            return f"it changes {name} as a matrix of {pair.matrix[0]} x {pair.matrix[1]}, which in the base is {' x '.join(map(str, shape))}"
+            return (
+                f"it changes {name} as a matrix of {pair.matrix[0]} x {pair.matrix[1]}, but in the base it "
+                f"is {' x '.join(map(str, shape))}"
+            )
     return ""
 
 
@@ -269,7 +272,7 @@ def write_gguf_adapter(target: Path, weights: Path, facts: AdapterFacts, base: P
         name = gguf_name(config, f"{module.removeprefix('model.')}.weight")
         if name is None:
             raise Unsupported(
-                f"the matrix {module} has no place in a GGUF of {config.architecture}",
+                f"the matrix {module} does not exist in a GGUF of {config.architecture}",
                 "pull the base as safetensors",
             )
         heads = rope_heads(config, name.split(".")[2])

@@ -121,23 +121,24 @@ def _of_status(what: str, done: str, error: HfHubHTTPError) -> FreeholdError:
     if status == 401:
         return Refused(
             message,
-            "give a token of this hub that is still good, in the environment variable HF_TOKEN or the one that "
+            "put a valid token of this hub in the environment variable HF_TOKEN, or in the one that "
             "--token-env names",
         )
     if status == 403:
         return Refused(
             message,
-            "use a token that may do this, ask the owner of the namespace, or choose a namespace of your own",
+            "use a token with this permission, ask the owner of the namespace, or choose your own namespace",
         )
     if status == 404:
         return NotFound(
             message,
-            "check the name; a private repository is shown only to a token that may read it (HF_TOKEN)",
+            "check the name; a private repository needs a token that may read it (HF_TOKEN)",
         )
     if status in (400, 409, 413, 422):
         return UsageError(message, "change what the hub objects to, and run the same command again")
     return NotFound(
-        message, "wait a little and run the same command again; if it stays, ask whoever runs the hub"
+        message,
+        "wait a little and run the same command again; if it fails again, ask the people who run the hub",
     )
 
 

@@ -105,8 +105,8 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         for name, record in sorted(header.items(), key=lambda item: item[1]["data_offsets"][0]):
             if record["dtype"] not in kinds:
                 raise Unsupported(
-                    f"{path.name}: tensor {name[:80]!r} is of the type {record['dtype']}",
-                    "give its weights in 16 or 32 bit",
+                    f"{path.name}: tensor {name[:80]!r} has the type {record['dtype']}",
+                    "get the model with weights in 16 or 32 bits",
                 )
             begin, end = record["data_offsets"]
             file.seek(start + begin)

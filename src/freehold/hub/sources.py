@@ -111,7 +111,7 @@ def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: 
     files = bases.as_stored(delivery.files)
     if not bases.is_adapter(files):
         if base:
-            raise UsageError(f"{source} is a model of its own and has no base", "leave out --base")
+            raise UsageError(f"{source} is a whole model, so it has no base", "leave out --base")
         if try_out is not None:
             try_out(files, landing)
         return store.add(
@@ -125,7 +125,7 @@ def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: 
         )
     adapter = bases.read_adapter(files)
     chosen = bases.find_base(store, adapter, base)
-    say(f"an adapter of {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
+    say(f"an adapter for {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
     whole = bases.complete(store, adapter, chosen, landing)
     return store.add(
         name, whole, provenance, licence=delivery.licence, licence_from=delivery.licence_from, lineage=bases.lineage(adapter, chosen),
@@ -200,7 +200,7 @@ def _snapshot(path: Path) -> tuple[Path, tuple[str, ...]]:
             f"{path.name} is a cache folder with {len(current)} snapshots ({names})",
             f"pull one: file:{path}/snapshots/REVISION",
         )
-    return current[0], (f"taken from the cache folder's snapshot {current[0].name[:12]}",)
+    return current[0], (f"taken from the cache folder, snapshot {current[0].name[:12]}",)
 
 
 def _modules(folder: Path) -> dict[str, Path]:
@@ -331,7 +331,7 @@ def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
         progress.at(total)
     files = {_flat(file): folder / file for file in selection.taken}
     if short := next((file for file in selection.taken if not (folder / file).is_file()), ""):
-        raise BadModel(f"{short} did not come with {rest}", "run the same command again")
+        raise BadModel(f"{short} is missing from what was downloaded of {rest}", "run the same command again")
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
     return Delivery(
@@ -403,11 +403,11 @@ def from_ollama(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery
             files[f"{name.replace('/', '-')}.gguf"] = blob
         elif layer["mediaType"].endswith("image.adapter"):
             raise Unsupported(
-                f"{rest} is a model with an adapter on it in Ollama's store",
-                "pull the model its Modelfile names, then the adapter",
+                f"{rest} is a model with an adapter in Ollama's store, which cannot be pulled in one piece",
+                "pull the model that its Modelfile names, then the adapter",
             )
         elif layer["mediaType"].endswith("image.projector"):
-            notes.append("left: the projector for pictures, which no engine here uses")
+            notes.append("not pulled: the projector for images, which no engine here uses")
         elif layer["mediaType"].endswith("image.license"):
             licence = blob.read_text(errors="replace").strip().splitlines()[0][:60]
     if not files:

@@ -45,7 +45,8 @@ def _join(parts: list[Path], target: Path, more: Callable[[float], None]) -> Non
     for number, (part, header) in enumerate(zip(parts, headers, strict=True)):
         if len(parts) > 1 and header.fields.get("split.no", number) != number:
             raise BadModel(
-                f"{part.name} is part {header.fields['split.no']} by its own word and {number} by its name",
+                f"{part.name} is named part {number}, but says inside that it is part "
+                f"{header.fields['split.no']}",
                 "fetch the files again",
             )
     tensors = [
@@ -55,7 +56,7 @@ def _join(parts: list[Path], target: Path, more: Callable[[float], None]) -> Non
     stated = headers[0].fields.get("split.tensors.count", len(names))
     if len(set(names)) != len(names) or stated != len(names):
         raise BadModel(
-            f"the parts hold {len(set(names))} tensors where {stated} belong to the model",
+            f"the parts have {len(set(names))} tensors, but the model has {stated}",
             "fetch the files again",
         )
     alignment = headers[0].alignment

@@ -73,8 +73,8 @@ class Store:
         step = adapter.card.step("base")
         if adapter.card.format != "adapter" or step is None:
             raise Unsupported(
-                f"{adapter.name} is a model of its own and has no base to be loaded with",
-                "use it by its name",
+                f"{adapter.name} is a whole model, so it cannot be loaded with a base",
+                "use the model by its name",
             )
         models = self.models()
         same = [model for model in models if model.revision == step["revision"]] or [

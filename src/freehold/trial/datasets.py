@@ -89,7 +89,7 @@ def _chosen(address: _Address, listing: _Listing) -> list[str]:
         return [address.part]
     inside = [path.removeprefix(prefix) for path in listing.sizes if path.startswith(prefix)]
     if not inside:
-        raise NotFound(f"{address} has no folder or file {address.part!r}", "Look at its files")
+        raise NotFound(f"{address} has no folder or file {address.part!r}", "Check the names of its files")
     choice = choose_paths(
         f"{address}{f':{address.part}' if address.part else ''}", [Path(path) for path in inside]
     )
@@ -168,7 +168,7 @@ def _from_server(store: Store, address: _Address, sink: Sink) -> Path:
             )
         missing = next((path for path in paths if not (folder / path).is_file()), None)
         if missing:
-            raise NotFound(f"{missing} of {address} did not come", "Run the same command again")
+            raise NotFound(f"{missing} of {address} was not downloaded", "Run the same command again")
 
     return _brought(store, address, listing, lay, api.endpoint, sink)
 

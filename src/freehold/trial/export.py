@@ -241,7 +241,7 @@ def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: d
 
 def _not_tuned(model: Model) -> Unsupported:
     return Unsupported(
-        f"{model.name} was not tuned here, so it has no adapter and nothing to merge",
+        f"{model.name} was not tuned here, so there is no adapter and nothing to merge",
         f"export it with --to gguf or --to ollama, or tune it first: freehold tune {model.name} ROWS",
     )
 
@@ -302,21 +302,18 @@ def _leads_back(tuning: _Tuning, whole: Path, model: Model) -> str:
     digest = durable.sha256_file(whole)
     if tuning.merged and digest != tuning.merged:
         raise _not_led_back(model)
-    proven = (
-        f"the 16-bit file that was made by tuning, byte for byte (sha256 {digest[:12]})"
-        if tuning.merged
-        else ""
-    )
+    proven = f"byte for byte the 16-bit file that tuning made (sha256 {digest[:12]})" if tuning.merged else ""
     if tuning.quantized is not None:
         kind, stated = tuning.quantized
         with tempfile.TemporaryDirectory(prefix="freehold-proof-", dir=whole.parent) as folder:
             quantize(whole, Path(folder) / "again.gguf", kind)
             if durable.sha256_file(Path(folder) / "again.gguf") != stated:
                 raise _not_led_back(model)
-        proven = f"quantized to {kind}, the measured file, byte for byte (sha256 {stated[:12]})"
+        proven = f"quantized to {kind}, byte for byte the file that was measured (sha256 {stated[:12]})"
     if not proven:
         raise Unsupported(
-            f"the lineage of {model.name} does not say what tuning made, so nothing can be proven of its adapter",
+            f"the lineage of {model.name} does not say which file tuning made, so nothing can be proven "
+            "about its adapter",
             "export --to gguf",
         )
     return proven + (
@@ -363,7 +360,7 @@ def _pulled_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
     names = [name for name in model.manifest if name != "adapter.lora"]
     if "adapter_model.safetensors" not in names:
         raise Unsupported(
-            f"{model.name} is an adapter in llama.cpp's form, not in PEFT's",
+            f"{model.name} is an adapter in llama.cpp's format, not in PEFT's",
             "export it with --to merged or --to gguf",
         )
     folder = out / f"{stem}-adapter"
@@ -405,7 +402,8 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
         changed, same = _compare_tensors(store.weights(base), folder, factors, scale)
     return Exported(
         [folder],
-        f"{changed} matrices are the base's with the adapter's product added, {same} tensors are the base's, byte for byte",
+        f"in {changed} matrices the adapter was added to the base, and {same} tensors are the base's, byte "
+        "for byte",
     )
 
 
@@ -429,7 +427,7 @@ def _compare_tensors(base: Path, merged: Path, factors: Any, scale: float) -> tu
             wanted = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
             if not torch.equal(wanted, ours[name]):
                 raise StepFailed(
-                    f"{name} of the exported files is not that of base and adapter",
+                    f"{name} in the export is not what base and adapter give",
                     "report this; the export was removed",
                 )
             changed, same = changed + (factor is not None), same + (factor is None)

@@ -32,9 +32,9 @@ def base_of(store: Store, model: Model) -> Model:
             if getattr(known, key) == record.get(key):
                 return known
     raise NotFound(
-        f"{model.name} was made on {record['model']}, which is not in the store any more "
+        f"{model.name} was made from {record['model']}, which is no longer in the store "
         f"(revision {str(record.get('revision'))[:12]})",
-        f"pull {record['model']} again, from where you had it",
+        f"pull {record['model']} again, from the same source",
     )
 
 
@@ -101,7 +101,7 @@ def write_gguf(
         return {"step": "converted", "to": "gguf", "pre_tokenizer": rule}
     if model.card.format != "adapter":
         raise Unsupported(
-            f"{model.name} is {model.card.format}, which has no GGUF form", "name a model that answers"
+            f"{model.name} is {model.card.format}, which has no GGUF form", "pass a model that writes text"
         )
     from freehold.tune.adapter import merge_gguf
 
@@ -163,7 +163,7 @@ def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink 
     try:
         made = as_gguf(store, model, sink=sink)
     except Unsupported as error:
-        say(f"run by transformers in 32 bit, since llama.cpp cannot run {model.name}: {error.message}")
+        say(f"run by transformers in 32 bits, because llama.cpp cannot run {model.name}: {error.message}")
         return model
     how = "merged with its base" if made.card.lineage[-1]["step"] == "merged" else "converted"
     say(f"run by llama.cpp as {made.name} ({model.name} {how}{'' if had else ', and kept in the store'})")

@@ -293,7 +293,7 @@ def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink
 
     kept = place / "settled.json"
     if not kept.exists():
-        recipe, reason = trainer.recipe, f"{trainer.recipe.steps} steps as asked for"
+        recipe, reason = trainer.recipe, f"{trainer.recipe.steps} steps, as requested"
         if not recipe.steps:
             with task(sink, f"measuring how fast {a['model']} learns"):
                 speed = trainer.probe(min(_PROBE_S, _PROBE_SHARE * a["tuning_s"]))

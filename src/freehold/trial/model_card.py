@@ -233,7 +233,7 @@ def _source(store: Store, model: Model) -> str:
         return f"{repository}" + (f", commit {str(commit)[:12]}" if commit else "")
     source = str(provenance.get("source") or "not known")
     return (
-        source if not source.startswith("file:") else "a file of whoever pushed it"
+        source if not source.startswith("file:") else "a file from the person who pushed it"
     )  # no paths of their machine
 
 
@@ -259,14 +259,11 @@ def _use(model: Model, figures: list[Measured]) -> str:
     tasks = list(dict.fromkeys(figure.task for figure in figures))
     if tasks:
         text = (
-            f"Made or tried for the task {', '.join(tasks)}. It answers rows like those it was measured on; "
-            "for anything else measure it first."
+            f"Made or tested for the task {', '.join(tasks)}. It can be used on rows like those it was "
+            "measured on. Measure it before any other use."
         )
     elif model.card.step("tuned"):
-        text = (
-            "Tuned for the task that its owner's rows describe. Freehold knows no more of what it is for; "
-            "ask whoever pushed it."
-        )
+        text = "Tuned on its owner's rows. Freehold does not know the task; ask the person who pushed it."
     else:
         text = "The store does not say what it is for; see its source."
     return f"## Intended use\n\n{text}"
@@ -295,7 +292,7 @@ def _cell(text: str) -> str:
 def _training(model: Model) -> str:
     tuned = model.card.step("tuned")
     if tuned is None:
-        return "## Training\n\nNot trained by whoever pushed it, as far as the store knows."
+        return "## Training\n\nAs far as the store knows, the person who pushed it did not train it."
     recipe = tuned.get("recipe") or {}
     rows = _row_counts(tuned)
     facts = [
@@ -308,16 +305,17 @@ def _training(model: Model) -> str:
     kind = "DoRA" if recipe.get("dora") else "LoRA"
     facts.append(
         f"- Recipe: {kind}, rank {recipe.get('rank')}, alpha {recipe.get('alpha')}, "
-        f"learning rate {recipe.get('learning_rate')}, {recipe.get('batch_rows')} rows a step, "
-        f"{_length(recipe)}, seed {recipe.get('seed')}, base held in {recipe.get('base_bits')} bit"
+        f"learning rate {recipe.get('learning_rate')}, {recipe.get('batch_rows')} rows per step, "
+        f"{_length(recipe)}, seed {recipe.get('seed')}, base in {recipe.get('base_bits')} bits"
     )
     if method := tuned.get("method"):
         facts.append(f"- Method: {method}")
     if tuned.get("masked"):
-        facts.append("- Personal data that was found in the rows was masked before training")
+        facts.append("- Personal data found in the rows was masked before training")
     if (canaries := tuned.get("canaries") or {}).get("count"):
         facts.append(
-            f"- {canaries['count']} made-up codes were mixed into the rows, to test what the model gives away"
+            f"- {canaries['count']} invented codes were mixed into the rows, to test whether the model "
+            "repeats them"
         )
     return "## Training\n\n" + "\n".join(facts)
 
@@ -379,7 +377,7 @@ def _running(model: Model, to: str, address: str) -> str:
     elif model.card.format == "adapter":
         others = [
             "",
-            "Freehold needs the base model in the store first; PEFT loads the adapter beside it with "
+            "Freehold needs the base model in the store first. PEFT loads the base, then the adapter with "
             "`PeftModel.from_pretrained`.",
         ]
     else:
@@ -398,7 +396,7 @@ def _duties(model: Model, owed: Obligations) -> str:
     groups = (
         ("Must", owed.must),
         ("May not", owed.may_not),
-        ("When passing it on", owed.pass_on),
+        ("If you pass it on", owed.pass_on),
         ("Thresholds", owed.thresholds),
         ("Answers", owed.outputs),
         ("Name", owed.naming),
@@ -414,17 +412,15 @@ def _limits(model: Model, figures: list[Measured]) -> str:
     if figures:
         fewest = min(figure.rows for figure in figures)
         limits.append(
-            f"The figures hold for rows like those {fewest} test rows. "
-            "Other text, languages and times were not measured."
+            f"The figures apply to rows like the {fewest} test rows. Other kinds of text and other languages "
+            "were not measured."
         )
     else:
-        limits.append("Nothing is known of how good its answers are.")
+        limits.append("The quality of its answers is not known.")
     if model.card.step("shrunk") or model.card.step("quantized"):
         limits.append("Its weights are rounded; answers can differ from those of the 16-bit model.")
     if any(record.get("step") in STEPS for record in model.card.lineage):
-        limits.append(
-            "It was converted; its tokens were compared with the original tokenizer's on sample texts only."
-        )
+        limits.append("It was converted; its tokenizer was compared with the original only on sample texts.")
     if model.card.step("tuned"):
-        limits.append("A tuned model can repeat parts of the rows it learnt from.")
+        limits.append("A tuned model can repeat parts of its training rows.")
     return "## Limits\n\n" + "\n".join(f"- {text}" for text in limits)

@@ -97,8 +97,8 @@ def check_names(needs: Sequence[Need], figures: Sequence[str]) -> None:
             near = difflib.get_close_matches(need.name, known, 1, 0.5)
             hint = f"did you mean {near[0]}? " if near else ""
             raise UsageError(
-                f"the need {need.text!r}: nothing here is called {need.name!r}",
-                f"{hint}Measured are {', '.join(known)}",
+                f"the need {need.text!r}: {need.name!r} is not measured in this trial",
+                f"{hint}This trial measures {', '.join(known)}",
             )
 
 

@@ -146,9 +146,9 @@ class Part:
             "few-shot": f"few-shot, {self.amount:.0f} of {self.of:.0f} test rows",
             "tune": f"tuning, about {self.amount:.1f} epochs",
             "tuned": f"quantizing and measuring after tuning, {self.amount:.0f} of {self.of:.0f} sizes",
-            "time": f"waiting times and throughput of {self.amount:.0f} variants",
+            "time": f"speed and waiting time of {self.amount:.0f} variants",
             "safety": f"safety, {self.amount:.0f} of {self.of:.0f} prompts",
-            "privacy": f"whether training rows come out, {self.amount:.0f} of {self.of:.0f} rows",
+            "privacy": f"memorization test, {self.amount:.0f} of {self.of:.0f} rows",
         }[self.kind]
         return f"{self.model + ': ' if self.model else ''}{what}"
 
@@ -201,16 +201,17 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan for people."""
         shown = [
-            f"plan for {duration(self.budget_s)}, of which {duration(self.spent_s)} went into reading rows and measuring speeds:"
+            f"plan for {duration(self.budget_s)} ({duration(self.spent_s)} already used to read the rows and "
+            "measure speeds):"
         ]
         shown += [f"  {duration(part.seconds):>12}  {part}" for part in self.parts]
         shown += [f"  {'left out':>12}  {sentence}" for sentence in self.left_out]
         known = [
-            ("decides something", self.least_s),
-            ("tunes a model", self.tuning_s),
-            ("holds everything", self.all_s),
+            ("a first result", self.least_s),
+            ("one tuned model", self.tuning_s),
+            ("everything", self.all_s),
         ]
-        told = [f"{what} from about {duration(seconds)}" for what, seconds in known if seconds]
+        told = [f"about {duration(seconds)} for {what}" for what, seconds in known if seconds]
         return [*shown, f"  {'budgets':>12}  {', '.join(told)}"] if told else shown
 
 
@@ -275,7 +276,7 @@ def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work
     tried = (_filled(form, room, candidates, able, work) for form in forms)
     parts, reasons = next(
         (made for made in tried if made is not None),
-        ((), [f"{c.name} (not even {_fewest(work)} test rows fit)" for c in candidates]),
+        ((), [f"{c.name} (no time for even {_fewest(work)} test rows)" for c in candidates]),
     )
     return Plan(budget_s, spent_s, tuple(parts), tuple(reasons))
 
@@ -324,9 +325,9 @@ def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work:
     """What this form leaves out of tuning."""
     said: list[str] = []
     if able and not form.tuned:
-        said.append(f"{TUNING}: less than {FEWEST_EPOCHS:.0f} epoch of {work.train_rows} rows fits")
+        said.append(f"{TUNING}: there is no time for {FEWEST_EPOCHS:.0f} epoch of {work.train_rows} rows")
     elif others := [c.name for c in able[form.tuned :]]:
-        said.append(f"{TUNING} of {', '.join(others)} ({GOOD_EPOCHS:.0f} epochs of each do not fit)")
+        said.append(f"{TUNING} of {', '.join(others)} (no time for {GOOD_EPOCHS:.0f} epochs of each)")
     if form.tuned and len(types) < len(work.types):
         said.append(f"sizes {', '.join(work.types[len(types) :])} of the tuned model")
     return said
@@ -409,5 +410,5 @@ def _trust(
         if rows >= min(FEWEST_PRIVACY_ROWS, work.privacy_rows):
             parts.append(Part("privacy", "", fixed + rows * each, rows, work.privacy_rows))
         else:
-            said.append("whether training rows come out of the tuned model")
+            said.append("the memorization test of the tuned model")
     return parts, said

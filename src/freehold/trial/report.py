@@ -40,7 +40,7 @@ def read(path: Path) -> dict[str, Any]:
     report = json.loads(path.read_text())
     if report.get("report_version") not in VERSIONS:
         raise Unsupported(
-            f"{path} has version {report.get('report_version')!r}; this Freehold reads 1 and 2",
+            f"{path} has version {report.get('report_version')!r}; this Freehold reads versions 1 and 2",
             "update Freehold",
         )
     return report

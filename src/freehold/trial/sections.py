@@ -63,7 +63,7 @@ def warnings(task: Task) -> list[str]:
     lines: list[str] = []
     if task.left_out:
         count = len(task.left_out)
-        lines.append(f"{_rows(count)} left out as they could not be used, the first {task.left_out[0]}")
+        lines.append(f"{_rows(count)} left out because they could not be used; the first: {task.left_out[0]}")
     if task.metric.kind != "label":
         return lines
     if task.out_of_scope:
@@ -75,7 +75,8 @@ def warnings(task: Task) -> list[str]:
     if few:
         lines.append(
             f"{len(few)} of {len(counts)} labels have fewer than {confusion.FEW_ROWS} test rows "
-            f"({named({label: count for count, label in few})}), so their own figures say little"
+            f"({named({label: count for count, label in few})}), so the figures for these labels are "
+            "uncertain"
         )
     return lines
 
@@ -86,9 +87,12 @@ def _outside(task: Task) -> str:
     head = f"{count:,} of {total:,} test rows {verb} a label outside the {len(task.labels):,} labels of {task.label_source}"
     head += f" ({named(task.out_of_scope_labels)})"
     if task.unknown_label:
-        return f"{head}; they are right when answered {task.unknown_label!r}"
-    reach = f"no answer can be right for them, so at most {task.highest_reachable:.3f} can be reached"
-    return f"{head}; {reach}; pass --labels FILE to name all labels, or --unknown-label NAME to let a model say so"
+        return f"{head}; for them, {task.unknown_label!r} is the right answer"
+    reach = f"no answer can be right for them, so the highest possible score is {task.highest_reachable:.3f}"
+    return (
+        f"{head}; {reach}; pass --labels FILE to name all labels, or --unknown-label NAME for an answer that "
+        "means none of these"
+    )
 
 
 def _rows(count: int) -> str:

@@ -90,7 +90,7 @@ def _skipped(trial: Trial) -> list[str]:
     others = [entry for entry in trial.left_out if not entry.startswith(f"{planner.TUNING}: ")]
     skipped: list[str] = []
     if trial.options.tune and able and not tuned:
-        skipped.append(f"{TUNING_SKIPPED}: {reasons[0] if reasons else 'its time was gone'}")
+        skipped.append(f"{TUNING_SKIPPED}: {reasons[0] if reasons else 'there was no time left'}")
     if others:
         skipped.append(f"left out: {', '.join(others)}")
     if trial.options.safety_prompts == NO_SAFETY:

@@ -177,7 +177,8 @@ def label_set(
         option = "--labels" if labels_file else "--unknown-label" if unknown_label else ""
         if option:
             raise UsageError(
-                f"{option}: the answers are not labels but {kind}", "leave it out, or pass --metric label"
+                f"{option}: the answers are of the kind {kind}, not labels",
+                "leave it out, or pass --metric label",
             )
         return LabelSet()
     if labels_file is not None:
@@ -189,8 +190,9 @@ def label_set(
     unknown = unknown_label.strip()
     if not labels - {unknown} or (len(labels) < 2 and not unknown):
         raise BadData(
-            f"{source} hold {len(labels)} label{'' if len(labels) == 1 else 's'}; at least two are needed to tell apart",
-            "add rows of other labels, or name all labels with --labels FILE",
+            f"{source} {'has' if labels_file else 'have'} {len(labels)} "
+            f"label{'' if len(labels) == 1 else 's'}; at least two are needed",
+            "add rows with other labels, or name all labels with --labels FILE",
         )
     if not any(wanted_label(example) in labels for example in test):
         raise BadData(
@@ -208,7 +210,8 @@ def _refuse_one_answer(rows: Sequence[Example], kind: str) -> None:
     shown = answer if len(answer) <= 60 else answer[:57] + "..."
     what = "label" if kind == "label" else "answer"
     raise BadData(
-        f"all {len(rows):,} rows have the same {what} ({shown!r}), so there is nothing to learn or to decide",
+        f"all {len(rows):,} rows have the same {what} ({shown!r}), so there is nothing to learn or to "
+        "measure",
         "add rows with other answers, or name the right column with --columns",
     )
 

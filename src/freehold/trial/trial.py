@@ -61,7 +61,7 @@ def too_little(plan: Plan) -> DoesNotFit:
         else "choose a smaller model or fewer rows"
     )
     return DoesNotFit(
-        f"{duration(plan.budget_s)} cannot decide anything here: {'; '.join(plan.left_out)}", least
+        f"{duration(plan.budget_s)} is too short for a result here: {'; '.join(plan.left_out)}", least
     )
 
 
@@ -163,7 +163,8 @@ class Trial:
             if need > self.memory:
                 self._leave_out(
                     model,
-                    f"it needs about {need / 2**30:.2f} GiB and {self.memory / 2**30:.2f} GiB are allowed",
+                    f"it needs about {need / 2**30:.2f} GiB of memory, but only {self.memory / 2**30:.2f} "
+                    "GiB may be used",
                 )
             elif reason := self._too_long(model, look):
                 self._leave_out(model, reason)
@@ -201,15 +202,17 @@ class Trial:
             if look["over_context"]:
                 self.left_out_rows[model.name] = look["over_context"]
                 self.notes.append(
-                    f"{look['over_context_count']} rows were left out for all models, as they exceed the context of {model.name} "
+                    f"{look['over_context_count']} rows were left out for all models because they exceed the "
+                    f"context of {model.name} "
                     f"({model.card.context_length} tokens): {', '.join(look['over_context'][:5])}; "
-                    "pass --too-long model to leave out the model instead"
+                    "to leave out the model instead, pass --too-long model"
                 )
         self._gone = frozenset(row for rows in self.left_out_rows.values() for row in rows)
         self.task = self.task.without(self._gone)
         if not self.task.splits.test:
             raise DoesNotFit(
-                "every test row is too long for some model", "pass --too-long model, or shorten the rows"
+                "every test row is too long for one of the models",
+                "pass --too-long model, or shorten the rows",
             )
 
     # -- the plan ---------------------------------------------------------------------------
@@ -277,7 +280,7 @@ class Trial:
     def _untunable(self, model: Model, look: dict[str, Any]) -> str:
         """Why this model is not tuned, '' where it can be; its recipe is settled by the memory allowed."""
         if model.card.format == "gguf" and model.card.architecture not in ARCHITECTURES:
-            return f"its architecture {model.card.architecture!r} is not known to the tuner"
+            return f"its architecture {model.card.architecture!r} cannot be tuned here"
         recipe = Recipe(**self.options.recipe)
         if recipe.precision == "bf16" and not self.machine.bf16:
             recipe = replace(recipe, precision="f32")
@@ -475,7 +478,7 @@ class Trial:
                             size=model.card.size_bytes,
                         )
                     elif planned:
-                        self._skip(f"{model.name} {how}", "the parts before it took its time")
+                        self._skip(f"{model.name} {how}", "earlier parts of the trial used up its time")
 
     # -- tuning -----------------------------------------------------------------------------
 
@@ -489,7 +492,7 @@ class Trial:
         if self.options.tune and len(self.task.splits.train) < planner.FEWEST_TRAINING_ROWS:
             self._skip(
                 f"{planner.TUNING}: {len(self.task.splits.train)} training rows are too few",
-                "it would learn nothing",
+                "a model would learn nothing from them",
             )
         by_name = {model.name: (model, look) for model, look in candidates}
         tuned: list[Model] = []
@@ -512,7 +515,7 @@ class Trial:
         # a larger budget is worth another tuning only if it holds much more of it
         if known is None or (self.options.budget_s > known["budget_s"] and seconds > 1.5 * known["seconds"]):
             if not seconds:
-                self._skip(f"tuning of {model.name}", "the parts before it took its time")
+                self._skip(f"tuning of {model.name}", "earlier parts of the trial used up its time")
                 return False
             durable.write_atomically(
                 plan_file, json.dumps({"seconds": round(seconds, 1), "budget_s": self.options.budget_s})
@@ -657,7 +660,7 @@ class Trial:
         if not self.variants:
             raise DoesNotFit(
                 f"no row was answered within {duration(self.options.budget_s)}: {'; '.join(self.notes)}",
-                "raise --budget; what was measured is kept",
+                "raise --budget; results so far are kept",
             )
         metric = self.task.metric.name
 
@@ -711,14 +714,14 @@ class Trial:
         whole = speed.timing_s(self.options.latency_rows, shots=bool(variant["shots"]))
         if not self.steps.done(name, inputs) and seconds < (whole if spare else speed.pace.load_s + 3):
             if not spare:
-                self._skip(f"timing {variant['title']}", "the parts before it took its time")
+                self._skip(f"timing {variant['title']}", "earlier parts of the trial used up its time")
             return
         try:
             variant["running"] = self.steps.run(
                 name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S
             )
         except OutOfTime:
-            self._skip(f"timing {variant['title']}", f"it was not done within {duration(seconds)}")
+            self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return
         variant["money"] = self._money(variant)
 
@@ -772,13 +775,13 @@ class Trial:
         planned = self.plan.part("safety") if self.plan else None
         with self.clock.part("safety") as seconds:
             if planned and not seconds:
-                self._skip("safety", "the parts before it took its time")
+                self._skip("safety", "earlier parts of the trial used up its time")
             elif planned:
                 self._safety(tuned, int(planned.amount))
         planned = self.plan.part("privacy") if self.plan else None
         with self.clock.part("privacy") as seconds:
             if planned and not seconds:
-                self._skip("whether training rows come out", "the parts before it took its time")
+                self._skip("the memorization test", "earlier parts of the trial used up its time")
             elif planned:
                 self._privacy(tuned, int(planned.amount))
 
@@ -828,7 +831,7 @@ class Trial:
                 again=lambda known: self._grown(known, "asked", "of_prompts"),
             )
         except OutOfTime:
-            self._skip(f"safety of {variant['title']}", f"it was not done within {duration(seconds)}")
+            self._skip(f"safety of {variant['title']}", f"it did not finish within {duration(seconds)}")
             return None
 
     def _privacy(self, pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]], rows: int) -> None:
@@ -845,8 +848,8 @@ class Trial:
                 )
             except OutOfTime:
                 self._skip(
-                    f"whether training rows come out of {best['title']}",
-                    f"it was not done within {duration(seconds)}",
+                    f"the memorization test of {best['title']}",
+                    f"it did not finish within {duration(seconds)}",
                 )
 
     def _rival(self) -> None:

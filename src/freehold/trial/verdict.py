@@ -110,14 +110,14 @@ def beats_constant(variant: dict[str, Any]) -> Decision | None:
 
     Else a decision that says why not. A variant without ``against`` was not compared.
     """
-    name = "better than one answer for every row"
+    name = "better than the same answer for every row"
     if "against" not in variant:
-        return Decision(name, None, "it was not compared with one answer for every row")
+        return Decision(name, None, "it was not compared with giving the same answer for every row")
     for entry in variant["against"]:
         if not entry["constant"] or (entry["p"] < SIGNIFICANT and entry["difference"] > 0):
             continue
         shown = (
-            f"{entry['difference']:+.3f} beside the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
+            f"{entry['difference']:+.3f} against the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
         )
         more = (
             rows_to_differ(entry["gained"], entry["lost"], entry["rows"])
@@ -145,7 +145,7 @@ def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]
     better = entry["p"] < SIGNIFICANT
     title, seconds = entry["title"], figures[entry["baseline"]]["seconds"]
     how = "does the job better" if better else "does the job as well"
-    return f"A classic method {how}: {title}, {metric} {value:.3f}, {_seconds(seconds)} on the same rows"
+    return f"A simple method {how}: {title}, {metric} {value:.3f}, {_seconds(seconds)} on the same rows"
 
 
 def _seconds(seconds: float) -> str:
@@ -196,7 +196,8 @@ def _decide(best: Judged, judged: Sequence[Judged], metric: str, skipped: Sequen
     if best.unsure:
         return (
             "not yet",
-            f"{quality}; the evidence cannot decide {_names(best.unsure)}{_advice(best.unsure)}.",
+            f"{quality}; the results are not clear enough to decide "
+            f"{_names(best.unsure)}{_advice(best.unsure)}.",
         )
     assert best.constant is not None
     return (
@@ -208,7 +209,7 @@ def _decide(best: Judged, judged: Sequence[Judged], metric: str, skipped: Sequen
 def _failed(best: Judged, judged: Sequence[Judged], quality: str, skipped: Sequence[str]) -> tuple[str, str]:
     names = _names(best.failed)
     if any(part.startswith(TUNING_SKIPPED) for part in skipped):
-        return "not yet", f"No model meets {names} as it stands: {quality}, the nearest"
+        return "not yet", f"Without tuning, no model meets {names}: {quality}, the nearest"
     open_ = [entry for entry in judged if not entry.failed and not entry.unsure and entry.unmeasured]
     if open_:
         first = open_[0]
@@ -230,4 +231,6 @@ def _was(decisions: Sequence[Decision]) -> str:
 
 def _advice(decisions: Sequence[Decision]) -> str:
     more = [decision.more_rows for decision in decisions if decision.more_rows]
-    return f"; about {max(more):,} further test rows would decide if the figures stay" if more else ""
+    return (
+        f"; about {max(more):,} more test rows would be enough if the figures stay the same" if more else ""
+    )

@@ -90,11 +90,11 @@ def _prompt(fields: Mapping[str, Any], number: str) -> Prompt | str:
     """The prompt of a row, or what it lacks."""
     text = str(fields.get("prompt_text") or fields.get("prompt") or "").strip()
     if not text:
-        return "neither 'prompt_text' nor 'prompt' holds a text"
+        return "neither 'prompt_text' nor 'prompt' has text"
     label = str(fields.get("label") or "").strip().lower()
     hazard = str(fields.get("hazard") or fields.get("type") or "").strip()
     if label not in ("", "safe", "unsafe"):
-        return f"label is {label!r} and not safe or unsafe"
+        return f"label is {label!r}; it must be safe or unsafe"
     if not label and not hazard:
         return "neither 'label' nor 'hazard' says what kind of prompt it is"
     short = hazard.partition("_")[0]

@@ -74,12 +74,13 @@ def load_peft(folder: Path) -> tuple[Factors, float]:
     }
     if others := sorted(tensors.keys() - known):
         raise Unsupported(
-            f"the adapter in {folder.name} holds {others[0]} and is more than pairs of LoRA matrices",
+            f"the adapter in {folder.name} contains {others[0]}, which is not a LoRA matrix",
             "merge it with PEFT, and pull the merged model",
         )
     if config.get("rank_pattern") or config.get("alpha_pattern"):
         raise Unsupported(
-            f"the adapter in {folder.name} has ranks or scales of their own for some layers (rank_pattern, alpha_pattern)",
+            f"the adapter in {folder.name} has different ranks or scales for some layers (rank_pattern, "
+            "alpha_pattern)",
             "merge it with PEFT, and pull the merged model",
         )
     factors = {
@@ -107,7 +108,7 @@ def load_gguf_adapter(file: Path, base: Path) -> tuple[Factors, float]:
         if module is None or f"{name}.lora_b" not in tensors:
             raise Unsupported(
                 f"the adapter {file.name} changes {name}, which a {config.architecture} model does not have",
-                "check its base",
+                "check that this is its base",
             )
         a, b = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
         heads = rope_heads(config, name.split(".")[2]) if name.startswith("blk.") else 0
@@ -123,8 +124,8 @@ def _all_used(factors: Factors, used: set[str], base: Path) -> None:
     """Raises Unsupported where an adapter changes a matrix that the base does not have."""
     if left := sorted(factors.keys() - used):
         raise Unsupported(
-            f"the adapter changes {left[0]}, and the base {base.name[:40]} has no such matrix",
-            "merge it into the base it was made for",
+            f"the adapter changes {left[0]}, which the base {base.name[:40]} does not have",
+            "use the base that it was made for",
         )
 
 

@@ -140,7 +140,7 @@ class _Lessons:
         """A sentence for each part that has rows longer than the model's context of ``limit`` tokens."""
         parts = (("training", self.left_out, train), ("validation", self.valid_left_out, valid))
         long = f"longer than the model's context of {limit} tokens"
-        return [f"{left} of {rows} {part} rows left out: {long}" for part, left, rows in parts if left]
+        return [f"{left} of {rows} {part} rows are left out: {long}" for part, left, rows in parts if left]
 
     @property
     def preferences(self) -> bool:
