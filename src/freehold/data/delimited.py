@@ -237,6 +237,12 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
             f"{draft.name}, line {first.line}: the header cannot be read: {first.wrong}", "Correct its quotes"
         )
     records = list(_records(lines, start, dialect, len(first.fields)))
+    titles = _title_rows(records)
+    if titles:
+        shown = [" ".join(filter(None, map(str.strip, record.fields)))[:60] for record in records[:titles]]
+        draft.notes.append(f"Lines above the header are left out: {quoted(shown)}.")
+        records = records[titles:]
+        first = records[0]
     if has_header([record.fields for record in records[:500] if not record.wrong]):
         draft.columns = distinct_names(first.fields, draft)
         records = records[1:]
@@ -244,6 +250,21 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
         draft.columns = made_up_names(len(first.fields))
         draft.notes.append(no_header_note(draft.columns))
     _rows(draft, records, first.fields)
+
+
+def _title_rows(records: list[Record]) -> int:
+    """How many of the first records are titles above the header: one cell filled where others fill several.
+
+    A first cell that is empty, or named as columns are, begins a header whose other columns have no names.
+    """
+    head = [record.fields for record in records[:_SNIFFED_RECORDS] if not record.wrong]
+    filled = [sum(bool(field.strip()) for field in fields) for fields in head]
+    usual = Counter(filled[1:]).most_common(1)[0][0] if len(filled) > 2 else 0
+    if usual < 2 or filled[0] > 1:
+        return 0
+    top = next(number for number, count in enumerate(filled) if count > 1)
+    named = all(fields[0].strip() and fields[0].strip().lower() not in COMMON for fields in head[:top])
+    return top if named and top <= _MOST_TITLE_LINES and has_header(head[top:]) else 0
 
 
 def _rows(draft: Draft, records: list[Record], header: list[str]) -> None:

@@ -191,7 +191,11 @@ def _mappings(tables: Dict[str, Table], options: RowOptions) -> dict[str, Mappin
     first: Mapping | None = None
     for part, table in tables.items():
         if first is None or not _fits(first, table):
-            mappings[part] = map_columns(table, options.columns, options.ask)
+            mapping = map_columns(table, options.columns, options.ask)
+            if first is not None:
+                note = f"{table.name} has other columns than the {next(iter(mappings))} rows: {mapping}."
+                mapping = replace(mapping, notes=(note, *mapping.notes))
+            mappings[part] = mapping
         else:
             used = {column for columns in first.parts.values() for column in columns}
             mappings[part] = replace(first, unused=tuple(c for c in table.columns if c not in used), notes=())

@@ -168,7 +168,12 @@ def _has_known_role(item: dict[str, Any]) -> bool:
 
 
 def _holds_objects(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
+    """Whether a value is a list of objects, or of lists as spans are written."""
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(item, dict | list | tuple) for item in value)
+    )
 
 
 def _all(values: Sequence[Any], test: Any) -> bool:

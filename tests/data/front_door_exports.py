@@ -1,0 +1,216 @@
+"""Rows as annotation tools, spreadsheets and question sets export them."""
+
+from __future__ import annotations
+
+from tests.data.front_door import FIRST, Case, T, given, table
+
+REPORT = table(("Nr", "Description", "Category"), [(t.number, t.text, t.label) for t in T])
+LETTERS = "ABCD"
+
+
+def question(number: int) -> dict[str, object]:
+    """A question of its own with four choices."""
+    return {"question": T[number].text, "choices": ["red", "blue", f"the {T[number].label} one", "green"]}
+
+
+TABLES = [
+    Case(
+        "csv: a title above the header",
+        f"Tickets of 2026,,\n,,\n{REPORT}",
+        file="in.csv",
+        prompt=FIRST.text,
+        answer=FIRST.label,
+        columns=("text=Description", "label=Category"),
+        notes=('Lines above the header are left out: "Tickets of 2026"',),
+    ),
+    Case(
+        "csv: a title and a sentence above the header",
+        f"Tickets,,\nAs of 1 March,,\n{REPORT}",
+        file="in.csv",
+        answer=FIRST.label,
+        notes=('"Tickets", "As of 1 March"',),
+    ),
+    Case(
+        "csv: a first column without a name is no title",
+        ",text\n" + "".join(f'"{t.label}","{t.text}"\n' for t in T),
+        file="in.csv",
+        answer=FIRST.label,
+        notes=("Columns without a name",),
+    ),
+    Case(
+        "fastText: one label a line",
+        "".join(f"__label__{t.label} {t.text}\n" for t in T),
+        file="in.txt",
+        prompt=FIRST.text,
+        answer=FIRST.label,
+        reference={"label": FIRST.label},
+        notes=("in the form of fastText",),
+    ),
+    Case(
+        "fastText: several labels a line",
+        "".join(f"__label__{t.label} __label__{'ab'[t.number % 2]} {t.text}\r\n" for t in T),
+        file="in.train",
+        answer=f"a, {FIRST.label}",
+        columns=("labels=labels",),
+    ),
+    Case(
+        "fastText: a line without a text",
+        "".join(f"__label__{t.label} {t.text}\n" for t in T) + "__label__billing\n",
+        file="in.txt",
+        left_out=1,
+        notes=("line 41: has no text after a label",),
+    ),
+    Case(
+        "SAP: short text and long text between bars",
+        "".join(
+            f"|{'|'.join(cells)}|\n"
+            for cells in [
+                ("Meldung", "Kurztext", "Langtext", "Meldungsart"),
+                *((f"000{100 + t.number}", t.subject, t.text, t.label) for t in T),
+            ]
+        ),
+        file="in.txt",
+        prompt=f"Kurztext: {FIRST.subject}\n\n{FIRST.text}",
+        answer=FIRST.label,
+    ),
+]
+
+CHOICES = [
+    Case(
+        "choices: an index from 0",
+        [{**question(t.number), "answer": t.number % 4} for t in T],
+        prompt=f"{FIRST.text}\n\n0. red\n1. blue\n2. the {FIRST.label} one\n3. green",
+        answer="0",
+        columns=("choices=choices",),
+    ),
+    Case(
+        "choices: a number from 1",
+        [{**question(t.number), "answer": 1 + t.number % 4} for t in T],
+        prompt="1. red\n2. blue",
+        answer="1",
+    ),
+    Case(
+        "choices: with letters of their own",
+        [
+            {
+                "id": f"M_{t.number}",
+                "question": t.text,
+                "choices": {"text": question(t.number)["choices"], "label": list(LETTERS)},
+                "answerKey": LETTERS[t.number % 4],
+            }
+            for t in T
+        ],
+        prompt="A. red\nB. blue",
+        answer="A",
+        columns=("completion=answerKey", "choices=choices"),
+    ),
+    Case(
+        "choices: already lettered",
+        [
+            {"question": t.text, "options": ["A) red", f"B) {t.label}"], "correct": LETTERS[t.number % 2]}
+            for t in T
+        ],
+        prompt=f"\n\nA) red\nB) {FIRST.label}",
+        answer="A",
+    ),
+    Case(
+        "choices: a column each",
+        table(
+            ("question", "A", "B", "C", "answer"),
+            [(t.text, "red", t.label, f"no {t.number}", LETTERS[t.number % 3]) for t in T],
+        ),
+        file="in.csv",
+        prompt=f"A. red\nB. {FIRST.label}\nC. no 0",
+        columns=("choices=A+B+C",),
+    ),
+    Case(
+        "choices: the answer repeats one",
+        [{**question(t.number), "answer": "blue" if t.number % 2 else "red"} for t in T],
+        prompt="- red\n- blue",
+        answer="red",
+    ),
+    Case(
+        "choices: as said",
+        [{"q": t.text, "x": "red", "y": t.label, "right": LETTERS[t.number % 2]} for t in T],
+        options=given("prompt=q,choices=x+y,completion=right"),
+        prompt=f"A. red\nB. {FIRST.label}",
+    ),
+    Case(
+        "choices: a row with one",
+        [
+            {**question(t.number), "choices": ["red"], "answer": "red"}
+            if t.number == 5
+            else {**question(t.number), "answer": "blue" if t.number % 2 else "red"}
+            for t in T
+        ],
+        count=39,
+        left_out=1,
+        notes=('line 6, column "choices": holds fewer than two choices',),
+    ),
+]
+
+TOOLS = [
+    Case(
+        "prodigy: what the annotator rejected is not learnt",
+        [
+            {"text": t.text, "label": t.label, "answer": "reject" if t.number % 4 == 3 else "accept"}
+            for t in T
+        ],
+        count=30,
+        answer=FIRST.label,
+        columns=("good=answer",),
+        notes=("10 rows are marked as bad answers",),
+    ),
+    Case(
+        "prodigy: choices accepted",
+        [{"text": t.text, "accept": [t.label], "answer": "accept", "_input_hash": 7 * t.number} for t in T],
+        columns=("labels=accept",),
+    ),
+    Case(
+        "doccano: spans are no labels",
+        [{"id": t.number, "text": t.text, "label": [[4, 10 + t.number % 3, "THING"]]} for t in T],
+        answer='[[4, 10, "THING"]]',
+        reference={},
+    ),
+    Case(
+        "argilla: an annotation beside a flag",
+        [{"text": t.text, "annotation": t.label, "multi_label": False, "prediction": None} for t in T],
+        answer=FIRST.label,
+        columns=("label=annotation",),
+    ),
+    Case(
+        "one message a row",
+        [
+            {
+                "message_id": f"m{t.number}",
+                "parent_id": f"m{t.number - 1}",
+                "text": t.text,
+                "role": ("prompter", "assistant")[t.number % 2],
+            }
+            for t in T
+        ],
+        refused=("each row is one message of a conversation", "write each conversation as one row"),
+    ),
+    Case(
+        "a reference answer beside a chat without one",
+        [{"messages": [{"role": "user", "content": t.text}], "reference_answer": t.label} for t in T],
+        answer=FIRST.label,
+    ),
+    Case(
+        "a question and a sentence",
+        [{"question": f"{t.subject}?", "sentence": t.text, "label": t.number % 2} for t in T],
+        prompt=f"Question: {FIRST.subject}?\n\nSentence: {FIRST.text}",
+    ),
+    Case(
+        "a label column of sentences",
+        [
+            {"text": t.text, "label": f"The customer says that there is a {t.label} matter, {t.number}"}
+            for t in T
+        ],
+        roles="user assistant",
+        columns=("prompt=text, completion=label",),
+        notes=("holds texts, not labels",),
+    ),
+]
+
+CASES = [*TABLES, *CHOICES, *TOOLS]
