@@ -213,4 +213,106 @@ TOOLS = [
     ),
 ]
 
-CASES = [*TABLES, *CHOICES, *TOOLS]
+POLISH = "Proszę o pomoc, żółć i źdźbło"
+CZECH = "Dobrý den, nefunguje mi přihlášení"
+HUNGARIAN = "Nem működik, túl sok pénzt vontak le, őrült összeg"
+ENCODINGS = [
+    Case(
+        f"csv: {encoding} is offered, not read as Western: {said[:11]}",
+        table(("text", "label"), [(f"{said} {t.text}", t.label) for t in T]).encode(encoding),
+        file="in.csv",
+        refused=("is not UTF-8", f"--encoding {encoding} if this looks right", said),
+    )
+    for encoding, said in (
+        ("cp1250", POLISH),
+        ("cp1250", CZECH),
+        ("cp1250", HUNGARIAN),
+        ("cp1254", "Giriş yapamıyorum, şifre çalışmıyor, iade istiyorum"),
+        ("cp1257", "Neveikia prisijungimas, prašau padėti, ačiū"),
+    )
+]
+ENCODINGS += [
+    Case(
+        "csv: Western languages side by side in one file",
+        table(
+            ("text", "label"),
+            [
+                (("Größe über Öl ", "España mañana í ó ", "très où ça là ")[t.number % 3] + t.text, t.label)
+                for t in T
+            ],
+        ).encode("cp1252"),
+        file="in.csv",
+        prompt="Größe über Öl",
+        notes=("it is read as cp1252",),
+    ),
+]
+
+AMOUNTS = [
+    Case(
+        "amounts: euros with a decimal comma",
+        table(("description", "target"), [(t.text, f"1.{100 + t.number},50 €") for t in T], ";"),
+        file="in.csv",
+        answer="1100.50 €",
+        notes=('("1.100,50 €" as 1100.50 €)',),
+    ),
+    Case(
+        "amounts: percentages",
+        table(("text", "score"), [(t.text, f"{t.number * 1.5:.1f}%") for t in T]),
+        file="in.csv",
+        answer="0.0%",
+        columns=("label=score",),
+    ),
+]
+
+NESTED = [
+    Case(
+        "objects: text and label lie inside",
+        [
+            {"ticket": {"id": t.number, "subject": t.subject, "body": t.text}, "meta": {"team": t.label}}
+            for t in T
+        ],
+        prompt=f"Subject: {FIRST.subject}\n\n{FIRST.text}",
+        answer=FIRST.label,
+        columns=("text=subject+body, label=team",),
+        notes=('Columns hold objects ("ticket", "meta")',),
+    ),
+    Case(
+        "objects: jira's fields",
+        [
+            {
+                "key": f"A-{t.number}",
+                "fields": {"summary": t.subject, "description": t.text, "priority": {"name": t.label}},
+            }
+            for t in T
+        ],
+        prompt=FIRST.subject,
+        answer=FIRST.label,
+        columns=("label=fields.priority.name",),
+    ),
+    Case(
+        "objects: translations, of which nobody said from what to what",
+        [{"translation": {"de": f"Fall {t.number}", "en": t.text}} for t in T],
+        refused=('"de"', '"en"', "--columns prompt=de,completion=en"),
+    ),
+    Case(
+        "objects: translations as said",
+        [{"translation": {"de": f"Fall {t.number}", "en": t.text}} for t in T],
+        options=given("prompt=en,completion=de"),
+        prompt=FIRST.text,
+        answer="Fall 0",
+    ),
+    Case(
+        "label studio: everything",
+        [
+            {
+                "id": t.number,
+                "data": {"text": t.text},
+                "annotations": [{"id": t.number, "result": [{"value": {"choices": [t.label]}}]}],
+            }
+            for t in T
+        ],
+        refused=("Label Studio", "export as CSV or JSON-MIN"),
+    ),
+]
+
+CASES = [*ENCODINGS, *AMOUNTS, *NESTED, *TABLES, *CHOICES, *TOOLS]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from freehold.data.draft import Draft, distinct_names, quoted
 from freehold.data.header import COMMON, has_header, made_up_names, no_header_note
+from freehold.data.values import without_unit
 from freehold.errors import BadData
 
 _NAMES = {
@@ -324,17 +325,22 @@ def _decimal_commas(draft: Draft) -> None:
     """
     for column in draft.columns:
         values = [row.fields[column].strip() for row in draft.rows if row.fields[column].strip()]
-        commas = [value for value in values if "," in value]
+        numbers = [without_unit(value)[0] for value in values]
+        commas = [value for value, number in zip(values, numbers, strict=True) if "," in number]
         if (
             len(values) < 2
             or not commas
-            or not all(map(_NUMBER.fullmatch, values))
-            or all(map(_THOUSANDS.fullmatch, commas))
+            or not all(map(_NUMBER.fullmatch, numbers))
+            or all(_THOUSANDS.fullmatch(number) for number in numbers if "," in number)
         ):
             continue
         for row in draft.rows:
-            row.fields[column] = row.fields[column].strip().replace(".", "").replace(",", ".")
+            row.fields[column] = _with_point(row.fields[column].strip())
         draft.notes.append(
             f'Column "{column}" has numbers with a decimal comma; they are read with a point '
-            f'("{commas[0]}" as {commas[0].replace(".", "").replace(",", ".")}).'
+            f'("{commas[0]}" as {_with_point(commas[0])}).'
         )
+
+
+def _with_point(number: str) -> str:
+    return number.replace(".", "").replace(",", ".")

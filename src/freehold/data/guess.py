@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from freehold.data import names
 from freehold.data.choices import listed, names_one
-from freehold.data.messages import ROLES
+from freehold.data.exports import refuse_single_messages, refuse_whole_annotations
 from freehold.data.names import Rank, Tiers, rank
 from freehold.data.profile import Profile, called_id, is_messages
 from freehold.data.table import Row, Table
@@ -42,6 +42,10 @@ _TEXTS = ("text", "label")
 #: What annotation tools write beside a label, and in which columns.
 _VERDICTS = frozenset({"accept", "reject", "ignore", "accepted", "rejected", "ignored"})
 _VERDICT_NAMES = frozenset({"answer", "status", "verdict", "decision"})
+
+
+class NoColumn(BadData):
+    """No column can play a part that is needed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -141,7 +145,8 @@ class _Guesser:
     # -- whole shapes ---------------------------------------------------------------------------
 
     def whole(self) -> Plan:
-        self.refuse_single_messages()
+        refuse_single_messages(self.table)
+        refuse_whole_annotations(self.table)
         shapes = (self.preference, self.chat, self.code, self.chosen_from, self.instructed, self.prompted)
         for shape in (*shapes, self.classified):
             plan = shape()
@@ -149,22 +154,9 @@ class _Guesser:
                 self.extras(plan)
                 plan.notes[:0] = self.notes
                 return plan
-        raise self.unknown("the answers", "text=COLUMN,label=COLUMN")
-
-    def refuse_single_messages(self) -> None:
-        """Raises BadData where each row is one message of a conversation that spans several rows."""
-        role = next((name for name in self.profiles if names.plain(name) in ("role", "speaker")), None)
-        chats = any(one.kind == "messages" for one in self.profiles.values())
-        if role is None or chats or self.profiles[role].distinct < 2:
-            return
-        said = {str(row.fields.get(role)).strip().casefold() for row in self.table.rows}
-        if said <= set(ROLES):
-            raise BadData(
-                f'{self.table.name}: each row is one message of a conversation (column "{role}" holds '
-                f"{' and '.join(self.profiles[role].samples)}), so no row holds a question and its answer",
-                'write each conversation as one row: {"messages": [{"role": ..., "content": ...}, ...]}; '
-                "to classify single messages, pass --columns text=COLUMN,label=COLUMN",
-            )
+        texts = [column for column, one in self.profiles.items() if one.kind == "text"]
+        line = f"prompt={texts[0]},completion={texts[1]}" if len(texts) == 2 else "text=COLUMN,label=COLUMN"
+        raise self.unknown("the answers", line)
 
     def preference(self) -> Plan | None:
         chosen, rejected = self.first(names.CHOSEN), self.first(names.REJECTED)
@@ -603,9 +595,9 @@ class _Guesser:
         text = f"{subject}+{texts[0]}" if subject and subject != texts[0] else texts[0]
         return f"prompt={text},completion={label}" if label == completion else f"text={text},label={label}"
 
-    def unknown(self, what: str, line: str) -> BadData:
+    def unknown(self, what: str, line: str) -> NoColumn:
         columns = ", ".join(map(str, self.profiles.values()))
-        return BadData(
+        return NoColumn(
             f"{self.table.name}: none of the columns is clearly {what}; it has {columns}",
             f"say which is which, for example: --columns {line}",
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.data.examples import Example
+from freehold.data.values import without_unit
 
 #: A label column holds labels if at least this share of its rows carry a label that another row has too.
 FEWEST_REPEATED_LABELS = 0.2
@@ -67,13 +68,13 @@ def parse_json(text: str) -> Any:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is one number and nothing else."""
-    return _PLAIN_NUMBER.fullmatch(text.strip()) is not None
+    """Whether a text is one number and nothing else but a percent sign or a currency."""
+    return _PLAIN_NUMBER.fullmatch(without_unit(text)[0]) is not None
 
 
 def as_float(text: str) -> float:
     """The number a text holds; a comma before other than three digits is a decimal comma. Raises ValueError."""
-    plain = text.strip()
+    plain, _ = without_unit(text)
     if re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", plain):
         return float(plain.replace(",", "."))
     return float(plain.replace(",", ""))
@@ -89,7 +90,7 @@ def detect(examples: Sequence[Example]) -> Kind:
     answers = [wanted_label(example) for example in examples]
     if answers and all("####" in answer for answer in answers):
         return Kind("number", "every answer ends with #### and a number")
-    if answers and all(map(is_number, answers)):
+    if answers and all(map(is_number, answers)) and len({without_unit(answer)[1] for answer in answers}) == 1:
         return _of_numbers(answers, column)
     if answers and not column and all(parse_json(answer) is not None for answer in answers):
         return Kind("json", "every answer is a JSON object or list")
