@@ -151,6 +151,25 @@ CHOICES = [
 
 TOOLS = [
     Case(
+        "jira: a priority and an issue type are in doubt",
+        table(
+            ("Summary", "Description", "Issue Type", "Priority", "Status"),
+            [(t.subject, t.text, t.label, "AB"[t.number % 2], "Done") for t in T],
+        ),
+        file="in.csv",
+        refused=('"Priority" (for example', '"Issue Type" (for example', "could each be the label"),
+    ),
+    Case(
+        "a solution with its final answer",
+        [
+            {"problem": t.text, "solution": f"It is {t.number} times 3.", "final_answer": str(3 * t.number)}
+            for t in T
+        ],
+        answer="It is 0 times 3.",
+        reference={"answer": "0"},
+        columns=("answer=final_answer",),
+    ),
+    Case(
         "prodigy: what the annotator rejected is not learnt",
         [
             {"text": t.text, "label": t.label, "answer": "reject" if t.number % 4 == 3 else "accept"}

@@ -87,6 +87,11 @@ def test_the_kind_of_task_is_told_from_its_answers(answers: list[str], kind: str
     assert kinds.detect([row(answer) for answer in answers]).name == kind
 
 
+def test_a_column_beside_written_answers_may_hold_their_numbers() -> None:
+    rows = [Example(str(n), (("user", "q"), ("assistant", f"so it is {n}")), {"answer": str(n)}) for n in range(30)]
+    assert kinds.detect(rows).name == "number"
+
+
 @pytest.mark.parametrize(
     ("answers", "kind"),
     [

@@ -385,7 +385,7 @@ class _Guesser:
         named = self.labels(set())
         if named:
             return self.in_words(
-                self.doubt("the label", self.equals(named), lambda name: self.line(name, ""))
+                self.doubt("the label", self.equal_labels(named), lambda name: self.line(name, ""))
             )
         repeating = [column for column, one in self.profiles.items() if _repeats_as_label(one)]
         if not repeating:
@@ -517,6 +517,8 @@ class _Guesser:
         optional: dict[str, tuple[Tiers, tuple[str, ...]]] = {"system": (names.SYSTEM, (*_TEXTS, "constant"))}
         if plan.shape != "text":
             optional |= {"history": (names.HISTORY, kinds), "tools": (names.TOOLS, kinds)}
+        if plan.shape == "prompt":
+            optional["answer"] = (names.FINAL, ("number", "id", "label"))
         if plan.shape == "messages":
             optional["rejected"] = (names.REJECTED, kinds)
         for part, (tiers, allowed) in optional.items():
@@ -556,6 +558,17 @@ class _Guesser:
     def equals(self, fitting: Sequence[tuple[Fit, str]]) -> list[str]:
         """The best columns, as many as are equally good."""
         return [column for fit, column in fitting if fit == fitting[0][0]]
+
+    def equal_labels(self, fitting: Sequence[tuple[Fit, str]]) -> list[str]:
+        """The best labels; "Issue Type" is as good as "Priority", for what such names mean depends on the file."""
+        best = fitting[0][0]
+        if best.rank.tier < 2 or best.beside:
+            return self.equals(fitting)
+        return [
+            column
+            for fit, column in fitting
+            if (fit.constant, fit.beside, fit.rank.tier) == (best.constant, best.beside, best.rank.tier)
+        ]
 
     def one_of(self, what: str, columns: Sequence[str], line: Callable[[str], str]) -> str:
         """The best of some columns by the order of their names, asking where several are as good."""

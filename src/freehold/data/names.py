@@ -149,6 +149,8 @@ CHOICE_COLUMNS = (
     ("ending0", "ending1", "ending2", "ending3"),
     ("sol1", "sol2"),
 )
+#: The number that a written solution ends in.
+FINAL = _tiers("finalanswer shortanswer numericanswer numericalanswer")
 #: Which of the choices is right.
 CHOICE = _tiers(
     "answerkey answer label correct answeridx answerindex correctanswer correctoption cop gold target "

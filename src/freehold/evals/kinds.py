@@ -94,6 +94,8 @@ def detect(examples: Sequence[Example]) -> Kind:
         return _of_numbers(answers, column)
     if answers and not column and all(parse_json(answer) is not None for answer in answers):
         return Kind("json", "every answer is a JSON object or list")
+    if examples and all(is_number(e.reference.get("answer", "")) for e in examples):
+        return Kind("number", "a column holds the number that each answer ends in")
     return _of_texts(answers, column)
 
 
