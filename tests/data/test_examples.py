@@ -146,7 +146,9 @@ def test_a_split_with_other_columns_gets_its_own_mapping(tmp_path: Path) -> None
     test = write(
         tmp_path / "test.jsonl", *[{"body": row["text"], "category": row["label"]} for row in rows(30)]
     )
-    assert read_splits(train, None, test)["test"].mapping.columns == {"text": "body", "label": "category"}
+    read = read_splits(train, None, test)["test"]
+    assert read.mapping.columns == {"text": "body", "label": "category"}
+    assert any("test.jsonl has other columns than the train rows: text=body" in note for note in read.notes)
 
 
 def test_a_folder_with_splits(tmp_path: Path) -> None:

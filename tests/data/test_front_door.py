@@ -9,6 +9,7 @@ from freehold.errors import FreeholdError
 from tests.data import (
     front_door_chats,
     front_door_columns,
+    front_door_exports,
     front_door_files,
     front_door_labels,
     front_door_preferences,
@@ -17,6 +18,7 @@ from tests.data import (
 from tests.data.front_door import Case
 
 KINDS = (
+    front_door_exports,
     front_door_prompts,
     front_door_chats,
     front_door_preferences,

@@ -73,6 +73,9 @@ def column(answers: list[str]) -> list[Example]:
         (["1.0", "2.0", "3.0"] * 6, "label"),
         ([f"{n * 0.37:.2f}" for n in range(40)], "value"),
         ([f"{n},5" for n in range(40)], "value"),
+        ([f"{n}.50 €" for n in range(40)], "value"),
+        ([f"{n * 1.5}%" for n in range(40)], "value"),
+        ([f"{n}.50 {'€$'[n % 2]}" for n in range(40)], "text"),
         ([str(n * 17) for n in range(40)], "number"),
         ([f"subject {n % 300}" for n in range(900)], "label"),
         ([f"subject {n % 1000}" for n in range(2200)], "label"),
@@ -82,6 +85,11 @@ def column(answers: list[str]) -> list[Example]:
 )
 def test_the_kind_of_task_is_told_from_its_answers(answers: list[str], kind: str) -> None:
     assert kinds.detect([row(answer) for answer in answers]).name == kind
+
+
+def test_a_column_beside_written_answers_may_hold_their_numbers() -> None:
+    rows = [Example(str(n), (("user", "q"), ("assistant", f"so it is {n}")), {"answer": str(n)}) for n in range(30)]
+    assert kinds.detect(rows).name == "number"
 
 
 @pytest.mark.parametrize(

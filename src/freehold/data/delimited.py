@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from freehold.data.draft import Draft, distinct_names, quoted
 from freehold.data.header import COMMON, has_header, made_up_names, no_header_note
+from freehold.data.values import without_unit
 from freehold.errors import BadData
 
 _NAMES = {
@@ -241,6 +242,12 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
             "Fix the quotes in this line",
         )
     records = list(_records(lines, start, dialect, len(first.fields)))
+    titles = _title_rows(records)
+    if titles:
+        shown = [" ".join(filter(None, map(str.strip, record.fields)))[:60] for record in records[:titles]]
+        draft.notes.append(f"Lines above the header are left out: {quoted(shown)}.")
+        records = records[titles:]
+        first = records[0]
     if has_header([record.fields for record in records[:500] if not record.wrong]):
         draft.columns = distinct_names(first.fields, draft)
         records = records[1:]
@@ -248,6 +255,21 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
         draft.columns = made_up_names(len(first.fields))
         draft.notes.append(no_header_note(draft.columns))
     _rows(draft, records, first.fields)
+
+
+def _title_rows(records: list[Record]) -> int:
+    """How many of the first records are titles above the header: one cell filled where others fill several.
+
+    A first cell that is empty, or named as columns are, begins a header whose other columns have no names.
+    """
+    head = [record.fields for record in records[:_SNIFFED_RECORDS] if not record.wrong]
+    filled = [sum(bool(field.strip()) for field in fields) for fields in head]
+    usual = Counter(filled[1:]).most_common(1)[0][0] if len(filled) > 2 else 0
+    if usual < 2 or filled[0] > 1:
+        return 0
+    top = next(number for number, count in enumerate(filled) if count > 1)
+    named = all(fields[0].strip() and fields[0].strip().lower() not in COMMON for fields in head[:top])
+    return top if named and top <= _MOST_TITLE_LINES and has_header(head[top:]) else 0
 
 
 def _rows(draft: Draft, records: list[Record], header: list[str]) -> None:
@@ -307,17 +329,22 @@ def _decimal_commas(draft: Draft) -> None:
     """
     for column in draft.columns:
         values = [row.fields[column].strip() for row in draft.rows if row.fields[column].strip()]
-        commas = [value for value in values if "," in value]
+        numbers = [without_unit(value)[0] for value in values]
+        commas = [value for value, number in zip(values, numbers, strict=True) if "," in number]
         if (
             len(values) < 2
             or not commas
-            or not all(map(_NUMBER.fullmatch, values))
-            or all(map(_THOUSANDS.fullmatch, commas))
+            or not all(map(_NUMBER.fullmatch, numbers))
+            or all(_THOUSANDS.fullmatch(number) for number in numbers if "," in number)
         ):
             continue
         for row in draft.rows:
-            row.fields[column] = row.fields[column].strip().replace(".", "").replace(",", ".")
+            row.fields[column] = _with_point(row.fields[column].strip())
         draft.notes.append(
             f'Column "{column}" has numbers with a decimal comma; they are read with a decimal point '
-            f'("{commas[0]}" as {commas[0].replace(".", "").replace(",", ".")}).'
+            f'("{commas[0]}" as {_with_point(commas[0])}).'
         )
+
+
+def _with_point(number: str) -> str:
+    return number.replace(".", "").replace(",", ".")

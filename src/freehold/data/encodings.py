@@ -7,6 +7,7 @@ from __future__ import annotations
 import codecs
 import re
 
+from freehold.data.alphabets import other_alphabet
 from freehold.errors import BadData, UsageError
 
 _BOMS = (
@@ -125,7 +126,7 @@ def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> tuple[str, s
             "Fix this line, or save the whole file as UTF-8",
         )
     text = _windows(data)
-    if text:
+    if text and not other_alphabet(data[: 1 << 20]):
         words = list(dict.fromkeys(word[0] for word in _WORD.finditer(text[: 1 << 20]) if len(word[0]) > 2))
         sample = f' ("{words[0]}")' if words else ""
         return text, (
@@ -140,7 +141,7 @@ def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> tuple[str, s
 
 def _offer(data: bytes, at: int) -> str:
     """What to do, with the likeliest encoding and what it makes of the line in doubt."""
-    guess = likely_encoding(data)
+    guess = other_alphabet(data[: 1 << 20]) or likely_encoding(data)
     if not guess:
         return "Save the file as UTF-8, or pass --encoding"
     line = data[data.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0].decode(guess, "replace").strip()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from freehold.data import labels as forms
 from freehold.data.columns import Mapping, map_columns, parse_columns
-from freehold.data.guess import Ask
+from freehold.data.guess import Ask, NoColumn
+from freehold.data.nested import opened
 from freehold.data.reading import decide
 from freehold.data.shapes import NOTES, Cells, Reading, Shaped, labels_text, shaped
 from freehold.data.table import Fault, Row, Table
@@ -153,7 +154,7 @@ def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) ->
                 f"{table.name} has no rows",
                 "pass a file with one JSON object per line, or a table with a header",
             )
-    mappings = _mappings({part: table for part, table in tables.items() if table.rows}, options)
+    tables, mappings = _mapped(tables, options)
     reading, notes = decide([(tables[part], mapping) for part, mapping in mappings.items()])
     if reading.separator:
         mappings = {part: _as_several(mapping) for part, mapping in mappings.items()}
@@ -184,13 +185,34 @@ def _together(errors: Sequence[BadData]) -> BadData:
 # -- columns --------------------------------------------------------------------------------------
 
 
+def _mapped(tables: Dict[str, Table], options: RowOptions) -> tuple[Dict[str, Table], dict[str, Mapping]]:
+    """The tables and their mappings; columns of objects are opened where a part is only found inside them."""
+    filled = {part: table for part, table in tables.items() if table.rows}
+    known = {column for table in filled.values() for column in table.columns}
+    given = {piece for column in (options.columns or {}).values() for piece in (column, *column.split("+"))}
+    try:
+        return tables, _mappings(filled, options)
+    except BadData as error:
+        if not (given - known if options.columns else isinstance(error, NoColumn)):
+            raise
+        inside = {part: opened(table) for part, table in filled.items()}
+        gained = {column for table in inside.values() for column in table.columns} - known
+        if not gained or (given and not given & gained):
+            raise
+        return {**tables, **inside}, _mappings(inside, options)
+
+
 def _mappings(tables: Dict[str, Table], options: RowOptions) -> dict[str, Mapping]:
     """The mapping of the first table, for all that have its columns; a table without them gets its own."""
     mappings: dict[str, Mapping] = {}
     first: Mapping | None = None
     for part, table in tables.items():
         if first is None or not _fits(first, table):
-            mappings[part] = map_columns(table, options.columns, options.ask)
+            mapping = map_columns(table, options.columns, options.ask)
+            if first is not None:
+                note = f"{table.name} has other columns than the {next(iter(mappings))} rows: {mapping}."
+                mapping = replace(mapping, notes=(note, *mapping.notes))
+            mappings[part] = mapping
         else:
             used = {column for columns in first.parts.values() for column in columns}
             mappings[part] = replace(first, unused=tuple(c for c in table.columns if c not in used), notes=())

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from freehold.data import names
+from freehold.data.choices import listed, names_one
+from freehold.data.exports import refuse_single_messages, refuse_whole_annotations
 from freehold.data.names import Rank, Tiers, rank
 from freehold.data.profile import Profile, called_id, is_messages
-from freehold.data.table import Table
-from freehold.data.values import parsed
+from freehold.data.table import Row, Table
+from freehold.data.values import RowFault, parsed, unwrapped
 from freehold.errors import BadData
 
 #: Asks a person: the question and the answers to choose from; returns the index of the chosen one.
@@ -17,6 +19,8 @@ Ask = Callable[[str, Sequence[str]], int]
 Accept = Callable[[Profile, Rank], bool]
 
 _NO_ROWS = "empty"
+#: Longer texts on average are no labels.
+_MOST_LABEL_WORDS = 8
 _GOOD_WORDS = frozenset(
     {
         "0",
@@ -35,6 +39,13 @@ _GOOD_WORDS = frozenset(
     }
 )
 _TEXTS = ("text", "label")
+#: What annotation tools write beside a label, and in which columns.
+_VERDICTS = frozenset({"accept", "reject", "ignore", "accepted", "rejected", "ignored"})
+_VERDICT_NAMES = frozenset({"answer", "status", "verdict", "decision"})
+
+
+class NoColumn(BadData):
+    """No column can play a part that is needed."""
 
 
 @dataclass(frozen=True, order=True)
@@ -88,7 +99,8 @@ class _Guesser:
         for column, one in self.profiles.items():
             fit = rank(column, tiers, whole=whole)
             if fit is not None and one.kind != _NO_ROWS and accept(one, fit):
-                fitting.append((Fit(one.kind == "constant", fit.word == 2, fit), column))
+                constant = one.kind == "constant" or (one.distinct == 1 and one.rows >= 3)
+                fitting.append((Fit(constant, fit.word == 2, fit), column))
         return sorted(fitting, key=lambda pair: pair[0])
 
     def first(self, tiers: Tiers, kinds: Iterable[str] = (), *, whole: bool = True) -> str | None:
@@ -123,6 +135,8 @@ class _Guesser:
                 or (fit.word == 1 and one.kind in ("id", "date", "number"))
             ):
                 return False
+            if self.is_verdict(one.column):
+                return False
             is_label = one.column in (column for _, column in self.labels(set()))
             return not (fit.tier == 2 and is_label and one.kind != "text")
 
@@ -131,13 +145,18 @@ class _Guesser:
     # -- whole shapes ---------------------------------------------------------------------------
 
     def whole(self) -> Plan:
-        for shape in (self.preference, self.chat, self.code, self.instructed, self.prompted, self.classified):
+        refuse_single_messages(self.table)
+        refuse_whole_annotations(self.table)
+        shapes = (self.preference, self.chat, self.code, self.chosen_from, self.instructed, self.prompted)
+        for shape in (*shapes, self.classified):
             plan = shape()
             if plan is not None:
                 self.extras(plan)
                 plan.notes[:0] = self.notes
                 return plan
-        raise self.unknown("the answers", "text=COLUMN,label=COLUMN")
+        texts = [column for column, one in self.profiles.items() if one.kind == "text"]
+        line = f"prompt={texts[0]},completion={texts[1]}" if len(texts) == 2 else "text=COLUMN,label=COLUMN"
+        raise self.unknown("the answers", line)
 
     def preference(self) -> Plan | None:
         chosen, rejected = self.first(names.CHOSEN), self.first(names.REJECTED)
@@ -196,6 +215,45 @@ class _Guesser:
         if all(column in self.profiles for column in parts.values()):
             return Plan(parts, "code")
         return None
+
+    def chosen_from(self) -> Plan | None:
+        """A question, what its answer is chosen from, and which of these is right."""
+        for columns in self.choices():
+            answer = next((name for name in self.choice_answers(columns)), None)
+            if answer:
+                question = self.text(answer, {answer, *columns}, "prompt", "completion")
+                plan = {"prompt": question, "choices": "+".join(columns), "completion": answer}
+                return Plan(self.with_context(plan), "prompt")
+        return None
+
+    def choices(self) -> list[list[str]]:
+        """Columns that may hold the choices: one of lists, or one for each choice."""
+        lists = [
+            [name] for _, name in self.ranked(names.CHOICES, lambda one, _: one.kind in ("list", "object"))
+        ]
+        for series in names.CHOICE_COLUMNS:
+            plain = {names.plain(name): name for name in self.profiles}
+            columns = [plain[name] for name in series if name in plain]
+            if len(columns) > 1:
+                lists.append(columns)
+        return lists
+
+    def choice_answers(self, columns: Sequence[str]) -> list[str]:
+        """Columns of which nearly every value names one of the choices, best first."""
+        fitting = self.ranked(names.CHOICE, lambda one, _: one.column not in columns, whole=True)
+        rows = self.table.rows[:200]
+        named = [
+            (sum(names_one(row.fields.get(name), self.listed(row, columns)) for row in rows), name)
+            for _, name in fitting
+        ]
+        return [name for count, name in named if count >= 0.95 * len(rows)]
+
+    def listed(self, row: Row, columns: Sequence[str]) -> list[tuple[str, str]]:
+        """The choices of a row; none where a cell cannot be a text."""
+        try:
+            return listed([unwrapped(row.fields.get(name)) for name in columns])
+        except RowFault:
+            return []
 
     def instructed(self) -> Plan | None:
         """Instruction, input and output; an instruction that never changes may stand in a column called
@@ -270,6 +328,12 @@ class _Guesser:
         columns = [column for column, one in self.profiles.items() if one.kind == "object"]
         return columns if len(columns) == 1 and not self.labels(set()) else []
 
+    def is_verdict(self, column: str) -> bool:
+        """Whether a column says of each row whether an annotator accepted it."""
+        if self.profiles[column].kind not in ("label", "constant", "text"):
+            return False
+        return {str(row.fields.get(column)).strip().casefold() for row in self.table.rows} <= _VERDICTS
+
     def is_summary(self, column: str) -> bool:
         """Whether a column called summary is the short line before a description, as ticket systems export
         it.
@@ -282,7 +346,15 @@ class _Guesser:
     def classified(self) -> Plan | None:
         """A text and a label."""
         label = self.label()
-        return self.text_and(label) if label else None
+        if label is None:
+            return None
+        one = self.profiles[label]
+        if one.kind == "text" and one.words > _MOST_LABEL_WORDS:
+            self.notes.append(f'"{label}" holds texts, not labels: they are read as written answers.')
+            return Plan(
+                {"prompt": self.text(label, {label}, "prompt", "completion"), "completion": label}, "prompt"
+            )
+        return self.text_and(label)
 
     def text_and(self, label: str) -> Plan:
         columns = {"text": self.text(label, {label}), "label": label}
@@ -291,6 +363,9 @@ class _Guesser:
             columns["instruction"] = instruction
         if rank(columns["text"], _QUESTION, whole=True):
             columns = self.with_context(columns)
+        verdict = next((name for name in self.profiles if names.plain(name) in _VERDICT_NAMES), None)
+        if verdict and verdict not in columns.values() and self.is_verdict(verdict):
+            columns["good"] = verdict
         return Plan(columns, "text")
 
     def answer_only(self, need: str) -> Plan:
@@ -310,7 +385,7 @@ class _Guesser:
         named = self.labels(set())
         if named:
             return self.in_words(
-                self.doubt("the label", self.equals(named), lambda name: self.line(name, ""))
+                self.doubt("the label", self.equal_labels(named), lambda name: self.line(name, ""))
             )
         repeating = [column for column, one in self.profiles.items() if _repeats_as_label(one)]
         if not repeating:
@@ -443,6 +518,8 @@ class _Guesser:
         optional: dict[str, tuple[Tiers, tuple[str, ...]]] = {"system": (names.SYSTEM, (*_TEXTS, "constant"))}
         if plan.shape != "text":
             optional |= {"history": (names.HISTORY, kinds), "tools": (names.TOOLS, kinds)}
+        if plan.shape == "prompt":
+            optional["answer"] = (names.FINAL, ("number", "id", "label"))
         if plan.shape == "messages":
             optional["rejected"] = (names.REJECTED, kinds)
         for part, (tiers, allowed) in optional.items():
@@ -483,6 +560,17 @@ class _Guesser:
         """The best columns, as many as are equally good."""
         return [column for fit, column in fitting if fit == fitting[0][0]]
 
+    def equal_labels(self, fitting: Sequence[tuple[Fit, str]]) -> list[str]:
+        """The best labels; "Issue Type" is as good as "Priority", for what such names mean depends on the file."""
+        best = fitting[0][0]
+        if best.rank.tier < 2 or best.beside:
+            return self.equals(fitting)
+        return [
+            column
+            for fit, column in fitting
+            if (fit.constant, fit.beside, fit.rank.tier) == (best.constant, best.beside, best.rank.tier)
+        ]
+
     def one_of(self, what: str, columns: Sequence[str], line: Callable[[str], str]) -> str:
         """The best of some columns by the order of their names, asking where several are as good."""
         order = {column: rank(column, names.MESSAGES) or Rank(9, 9) for column in columns}
@@ -522,9 +610,9 @@ class _Guesser:
         text = f"{subject}+{texts[0]}" if subject and subject != texts[0] else texts[0]
         return f"prompt={text},completion={label}" if label == completion else f"text={text},label={label}"
 
-    def unknown(self, what: str, line: str) -> BadData:
+    def unknown(self, what: str, line: str) -> NoColumn:
         columns = ", ".join(map(str, self.profiles.values()))
-        return BadData(
+        return NoColumn(
             f"{self.table.name}: none of the columns is clearly {what}; the columns are {columns}",
             f"say which is which, for example: --columns {line}",
         )
@@ -539,7 +627,11 @@ def _is_label(one: Profile, fit: Rank) -> bool:
         return False
     if one.kind == "text":
         few = one.rows < 6 and one.words <= 4
-        return fit.tier == 0 and fit.word == 0 if one.words > 8 else few or (fit.tier < 2 and fit.word == 0)
+        return (
+            fit.tier == 0 and fit.word == 0
+            if one.words > _MOST_LABEL_WORDS
+            else few or (fit.tier < 2 and fit.word == 0)
+        )
     if fit.word == 2:
         return one.kind in ("label", "boolean")
     return one.kind != "number" or fit.tier < 2 or fit.word == 0

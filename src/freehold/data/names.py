@@ -21,6 +21,7 @@ PARTS = {
     "labels": "its labels, where a row has several",
     "prompt": "the question or task",
     "completion": "the expected answer",
+    "choices": "what the answer is chosen from; several columns are joined with +",
     "context": "a passage that is put before the prompt",
     "system": "the system message",
     "history": "earlier turns, pairs of question and answer",
@@ -74,7 +75,7 @@ COMPLETION = _tiers(
     "completion",
     "response output answer answers reply chosen assistant antwort reponse respuesta risposta antwoord "
     "resposta",
-    "target summary translation expected expectedoutput expectedanswer idealresponse ideal groundtruth gold "
+    "target summary translation expected expectedoutput expectedanswer referenceanswer idealresponse ideal groundtruth gold "
     "reference "
     "highlights outputs responses solution resolution result zusammenfassung ubersetzung uebersetzung "
     "resume traduction resumen traduccion",
@@ -84,7 +85,7 @@ TEXT = _tiers(
     "body message content description ticket review comment sentence utterance email document article post "
     "tweet feedback complaint "
     "issue passage transcript narrative abstract mail sms reviews comments messages ticketbody emailbody "
-    "nachricht beschreibung inhalt kommentar bewertung satz beschwerde rezension meldung "
+    "langtext nachricht beschreibung inhalt kommentar bewertung satz beschwerde rezension meldung "
     "commentaire avis contenu phrase corps reclamation mensaje descripcion comentario resena contenido "
     "cuerpo oracion "
     "messaggio descrizione recensione commento contenuto corpo bericht omschrijving inhoud mensagem "
@@ -96,7 +97,7 @@ TEXT = _tiers(
     "context instruction",
 )
 SUBJECT = _tiers(
-    "subject betreff asunto objet oggetto onderwerp assunto subjectline",
+    "subject kurztext betreff asunto objet oggetto onderwerp assunto subjectline",
     "title titel titre titulo titolo headline sujet",
 )
 #: A short line before one of these is a subject too: trackers export "Summary" and "Description".
@@ -104,7 +105,7 @@ SUMMARY, DESCRIPTION = _tiers("summary zusammenfassung"), _tiers("description be
 LABEL = _tiers(
     "label labels",
     "category class intent topic sentiment target tag tags categories classes intents topics classification "
-    "goldlabel labelname y emotion "
+    "goldlabel labelname y emotion annotation accept "
     "kategorie klasse thema stimmung absicht etiquette categorie classe theme etiqueta etiquetas categoria "
     "clase tema sentimiento "
     "etichetta sentimento",
@@ -122,7 +123,7 @@ ID = _tiers(
 )
 #: Columns with few values that are about the row, not its label; never taken as a label by their values
 #: alone.
-ABOUT = frozenset({"split", "lang", "locale", "country", "fold", "version", "partition"})
+ABOUT = frozenset({"split", "role", "lang", "locale", "country", "fold", "version", "partition"})
 #: The two texts of a row that is about a pair.
 PAIRS = (
     ("premise", "hypothesis"),
@@ -130,6 +131,30 @@ PAIRS = (
     ("texta", "textb"),
     ("sentencea", "sentenceb"),
     ("query", "document"),
+    ("query", "passage"),
+    ("question", "sentence"),
+    ("sentence", "question"),
+    ("context", "hypothesis"),
+)
+#: What is chosen from, and the columns that each hold one choice.
+CHOICES = _tiers("choices options answerchoices answeroptions candidates alternatives endings")
+CHOICE_COLUMNS = (
+    ("a", "b", "c", "d", "e", "f"),
+    ("opa", "opb", "opc", "opd", "ope"),
+    ("optiona", "optionb", "optionc", "optiond", "optione"),
+    ("choicea", "choiceb", "choicec", "choiced", "choicee"),
+    ("option1", "option2", "option3", "option4", "option5"),
+    ("choice1", "choice2", "choice3", "choice4", "choice5"),
+    ("answera", "answerb", "answerc", "answerd", "answere"),
+    ("ending0", "ending1", "ending2", "ending3"),
+    ("sol1", "sol2"),
+)
+#: The number that a written solution ends in.
+FINAL = _tiers("finalanswer shortanswer numericanswer numericalanswer")
+#: Which of the choices is right.
+CHOICE = _tiers(
+    "answerkey answer label correct answeridx answerindex correctanswer correctoption cop gold target "
+    "correctchoice rightanswer correctindex"
 )
 
 

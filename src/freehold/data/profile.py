@@ -13,7 +13,7 @@ from typing import Any
 from freehold.data.messages import ROLES
 from freehold.data.names import words_of
 from freehold.data.table import Table
-from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped
+from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped, without_unit
 
 #: Looked at per column, spread over the table.
 _ROWS = 4000
@@ -168,7 +168,12 @@ def _has_known_role(item: dict[str, Any]) -> bool:
 
 
 def _holds_objects(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, dict) for item in value)
+    """Whether a value is a list of objects, or of lists as spans are written."""
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(item, dict | list | tuple) for item in value)
+    )
 
 
 def _all(values: Sequence[Any], test: Any) -> bool:
@@ -182,7 +187,7 @@ def _is_date(text: str) -> bool:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, int | float | Decimal) or bool(_NUMBER.fullmatch(str(value).strip()))
+    return isinstance(value, int | float | Decimal) or bool(_NUMBER.fullmatch(without_unit(str(value))[0]))
 
 
 def _is_id(texts: Sequence[str], distinct: int, column: str) -> bool:

@@ -11,6 +11,7 @@ from freehold.data.columnar import read_columnar
 from freehold.data.delimited import read_delimited, sniff
 from freehold.data.draft import Draft, quoted
 from freehold.data.encodings import decode
+from freehold.data.fasttext import looks_like_fasttext, read_fasttext
 from freehold.data.folders import Choice, choose_files
 from freehold.data.json_rows import looks_like_json, read_json
 from freehold.data.kinds import kind_of
@@ -203,6 +204,10 @@ def _other_kind(kind: str, suffix: str) -> str:
 def _text(name: str, data: bytes, suffix: str, encoding: str) -> dict[str, Draft]:
     """The rows of a text file, JSON or delimited, whatever its name says."""
     text, note = decode(name, data, encoding)
+    if looks_like_fasttext(text):
+        draft = read_fasttext(name, text)
+        draft.notes[:0] = [note] if note else []
+        return {"train": draft}
     named_json = suffix in _JSON_SUFFIXES
     is_json = _reads_as_json(text) if named_json else looks_like_json(text)
     drafts = read_json(name, text) if is_json else {"train": read_delimited(name, text, suffix)}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from freehold.data.choices import first_mark
 from freehold.data.columns import Mapping
 from freehold.data.names import SEVERAL, rank
 from freehold.data.shapes import Reading, split_labels
@@ -25,7 +26,8 @@ def decide(tables: Sequence[tuple[Table, Mapping]]) -> tuple[Reading, list[str]]
     values, column = _answers(tables)
     missing, notes = _missing(values, column)
     if not any(mapping.shape == "text" for _, mapping in tables):
-        return Reading(missing), notes
+        choices = any("choices" in mapping.parts for _, mapping in tables)
+        return Reading(missing, first_choice=first_mark(values) if choices else ""), notes
     present = [value for value in values if not is_missing(value, missing)]
     separator = _separator(present, column, any("labels" in mapping.parts for _, mapping in tables))
     if not separator:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.data import messages as chats
+from freehold.data.choices import listed, written
 from freehold.data.columns import Mapping
 from freehold.data.messages import Turn, answered, arranged, history_of, tools_of, transcript, turns_of
 from freehold.data.names import SUBJECT, SUMMARY, plain, rank
@@ -22,8 +23,10 @@ LABELS_INSTRUCTION = (
 )
 LABELS_AS_JSON = "Label the text. Answer with a JSON list of all labels that apply, in alphabetical order."
 NO_ANSWER = "no answer"
-_GOOD = frozenset({"true", "1", "1.0", "yes", "good", "desirable", "chosen", "accepted", "up"})
-_BAD = frozenset({"false", "0", "0.0", "-1", "no", "bad", "undesirable", "rejected", "down"})
+_GOOD = frozenset({"true", "accept", "1", "1.0", "yes", "good", "desirable", "chosen", "accepted", "up"})
+_BAD = frozenset(
+    {"false", "reject", "ignore", "ignored", "0", "0.0", "-1", "no", "bad", "undesirable", "rejected", "down"}
+)
 
 #: Sentences on what was changed or left out, by the key that counts the rows.
 NOTES = {
@@ -41,12 +44,14 @@ NOTES = {
 @dataclass(frozen=True)
 class Reading:
     """Decisions that need all rows of all splits. ``separator``: "" for one label a row, "list" for lists,
-    else what stands between labels.
+    else what stands between labels. ``first_choice``: what the answers call the first of the choices, "" where
+    they repeat its text.
     """
 
     missing: frozenset[str] = frozenset()
     separator: str = ""
     labels_as_json: bool = False
+    first_choice: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,18 @@ def _prompt_turns(cells: Cells) -> tuple[list[Turn], str]:
     main = [cells.optional(name) for name in ("instruction", "prompt", "text", "input") if cells.has(name)]
     if not any(main):
         raise RowFault(column, absent(cells.value(part)))
+    if cells.has("choices"):
+        pieces.append(_choices(cells))
     return [Turn("user", "\n\n".join(piece for piece in pieces if piece))], column
+
+
+def _choices(cells: Cells) -> str:
+    """What the answer is chosen from, one a line. Raises RowFault where there is nothing to choose."""
+    columns = cells.mapping.parts["choices"]
+    choices = listed([unwrapped(cells.row.fields.get(column)) for column in columns])
+    if len(choices) < 2:
+        raise RowFault(columns[0], "holds fewer than two choices")
+    return written(choices, cells.reading.first_choice)
 
 
 def _answered(cells: Cells) -> Shaped:

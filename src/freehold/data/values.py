@@ -39,6 +39,8 @@ MISSING_TEXT = frozenset({"NaN", "nan", "#N/A", "<NA>", "NaT", "#REF!", "#VALUE!
 _FENCED = re.compile(r"\s*```(?:json[5c]?|JSON)?[ \t]*\r?\n?(.*?)\r?\n?[ \t]*```\s*", re.S)
 #: Control characters that no chat or C string carries; tab, line feed and carriage return stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+#: What stands before or after an amount.
+_UNIT = re.compile(r"(?:[€$£¥%]|EUR|USD|GBP|CHF|PLN|zł)")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -121,6 +123,16 @@ def parsed(value: Any) -> Any:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return value
     return literal if isinstance(literal, list | dict) else value
+
+
+def without_unit(text: str) -> tuple[str, str]:
+    """(an amount without its percent sign or currency, that sign or nothing): ``12.50 €`` and ``$3`` have one."""
+    plain = text.strip()
+    unit = _UNIT.match(plain)
+    if unit:
+        return plain[unit.end() :].lstrip(), unit[0]
+    unit = re.search(_UNIT.pattern + "$", plain)
+    return (plain[: unit.start()].rstrip(), unit[0]) if unit else (plain, "")
 
 
 def json_text(text: str) -> tuple[str, bool] | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.data.examples import Example
+from freehold.data.values import without_unit
 from freehold.evals.numbers import whole_number
 
 #: A label column holds labels if at least this share of its rows carry a label that another row has too.
@@ -67,13 +68,13 @@ def parse_json(text: str) -> Any:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is one number and nothing else."""
-    return whole_number(text) is not None
+    """Whether a text is one number and nothing else but a percent sign or a currency."""
+    return whole_number(without_unit(text)[0]) is not None
 
 
 def as_float(text: str) -> float:
-    """The number a text is. Raises ValueError."""
-    number = whole_number(text)
+    """The number a text is, its unit left out. Raises ValueError."""
+    number = whole_number(without_unit(text)[0])
     if number is None:
         raise ValueError(f"{text!r} is not a number")
     return float(number)
@@ -89,10 +90,12 @@ def detect(examples: Sequence[Example]) -> Kind:
     answers = [wanted_label(example) for example in examples]
     if answers and all("####" in answer for answer in answers):
         return Kind("number", "every answer ends with #### and a number")
-    if answers and all(map(is_number, answers)):
+    if answers and all(map(is_number, answers)) and len({without_unit(answer)[1] for answer in answers}) == 1:
         return _of_numbers(answers, column)
     if answers and not column and all(parse_json(answer) is not None for answer in answers):
         return Kind("json", "every answer is a JSON object or list")
+    if examples and all(is_number(e.reference.get("answer", "")) for e in examples):
+        return Kind("number", "a column holds the number that each answer ends in")
     return _of_texts(answers, column)
 
 
