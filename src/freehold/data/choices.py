@@ -37,7 +37,7 @@ def names_one(answer: Any, choices: Sequence[tuple[str, str]]) -> bool:
     if is_missing(answer) or len(choices) < 2:
         return False
     text = text_of(answer).strip()
-    if any(text in (mark, said.strip()) for mark, said in choices):
+    if any(text.casefold() in (mark.casefold(), said.strip().casefold()) for mark, said in choices):
         return True
     if text.isdecimal():
         return int(text) <= len(choices)
