@@ -58,7 +58,9 @@ def written(choices: Sequence[tuple[str, str]], first: str) -> str:
     """The choices, one a line, each after its mark."""
     lines: list[str] = []
     for number, (mark, text) in enumerate(choices):
-        counted = mark or (chr(ord(first) + number) if first.isalpha() else str(number + int(first or 0)))
+        counted = mark
+        if first and not mark:
+            counted = chr(ord(first) + number) if first.isalpha() else str(number + int(first))
         if first and not mark and all(_MARKED.match(said) for _, said in choices):
             lines.append(text)
         else:
