@@ -31,6 +31,14 @@ TABLES = [
         notes=('"Tickets", "As of 1 March"',),
     ),
     Case(
+        "csv: names of groups of columns above the header",
+        "Ticket,,Result\n" + table(("Nr", "Text", "Label"), [(t.number, t.text, t.label) for t in T]),
+        file="in.csv",
+        answer=FIRST.label,
+        columns=("text=Text, label=Label",),
+        notes=('Lines above the header are left out: "Ticket Result"',),
+    ),
+    Case(
         "csv: a first column without a name is no title",
         ",text\n" + "".join(f'"{t.label}","{t.text}"\n' for t in T),
         file="in.csv",
@@ -136,6 +144,18 @@ CHOICES = [
         prompt=f"A. red\nB. {FIRST.label}",
     ),
     Case(
+        "choices: about an article",
+        [{"article": t.text, **question(t.number), "question": t.subject, "answer": "red"} for t in T],
+        prompt=f"{FIRST.text}\n\n{FIRST.subject}\n\n- red",
+        columns=("context=article, prompt=question",),
+    ),
+    Case(
+        "choices: true or false",
+        [{"question": t.text, "choices": ["True", "False"], "answer": t.number % 2 == 0} for t in T],
+        prompt="- True\n- False",
+        answer="true",
+    ),
+    Case(
         "choices: a row with one",
         [
             {**question(t.number), "choices": ["red"], "answer": "red"}
@@ -196,6 +216,30 @@ TOOLS = [
         [{"text": t.text, "annotation": t.label, "multi_label": False, "prediction": None} for t in T],
         answer=FIRST.label,
         columns=("label=annotation",),
+    ),
+    Case(
+        "a prompt, two answers to it and which is better",
+        [
+            {
+                "prompt": t.text,
+                "response_a": f"{t.subject}, yes",
+                "response_b": f"{t.subject}, no",
+                "winner_label": "ab"[t.number % 2],
+            }
+            for t in T
+        ],
+        prompt=f"{FIRST.text}\n\nResponse_a: {FIRST.subject}, yes",
+        columns=("context=prompt",),
+    ),
+    Case(
+        "messages with a speaker and a label of their own",
+        [{"speaker": ("agent", "customer")[t.number % 2], "text": t.text, "label": t.label} for t in T],
+        answer=FIRST.label,
+    ),
+    Case(
+        "a role that is a label",
+        [{"text": t.text, "role": t.label} for t in T],
+        answer=FIRST.label,
     ),
     Case(
         "one message a row",
@@ -294,6 +338,12 @@ NESTED = [
         answer=FIRST.label,
         columns=("text=subject+body, label=team",),
         notes=('Columns hold objects ("ticket", "meta")',),
+    ),
+    Case(
+        "objects: a label among what is kept beside",
+        [{"text": t.text, "meta": {"label": t.label, "source": "mail"}} for t in T],
+        answer=FIRST.label,
+        columns=("label=label",),
     ),
     Case(
         "objects: jira's fields",

@@ -88,10 +88,8 @@ def test_the_kind_of_task_is_told_from_its_answers(answers: list[str], kind: str
 
 
 def test_a_column_beside_written_answers_may_hold_their_numbers() -> None:
-    rows = [
-        Example(str(n), (("user", "q"), ("assistant", f"so it is {n}")), {"answer": str(n)})
-        for n in range(30)
-    ]
+    said = [(("user", "q"), ("assistant", f"so it is {n}")) for n in range(30)]
+    rows = [Example(str(n), messages, {"answer": str(n)}) for n, messages in enumerate(said)]
     assert kinds.detect(rows).name == "number"
 
 

@@ -1,4 +1,4 @@
-"""Which language of Central Europe, Turkey or the Baltic a text in a Windows encoding is in, by its letters."""
+"""Whether a text of Windows is in a language of Central Europe, Turkey or the Baltic, by its letters."""
 
 from __future__ import annotations
 

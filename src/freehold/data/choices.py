@@ -37,7 +37,7 @@ def names_one(answer: Any, choices: Sequence[tuple[str, str]]) -> bool:
     if is_missing(answer) or len(choices) < 2:
         return False
     text = text_of(answer).strip()
-    if any(text in (mark, said.strip()) for mark, said in choices):
+    if any(text.casefold() in (mark.casefold(), said.strip().casefold()) for mark, said in choices):
         return True
     if text.isdecimal():
         return int(text) <= len(choices)
@@ -58,7 +58,9 @@ def written(choices: Sequence[tuple[str, str]], first: str) -> str:
     """The choices, one a line, each after its mark."""
     lines: list[str] = []
     for number, (mark, text) in enumerate(choices):
-        counted = mark or (chr(ord(first) + number) if first.isalpha() else str(number + int(first or 0)))
+        counted = mark
+        if first and not mark:
+            counted = chr(ord(first) + number) if first.isalpha() else str(number + int(first))
         if first and not mark and all(_MARKED.match(said) for _, said in choices):
             lines.append(text)
         else:

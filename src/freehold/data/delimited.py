@@ -265,7 +265,11 @@ def _title_rows(records: list[Record]) -> int:
     head = [record.fields for record in records[:_SNIFFED_RECORDS] if not record.wrong]
     filled = [sum(bool(field.strip()) for field in fields) for fields in head]
     usual = Counter(filled[1:]).most_common(1)[0][0] if len(filled) > 2 else 0
-    if usual < 2 or filled[0] > 1:
+    if usual < 2:
+        return 0
+    if 1 < filled[0] < filled[1] and sum(field.strip().lower() in COMMON for field in head[1]) > 1:
+        return 1
+    if filled[0] > 1:
         return 0
     top = next(number for number, count in enumerate(filled) if count > 1)
     named = all(fields[0].strip() and fields[0].strip().lower() not in COMMON for fields in head[:top])

@@ -41,7 +41,7 @@ _GOOD_WORDS = frozenset(
 _TEXTS = ("text", "label")
 #: What annotation tools write beside a label, and in which columns.
 _VERDICTS = frozenset({"accept", "reject", "ignore", "accepted", "rejected", "ignored"})
-_VERDICT_NAMES = frozenset({"answer", "status", "verdict", "decision"})
+_VERDICT_NAMES = frozenset({"answer", "verdict"})
 
 
 class NoColumn(BadData):
@@ -145,7 +145,8 @@ class _Guesser:
     # -- whole shapes ---------------------------------------------------------------------------
 
     def whole(self) -> Plan:
-        refuse_single_messages(self.table)
+        if not self.labels(set()):
+            refuse_single_messages(self.table)
         refuse_whole_annotations(self.table)
         shapes = (self.preference, self.chat, self.code, self.chosen_from, self.instructed, self.prompted)
         for shape in (*shapes, self.classified):
@@ -221,7 +222,10 @@ class _Guesser:
         for columns in self.choices():
             answer = next((name for name in self.choice_answers(columns)), None)
             if answer:
-                question = self.text(answer, {answer, *columns}, "prompt", "completion")
+                used = {answer, *columns}
+                asked = self.ranked(names.PROMPT, lambda one, _: one.kind in _TEXTS, whole=True)
+                question = next((name for _, name in asked if name not in used), None)
+                question = question or self.text(answer, used, "prompt", "completion")
                 plan = {"prompt": question, "choices": "+".join(columns), "completion": answer}
                 return Plan(self.with_context(plan), "prompt")
         return None
@@ -325,7 +329,11 @@ class _Guesser:
         """The only column of objects beside a text, where nothing else is a label: answers in JSON, whatever
         they are called.
         """
-        columns = [column for column, one in self.profiles.items() if one.kind == "object"]
+        columns = [
+            column
+            for column, one in self.profiles.items()
+            if one.kind == "object" and names.plain(column) not in names.BESIDE
+        ]
         return columns if len(columns) == 1 and not self.labels(set()) else []
 
     def is_verdict(self, column: str) -> bool:
@@ -363,6 +371,10 @@ class _Guesser:
             columns["instruction"] = instruction
         if rank(columns["text"], _QUESTION, whole=True):
             columns = self.with_context(columns)
+        pieces = columns["text"].split("+")
+        asked = self.first(names.PROMPT[:2], ("text",))
+        if len(pieces) == 2 and names.is_pair(*pieces) and asked and asked not in (*pieces, label):
+            columns = {"context": asked, **columns}
         verdict = next((name for name in self.profiles if names.plain(name) in _VERDICT_NAMES), None)
         if verdict and verdict not in columns.values() and self.is_verdict(verdict):
             columns["good"] = verdict

@@ -63,7 +63,7 @@ TOOLS = _tiers("tools", "functions toolsjson tooldefinitions")
 INSTRUCTION = _tiers("instruction", "instructions task anweisung consigne instruccion")
 INPUT = _tiers("input", "inputs eingabe entree entrada")
 CONTEXT = _tiers(
-    "context", "passage background paragraph contexts kontext contexte contexto", "document article"
+    "context", "passage background paragraph contexts kontext contexte contexto", "document article premise"
 )
 PROMPT = _tiers(
     "prompt",
@@ -110,7 +110,7 @@ LABEL = _tiers(
     "clase tema sentimiento "
     "etichetta sentimento",
     "team priority department queue status rating stars score severity type group urgency language polarity "
-    "grade star ratings outcome "
+    "grade star ratings outcome overall "
     "subcategory product reason subject sujet "
     "abteilung prioritat prioritaet warteschlange bewertung schweregrad typ art gruppe dringlichkeit sprache "
     "equipe priorite service statut note gravite langue equipo prioridad departamento cola estado puntuacion "
@@ -123,7 +123,9 @@ ID = _tiers(
 )
 #: Columns with few values that are about the row, not its label; never taken as a label by their values
 #: alone.
-ABOUT = frozenset({"split", "role", "lang", "locale", "country", "fold", "version", "partition"})
+ABOUT = frozenset({"split", "lang", "locale", "country", "fold", "version", "partition"})
+#: Columns of objects that are about the row, not its answer.
+BESIDE = frozenset({"meta", "metadata", "info", "extra", "attributes"})
 #: The two texts of a row that is about a pair.
 PAIRS = (
     ("premise", "hypothesis"),

@@ -126,7 +126,7 @@ def parsed(value: Any) -> Any:
 
 
 def without_unit(text: str) -> tuple[str, str]:
-    """(an amount without its percent sign or currency, that sign or nothing): ``12.50 €`` and ``$3`` have one."""
+    """(an amount without its percent sign or currency, that sign or nothing), for ``12.50 €`` or ``$3``."""
     plain = text.strip()
     unit = _UNIT.match(plain)
     if unit:

@@ -90,7 +90,8 @@ def detect(examples: Sequence[Example]) -> Kind:
     answers = [wanted_label(example) for example in examples]
     if answers and all("####" in answer for answer in answers):
         return Kind("number", "every answer ends with #### and a number")
-    if answers and all(map(is_number, answers)) and len({without_unit(answer)[1] for answer in answers}) == 1:
+    units = {without_unit(answer)[1] for answer in answers}
+    if len(units) == 1 and all(map(is_number, answers)):
         return _of_numbers(answers, column)
     if answers and not column and all(parse_json(answer) is not None for answer in answers):
         return Kind("json", "every answer is a JSON object or list")
