@@ -23,8 +23,7 @@ class Mapping:
     """Which column plays which part, and whether that was guessed or given.
 
     A column's name may be several joined with ``+``. ``shape``: messages, prompt, text, code, preference or
-    kto. ``unused`` are columns that
-    play no part.
+    kto. ``unused`` are columns that play no part.
     """
 
     columns: dict[str, str]

@@ -1,11 +1,10 @@
 """Near-duplicates among rows: what many rows share is left out, then MinHash finds candidates and Jaccard
 decides.
 
-Compared is the whole conversation before the answer. An instruction, a system text, a template's fixed words:
-whatever stands in
-many rows as a run of several words tells no two rows apart and is not compared. Candidates come from MinHash
-with banding
-(Broder 1997); a pair counts by the exact Jaccard similarity of what is left of both.
+Compared is the whole conversation before the answer. An instruction, a system text, a template's fixed
+words: whatever stands in many rows as a run of several words tells no two rows apart and is not compared.
+Candidates come from MinHash with banding (Broder 1997); a pair counts by the exact Jaccard similarity of
+what is left of both.
 """
 
 from __future__ import annotations

@@ -73,10 +73,9 @@ class Example:
 class RowOptions:
     """How rows are read.
 
-    ``columns``: part -> column, None to guess. ``on_bad_row``: "" leaves out one bad row, or 1% of them, and
-    stops above that; "skip" leaves
-    out any number up to half; "stop" stops at the first. ``ask`` is called where a guess is in doubt; without
-    it the doubt is an error.
+    ``columns``: part -> column, None to guess. ``on_bad_row``: "" leaves out one bad row, or 1% of them,
+    and stops above that; "skip" leaves out any number up to half; "stop" stops at the first. ``ask`` is
+    called where a guess is in doubt; without it the doubt is an error.
     """
 
     columns: dict[str, str] | None = None

@@ -1,9 +1,8 @@
 """The usual names of columns, by the part a column plays: English, German, French, Spanish, Italian, Dutch,
 Portuguese.
 
-Names are compared without case, accents, spaces and signs. Each part has tiers: a name of an earlier tier is
-the better candidate, and two
-columns of the same tier are equally good.
+Names are compared without case, accents, spaces and signs. Each part has tiers: a name of an earlier tier
+is the better candidate, and two columns of the same tier are equally good.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ _REMOTE = ("hub:", "hf:", "http:", "https:", "s3:", "kaggle:")
 def read_tables(source: str | Path, encoding: str = "") -> dict[str, Table]:
     """Tables by split ("train", "valid", "test"); a single file gives "train".
 
-    ``source`` is a file, ``FILE.xlsx#SHEET``, a folder or ``sqlite:FILE?QUERY``; ``encoding`` is that of text
-    files, found out
-    where it is not given. Raises NotFound, BadData, Unsupported, UsageError, DoesNotFit.
+    ``source`` is a file, ``FILE.xlsx#SHEET``, a folder or ``sqlite:FILE?QUERY``; ``encoding`` is that of
+    text files, found out where it is not given. Raises NotFound, BadData, Unsupported, UsageError,
+    DoesNotFit.
     """
     text = str(source)
     if text.startswith("sqlite:"):

@@ -1,10 +1,8 @@
 """Three splits that do not leak into each other and hold every label where its rows allow.
 
 Rows are ordered by the hash of what they hold, so the same file is split alike on every machine and in any
-order. Near-duplicates
-(:mod:`freehold.data.duplicates`) stay together. Each label gives its share to every split, a rare one to
-training first, then to
-the test rows.
+order. Near-duplicates (:mod:`freehold.data.duplicates`) stay together. Each label gives its share to every
+split, a rare one to training first, then to the test rows.
 """
 
 from __future__ import annotations
@@ -79,8 +77,7 @@ def split(
     stays too small.
 
     Without tuning most rows are test rows; the others hold every label where possible, and validation rows
-    are cut off only
-    to be tuned with.
+    are cut off only to be tuned with.
     """
     repeats, notes, similar = 0, (), SIMILAR
     given = len(train)

@@ -2,9 +2,8 @@
 none of its weights read.
 
 llama.cpp and transformers each have their own idea of what an architecture holds, so they are asked, in a
-process of its own: native code that
-aborts on a foreign file must not take the program along. llama.cpp allocates nothing then, and transformers
-builds the model without memory.
+process of its own: native code that aborts on a foreign file must not take the program along. llama.cpp
+allocates nothing then, and transformers builds the model without memory.
 """
 
 from __future__ import annotations

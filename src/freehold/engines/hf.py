@@ -104,9 +104,8 @@ def load(kind: Any, folder: Path, *, beside: re.Pattern[str] | None = None, **op
     """A model of one of transformers' automatic classes, every weight of it read from the folder. Raises
     BadModel.
 
-    transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of tensors
-    that may be missing or left over,
-    since what they are for is not used.
+    transformers fills in what a folder lacks with random numbers and only warns. ``beside``: names of
+    tensors that may be missing or left over, since what they are for is not used.
     """
     import torch
 

@@ -32,8 +32,8 @@ _GGUF_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<part>a|b)")
 @dataclass(frozen=True)
 class AdapterFacts:
     """What an adapter says of itself. ``base``: the base's name as its author wrote it; ``target_modules``:
-    last parts of the matrices' names;
-    ``fan_in_fan_out``: the base keeps its matrices as (inputs, outputs)."""
+    last parts of the matrices' names; ``fan_in_fan_out``: the base keeps its matrices as (inputs, outputs).
+    """
 
     rank: int
     alpha: float

@@ -2,8 +2,7 @@
 (HF_ENDPOINT).
 
 The files are brought to a folder under the home, one for each commit, and read there as any folder is.
-Nothing is sent but the
-request for them.
+Nothing is sent but the request for them.
 """
 
 from __future__ import annotations
