@@ -179,3 +179,14 @@ def test_a_need_on_nothing_that_is_measured_is_refused_with_the_nearest_name() -
     with pytest.raises(Exception, match="did you mean accuracy"):
         check_names(needs("acuracy>=0.9"), ("accuracy", "macro_f1"))
     check_names(needs("accuracy>=0.9", "p95<=1s", "licence=commercial", "safety>=good"), ("accuracy",))
+
+
+def test_a_quality_missed_by_a_tuning_that_was_cut_short_is_not_yet_rented() -> None:
+    tuned = [seen("tuned", 0.8, 0.75, 0.85, p95=100)]
+    cut = ("tuning was cut short: 0.8 epochs instead of 3, to keep the budget",)
+    verdict = reach(needs("accuracy>=0.9"), tuned, "accuracy", skipped=cut)
+    assert verdict.word == "not yet"
+    assert "tuning was cut short: 0.8 epochs" in verdict.sentence
+    assert reach(needs("accuracy>=0.9"), tuned, "accuracy").word == "rent it"
+    # more tuning makes no answer quicker
+    assert reach(needs("p95<=50ms"), tuned, "accuracy", skipped=cut).word == "rent it"

@@ -10,7 +10,7 @@ from freehold import durable, machine, statistics
 from freehold.evals.kinds import wanted_label
 from freehold.trial import baselines, planner, sections
 from freehold.trial.options import NO_SAFETY
-from freehold.trial.verdict import TUNING_SKIPPED, reach
+from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, reach
 
 if TYPE_CHECKING:
     from freehold.trial.trial import Trial
@@ -91,11 +91,30 @@ def _skipped(trial: Trial) -> list[str]:
     skipped: list[str] = []
     if trial.options.tune and able and not tuned:
         skipped.append(f"{TUNING_SKIPPED}: {reasons[0] if reasons else 'there was no time left'}")
+    if cut := _cut_short(trial):
+        skipped.append(cut)
     if others:
         skipped.append(f"left out: {', '.join(others)}")
     if trial.options.safety_prompts == NO_SAFETY:
         skipped.append("safety was not tested, as asked")
     return skipped
+
+
+def _cut_short(trial: Trial) -> str:
+    """That no model could be tuned for as long as is worth it, because of the budget; '' where one was."""
+    epochs: list[float] = []
+    for variant in trial.variants:
+        trained = variant["trained"]
+        if trained is None:
+            continue
+        by_time = (
+            "bound by the time" in trained["reason"] or "the time for tuning ended" in trained["stopped"]
+        )
+        seen = trained["steps"] * trained["recipe"]["batch_rows"] / trained["rows"]
+        epochs.append(seen if by_time else planner.GOOD_EPOCHS)
+    if not epochs or max(epochs) >= planner.GOOD_EPOCHS:
+        return ""
+    return f"{TUNING_CUT}: {max(epochs):.1f} epochs instead of {planner.GOOD_EPOCHS:.0f}, to keep the budget"
 
 
 def _estimates(trial: Trial) -> dict[str, Any] | None:

@@ -673,16 +673,21 @@ class Trial:
         best = [max(as_is, key=quality) for as_is in own.values() if as_is]
         baselines.compare(self.variants, self.answers, self.baselines)
         needs = self.effective_needs()[0]
+        hopeful = to_time(needs, self.variants, metric)
         chosen = [*(v for v in self.variants if v["kind"] == "tuned"), *best]
-        chosen += [v for v in to_time(needs, self.variants, metric) if v not in chosen]
+        chosen += [v for v in hopeful if v not in chosen]
         chosen.sort(key=quality, reverse=True)
         with self.clock.part("time"):
             for number, variant in enumerate(chosen):
                 # once a better one meets every need the others cannot be chosen, and are timed only as far as time is left
-                settled = any(entry.meets_all for entry in judge(needs, chosen[:number]))
+                settled = (
+                    any(entry.meets_all for entry in judge(needs, chosen[:number])) or variant not in hopeful
+                )
                 # the likeliest choice is timed whatever is left: without its waits it decides nothing
                 share = self.clock.part_left() / (len(chosen) - number)
-                self._time_one(variant, looks, max(share, 0.0 if number else 20.0), spare=settled)
+                self._time_one(
+                    variant, looks, max(share, 0.0 if number else 20.0), spare=bool(number) and settled
+                )
 
     def _time_one(
         self, variant: dict[str, Any], looks: dict[str, dict[str, Any]], seconds: float, *, spare: bool

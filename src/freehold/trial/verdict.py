@@ -14,6 +14,8 @@ EXIT_CODES = {"own it": 0, "not yet": 3, "rent it": 4}
 SIGNIFICANT = 0.05
 #: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then "rent it" is not said.
 TUNING_SKIPPED = "tuning was skipped"
+#: The same where tuning ended for lack of time before it had seen its rows often enough: a missed quality may then still be reached.
+TUNING_CUT = "tuning was cut short"
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,11 @@ def _failed(best: Judged, judged: Sequence[Judged], quality: str, skipped: Seque
     names = _names(best.failed)
     if any(part.startswith(TUNING_SKIPPED) for part in skipped):
         return "not yet", f"Without tuning, no model meets {names}: {quality}, the nearest"
+    misses_quality = any(
+        decision.need.partition(">=")[0].strip() in best.variant["figures"] for decision in best.failed
+    )
+    if misses_quality and any(part.startswith(TUNING_CUT) for part in skipped):
+        return "not yet", f"No model meets {names} so far: {quality}, the nearest"
     open_ = [entry for entry in judged if not entry.failed and not entry.unsure and entry.unmeasured]
     if open_:
         first = open_[0]
