@@ -227,7 +227,7 @@ def test_weights_in_blocks_are_not_taken_for_floats(tmp_path: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     name = "model.layers.0.mlp.up_proj.weight"
     save_file({**tensors, name: tensors[name].to(torch.int8)}, folder / "model.safetensors")
-    with pytest.raises(Unsupported, match=r"up_proj\.weight is of type I8"):
+    with pytest.raises(Unsupported, match=r"up_proj\.weight has the type I8"):
         to_gguf(folder, tmp_path / "never.gguf", card_of(folder))
 
 
