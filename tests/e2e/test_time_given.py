@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -111,39 +112,32 @@ def test_a_row_too_long_for_a_model_is_left_out_or_the_model_is(
     assert said in done.stderr
 
 
-def test_a_short_trial_says_what_it_read_what_it_will_do_and_what_it_left_out(
+def test_a_trial_shows_its_plan_first_and_goes_on_with_more_time(
     home: Path, tickets: Path, tmp_path: Path
 ) -> None:
-    done = trial(tickets, fresh_home(home, tmp_path), "--budget", "40s")
-    assert done.returncode == 3, done.stderr
+    """Without tuning 210 rows are test rows. The first budget is little more than the least, so what this machine is like decides it."""
+    environment, flags = fresh_home(home, tmp_path), ("--no-tune", "--safety", "none")
+    refused = re.search(r"pass --budget (\d+)s", trial(tickets, environment, *flags, "--budget", "2s").stderr)
+    assert refused
+    budget = round(int(refused[1]) * 1.2)
+    done = trial(tickets, environment, *flags, "--budget", f"{budget}s")
+    assert done.returncode == 4, done.stderr
     said = done.stderr
     assert 'cp1252, the Windows encoding of Western Europe ("' in said
     assert "separated by semicolons" in said
     assert '"subject" and "body" together' in said
     assert "not used: created" in said
-    plan = said.index("plan for 40 s")
-    assert said.index("measuring simple baselines") < plan < said.index("smollm2, zero-shot  0 of")
-    report = json.loads(done.stdout)
-    assert report["verdict"]["verdict"] == "not yet"  # the model fails as it stands, and tuning was not tried
-    assert "tuning was skipped" in report["verdict"]["sentence"]
-    assert {one["name"] for one in report["baselines"]} >= {"majority", "nearest", "linear"}
-    assert report["variants"][0]["rows"] >= 20
-
-
-def test_a_trial_goes_on_with_more_time_and_keeps_what_it_measured(
-    home: Path, tickets: Path, tmp_path: Path
-) -> None:
-    """Without tuning 210 rows are test rows; the first budget holds some of them."""
-    environment = fresh_home(home, tmp_path)
-    first = json.loads(trial(tickets, environment, "--no-tune", "--safety", "none", "--budget", "30s").stdout)
+    assert said.index("plan for") < said.index("smollm2, zero-shot  0 of")
+    first = json.loads(done.stdout)
     assert "safety was not tested, as asked" in first["verdict"]["sentence"]
     assert not any("safety" in variant for variant in first["variants"])
+    assert any("linear classifier" in one["title"] for one in first["baselines"])
+    assert first["variants"][0]["rows"] >= 20
+
     steps = Path(environment["FREEHOLD_HOME"]) / "trials" / first["id"] / "steps"
     answers = {path: path.read_text() for path in steps.glob("measure-*/answers.jsonl")}
     assert answers
-    second = json.loads(
-        trial(tickets, environment, "--no-tune", "--safety", "none", "--budget", "75s").stdout
-    )
+    second = json.loads(trial(tickets, environment, *flags, "--budget", f"{2 * budget}s").stdout)
     assert second["id"] == first["id"]
     for path, kept in answers.items():
         assert path.read_text().startswith(kept)
