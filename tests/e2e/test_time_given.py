@@ -121,7 +121,7 @@ def test_a_trial_shows_its_plan_first_and_goes_on_with_more_time(
     assert refused
     budget = round(int(refused[1]) * 1.2)
     done = trial(tickets, environment, *flags, "--budget", f"{budget}s")
-    assert done.returncode == 4, done.stderr
+    assert done.returncode in (3, 4), done.stderr
     said = done.stderr
     assert 'cp1252, the Windows encoding of Western Europe ("' in said
     assert "separated by semicolons" in said
