@@ -75,11 +75,16 @@ def kept_block(kept: Path, rows: int) -> int:
     return rows
 
 
-def requests(prompting: Prompting, ask: Ask, examples: Sequence[Example]) -> list[Request]:
-    """Engine requests, greedy, for the rows."""
-    choices: Choices | None = None
-    if ask.labels:
-        choices = prompting.choices(ask.messages(examples[0]), ask.labels)
+def choices_of(prompting: Prompting, ask: Ask, example: Example) -> Choices | None:
+    """The labels that answers are bound to, as tokens; None where they are not bound. The same for every row."""
+    return prompting.choices(ask.messages(example), ask.labels) if ask.labels else None
+
+
+def requests(
+    prompting: Prompting, ask: Ask, examples: Sequence[Example], choices: Choices | None = None
+) -> list[Request]:
+    """Engine requests, greedy, for the rows. ``choices``: those of :func:`choices_of`, where they are made already."""
+    choices = choices or choices_of(prompting, ask, examples[0])
     longest = max(map(len, choices.tokens)) if choices else ask.max_tokens
     stops = prompting.template.stops
     return [
@@ -108,6 +113,7 @@ def answers_of(
     """
     answers = [Answer(**answer) for line in durable.read_lines(kept) for answer in json.loads(line)]
     known, size = len(answers), kept_block(kept, block or block_rows(ask))
+    choices = choices_of(prompting, ask, examples[0]) if known < len(examples) else None
     slowest = 0.0
     with task(sink, title, len(examples), "rows") as progress:
         progress.resume(known)
@@ -117,7 +123,7 @@ def answers_of(
                 break
             rows = examples[len(answers) : len(answers) + size]
             done: dict[int, Answer] = {}
-            for index, completion in engine.generate(requests(prompting, ask, rows)):
+            for index, completion in engine.generate(requests(prompting, ask, rows, choices)):
                 example = rows[index]
                 score = metric.grade(example, completion.text)
                 written = len(completion.tokens)

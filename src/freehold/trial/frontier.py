@@ -16,6 +16,7 @@ from freehold.engines.interface import Prompting
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
 from freehold.errors import BadData, DoesNotFit, UsageError
 from freehold.evals import measure, metrics
+from freehold.evals.kinds import wanted_label
 from freehold.evals.measure import Ask
 from freehold.hub import gguf
 from freehold.hub.card import Card
@@ -94,7 +95,7 @@ class Frontier:
             self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink
         )
         self.metric = metrics.choose(None, examples)
-        labels = tuple(sorted({e.answer.strip() for e in examples})) if self.metric.kind == "label" else ()
+        labels = tuple(sorted({wanted_label(e) for e in examples})) if self.metric.kind == "label" else ()
         longest = max(len(asking.row(e.messages)[1]) for e in examples)
         self.ask = Ask((), labels, longest + 8)
         self.sensitivity: allocate.Sensitivity | None = None
