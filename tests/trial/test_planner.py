@@ -42,6 +42,9 @@ def test_a_plan_never_takes_more_than_the_budget(budget: float, candidates: tupl
 def test_everything_is_planned_or_said_to_be_left_out(budget: float) -> None:
     made = plan(budget, 8.0, (SMALL, LARGE), WORK)
     told = " ".join(made.left_out)
+    for part in made.parts:
+        if part.kind == "zero-shot":
+            assert made.part("few-shot", part.model) or f"{part.model} few-shot" in made.left_out
     for name in ("small", "large"):
         assert made.part("zero-shot", name) or name in told
         assert name in made.tuned or name in told or "tuning" in told or not made.decides

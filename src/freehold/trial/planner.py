@@ -342,7 +342,11 @@ def _as_is(
     while kept:
         parts = _shared(min(room * share, room - _timing(kept, work)), kept, work)
         if all(any(part.model == c.name for part in parts) for c in kept):
-            return parts, reasons
+            few = {part.model for part in parts if part.kind == "few-shot"}
+            return parts, [
+                *reasons,
+                *(f"{c.name} few-shot" for c in kept if c.shot_tokens and c.name not in few),
+            ]
         slowest = kept.pop()
         need = slowest.measuring_s(_fewest(work))
         reasons.insert(0, f"{slowest.name} ({_fewest(work)} test rows would take about {duration(need)})")
