@@ -43,6 +43,7 @@ LONGEST = (
     "test_journey.py",
     "test_verbs.py",
     "test_trust.py",
+    "test_time_given.py",
     "test_load.py",
     "test_hub_clients.py",
     "test_safetensors_trial.py",
