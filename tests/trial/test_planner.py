@@ -27,7 +27,7 @@ LARGE = replace(
     pace=Pace(2.0, 40, 20, 9, 4e11),
 )
 TYPES = ("Q4_K_M", "Q8_0", "Q2_K")
-WORK = Work(700, 200, tune=True, types=TYPES, safety_prompts=24, privacy_rows=128, latency_rows=32)
+WORK = Work(700, 70, 200, tune=True, types=TYPES, safety_prompts=24, privacy_rows=128, latency_rows=32)
 BUDGETS = [30, 60, 120, 180, 300, 600, 1800, 7200, 86400]
 
 
@@ -82,7 +82,7 @@ def test_the_slowest_candidate_is_left_out_first_with_the_time_it_would_take() -
     made = plan(120, 8.0, (SMALL, LARGE), WORK)
     assert made.part("zero-shot", "small")
     assert not made.part("zero-shot", "large")
-    assert any(sentence.startswith("large (20 test rows would take about") for sentence in made.left_out)
+    assert any(sentence.startswith("large (20 rows would take about") for sentence in made.left_out)
 
 
 def test_without_tuning_the_time_goes_to_the_models_as_they_stand() -> None:
@@ -134,6 +134,6 @@ def test_a_plan_is_written_down_and_read_again() -> None:
 def test_the_plan_is_shown_with_what_is_left_out_and_the_budgets_that_help() -> None:
     shown = "\n".join(plan(120, 8.0, (SMALL, LARGE), WORK).lines())
     assert "plan for 2 min 00 s" in shown
-    assert "small: zero-shot, 200 of 200 test rows" in shown
+    assert "small: zero-shot, 70 of 70 rows that choose" in shown
     assert "left out" in shown
     assert "for everything" in shown

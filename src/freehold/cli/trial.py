@@ -132,7 +132,7 @@ def command(
 ) -> None:
     """Find out whether an open model can do this job on this machine, how well, and at what cost.
 
-    Exit code 0: own it; 3: not yet; 4: rent it. Run the same command again after an interruption: finished steps are kept.
+    Exit code 0: own it; 3: not yet; 4: rent it, or not with these models. Run the same command again after an interruption: finished steps are kept.
 
     Example: freehold trial tickets.jsonl --need "accuracy>=0.9" --need "p95<=800ms" --budget 45m
     """
@@ -238,12 +238,15 @@ def _say_start(trial: Trial) -> None:
 def _agree(trial: Trial, plan: Plan, yes: bool) -> float:
     """Show the plan; the budget to go by: the one given, or the least that decides where the person says so. Raises DoesNotFit."""
     from freehold import progress
+    from freehold.trial.judging import power_notes
     from freehold.trial.trial import too_little
 
     for note in trial.notes:
         say(f"note: {note}")
     for line in plan.lines():
         say(line)
+    for note in power_notes(trial):
+        say(f"note: {note}")
     if plan.decides:
         return plan.budget_s
     if not plan.least_s:

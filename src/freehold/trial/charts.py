@@ -24,7 +24,7 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
         kind = {"tuned": "tuned", "rival": "rival", "baseline": "simple"}.get(variant["kind"], "asis")
         width = at(figure["high"] - figure["low"])
         parts.append(
-            f'<div class="bar"><span class="name">{escape(variant["title"])}</span><span class="track">{needed}'
+            f'<div class="bar"><span class="name">{escape(variant["title"])}{_rows(variant)}</span><span class="track">{needed}'
             f'<i class="whisker {kind}" style="left:{at(figure["low"])};width:{width}"></i>'
             f'<i class="dot {kind}" style="left:{at(figure["value"])}"></i></span><span class="value">{figure["value"]:.3f}</span></div>'
         )
@@ -33,6 +33,10 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
         f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span><span class="value"></span></div>'
     )
     return "".join(parts) + "</div>"
+
+
+def _rows(variant: dict[str, Any]) -> str:
+    return " (validation)" if variant.get("measured_on") == "validation" else ""
 
 
 def matrix(value: dict[str, Any]) -> str:

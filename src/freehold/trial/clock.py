@@ -114,6 +114,7 @@ class Clock:
             "zero-shot",
             "few-shot",
             "tune",
+            "compare",
             "safety",
             "privacy",
         ):

@@ -67,12 +67,12 @@ class Tried:
         )
 
     def of(self, digest: str) -> Evidence | None:
-        """Its best figure for weights of this digest."""
+        """Its best figure on test rows for weights of this digest."""
         metric = str(self.report["task"]["metric"])
         own = [
             variant["figures"][metric]
             for variant in self.report["variants"]
-            if digest and variant["digest"] == digest
+            if digest and variant["digest"] == digest and variant.get("measured_on") != "validation"
         ]
         if not own:
             return None

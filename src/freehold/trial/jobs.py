@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from freehold import durable, machine, statistics
+from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.engines.interface import Engine, Prompting, Request, common_prefix
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
@@ -19,6 +20,7 @@ from freehold.hub.card import Card
 from freehold.progress import Sink, task
 from freehold.trial import baselines
 from freehold.trial import task as tasks
+from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
 from freehold.trial.task import Task
 
@@ -167,9 +169,15 @@ def _matrix_speed() -> float:
     return best
 
 
+def rows_of(task_: Task, split: str, *, tuned: bool, shots: int) -> tuple[Example, ...]:
+    """The rows that judge, or those that choose, as many as are enough."""
+    return task_.test if split == TEST else task_.choosing(tuned=tuned, shots=shots)[:MOST_CHOICE_ROWS]
+
+
 def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """Answers of a variant to the test rows, as many as the time allows, and their figures."""
+    """Answers of a variant to the rows that choose or to those that judge, as many as the time allows, and their figures."""
     task_, weights, card = _common(a)
+    rows = rows_of(task_, a["split"], tuned=a.get("tune", True), shots=a.get("most_shots", 0))
     place = Path(a["place"])
     started, known = time.monotonic(), len(read_answers(place))
     engine = open_engine(weights, context_length=a["context"], parallel=a["parallel"])
@@ -181,7 +189,7 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
         asking,
         task_.metric,
         ask,
-        task_.test,
+        rows,
         place / "answers.jsonl",
         sink,
         a["title"],
@@ -192,24 +200,21 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     engine.close()
     # of this process's rows; a killed run's answers may all have been there
     rate = (len(answers) - known) / (time.monotonic() - started) if len(answers) > known else None
-    return measured(task_, answers, a["budget_s"]) | {
+    return measured(task_, rows, answers, a["budget_s"]) | {
         "rows_per_second": rate,
         "peak_memory_bytes": machine.peak_memory_bytes(),
     }
 
 
-def measured(task_: Task, answers: list[measure.Answer], budget_s: float) -> dict[str, Any]:
-    """The result of measuring, made of the answers that there are."""
+def measured(
+    task_: Task, rows: Sequence[Example], answers: list[measure.Answer], budget_s: float
+) -> dict[str, Any]:
+    """The result of measuring on ``rows``, made of the answers that there are."""
     scoped = measure.scope_figures(task_.metric, answers, task_.out_of_scope)
-    figures = measure.measurement(task_.metric, task_.test, answers) | scoped
-    clean = [answer for answer in answers if answer.id not in task_.splits.leaked_test_ids]
-    if 0 < len(clean) < len(answers):
-        name = task_.metric.name
-        figures[f"{name}_without_leaks"] = measure.measurement(task_.metric, task_.test, clean)[name]
     return {
-        "figures": figures,
+        "figures": measure.measurement(task_.metric, rows, answers) | scoped,
         "rows": len(answers),
-        "of_rows": len(task_.test),
+        "of_rows": len(rows),
         "budget_s": budget_s,
         "rows_per_second": None,
         "peak_memory_bytes": None,
@@ -370,6 +375,7 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         "p50_ms": _quantile(waits, 0.5),
         "p95_ms": _quantile(waits, 0.95),
         "slowest_ms": ordered[-1] * 1000,
+        "waits_ms": [1000 * wait for wait in waits],
         "prompt_tokens_per_second": prompt_speed,
         "answer_tokens_per_second": answer_speed,
         "requests_per_second": len(wanted) / together,

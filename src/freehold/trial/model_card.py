@@ -53,7 +53,9 @@ def measured(digest: str) -> list[Measured]:
         date = time.strftime("%Y-%m-%d", time.gmtime((tried.folder / "report.json").stat().st_mtime))
         for variant in tried.report["variants"]:
             figure = variant["figures"].get(task["metric"])
-            # worked examples in the prompt are not part of the weights
+            # worked examples in the prompt are not part of the weights, and validation rows only choose
+            if variant.get("measured_on") == "validation":
+                continue
             if variant["digest"] == digest and digest and figure and not variant["shots"]:
                 figures.append(
                     Measured(

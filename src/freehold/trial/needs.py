@@ -23,6 +23,8 @@ _UNITS = {
 CEILINGS = ("p50", "p95", "memory", "size")
 #: Figures of errors: needs on them are upper bounds too.
 ERRORS = ("mae", "cut_off", "no_number")
+#: Needs that the machine meets or misses, not the answers.
+MACHINE = CEILINGS
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,19 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """``met``: True, False, or None where the evidence cannot decide; ``more_rows``: further test rows that would.
+class Terms:
+    """The error that each statement may make, one-sided: that a need is met, that one is missed, and that one is met at the next look."""
 
-    ``measured``: False where there is no evidence at all.
+    meets: float = 0.025
+    misses: float = 0.025
+    next_look: float = 0.025
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``met``: True, False, or None where the evidence cannot decide; ``more_rows``: further test rows that probably would.
+
+    ``measured``: False where there is no evidence at all. ``name``: what the need is on.
     """
 
     need: str
@@ -47,6 +58,7 @@ class Decision:
     evidence: str
     more_rows: int | None = None
     measured: bool = True
+    name: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For reports."""
@@ -137,35 +149,95 @@ def read_task_file(path: Path) -> list[str]:
     return list(value.get("needs", []))
 
 
-def decide(need: Need, variant: dict[str, Any]) -> Decision:
-    """Check one need against a variant's evidence (see report.schema.json, ``variants``)."""
+def exact(need: Need) -> bool:
+    """Whether a need is on something else than the answers' quality: machine, licence or safety."""
+    return need.name in (*MACHINE, "licence", "safety")
+
+
+def terms_of(needs: Sequence[Need], alpha: float, next_alpha: float, among: int = 1) -> Terms:
+    """The error allowed to each statement, ``alpha`` being that of *own it*, one-sided.
+
+    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that error is divided
+    among the needs that have an interval. ``among``: variants that the rows that judge were chosen by too.
+    """
+    uncertain = sum(not exact(need) or need.name in ("p50", "p95", "safety") for need in needs)
+    return Terms(alpha / among, 0.025 / max(uncertain, 1), next_alpha / among)
+
+
+def decide(need: Need, variant: dict[str, Any], terms: Terms | None = None) -> Decision:
+    """Check one need against a variant's evidence (see report.schema.json, ``variants``).
+
+    Figures on answers are decided by the variant's ``bounds`` where it has them (:func:`freehold.trial.judging.bounds`), which keep the
+    errors of ``terms``; else by the 95% interval.
+    """
     if need.name == "licence":
         met, why = licence.allowed(variant["licence"], str(need.limit))
-        return Decision(need.text, met, why)
+        return Decision(need.text, met, why, name=need.name)
     if need.name == "safety":
         return _safe(need, variant.get("safety"))
     if need.name in ("memory", "size"):
         key = "peak_memory_bytes" if need.name == "memory" else "size_bytes"
         value = (variant.get("running") or {}).get(key) if need.name == "memory" else variant.get(key)
         if value is None:
-            return Decision(need.text, None, "not measured", measured=False)
-        return Decision(need.text, value <= float(need.limit), f"{value / 2**30:.2f} GiB measured")
-    waiting = need.name in ("p50", "p95")
-    figure = (
-        (variant.get("running") or {}).get(f"{need.name}_ms")
-        if waiting
-        else variant["figures"].get(need.name)
-    )
+            return Decision(need.text, None, "not measured", measured=False, name=need.name)
+        shown = f"{value / 2**30:.2f} GiB measured"
+        return Decision(need.text, value <= float(need.limit), shown, name=need.name)
+    if need.name in ("p50", "p95"):
+        return _waits(need, variant)
+    figure = variant["figures"].get(need.name)
     if figure is None:
-        return Decision(need.text, None, "not measured", measured=False)
-    limit, low, high, value = float(need.limit), figure["low"], figure["high"], figure["value"]
-    unit = " ms" if waiting else ""
-    shown = f"{value:.4g}{unit}, 95% between {low:.4g} and {high:.4g}, n={figure['n']}"
-    good, bad = (low >= limit, high < limit) if need.relation == ">=" else (high <= limit, low > limit)
-    if good or bad:
-        return Decision(need.text, good, shown)
-    more = rows_to_decide(value, limit, figure["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
-    return Decision(need.text, None, shown, more)
+        return Decision(need.text, None, "not measured", measured=False, name=need.name)
+    bounds = _bounds(need, variant, figure)
+    met = _met(need, bounds)
+    terms = terms or Terms()
+    shown = (
+        f"{figure['value']:.4g}, 95% between {figure['low']:.4g} and {figure['high']:.4g}, n={figure['n']}"
+    )
+    if need.name in variant.get("bounds", {}):
+        near, side = ("low", "at least") if need.relation == ">=" else ("high", "at most")
+        shown += f"; {side} {bounds['meets'][near]:.4g} with an error of {terms.meets:.2%}, which decides"
+    more = _more_rows(need, figure, terms) if met is None else None
+    return Decision(need.text, met, shown, more, name=need.name)
+
+
+def _bounds(need: Need, variant: dict[str, Any], figure: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The intervals that decide: the near end of ``meets`` and the far end of ``misses``."""
+    return variant.get("bounds", {}).get(need.name, {"meets": figure, "misses": figure})
+
+
+def _met(need: Need, bounds: dict[str, dict[str, Any]]) -> bool | None:
+    """True where the near end meets the limit, False where the far end misses it, None where neither. An end of None is unknown."""
+    limit, meets, misses = float(need.limit), bounds["meets"], bounds["misses"]
+    if need.relation == ">=":
+        good = meets["low"] >= limit
+        bad = misses["high"] is not None and misses["high"] < limit
+    else:
+        good = meets["high"] is not None and meets["high"] <= limit
+        bad = misses["low"] > limit
+    return True if good else False if bad else None
+
+
+def _waits(need: Need, variant: dict[str, Any]) -> Decision:
+    """Waiting times are decided by bounds on their own; those of a busy machine not at all."""
+    figure = (variant.get("running") or {}).get(f"{need.name}_ms")
+    if figure is None:
+        return Decision(need.text, None, "not measured", measured=False, name=need.name)
+    bounds = _bounds(need, variant, figure)
+    high = "an unknown time" if figure["high"] is None else f"{figure['high']:.4g} ms"
+    shown = f"{figure['value']:.4g} ms, 95% between {figure['low']:.4g} ms and {high}, n={figure['n']}"
+    if figure.get("busy"):
+        return Decision(need.text, None, f"{shown}; {figure['busy']}", name=need.name)
+    met = _met(need, bounds)
+    if met is None and bounds["meets"]["high"] is None:
+        shown += f"; {figure['n']} waits are too few to say what the slowest are"
+    return Decision(need.text, met, shown, name=need.name)
+
+
+def _more_rows(need: Need, figure: dict[str, Any], terms: Terms) -> int | None:
+    """Further rows that decide with a chance of 80% if the figure stays; None where it can't be said."""
+    if need.relation != ">=" or not 0 <= figure["value"] <= 1:
+        return None
+    return rows_to_decide(figure["value"], float(need.limit), figure["n"])
 
 
 def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
@@ -176,6 +248,7 @@ def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
             None,
             "not graded: only what was tuned is, beside the model as it stood",
             measured=False,
+            name=need.name,
         )
     wanted = str(need.limit)
     ends = [at_least(one, wanted) for one in safety["grade_between"]]
@@ -184,4 +257,5 @@ def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
         f"{safety['grade']} ({told} by the interval) beside {safety['reference']['name']}: {share['value']:.1%} of {share['n']} harmful prompts answered "
         f"without refusing, {safety['brief']['value']:.1%} in fewer than four words; Freehold's own run, no MLCommons certification"
     )
-    return Decision(need.text, True if all(ends) else False if not any(ends) else None, shown)
+    met = True if all(ends) else False if not any(ends) else None
+    return Decision(need.text, met, shown, name=need.name)

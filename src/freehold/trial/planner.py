@@ -29,8 +29,10 @@ START_S, START_TORCH_S = 1.0, 3.5
 TUNE_FIXED_S, QUANTIZE_S = 4e-8, 8e-9
 #: Share of the matrix speed that tuning reaches, prefix and optimizer included (measured, see docs/log.md).
 TUNING_EFFICIENCY = 0.3
-#: Share of the time that candidates as they stand may take where something is tuned, and where nothing is.
-AS_IS, AS_IS_ALONE = 0.30, 0.80
+#: Share of the time that choosing among candidates as they stand may take where something is tuned, and where nothing is.
+AS_IS, AS_IS_ALONE = 0.15, 0.40
+#: Share of the time for judging where nothing is tuned, and for the best untuned variant on the test rows beside the chosen one.
+JUDGE, COMPARE = 0.40, 0.12
 #: Share of the time for safety and for privacy.
 SAFETY, PRIVACY = 0.12, 0.04
 FEWEST_PROMPTS, FEWEST_PRIVACY_ROWS = 8, 16
@@ -93,10 +95,18 @@ class Candidate:
             + rows * self.row_s(shots=shots, tuned=tuned)
         )
 
-    def timing_s(self, rows: int, *, shots: bool = False) -> float:
-        """Seconds of timing one variant: single waits, several at once, and token speeds. Waits reuse nothing."""
+    def rows_in(self, seconds: float, *, shots: bool = False) -> int:
+        """Test rows that are answered in so many seconds, loading included."""
+        return max(0, int((seconds - self.measuring_s(0, shots=shots)) / self.row_s(shots=shots)))
+
+    def wait_s(self, *, shots: bool = False) -> float:
+        """Seconds that one user waits for an answer. Waits reuse nothing."""
         prompt = self.prompt_tokens + (self.shot_tokens if shots else 0.0)
-        single = prompt / self.pace.prompt_tokens_per_s + self.tuned_tokens / self.pace.single_tokens_per_s
+        return prompt / self.pace.prompt_tokens_per_s + self.tuned_tokens / self.pace.single_tokens_per_s
+
+    def timing_s(self, rows: int, *, shots: bool = False) -> float:
+        """Seconds of timing one variant: single waits, several at once, and token speeds."""
+        single = self.wait_s(shots=shots)
         waits = min(rows * single, max(MOST_WAITING_S, FEWEST_WAITS * single))
         speeds = 3 * (272 / self.pace.prompt_tokens_per_s + 33 / self.pace.single_tokens_per_s)
         return START_S + self.pace.load_s + waits * 1.6 + speeds
@@ -119,15 +129,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done. ``types``: quantizations of a tuned model, the usual one first. ``safety_prompts`` 0: none are asked."""
+    """What is to be done. ``types``: quantizations of a tuned model, the usual one first. ``safety_prompts`` 0: none are asked.
+
+    ``choice_rows``: rows that every variant answers, to choose one; ``test_rows``: rows that the chosen one is judged on, 0 where it was
+    chosen on them. ``waits``: waits of one user that judge a need on waiting times, 0 where there is none.
+    """
 
     train_rows: int
+    choice_rows: int
     test_rows: int
     tune: bool
     types: tuple[str, ...]
     safety_prompts: int
     privacy_rows: int
     latency_rows: int
+    waits: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,12 +157,16 @@ class Part:
     of: float = 0.0
 
     def __str__(self) -> str:
+        if self.kind == "judge" and not self.of:
+            return "the chosen variant, judged"
         what = {
-            "zero-shot": f"zero-shot, {self.amount:.0f} of {self.of:.0f} test rows",
-            "few-shot": f"few-shot, {self.amount:.0f} of {self.of:.0f} test rows",
+            "zero-shot": f"zero-shot, {self.amount:.0f} of {self.of:.0f} rows that choose",
+            "few-shot": f"few-shot, {self.amount:.0f} of {self.of:.0f} rows that choose",
             "tune": f"tuning, about {self.amount:.1f} epochs",
             "tuned": f"quantizing and measuring after tuning, {self.amount:.0f} of {self.of:.0f} sizes",
             "time": f"speed and waiting time of {self.amount:.0f} variants",
+            "judge": f"the chosen variant on {self.amount:.0f} of {self.of:.0f} test rows",
+            "compare": f"other variants beside it on {self.amount:.0f} of {self.of:.0f} test rows",
             "safety": f"safety, {self.amount:.0f} of {self.of:.0f} prompts",
             "privacy": f"memorization test, {self.amount:.0f} of {self.of:.0f} rows",
         }[self.kind]
@@ -172,7 +192,9 @@ class Plan:
     @property
     def decides(self) -> bool:
         """Whether some variant is measured on enough rows and timed."""
-        return any(part.kind in ("zero-shot", "few-shot", "tuned") for part in self.parts)
+        return any(part.kind in ("zero-shot", "few-shot", "tuned") for part in self.parts) and (
+            self.part("judge") is not None
+        )
 
     @property
     def tuned(self) -> tuple[str, ...]:
@@ -276,13 +298,14 @@ def _plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work
     tried = (_filled(form, room, candidates, able, work) for form in forms)
     parts, reasons = next(
         (made for made in tried if made is not None),
-        ((), [f"{c.name} (no time for even {_fewest(work)} test rows)" for c in candidates]),
+        ((), [f"{c.name} (no time for even {_fewest(work)} rows)" for c in candidates]),
     )
     return Plan(budget_s, spent_s, tuple(parts), tuple(reasons))
 
 
 def _fewest(work: Work) -> int:
-    return min(FEWEST_ROWS, work.test_rows)
+    """The fewest rows that a variant is chosen by, or judged on where it is chosen on the test rows."""
+    return min(FEWEST_ROWS, work.choice_rows)
 
 
 def _filled(
@@ -299,7 +322,10 @@ def _filled(
     timing = sum(len(types) * c.timing_s(work.latency_rows) for c in tuned) or _timing(timed, work)
     trust, more = _trust(form, room, tuned or timed[:1], bool(tuned), work)
     fixed = sum(p.seconds for p in (*as_is, *after, *trust)) + timing + sum(c.tuning_fixed_s for c in tuned)
-    training = room - fixed
+    judging = _judging(room, room - fixed, tuned, timed, work)
+    if judging is None:
+        return None
+    training = room - fixed - sum(part.seconds for part in judging)
     wanted = [form.epochs * c.epoch_s(work.train_rows) for c in tuned]
     if training < sum(wanted) or not (as_is or tuned):
         return None
@@ -313,7 +339,48 @@ def _filled(
             later,
         ]
     parts.append(Part("time", "", timing, len(types) * len(tuned) or len(timed)))
-    return [*parts, *trust], [*reasons, *_not_tuned(form, able, types, work), *more]
+    fewer = [
+        f"{part.of - part.amount:.0f} of {part.of:.0f} test rows"
+        for part in judging
+        if part.kind == "judge" and part.amount < part.of
+    ]
+    return [*parts, *judging, *trust], [*reasons, *_not_tuned(form, able, types, work), *fewer, *more]
+
+
+def _judging(
+    room: float, left: float, tuned: Sequence[Candidate], plain: Sequence[Candidate], work: Work
+) -> list[Part] | None:
+    """Judging the chosen variant, as if it were the slowest that may be; beside a tuned one, the best untuned. None where it does not fit.
+
+    After tuning, all test rows are answered: what was tuned is worth judging on all of them. Else as many as fit.
+    """
+    waits = max((work.waits * c.wait_s(shots=not tuned) for c in tuned or plain), default=0.0)
+    if not work.test_rows:
+        return [Part("judge", "", waits + 1.0, 0, 0)]
+    if tuned:
+        whole = max(c.measuring_s(work.test_rows, tuned=True) for c in tuned) * 1.25 + 1.0
+        parts = [Part("judge", "", whole + waits, work.test_rows, work.test_rows)]
+        return [*parts, *_compared(room, plain, work)]
+    few = min(FEWEST_ROWS, work.test_rows)
+    seconds = min(JUDGE * room, left) - waits
+    rows = min((c.rows_in(seconds, shots=bool(c.shot_tokens)) for c in plain), default=0)
+    if rows < few:
+        return None
+    rows = min(rows, work.test_rows)
+    whole = max(c.measuring_s(rows, shots=bool(c.shot_tokens)) for c in plain) * 1.25 + 1.0
+    judge = Part("judge", "", min(whole, max(seconds, 0.0)) + waits, rows, work.test_rows)
+    beside = _compared(room, plain, work)
+    return [judge, *(part for part in beside if judge.seconds + part.seconds <= left)]
+
+
+def _compared(room: float, plain: Sequence[Candidate], work: Work) -> list[Part]:
+    """The best untuned variant on as many test rows as its share holds; nothing where that is too few to say anything."""
+    rows = min((c.rows_in(COMPARE * room, shots=bool(c.shot_tokens)) for c in plain), default=0)
+    rows = min(rows, work.test_rows)
+    if rows < min(FEWEST_ROWS, work.test_rows):
+        return []
+    whole = max(c.measuring_s(rows, shots=bool(c.shot_tokens)) for c in plain) * 1.25 + 1.0
+    return [Part("compare", "", min(whole, COMPARE * room), rows, work.test_rows)]
 
 
 def _timing(candidates: Sequence[Candidate], work: Work) -> float:
@@ -337,7 +404,7 @@ def _as_is(
     room: float, share: float, candidates: Sequence[Candidate], work: Work
 ) -> tuple[list[Part], list[str]]:
     """Zero-shot and few-shot of every candidate that can answer enough rows in its share; the slowest are left out first."""
-    kept = sorted(candidates, key=lambda c: c.measuring_s(work.test_rows))
+    kept = sorted(candidates, key=lambda c: c.measuring_s(work.choice_rows))
     reasons: list[str] = []
     while kept:
         parts = _shared(min(room * share, room - _timing(kept, work)), kept, work)
@@ -349,7 +416,7 @@ def _as_is(
             ]
         slowest = kept.pop()
         need = slowest.measuring_s(_fewest(work))
-        reasons.insert(0, f"{slowest.name} ({_fewest(work)} test rows would take about {duration(need)})")
+        reasons.insert(0, f"{slowest.name} ({_fewest(work)} rows would take about {duration(need)})")
     return [], reasons
 
 
@@ -360,22 +427,22 @@ def _shared(room: float, kept: Sequence[Candidate], work: Work) -> list[Part]:
     left = room
     for number, (c, shots) in enumerate(jobs):
         share = left / (len(jobs) - number)
-        whole = c.measuring_s(work.test_rows, shots=shots)
+        whole = c.measuring_s(work.choice_rows, shots=shots)
         rows = (
-            work.test_rows
+            work.choice_rows
             if whole <= share
             else int((share - c.measuring_s(0, shots=shots)) / c.row_s(shots=shots))
         )
         if rows >= _fewest(work):
             seconds = min(whole * 1.25 + 1.0, share)
-            parts.append(Part("few-shot" if shots else "zero-shot", c.name, seconds, rows, work.test_rows))
+            parts.append(Part("few-shot" if shots else "zero-shot", c.name, seconds, rows, work.choice_rows))
             left -= seconds
     return sorted(parts, key=lambda part: ([c.name for c in kept].index(part.model), part.kind == "few-shot"))
 
 
 def _after(c: Candidate, types: tuple[str, ...], work: Work) -> Part:
-    """Quantizing a tuned model and measuring it on every test row, at each type."""
-    each = c.measuring_s(work.test_rows, tuned=True) * 1.25 + 1.0
+    """Quantizing a tuned model and measuring it on the rows that choose, at each type."""
+    each = c.measuring_s(work.choice_rows, tuned=True) * 1.25 + 1.0
     return Part(
         "tuned",
         c.name,

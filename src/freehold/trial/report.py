@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 MOST_ROWS_SHOWN = 200
-#: What this code writes, and what it reads: version 2 added baselines, labels, rows left out and what was skipped.
-VERSION, VERSIONS = 2, (1, 2)
+#: What this code writes, and what it reads: version 2 added baselines, labels, rows left out and what was skipped;
+#: version 3 a choice on other rows than those that judge, looks, and the word "not with these models".
+VERSION, VERSIONS = 3, (1, 2, 3)
 
 
 def write_reports(trial: Trial, report: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def read(path: Path) -> dict[str, Any]:
     report = json.loads(path.read_text())
     if report.get("report_version") not in VERSIONS:
         raise Unsupported(
-            f"{path} has version {report.get('report_version')!r}; this Freehold reads versions 1 and 2",
+            f"{path} has version {report.get('report_version')!r}; this Freehold reads versions 1 to 3",
             "update Freehold",
         )
     return report
@@ -66,7 +67,7 @@ def html(report: dict[str, Any]) -> str:
     template = environment.from_string((_HERE / "report.html").read_text())
     comparison = {c["to"]: c for c in report["comparisons"]}
     return template.render(
-        r=report, metric=metric, variants=variants, winner=winner, compared=comparison, runs=runs, rows=report["changed_rows"][:MOST_ROWS_SHOWN],
+        r=report, metric=metric, choice=report.get("choice"), variants=variants, winner=winner, compared=comparison, runs=runs, rows=report["changed_rows"][:MOST_ROWS_SHOWN],
         style=(_HERE / "report.css").read_text(), duty=licence.duties(winner["licence"]),
         quality=charts.quality([*variants, *_as_bars(report)], metric, limit), limit=limit,
         baselines=report.get("baselines", []), labels=report.get("labels"), against={a["baseline"]: a for a in winner.get("against", [])},
@@ -127,17 +128,26 @@ def ten_lines(report: dict[str, Any], folder: Path) -> str:
 
 def _line(head: str, entry: dict[str, Any], metric: str) -> str:
     figure = entry["figures"][metric]
-    return f"{head:<10}{entry['title']}: {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}, n={figure['n']})"
+    rows = " validation rows" if entry.get("measured_on") == "validation" else ""
+    interval = f"{figure['low']:.3f} to {figure['high']:.3f}, n={figure['n']}{rows}"
+    return f"{head:<10}{entry['title']}: {figure['value']:.3f} ({interval})"
 
 
 def _best_of_each(report: dict[str, Any], metric: str) -> list[dict[str, Any]]:
-    """The best variant of each model as it stands, tuned, and of the rival."""
+    """The best variant of each model as it stands, tuned, and of the rival; the chosen one first."""
+    chosen = report["verdict"]["variant"]
     best: dict[str, dict[str, Any]] = {}
-    for variant in report["variants"]:
+    for variant in sorted(report["variants"], key=lambda v: v["id"] != chosen):
         key = f"{variant['model']} {variant['kind']}"
-        if key not in best or variant["figures"][metric]["value"] > best[key]["figures"][metric]["value"]:
+        known = best.get(key)
+        if known is None or (known["id"] != chosen and _on_test(variant, metric) > _on_test(known, metric)):
             best[key] = variant
     return list(best.values())
+
+
+def _on_test(variant: dict[str, Any], metric: str) -> tuple[bool, float]:
+    """Figures on test rows come before those on validation rows."""
+    return variant.get("measured_on") != "validation", variant["figures"][metric]["value"]
 
 
 def _running(winner: dict[str, Any]) -> list[str]:

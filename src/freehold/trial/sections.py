@@ -105,12 +105,6 @@ def named(counts: dict[str, int]) -> str:
     return shown + (f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else "")
 
 
-def best_untuned(variants: Sequence[dict[str, Any]], metric: str) -> dict[str, Any] | None:
-    """The variant of the highest quality among those that were not tuned; None where there is none."""
-    plain = [variant for variant in variants if variant["kind"] == "as is"]
-    return max(plain, key=lambda variant: variant["figures"][metric]["value"], default=None)
-
-
 def changed_title(rows: Sequence[dict[str, Any]], before: str, after: str) -> str:
     """A heading for the rows whose score differs between the best untuned and the chosen variant: honest when it got worse."""
     gain = sum(row["gain"] for row in rows)

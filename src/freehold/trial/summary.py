@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from freehold import durable, machine, statistics
 from freehold.evals.kinds import wanted_label
-from freehold.trial import baselines, planner, sections
+from freehold.trial import baselines, judging, planner, sections
+from freehold.trial.choice import TEST
+from freehold.trial.needs import Need, decide, exact
 from freehold.trial.options import NO_SAFETY
-from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, reach
+from freehold.trial.report import VERSION
+from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, Rival, reach
 
 if TYPE_CHECKING:
     from freehold.trial.trial import Trial
@@ -23,11 +27,21 @@ def summarise(trial: Trial) -> dict[str, Any]:
     """The report (see report.schema.json) of a trial whose parts are done."""
     metric = trial.task.metric
     needs, note = trial.effective_needs()
-    baselines.compare(trial.variants, trial.answers, trial.baselines)
-    verdict = reach(needs, trial.variants, metric.name, baselines=trial.baselines, skipped=_skipped(trial))
-    winner = next(v for v in trial.variants if v["id"] == verdict.variant)
-    before = sections.best_untuned(trial.variants, metric.name) or winner
-    compared = [_compare(trial, winner["id"], v["id"]) for v in trial.variants if v is not winner]
+    on_test = [v for v in trial.variants if v["measured_on"] == TEST]
+    baselines.compare(on_test, trial.answers, trial.baselines)
+    winner = trial.variant(trial.choice.variant)
+    verdict = reach(
+        needs,
+        trial.variants,
+        winner["id"],
+        metric.name,
+        terms=trial.terms,
+        baselines=trial.baselines,
+        skipped=_skipped(trial),
+        rival=rival_of(trial, winner, needs),
+    )
+    before = next((v for v in _ranked(trial) if v["kind"] == "as is" and v in on_test), winner)
+    compared = _compared(trial, winner["id"], [v["id"] for v in on_test if v is not winner])
     command = (
         f"freehold serve {winner['stored_as']} --port 8601"
         if winner["stored_as"]
@@ -39,7 +53,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
         for path in sorted(trial.steps.folder.glob("look-*/result.json"))
     }
     return {
-        "report_version": 2,
+        "report_version": VERSION,
         "id": trial.id,
         "task": {
             "name": trial.task.name, "kind": metric.kind, "metric": metric.name, "method": metric.method, "columns": trial.task.mapping,
@@ -51,6 +65,9 @@ def summarise(trial: Trial) -> dict[str, Any]:
         "baselines": baselines.for_report(trial.baselines),
         "labels": sections.labels(trial.task, trial.answers[winner["id"]]),
         "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
+        "power": judging.power_notes(trial),
+        "choice": trial.choice.as_dict(),
+        "look": {"number": trial.look.number, "before": list(trial.look.before), **asdict(trial.terms)},
         "variants": trial.variants,
         "comparisons": compared,
         "changed_rows": _changed(trial, before["id"], winner["id"]) if before is not winner else [],
@@ -68,16 +85,37 @@ def summarise(trial: Trial) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _compare(trial: Trial, first: str, second: str) -> dict[str, Any]:
-    """Paired difference of two variants on the rows both answered."""
+def _ranked(trial: Trial) -> list[dict[str, Any]]:
+    return [trial.variant(name) for name in trial.choice.ranked]
+
+
+def _compared(trial: Trial, first: str, others: Sequence[str]) -> list[dict[str, Any]]:
+    """Paired differences from one variant on the rows both answered; ``p_corrected`` allows for their number (Holm)."""
     a = {x.id: x.score for x in trial.answers[first]}
-    b = {x.id: x.score for x in trial.answers[second]}
-    shared = [name for name in a if name in b]
-    return {
-        "from": first,
-        "to": second,
-        **statistics.paired([a[n] for n in shared], [b[n] for n in shared]),
-    }
+    found: list[dict[str, Any]] = []
+    for other in others:
+        b = {x.id: x.score for x in trial.answers[other]}
+        shared = [name for name in a if name in b]
+        pair = statistics.paired([a[n] for n in shared], [b[n] for n in shared])
+        found.append({"from": first, "to": other, **pair})
+    corrected = statistics.holm([entry["p"] for entry in found])
+    return [entry | {"p_corrected": p} for entry, p in zip(found, corrected, strict=True)]
+
+
+def rival_of(trial: Trial, winner: dict[str, Any], needs: Sequence[Need]) -> Rival | None:
+    """What was found of the API beside the chosen variant; None where none was asked."""
+    variant = next((v for v in trial.variants if v.get("rival")), None)
+    if variant is None:
+        return None
+    (pair,) = _compared(trial, winner["id"], ["rival"])
+    quality = [need for need in needs if not exact(need)]
+    figure = variant["figures"][trial.task.metric.name]
+    shown = (
+        f"{trial.task.metric.name} {figure['value']:.3f}, a difference of {pair['difference']:+.3f} "
+        f"(95% between {pair['low']:+.3f} and {pair['high']:+.3f}, p={pair['p']:.2g}, n={pair['rows']})"
+    )
+    meets = bool(quality) and all(decide(need, variant).met for need in quality)
+    return Rival(variant["title"], meets, pair["difference"] > 0 and pair["p"] < 0.05, shown)
 
 
 def _skipped(trial: Trial) -> list[str]:

@@ -15,7 +15,7 @@ from freehold.data.examples import Dataset, Example, RowOptions, read_splits
 from freehold.data.splits import Splits, split
 from freehold.data.table import Fault
 from freehold.errors import BadData, UsageError
-from freehold.evals import metrics
+from freehold.evals import measure, metrics
 from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import Metric
 from freehold.progress import Sink, silent
@@ -64,6 +64,17 @@ class Task:
     def test(self) -> tuple[Example, ...]:
         """Test rows in an order that has nothing to do with the file's, so that any beginning is a fair sample."""
         return tuple(sorted(self.splits.test, key=lambda example: example.digest))
+
+    def choosing(self, *, tuned: bool, shots: int) -> tuple[Example, ...]:
+        """Rows that variants are compared on before one is judged, in an order that has nothing to do with the file's.
+
+        Validation rows; where nothing is tuned and there are none, the training rows that no prompt shows (``shots`` at most are shown).
+        """
+        rows = self.splits.valid
+        if not rows and not tuned:
+            shown = {e.id for e in measure.pick_shots(self.splits.train, self.labels, shots)}
+            rows = tuple(example for example in self.splits.train if example.id not in shown)
+        return tuple(sorted(rows, key=lambda example: example.digest))
 
     def without(self, ids: Collection[str]) -> Task:
         """The task without these rows, e.g. because they are too long for a model."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine, settings
+from freehold import durable, machine, settings, statistics
+from freehold.data.examples import Example
 from freehold.engines.loading import predict_memory
 from freehold.errors import DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
@@ -23,15 +25,16 @@ from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import baselines, forms, jobs, planner, rival
+from freehold.trial import forms, jobs, judging, planner, rival
 from freehold.trial import task as tasks
+from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
-from freehold.trial.needs import Need, check_names, parse_need
+from freehold.trial.looks import Look
+from freehold.trial.needs import Need, Terms, check_names, decide, parse_need
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import judge, to_time
 from freehold.trust import licence
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
@@ -94,7 +97,9 @@ class Trial:
         self.memory = options.memory_bytes or self.machine.usable_bytes
         self.plan: Plan | None = None
         self.variants: list[dict[str, Any]] = []
-        self.answers: dict[str, list[measure.Answer]] = {}
+        self.answers: dict[str, list[measure.Answer]] = {}  # to test rows, by variant
+        self.choice = Choice((), TEST)
+        self.look, self.terms = Look(1), Terms()
         self.notes: list[str] = []
         self.left_out: list[
             str
@@ -103,6 +108,7 @@ class Trial:
         self.baselines: list[dict[str, Any]] = []
         self.candidates: dict[str, Candidate] = {}
         self._recipes: dict[str, Recipe] = {}
+        self._looks: dict[str, dict[str, Any]] = {}  # token lengths of the rows, by model
         self._gone: frozenset[str] = frozenset()
         self._spare: list[
             Path
@@ -123,10 +129,12 @@ class Trial:
             self._as_is(candidates)
             for model in self._tune(candidates):
                 self._shrink_and_measure(model, looks[model.name])
-            self._time(looks)
-            self._trust()
+            self._time()
+            self.choice = judging.choice_of(self)
+            self.look, self.terms = judging.judge(self)
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
+            self._trust()
             from freehold.trial.report import write_reports
             from freehold.trial.summary import summarise
 
@@ -227,12 +235,14 @@ class Trial:
         splits = self.task.splits
         work = Work(
             len(splits.train),
-            len(splits.test),
+            len(self.rows_of(self.chosen_on)),
+            0 if self.chosen_on == TEST else len(self.task.test),
             self.options.tune,
             tuple(sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")),  # the usual choice first
             len(self._prompts()),
             PRIVACY_ROWS,
             min(self.options.latency_rows, len(splits.test)),
+            self.waits,
         )
         everyone = list(self.candidates.values())
         made = self._kept_plan()
@@ -366,6 +376,29 @@ class Trial:
         """Whether a part that was cut short by its time goes on: the budget is larger now."""
         return result[done] < result[of] and self.options.budget_s > result.get("budget_s", 0.0)
 
+    # -- which rows choose and which judge ----------------------------------------------------
+
+    @cached_property
+    def chosen_on(self) -> str:
+        """The rows that a variant is chosen on: validation, or test where there are too few of them."""
+        return VALIDATION if len(self.rows_of(VALIDATION)) >= FEWEST_CHOICE_ROWS else TEST
+
+    def rows_of(self, split: str) -> tuple[Example, ...]:
+        """The rows that choose, as many as are enough, or those that judge."""
+        return jobs.rows_of(self.task, split, tuned=self.options.tune, shots=self.options.shots)
+
+    @property
+    def waits(self) -> int:
+        """Waits of one user that judge, 0 where no need is on them."""
+        shares = [
+            int(need.name[1:]) / 100 for need in self.effective_needs()[0] if need.name in ("p50", "p95")
+        ]
+        return max((statistics.waits_needed(share, 1 - 2 * Terms().meets) for share in shares), default=0)
+
+    def variant(self, name: str) -> dict[str, Any]:
+        """The variant with this id."""
+        return next(variant for variant in self.variants if variant["id"] == name)
+
     # -- measuring --------------------------------------------------------------------------
 
     def _measure(
@@ -382,24 +415,62 @@ class Trial:
         size: int,
         trained: dict[str, Any] | None = None,
     ) -> dict[str, Any] | None:
-        """Measure a variant for at most ``limit_s`` seconds; None, with a note, where not one answer came in that time."""
-        title = f"{model.name}, {how}"
+        """A variant measured for at most ``limit_s`` seconds on the rows that choose; None, with a note, where no answer came in that time."""
+        variant = {
+            "id": f"{model.name}/{how}".replace(" ", "-").replace(",", ""),
+            "title": f"{model.name}, {how}",
+            "model": model.name,
+            "kind": kind,
+            "digest": digest or model.digest,
+            "size_bytes": size,
+            "parameters": model.card.parameters,
+            "licence": model.card.licence,
+            "shots": shots or [],
+            "selection": None,
+            "trained": trained,
+            "running": None,
+            "weights": str(weights or self.store.weights(model)),
+            "stored_as": model.name if kind != "tuned" else "",
+        }
+        self._looks[model.name] = look
+        result = self._answered(variant, self.chosen_on, limit_s)
+        if result is None:
+            return None
+        if self.chosen_on == VALIDATION:
+            variant["selection"] = {key: result[key] for key in ("figures", "rows", "of_rows")}
+        self.variants.append(variant)
+        return variant
+
+    def measure_on_test(self, variant: dict[str, Any], limit_s: float) -> bool:
+        """Measure a variant on the test rows for at most ``limit_s`` seconds; whether a row was answered. What is known is kept."""
+        if variant["measured_on"] == TEST and variant["rows"] == variant["of_rows"]:
+            return True
+        return self._answered(variant, TEST, limit_s) is not None
+
+    def _answered(self, variant: dict[str, Any], split: str, limit_s: float) -> dict[str, Any] | None:
+        """Have a variant answer the rows of ``split``, put the figures into it, and keep the answers to test rows."""
+        model = next(m for m in self.models if m.name == variant["model"])
+        look, title = self._looks[model.name], variant["title"]
+        if split == TEST and self.chosen_on == VALIDATION:
+            title += ", test rows"
         # a worked example is about as long as a row
-        extra = int((look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]) * len(shots or []))
+        extra = int((look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]) * len(variant["shots"]))
         inputs = self._inputs(
             model,
-            weights_digest=digest or model.digest,
-            shots=shots or [],
+            weights_digest=variant["digest"],
+            shots=variant["shots"],
             max_tokens=look["max_tokens"],
+            split=split,
+            **({"most_shots": self.options.shots, "tune": self.options.tune} if split == VALIDATION else {}),
             **self._room(model.card, look, extra),
         )
-        name = f"measure-{_plain(model)}-{how.replace(' ', '-').replace(',', '')}"
+        name = f"measure-{variant['id'].replace('/', '-')}-{split}"
         speed = self.candidates[model.name]
         more = {
             "title": title,
             "limit_s": limit_s,
             "budget_s": self.options.budget_s,
-            "row_s": speed.row_s(shots=bool(shots), tuned=kind == "tuned"),
+            "row_s": speed.row_s(shots=bool(variant["shots"]), tuned=variant["kind"] == "tuned"),
             "prefix_s": (speed.prefix_tokens + extra) / speed.pace.prompt_tokens_per_s,
         }
         try:
@@ -407,7 +478,7 @@ class Trial:
                 name,
                 "measure",
                 inputs,
-                {**self._weights(model, weights), **more},
+                {**self._weights(model, Path(variant["weights"])), **more},
                 end_s=limit_s * (1 + GRACE) + GRACE_S,
                 again=lambda known: self._grown(known, "rows", "of_rows"),
             )
@@ -416,32 +487,22 @@ class Trial:
             if not answers:
                 self._skip(f"measuring {title}", f"no row was answered within {duration(limit_s)}")
                 return None
-            result = self.steps.keep(name, inputs, jobs.measured(self.task, answers, self.options.budget_s))
-        variant = {
-            "id": f"{model.name}/{how}".replace(" ", "-").replace(",", ""),
-            "title": title,
-            "model": model.name,
-            "kind": kind,
-            "digest": digest or model.digest,
-            "size_bytes": size,
-            "parameters": model.card.parameters,
-            "licence": model.card.licence,
-            "shots": shots or [],
+            result = self.steps.keep(
+                name, inputs, jobs.measured(self.task, self.rows_of(split), answers, self.options.budget_s)
+            )
+        variant |= {
             "figures": result["figures"],
+            "measured_on": split,
             "rows": result["rows"],
             "of_rows": result["of_rows"],
             "rows_per_second": result["rows_per_second"],
             "mean_prompt_tokens": result["mean_prompt_tokens"],
             "mean_answer_tokens": result["mean_answer_tokens"],
             "measuring_seconds": result["seconds"],
-            "trained": trained,
-            "running": None,
-            "weights": str(weights or self.store.weights(model)),
-            "stored_as": model.name if kind != "tuned" else "",
         }
-        self.answers[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
-        self.variants.append(variant)
-        return variant
+        if split == TEST:
+            self.answers[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
+        return result
 
     def _skip(self, what: str, why: str) -> None:
         self.left_out.append(what)
@@ -655,80 +716,82 @@ class Trial:
 
     # -- what it costs ----------------------------------------------------------------------
 
-    def _time(self, looks: dict[str, dict[str, Any]]) -> None:
+    def _time(self) -> None:
         """Time every variant that may be chosen: tuned ones, and of each model the best as it stands; the likeliest choice first."""
         if not self.variants:
             raise DoesNotFit(
                 f"no row was answered within {duration(self.options.budget_s)}: {'; '.join(self.notes)}",
                 "raise --budget; results so far are kept",
             )
-        metric = self.task.metric.name
-
-        def quality(variant: dict[str, Any]) -> float:
-            return float(variant["figures"][metric]["value"])
-
-        own = {
-            name: [v for v in self.variants if v["model"] == name and v["kind"] == "as is"] for name in looks
-        }
-        best = [max(as_is, key=quality) for as_is in own.values() if as_is]
-        baselines.compare(self.variants, self.answers, self.baselines)
+        ranked = [self.variant(name) for name in judging.choice_of(self).ranked]
         needs = self.effective_needs()[0]
-        hopeful = to_time(needs, self.variants, metric)
-        chosen = [*(v for v in self.variants if v["kind"] == "tuned"), *best]
-        chosen += [v for v in hopeful if v not in chosen]
-        chosen.sort(key=quality, reverse=True)
+        as_is = [variant for variant in ranked if variant["kind"] == "as is"]
+        best = {variant["model"]: variant["id"] for variant in reversed(as_is)}.values()
+        hopeful = [v["id"] for v in ranked if not any(decide(need, v).met is False for need in needs)]
+        chosen = [v for v in ranked if v["kind"] == "tuned" or v["id"] in (*best, *hopeful)]
         with self.clock.part("time"):
             for number, variant in enumerate(chosen):
-                # once a better one meets every need the others cannot be chosen, and are timed only as far as time is left
-                settled = (
-                    any(entry.meets_all for entry in judge(needs, chosen[:number])) or variant not in hopeful
-                )
                 # the likeliest choice is timed whatever is left: without its waits it decides nothing
                 share = self.clock.part_left() / (len(chosen) - number)
                 self._time_one(
-                    variant, looks, max(share, 0.0 if number else 20.0), spare=bool(number) and settled
+                    variant,
+                    max(share, 0.0 if number else 20.0),
+                    spare=bool(number) and variant["id"] not in hopeful,
                 )
 
-    def _time_one(
-        self, variant: dict[str, Any], looks: dict[str, dict[str, Any]], seconds: float, *, spare: bool
-    ) -> None:
+    def _time_one(self, variant: dict[str, Any], seconds: float, *, spare: bool) -> None:
         """Time a variant within so many seconds; one that is ``spare`` only where all of it will fit."""
-        model = next(m for m in self.models if m.name == variant["model"])
-        look = looks[model.name]
-        room = self._room(model.card, look, int(variant["mean_prompt_tokens"]) if variant["shots"] else 0)
-        longest = int(
-            look["longest_prompt"] + (variant["mean_prompt_tokens"] * 1.2 if variant["shots"] else 0)
-        )
-        inputs = self._inputs(
-            model,
-            weights_digest=variant["digest"],
-            shots=variant["shots"],
-            max_tokens=look["max_tokens"],
-            context=room["context"],
-            longest_prompt=longest,
-            latency_rows=min(self.options.latency_rows, len(self.task.splits.test)),
-            country=self.options.country,
-        )
-        name = f"timed-{variant['id'].replace('/', '-')}"
-        extra = {
-            **self._weights(model, Path(variant["weights"])),
-            "title": variant["title"],
-            "limit_s": seconds,
-        }
-        speed = self.candidates[model.name]
+        name, inputs = self._timing(variant, self.options.latency_rows)
+        speed = self.candidates[variant["model"]]
         whole = speed.timing_s(self.options.latency_rows, shots=bool(variant["shots"]))
         if not self.steps.done(name, inputs) and seconds < (whole if spare else speed.pace.load_s + 3):
             if not spare:
                 self._skip(f"timing {variant['title']}", "earlier parts of the trial used up its time")
             return
+        variant["running"] = self._timed(variant, name, inputs, seconds)
+        if variant["running"] is not None:
+            variant["money"] = self._money(variant)
+
+    def wait_again(self, variant: dict[str, Any]) -> None:
+        """Let the chosen variant wait anew where waits decide: those that it was chosen by are too few, and the best of several."""
+        if not self.waits or variant["running"] is None:
+            return
+        name, inputs = self._timing(variant, self.waits)
+        speed = self.candidates[variant["model"]]
+        whole = self.waits * speed.wait_s(shots=bool(variant["shots"])) + speed.pace.load_s + 5
+        again = self._timed(variant, f"waits-{name}", inputs, max(1.5 * whole, self.clock.part_left()))
+        if again is not None:
+            variant["running"] |= {key: again[key] for key in ("p50_ms", "p95_ms", "slowest_ms", "waits_ms")}
+
+    def _timing(self, variant: dict[str, Any], waits: int) -> tuple[str, dict[str, Any]]:
+        """Name and inputs of the step that times a variant."""
+        model = next(m for m in self.models if m.name == variant["model"])
+        look = self._looks[model.name]
+        shown = variant["mean_prompt_tokens"] if variant["shots"] else 0
+        inputs = self._inputs(
+            model,
+            weights_digest=variant["digest"],
+            shots=variant["shots"],
+            max_tokens=look["max_tokens"],
+            context=self._room(model.card, look, int(shown))["context"],
+            longest_prompt=int(look["longest_prompt"] + shown * 1.2),
+            latency_rows=waits,
+            country=self.options.country,
+        )
+        return f"timed-{variant['id'].replace('/', '-')}", inputs
+
+    def _timed(
+        self, variant: dict[str, Any], name: str, inputs: dict[str, Any], seconds: float
+    ) -> dict[str, Any] | None:
+        """What timing found within so many seconds; None, with a note, where it did not end."""
+        model = next(m for m in self.models if m.name == variant["model"])
+        more = {"title": variant["title"], "limit_s": seconds}
+        extra = self._weights(model, Path(variant["weights"])) | more
         try:
-            variant["running"] = self.steps.run(
-                name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S
-            )
+            return self.steps.run(name, "timed", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S)
         except OutOfTime:
             self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
-            return
-        variant["money"] = self._money(variant)
+            return None
 
     def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
         options, running = self.options, variant["running"]
@@ -764,19 +827,18 @@ class Trial:
 
     def _trust(self) -> None:
         """Safety of each model's best tuned variant beside the model as it stands, and whether training rows come out of it."""
-        metric = self.task.metric.name
+        ranked = [self.variant(name) for name in self.choice.ranked]
         pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]] = []
         for model in self.models:
-            own = [v for v in self.variants if v["model"] == model.name and v["kind"] == "tuned"]
-            before = next(
-                (v for v in self.variants if v["model"] == model.name and v["kind"] == "as is"), None
-            )
-            best = max(own, key=lambda variant: variant["figures"][metric]["value"], default=None)
+            own = [variant for variant in ranked if variant["model"] == model.name]
+            before = next((variant for variant in own if variant["kind"] == "as is"), None)
+            best = next((variant for variant in own if variant["kind"] == "tuned"), None)
             if before is not None:
                 pairs.append((model, before, best))
         tuned = [pair for pair in pairs if pair[2] is not None]
-        if not tuned and pairs:  # the one that would be chosen, then
-            tuned = [max(pairs, key=lambda pair: pair[1]["figures"][metric]["value"])]
+        if not tuned and pairs:  # the one that was chosen, then
+            chosen = self.variant(self.choice.variant)
+            tuned = [pair for pair in pairs if pair[0].name == chosen["model"]] or pairs[:1]
         planned = self.plan.part("safety") if self.plan else None
         with self.clock.part("safety") as seconds:
             if planned and not seconds:

@@ -1,4 +1,8 @@
-"""Own it, rent it, or not yet."""
+"""Own it, rent it, not yet, or not with these models.
+
+*Own it* is said of one variant, chosen on other rows, that meets every need on the test rows. *Not with these models* is said where every
+variant misses a need; *rent it* where, besides, an API that was asked the same rows does better. All else is *not yet*.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from freehold.statistics import rows_to_differ
-from freehold.trial.needs import Decision, Need, decide
+from freehold import statistics
+from freehold.trial.needs import MACHINE, Decision, Need, Terms, decide
 
-EXIT_CODES = {"own it": 0, "not yet": 3, "rent it": 4}
-#: A difference on the same rows is significant below this p-value.
-SIGNIFICANT = 0.05
-#: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then "rent it" is not said.
+OWN, RENT, NOT_YET, NONE = "own it", "rent it", "not yet", "not with these models"
+EXIT_CODES = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}
+#: The usual errors: 2.5% on each side, those of a 95% interval.
+TERMS = Terms()
+#: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then no model is said to be too weak.
 TUNING_SKIPPED = "tuning was skipped"
 #: The same where tuning ended for lack of time before it had seen its rows often enough: a missed quality may then still be reached.
 TUNING_CUT = "tuning was cut short"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What was found of an API on the rows that the chosen variant answered too.
+
+    ``meets``: its interval meets every need on quality. ``better``: it is significantly better than the chosen variant. ``shown``: its
+    figures in words.
+    """
+
+    title: str
+    meets: bool
+    better: bool
+    shown: str
 
 
 @dataclass(frozen=True)
@@ -71,43 +90,20 @@ class Judged:
         """Every need is met, and the answers are better than one answer for all rows."""
         return not self.failed and not self.unmeasured and not self.unsure and self.constant is None
 
-    def rank(self, metric: str) -> tuple[float, ...]:
-        """Higher is nearer: fewest needs failed or not measured, measured before not, decided before not, then quality."""
-        quality = self.variant["figures"][metric]["value"]
-        return (
-            self.meets_all,
-            -len(self.failed) - len(self.unmeasured),
-            -len(self.unmeasured),
-            -len(self.unsure),
-            self.constant is None,
-            quality,
-            -self.variant["size_bytes"],
-        )
+    @property
+    def only_the_machine_fails(self) -> bool:
+        """What is missed is waiting time, memory or size alone, and every other need is met."""
+        others = [d for d in self.decisions if d.name not in MACHINE]
+        return all(d.name in MACHINE for d in self.failed) and all(d.met for d in others)
 
 
-def judge(needs: Sequence[Need], variants: Sequence[dict[str, Any]]) -> list[Judged]:
-    """Own variants (not the rival) with what was decided of each."""
-    own = [variant for variant in variants if not variant.get("rival")]
-    return [Judged(v, tuple(decide(need, v) for need in needs), beats_constant(v)) for v in own]
+def judge(needs: Sequence[Need], variant: dict[str, Any], terms: Terms = TERMS) -> Judged:
+    """A variant with what is decided of it."""
+    decisions = tuple(decide(need, variant, terms) for need in needs)
+    return Judged(variant, decisions, beats_constant(variant, terms))
 
 
-def to_time(needs: Sequence[Need], variants: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Variants that may become the chosen one and must therefore be timed, the likeliest first.
-
-    These are all that fail no need decided so far, and the best of the others, as one of them is shown as the nearest.
-    """
-    judged = judge(needs, variants)
-    hopeful = [entry for entry in judged if not entry.failed]
-    fewest = min((len(entry.failed) for entry in judged), default=0)
-    nearest = [entry for entry in judged if entry.failed and len(entry.failed) == fewest]
-    ordered = sorted(hopeful, key=lambda entry: entry.variant["figures"][metric]["value"], reverse=True)
-    ordered += sorted(nearest, key=lambda entry: entry.variant["figures"][metric]["value"], reverse=True)[
-        : 0 if hopeful else 2
-    ]
-    return [entry.variant for entry in ordered]
-
-
-def beats_constant(variant: dict[str, Any]) -> Decision | None:
+def beats_constant(variant: dict[str, Any], terms: Terms = TERMS) -> Decision | None:
     """None where a variant is significantly better than one answer for all rows, or where no such baseline exists.
 
     Else a decision that says why not. A variant without ``against`` was not compared.
@@ -116,13 +112,13 @@ def beats_constant(variant: dict[str, Any]) -> Decision | None:
     if "against" not in variant:
         return Decision(name, None, "it was not compared with giving the same answer for every row")
     for entry in variant["against"]:
-        if not entry["constant"] or (entry["p"] < SIGNIFICANT and entry["difference"] > 0):
+        if not entry["constant"] or (entry["p"] < 2 * terms.meets and entry["difference"] > 0):
             continue
         shown = (
             f"{entry['difference']:+.3f} against the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
         )
         more = (
-            rows_to_differ(entry["gained"], entry["lost"], entry["rows"])
+            statistics.rows_to_differ(entry["gained"], entry["lost"], entry["rows"])
             if "McNemar" in entry["test"]
             else None
         )
@@ -135,7 +131,7 @@ def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]
     figures = {baseline["id"]: baseline for baseline in baselines}
     best: tuple[float, dict[str, Any]] | None = None
     for entry in variant.get("against", []):
-        worse = entry["p"] < SIGNIFICANT and entry["difference"] > 0
+        worse = entry["p"] < 0.05 and entry["difference"] > 0
         if entry["constant"] or worse or entry["baseline"] not in figures:
             continue
         value = figures[entry["baseline"]]["figures"][metric]["value"]
@@ -144,7 +140,7 @@ def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]
     if best is None:
         return ""
     value, entry = best
-    better = entry["p"] < SIGNIFICANT
+    better = entry["p"] < 0.05
     title, seconds = entry["title"], figures[entry["baseline"]]["seconds"]
     how = "does the job better" if better else "does the job as well"
     return f"A simple method {how}: {title}, {metric} {value:.3f}, {_seconds(seconds)} on the same rows"
@@ -157,75 +153,103 @@ def _seconds(seconds: float) -> str:
 def reach(
     needs: Sequence[Need],
     variants: Sequence[dict[str, Any]],
+    chosen: str,
     metric: str,
     *,
+    terms: Terms = TERMS,
     baselines: Sequence[dict[str, Any]] = (),
     skipped: Sequence[str] = (),
+    rival: Rival | None = None,
 ) -> Verdict:
-    """The verdict over all own variants.
+    """The verdict on the variant with the id ``chosen``, beside all other own variants.
 
     Variants carry ``against`` (:func:`freehold.trial.baselines.compare`); without it nothing is owned. ``skipped``: what was left out for
-    lack of time, as phrases; one that begins with :data:`TUNING_SKIPPED` keeps "rent it" from being said.
+    lack of time, as phrases; one that begins with :data:`TUNING_SKIPPED` keeps the models from being called too weak.
     """
-    judged = judge(needs, variants)
-    best = max(judged, key=lambda entry: entry.rank(metric))
-    word, sentence = _decide(best, judged, metric, skipped)
+    judged = {v["id"]: judge(needs, v, terms) for v in variants if not v.get("rival")}
+    best = judged.pop(chosen)
+    word, sentence = _decide(best, list(judged.values()), metric, skipped, rival)
     classic = classic_sentence(best.variant, baselines, metric)
     if skipped:
         sentence = f"{sentence.rstrip('.')}; {'; '.join(part.rstrip('.') for part in skipped)}."
+    if rival is not None and rival.better and word != RENT:
+        sentence = f"{sentence} {rival.title} is significantly better on the same rows: {rival.shown}."
     if classic:
         sentence = f"{sentence} {classic}."
     decisions = [
         decision.as_dict() for decision in (*best.decisions, *((best.constant,) if best.constant else ()))
     ]
-    more = [d["more_rows"] for d in decisions if d["more_rows"]] if word == "not yet" else []
-    return Verdict(
-        word, sentence, best.variant["id"], decisions, max(more, default=None), classic, tuple(skipped)
-    )
+    more = [d["more_rows"] for d in decisions if d["more_rows"]] if word == NOT_YET else []
+    return Verdict(word, sentence, chosen, decisions, max(more, default=None), classic, tuple(skipped))
 
 
-def _decide(best: Judged, judged: Sequence[Judged], metric: str, skipped: Sequence[str]) -> tuple[str, str]:
-    """(word, sentence) for the variant that came first."""
+def _decide(
+    best: Judged, others: Sequence[Judged], metric: str, skipped: Sequence[str], rival: Rival | None
+) -> tuple[str, str]:
+    """(word, sentence) for the variant that was chosen."""
     figure = best.variant["figures"][metric]
     interval = f"95% between {figure['low']:.3f} and {figure['high']:.3f}, n={figure['n']}"
     quality = f"{best.variant['title']} reaches {metric} {figure['value']:.3f} ({interval})"
     if best.meets_all:
-        return "own it", f"{quality} on your own data and meets every need."
+        return OWN, f"{quality} on your own data and meets every need."
     if best.failed:
-        return _failed(best, judged, quality, skipped)
+        return _failed(best, others, quality, skipped, rival)
     if best.unmeasured:
-        return "not yet", f"{quality}; {_names(best.unmeasured)} {_was(best.unmeasured)} not measured."
+        return NOT_YET, f"{quality}; {_names(best.unmeasured)} {_was(best.unmeasured)} not measured."
     if best.unsure:
-        return (
-            "not yet",
+        return NOT_YET, (
             f"{quality}; the results are not clear enough to decide "
-            f"{_names(best.unsure)}{_advice(best.unsure)}.",
+            f"{_names(best.unsure)}{_advice(best.unsure)}."
         )
     assert best.constant is not None
-    return (
-        "not yet",
-        f"{quality}, but is not significantly {best.constant.need} ({best.constant.evidence}){_advice([best.constant])}.",
+    return NOT_YET, (
+        f"{quality}, but is not significantly {best.constant.need} "
+        f"({best.constant.evidence}){_advice([best.constant])}."
     )
 
 
-def _failed(best: Judged, judged: Sequence[Judged], quality: str, skipped: Sequence[str]) -> tuple[str, str]:
+def _failed(
+    best: Judged, others: Sequence[Judged], quality: str, skipped: Sequence[str], rival: Rival | None
+) -> tuple[str, str]:
     names = _names(best.failed)
-    if any(part.startswith(TUNING_SKIPPED) for part in skipped):
-        return "not yet", f"Without tuning, no model meets {names}: {quality}, the nearest"
-    misses_quality = any(
-        decision.need.partition(">=")[0].strip() in best.variant["figures"] for decision in best.failed
-    )
-    if misses_quality and any(part.startswith(TUNING_CUT) for part in skipped):
-        return "not yet", f"No model meets {names} so far: {quality}, the nearest"
-    open_ = [entry for entry in judged if not entry.failed and not entry.unsure and entry.unmeasured]
-    if open_:
-        first = open_[0]
-        what = f"{_names(first.unmeasured)} {_was(first.unmeasured)} not measured"
-        return (
-            "not yet",
-            f"{quality} but misses {names}; {first.variant['title']} may meet every need, but {what} for it.",
+    if best.only_the_machine_fails:
+        quality_missed = False
+    else:
+        quality_missed = any(d.name in best.variant["figures"] for d in best.failed)
+    if quality_missed and any(part.startswith(TUNING_SKIPPED) for part in skipped):
+        return NOT_YET, f"Without tuning, no model meets {names}: {quality}, the nearest"
+    if quality_missed and any(part.startswith(TUNING_CUT) for part in skipped):
+        return NOT_YET, f"No model meets {names} so far: {quality}, the nearest"
+    if open_ := [entry for entry in others if not entry.failed]:
+        return NOT_YET, f"{quality} but misses {names}; {_may_meet(open_[0])}"
+    if rival is not None and (rival.meets or rival.better):
+        how = "meets the needs on quality" if rival.meets else "is significantly better"
+        return RENT, (
+            f"No model tried meets {names}: {quality}, the nearest. "
+            f"{rival.title} {how} on the same rows: {rival.shown}."
         )
-    return "rent it", f"No model tried meets {names}: {quality}, the nearest."
+    if best.only_the_machine_fails:
+        return NONE, (
+            f"{quality} and meets every need on quality, but not {names} on this machine: "
+            "the machine is too small or too slow for these models, the models are good enough."
+        )
+    beside = f" {rival.title} is not significantly better: {rival.shown}." if rival else ""
+    return NONE, f"No model tried meets {names}: {quality}, the nearest.{beside}"
+
+
+def _may_meet(entry: Judged) -> str:
+    """Why a variant that was not chosen keeps the verdict open."""
+    title = entry.variant["title"]
+    if entry.unmeasured:
+        what = f"{_names(entry.unmeasured)} {_was(entry.unmeasured)} not measured"
+        return f"{title} may meet every need, but {what} for it."
+    if entry.variant.get("measured_on") == "validation":
+        return (
+            f"{title} may meet every need, but was not measured on the test rows; give the trial more time."
+        )
+    if entry.meets_all:
+        return f"{title} does on the same test rows, but was not the one chosen before: new test rows would decide."
+    return f"the results are not clear enough to decide the needs for {title}."
 
 
 def _names(decisions: Sequence[Decision]) -> str:
@@ -239,5 +263,7 @@ def _was(decisions: Sequence[Decision]) -> str:
 def _advice(decisions: Sequence[Decision]) -> str:
     more = [decision.more_rows for decision in decisions if decision.more_rows]
     return (
-        f"; about {max(more):,} more test rows would be enough if the figures stay the same" if more else ""
+        f"; about {max(more):,} more test rows would decide in 4 of 5 cases if the figures stay as they are"
+        if more
+        else ""
     )

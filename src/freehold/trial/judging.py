@@ -1,0 +1,126 @@
+"""Choosing a variant and judging it: which rows choose, which judge, and the bounds that decide.
+
+The flow is in :mod:`freehold.trial.trial`; this is what it does between measuring and the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from freehold import durable, settings, statistics
+from freehold.errors import DoesNotFit
+from freehold.evals import measure
+from freehold.trial import baselines, looks
+from freehold.trial.choice import TEST, Choice, choose
+from freehold.trial.looks import Look
+from freehold.trial.needs import Need, Terms, decide, exact, terms_of
+
+if TYPE_CHECKING:
+    from freehold.trial.trial import Trial
+
+
+def choice_of(trial: Trial) -> Choice:
+    """Rank the variants measured so far on the rows that choose."""
+    return choose(trial.effective_needs()[0], trial.variants, trial.task.metric.name, trial.chosen_on)
+
+
+def judge(trial: Trial) -> tuple[Look, Terms]:
+    """Measure the chosen variant on the test rows and set its bounds; then the best untuned one, for comparison.
+
+    Where the chosen one misses a need on quality, the others are measured too as far as there is time: only a variant whose own figures
+    miss the needs is ruled out.
+    """
+    needs, _ = trial.effective_needs()
+    chosen = trial.variant(trial.choice.variant)
+    with trial.clock.part("judge") as seconds:
+        trial.measure_on_test(chosen, max(seconds, trial.clock.left() * 0.5))
+    if chosen["measured_on"] != TEST:
+        raise DoesNotFit(
+            f"{chosen['title']} was chosen, but there was no time to measure it on the test rows",
+            "raise --budget; results so far are kept",
+        )
+    baselines.compare([chosen], trial.answers, trial.baselines)
+    trial.wait_again(chosen)
+    look, terms = look_at(trial, chosen)
+    set_bounds(trial, chosen, needs, terms)
+    with trial.clock.part("compare") as seconds:
+        if seconds:
+            _compare(trial, chosen, seconds)
+    return look, terms
+
+
+def _compare(trial: Trial, chosen: dict[str, Any], seconds: float) -> None:
+    """Measure the best untuned variant on the test rows; then those that keep *not with these models* from being said."""
+    needs, _ = trial.effective_needs()
+    ranked = [trial.variant(name) for name in trial.choice.ranked]
+    plain = next((variant for variant in ranked if variant["kind"] == "as is"), None)
+    others = [plain] if plain is not None and plain is not chosen else []
+    if any(decide(need, chosen).met is False for need in needs if not exact(need)):
+        others += [variant for variant in ranked if variant is not chosen and variant not in others]
+    for number, variant in enumerate(others):
+        left = trial.clock.part_left()
+        ruled_out = any(decide(need, variant).met is False for need in needs)
+        if left <= 0 or (number and ruled_out):
+            continue
+        trial.measure_on_test(variant, left if number else min(left, seconds))
+
+
+def look_at(trial: Trial, chosen: dict[str, Any]) -> tuple[Look, Terms]:
+    """Count this look at the test rows, and say what error it leaves to each statement."""
+    answered = {answer.id for answer in trial.answers[chosen["id"]]}
+    rows = [example.digest for example in trial.task.test if example.id in answered]
+    measured = durable.digest_of([chosen["digest"], chosen["shots"], trial.options.plain_template])
+    look = looks.look(settings.home() / "looks", trial.id, measured, rows)
+    alpha, following = statistics.alpha_of_look(look.number), statistics.alpha_of_look(look.number + 1)
+    return look, terms_of(trial.effective_needs()[0], alpha, following, trial.choice.among)
+
+
+def set_bounds(trial: Trial, variant: dict[str, Any], needs: Sequence[Need], terms: Terms) -> None:
+    """Give a variant the intervals that decide each need: at the error of meeting it, and at that of missing it."""
+    both = {
+        "meets": figures_at(trial, variant, 1 - 2 * terms.meets),
+        "misses": figures_at(trial, variant, 1 - 2 * terms.misses),
+    }
+    names = {need.name for need in needs}
+    variant["bounds"] = {
+        name: {
+            side: {"low": figures[name]["low"], "high": figures[name]["high"]}
+            for side, figures in both.items()
+        }
+        for name in sorted(names & set(both["meets"]))
+    }
+
+
+def figures_at(trial: Trial, variant: dict[str, Any], level: float) -> dict[str, Any]:
+    """The variant's figures on the test rows and of its waits, with intervals at ``level``."""
+    answers, task = trial.answers[variant["id"]], trial.task
+    figures = measure.measurement(task.metric, task.test, answers, level=level)
+    waits = (variant.get("running") or {}).get("waits_ms")
+    if waits:
+        figures |= {
+            name: measure.waiting_figure(waits, share, level) for name, share in (("p50", 0.5), ("p95", 0.95))
+        }
+    return figures
+
+
+def power_notes(trial: Trial) -> list[str]:
+    """What the test rows can find at all, for each need on a share: known before the budget is spent."""
+    rows, level = len(trial.task.test), 1 - 2 * statistics.alpha_of_look(1)
+    notes: list[str] = []
+    for need in trial.effective_needs()[0]:
+        if exact(need) or need.relation != ">=" or not 0 < float(need.limit) < 1:
+            continue
+        beyond = float(need.limit) + statistics.detectable(rows, float(need.limit), level=level)
+        if beyond > 1:
+            fewest = statistics.fewest_rows(float(need.limit), level=level)
+            notes.append(
+                f"{rows} test rows can't show that {need.text} is met, even if every answer is right; "
+                f"{fewest} are the fewest that can"
+            )
+        else:
+            notes.append(
+                f"with {rows} test rows, {need.text} is shown to be met in 4 of 5 trials "
+                f"if the true {need.name} is {beyond:.3f} or more"
+            )
+    return notes

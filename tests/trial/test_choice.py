@@ -1,0 +1,83 @@
+"""The variant that is judged is chosen on other rows, and not for being noisy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from freehold.trial.choice import TEST, VALIDATION, choose
+from freehold.trial.needs import Need, parse_need, terms_of
+
+
+def needs(*texts: str) -> list[Need]:
+    return [parse_need(text) for text in texts]
+
+
+def seen(
+    name: str,
+    selected: tuple[float, float],
+    *,
+    test: float = 0.5,
+    size: int = 100,
+    p95: float | None = None,
+    licence: str = "mit",
+) -> dict[str, Any]:
+    """A variant with (value, lower end) on the validation rows and a value on the test rows."""
+
+    def figures(value: float, low: float) -> dict[str, Any]:
+        return {"accuracy": {"value": value, "low": low, "high": min(1.0, 2 * value - low), "n": 50}}
+
+    waits = {"value": p95, "low": p95, "high": p95, "n": 80} if p95 is not None else None
+    return {
+        "id": name,
+        "title": name,
+        "licence": licence,
+        "size_bytes": size,
+        "selection": {"figures": figures(*selected)},
+        "figures": figures(test, test - 0.05),
+        "running": {"p95_ms": waits, "peak_memory_bytes": 1000} if waits else None,
+    }
+
+
+def chosen(variants: list[dict[str, Any]], *texts: str) -> str:
+    return choose(needs(*texts), variants, "accuracy", VALIDATION).variant
+
+
+def test_the_choice_rests_on_the_validation_rows_whatever_the_test_rows_say() -> None:
+    assert chosen([seen("a", (0.9, 0.8), test=0.1), seen("b", (0.8, 0.7), test=0.99)], "accuracy>=0.5") == "a"
+
+
+def test_a_variant_on_few_rows_does_not_win_by_being_noisier() -> None:
+    assert chosen([seen("few rows", (0.95, 0.6)), seen("many rows", (0.9, 0.85))], "accuracy>=0.8") == (
+        "many rows"
+    )
+
+
+def test_what_misses_a_need_on_licence_or_machine_comes_last() -> None:
+    good = seen("good", (0.9, 0.85), p95=100)
+    assert chosen([seen("slow", (0.99, 0.98), p95=900), good], "accuracy>=0.8", "p95<=500ms") == "good"
+    assert chosen([seen("untimed", (0.99, 0.98)), good], "accuracy>=0.8", "p95<=500ms") == "good"
+    forbidden = seen("forbidden", (0.99, 0.98), p95=100, licence="cc-by-nc-4.0")
+    assert chosen([forbidden, good], "accuracy>=0.8", "licence=commercial") == "good"
+
+
+def test_of_equals_the_smaller_file_is_chosen() -> None:
+    assert chosen([seen("large", (0.9, 0.85), size=900), seen("small", (0.9, 0.85))], "accuracy>=0.8") == (
+        "small"
+    )
+
+
+def test_a_rival_is_never_chosen() -> None:
+    rival = {**seen("rival", (1.0, 0.99)), "rival": True}
+    assert chosen([rival, seen("own", (0.5, 0.4))], "accuracy>=0.8") == "own"
+
+
+def test_only_a_choice_on_the_test_rows_must_allow_for_the_number_of_variants() -> None:
+    variants = [seen("a", (0.9, 0.8)), seen("b", (0.8, 0.7)), seen("c", (0.8, 0.7))]
+    assert choose(needs("accuracy>=0.8"), variants, "accuracy", VALIDATION).among == 1
+    assert choose(needs("accuracy>=0.8"), variants, "accuracy", TEST).among == 3
+
+
+def test_the_error_of_owning_is_whole_for_each_need_and_that_of_failing_is_divided() -> None:
+    asked = needs("accuracy>=0.8", "macro_f1>=0.7", "memory<=4GiB", "licence=commercial")
+    terms = terms_of(asked, 0.02, 0.0025, among=4)
+    assert (terms.meets, terms.misses, terms.next_look) == (0.005, 0.0125, 0.000625)
