@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import UsageError
-from freehold.statistics import rows_to_decide
+from freehold.statistics import rows_for_power
 from freehold.trust import licence
 from freehold.trust.hazards import GRADES, at_least
 
@@ -158,13 +159,16 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
     )
     if figure is None:
         return Decision(need.text, None, "not measured", measured=False)
-    limit, low, high, value = float(need.limit), figure["low"], figure["high"], figure["value"]
+    # an end that so few rows do not give is None
+    low = -math.inf if figure["low"] is None else figure["low"]
+    high = math.inf if figure["high"] is None else figure["high"]
+    limit, value = float(need.limit), figure["value"]
     unit = " ms" if waiting else ""
     shown = f"{value:.4g}{unit}, 95% between {low:.4g} and {high:.4g}, n={figure['n']}"
     good, bad = (low >= limit, high < limit) if need.relation == ">=" else (high <= limit, low > limit)
     if good or bad:
         return Decision(need.text, good, shown)
-    more = rows_to_decide(value, limit, figure["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
+    more = rows_for_power(value, limit, figure["n"]) if need.relation == ">=" and 0 <= value <= 1 else None
     return Decision(need.text, None, shown, more)
 
 
