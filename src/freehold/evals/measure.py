@@ -7,7 +7,8 @@ file as one line, so a killed measurement goes on at the next block and ends wit
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,70 +141,116 @@ def answers_of(
     return answers
 
 
-def measurement(metric: Metric, examples: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Figures of a variant on the rows: each a value with interval, sample size and method."""
+def measurement(
+    metric: Metric,
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    *,
+    groups: Mapping[str, str] | None = None,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """Figures of a variant on the rows: each a value with interval, sample size and method.
+
+    ``groups``: row id -> name of its group, where rows belong together. ``level``: that of the intervals.
+    """
     wanted = {example.id: example for example in examples}
     rows = [wanted[answer.id] for answer in answers]
-    figures = _further(metric, rows, answers)
-    figures[metric.name] = mean_figure([answer.score for answer in answers], metric.method)
+    names = groups_of(answers, groups)
+    figures = _further(metric, rows, answers, names, level)
+    figures[metric.name] = mean_figure(
+        [answer.score for answer in answers], metric.method, groups=names, level=level
+    )
     cut = [float(answer.finish == "length") for answer in answers]
-    figures["cut_off"] = mean_figure(cut, "answers cut at the token limit")
+    figures["cut_off"] = mean_figure(cut, "answers cut at the token limit", groups=names, level=level)
     return {metric.name: figures.pop(metric.name), **figures}
 
 
-def _further(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -> dict[str, Any]:
+def groups_of(answers: Sequence[Answer], groups: Mapping[str, str] | None) -> list[str] | None:
+    """The group of each answer's row; None where rows stand alone. A row without a group is one of its own."""
+    return [groups.get(answer.id) or f"row {answer.id}" for answer in answers] if groups else None
+
+
+def _further(
+    metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
+) -> dict[str, Any]:
     """The figures beside the metric's own."""
+
+    def mean(scores: list[float], method: str) -> dict[str, Any]:
+        return mean_figure(scores, method, groups=groups, level=level)
+
     if metric.kind == "label":
         truth = [metric.wanted(example) for example in rows]
-        value, (low, high) = statistics.macro_f1(truth, [answer.text.strip() for answer in answers])
-        how = "mean F1 over labels; bootstrap interval"
-        return {"macro_f1": figure(value, low, high, len(answers), how)}
+        given = [answer.text.strip() for answer in answers]
+        interval = statistics.macro_f1(truth, given, groups=groups, level=level)
+        return {"macro_f1": interval_figure(interval, "mean F1 over labels")}
     if metric.kind == "labels":
         equal = [float(answer.score == 1.0) for answer in answers]
-        return {"exact_match": mean_figure(equal, "exactly the expected set of labels")}
+        return {"exact_match": mean(equal, "exactly the expected set of labels")}
     if metric.kind == "value":
         errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
         how = "mean absolute error; an answer without a number counts as the range of the training answers"
         without = [float(value_of(answer.text) is None) for answer in answers]
         return {
-            "mae": mean_figure(errors, how),
-            "no_number": mean_figure(without, "answers without a number"),
+            "mae": mean(errors, how),
+            "no_number": mean(without, "answers without a number"),
         }
     if metric.kind == "text":
         rouge = [rouge_l(e.answer, answer.text) for e, answer in zip(rows, answers, strict=True)]
         equal = [exact(e, answer.text) for e, answer in zip(rows, answers, strict=True)]
-        return {"rouge_l": mean_figure(rouge, "ROUGE-L F1"), "exact_match": mean_figure(equal, "exact match")}
+        return {"rouge_l": mean(rouge, "ROUGE-L F1"), "exact_match": mean(equal, "exact match")}
     return {}
 
 
-def scope_figures(metric: Metric, answers: Sequence[Answer], out_of_scope: Collection[str]) -> dict[str, Any]:
+def scope_figures(
+    metric: Metric,
+    answers: Sequence[Answer],
+    out_of_scope: Collection[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    level: float = 0.95,
+) -> dict[str, Any]:
     """The metric on rows whose label is in the label set, and on those whose is not; nothing where all rows are in it."""
-    outside = [answer.score for answer in answers if answer.id in out_of_scope]
-    inside = [answer.score for answer in answers if answer.id not in out_of_scope]
+    outside = [answer for answer in answers if answer.id in out_of_scope]
+    inside = [answer for answer in answers if answer.id not in out_of_scope]
+
+    def mean(part: list[Answer], method: str) -> dict[str, Any]:
+        scores = [answer.score for answer in part]
+        return mean_figure(scores, method, groups=groups_of(part, groups), level=level)
+
     figures: dict[str, Any] = {}
     if outside and inside:
-        figures[f"{metric.name}_in_scope"] = mean_figure(
+        figures[f"{metric.name}_in_scope"] = mean(
             inside, f"{metric.method}; rows whose label is in the label set"
         )
     if outside:
         right = f"right if answered {metric.unknown!r}" if metric.unknown else "no answer can be right"
-        figures[f"{metric.name}_out_of_scope"] = mean_figure(
+        figures[f"{metric.name}_out_of_scope"] = mean(
             outside, f"rows whose label is not in the label set; {right}"
         )
     return figures
 
 
-def mean_figure(scores: Sequence[float], method: str) -> dict[str, Any]:
-    """The mean of scores with its 95% interval: Wilson's for 0 and 1, else by bootstrap."""
-    low, high = statistics.mean_interval(scores)
-    binary = all(score in (0.0, 1.0) for score in scores)
-    how = f"{method}; {'Wilson' if binary else 'bootstrap'} interval"
-    return figure(sum(scores) / len(scores), low, high, len(scores), how)
+def mean_figure(
+    scores: Sequence[float], method: str, *, groups: Sequence[Hashable] | None = None, level: float = 0.95
+) -> dict[str, Any]:
+    """The mean of scores with its interval (:func:`freehold.statistics.mean_interval`). ``groups``: each row's group."""
+    return interval_figure(statistics.mean_interval(scores, groups=groups, level=level), method)
+
+
+def interval_figure(interval: statistics.Interval, method: str) -> dict[str, Any]:
+    """An interval as a figure; ``method`` says what the value is, the interval's own words follow."""
+    how = f"{method}; {interval.method}"
+    made = figure(interval.value, interval.low, interval.high, interval.n, how)
+    return made if interval.groups is None else made | {"groups": interval.groups}
 
 
 def figure(value: float, low: float, high: float, n: int, method: str) -> dict[str, Any]:
-    """A measured value with its 95% interval."""
-    return {"value": value, "low": low, "high": high, "n": n, "method": method}
+    """A measured value with its interval. An end that so few rows do not give is None, as JSON has no infinity."""
+    return {"value": value, "low": _finite(low), "high": _finite(high), "n": n, "method": method}
+
+
+def _finite(end: float) -> float | None:
+    return end if math.isfinite(end) else None
 
 
 def pick_shots(examples: Sequence[Example], labels: Sequence[str], count: int) -> tuple[Example, ...]:

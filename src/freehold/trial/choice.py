@@ -7,6 +7,7 @@ test rows. Where there are no validation rows, the choice is made on the test ro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ def rank(needs: Sequence[Need], variant: dict[str, Any], metric: str) -> tuple[f
     margins = [
         _margin(need, figures[need.name]) for need in needs if not exact(need) and need.name in figures
     ]
-    low = figures[metric]["low"]
+    low = _known(figures[metric]["low"], -math.inf)
     return (-missed - unmeasured, -unmeasured, min(margins, default=low), low, -variant["size_bytes"])
 
 
@@ -75,5 +76,11 @@ def _missed(need: Need, variant: dict[str, Any]) -> bool:
 
 def _margin(need: Need, figure: dict[str, Any]) -> float:
     limit = float(need.limit)
-    distance = figure["low"] - limit if need.relation == ">=" else limit - figure["high"]
+    least, most = _known(figure["low"], -math.inf), _known(figure["high"], math.inf)
+    distance = least - limit if need.relation == ">=" else limit - most
     return distance / max(abs(limit), 1e-9)
+
+
+def _known(end: float | None, otherwise: float) -> float:
+    """An end of an interval; the far side where so few rows give none."""
+    return otherwise if end is None else end

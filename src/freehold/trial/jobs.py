@@ -440,12 +440,8 @@ def _size(weights: Path) -> int:
 
 
 def _quantile(waits: list[float], share: float) -> dict[str, Any]:
-    import numpy as np
-
-    values = np.array(waits) * 1000
-    low, high = statistics.bootstrap(len(values), lambda rows: float(np.quantile(values[rows], share)))
-    how = "one request at a time, nothing reused between them; bootstrap interval"
-    return measure.figure(float(np.quantile(values, share)), low, high, len(values), how)
+    interval = statistics.quantile_interval([wait * 1000 for wait in waits], share)
+    return measure.interval_figure(interval, "one request at a time, nothing reused between them")
 
 
 def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:

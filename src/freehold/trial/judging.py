@@ -99,7 +99,8 @@ def figures_at(trial: Trial, variant: dict[str, Any], level: float) -> dict[str,
     waits = (variant.get("running") or {}).get("waits_ms")
     if waits:
         figures |= {
-            name: measure.waiting_figure(waits, share, level) for name, share in (("p50", 0.5), ("p95", 0.95))
+            name: measure.interval_figure(statistics.quantile_interval(waits, share, level=level), "waits")
+            for name, share in (("p50", 0.5), ("p95", 0.95))
         }
     return figures
 
@@ -113,7 +114,7 @@ def power_notes(trial: Trial) -> list[str]:
             continue
         beyond = float(need.limit) + statistics.detectable(rows, float(need.limit), level=level)
         if beyond > 1:
-            fewest = statistics.fewest_rows(float(need.limit), level=level)
+            fewest = statistics.waits_needed(float(need.limit), level)
             notes.append(
                 f"{rows} test rows can't show that {need.text} is met, even if every answer is right; "
                 f"{fewest} are the fewest that can"

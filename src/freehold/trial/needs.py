@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import UsageError
-from freehold.statistics import rows_to_decide
+from freehold.statistics import rows_for_power
 from freehold.trust import licence
 from freehold.trust.hazards import GRADES, at_least
 
@@ -190,14 +190,16 @@ def decide(need: Need, variant: dict[str, Any], terms: Terms | None = None) -> D
     bounds = _bounds(need, variant, figure)
     met = _met(need, bounds)
     terms = terms or Terms()
-    shown = (
-        f"{figure['value']:.4g}, 95% between {figure['low']:.4g} and {figure['high']:.4g}, n={figure['n']}"
-    )
-    if need.name in variant.get("bounds", {}):
-        near, side = ("low", "at least") if need.relation == ">=" else ("high", "at most")
+    shown = f"{figure['value']:.4g}, 95% between {_end(figure['low'])} and {_end(figure['high'])}, n={figure['n']}"
+    near, side = ("low", "at least") if need.relation == ">=" else ("high", "at most")
+    if need.name in variant.get("bounds", {}) and bounds["meets"][near] is not None:
         shown += f"; {side} {bounds['meets'][near]:.4g} with an error of {terms.meets:.2%}, which decides"
     more = _more_rows(need, figure, terms) if met is None else None
     return Decision(need.text, met, shown, more, name=need.name)
+
+
+def _end(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.4g}"
 
 
 def _bounds(need: Need, variant: dict[str, Any], figure: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -209,11 +211,11 @@ def _met(need: Need, bounds: dict[str, dict[str, Any]]) -> bool | None:
     """True where the near end meets the limit, False where the far end misses it, None where neither. An end of None is unknown."""
     limit, meets, misses = float(need.limit), bounds["meets"], bounds["misses"]
     if need.relation == ">=":
-        good = meets["low"] >= limit
+        good = meets["low"] is not None and meets["low"] >= limit
         bad = misses["high"] is not None and misses["high"] < limit
     else:
         good = meets["high"] is not None and meets["high"] <= limit
-        bad = misses["low"] > limit
+        bad = misses["low"] is not None and misses["low"] > limit
     return True if good else False if bad else None
 
 
@@ -223,8 +225,10 @@ def _waits(need: Need, variant: dict[str, Any]) -> Decision:
     if figure is None:
         return Decision(need.text, None, "not measured", measured=False, name=need.name)
     bounds = _bounds(need, variant, figure)
-    high = "an unknown time" if figure["high"] is None else f"{figure['high']:.4g} ms"
-    shown = f"{figure['value']:.4g} ms, 95% between {figure['low']:.4g} ms and {high}, n={figure['n']}"
+    shown = (
+        f"{figure['value']:.4g} ms, 95% between {_end(figure['low'])} and {_end(figure['high'])} ms, "
+        f"n={figure['n']}"
+    )
     if figure.get("busy"):
         return Decision(need.text, None, f"{shown}; {figure['busy']}", name=need.name)
     met = _met(need, bounds)
@@ -234,10 +238,12 @@ def _waits(need: Need, variant: dict[str, Any]) -> Decision:
 
 
 def _more_rows(need: Need, figure: dict[str, Any], terms: Terms) -> int | None:
-    """Further rows that decide with a chance of 80% if the figure stays; None where it can't be said."""
-    if need.relation != ">=" or not 0 <= figure["value"] <= 1:
+    """Further rows that decide with a chance of 80% at the next look; None where it can't be said."""
+    if need.relation != ">=" or not 0 <= figure["value"] <= 1 or figure["n"] == 0:
         return None
-    return rows_to_decide(figure["value"], float(need.limit), figure["n"])
+    variance = figure.get("variance")
+    level = 1 - 2 * min(terms.next_look, terms.misses)
+    return rows_for_power(figure["value"], float(need.limit), figure["n"], level=level, variance=variance)
 
 
 def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:

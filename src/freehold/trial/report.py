@@ -53,7 +53,7 @@ def html(report: dict[str, Any]) -> str:
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        share=lambda v: f"{v:.3f}", mb=lambda v: f"{v / 1e6:,.0f} MB", gib=lambda v: f"{v / 2**30:.2f} GiB", time=progress.duration,
+        share=lambda v: "no bound" if v is None else f"{v:.3f}", mb=lambda v: f"{v / 1e6:,.0f} MB", gib=lambda v: f"{v / 2**30:.2f} GiB", time=progress.duration,
         num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12], capfirst=lambda v: v[:1].upper() + v[1:].rstrip("."),
     )  # fmt: skip
     metric = report["task"]["metric"]

@@ -118,7 +118,9 @@ def beats_constant(variant: dict[str, Any], terms: Terms = TERMS) -> Decision | 
             f"{entry['difference']:+.3f} against the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
         )
         more = (
-            statistics.rows_to_differ(entry["gained"], entry["lost"], entry["rows"])
+            statistics.rows_to_differ(
+                entry["gained"], entry["lost"], entry["rows"], level=1 - 2 * terms.next_look
+            )
             if "McNemar" in entry["test"]
             else None
         )

@@ -1,0 +1,110 @@
+"""The mean of scores, with an interval that holds its level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from freehold.statistics.bounded import lower_bound, upper_bound
+from freehold.statistics.interval import Groups, Interval, group_index
+
+#: Fewest rows or groups for an interval of numbers without known limits: a t interval of fewer says nothing of its error.
+FEWEST = 10
+
+
+def mean_interval(scores: Sequence[float], *, groups: Groups = None, level: float = 0.95) -> Interval:
+    """The mean of scores with its interval.
+
+    Scores of 0 and 1: Clopper and Pearson's exact interval. Scores from 0 to 1: Gaffke's, of which that is a case. Other numbers: the
+    wider of Student's t and the bootstrap-t. ``groups``: name of each row's group; the error then counts groups, not rows.
+    """
+    values = np.asarray(scores, dtype=float)
+    n = len(values)
+    if n == 0:
+        return Interval(0.0, 0.0, 1.0, 0, level, "no rows")
+    index = group_index(groups, n)
+    bounded = bool(values.min() >= 0.0 and values.max() <= 1.0)
+    if index is not None:
+        return _grouped(values, *index, level, bounded)
+    if not bounded:
+        return _unbounded(values, level)
+    alpha = (1 - level) / 2
+    shares = bool(np.isin(values, (0.0, 1.0)).all())
+    name = "Clopper-Pearson exact interval" if shares else "Gaffke interval for scores from 0 to 1"
+    return Interval(
+        float(values.mean()), lower_bound(values, alpha), upper_bound(values, alpha), n, level, name
+    )
+
+
+def share_interval(successes: float, n: int, *, level: float = 0.95) -> Interval:
+    """Clopper and Pearson's exact interval of ``successes`` in ``n`` rows."""
+    if n == 0:
+        return Interval(0.0, 0.0, 1.0, 0, level, "no rows")
+    found = np.array([1.0, 0.0])
+    counts = np.array([successes, n - successes])
+    alpha = (1 - level) / 2
+    low, high = lower_bound(found, alpha, counts), upper_bound(found, alpha, counts)
+    return Interval(successes / n, low, high, n, level, "Clopper-Pearson exact interval")
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """95% score interval of a share (Wilson 1927), for description: it does not hold its level in every case. (0, 1) for no rows."""
+    if n == 0:
+        return 0.0, 1.0
+    interval = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    # rounding must not put the share itself outside
+    return min(float(interval.low), successes / n), max(float(interval.high), successes / n)
+
+
+def standard_error(values: np.ndarray, group: np.ndarray | None = None, count: int = 0) -> float:
+    """Standard error of the mean; of ``count`` groups (CR1: squares of group sums, times G / (G - 1)) where ``group`` is given."""
+    n = len(values)
+    if group is None:
+        return float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    sums = np.bincount(group, weights=values - values.mean(), minlength=count)
+    return float(np.sqrt((sums**2).sum() * count / (count - 1)) / n) if count > 1 else 0.0
+
+
+def effective_rows(values: np.ndarray, group: np.ndarray, count: int, alpha: float) -> float:
+    """Rows standing alone that would tell as much as these grouped ones (Korn and Graubard 1998), at most as many as there are.
+
+    The ratio of the variance of rows alone to that of groups, corrected for what few groups do not know of their variance by the ratio
+    of the t quantiles. Where all scores are equal there is no variance to compare: each group counts as one row.
+    """
+    n = len(values)
+    alone = float(values.var(ddof=0))
+    together = standard_error(values, group, count) ** 2
+    if count < 2 or alone == 0.0 or together == 0.0:
+        return float(count)
+    effective = alone / together
+    few = stats.t.ppf(1 - alpha, n - 1) / stats.t.ppf(1 - alpha, count - 1)
+    return float(min(n, effective) * few**2)
+
+
+def _grouped(values: np.ndarray, group: np.ndarray, count: int, level: float, bounded: bool) -> Interval:
+    n, alpha = len(values), (1 - level) / 2
+    value = float(values.mean())
+    if not bounded:
+        name = f"t interval over {count} groups"
+        if count < FEWEST:
+            return Interval(
+                value, -np.inf, np.inf, n, level, f"fewer than {FEWEST} groups give no bound", count
+            )
+        half = float(stats.t.ppf(1 - alpha, count - 1)) * standard_error(values, group, count)
+        return Interval(value, value - half, value + half, n, level, name, count)
+    effective = effective_rows(values, group, count, alpha)
+    weights = np.full(n, effective / n)
+    low, high = lower_bound(values, alpha, weights), upper_bound(values, alpha, weights)
+    name = f"Korn-Graubard interval over {count} groups ({effective:.0f} rows' worth)"
+    return Interval(value, low, high, n, level, name, count)
+
+
+def _unbounded(values: np.ndarray, level: float) -> Interval:
+    n, value, alpha = len(values), float(values.mean()), (1 - level) / 2
+    if n < FEWEST:
+        return Interval(value, -np.inf, np.inf, n, level, f"fewer than {FEWEST} rows give no bound")
+    error = standard_error(values)
+    half = float(stats.t.ppf(1 - alpha, n - 1)) * error
+    return Interval(value, value - half, value + half, n, level, "t interval")
