@@ -57,7 +57,7 @@ def variant(
     figures |= measure.scope_figures(task.metric, answers, task.out_of_scope)
     value = {
         "id": name, "title": name, "model": "m", "kind": kind, "digest": "ab" * 32, "size_bytes": 10**8, "parameters": 10**6,
-        "licence": "apache-2.0", "shots": [], "figures": figures, "rows": len(answers), "of_rows": len(answers), "trained": None,
+        "licence": "apache-2.0", "shots": [], "figures": figures, "measured_on": "test", "selection": None, "rows": len(answers), "of_rows": len(answers), "trained": None,
         "running": None, "weights": "", "stored_as": "m", **more,
     }  # fmt: skip
     return value, answers

@@ -98,4 +98,6 @@ def test_a_trial_over_its_budget_says_which_part_took_the_time() -> None:
     assert running.late() == ""
     with running.part("zero-shot", "m"):
         running.replay(130)
-    assert "zero-shot, 100 of 100 test rows took 2 min 10 s instead of the planned 20 s" in running.late()
+    assert (
+        "zero-shot, 100 of 100 rows that choose took 2 min 10 s instead of the planned 20 s" in running.late()
+    )

@@ -76,13 +76,14 @@ def test_the_interval_decides_not_the_point() -> None:
     assert decide(parse_need("licence=unrestricted"), variant(1, 1, 1, licence="gemma")).met is False
 
 
-def test_the_three_verdicts() -> None:
+def test_the_verdicts() -> None:
     needs = [parse_need("accuracy>=0.9")]
-    assert reach(needs, [variant(0.95, 0.92, 0.97), variant(0.5, 0.4, 0.6)], "accuracy").word == "own it"
-    undecided = reach(needs, [variant(0.92, 0.87, 0.95)], "accuracy")
+    worse = variant(0.5, 0.4, 0.6, "w")
+    assert reach(needs, [variant(0.95, 0.92, 0.97), worse], "v", "accuracy").word == "own it"
+    undecided = reach(needs, [variant(0.92, 0.87, 0.95)], "v", "accuracy")
     assert undecided.word == "not yet"
     assert undecided.more_rows
-    assert reach(needs, [variant(0.5, 0.4, 0.6)], "accuracy").word == "rent it"
+    assert reach(needs, [worse], "w", "accuracy").word == "not with these models"
 
 
 def test_durations_and_sizes() -> None:

@@ -24,11 +24,13 @@ def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any
         variant(task, "m, tuned", right, kind="tuned"),
     )
     variants, simple = compared(task, untuned, tuned)
-    verdict = reach([parse_need("accuracy>=0.5")], variants, "accuracy", baselines=simple, skipped=skipped)
+    verdict = reach(
+        [parse_need("accuracy>=0.5")], variants, "m, tuned", "accuracy", baselines=simple, skipped=skipped
+    )
     from freehold.trial import baselines
 
     return {
-        "report_version": 2, "id": "abc", "verdict": {**verdict.as_dict(), "needs_note": "", "command": "freehold serve m"},
+        "report_version": 3, "id": "abc", "verdict": {**verdict.as_dict(), "needs_note": "", "command": "freehold serve m"},
         "task": {
             "name": "t", "kind": "label", "metric": "accuracy", "method": task.metric.method, "columns": task.mapping,
             "rows": {"train": 27, "valid": 0, "test": 28}, "files": {"train": "ab" * 32}, "labels": 3, "label_balance": {"card": 9},
@@ -39,6 +41,9 @@ def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any
         "baselines": baselines.for_report(simple), "labels": sections.labels(task, tuned[1]) if labels else None, "variants": variants,
         "comparisons": [], "changed_rows": [], "changed_between": ["m, zero-shot", "m, tuned"], "memory_allowed_bytes": 2**30,
         "machine": {"processor": "p", "cores": 2, "memory_bytes": 2**33, "system": "s", "bf16": False}, "notes": [],
+        "choice": {"variant": "m, tuned", "ranked": ["m, tuned", "m, zero-shot"], "rows": "validation", "among": 1},
+        "look": {"number": 2, "before": ["earlier"], "meets": 0.0025, "misses": 0.025, "next_look": 0.00125},
+        "power": ["with 28 test rows, accuracy>=0.5 is shown to be met in 4 of 5 trials if the true accuracy is 0.780 or more"],
         "budget": {"seconds": 60, "spent_seconds": 50}, "options": {"rival_endpoint": None}, "versions": {"python": "3"},
     }  # fmt: skip
 
@@ -47,14 +52,14 @@ def old() -> dict[str, Any]:
     """The same as version 1 had it: none of the newer keys."""
     value = made()
     value["report_version"] = 1
-    for key in ("baselines", "labels"):
+    for key in ("baselines", "labels", "choice", "look", "power"):
         del value[key]
     for key in ("warnings", "reason", "unused_columns", "data_notes", "left_out", "left_out_count"):
         del value["task"][key]
     for key in ("classic", "skipped"):
         del value["verdict"][key]
     for one in value["variants"]:
-        del one["against"]
+        del one["against"], one["measured_on"]
     return value
 
 
@@ -78,6 +83,17 @@ def test_the_page_shows_baselines_labels_confusions_and_what_was_not_used() -> N
     assert "a &amp; b" in page
 
 
+def test_the_page_says_how_the_variant_was_chosen_and_which_look_this_was() -> None:
+    page = report.html(made())
+    for text in (
+        "chosen among 2 on the validation rows",
+        "look number 2 at these test rows",
+        "trial <code>earlier</code>",
+        "With 28 test rows, accuracy&gt;=0.5 is shown",
+    ):
+        assert text in page
+
+
 def test_a_report_of_the_first_version_is_read_and_rendered(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps(old()))
     value = report.read(tmp_path / "report.json")
@@ -88,8 +104,8 @@ def test_a_report_of_the_first_version_is_read_and_rendered(tmp_path: Path) -> N
 
 
 def test_a_report_of_a_later_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "report.json").write_text(json.dumps({"report_version": 3}))
-    with pytest.raises(Unsupported, match="version 3"):
+    (tmp_path / "report.json").write_text(json.dumps({"report_version": 4}))
+    with pytest.raises(Unsupported, match="version 4"):
         report.read(tmp_path / "report.json")
 
 
