@@ -33,12 +33,15 @@ class Mapping:
     notes: tuple[str, ...] = ()
     #: The columns behind each part, where a name with ``+`` is taken apart.
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: The column of rows that belong together, "" for none.
+    group: str = ""
 
     def __str__(self) -> str:
         pairs = ", ".join(f"{part}={column}" for part, column in self.columns.items())
         how = "guessed; override with --columns" if self.guessed else "given"
         unused = f"; not used: {', '.join(self.unused)}" if self.unused else ""
-        return f"{pairs} ({how}){unused}"
+        grouped = f"; rows grouped by {self.group}" if self.group else ""
+        return f"{pairs} ({how}){grouped}{unused}"
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -97,7 +100,7 @@ def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], as
     if unknown:
         raise UsageError(f"unknown part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}")
     columns = {
-        part: "+".join(_existing(piece, table) for piece in _apart(column, table.columns))
+        part: "+".join(existing(piece, table) for piece in _apart(column, table.columns))
         for part, column in given.items()
     }
     notes: list[str] = []
@@ -116,7 +119,7 @@ def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], as
     return _mapping(columns, _shape_of(columns), False, table.columns, tuple(notes))
 
 
-def _existing(column: str, table: Table) -> str:
+def existing(column: str, table: Table, option: str = "--columns") -> str:
     """The column as the table writes it. Raises BadData naming the nearest."""
     if column in table.columns:
         return column
@@ -127,7 +130,7 @@ def _existing(column: str, table: Table) -> str:
     nearest = next((name for name in table.columns if close and names.plain(name) == close[0]), None)
     hint = f"; did you mean {nearest!r}?" if nearest else ""
     raise BadData(
-        f"{table.name} has no column {column!r}; it has {', '.join(table.columns)}{hint}", "correct --columns"
+        f"{table.name} has no column {column!r}; it has {', '.join(table.columns)}{hint}", f"correct {option}"
     )
 
 

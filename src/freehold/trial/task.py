@@ -21,6 +21,8 @@ from freehold.evals.metrics import Metric
 from freehold.progress import Sink, silent
 from freehold.trial.datasets import local_source
 
+#: The form of task.json.
+VERSION = 3
 #: A test split that shares more than this with the training rows measures memory, not skill.
 MOST_LEAKED = 0.2
 
@@ -232,7 +234,7 @@ def save(task: Task, path: Path) -> None:
     rows = {part: [asdict(e) for e in getattr(task.splits, part)] for part in ("train", "valid", "test")}
     splits = task.splits
     value = {
-        "task_version": 2,
+        "task_version": VERSION,
         "name": task.name,
         "metric": task.metric_name,
         "labels": task.labels,
@@ -253,12 +255,13 @@ def save(task: Task, path: Path) -> None:
 
 
 def read(path: Path) -> Task:
-    """Inverse of :func:`save`; tasks of version 1 are read too."""
+    """Inverse of :func:`save`; tasks of versions 1 and 2 are read too."""
     value: dict[str, Any] = json.loads(path.read_text())
 
     def rows(part: str) -> tuple[Example, ...]:
         return tuple(
-            Example(e["id"], tuple((m[0], m[1]) for m in e["messages"]), e["reference"]) for e in value[part]
+            Example(e["id"], tuple((m[0], m[1]) for m in e["messages"]), e["reference"], e.get("group", ""))
+            for e in value[part]
         )
 
     leaks = tuple(tuple(leak) for leak in value["leaks"])
