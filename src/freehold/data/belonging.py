@@ -83,7 +83,8 @@ def group_notes(table: str, column: str, groups: Sequence[str]) -> list[str]:
     notes = [f'{table}: {len(groups) - empty:,} rows belong to {number:,} groups by the column "{column}".']
     if empty:
         rows = "1 row has" if empty == 1 else f"{empty:,} rows have"
-        notes.append(f'{table}: {rows} no value in the column "{column}" and count as groups of their own.')
+        alone = "stands alone" if empty == 1 else "stand alone, each as a group of its own"
+        notes.append(f'{table}: {rows} no value in the column "{column}" and {alone}.')
     return notes
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from freehold.data import names
-from freehold.data.guess import Ask, guess
+from freehold.data.guess import Ask, NoColumn, Plan, guess
 from freehold.data.profile import Profile, profile
 from freehold.data.table import Table
 from freehold.errors import BadData, UsageError
@@ -69,15 +69,36 @@ def parse_columns(text: str) -> dict[str, str]:
     return columns
 
 
-def map_columns(table: Table, given: dict[str, str] | None = None, ask: Ask | None = None) -> Mapping:
+#: Kinds of columns that say what a row belongs to; a longer text may be part of the prompt too.
+_GROUP_KINDS = frozenset({"label", "id", "number", "date", "boolean", "constant"})
+
+
+def map_columns(
+    table: Table, given: dict[str, str] | None = None, ask: Ask | None = None, group: str = ""
+) -> Mapping:
     """The mapping of a table. Raises BadData where columns are missing, or where two are equally good and
-    nobody can be asked.
+    nobody can be asked. ``group``: a column of what rows belong to, which is not guessed to be anything else.
     """
     profiles = {column: profile(table, column) for column in table.columns}
     if given:
         return _given(table, profiles, given, ask)
-    plan = guess(table, profiles, ask)
+    plan = _guess_beside(group, table, profiles, ask)
     return _mapping(plan.columns, plan.shape, True, table.columns, tuple(plan.notes))
+
+
+def _guess_beside(group: str, table: Table, profiles: dict[str, Profile], ask: Ask | None) -> Plan:
+    """The guess without the column of groups; with it where a part is only found there."""
+    rest = {
+        column: one
+        for column, one in profiles.items()
+        if names.plain(column) != names.plain(group) or one.kind not in _GROUP_KINDS
+    }
+    try:
+        return guess(replace(table, columns=tuple(rest)), rest, ask)
+    except NoColumn:
+        if len(rest) == len(profiles):
+            raise
+        return guess(table, profiles, ask)
 
 
 def _mapping(

@@ -222,7 +222,7 @@ def _mappings(tables: Dict[str, Table], options: RowOptions) -> dict[str, Mappin
     first: Mapping | None = None
     for part, table in tables.items():
         if first is None or not _fits(first, table):
-            mapping = map_columns(table, options.columns, options.ask)
+            mapping = map_columns(table, options.columns, options.ask, options.group)
             if first is not None:
                 note = f"{table.name} has other columns than the {next(iter(mappings))} rows: {mapping}."
                 mapping = replace(mapping, notes=(note, *mapping.notes))
@@ -292,7 +292,7 @@ def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptio
 
 def _grouped(table: Table, mapping: Mapping, column: str) -> tuple[Mapping, dict[int, str], list[str]]:
     """(the mapping with the column of groups, what each row belongs to by its identity, sentences)."""
-    if not column:
+    if not column or not table.rows:
         return mapping, {}, []
     name, groups = groups_of(table, column, mapping)
     unused = tuple(other for other in mapping.unused if other != name)
