@@ -225,11 +225,6 @@ def _say_start(trial: Trial) -> None:
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")
-    if splits.leaks:
-        say(
-            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; "
-            "the report also has the figures without them"
-        )
     if options.rival_endpoint:
         say(
             f"the {len(splits.test)} test rows will leave this machine, to {options.rival_endpoint.url}, as you asked"

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from freehold.data.columns import Mapping, existing
 from freehold.data.names import words_of
@@ -13,6 +14,9 @@ from freehold.data.nested import opened
 from freehold.data.table import Row, Table
 from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped
 from freehold.errors import BadData, UsageError
+
+if TYPE_CHECKING:
+    from freehold.data.examples import Example
 
 
 def _words(text: str) -> frozenset[str]:
@@ -121,3 +125,12 @@ def _looks(column: str) -> int:
 
 def _quoted(column: str) -> str:
     return f'"{column}"' if " " in column else column
+
+
+def clusters(examples: Sequence[Example]) -> tuple[str, ...] | None:
+    """For each row the name of what it belongs to, where a row that stands alone has a name of its own;
+    None where no row belongs to anything. What intervals with groups are made from.
+    """
+    if not any(example.group for example in examples):
+        return None
+    return tuple(f"group {e.group}" if e.group else f"row {number}" for number, e in enumerate(examples))

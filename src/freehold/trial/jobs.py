@@ -202,10 +202,6 @@ def measured(task_: Task, answers: list[measure.Answer], budget_s: float) -> dic
     """The result of measuring, made of the answers that there are."""
     scoped = measure.scope_figures(task_.metric, answers, task_.out_of_scope)
     figures = measure.measurement(task_.metric, task_.test, answers) | scoped
-    clean = [answer for answer in answers if answer.id not in task_.splits.leaked_test_ids]
-    if 0 < len(clean) < len(answers):
-        name = task_.metric.name
-        figures[f"{name}_without_leaks"] = measure.measurement(task_.metric, task_.test, clean)[name]
     return {
         "figures": figures,
         "rows": len(answers),
