@@ -40,15 +40,27 @@ MergeLabels = Annotated[
     ),
 ]
 
+Group = Annotated[
+    str,
+    typer.Option(
+        help="Column of what rows belong to, such as patient_id: rows with the same value stay in one split, "
+        "and the intervals take it into account."
+    ),
+]
+
 
 def options_of(
-    columns: str, encoding: str = "", on_bad_row: str = "", merge_labels: bool = False
+    columns: str,
+    encoding: str = "",
+    on_bad_row: str = "",
+    merge_labels: bool = False,
+    group: str = "",
 ) -> RowOptions:
     """The options of a verb for reading rows. Raises UsageError."""
     from freehold.data.examples import RowOptions, parse_columns
 
     return RowOptions(
-        parse_columns(columns) if columns else None, encoding, on_bad_row, merge_labels, asker()
+        parse_columns(columns) if columns else None, encoding, on_bad_row, merge_labels, asker(), group
     )
 
 

@@ -10,7 +10,7 @@ import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
-from freehold.cli.rows import BadRow, Columns, Encoding, MergeLabels
+from freehold.cli.rows import BadRow, Columns, Encoding, Group, MergeLabels
 
 if TYPE_CHECKING:
     from freehold.trial.planner import Plan
@@ -54,6 +54,7 @@ def command(
     encoding: Encoding = "",
     on_bad_row: BadRow = "",
     merge_labels: MergeLabels = False,
+    group: Group = "",
     metric: Annotated[
         str,
         typer.Option(
@@ -173,7 +174,7 @@ def command(
         train,
         valid or None,
         test or None,
-        rows=options_of(columns, encoding, on_bad_row, merge_labels),
+        rows=options_of(columns, encoding, on_bad_row, merge_labels, group),
         metric=metric or None,
         tune=tune,
         allow_leaks=allow_leaks,
@@ -224,11 +225,6 @@ def _say_start(trial: Trial) -> None:
     say(f"why this metric: {loaded.metric.reason}")
     for warning in sections.warnings(loaded):
         say(f"note: {warning}")
-    if splits.leaks:
-        say(
-            f"{len(splits.leaked_test_ids)} test rows are near-duplicates of training or validation rows; "
-            "the report also has the figures without them"
-        )
     if options.rival_endpoint:
         say(
             f"the {len(splits.test)} test rows will leave this machine, to {options.rival_endpoint.url}, as you asked"

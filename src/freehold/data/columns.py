@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from freehold.data import names
-from freehold.data.guess import Ask, guess
+from freehold.data.guess import Ask, NoColumn, Plan, guess
 from freehold.data.profile import Profile, profile
 from freehold.data.table import Table
 from freehold.errors import BadData, UsageError
@@ -33,12 +33,15 @@ class Mapping:
     notes: tuple[str, ...] = ()
     #: The columns behind each part, where a name with ``+`` is taken apart.
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: The column of rows that belong together, "" for none.
+    group: str = ""
 
     def __str__(self) -> str:
         pairs = ", ".join(f"{part}={column}" for part, column in self.columns.items())
         how = "guessed; override with --columns" if self.guessed else "given"
         unused = f"; not used: {', '.join(self.unused)}" if self.unused else ""
-        return f"{pairs} ({how}){unused}"
+        grouped = f"; rows grouped by {self.group}" if self.group else ""
+        return f"{pairs} ({how}){grouped}{unused}"
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -66,15 +69,36 @@ def parse_columns(text: str) -> dict[str, str]:
     return columns
 
 
-def map_columns(table: Table, given: dict[str, str] | None = None, ask: Ask | None = None) -> Mapping:
+#: Kinds of columns that say what a row belongs to; a longer text may be part of the prompt too.
+_GROUP_KINDS = frozenset({"label", "id", "number", "date", "boolean", "constant"})
+
+
+def map_columns(
+    table: Table, given: dict[str, str] | None = None, ask: Ask | None = None, group: str = ""
+) -> Mapping:
     """The mapping of a table. Raises BadData where columns are missing, or where two are equally good and
-    nobody can be asked.
+    nobody can be asked. ``group``: a column of what rows belong to, which is not guessed to be anything else.
     """
     profiles = {column: profile(table, column) for column in table.columns}
     if given:
         return _given(table, profiles, given, ask)
-    plan = guess(table, profiles, ask)
+    plan = _guess_beside(group, table, profiles, ask)
     return _mapping(plan.columns, plan.shape, True, table.columns, tuple(plan.notes))
+
+
+def _guess_beside(group: str, table: Table, profiles: dict[str, Profile], ask: Ask | None) -> Plan:
+    """The guess without the column of groups; with it where a part is only found there."""
+    rest = {
+        column: one
+        for column, one in profiles.items()
+        if names.plain(column) != names.plain(group) or one.kind not in _GROUP_KINDS
+    }
+    try:
+        return guess(replace(table, columns=tuple(rest)), rest, ask)
+    except NoColumn:
+        if len(rest) == len(profiles):
+            raise
+        return guess(table, profiles, ask)
 
 
 def _mapping(
@@ -97,7 +121,7 @@ def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], as
     if unknown:
         raise UsageError(f"unknown part {unknown[0]!r} of a row", f"the parts are {', '.join(names.PARTS)}")
     columns = {
-        part: "+".join(_existing(piece, table) for piece in _apart(column, table.columns))
+        part: "+".join(existing(piece, table) for piece in _apart(column, table.columns))
         for part, column in given.items()
     }
     notes: list[str] = []
@@ -116,7 +140,7 @@ def _given(table: Table, profiles: dict[str, Profile], given: dict[str, str], as
     return _mapping(columns, _shape_of(columns), False, table.columns, tuple(notes))
 
 
-def _existing(column: str, table: Table) -> str:
+def existing(column: str, table: Table, option: str = "--columns") -> str:
     """The column as the table writes it. Raises BadData naming the nearest."""
     if column in table.columns:
         return column
@@ -127,7 +151,7 @@ def _existing(column: str, table: Table) -> str:
     nearest = next((name for name in table.columns if close and names.plain(name) == close[0]), None)
     hint = f"; did you mean {nearest!r}?" if nearest else ""
     raise BadData(
-        f"{table.name} has no column {column!r}; it has {', '.join(table.columns)}{hint}", "correct --columns"
+        f"{table.name} has no column {column!r}; it has {', '.join(table.columns)}{hint}", f"correct {option}"
     )
 
 

@@ -136,13 +136,13 @@ def group(texts: Sequence[str]) -> Groups:
     pairs = _pairs(Shingles(texts), None)
     of: list[int] = []
     for similar in (SIMILAR, *_FINER):
-        of = _joined(len(texts), [pair for pair, alike in pairs.items() if alike >= similar])
+        of = joined(len(texts), [pair for pair, alike in pairs.items() if alike >= similar])
         if len(texts) < 4 or max(np.bincount(of)) * 2 <= len(texts):
             return Groups(tuple(of), similar)
     return Groups(tuple(of), 1.0)
 
 
-def _joined(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+def joined(count: int, pairs: list[tuple[int, int]]) -> list[int]:
     """For each of ``count`` rows the lowest row that pairs lead to."""
     parent = list(range(count))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from freehold.data import labels as forms
+from freehold.data.belonging import group_notes, groups_of, suggested
 from freehold.data.columns import Mapping, map_columns, parse_columns
 from freehold.data.guess import Ask, NoColumn
 from freehold.data.nested import opened
@@ -41,12 +42,13 @@ _LONGEST_LABEL = 80
 @dataclass(frozen=True)
 class Example:
     """``messages``: (role, content) pairs, the last from the assistant; ``reference``: other fields metrics
-    need.
+    need; ``group``: what the row belongs to (a patient, a document), "" where it stands alone.
     """
 
     id: str
     messages: tuple[tuple[str, str], ...]
     reference: dict[str, str] = field(default_factory=dict)
+    group: str = ""
 
     @property
     def answer(self) -> str:
@@ -75,7 +77,8 @@ class RowOptions:
 
     ``columns``: part -> column, None to guess. ``on_bad_row``: "" leaves out one bad row, or 1% of them,
     and stops above that; "skip" leaves out any number up to half; "stop" stops at the first. ``ask`` is
-    called where a guess is in doubt; without it the doubt is an error.
+    called where a guess is in doubt; without it the doubt is an error. ``group``: the column of what rows
+    belong to, "" for none.
     """
 
     columns: dict[str, str] | None = None
@@ -83,6 +86,7 @@ class RowOptions:
     on_bad_row: str = ""
     merge_labels: bool = False
     ask: Ask | None = None
+    group: str = ""
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("", "skip", "stop"):
@@ -167,8 +171,19 @@ def datasets_of(tables: Dict[str, Table], options: RowOptions = RowOptions()) ->
     if stopped:
         raise _together(stopped)
     first = next(iter(read))
+    notes += _group_suggestion(tables, mappings, options)
     read[first] = replace(read[first], notes=(*read[first].notes, *notes))
     return _with_labels(_unfenced(read), options.merge_labels)
+
+
+def _group_suggestion(
+    tables: Dict[str, Table], mappings: Dict[str, Mapping], options: RowOptions
+) -> list[str]:
+    used = {
+        column for mapping in mappings.values() for columns in mapping.parts.values() for column in columns
+    }
+    sentence = "" if options.group else suggested([tables[part] for part in mappings], used)
+    return [sentence] if sentence else []
 
 
 def _together(errors: Sequence[BadData]) -> BadData:
@@ -207,7 +222,7 @@ def _mappings(tables: Dict[str, Table], options: RowOptions) -> dict[str, Mappin
     first: Mapping | None = None
     for part, table in tables.items():
         if first is None or not _fits(first, table):
-            mapping = map_columns(table, options.columns, options.ask)
+            mapping = map_columns(table, options.columns, options.ask, options.group)
             if first is not None:
                 note = f"{table.name} has other columns than the {next(iter(mappings))} rows: {mapping}."
                 mapping = replace(mapping, notes=(note, *mapping.notes))
@@ -256,8 +271,10 @@ def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptio
     _judge(table, faults, len(kept), options.on_bad_row)
     mapping, kept = _with_references(mapping, kept)
     ids, renamed = _ids(table, mapping, [row for row, _ in kept])
+    mapping, belongs, grouped = _grouped(table, mapping, options.group)
     examples = tuple(
-        Example(name, one.messages, one.reference) for name, (_, one) in zip(ids, kept, strict=True)
+        Example(name, one.messages, one.reference, belongs.get(id(row), ""))
+        for name, (row, one) in zip(ids, kept, strict=True)
     )
     notes = [NOTES[key].format(n=count) for key, count in tally.items() if count]
     if faults:
@@ -269,8 +286,18 @@ def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptio
         mapping,
         examples,
         tuple(faults),
-        (*table.notes, *mapping.notes, *notes, *renamed),
+        (*table.notes, *mapping.notes, *notes, *renamed, *grouped),
     )
+
+
+def _grouped(table: Table, mapping: Mapping, column: str) -> tuple[Mapping, dict[int, str], list[str]]:
+    """(the mapping with the column of groups, what each row belongs to by its identity, sentences)."""
+    if not column or not table.rows:
+        return mapping, {}, []
+    name, groups = groups_of(table, column, mapping)
+    unused = tuple(other for other in mapping.unused if other != name)
+    belongs = {id(row): group for row, group in zip(table.rows, groups, strict=True)}
+    return replace(mapping, group=name, unused=unused), belongs, group_notes(table.name, name, groups)
 
 
 def _fault(row: Row, fault: RowFault) -> Fault:
@@ -392,7 +419,8 @@ def _unfenced(read: dict[str, Dataset]) -> dict[str, Dataset]:
         assert answer is not None
         rejected = json_text(example.reference.get("rejected", ""))
         reference = {**example.reference, "rejected": rejected[0]} if rejected else example.reference
-        return Example(example.id, (*example.prompt, ("assistant", answer[0])), reference)
+        messages = (*example.prompt, ("assistant", answer[0]))
+        return replace(example, messages=messages, reference=reference)
 
     note = "The answers are JSON in a fenced code block: the fences are removed."
     return {
@@ -456,4 +484,4 @@ def _relabelled(example: Example, change: dict[str, str]) -> Example:
     else:
         answer = after[0]
         reference = {**example.reference, **({"label": answer} if "label" in example.reference else {})}
-    return Example(example.id, (*example.prompt, ("assistant", answer)), reference)
+    return replace(example, messages=(*example.prompt, ("assistant", answer)), reference=reference)

@@ -1,8 +1,9 @@
 """Three splits that do not leak into each other and hold every label where its rows allow.
 
 Rows are ordered by the hash of what they hold, so the same file is split alike on every machine and in any
-order. Near-duplicates (:mod:`freehold.data.duplicates`) stay together. Each label gives its share to every
-split, a rare one to training first, then to the test rows.
+order. Near-duplicates (:mod:`freehold.data.duplicates`) and rows of one group stay together. Each label gives
+its share to every split, a rare one to training first, then to the test rows. Test rows that have a
+near-duplicate, or a row of their group, among the rows that are learnt from are leaks and do not judge.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from freehold.data.duplicates import SIMILAR, compared_text, group, similar_pairs
+from freehold.data import grouped
+from freehold.data.duplicates import SIMILAR, compared_text, group, joined, similar_pairs
 from freehold.data.examples import Example
 from freehold.errors import BadData
 
@@ -22,16 +24,20 @@ _TEST_SHARE, _VALID_SHARE = 0.2, 0.1
 _MOST_TEST_SHARE = 0.4
 #: Without tuning, what examples in prompts, labels and baselines are taken from.
 _KNOWN_SHARE, _FEWEST_KNOWN = 0.3, 8
+#: Groups that a split needs, and the share of the rows that near-duplicates may make one block of groups.
+_FEWEST_BLOCKS, _MOST_BLOCK = 3, 0.1
 #: Values of which more than this share of the rows have one of their own are not labels to split by.
 _MOST_SINGLE = 0.5
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Train, valid and test rows, and pairs (training or validation row id, test row id, similarity) that
-    leak.
+    """Train, valid and test rows. ``test`` are the rows that judge; ``leaked`` are test rows that do not.
 
-    ``notes``: sentences on how near-duplicates were told. ``similar``: the similarity they were told by.
+    ``leaks``: (training or validation row id, test row id, similarity). ``group_leaks``: (training or
+    validation row id, test row id, their group). ``repeats``: repeated rows left out of the rows that were
+    split, ``test_repeats``: of a given test file. ``notes``: sentences on how near-duplicates were told.
+    ``similar``: the similarity they were told by.
     """
 
     train: tuple[Example, ...]
@@ -41,11 +47,21 @@ class Splits:
     repeats: int
     notes: tuple[str, ...] = ()
     similar: float = SIMILAR
+    leaked: tuple[Example, ...] = ()
+    group_leaks: tuple[tuple[str, str, str], ...] = ()
+    test_repeats: int = 0
 
     @property
     def leaked_test_ids(self) -> frozenset[str]:
-        """Test rows that have a near-duplicate in training or validation."""
-        return frozenset(test for _, test, _ in self.leaks)
+        """Test rows that have a near-duplicate or a row of their group in training or validation."""
+        return frozenset(leak[1] for leak in (*self.leaks, *self.group_leaks))
+
+    def judging(self) -> Splits:
+        """The same splits, with the test rows that leak moved to ``leaked``."""
+        gone = self.leaked_test_ids
+        leaked = (*self.leaked, *(example for example in self.test if example.id in gone))
+        clean = tuple(example for example in self.test if example.id not in gone)
+        return replace(self, test=clean, leaked=leaked) if len(clean) < len(self.test) else self
 
 
 @dataclass(frozen=True)
@@ -77,30 +93,55 @@ def split(
     stays too small.
 
     Without tuning most rows are test rows; the others hold every label where possible, and validation rows
-    are cut off only to be tuned with.
+    are cut off only to be tuned with. Repeated rows of given validation and test rows count once.
     """
+    cut = (valid is None and tune) or test is None
+    given_valid, valid_repeats = different(valid or [])
+    given_test, test_repeats = different(test or [])
     repeats, notes, similar = 0, (), SIMILAR
-    given = len(train)
-    if (valid is None and tune) or test is None:
-        unique = list({example.digest: example for example in train}.values())
-        repeats = given - len(unique)
+    parts = _Parts(list(train), given_valid, given_test)
+    if cut:
+        unique, repeats = different(train)
         shares = _shares(len(unique), valid is None, test is None, tune)
         parts, similar, notes = _cut(unique, *shares)
-        train = parts.train
-        valid = parts.valid if valid is None else valid
-        test = parts.test if test is None else test
-    valid = valid or []
-    if len(test) < FEWEST_TEST_ROWS:
-        raise _too_small(len(train), len(valid), len(test), repeats)
-    leaks = find_leaks([*train, *valid], test, similar)
-    return Splits(tuple(train), tuple(valid), tuple(test), tuple(leaks), repeats, notes, similar)
+        parts.valid = parts.valid if valid is None else given_valid
+        parts.test = parts.test if test is None else given_test
+    if len(parts.test) < FEWEST_TEST_ROWS:
+        raise _too_small(parts, repeats + test_repeats)
+    if valid_repeats:
+        notes = (*notes, f"{valid_repeats:,} repeated validation rows are left out.")
+    known = [*parts.train, *parts.valid]
+    return Splits(
+        tuple(parts.train),
+        tuple(parts.valid),
+        tuple(parts.test),
+        tuple(find_leaks(known, parts.test, similar)),
+        repeats,
+        notes,
+        similar,
+        (),
+        tuple(find_group_leaks(known, parts.test)),
+        test_repeats,
+    ).judging()
+
+
+def different(examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """(each row once, how many repeat an earlier one's prompt and answer; white space does not count)."""
+    unique: dict[tuple[tuple[str, str], ...], Example] = {}
+    for example in examples:
+        unique.setdefault(_content(example), example)
+    return list(unique.values()), len(examples) - len(unique)
+
+
+def _content(example: Example) -> tuple[tuple[str, str], ...]:
+    return tuple((role, " ".join(content.split())) for role, content in example.messages)
 
 
 def cut_validation(
     examples: Sequence[Example], share: float = _VALID_SHARE
 ) -> tuple[list[Example], list[Example]]:
     """(training, validation) rows: each once, near-duplicates together, labels in both. Raises BadData."""
-    unique = list({example.digest: example for example in examples}.values())
+    unique, _ = different(examples)
     parts, _, _ = _cut(unique, share, 0.0)
     if not parts.train or not parts.valid:
         raise BadData(
@@ -124,6 +165,12 @@ def find_leaks(
     return sorted(best.values(), key=lambda leak: (-leak[2], leak[1]))
 
 
+def find_group_leaks(known: Sequence[Example], test: Sequence[Example]) -> list[tuple[str, str, str]]:
+    """Triples (known id, test id, group) for test rows whose group has a known row."""
+    first = {example.group: example.id for example in reversed(known) if example.group}
+    return [(first[example.group], example.id, example.group) for example in test if example.group in first]
+
+
 def _shares(rows: int, cut_valid: bool, cut_test: bool, tune: bool) -> tuple[float, float]:
     """(validation, test) shares of the rows to cut."""
     if not tune:
@@ -133,7 +180,8 @@ def _shares(rows: int, cut_valid: bool, cut_test: bool, tune: bool) -> tuple[flo
     return _VALID_SHARE if cut_valid else 0.0, max(_TEST_SHARE, small) if cut_test else 0.0
 
 
-def _too_small(train: int, valid: int, test: int, repeats: int) -> BadData:
+def _too_small(parts: _Parts, repeats: int) -> BadData:
+    train, valid, test = len(parts.train), len(parts.valid), len(parts.test)
     left_out = f"; {repeats} repeated rows are left out" if repeats else ""
     rows = f"of {train + valid + test} different rows, {train} are for training and {valid} for validation"
     return BadData(
@@ -146,23 +194,82 @@ def _too_small(train: int, valid: int, test: int, repeats: int) -> BadData:
 def _cut(examples: list[Example], valid: float, test: float) -> tuple[_Parts, float, tuple[str, ...]]:
     """(the parts, the similarity of near-duplicates, notes)."""
     numbers = group([compared_text(example) for example in examples])
-    members: dict[int, list[Example]] = defaultdict(list)
-    for example, number in zip(examples, numbers.of, strict=True):
-        members[number].append(example)
+    notes: list[str] = []
+    if numbers.similar > SIMILAR:
+        notes.append(
+            f"The rows are very alike, so rows count as near-duplicates only where {numbers.similar:.0%} of "
+            f"their word pairs are equal; at {SIMILAR:.0%}, more than half of them would be one group."
+        )
     labels = _labels(examples)
+    if any(example.group for example in examples):
+        blocks = _blocks(examples, numbers.of, notes)
+        return _dealt_blocks(blocks, labels, valid, test), numbers.similar, tuple(notes)
+    members = _by_number(examples, numbers.of)
     if test:
-        _check_largest(list(members.values()), len(examples))
+        _check_largest(members, len(examples))
     groups = [_grouped(rows, labels) for rows in _without_giants(members, len(examples))]
     strata: dict[str, list[_Group]] = defaultdict(list)
     for each in sorted(groups, key=lambda group: group.key):
         strata[each.label].append(each)
-    notes = ()
-    if numbers.similar > SIMILAR:
-        notes = (
-            f"The rows are very alike, so rows count as near-duplicates only where {numbers.similar:.0%} of "
-            f"their word pairs are equal; at {SIMILAR:.0%}, more than half of them would be one group.",
+    return _dealt(list(strata.values()), valid, test), numbers.similar, tuple(notes)
+
+
+def _by_number(examples: Sequence[Example], numbers: Sequence[int]) -> list[list[Example]]:
+    members: dict[int, list[Example]] = defaultdict(list)
+    for example, number in zip(examples, numbers, strict=True):
+        members[number].append(example)
+    return list(members.values())
+
+
+def _blocks(examples: list[Example], alike: Sequence[int], notes: list[str]) -> list[list[Example]]:
+    """Rows of a group together, and near-duplicates of other groups with them where that leaves enough
+    blocks. Raises BadData where the groups cannot be split.
+    """
+    first: dict[str, int] = {}
+    by_group = [
+        (first.setdefault(example.group, index), index)
+        for index, example in enumerate(examples)
+        if example.group
+    ]
+    blocks = _by_number(examples, joined(len(examples), by_group))
+    _check_groups(blocks, len(examples))
+    largest = max(map(len, blocks))
+    both = _by_number(examples, joined(len(examples), [*by_group, *((n, i) for i, n in enumerate(alike))]))
+    if max(map(len, both)) <= max(largest, _MOST_BLOCK * len(examples)) and len(both) >= _FEWEST_BLOCKS:
+        return both
+    notes.append(
+        "Rows of many different groups are near-duplicates of each other, so only the groups are kept "
+        "together; test rows that are near-duplicates of other rows are left out."
+    )
+    return blocks
+
+
+def _check_groups(blocks: list[list[Example]], rows: int) -> None:
+    """Raises BadData where no split keeps the groups whole."""
+    largest = max(blocks, key=len)
+    if len(blocks) < _FEWEST_BLOCKS:
+        raise BadData(
+            f"all {rows} rows belong to {len(blocks)} group{'' if len(blocks) == 1 else 's'} of the --group "
+            f"column; at least {_FEWEST_BLOCKS} are needed to keep groups whole",
+            "add rows of other groups, or leave --group out",
         )
-    return _dealt(list(strata.values()), valid, test), numbers.similar, notes
+    if len(largest) * 2 > rows:
+        raise BadData(
+            f"{len(largest)} of {rows} rows belong to the same group ({largest[0].group!r}), so a split "
+            "that keeps groups whole is not possible",
+            "check which column --group names, add rows of other groups, or pass test rows with --test",
+        )
+
+
+def _dealt_blocks(blocks: list[list[Example]], labels: dict[str, str], valid: float, test: float) -> _Parts:
+    by_key = {_key(rows): rows for rows in blocks}
+    wanted = {key: [labels.get(row.digest, "") for row in rows] for key, rows in by_key.items()}
+    keys = grouped.dealt(wanted, (1 - valid - test, valid, test))
+    return _Parts(*([row for key in part for row in by_key[key]] for part in keys))
+
+
+def _key(rows: Sequence[Example]) -> str:
+    return hashlib.sha256(min(row.digest for row in rows).encode()).hexdigest()
 
 
 def _labels(examples: list[Example]) -> dict[str, str]:
@@ -177,7 +284,7 @@ def _grouped(rows: list[Example], labels: dict[str, str]) -> _Group:
     digests = [row.digest for row in rows]
     counts = Counter(labels.get(digest, "") for digest in digests)
     label = min(counts, key=lambda each: (-counts[each], each))
-    return _Group(hashlib.sha256(min(digests).encode()).hexdigest(), label, tuple(rows))
+    return _Group(_key(rows), label, tuple(rows))
 
 
 def _check_largest(groups: list[list[Example]], rows: int) -> None:
@@ -192,10 +299,10 @@ def _check_largest(groups: list[list[Example]], rows: int) -> None:
         )
 
 
-def _without_giants(members: dict[int, list[Example]], rows: int) -> list[list[Example]]:
+def _without_giants(members: list[list[Example]], rows: int) -> list[list[Example]]:
     """Groups, where one of more than half of the rows is taken apart: nothing could be cut off otherwise."""
     groups: list[list[Example]] = []
-    for group_rows in members.values():
+    for group_rows in members:
         groups += [[row] for row in group_rows] if len(group_rows) * 2 > rows else [group_rows]
     return groups
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from freehold import statistics
 from freehold.data.examples import Example
 from freehold.evals import measure
 from freehold.evals.kinds import wanted_label, wanted_labels
-from freehold.evals.measure import Answer
+from freehold.evals.measure import Answer, groups_of
 from freehold.evals.metrics import value_of
 from freehold.progress import Sink
 from freehold.progress import task as progress_of
@@ -322,18 +322,25 @@ _KINDS: dict[str, tuple[_Learner, ...]] = {"label": (_linear,), "labels": (_labe
 
 
 def compare(
-    variants: Sequence[dict[str, Any]], answers: dict[str, list[Answer]], baselines: Sequence[dict[str, Any]]
+    variants: Sequence[dict[str, Any]],
+    answers: dict[str, list[Answer]],
+    baselines: Sequence[dict[str, Any]],
+    groups: Mapping[str, str] | None = None,
 ) -> None:
-    """Give each variant ``against``: its paired difference from each baseline; positive where the variant is better."""
+    """Give each variant ``against``: its paired difference from each baseline; positive where the variant is better.
+
+    ``groups``: row id -> group, where rows belong together.
+    """
     for variant in variants:
         given = answers[variant["id"]]
         own = [answer.score for answer in given]
+        names = groups_of(given, groups)
         variant["against"] = [
             {
                 "baseline": baseline["id"],
                 "title": baseline["title"],
                 "constant": baseline["constant"],
-                **statistics.paired([baseline["scores"][answer.id] for answer in given], own),
+                **statistics.paired([baseline["scores"][answer.id] for answer in given], own, groups=names),
             }
             for baseline in baselines
         ]

@@ -210,9 +210,10 @@ def measured(
     task_: Task, rows: Sequence[Example], answers: list[measure.Answer], budget_s: float
 ) -> dict[str, Any]:
     """The result of measuring on ``rows``, made of the answers that there are."""
-    scoped = measure.scope_figures(task_.metric, answers, task_.out_of_scope)
+    groups = task_.groups
+    scoped = measure.scope_figures(task_.metric, answers, task_.out_of_scope, groups=groups)
     return {
-        "figures": measure.measurement(task_.metric, rows, answers) | scoped,
+        "figures": measure.measurement(task_.metric, rows, answers, groups=groups) | scoped,
         "rows": len(answers),
         "of_rows": len(rows),
         "budget_s": budget_s,

@@ -40,7 +40,7 @@ def judge(trial: Trial) -> tuple[Look, Terms]:
             f"{chosen['title']} was chosen, but there was no time to measure it on the test rows",
             "raise --budget; results so far are kept",
         )
-    baselines.compare([chosen], trial.answers, trial.baselines)
+    baselines.compare([chosen], trial.answers, trial.baselines, trial.task.groups)
     trial.wait_again(chosen)
     look, terms = look_at(trial, chosen)
     set_bounds(trial, chosen, needs, terms)
@@ -95,7 +95,7 @@ def set_bounds(trial: Trial, variant: dict[str, Any], needs: Sequence[Need], ter
 def figures_at(trial: Trial, variant: dict[str, Any], level: float) -> dict[str, Any]:
     """The variant's figures on the test rows and of its waits, with intervals at ``level``."""
     answers, task = trial.answers[variant["id"]], trial.task
-    figures = measure.measurement(task.metric, task.test, answers, level=level)
+    figures = measure.measurement(task.metric, task.test, answers, groups=task.groups, level=level)
     waits = (variant.get("running") or {}).get("waits_ms")
     if waits:
         figures |= {

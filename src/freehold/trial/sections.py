@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from freehold.data.belonging import clusters
 from freehold.data.examples import Example
 from freehold.evals import confusion
 from freehold.evals.measure import Answer
 from freehold.evals.metrics import Metric
+from freehold.trial.ceiling import Ceiling, ceiling
+from freehold.trial.leaks import leak_warning
 from freehold.trial.task import Task
 
 #: Rows left out that a report lists; the others are counted.
 MOST_LEFT_OUT = 50
 _NAMED = 5
+#: Fewer groups than this say little about further ones.
+FEWEST_GROUPS = 20
 
 
 def data(task: Task) -> dict[str, Any]:
@@ -25,7 +31,20 @@ def data(task: Task) -> dict[str, Any]:
         "data_notes": list(task.notes),
         "left_out_count": len(task.left_out),
         "left_out": [asdict(fault) for fault in task.left_out[:MOST_LEFT_OUT]],
+        "test_repeats_dropped": task.splits.test_repeats,
+        "group_leaks": [list(leak) for leak in task.splits.group_leaks[:MOST_LEFT_OUT]],
+        "groups": _groups(task),
+        "ceiling": asdict(task.ceiling),
     }
+
+
+def _groups(task: Task) -> dict[str, Any] | None:
+    """The column of what rows belong to and how many groups each split has; None without one."""
+    if not task.group_column:
+        return None
+    parts = {"train": task.splits.train, "valid": task.splits.valid, "test": task.test}
+    counts = {part: len(set(clusters(rows) or range(len(rows)))) for part, rows in parts.items()}
+    return {"column": task.group_column, "counts": counts}
 
 
 def labels(task: Task, answers: Sequence[Answer]) -> dict[str, Any] | None:
@@ -64,6 +83,11 @@ def warnings(task: Task) -> list[str]:
     if task.left_out:
         count = len(task.left_out)
         lines.append(f"{_rows(count)} left out because they could not be used; the first: {task.left_out[0]}")
+    lines += [
+        line
+        for line in (_repeats(task), leak_warning(task.splits), *_disputed(task), _few_groups(task))
+        if line
+    ]
     if task.metric.kind != "label":
         return lines
     if task.out_of_scope:
@@ -79,6 +103,51 @@ def warnings(task: Task) -> list[str]:
             "uncertain"
         )
     return lines
+
+
+def _repeats(task: Task) -> str:
+    count = task.splits.test_repeats
+    rows = "1 repeated test row was" if count == 1 else f"{count:,} repeated test rows were"
+    return f"{rows} left out: the same prompt with the same answer counts once" if count else ""
+
+
+def _disputed(task: Task) -> list[str]:
+    """Sentences on rows with the same text and different answers, among the test rows and the others."""
+    sentences: list[str] = []
+    tested = task.ceiling
+    if tested.rows:
+        sentences.append(
+            f"{tested.rows:,} of {len(task.test):,} test rows have the same text as another row but a different "
+            f"answer (for example {_pairs_named(tested)}), so no model can be right on more than "
+            f"{_floor(tested.value)} of these rows"
+        )
+    known = ceiling(task.metric, [*task.splits.train, *task.splits.valid])
+    if known.rows:
+        sentences.append(
+            f"{known.rows:,} training or validation rows have the same text as another row but a different "
+            f"answer (for example {_pairs_named(known)}); check which one is right"
+        )
+    return sentences
+
+
+def _pairs_named(found: Ceiling) -> str:
+    return ", ".join(f"{first} and {second}" for first, second in found.examples)
+
+
+def _floor(share: float) -> str:
+    """A share with three digits, not rounded up: 0.9996 is not 1."""
+    return f"{math.floor(share * 1000) / 1000:.3f}"
+
+
+def _few_groups(task: Task) -> str:
+    """That few groups make wide intervals, however many rows they have."""
+    count = len(set(clusters(task.test) or ()))
+    if not task.group_column or not 0 < count < FEWEST_GROUPS:
+        return ""
+    return (
+        f"the {len(task.test):,} test rows belong to {count} groups of the column {task.group_column!r}; "
+        f"with fewer than {FEWEST_GROUPS} groups the intervals are wide, however many rows there are"
+    )
 
 
 def _outside(task: Task) -> str:

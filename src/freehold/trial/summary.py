@@ -28,7 +28,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
     metric = trial.task.metric
     needs, note = trial.effective_needs()
     on_test = [v for v in trial.variants if v["measured_on"] == TEST]
-    baselines.compare(on_test, trial.answers, trial.baselines)
+    baselines.compare(on_test, trial.answers, trial.baselines, trial.task.groups)
     winner = trial.variant(trial.choice.variant)
     verdict = reach(
         needs,
@@ -96,7 +96,8 @@ def _compared(trial: Trial, first: str, others: Sequence[str]) -> list[dict[str,
     for other in others:
         b = {x.id: x.score for x in trial.answers[other]}
         shared = [name for name in a if name in b]
-        pair = statistics.paired([a[n] for n in shared], [b[n] for n in shared])
+        names = [trial.task.groups.get(n) or n for n in shared] if trial.task.groups else None
+        pair = statistics.paired([a[n] for n in shared], [b[n] for n in shared], groups=names)
         found.append({"from": first, "to": other, **pair})
     corrected = statistics.holm([entry["p"] for entry in found])
     return [entry | {"p_corrected": p} for entry, p in zip(found, corrected, strict=True)]

@@ -12,17 +12,19 @@ from typing import Any
 
 from freehold import durable
 from freehold.data.examples import Dataset, Example, RowOptions, read_splits
-from freehold.data.splits import Splits, split
+from freehold.data.splits import SIMILAR, Splits, split
 from freehold.data.table import Fault
-from freehold.errors import BadData, UsageError
+from freehold.errors import BadData, Unsupported, UsageError
 from freehold.evals import measure, metrics
 from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import Metric
 from freehold.progress import Sink, silent
+from freehold.trial.ceiling import Ceiling, ceiling, reachable
 from freehold.trial.datasets import local_source
+from freehold.trial.leaks import refuse_leaks
 
-#: A test split that shares more than this with the training rows measures memory, not skill.
-MOST_LEAKED = 0.2
+#: The form of task.json.
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class LabelSet:
 class Task:
     """Everything measured is measured against this. ``metric_name`` is what was asked for, None to detect.
 
-    ``files``: split -> digest. ``unused``: columns that play no part. ``left_out``: rows that could not be used. ``notes``: sentences on
+    ``group_column``: the column of what rows belong to, "" for none. ``files``: split -> digest. ``unused``: columns that play no part. ``left_out``: rows that could not be used. ``notes``: sentences on
     how the rows were read and split.
     """
 
@@ -53,6 +55,7 @@ class Task:
     unused: tuple[str, ...] = ()
     left_out: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+    group_column: str = ""
 
     @cached_property
     def metric(self) -> Metric:
@@ -62,8 +65,28 @@ class Task:
 
     @cached_property
     def test(self) -> tuple[Example, ...]:
-        """Test rows in an order that has nothing to do with the file's, so that any beginning is a fair sample."""
-        return tuple(sorted(self.splits.test, key=lambda example: example.digest))
+        """The test rows that judge, without those that leak, in an order that has nothing to do with the
+        file's, so that any beginning is a fair sample.
+        """
+        return _in_fair_order(self.splits.judging().test)
+
+    @cached_property
+    def leaked(self) -> tuple[Example, ...]:
+        """Test rows that are known from training; no figure may rest on them."""
+        return _in_fair_order(self.splits.judging().leaked)
+
+    @cached_property
+    def ceiling(self) -> Ceiling:
+        """What any model can reach on the test rows at most, where the same text has different answers."""
+        return ceiling(self.metric, self.test)
+
+    @cached_property
+    def groups(self) -> dict[str, str] | None:
+        """Row id -> the group that the row belongs to; None where rows stand alone."""
+        if not self.group_column:
+            return None
+        every = (*self.splits.train, *self.splits.valid, *self.splits.test)
+        return {example.id: example.group for example in every if example.group}
 
     def choosing(self, *, tuned: bool, shots: int) -> tuple[Example, ...]:
         """Rows that variants are compared on before one is judged, in an order that has nothing to do with the file's.
@@ -81,10 +104,11 @@ class Task:
         if not ids:
             return self
         gone = frozenset(ids)
-        parts = ("train", "valid", "test")
+        parts = ("train", "valid", "test", "leaked")
         kept = {part: tuple(e for e in getattr(self.splits, part) if e.id not in gone) for part in parts}
         leaks = tuple(leak for leak in self.splits.leaks if leak[1] not in gone)
-        return replace(self, splits=replace(self.splits, **kept, leaks=leaks))
+        groups = tuple(leak for leak in self.splits.group_leaks if leak[1] not in gone)
+        return replace(self, splits=replace(self.splits, **kept, leaks=leaks, group_leaks=groups))
 
     @cached_property
     def out_of_scope(self) -> tuple[str, ...]:
@@ -104,9 +128,13 @@ class Task:
     @property
     def highest_reachable(self) -> float:
         """The share of test rows that any answer from the label set can get right."""
-        if self.unknown_label or not self.out_of_scope:
-            return 1.0
-        return 1 - len(self.out_of_scope) / len(self.test)
+        if self.metric.kind != "label":
+            return self.ceiling.value
+        return reachable(self.metric, self.test, self.labels)
+
+
+def _in_fair_order(examples: Sequence[Example]) -> tuple[Example, ...]:
+    return tuple(sorted(examples, key=lambda example: example.digest))
 
 
 def load(
@@ -145,6 +173,7 @@ def load(
         read["train"].mapping.unused,
         _left_out(read),
         _notes(read, splits),
+        read["train"].mapping.group,
     )
 
 
@@ -155,19 +184,6 @@ def _left_out(read: dict[str, Dataset]) -> tuple[Fault, ...]:
 def _notes(read: dict[str, Dataset], splits: Splits) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys([*(note for dataset in read.values() for note in dataset.notes), *splits.notes])
-    )
-
-
-def refuse_leaks(splits: Splits, allow: bool) -> None:
-    """Raises BadData where too many test rows are near-duplicates of rows that are learnt from."""
-    leaked = len(splits.leaked_test_ids) / len(splits.test)
-    if leaked <= MOST_LEAKED or allow:
-        return
-    first = splits.leaks[0]
-    raise BadData(
-        f"{leaked:.0%} of the test rows are near-duplicates of training rows (for example {first[1]} and {first[0]}), "
-        "so the trial would measure memory",
-        "remove them from one side, or pass --allow-leaks and read the figures with that in mind",
     )
 
 
@@ -238,19 +254,24 @@ def name_of(source: str) -> str:
     return kept[:40] or "task"
 
 
+_PARTS = ("train", "valid", "test", "leaked")
+
+
 def save(task: Task, path: Path) -> None:
     """Write the task for the steps' processes."""
-    rows = {part: [asdict(e) for e in getattr(task.splits, part)] for part in ("train", "valid", "test")}
+    rows = {part: [asdict(e) for e in getattr(task.splits, part)] for part in _PARTS}
     splits = task.splits
     value = {
-        "task_version": 2,
+        "task_version": VERSION,
         "name": task.name,
         "metric": task.metric_name,
         "labels": task.labels,
         "mapping": task.mapping,
         "files": task.files,
         "leaks": splits.leaks,
+        "group_leaks": splits.group_leaks,
         "repeats": splits.repeats,
+        "test_repeats": splits.test_repeats,
         "split_notes": splits.notes,
         "similar": splits.similar,
         "label_source": task.label_source,
@@ -258,46 +279,58 @@ def save(task: Task, path: Path) -> None:
         "unused": task.unused,
         "left_out": [asdict(fault) for fault in task.left_out],
         "notes": task.notes,
+        "group_column": task.group_column,
         **rows,
     }
     durable.write_atomically(path, json.dumps(value, ensure_ascii=False))
 
 
 def read(path: Path) -> Task:
-    """Inverse of :func:`save`; tasks of version 1 are read too."""
+    """Inverse of :func:`save`; tasks of versions 1 and 2 are read too. Raises Unsupported for later ones."""
     value: dict[str, Any] = json.loads(path.read_text())
-
-    def rows(part: str) -> tuple[Example, ...]:
-        return tuple(
-            Example(e["id"], tuple((m[0], m[1]) for m in e["messages"]), e["reference"]) for e in value[part]
+    if value["task_version"] > VERSION:
+        raise Unsupported(
+            f"{path} was written by a later version of Freehold (task version {value['task_version']})",
+            "update Freehold, or run the trial again",
         )
-
-    leaks = tuple(tuple(leak) for leak in value["leaks"])
-    splits = Splits(rows("train"), rows("valid"), rows("test"), leaks, value["repeats"])
-    if value["task_version"] == 1:
-        return Task(
-            value["name"], splits, value["metric"], tuple(value["labels"]), value["mapping"], value["files"]
-        )
-    splits = Splits(
-        splits.train,
-        splits.valid,
-        splits.test,
-        leaks,
-        value["repeats"],
-        tuple(value["split_notes"]),
-        value["similar"],
-    )
-    left_out = tuple(Fault(**fault) for fault in value["left_out"])
     return Task(
         value["name"],
-        splits,
+        _splits_of(value),
         value["metric"],
         tuple(value["labels"]),
         value["mapping"],
         value["files"],
-        value["label_source"],
-        value["unknown_label"],
-        tuple(value["unused"]),
-        left_out,
-        tuple(value["notes"]),
+        value.get("label_source", ""),
+        value.get("unknown_label", ""),
+        tuple(value.get("unused", ())),
+        tuple(Fault(**fault) for fault in value.get("left_out", ())),
+        tuple(value.get("notes", ())),
+        value.get("group_column", ""),
     )
+
+
+def _splits_of(value: dict[str, Any]) -> Splits:
+    """The splits of a saved task; versions 1 and 2 held rows that leak among the test rows."""
+    train, valid, test, leaked = (
+        tuple(_example_of(row) for row in value[part]) if part in value else () for part in _PARTS
+    )
+    leaks = tuple((known, test_id, float(alike)) for known, test_id, alike in value["leaks"])
+    group_leaks = tuple((known, test_id, group) for known, test_id, group in value.get("group_leaks", ()))
+    splits = Splits(
+        train,
+        valid,
+        test,
+        leaks,
+        value["repeats"],
+        tuple(value.get("split_notes", ())),
+        value.get("similar", SIMILAR),
+        leaked,
+        group_leaks,
+        value.get("test_repeats", 0),
+    )
+    return splits.judging()
+
+
+def _example_of(row: dict[str, Any]) -> Example:
+    messages = tuple((role, content) for role, content in row["messages"])
+    return Example(row["id"], messages, row["reference"], row.get("group", ""))
