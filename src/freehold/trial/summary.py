@@ -51,6 +51,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
         "baselines": baselines.for_report(trial.baselines),
         "labels": sections.labels(trial.task, trial.answers[winner["id"]]),
         "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
+        "served": trial.served.as_dict() if trial.served else None,
         "variants": trial.variants,
         "comparisons": compared,
         "changed_rows": _changed(trial, before["id"], winner["id"]) if before is not winner else [],

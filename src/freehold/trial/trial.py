@@ -23,7 +23,7 @@ from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import baselines, forms, jobs, planner, rival
+from freehold.trial import baselines, forms, jobs, keeping, planner, rival, served_check
 from freehold.trial import task as tasks
 from freehold.trial.clock import Clock
 from freehold.trial.needs import Need, check_names, parse_need
@@ -31,7 +31,7 @@ from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
-from freehold.trial.verdict import judge, to_time
+from freehold.trial.verdict import judge, reach, to_time
 from freehold.trust import licence
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
@@ -99,6 +99,7 @@ class Trial:
         self.left_out: list[
             str
         ] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
+        self.served: served_check.ServedCheck | None = None
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
         self.baselines: list[dict[str, Any]] = []
         self.candidates: dict[str, Candidate] = {}
@@ -124,6 +125,7 @@ class Trial:
             for model in self._tune(candidates):
                 self._shrink_and_measure(model, looks[model.name])
             self._time(looks)
+            self._serve_check(self._chosen())
             self._trust()
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
@@ -436,6 +438,7 @@ class Trial:
             "measuring_seconds": result["seconds"],
             "trained": trained,
             "running": None,
+            "max_tokens": look["max_tokens"],
             "weights": str(weights or self.store.weights(model)),
             "stored_as": model.name if kind != "tuned" else "",
         }
@@ -617,9 +620,9 @@ class Trial:
         files = {f"{name.replace('/', '-')}.gguf": file, "adapter_config.json": place / "adapter" / "adapter_config.json",
                  "adapter_model.safetensors": place / "adapter" / "adapter_model.safetensors", "adapter.lora": place / "adapter.gguf",
                  "task.json": self.task_file}  # fmt: skip
-        held = [
-            known for known in self.store.models() if known.name == name and known.digest == variant["digest"]
-        ]
+        form = served_check.form_of(self, variant)
+        files |= keeping.write_form(place, form)
+        held = keeping.stored(self.store, name, variant["digest"], form)
         if not held and not file.exists():
             self.notes.append(
                 f"{name} was removed from the store after this trial had ended; remove {self.folder} and run the trial again to make it anew"
@@ -627,7 +630,7 @@ class Trial:
             return
         variant["stored_as"] = name
         if held:
-            variant["weights"] = str(self.store.weights(held[-1]))
+            variant["weights"] = str(self.store.weights(held))
             return
         lineage = [
             *model.card.lineage,
@@ -748,6 +751,18 @@ class Trial:
             running["requests_per_second"],
         )
         return {"api": asdict(api), "own": asdict(own), "break_even": even.as_dict()}
+
+    # -- what is served -----------------------------------------------------------------------------
+
+    def _chosen(self) -> dict[str, Any]:
+        """The variant that the verdict will be about, as far as is measured by now."""
+        baselines.compare(self.variants, self.answers, self.baselines)
+        verdict = reach(self.effective_needs()[0], self.variants, self.task.metric.name)
+        return next(variant for variant in self.variants if variant["id"] == verdict.variant)
+
+    def _serve_check(self, chosen: dict[str, Any]) -> None:
+        """Ask rows through a running server, as the shown command serves the variant."""
+        self.served = served_check.check(self, chosen)
 
     # -- whether it can be trusted --------------------------------------------------------------
 
