@@ -2,7 +2,8 @@ import freehold
 
 
 def test_the_public_names_are_these_and_all_exist() -> None:
-    assert freehold.__all__ == ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "pull"]
+    names = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull"]
+    assert freehold.__all__ == names
     for name in freehold.__all__:
         assert getattr(freehold, name).__name__ == name
 

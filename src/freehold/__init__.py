@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from freehold.hub.sources import pull
     from freehold.hub.store import Model, Store
     from freehold.trial.export import export
+    from freehold.trial.loading import load
     from freehold.trial.trial import Options, Trial
 
-__all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "pull"]
+__all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull"]
 
 _HOMES = {
     "FreeholdError": "freehold.errors",
@@ -23,6 +24,7 @@ _HOMES = {
     "Store": "freehold.hub.store",
     "Trial": "freehold.trial.trial",
     "export": "freehold.trial.export",
+    "load": "freehold.trial.loading",
     "pull": "freehold.hub.sources",
 }
 

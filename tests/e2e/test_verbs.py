@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from freehold.engines.interface import Request
-from freehold.engines.session import open_session, tuned_system
+from freehold.engines.session import NO_FORM, open_session
+from freehold.hub.answer_form import of_model
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 from tests.layers import first_layers
@@ -87,17 +87,8 @@ def test_a_tuned_model_is_served_as_an_adapter_beside_its_base(place: tuple[dict
     assert len(set(found[::2])) == len(set(found[1::2])) == 1
     for name, adapter in (("smollm2", None), ("whole", store.file(tuned, "adapter.lora"))):
         session = open_session(store, "smollm2", adapter=adapter)
-        tokens = session.prompting.chat(
-            (
-                [{"role": "system", "content": system}]
-                if (system := tuned_system(store, store.find(name)))
-                else []
-            )
-            + question
-        )
-        ((_, alone),) = session.engine.generate(
-            [Request(tuple(tokens), 3, stops=session.prompting.template.stops)]
-        )
+        session.form = of_model(store, store.find(name)) or NO_FORM
+        alone = session.answer((("user", question[0]["content"]),), max_tokens=3)
         session.close()
         assert alone.text == found[name == "whole"]
     assert found[0] != found[1]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, say
+
+if TYPE_CHECKING:
+    from freehold.engines.interface import Request
+    from freehold.engines.llama import LlamaEngine
+    from freehold.hub.answer_form import AnswerForm
 
 NAME = "chat"
 
@@ -18,7 +24,17 @@ def command(
         str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="0 is greedy; by default as the model was measured, or 0.7."),
+    ] = None,
+    form: Annotated[
+        bool,
+        typer.Option(
+            "--form/--no-form",
+            help="Ask as the model was measured: labels, worked examples, system message and template.",
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Talk to a model; an empty line or Ctrl-D ends it.
@@ -28,17 +44,22 @@ def command(
     from freehold import settings
     from freehold.engines.interface import Request
     from freehold.engines.llama import LlamaEngine
-    from freehold.engines.session import open_session
+    from freehold.engines.session import NO_FORM, open_session
     from freehold.hub.store import Store
     from freehold.trial.forms import runnable
 
     settings.go_quiet()
     store = Store()
     model = runnable(store, store.find(name), say)
-    session = open_session(store, f"{model.name}@{model.revision}")
-    engine = session.engine
-    said = session.system if system is None else system
-    messages: tuple[tuple[str, str], ...] = (("system", said),) if said else ()
+    session = open_session(store, f"{model.name}@{model.revision}", form=form)
+    if system is not None:
+        session.form = replace(session.form, system=system)
+    engine, measured = session.engine, session.form
+    heat = temperature if temperature is not None else 0.7 if measured == NO_FORM else 0.0
+    each = measured.binds or bool(measured.shots)
+    say(_told(measured, each=each)) if measured != NO_FORM else None
+    opening = (("system", measured.system),) if measured.system else ()
+    messages: tuple[tuple[str, str], ...] = opening
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")
@@ -46,24 +67,14 @@ def command(
             break
         if not line.strip():
             break
-        messages += (("user", line),)
-        request = Request(
-            tuple(session.prompting.prompt(messages)),
-            max_tokens,
-            temperature,
-            stops=session.prompting.template.stops,
-        )
-        text = ""
+        messages = (*(opening if each else messages), ("user", line))  # what is bound is asked as rows are
+        if each:
+            request = session.request(messages, temperature=heat)
+        else:
+            stops = session.prompting.template.stops
+            request = Request(tuple(session.prompting.prompt(messages)), max_tokens, heat, stops=stops)
         if isinstance(engine, LlamaEngine) and not json:
-            engine.reset()
-            engine.submit(0, request)
-            while engine.busy:
-                ended = engine.step()
-                now = ended[0][1].text if ended else engine.partial(0)
-                sys.stdout.write(now[len(text) :])
-                sys.stdout.flush()
-                text = now if len(now) >= len(text) else text
-            print()
+            text = _written(engine, request)
         else:
             ((_, completion),) = engine.generate([request])
             text = completion.text
@@ -72,3 +83,24 @@ def command(
     session.close()
     if sys.stdin.isatty():
         say("goodbye")
+
+
+def _told(form: AnswerForm, *, each: bool) -> str:
+    """How a model is asked, in a sentence."""
+    lines = "; each line is a question of its own" if each else ""
+    return f"asked as it was measured: {form.sentence()}{lines} (--no-form: as it stands)"
+
+
+def _written(engine: LlamaEngine, request: Request) -> str:
+    """An answer, written to standard output as it comes."""
+    text = ""
+    engine.reset()
+    engine.submit(0, request)
+    while engine.busy:
+        ended = engine.step()
+        now = ended[0][1].text if ended else engine.partial(0)
+        sys.stdout.write(now[len(text) :])
+        sys.stdout.flush()
+        text = now if len(now) >= len(text) else text
+    print()
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,9 +18,18 @@ def command(
     system: Annotated[
         str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 256,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer in tokens; by default as measured, or 256.")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed for a temperature above 0.")] = 0,
+    form: Annotated[
+        bool,
+        typer.Option(
+            "--form/--no-form",
+            help="Ask as the model was measured: labels, worked examples, system message and template.",
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Answer one prompt.
@@ -27,27 +37,20 @@ def command(
     Example: freehold run smollm2 "Name three uses of a brick."
     """
     from freehold import settings
-    from freehold.engines.interface import Request
-    from freehold.engines.session import open_session
+    from freehold.engines.session import NO_FORM, open_session
     from freehold.hub.store import Store
     from freehold.trial.forms import runnable
 
     settings.go_quiet()
     store = Store()
     model = runnable(store, store.find(name), say)
-    session = open_session(store, f"{model.name}@{model.revision}")
-    said = session.system if system is None else system
-    if said and system is None:
-        say(f"system message (the one it was tuned with): {said}")
-    messages = ((("system", said),) if said else ()) + (("user", prompt),)
-    request = Request(
-        tuple(session.prompting.prompt(messages)),
-        max_tokens,
-        temperature,
-        seed=seed,
-        stops=session.prompting.template.stops,
-    )
-    ((_, completion),) = session.engine.generate([request])
+    session = open_session(store, f"{model.name}@{model.revision}", form=form)
+    if system is not None:
+        session.form = replace(session.form, system=system)
+    if session.form != NO_FORM:
+        say(f"asked as it was measured: {session.form.sentence()} (--no-form: as it stands)")
+    most = max_tokens or (0 if session.form.labels else session.form.max_tokens or 256)
+    completion = session.answer((("user", prompt),), max_tokens=most, temperature=temperature, seed=seed)
     session.close()
     if json:
         print_json({"model": session.model.name, "digest": session.model.digest, "answer": completion.text, "finish": completion.finish,
@@ -55,4 +58,4 @@ def command(
     else:
         print(completion.text)
         if completion.finish == "length":
-            say(f"(cut at {max_tokens} tokens; raise --max-tokens)")
+            say(f"(cut at {len(completion.tokens)} tokens; raise --max-tokens)")

@@ -70,6 +70,13 @@ def command(
             "answered alike, whatever else is asked.",
         ),
     ] = False,
+    form: Annotated[
+        bool,
+        typer.Option(
+            "--form/--no-form",
+            help="Ask models as they were measured: labels, worked examples and system message of their answer form.",
+        ),
+    ] = True,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
     cors: Annotated[
@@ -100,6 +107,13 @@ def command(
     ] = 1,
     override: Override = "",
     cores: Annotated[int, typer.Option(help="Processor cores of each replica.", min=1)] = 1,
+    until_stdin_closes: Annotated[
+        bool,
+        typer.Option(
+            "--until-stdin-closes",
+            help="End when standard input closes, as it does when the program that started this one ends.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Serve models to clients of OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C lets what is under way end.
@@ -108,7 +122,7 @@ def command(
     """
     from freehold import settings
     from freehold.cli import permission
-    from freehold.errors import NotFound, UsageError
+    from freehold.errors import UsageError
     from freehold.hub.store import Store
     from freehold.listening import is_loopback
     from freehold.serve.app import Settings, serve
@@ -124,14 +138,7 @@ def command(
             f"listening on {host} lets others in, and there is no key",
             "make one: freehold key create NAME; or listen on 127.0.0.1",
         )
-    if (tls_certificate is None) != (tls_key is None):
-        raise UsageError(
-            "a certificate and its private key go together", "give both --tls-certificate and --tls-key"
-        )
-    for file in (tls_certificate, tls_key):
-        if file is not None and not file.is_file():
-            raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
-
+    _check_tls(tls_certificate, tls_key)
     permission.of_models(store, "serve", [store.find(name) for name in [*names, *(adapter or [])]], override)
 
     if engine == "vllm":
@@ -150,6 +157,7 @@ def command(
             if given
         ]:
             raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
+        vllm.refuse_forms(store, [*names, *(adapter or [])] if form else [])
         words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,
                              private_key=tls_key, origins=list(cors or ()))  # fmt: skip
         if not is_loopback(host) and not key:
@@ -161,6 +169,8 @@ def command(
         vllm.run(words, vllm.environment(key))
         return
     _turn_into_gguf(store, names, engine)
+    _end_with_stdin(until_stdin_closes)
+    _say_forms(store, [*names, *(adapter or [])] if form and not json else [])
 
     def ready(address: str) -> None:
         if json:
@@ -172,7 +182,13 @@ def command(
             say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
 
     terms = Terms(
-        context, parallel, parse_bytes(memory) if memory else 0, parse_bytes(states), guessing, reproducible
+        context,
+        parallel,
+        parse_bytes(memory) if memory else 0,
+        parse_bytes(states),
+        guessing,
+        reproducible,
+        forms=form,
     )
     chosen = Settings(
         is_loopback(host),
@@ -223,6 +239,44 @@ def command(
         certificate=tls_certificate,
         private_key=tls_key,
     )
+
+
+def _check_tls(certificate: Path | None, private_key: Path | None) -> None:
+    """Raises UsageError where one is without the other, NotFound."""
+    from freehold.errors import NotFound, UsageError
+
+    if (certificate is None) != (private_key is None):
+        raise UsageError(
+            "a certificate and its private key go together", "give both --tls-certificate and --tls-key"
+        )
+    for file in (certificate, private_key):
+        if file is not None and not file.is_file():
+            raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
+
+
+def _say_forms(store: Store, names: list[str]) -> None:
+    """Say of each model how it is asked. Raises BadModel."""
+    from freehold.hub.answer_form import of_model
+
+    for name in names:
+        if (how := of_model(store, store.find(name))) is not None:
+            say(f"{name} is asked as it was measured: {how.sentence()} (--no-form: as it stands)")
+
+
+def _end_with_stdin(asked: bool) -> None:
+    """Interrupt this process when its standard input closes, where that is asked for."""
+    if not asked:
+        return
+    import os
+    import signal
+    import sys
+    import threading
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:

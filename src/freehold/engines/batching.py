@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from freehold.engines import grammar, mixture
-from freehold.engines.interface import Completion
+from freehold.engines.interface import Choices, Completion
 from freehold.engines.llama import LlamaContext
 from freehold.engines.lookup import Lookup
 from freehold.engines.mixture import Mixture
@@ -45,7 +45,8 @@ HELD = 32
 class Ask:
     """What a server is asked: a prompt and how to answer it.
 
-    ``grammar``: what binds the answer, as :func:`freehold.engines.grammar.compiled` gives it. ``likelihoods``: how many of the likeliest
+    ``grammar``: what binds the answer, as :func:`freehold.engines.grammar.of_schema` and its like give it; or ``choices``: the answers of
+    which it is one, drawn as :class:`freehold.engines.llama.LlamaEngine` draws them. ``likelihoods``: how many of the likeliest
     tokens to report beside each drawn one; None for no report. ``guess``: whether look-up may offer tokens. ``adapter``: one of the
     engine's, or nothing.
     """
@@ -58,6 +59,7 @@ class Ask:
     likelihoods: int | None = None
     adapter: str = ""
     guess: bool = True
+    choices: Choices | None = None
 
 
 class Meter(Protocol):
@@ -296,7 +298,7 @@ class BatchingEngine(LlamaContext):
             started = time.perf_counter()
             reused = self._from_disk(line, tokens)
             one = Running(number, ask, line, list(ask.tokens[reused:]), reused, started, np.random.default_rng(ask.sampling.seed),
-                          Lookup(ask.tokens) if self.guessing and ask.guess else None, tokens)  # fmt: skip
+                          Lookup(ask.tokens) if self.guessing and ask.guess and ask.choices is None else None, tokens)  # fmt: skip
             if ask.grammar is not None:
                 one.matcher = grammar.matcher(self, ask.grammar)
             self._running.append(one)
@@ -596,6 +598,8 @@ class BatchingEngine(LlamaContext):
         if not one.first_token_s:
             one.first_token_s = time.perf_counter() - one.started
         changed = ask.sampling.applied(logits, ask.tokens, one.tokens)
+        if ask.choices is not None:
+            return self._choose(one, ask.choices, logits, changed)
         if one.matcher is not None:
             changed = grammar.bound(one.matcher, changed)
         token = ask.sampling.pick(changed, one.random)
@@ -620,6 +624,18 @@ class BatchingEngine(LlamaContext):
             return "stop"
         return "length" if len(one.tokens) >= ask.max_tokens else ""
 
+    def _choose(self, one: Running, choices: Choices, logits: np.ndarray, changed: np.ndarray) -> str:
+        """Draw the next token among those with which one of the choices goes on; the reason why the answer ends, or ''."""
+        ask, allowed = one.ask, choices.allowed(one.tokens)
+        token = allowed[ask.sampling.pick(changed[allowed], one.random)]
+        if ask.likelihoods is not None:
+            one.likelihoods.append(likelihood(logits, token, ask.likelihoods))
+        one.tokens.append(token)
+        one.pending = [token]
+        if choices.settled(one.tokens) is not None:
+            return "choice"
+        return "length" if len(one.tokens) >= ask.max_tokens else ""
+
     # -- answers ------------------------------------------------------------------------------
 
     def partial(self, number: int) -> str:
@@ -628,11 +644,18 @@ class BatchingEngine(LlamaContext):
         return settled(bytes(one.data), one.ask.stops) if one else ""
 
     def _completion(self, one: Running, finish: str) -> Completion:
-        text = bytes(one.data)
+        choices = one.ask.choices
+        settled_on = choices.settled(one.tokens) if choices is not None else None
+        if choices is not None and settled_on is not None:
+            text, tokens = choices.answers[settled_on].encode(), choices.tokens[settled_on]
+        elif choices is not None:
+            text, tokens = self.vocabulary.decode(one.tokens).encode(), tuple(one.tokens)
+        else:
+            text, tokens = bytes(one.data), tuple(one.tokens)
         if one.stopped_by:
             text = text.partition(one.stopped_by.encode())[0]
         return Completion(
-            text.decode("utf-8", "replace"), tuple(one.tokens), finish, len(one.ask.tokens), one.first_token_s, time.perf_counter() - one.started,
+            text.decode("utf-8", "replace"), tokens, finish, len(one.ask.tokens), one.first_token_s, time.perf_counter() - one.started,
             one.stopped_by, one.reused, one.guessed, one.right, tuple(one.likelihoods), one.joules if self._meter is not None else None,
         )  # fmt: skip
 

@@ -208,7 +208,7 @@ class TransformersEngine:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
         """See :class:`freehold.engines.interface.Engine`. Raises Unsupported for a grammar."""
         for index, request in enumerate(requests):
-            if request.grammar:
+            if request.grammar or request.schema:
                 raise Unsupported("the transformers engine knows no grammars", "use a GGUF model")
             if len(request.tokens) + request.max_tokens > self.context_length:
                 raise DoesNotFit(

@@ -44,7 +44,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt. Temperature 0 is greedy. ``choices`` or ``grammar`` (GBNF) bind the answer."""
+    """One prompt. Temperature 0 is greedy. ``choices``, ``grammar`` (GBNF) or ``schema`` (a JSON schema as text) bind the answer."""
 
     tokens: tuple[int, ...]
     max_tokens: int
@@ -54,6 +54,7 @@ class Request:
     stops: tuple[str, ...] = ()
     choices: Choices | None = None
     grammar: str | None = None
+    schema: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import time
 from collections import deque
@@ -358,7 +359,9 @@ class LlamaEngine(LlamaContext):
             )
             if slot.position:
                 self._lib.llama_memory_seq_cp(self._memory, 0, slot.sequence, 0, slot.position)
-            if request.grammar:
+            if request.schema:
+                slot.matcher = grammar.matcher(self, grammar.of_schema(json.loads(request.schema)))
+            elif request.grammar:
                 slot.matcher = grammar.matcher(self, grammar.of_gbnf(request.grammar))
             if request.temperature > 0:
                 slot.random = np.random.default_rng(request.seed)

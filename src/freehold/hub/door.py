@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.errors import BadModel, Unsupported
-from freehold.hub import architectures, gguf, listing, peft, safetensors
+from freehold.hub import answer_form, architectures, gguf, listing, peft, safetensors
 
 _AGAIN = "fetch it again"
 _UNQUANTIZED = "get the unquantized safetensors, or a GGUF of it"
@@ -54,6 +54,7 @@ def check(files: Mapping[str, Path]) -> None:
     """
     for name, path in files.items():
         check_bytes(name, path)
+    answer_form.check(files)
     ggufs = [name for name in files if name.endswith(".gguf") or name == peft.GGUF_ADAPTER]
     for name in ggufs:
         _check_gguf(name, gguf.read_header(files[name]))

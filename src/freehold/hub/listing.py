@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from freehold.errors import BadModel, NotFound, Unsupported, UsageError
-from freehold.hub import peft
+from freehold.hub import answer_form, peft
 
 #: What follows an encoder in a folder of Sentence Transformers, e.g. ``1_Pooling/config.json``: the one kind
 #: of file that is not at the top.
@@ -153,7 +153,8 @@ def _chosen(chosen: str, ggufs: list[str], names: Collection[str], where: str) -
     check_shards(parts)
     left = [name for name in names if name.endswith(PICKLES) and "/" not in name]
     notes = [f"not pulled: {_few(left)}, which can run code when loaded"] if left else []
-    return Selection((*parts, *(("README.md",) if "README.md" in names else ())), tuple(notes))
+    beside = [name for name in ("README.md", answer_form.FILE) if name in names]
+    return Selection((*parts, *beside), tuple(notes))
 
 
 def check_shards(names: Iterable[str]) -> None:

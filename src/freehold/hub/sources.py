@@ -25,7 +25,7 @@ from freehold.progress import Sink, silent, task
 
 #: Files beside the weights that a package may bring.
 _BESIDE = ("config.json", "adapter_config.json", "model.safetensors.index.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "modules.json",
-           "sentence_bert_config.json")  # fmt: skip
+           "sentence_bert_config.json", "answer_form.json")  # fmt: skip
 _PART = re.compile(r"(?P<stem>.+\.(?:gguf|safetensors|bin))\.part(?P<number>\d+)$")
 
 

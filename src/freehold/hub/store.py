@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from freehold import durable, settings
 from freehold.errors import BadModel, Busy, NotFound, Unsupported, UsageError
+from freehold.hub import answer_form
 from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import holdings, models, open_catalogue
 from freehold.progress import Sink, silent, task
@@ -107,6 +108,7 @@ class Store:
         Raises BadModel, UsageError, DoesNotFit; then nothing is kept.
         """
         check_name(name)
+        answer_form.check(files)
         card = read_card(files, licence=licence, licence_from=licence_from)
         card = card if base is None else on_base(card, base)
         total = sum(path.stat().st_size for path in files.values())

@@ -40,6 +40,7 @@ class Counted(BaseModel):
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
+    answer_form: bool = True
 
     def dialogue(self) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
@@ -54,7 +55,8 @@ class Counted(BaseModel):
             Tool(_name(one), str(one.get("description") or ""), one.get("input_schema") or {"type": "object"})
             for one in self.tools or []
         )
-        return Dialogue(self.model, messages, tools=tools, tool_choice=_choice(self.tool_choice))
+        choice = _choice(self.tool_choice)
+        return Dialogue(self.model, messages, tools=tools, tool_choice=choice, answer_form=self.answer_form)
 
 
 class MessagesRequest(Counted):

@@ -159,7 +159,13 @@ class Desk:
             served = await lease.__aenter__()
             try:
                 ask = await asyncio.to_thread(
-                    ask_of, dialogue, served.prompting, served.system, served.engine.longest, served.adapter
+                    ask_of,
+                    dialogue,
+                    served.prompting,
+                    served.form,
+                    served.choices,
+                    served.engine.longest,
+                    served.adapter,
                 )
                 if len(ask.tokens) + ask.max_tokens > served.engine.longest:
                     raise Refusal(
@@ -238,7 +244,7 @@ class Desk:
         if not key.opens(dialogue.model):
             raise Refusal(403, f"this key may not ask {dialogue.model[:200]!r}", "model_not_allowed")
         async with self.pool.lease(dialogue.model) as served:
-            return len(tokens_of(dialogue, served.prompting, served.system))
+            return len(tokens_of(dialogue, served.prompting, served.form))
 
     # -- accounts -----------------------------------------------------------------------------
 

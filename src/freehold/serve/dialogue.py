@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freehold.engines import grammar
+from freehold.engines.answering import USUAL
 from freehold.engines.batching import Ask
-from freehold.engines.interface import Prompting
+from freehold.engines.interface import Choices, Prompting
 from freehold.engines.sampling import Sampling
+from freehold.hub.answer_form import AnswerForm
 from freehold.serve.refusals import Refusal
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _CALL = re.compile(re.escape(OPEN) + r"\s*(\{.*?\})\s*" + re.escape(CLOSE), re.DOTALL)
-#: Tokens of an answer where the client names no limit.
-USUAL = 1024
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Dialogue:
     """A request. ``messages`` are in the form of OpenAI's API with text for content. ``prompt`` instead of messages: text or tokens as they are.
 
     ``tool_choice``: auto, none, required, or a tool's name. ``form``: a JSON schema, or "json" for any object, or "gbnf:..." for a grammar.
+    ``answer_form``: whether the form in which the model was measured may be used; :meth:`in_form` says when it is.
     """
 
     model: str
@@ -67,6 +68,13 @@ class Dialogue:
     tool_choice: str = "auto"
     form: dict[str, Any] | str | None = None
     likelihoods: int | None = None
+    answer_form: bool = True
+
+    def in_form(self, form: AnswerForm) -> bool:
+        """Whether this is a question as the model was measured with: no functions to call, and no turns that such a question has not."""
+        if not self.answer_form or self.prompt is not None or self.calls:
+            return False
+        return form.asks([str(message["role"]) for message in self.messages])
 
     @property
     def calls(self) -> bool:
@@ -78,17 +86,15 @@ class Dialogue:
         return split_calls(text) if self.calls else (text, [])
 
 
-def tokens_of(dialogue: Dialogue, prompting: Prompting, system: str) -> list[int]:
-    """The prompt's tokens. ``system``: the message that a tuned model was taught with, for dialogues that bring none. Raises Refusal, Unsupported."""
+def tokens_of(dialogue: Dialogue, prompting: Prompting, form: AnswerForm) -> list[int]:
+    """The prompt's tokens. ``form``: how the model was asked when it was measured. Raises Refusal, Unsupported."""
     if dialogue.prompt is not None:
         if isinstance(dialogue.prompt, str):
             return prompting.vocabulary.encode(dialogue.prompt, start=True)
         return dialogue.prompt
     if not dialogue.messages:
         raise Refusal(400, "messages is empty: send at least one message")
-    messages = list(dialogue.messages)
-    if system and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": system})
+    messages = _with_form(dialogue, form)
     own = prompting.template.takes_tools
     if not own and (
         dialogue.calls or any(one["role"] == "tool" or one.get("tool_calls") for one in messages)
@@ -97,6 +103,19 @@ def tokens_of(dialogue: Dialogue, prompting: Prompting, system: str) -> list[int
     return prompting.chat(
         messages, [tool.told() for tool in dialogue.tools] if own and dialogue.calls else []
     )
+
+
+def _with_form(dialogue: Dialogue, form: AnswerForm) -> list[dict[str, Any]]:
+    """The messages with the form's system message where they bring none, and its worked examples before a question."""
+    messages = list(dialogue.messages)
+    if not dialogue.answer_form:
+        return messages
+    if form.system and messages[0]["role"] != "system":
+        messages.insert(0, {"role": "system", "content": form.system})
+    if dialogue.in_form(form):
+        after = int(messages[0]["role"] == "system")
+        messages[after:after] = [{"role": role, "content": text} for role, text in form.shown]
+    return messages
 
 
 def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict[str, Any]]:
@@ -133,8 +152,8 @@ def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict
     return merged
 
 
-def grammar_of(dialogue: Dialogue) -> str | None:
-    """What binds the answer; None for nothing. Raises UsageError, Refusal."""
+def grammar_of(dialogue: Dialogue, form: AnswerForm) -> str | None:
+    """What binds the answer beside labels; None for nothing. Raises UsageError, Refusal."""
     if dialogue.calls and dialogue.tool_choice not in ("auto", "none"):
         tools = [tool for tool in dialogue.tools if dialogue.tool_choice in ("required", tool.name)]
         if not tools:
@@ -148,7 +167,8 @@ def grammar_of(dialogue: Dialogue) -> str | None:
             f"{OPEN}\n", calls[0] if len(calls) == 1 else {"anyOf": calls}, f"\n{CLOSE}"
         )
     if dialogue.form is None:
-        return None
+        bound = form.schema and dialogue.in_form(form)
+        return grammar.of_schema(json.loads(form.schema)) if bound else None
     if isinstance(dialogue.form, dict):
         return grammar.of_schema(dialogue.form)
     return (
@@ -158,14 +178,27 @@ def grammar_of(dialogue: Dialogue) -> str | None:
     )
 
 
-def ask_of(dialogue: Dialogue, prompting: Prompting, system: str, room: int, adapter: str = "") -> Ask:
-    """The engine's request. ``room``: tokens of context a prompt and its answer may take. Raises Refusal, UsageError, Unsupported."""
-    tokens = tokens_of(dialogue, prompting, system)
-    wanted = dialogue.max_tokens or max(1, min(room - len(tokens), USUAL))
+def ask_of(
+    dialogue: Dialogue,
+    prompting: Prompting,
+    form: AnswerForm,
+    choices: Choices | None,
+    room: int,
+    adapter: str = "",
+) -> Ask:
+    """The engine's request. ``choices``: the form's labels as tokens. ``room``: tokens of context a prompt and its answer may take.
+
+    Raises Refusal, UsageError, Unsupported.
+    """
+    tokens = tokens_of(dialogue, prompting, form)
+    in_form = dialogue.in_form(form)
+    bound = choices if in_form and dialogue.form is None else None
+    usual = max(map(len, bound.tokens)) if bound else (form.max_tokens if in_form else 0) or USUAL
+    most = dialogue.max_tokens or max(1, min(room - len(tokens), usual))
     stops = dialogue.stops if dialogue.prompt is not None else (*prompting.template.stops, *dialogue.stops)
     return Ask(
-        tuple(tokens), wanted, dialogue.sampling, stops, grammar_of(dialogue), dialogue.likelihoods, adapter
-    )
+        tuple(tokens), most, dialogue.sampling, stops, grammar_of(dialogue, form), dialogue.likelihoods, adapter, choices=bound
+    )  # fmt: skip
 
 
 def split_calls(text: str) -> tuple[str, list[Call]]:

@@ -20,7 +20,7 @@ from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
-from freehold.serve.openai import tools_of
+from freehold.serve.openai import form_of, tools_of
 from freehold.serve.refusals import Refusal, body_of
 
 #: Options that change nothing here: how the model is loaded is the server's affair.
@@ -50,6 +50,7 @@ class Told(BaseModel):
     options: dict[str, Any] | None = None
     keep_alive: float | str | None = None
     think: bool | str | None = None
+    answer_form: bool = True
 
     def name(self) -> str:
         """The model's name."""
@@ -82,6 +83,10 @@ class Told(BaseModel):
             raise Refusal(
                 400, "options: temperature is from 0 to 2, top_p above 0 and up to 1, repeat_penalty above 0"
             )
+        in_form = options.pop("answer_form", True)  # Ollama's client sends no fields but those it knows
+        if not isinstance(in_form, bool):
+            raise Refusal(400, "options: answer_form must be true or false")
+        dialogue.answer_form = in_form and self.answer_form
         stops = options.pop("stop", [])
         dialogue.stops = tuple([stops] if isinstance(stops, str) else stops)
         dialogue.max_tokens = predict if predict > 0 else None
@@ -184,7 +189,8 @@ def routes(desk: Desk) -> APIRouter:
             raise Refusal(404, f"model {name[:200]!r} not found")
         card = desk.pool.model(name).card
         return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name),
-                "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters},
+                "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters,
+                               "freehold.answer_form": form_of(desk, name)},
                 "capabilities": ["embedding"] if desk.pool.embeds(name) else ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip
 
     async def answered(

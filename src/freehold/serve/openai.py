@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.engines.interface import Completion, Vocabulary
 from freehold.engines.sampling import Likelihood, Sampling
+from freehold.engines.session import NO_FORM
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.keys import Key
@@ -163,6 +164,7 @@ class ChatRequest(Drawn):
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
     reasoning_effort: str | None = None
+    answer_form: bool = True
 
     def dialogue(self, number: int = 0) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
@@ -182,7 +184,7 @@ class ChatRequest(Drawn):
             form = f"gbnf:{self.grammar}"
         return Dialogue(
             self.model, [message.plain() for message in self.messages], None, self.max_completion_tokens or self.max_tokens, self.sampling(number),
-            self.stops, tools_of(self.tools), choice_of(self.tool_choice), form, (self.top_logprobs or 0) if self.logprobs else None,
+            self.stops, tools_of(self.tools), choice_of(self.tool_choice), form, (self.top_logprobs or 0) if self.logprobs else None, self.answer_form,
         )  # fmt: skip
 
 
@@ -261,6 +263,7 @@ def routes(desk: Desk) -> APIRouter:
                 "created": int(desk.pool.model(name).created),
                 "owned_by": "freehold",
                 "embeds": desk.pool.embeds(name),
+                "answer_form": form_of(desk, name),
             }
             for name in desk.pool.names
             if key.opens(name)
@@ -346,6 +349,12 @@ def routes(desk: Desk) -> APIRouter:
             return {"content": served.prompting.vocabulary.decode(body.tokens)}
 
     return router
+
+
+def form_of(desk: Desk, name: str) -> dict[str, Any] | None:
+    """What a model's answer form adds to a question, in numbers; None where it adds nothing."""
+    form = desk.pool.forms[name]
+    return None if form == NO_FORM else form.summary()
 
 
 def event(value: Any, name: str = "") -> str:

@@ -1,6 +1,7 @@
 """The models a server answers with: opened when first asked for, and closed again, longest unused first, where memory is short.
 
-An adapter is served beside its base, under its own name, on the base's weights. Embedding models are opened and closed by the same rules.
+An adapter is served beside its base, under its own name, on the base's weights, and so is a model of the same weights that is asked in
+another form. Embedding models are opened and closed by the same rules.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from freehold.engines.answering import choices_of
 from freehold.engines.batching import BatchingEngine, Meter
 from freehold.engines.embedding import Embedder, SentenceEmbedder, is_embedder
-from freehold.engines.interface import Prompting
+from freehold.engines.interface import Choices, Prompting
 from freehold.engines.loading import predict_memory, prompting
 from freehold.engines.reproducible import ReproducibleEngine
-from freehold.engines.session import tuned_system
+from freehold.engines.session import NO_FORM
 from freehold.engines.states import States
 from freehold.errors import Unsupported
+from freehold.hub.answer_form import AnswerForm, of_model
 from freehold.hub.store import Model, Store
 from freehold.serve.refusals import Refusal
 from freehold.serve.runner import Runner
@@ -29,7 +32,8 @@ from freehold.trial.forms import as_gguf
 @dataclass(frozen=True)
 class Terms:
     """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
-    states of long prompts (0: none are kept); ``reproducible``: see :class:`ReproducibleEngine`; ``threads`` for each model (0: as many as this process may use)."""
+    states of long prompts (0: none are kept); ``reproducible``: see :class:`ReproducibleEngine`; ``threads`` for each model (0: as many as this process may use);
+    ``forms``: whether models are asked in the form in which they were measured."""
 
     context_length: int = 8192
     parallel: int = 8
@@ -38,14 +42,23 @@ class Terms:
     guessing: bool = True
     reproducible: bool = False
     threads: int = 0
+    forms: bool = True
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a name is asked: its template, and its labels as tokens where its form has any."""
+
+    prompting: Prompting
+    choices: Choices | None
 
 
 @dataclass
 class Open:
-    """A model in memory: one that answers, or one that embeds. ``users``: requests that hold it there."""
+    """A model in memory: one that answers, or one that embeds. ``asked``: how each name on its weights is. ``users``: requests that hold it."""
 
     engine: BatchingEngine | Embedder
-    prompting: Prompting | None
+    asked: dict[str, Asked]
     bytes: int
     users: int = 0
     used: float = field(default_factory=time.monotonic)
@@ -58,7 +71,8 @@ class Served:
     name: str
     engine: BatchingEngine
     prompting: Prompting
-    system: str
+    form: AnswerForm
+    choices: Choices | None
     adapter: str
 
 
@@ -80,9 +94,24 @@ class Pool:
             self.models[name] = model if is_embedder(list(model.manifest)) else as_gguf(store, model)
         self.adapters = {name: store.find(name) for name in adapters}
         self.bases = {name: self._base_of(adapter) for name, adapter in self.adapters.items()}
-        self.systems = {name: tuned_system(store, self.model(name)) for name in self.names}
+        #: names of equal weights, which are in memory once -> the first of them
+        self.shared = {name: self._first_of(model) for name, model in self.models.items()}
+        self.forms = {name: self._form_of(name) for name in self.names}
         self._open: dict[str, Open] = {}
         self._opening = asyncio.Lock()
+
+    def _first_of(self, model: Model) -> str:
+        return next(name for name, other in self.models.items() if other.digest == model.digest)
+
+    def _form_of(self, name: str) -> AnswerForm:
+        """How a name is asked; without forms only the template that it was tuned or measured with stays. Raises BadModel."""
+        form = of_model(self.store, self.adapters.get(name) or self.sources[name]) or NO_FORM
+        return form if self.terms.forms else AnswerForm(plain=form.plain)
+
+    def _root(self, name: str) -> str:
+        """The name under which the weights behind a name are opened."""
+        base = self.bases.get(name, name)
+        return self.shared.get(base, base)
 
     def _base_of(self, adapter: Model) -> str:
         """The name under which an adapter's base is served. Raises Unsupported."""
@@ -116,15 +145,14 @@ class Pool:
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
         """A model that answers, held in memory for a block. Raises Refusal."""
-        base = self.bases.get(name, name)
+        base = self._root(name)
         if self.embeds(base):
             raise Refusal(400, f"{name} makes vectors of texts and answers nothing; ask it at /v1/embeddings")
         async with self._held(base, name) as found:
             assert isinstance(found.engine, BatchingEngine)
-            assert found.prompting is not None
-            yield Served(
-                name, found.engine, found.prompting, self.systems[name], name if name in self.adapters else ""
-            )
+            asked = found.asked[name]
+            adapter = name if name in self.adapters else ""
+            yield Served(name, found.engine, asked.prompting, self.forms[name], asked.choices, adapter)
 
     @asynccontextmanager
     async def lease_embedder(self, name: str) -> AsyncIterator[Embedder]:
@@ -134,13 +162,13 @@ class Pool:
                 400,
                 f"{name} answers and makes no vectors; serve an embedding model beside it, such as all-MiniLM-L6-v2",
             )
-        async with self._held(name, name) as found:
+        async with self._held(self._root(name), name) as found:
             assert not isinstance(found.engine, BatchingEngine)
             yield found.engine
 
     async def open(self, name: str) -> None:
         """Have a model in memory. Raises Refusal."""
-        async with self._held(self.bases.get(name, name), name):
+        async with self._held(self._root(name), name):
             pass
 
     @asynccontextmanager
@@ -187,13 +215,13 @@ class Pool:
     def _load(self, name: str) -> Open:
         model, terms = self.models[name], self.terms
         if self.embeds(name):
-            return Open(SentenceEmbedder(self.store.weights(model)), None, self._need(name))
+            return Open(SentenceEmbedder(self.store.weights(model)), {}, self._need(name))
         length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
         states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
         adapters = {
             other: self.store.file(self.adapters[other], "adapter.lora")
-            for other, base in self.bases.items()
-            if base == name
+            for other in self.bases
+            if self._root(other) == name
         }
         told = {
             "context_length": length,
@@ -206,7 +234,16 @@ class Pool:
             engine = ReproducibleEngine(self.store.weights(model), meter=self.meter, **told)
         else:
             engine = BatchingEngine(self.store.weights(model), meter=self.meter, adapters=adapters, **told)
-        return Open(engine, prompting(model.card, engine.vocabulary), self._need(name))
+        return Open(engine, self._asked(name, engine), self._need(name))
+
+    def _asked(self, root: str, engine: BatchingEngine) -> dict[str, Asked]:
+        """How each name on these weights is asked. Raises BadModel, Unsupported."""
+        asked: dict[str, Asked] = {}
+        for name in (name for name in self.names if self._root(name) == root):
+            form = self.forms[name]
+            template = prompting(self.models[root].card, engine.vocabulary, plain=form.plain)
+            asked[name] = Asked(template, choices_of(template, form))
+        return asked
 
     def _states_of(self, model: Model) -> Path:
         import llama_cpp
@@ -217,4 +254,4 @@ class Pool:
     @property
     def loaded(self) -> list[str]:
         """Models in memory."""
-        return list(self._open)
+        return [name for name in self.models if self._root(name) in self._open]

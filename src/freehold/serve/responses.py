@@ -55,6 +55,7 @@ class ResponsesRequest(BaseModel):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     max_tool_calls: int | None = None
+    answer_form: bool = True
 
     def dialogue(self) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
@@ -81,6 +82,7 @@ class ResponsesRequest(BaseModel):
             tools_of(self.tools),
             choice_of(self.tool_choice),
             self._form(),
+            answer_form=self.answer_form,
         )
 
     def _form(self) -> dict[str, Any] | str | None:

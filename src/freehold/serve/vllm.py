@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from freehold.errors import MissingPart, StepFailed, Unsupported, UsageError
+from freehold.hub.answer_form import of_model
 from freehold.hub.store import Store
 
 #: Ranks that vLLM makes room for.
@@ -75,6 +76,17 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
     if origins:
         words += ["--allowed-origins", json.dumps(list(origins))]
     return words
+
+
+def refuse_forms(store: Store, names: Sequence[str]) -> None:
+    """Raises Unsupported for a model that was measured in a form that vLLM would not ask it in."""
+    for name in names:
+        form = of_model(store, store.find(name))
+        if form is not None:
+            raise Unsupported(
+                f"{name} was measured with an answer form ({form.sentence()}), which vLLM does not apply",
+                "pass --no-form and ask it so yourself, or leave out --engine vllm",
+            )
 
 
 def environment(key: str) -> dict[str, str]:

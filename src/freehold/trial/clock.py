@@ -58,6 +58,10 @@ class Clock:
         """Seconds of the budget that are left."""
         return self.budget_s - self.spent()
 
+    def spare(self) -> float:
+        """Seconds of the budget that no planned part needs."""
+        return self.left() - sum(part.seconds for part in self._queue)
+
     def follow(self, plan: Plan) -> None:
         """Go by this plan from now on."""
         self.budget_s = plan.budget_s
@@ -115,6 +119,7 @@ class Clock:
             "few-shot",
             "tune",
             "compare",
+            "served",
             "safety",
             "privacy",
         ):

@@ -436,6 +436,13 @@ def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
     return {**found.as_dict(), "personal": personal.summary(task_.splits.train)}
 
 
+def served(a: Arguments, sink: Sink) -> dict[str, Any]:
+    """Rows asked through a running server (see :mod:`freehold.trial.served_check`)."""
+    from freehold.trial import served_check
+
+    return served_check.job(a, sink)
+
+
 def _size(weights: Path) -> int:
     return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
@@ -481,6 +488,7 @@ JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
     "tune": tune,
     "shrink": shrink,
     "timed": timed,
+    "served": served,
     "safety": safety,
     "extraction": extraction,
 }

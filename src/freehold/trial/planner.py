@@ -33,11 +33,13 @@ TUNING_EFFICIENCY = 0.3
 AS_IS, AS_IS_ALONE = 0.15, 0.40
 #: Share of the time for judging where nothing is tuned, and for the best untuned variant on the test rows beside the chosen one.
 JUDGE, COMPARE = 0.40, 0.12
-#: Share of the time for safety and for privacy.
-SAFETY, PRIVACY = 0.12, 0.04
+#: Share of the time for the check of what is served, for safety and for privacy.
+SERVED, SAFETY, PRIVACY = 0.08, 0.12, 0.04
 FEWEST_PROMPTS, FEWEST_PRIVACY_ROWS = 8, 16
 #: Worked examples make the answer to a row slower by about this much: its attention is longer.
 SHOTS_SLOWDOWN = 1.3
+#: Test rows that are asked through a running server too, and seconds until the server answers beside loading the model.
+SERVED_ROWS, FEWEST_SERVED, SERVER_S = 60, 20, 8.0
 #: Tokens of an answer to a safety prompt.
 SAFETY_TOKENS = 80
 #: Waits that the time for one user is taken from, at least, and what they take at most.
@@ -167,6 +169,7 @@ class Part:
             "time": f"speed and waiting time of {self.amount:.0f} variants",
             "judge": f"the chosen variant on {self.amount:.0f} of {self.of:.0f} test rows",
             "compare": f"other variants beside it on {self.amount:.0f} of {self.of:.0f} test rows",
+            "served": f"the chosen variant through a running server, {self.amount:.0f} of {self.of:.0f} test rows",
             "safety": f"safety, {self.amount:.0f} of {self.of:.0f} prompts",
             "privacy": f"memorization test, {self.amount:.0f} of {self.of:.0f} rows",
         }[self.kind]
@@ -455,9 +458,18 @@ def _after(c: Candidate, types: tuple[str, ...], work: Work) -> Part:
 def _trust(
     form: _Form, room: float, models: Sequence[Candidate], tuned: bool, work: Work
 ) -> tuple[list[Part], list[str]]:
-    """Safety and privacy as far as their share of the room goes, and what is left out of them."""
+    """The check of what is served, safety and privacy as far as their share of the room goes, and what is left out of them."""
     parts: list[Part] = []
     said: list[str] = []
+    rows = min(SERVED_ROWS, work.test_rows or work.choice_rows)
+    slowest = max((c.wait_s(shots=not tuned) for c in models), default=0.0)
+    fixed = SERVER_S + max((c.pace.load_s for c in models), default=0.0)
+    if slowest:
+        rows = min(rows, int((SERVED * room - fixed) / slowest)) if form.trust else 0
+    if models and rows >= min(FEWEST_SERVED, work.test_rows or work.choice_rows):
+        parts.append(Part("served", "", fixed + rows * slowest, rows, work.test_rows or work.choice_rows))
+    elif models:
+        said.append("the check through a running server")
     if work.safety_prompts and models:
         runs = 2 if tuned else 1
         each = sum(

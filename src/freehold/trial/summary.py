@@ -68,6 +68,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
         "power": judging.power_notes(trial),
         "choice": trial.choice.as_dict(),
         "look": {"number": trial.look.number, "before": list(trial.look.before), **asdict(trial.terms)},
+        "served": trial.served.as_dict() if trial.served else None,
         "variants": trial.variants,
         "comparisons": compared,
         "changed_rows": _changed(trial, before["id"], winner["id"]) if before is not winner else [],

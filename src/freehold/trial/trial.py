@@ -25,7 +25,7 @@ from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import forms, jobs, judging, planner, rival
+from freehold.trial import forms, jobs, judging, keeping, planner, rival, served_check
 from freehold.trial import task as tasks
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
@@ -104,6 +104,7 @@ class Trial:
         self.left_out: list[
             str
         ] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
+        self.served: served_check.ServedCheck | None = None
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
         self.baselines: list[dict[str, Any]] = []
         self.candidates: dict[str, Candidate] = {}
@@ -132,6 +133,7 @@ class Trial:
             self._time()
             self.choice = judging.choice_of(self)
             self.look, self.terms = judging.judge(self)
+            self.served = served_check.check(self, self.variant(self.choice.variant))
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
             self._trust()
@@ -426,6 +428,7 @@ class Trial:
             "parameters": model.card.parameters,
             "licence": model.card.licence,
             "shots": shots or [],
+            "max_tokens": look["max_tokens"],
             "selection": None,
             "trained": trained,
             "running": None,
@@ -678,9 +681,9 @@ class Trial:
         files = {f"{name.replace('/', '-')}.gguf": file, "adapter_config.json": place / "adapter" / "adapter_config.json",
                  "adapter_model.safetensors": place / "adapter" / "adapter_model.safetensors", "adapter.lora": place / "adapter.gguf",
                  "task.json": self.task_file}  # fmt: skip
-        held = [
-            known for known in self.store.models() if known.name == name and known.digest == variant["digest"]
-        ]
+        form = served_check.form_of(self, variant)
+        files |= keeping.write_form(place, form)
+        held = keeping.stored(self.store, name, variant["digest"], form)
         if not held and not file.exists():
             self.notes.append(
                 f"{name} was removed from the store after this trial had ended; remove {self.folder} and run the trial again to make it anew"
@@ -688,7 +691,7 @@ class Trial:
             return
         variant["stored_as"] = name
         if held:
-            variant["weights"] = str(self.store.weights(held[-1]))
+            variant["weights"] = str(self.store.weights(held))
             return
         lineage = [
             *model.card.lineage,

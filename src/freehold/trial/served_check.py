@@ -1,0 +1,395 @@
+"""What is served is what was measured: rows asked through a running server, and the answers compared.
+
+The chosen variant is served as the shown command serves it, by a process of its own on a free port of this machine
+alone. It is asked over HTTP in the protocol of OpenAI's API, by httpx, which Freehold needs in any case; a test asks the
+same rows with the package ``openai`` and gets the same answers. Only the question goes out: the labels, the worked
+examples and the shared system message must come from the stored model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from freehold import durable
+from freehold.data.examples import Example
+from freehold.errors import FreeholdError, StepFailed
+from freehold.evals import measure
+from freehold.evals.measure import Answer
+from freehold.evals.metrics import Metric
+from freehold.hub import answer_form
+from freehold.hub.store import Store
+from freehold.progress import Sink, duration, task
+from freehold.trial import keeping, steps
+from freehold.trial import task as tasks
+
+if TYPE_CHECKING:
+    from freehold.trial.trial import Trial
+
+#: Rows that are asked: fewer say little, more say nothing new.
+FEWEST_ROWS, MOST_ROWS = 20, 200
+#: Seconds until a server process has loaded its libraries; of them none may be slower than this to open the model.
+START_S, MOST_START_S = 6.0, 300.0
+#: Answers that differ and are listed.
+MOST_LISTED = 20
+#: Environment variable that hands the server its key.
+KEY = "FREEHOLD_SERVED_CHECK_KEY"
+#: A row that the server refused to answer.
+REFUSED = "refused"
+_ENDING_S = 10.0
+CLIENT = "OpenAI's protocol over HTTP, by httpx"
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A row that the server answered otherwise than it was answered when the variant was measured."""
+
+    id: str
+    question: str
+    expected: str
+    measured: str
+    served: str
+    gain: float
+
+
+@dataclass(frozen=True)
+class ServedCheck:
+    """The comparison. Figures as :func:`freehold.evals.measure.figure` makes them, both on the same ``rows`` test rows.
+
+    ``equal``: rows with the same answer, to the letter. ``within``: whether the measured figure lies in the served one's
+    interval. ``refused``: rows that the server gave no answer to, which count as wrong; ``refusal``: why, for the first.
+    """
+
+    model: str
+    revision: str
+    command: str
+    client: str
+    metric: str
+    rows: int
+    of_rows: int
+    equal: int
+    equal_share: dict[str, Any]
+    served: dict[str, Any]
+    measured: dict[str, Any]
+    within: bool
+    refused: int
+    refusal: str
+    differing: tuple[Differing, ...]
+    sentence: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, for the report."""
+        return asdict(self)
+
+
+# -- in the trial -------------------------------------------------------------------------------------
+
+
+def check(trial: Trial, variant: dict[str, Any]) -> ServedCheck | None:
+    """Store the variant where it is not, ask it through a server within the time there is, and compare; None, with a note, where it could not be."""
+    what = "the check through a running server"
+    with trial.clock.part("served") as planned:
+        try:
+            name = _stored(trial, variant)
+            seconds = planned or trial.clock.spare()
+            asked = _rows(trial, variant)
+            least = START_S + _load_s(variant) + min(FEWEST_ROWS, len(asked)) * _row_s(variant)
+            inputs = _inputs(trial, variant, name)
+            if seconds < least and not trial.steps.done("served", inputs):
+                why = f"it takes about {duration(least)} and {duration(max(seconds, 0.0))} are left"
+                trial._skip(what, why)  # noqa: SLF001
+                return None
+            return _compared(trial, variant, name, inputs, max(seconds, least), asked)
+        except steps.OutOfTime:
+            trial._skip(what, "the server did not answer in the time there was")  # noqa: SLF001
+        except FreeholdError as error:
+            trial._skip(what, error.message)  # noqa: SLF001
+    return None
+
+
+def _stored(trial: Trial, variant: dict[str, Any]) -> str:
+    """The name under which the variant is in the store; one that is not tuned is put there. Raises StepFailed."""
+    if variant["kind"] == "tuned" and not variant["stored_as"]:
+        raise StepFailed("the chosen variant is not in the store", "run the trial again")
+    if variant["kind"] != "tuned":
+        model = next(model for model in trial.models if model.name == variant["model"])
+        kept = keeping.keep_as_is(
+            trial.store,
+            model,
+            form_of(trial, variant),
+            task=trial.task.name,
+            how="few-shot" if variant["shots"] else "zero-shot",
+            trial=trial.id,
+            data=trial.task.files,
+        )
+        variant["stored_as"] = kept.name
+    return str(variant["stored_as"])
+
+
+def form_of(trial: Trial, variant: dict[str, Any]) -> answer_form.AnswerForm:
+    """How a variant's rows were asked. Raises BadModel."""
+    return keeping.form_of(
+        trial.task,
+        plain=trial.options.plain_template,
+        max_tokens=int(variant["max_tokens"]),
+        shots=variant["shots"],
+    )
+
+
+def _rows(trial: Trial, variant: dict[str, Any]) -> list[str]:
+    """Ids of the rows to ask, in their order: rows that were measured."""
+    known = {answer.id for answer in trial.answers[variant["id"]]}
+    return [example.id for example in trial.task.test if example.id in known][:MOST_ROWS]
+
+
+def _load_s(variant: dict[str, Any]) -> float:
+    return float((variant["running"] or {}).get("load_s", 2.0))
+
+
+def _row_s(variant: dict[str, Any]) -> float:
+    """Seconds that a row takes one user, as timed; else those it took when it was measured, many at once."""
+    running = variant["running"]
+    if running:
+        return float(running["p50_ms"]["value"]) / 1000
+    return 4 * float(variant["measuring_seconds"]) / max(int(variant["rows"]), 1)
+
+
+def _inputs(trial: Trial, variant: dict[str, Any], name: str) -> dict[str, Any]:
+    stored = trial.store.find(name)
+    return {
+        "task_files": trial.task.files,
+        "metric": trial.task.metric_name,
+        "model": name,
+        "revision": stored.revision,
+        "variant": variant["id"],
+    }
+
+
+def _compared(
+    trial: Trial, variant: dict[str, Any], name: str, inputs: dict[str, Any], seconds: float, asked: list[str]
+) -> ServedCheck:
+    extra = {
+        "task": str(trial.task_file),
+        "store": str(trial.store.folder),
+        "rows": asked,
+        "title": variant["title"],
+        "limit_s": seconds,
+        "budget_s": trial.options.budget_s,
+    }
+    done = trial.steps.run(
+        "served",
+        "served",
+        inputs,
+        extra,
+        end_s=seconds * 1.1 + MOST_START_S,
+        again=lambda known: known["rows"] < known["of_rows"] and trial.options.budget_s > known["budget_s"],
+    )
+    served = _read(trial.steps.place("served", inputs))
+    revision = f"{name}@{done['revision'][:12]}"
+    command = f"freehold serve {name} --port 8601"
+    found = compare(
+        trial.task.metric, trial.task.test, trial.answers[variant["id"]], served, model=name, revision=revision, command=command
+    )  # fmt: skip
+    if found.equal < found.rows:
+        trial.notes.append(found.sentence)
+    return found
+
+
+# -- the comparison -----------------------------------------------------------------------------------
+
+
+def compare(
+    metric: Metric,
+    examples: Sequence[Example],
+    measured: Sequence[Answer],
+    served: Sequence[Answer],
+    *,
+    model: str,
+    revision: str,
+    command: str,
+) -> ServedCheck:
+    """Answers through the server beside those measured, row by row. Raises StepFailed where no row has both."""
+    before, rows = {answer.id: answer for answer in measured}, {example.id: example for example in examples}
+    pairs = [(before[answer.id], answer) for answer in served if answer.id in before]
+    if not pairs:
+        raise StepFailed("the server answered no row that was measured", "raise --budget and run it again")
+    alike = [float(same(old, new)) for old, new in pairs]
+    now = measure.mean_figure([new.score for _, new in pairs], f"{metric.method}; through a running server")
+    then = measure.mean_figure([old.score for old, _ in pairs], f"{metric.method}; the same rows as measured")
+    refused = [new for _, new in pairs if new.finish == REFUSED]
+    within = now["low"] <= then["value"] <= now["high"]
+    return ServedCheck(
+        model=model,
+        revision=revision,
+        command=command,
+        client=CLIENT,
+        metric=metric.name,
+        rows=len(pairs),
+        of_rows=len(measured),
+        equal=int(sum(alike)),
+        equal_share=measure.mean_figure(alike, "the same answer to the letter"),
+        served=now,
+        measured=then,
+        within=within,
+        refused=len(refused),
+        refusal=refused[0].text if refused else "",
+        differing=tuple(
+            Differing(new.id, rows[new.id].question, rows[new.id].answer, old.text, new.text, new.score - old.score)
+            for old, new in pairs
+            if not same(old, new)
+        )[:MOST_LISTED],
+        sentence=_sentence(metric.name, int(sum(alike)), now, then, within=within, refused=len(refused)),
+    )  # fmt: skip
+
+
+def same(old: Answer, new: Answer) -> bool:
+    """Whether two answers to a row are the same, to the letter; a refusal is none."""
+    return new.finish != REFUSED and old.text == new.text
+
+
+def _sentence(
+    name: str, equal: int, now: Mapping[str, Any], then: Mapping[str, Any], *, within: bool, refused: int
+) -> str:
+    """What the check found, for a person."""
+    rows = now["n"]
+    figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} measured"
+    if equal == rows:
+        return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
+    lost = f" {refused} of them were refused." if refused else ""
+    if within:
+        return (
+            f"Through a running server, {rows - equal} of {rows} test rows were answered otherwise than they were "
+            f"measured: {figures}, within the interval.{lost}"
+        )
+    return (
+        f"What is served is not what was measured: {rows - equal} of {rows} test rows were answered otherwise "
+        f"through a running server, {figures}, outside the interval.{lost} Do not rely on the measured figure."
+    )
+
+
+# -- in the step's process ------------------------------------------------------------------------------
+
+
+def job(arguments: dict[str, Any], sink: Sink) -> dict[str, Any]:
+    """Ask the rows through a server until the time is up, each answer kept as it comes. Raises StepFailed, NotFound."""
+    import httpx
+
+    started = time.monotonic()
+    task_ = tasks.read(Path(arguments["task"]))
+    store, place = Store(Path(arguments["store"])), Path(arguments["place"])
+    model = store.find(f"{arguments['model']}@{arguments['revision']}")
+    form = answer_form.of_model(store, model) or answer_form.AnswerForm()
+    rows = {example.id: example for example in task_.test}
+    wanted = [rows[name] for name in arguments["rows"]]
+    known = len(_read(place))
+    with task(sink, f"asking {arguments['title']} through a server", len(wanted), "rows") as progress:
+        progress.resume(known)
+        if known < len(wanted):
+            with server(store.folder, model.name, place) as (address, key):
+                headers = {"Authorization": f"Bearer {key}"}
+                with httpx.Client(base_url=address, headers=headers, timeout=600, trust_env=False) as client:
+                    for example in wanted[known:]:
+                        answer = _ask(client, model.name, form.system, example, task_.metric)
+                        durable.append_line(
+                            place / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
+                        )
+                        progress.more(1)
+                        if time.monotonic() - started > arguments["limit_s"]:
+                            break
+    answered = len(_read(place))
+    return {
+        "revision": model.revision,
+        "rows": answered,
+        "of_rows": len(wanted),
+        "budget_s": arguments["budget_s"],
+    }
+
+
+def _read(place: Path) -> list[Answer]:
+    """The answers that the step kept, one a line."""
+    return [Answer(**json.loads(line)) for line in durable.read_lines(place / "answers.jsonl")]
+
+
+def _ask(client: Any, model: str, system: str, example: Example, metric: Metric) -> Answer:
+    """A row's question without the system message that the form holds; its answer graded. Raises StepFailed where the server is gone."""
+    import httpx
+
+    prompt = example.prompt[1:] if system and example.prompt[0] == ("system", system) else example.prompt
+    body = {"model": model, "messages": [{"role": role, "content": text} for role, text in prompt]}
+    try:
+        response = client.post("/chat/completions", json=body)
+        value = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise StepFailed(
+            f"the server of the check did not answer ({type(error).__name__}: {str(error)[:200]})",
+            "run the same command again; answers so far are kept",
+        ) from error
+    if response.status_code != 200:
+        message = str((value.get("error") or {}).get("message", ""))[:300] if isinstance(value, dict) else ""
+        return Answer(example.id, message or f"status {response.status_code}", 0.0, REFUSED, 0, 0)
+    choice, usage = value["choices"][0], value["usage"]
+    text = choice["message"]["content"] or ""
+    return Answer(
+        example.id,
+        text,
+        metric.grade(example, text),
+        choice["finish_reason"],
+        usage["prompt_tokens"],
+        usage["completion_tokens"],
+    )
+
+
+@contextlib.contextmanager
+def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
+    """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and its key. Raises StepFailed.
+
+    It ends by itself when this process ends, since its standard input closes then.
+    """
+    key = secrets.token_hex(16)
+    words = [
+        sys.executable, "-m", "freehold.cli.main", "serve", name, "--port", "0", "--json", "--key-env", KEY,
+        "--states", "0B", "--until-stdin-closes",
+    ]  # fmt: skip
+    environment = {**os.environ, "FREEHOLD_HOME": str(home), KEY: key}
+    with (place / "server.txt").open("w") as said:
+        process = subprocess.Popen(
+            words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+        )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()  # it says where it listens, or ends
+        if not line.strip():
+            process.wait(_ENDING_S)
+            raise StepFailed(
+                f"the server of the check did not start ({_last_line(place / 'server.txt')})",
+                f"try it yourself: freehold serve {name}",
+            )
+        yield json.loads(line)["base_url"], key
+    finally:
+        _end(process)
+
+
+def _last_line(path: Path) -> str:
+    lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(_ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
