@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,8 +52,12 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
     return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
-def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float | int | str]:
+def paired(
+    first: Sequence[float], second: Sequence[float], *, groups: Sequence[object] | None = None
+) -> dict[str, float | int | str]:
     """Difference ``second - first`` on the same rows: value, interval (paired bootstrap), p-value, rows gained and lost."""
+    if groups is not None:
+        raise NotImplementedError("rows in groups")
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     gain = b - a
     low, high = bootstrap(len(gain), lambda rows: float(gain[rows].mean()))
@@ -129,3 +134,37 @@ def rows_to_differ(gained: int, lost: int, n: int, *, most: int = 1_000_000) -> 
         middle = (low + high) // 2
         low, high = (low, middle) if differs(middle) else (middle + 1, high)
     return low - n
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its interval; an end of infinity says that so few values give no bound."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    level: float
+    method: str
+
+
+def waits_needed(share: float, level: float = 0.95) -> int:
+    """Fewest values of which the largest is an upper bound of the quantile ``share`` (72 for p95 at 95%)."""
+    return math.ceil(math.log((1 - level) / 2) / math.log(share) - 1e-9)
+
+
+def quantile_interval(values: Sequence[float], share: float, *, level: float = 0.95) -> Interval:
+    """The quantile ``share`` with its interval by order statistics, for any distribution (Hahn and Meeker 1991, section 5.2)."""
+    from scipy.stats import binom
+
+    ordered, n = np.sort(np.asarray(values, dtype=float)), len(values)
+    alpha = (1 - level) / 2
+    below = binom.cdf(np.arange(n), n, share)
+    first = int((below <= alpha).sum())
+    last = int((below < 1 - alpha).sum()) + 1
+    low = float(ordered[first - 1]) if first else -math.inf
+    high = float(ordered[last - 1]) if last <= n else math.inf
+    method = "interval by order statistics"
+    if last > n:
+        method = f"no upper bound: that needs {waits_needed(share, level)} values"
+    return Interval(float(np.quantile(ordered, share)), low, high, n, level, method)
