@@ -19,6 +19,7 @@ from freehold.data.templates import Messages
 from freehold.engines.interface import Choices, Engine, Prompting, Request
 from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import Metric, error_of, exact, rouge_l, value_of
+from freehold.evals.reading import final_answer
 from freehold.progress import Sink, task
 
 
@@ -32,6 +33,14 @@ class Answer:
     finish: str
     prompt_tokens: int
     answer_tokens: int
+
+
+def graded(
+    metric: Metric, example: Example, text: str, finish: str, prompt_tokens: int, answer_tokens: int
+) -> Answer:
+    """The one place where an answer, of an own model or of an API, is read and graded; thoughts before it do not count."""
+    answer = final_answer(text)
+    return Answer(example.id, answer, metric.grade(example, answer), finish, prompt_tokens, answer_tokens)
 
 
 @dataclass(frozen=True)
@@ -126,10 +135,9 @@ def answers_of(
             done: dict[int, Answer] = {}
             for index, completion in engine.generate(requests(prompting, ask, rows, choices)):
                 example = rows[index]
-                score = metric.grade(example, completion.text)
                 written = len(completion.tokens)
-                done[index] = Answer(
-                    example.id, completion.text, score, completion.finish, completion.prompt_tokens, written
+                done[index] = graded(
+                    metric, example, completion.text, completion.finish, completion.prompt_tokens, written
                 )
                 progress.at(len(answers) + len(done))
             ordered = [done[i] for i in range(len(rows))]
@@ -180,7 +188,7 @@ def _further(
 
     if metric.kind == "label":
         truth = [metric.wanted(example) for example in rows]
-        given = [answer.text.strip() for answer in answers]
+        given = [metric.answered(answer.text) for answer in answers]
         interval = statistics.macro_f1(truth, given, groups=groups, level=level)
         return {"macro_f1": interval_figure(interval, "mean F1 over labels")}
     if metric.kind == "labels":

@@ -73,7 +73,7 @@ def labels(task: Task, answers: Sequence[Answer]) -> dict[str, Any] | None:
 def _pairs(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -> tuple[list[str], list[str]]:
     known = {example.id: example for example in rows}
     return [metric.wanted(known[answer.id]) for answer in answers], [
-        answer.text.strip() for answer in answers
+        metric.answered(answer.text) for answer in answers
     ]
 
 
