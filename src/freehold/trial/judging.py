@@ -5,7 +5,7 @@ The flow is in :mod:`freehold.trial.trial`; this is what it does between measuri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from freehold import durable, settings, statistics
@@ -43,7 +43,7 @@ def judge(trial: Trial) -> tuple[Look, Terms]:
     baselines.compare([chosen], trial.answers, trial.baselines, trial.task.groups)
     trial.wait_again(chosen)
     look, terms = look_at(trial, chosen)
-    set_bounds(trial, chosen, needs, terms)
+    chosen["bounds"] = bounds(needs, terms, lambda level: figures_at(trial, chosen, level))
     with trial.clock.part("compare") as seconds:
         if seconds:
             _compare(trial, chosen, seconds)
@@ -76,19 +76,18 @@ def look_at(trial: Trial, chosen: dict[str, Any]) -> tuple[Look, Terms]:
     return look, terms_of(trial.effective_needs()[0], alpha, following, trial.choice.among)
 
 
-def set_bounds(trial: Trial, variant: dict[str, Any], needs: Sequence[Need], terms: Terms) -> None:
-    """Give a variant the intervals that decide each need: at the error of meeting it, and at that of missing it."""
-    both = {
-        "meets": figures_at(trial, variant, 1 - 2 * terms.meets),
-        "misses": figures_at(trial, variant, 1 - 2 * terms.misses),
-    }
-    names = {need.name for need in needs}
-    variant["bounds"] = {
-        name: {
-            side: {"low": figures[name]["low"], "high": figures[name]["high"]}
-            for side, figures in both.items()
-        }
-        for name in sorted(names & set(both["meets"]))
+def bounds(
+    needs: Sequence[Need], terms: Terms, figures: Callable[[float], dict[str, Any]]
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """The intervals that decide each need: ``meets`` at the error of saying that it is met, ``misses`` at that of saying it is missed.
+
+    ``figures``: a variant's figures with intervals at a level.
+    """
+    both = {"meets": figures(1 - 2 * terms.meets), "misses": figures(1 - 2 * terms.misses)}
+    names = sorted({need.name for need in needs} & set(both["meets"]))
+    return {
+        name: {side: {end: found[name][end] for end in ("low", "high")} for side, found in both.items()}
+        for name in names
     }
 
 

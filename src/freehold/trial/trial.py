@@ -229,10 +229,14 @@ class Trial:
 
     def _make_plan(self, candidates: list[tuple[Model, dict[str, Any]]], agree: Agree) -> None:
         """Measure how fast the candidates are here, and lay out what the budget holds."""
+        made = self._kept_plan()
+        # speeds of a moment long past say little; those that a kept plan rests on stay
+        anew = (lambda _: True) if made is None else None
         for model, look in candidates:
             untunable = self._untunable(model, look)
             inputs = self._inputs(model, tuned=self.options.tune and not untunable)
-            pace = _pace(self.steps.run(f"pace-{_plain(model)}", "pace", inputs, self._weights(model)))
+            name = f"pace-{_plain(model)}"
+            pace = _pace(self.steps.run(name, "pace", inputs, self._weights(model), again=anew))
             self.candidates[model.name] = self._candidate(model, look, pace, untunable)
         splits = self.task.splits
         work = Work(
@@ -247,7 +251,6 @@ class Trial:
             self.waits,
         )
         everyone = list(self.candidates.values())
-        made = self._kept_plan()
         if made is None:
             made = planner.plan(self.options.budget_s, self.clock.spent(), everyone, work)
             budget = agree(made)
