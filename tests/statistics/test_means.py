@@ -67,3 +67,45 @@ def test_a_group_for_every_row_is_no_group() -> None:
     assert statistics.mean_interval(scores, groups="abcd") == statistics.mean_interval(scores)
     with pytest.raises(ValueError, match="3 group names for 4 rows"):
         statistics.mean_interval(scores, groups="abc")
+
+
+GRADED = [  # (values, how often each): what answers' scores look like where the mean is near a need
+    ([1.0, 0.0], [0.9, 0.1]),
+    ([0.98, 0.0], [0.93, 0.07]),
+    ([1.0, 0.5], [0.9, 0.1]),
+    ([1.0, 0.8, 0.66, 0.5, 0.0], [0.74, 0.1, 0.06, 0.04, 0.06]),
+    ([0.0, 1.0], [0.95, 0.05]),
+]
+
+
+@pytest.mark.parametrize("n", [20, 100])
+@pytest.mark.parametrize(("values", "shares"), GRADED)
+def test_each_end_errs_no_more_often_than_its_level_says(
+    values: list[float], shares: list[float], n: int
+) -> None:
+    truth = float(np.dot(values, shares))
+    samples = np.random.default_rng(2).choice(values, p=shares, size=(400, n))
+    ends = [(i.low > truth, i.high < truth) for i in map(statistics.mean_interval, samples)]
+    assert np.mean(ends, axis=0).max() <= 0.0425  # 400 samples at 2.5%: more by chance once in 70
+
+
+@pytest.mark.parametrize("icc", [0.3, 0.5])
+@pytest.mark.parametrize("count", [10, 60])
+def test_intervals_over_groups_of_unequal_size_hold_where_rows_of_a_group_are_alike(
+    icc: float, count: int
+) -> None:
+    random = np.random.default_rng(3)
+    ends = []
+    for _ in range(150):
+        sizes = np.maximum(1, random.lognormal(1.5, 1, count)).astype(int)
+        group = np.repeat(np.arange(count), sizes)
+        share = random.beta(0.9 * (1 - icc) / icc, 0.1 * (1 - icc) / icc, count)[group]
+        scores = (random.random(len(group)) < share).astype(float)
+        interval = statistics.mean_interval(list(scores), groups=list(group))
+        ends.append((interval.low > 0.9, interval.high < 0.9))
+    assert np.mean(ends, axis=0).max() <= 0.06  # 150 samples at 2.5%: more by chance once in 200
+
+
+def test_two_groups_can_tell_next_to_nothing() -> None:
+    interval = statistics.mean_interval([1.0] * 200, groups=[i % 2 for i in range(200)])
+    assert interval.low < 0.2

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from statsmodels.stats.contingency_tables import mcnemar
 
 from freehold import statistics
+from freehold.statistics.pairs import bonett_price
 
 
 def test_a_paired_test_sees_what_unpaired_intervals_hide() -> None:
@@ -17,11 +19,51 @@ def test_a_paired_test_sees_what_unpaired_intervals_hide() -> None:
     assert interval.low < second.mean() < interval.high
 
 
-def test_a_resampling_test_says_no_less_than_its_draws_allow() -> None:
-    first, second = [0.1] * 300, [0.9 - i / 10000 for i in range(300)]
+def test_shares_are_compared_by_mcnemars_test_as_statsmodels_has_it() -> None:
+    first, second = [0, 0, 0, 0, 1, 1, 1, 1, 1, 0] * 5, [1, 1, 1, 0, 1, 1, 1, 0, 1, 0] * 5
     result = statistics.paired(first, second)
-    assert result["test"] == "sign-flip permutation"
-    assert result["p"] == 1 / (statistics.RESAMPLES + 1)
+    table = [
+        [sum(a == i and b == j for a, b in zip(first, second, strict=True)) for j in (0, 1)] for i in (0, 1)
+    ]
+    assert result["p"] == pytest.approx(mcnemar(table, exact=True).pvalue)
+    assert (result["gained"], result["lost"], result["difference"]) == (15, 5, pytest.approx(0.2))
+
+
+def test_bonett_and_prices_interval_as_their_paper_has_it() -> None:
+    # Bonett and Price (2012): f12 = 24, f21 = 5 of 100; (f + 1) / (n + 2) each, Wald's interval of their difference
+    up, down = 25 / 102, 6 / 102
+    half = 1.959964 * np.sqrt((up + down - (up - down) ** 2) / 102)
+    assert bonett_price(24, 5, 100) == pytest.approx((up - down - half, up - down + half), abs=1e-6)
+
+
+def test_many_small_gains_beside_a_rare_large_loss_are_not_called_better() -> None:
+    random = np.random.default_rng(0)
+    gains = random.choice([0.0, 0.1, -0.9], p=[0.9, 0.09, 0.01], size=(200, 50))
+    first = np.where(gains < 0, 0.9, 0.0)
+    better = [
+        result["p"] < 0.04 and result["difference"] > 0
+        for result in (statistics.paired(a, a + gain) for a, gain in zip(first, gains, strict=True))
+    ]
+    assert np.mean(better) <= 0.02
+
+
+def test_the_p_value_of_graded_scores_and_the_interval_say_the_same() -> None:
+    random = np.random.default_rng(0)
+    first = random.random(80)
+    second = np.clip(first + random.normal(0.1, 0.1, 80), 0, 1)
+    for groups in (None, [i // 4 for i in range(80)]):
+        p = float(statistics.paired(first, second, groups=groups)["p"] or 0)
+        at_p = statistics.paired(first, second, groups=groups, level=1 - p)
+        assert at_p["low"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_rows_that_move_together_prove_less() -> None:
+    first, second = [0.0, 0.0, 1.0, 1.0] * 10, [1.0] * 40
+    alone = statistics.paired(first, second)
+    together = statistics.paired(first, second, groups=[i // 4 for i in range(40)])
+    assert together["groups"] == 10
+    assert float(alone["p"] or 0) < 1e-5
+    assert float(together["p"] or 0) > 0.01
 
 
 def test_holm_agrees_with_a_hand_count() -> None:

@@ -241,8 +241,14 @@ def scope_figures(
 def mean_figure(
     scores: Sequence[float], method: str, *, groups: Sequence[Hashable] | None = None, level: float = 0.95
 ) -> dict[str, Any]:
-    """The mean of scores with its interval (:func:`freehold.statistics.mean_interval`). ``groups``: each row's group."""
-    return interval_figure(statistics.mean_interval(scores, groups=groups, level=level), method)
+    """The mean of scores with its interval (:func:`freehold.statistics.mean_interval`). ``groups``: each row's group.
+
+    ``variance``, of a row, is there where it does not follow from the mean: graded scores, and rows in groups.
+    """
+    made = interval_figure(statistics.mean_interval(scores, groups=groups, level=level), method)
+    if groups is None and all(score in (0.0, 1.0) for score in scores):
+        return made
+    return made | {"variance": statistics.row_variance(scores, groups=groups)}
 
 
 def interval_figure(interval: statistics.Interval, method: str) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from freehold.statistics.interval import Groups, Interval
 from freehold.statistics.labels import macro_f1
 from freehold.statistics.looks import alpha_of_look, level_of_look
-from freehold.statistics.means import mean_interval, share_interval, wilson
+from freehold.statistics.means import mean_interval, row_variance, share_interval, wilson
 from freehold.statistics.multiple import holm
-from freehold.statistics.pairs import RESAMPLES, paired
+from freehold.statistics.pairs import paired
 from freehold.statistics.power import detectable, rows_for_power, rows_to_differ
 from freehold.statistics.quantiles import quantile_interval, waits_needed
 
 __all__ = [
-    "RESAMPLES",
     "Groups",
     "Interval",
     "alpha_of_look",
@@ -21,6 +20,7 @@ __all__ = [
     "mean_interval",
     "paired",
     "quantile_interval",
+    "row_variance",
     "rows_for_power",
     "rows_to_differ",
     "share_interval",

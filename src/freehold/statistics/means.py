@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from freehold.statistics.bounded import lower_bound, upper_bound
+from freehold.statistics.bounded import (
+    lower_bound,
+    lower_bound_of_groups,
+    upper_bound,
+    upper_bound_of_groups,
+)
 from freehold.statistics.interval import Groups, Interval, group_index
 
 #: Fewest rows or groups for an interval of numbers without known limits: a t interval of fewer says nothing of its error.
@@ -17,8 +22,8 @@ FEWEST = 10
 def mean_interval(scores: Sequence[float], *, groups: Groups = None, level: float = 0.95) -> Interval:
     """The mean of scores with its interval.
 
-    Scores of 0 and 1: Clopper and Pearson's exact interval. Scores from 0 to 1: Gaffke's, of which that is a case. Other numbers: the
-    wider of Student's t and the bootstrap-t. ``groups``: name of each row's group; the error then counts groups, not rows.
+    Scores of 0 and 1: Clopper and Pearson's exact interval. Scores from 0 to 1: Gaffke's, of which that is a case. Other numbers:
+    Student's t, for description. ``groups``: name of each row's group; the error then counts groups, not rows.
     """
     values = np.asarray(scores, dtype=float)
     n = len(values)
@@ -67,38 +72,24 @@ def standard_error(values: np.ndarray, group: np.ndarray | None = None, count: i
     return float(np.sqrt((sums**2).sum() * count / (count - 1)) / n) if count > 1 else 0.0
 
 
-def effective_rows(values: np.ndarray, group: np.ndarray, count: int, alpha: float) -> float:
-    """Rows standing alone that would tell as much as these grouped ones (Korn and Graubard 1998), at most as many as there are.
-
-    The ratio of the variance of rows alone to that of groups, corrected for what few groups do not know of their variance by the ratio
-    of the t quantiles. Where all scores are equal there is no variance to compare: each group counts as one row.
-    """
-    n = len(values)
-    alone = float(values.var(ddof=0))
-    together = standard_error(values, group, count) ** 2
-    if count < 2 or alone == 0.0 or together == 0.0:
-        return float(count)
-    effective = alone / together
-    few = stats.t.ppf(1 - alpha, n - 1) / stats.t.ppf(1 - alpha, count - 1)
-    return float(min(n, effective) * few**2)
+def row_variance(scores: Sequence[float], *, groups: Groups = None) -> float:
+    """Variance of one row's score as far as the mean's error goes: rows times its squared standard error, of groups if given."""
+    values = np.asarray(scores, dtype=float)
+    group, count = group_index(groups, len(values)) or (None, 0)
+    return standard_error(values, group, count) ** 2 * len(values)
 
 
 def _grouped(values: np.ndarray, group: np.ndarray, count: int, level: float, bounded: bool) -> Interval:
-    n, alpha = len(values), (1 - level) / 2
-    value = float(values.mean())
-    if not bounded:
-        name = f"t interval over {count} groups"
-        if count < FEWEST:
-            return Interval(
-                value, -np.inf, np.inf, n, level, f"fewer than {FEWEST} groups give no bound", count
-            )
-        half = float(stats.t.ppf(1 - alpha, count - 1)) * standard_error(values, group, count)
-        return Interval(value, value - half, value + half, n, level, name, count)
-    effective = effective_rows(values, group, count, alpha)
-    weights = np.full(n, effective / n)
-    low, high = lower_bound(values, alpha, weights), upper_bound(values, alpha, weights)
-    name = f"Korn-Graubard interval over {count} groups ({effective:.0f} rows' worth)"
-    return Interval(value, low, high, n, level, name, count)
+    n, alpha, value = len(values), (1 - level) / 2, float(values.mean())
+    if bounded:
+        sums = np.bincount(group, weights=values, minlength=count)
+        sizes = np.bincount(group, minlength=count).astype(float)
+        low, high = lower_bound_of_groups(sums, sizes, alpha), upper_bound_of_groups(sums, sizes, alpha)
+        return Interval(value, low, high, n, level, f"Gaffke interval over {count} groups", count)
+    if count < FEWEST:
+        return Interval(value, -np.inf, np.inf, n, level, f"fewer than {FEWEST} groups give no bound", count)
+    half = float(stats.t.ppf(1 - alpha, count - 1)) * standard_error(values, group, count)
+    return Interval(value, value - half, value + half, n, level, f"t interval over {count} groups", count)
 
 
 def _unbounded(values: np.ndarray, level: float) -> Interval:
