@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
-from scipy import stats
-from scipy.special import betaincinv
+from scipy import special
 
 #: More rows than these are not advice.
 MOST = 1_000_000
+#: Values of the truth that a chance is the mean over.
+_TRUTHS = 200
 
 
 def critical_counts(n: int, threshold: float, alpha: float) -> tuple[int, int]:
@@ -18,13 +20,16 @@ def critical_counts(n: int, threshold: float, alpha: float) -> tuple[int, int]:
 
     Met: P(X >= count | threshold) <= alpha. Missed: P(X <= count | threshold) <= alpha. n + 1 and -1 where no count does.
     """
-    met = int(stats.binom.isf(alpha, n, threshold)) + 1
-    missed = int(stats.binom.ppf(alpha, n, threshold))
-    if stats.binom.cdf(missed, n, threshold) > alpha:
+    met = min(n + 1, int(special.bdtrik(1 - alpha, n, threshold)) if n else 1)
+    while met <= n and special.bdtrc(met - 1, n, threshold) > alpha:
+        met += 1
+    missed = int(special.bdtrik(alpha, n, threshold)) + 1 if n else -1
+    while missed >= 0 and special.bdtr(missed, n, threshold) > alpha:
         missed -= 1
     return met, missed
 
 
+@lru_cache(4096)  # variants are ranked again and again by the same figures
 def rows_for_power(
     share: float,
     threshold: float,
@@ -64,21 +69,39 @@ def _smallest(chance: Callable[[int], float], power: float) -> int | None:
 def _chance_of_share(share: float, threshold: float, n: int, more: int, alpha: float, spread: float) -> float:
     hits = share * n
     met, missed = critical_counts(n + more, threshold, alpha)
+    truth = _truths(hits, n - hits)
     # the beta-binomial by the truth's quantiles: its own function loses digits for many rows
-    truth = betaincinv(hits + 0.5, n - hits + 0.5, (np.arange(400) + 0.5) / 400)
-    above = stats.binom.sf(math.ceil(met - hits - 1e-9) - 1, more, truth)
-    below = stats.binom.cdf(math.floor(missed - hits + 1e-9), more, truth)
-    return float((above + below).mean())
+    return float(
+        (
+            _at_least(math.ceil(met - hits - 1e-9), more, truth)
+            + 1
+            - _at_least(math.floor(missed - hits + 1e-9) + 1, more, truth)
+        ).mean()
+    )
+
+
+def _truths(hits: float, misses: float) -> np.ndarray:
+    """What the truth may be after what was seen: evenly likely values (Jeffreys' prior)."""
+    return special.betaincinv(hits + 0.5, misses + 0.5, (np.arange(_TRUTHS) + 0.5) / _TRUTHS)
+
+
+def _at_least(count: int, n: int, truth: np.ndarray) -> np.ndarray:
+    """P(at least ``count`` of ``n`` rows are right) for each truth."""
+    if count <= 0:
+        return np.ones(len(truth))
+    return special.bdtrc(count - 1, n, truth) if count <= n else np.zeros(len(truth))
 
 
 def _chance_of_mean(mean: float, threshold: float, n: int, more: int, alpha: float, spread: float) -> float:
     if spread <= 0 or more == 0:
         return float(mean != threshold and spread <= 0)
     total = n + more
-    half = stats.norm.isf(alpha) * math.sqrt(spread / total)
+    # the row that Gaffke's bound adds draws each end away by its part of the mean
+    half = special.ndtri(1 - alpha) * math.sqrt(spread / total)
+    above_by, below_by = half + mean / (total + 1), half + (1 - mean) / (total + 1)
     future = math.sqrt(spread * more / (n * total))
-    above = stats.norm.sf((threshold + half - mean) / future)
-    below = stats.norm.cdf((threshold - half - mean) / future)
+    above = special.ndtr((mean - threshold - above_by) / future)
+    below = special.ndtr((threshold - below_by - mean) / future)
     return float(above + below)
 
 
@@ -90,7 +113,7 @@ def detectable(n: int, threshold: float, *, level: float = 0.96, power: float = 
     met, _ = critical_counts(n, threshold, (1 - level) / 2)
     if met > n or threshold >= 1:
         return math.inf
-    return max(0.0, float(betaincinv(met, n - met + 1, power)) - threshold)
+    return max(0.0, float(special.betaincinv(met, n - met + 1, power)) - threshold)
 
 
 def rows_to_differ(gained: int, lost: int, n: int, *, level: float = 0.95, power: float = 0.8) -> int | None:
@@ -101,12 +124,11 @@ def rows_to_differ(gained: int, lost: int, n: int, *, level: float = 0.95, power
     """
     if gained <= lost or n == 0:
         return None
-    differing = gained + lost
+    differing, truth = gained + lost, _truths(gained, lost)
 
     def chance(more: int) -> float:
         new = round(more * differing / n)
         met, _ = critical_counts(differing + new, 0.5, (1 - level) / 2)
-        truth = betaincinv(gained + 0.5, lost + 0.5, (np.arange(400) + 0.5) / 400)
-        return float(stats.binom.sf(met - 1 - gained, new, truth).mean())
+        return float(_at_least(met - gained, new, truth).mean())
 
     return _smallest(chance, power)
