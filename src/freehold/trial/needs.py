@@ -155,13 +155,13 @@ def exact(need: Need) -> bool:
 
 
 def terms_of(needs: Sequence[Need], alpha: float, next_alpha: float, among: int = 1) -> Terms:
-    """The error allowed to each statement, ``alpha`` being that of *own it*, one-sided.
+    """The error allowed to each statement, ``alpha`` being that of this look, one-sided.
 
     All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that error is divided
     among the needs that have an interval. ``among``: variants that the rows that judge were chosen by too.
     """
     uncertain = sum(not exact(need) or need.name in ("p50", "p95", "safety") for need in needs)
-    return Terms(alpha / among, 0.025 / max(uncertain, 1), next_alpha / among)
+    return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)
 
 
 def decide(need: Need, variant: dict[str, Any], terms: Terms | None = None) -> Decision:
