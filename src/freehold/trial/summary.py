@@ -127,6 +127,7 @@ def _skipped(trial: Trial) -> list[str]:
     reasons = [
         entry.partition(": ")[2] for entry in trial.left_out if entry.startswith(f"{planner.TUNING}: ")
     ]
+    reasons += trial.not_tuned
     others = [entry for entry in trial.left_out if not entry.startswith(f"{planner.TUNING}: ")]
     skipped: list[str] = []
     if trial.options.tune and able and not tuned:

@@ -106,6 +106,7 @@ class Trial:
         ] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
         self.served: served_check.ServedCheck | None = None
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
+        self.not_tuned: list[str] = []  # why a model that the plan would tune was not
         self.baselines: list[dict[str, Any]] = []
         self.candidates: dict[str, Candidate] = {}
         self._recipes: dict[str, Recipe] = {}
@@ -592,6 +593,7 @@ class Trial:
         except DoesNotFit as error:
             plan_file.unlink()
             self._skip(f"tuning of {model.name}", error.message)
+            self.not_tuned.append(error.message)
             return False
         self.notes.append(f"plan for {model.name}: {trained['reason']}")
         return True
