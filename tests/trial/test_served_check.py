@@ -90,7 +90,7 @@ def test_the_report_takes_it(task: Task) -> None:
     from freehold.trial import report
     from tests.trial.test_report import made
 
-    value: dict[str, Any] = made() | {"served": checked(task, other(task, 3)).as_dict()}
+    value: dict[str, Any] = made() | {"served": checked(task, other(task, 9)).as_dict()}
     value = json.loads(json.dumps(value))
     jsonschema.validate(value, report.schema())
     page = report.html(value)
