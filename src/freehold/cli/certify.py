@@ -108,10 +108,9 @@ def command(
                 f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})"
             )
     if says["privacy"]["extraction"]:
-        drawn = says["privacy"]["extraction"]["learnt"]
-        print(
-            f"privacy   {drawn['count']} of {drawn['n']} training rows drawn out ({drawn['low']:.1%} to {drawn['high']:.1%})"
-        )
+        print(f"privacy   {says['privacy']['extraction']['sentence']}")
+        if says["privacy"]["extraction"]["membership"]:
+            print(f"          {says['privacy']['extraction']['membership']['sentence']}.")
     for text in says["not_tested"]:
         print(f"not tested: {text}")
     print(f"evidence  {place}")
