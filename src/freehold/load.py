@@ -1,8 +1,8 @@
 """How much of the processor other programs use while something is timed.
 
-A wait measured beside other work says little about an idle machine. What others use is what the kernel counts as busy on the
-processors that this process may use, less what this process and its children used. Counted on Linux (``/proc/stat``, control groups);
-elsewhere it is unknown, and that is said.
+A wait measured beside other work says little about an idle machine. What others use is what the kernel counts
+as busy on the processors that this process may use, less what this process and its children used. Counted on
+Linux (``/proc/stat``, control groups); elsewhere it is unknown, and that is said.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-#: Above these shares of the processor a timed span was not quiet: used by other programs, and taken by the host for other machines.
+#: Above these shares of the processor a timed span was not quiet: used by other programs, and taken by the
+#: host for other machines.
 MOST_OTHERS, MOST_STEAL = 0.10, 0.05
-#: A container's limit held this process back for more than this share of a span, although it used less than the limit allows.
+#: A container's limit held this process back for more than this share of a span, although it used less than
+#: the limit allows.
 MOST_HELD = 0.05
 #: Shorter spans than this are too coarse: the kernel counts in steps of 10 ms.
 SHORTEST_S = 0.4
@@ -27,9 +29,9 @@ SHORTEST_S = 0.4
 class Load:
     """What others used of ``cores`` processors in ``seconds``; filled when the span ends.
 
-    ``share``: used by other programs, 0 to 1 of what this process may use; ``steal``: taken by the host of a virtual machine;
-    ``held``: the share of the time in which a container's limit stopped this process; ``own``: cores this process used on average.
-    None: unknown on this system.
+    ``share``: used by other programs, 0 to 1 of what this process may use; ``steal``: taken by the host of a
+    virtual machine; ``held``: the share of the time in which a container's limit stopped this process;
+    ``own``: cores this process used on average. None: unknown on this system.
     """
 
     seconds: float = 0.0
@@ -55,7 +57,7 @@ class Load:
         return max(1, round(self.cores * (1 - (self.share or 0.0) - (self.steal or 0.0))))
 
     def sentence(self, meanwhile: str) -> str:
-        """What disturbed, e.g. "another program used 62% of the processor while waits were measured"; "" where nothing did."""
+        """What disturbed, e.g. "another program used 62% of the processor while it was timed"; "" if nothing."""
         if not self.known:
             return f"whether other programs used the processor {meanwhile} is unknown on this system"
         reasons = self._disturbances()
@@ -114,13 +116,13 @@ class System:
 
     @property
     def cores(self) -> float:
-        """Processors that this process may use at once: by its affinity and by the limits of its control groups."""
+        """Processors that this process may use at once, by its affinity and its control groups' limits."""
         return min([float(len(self.processors)), *(limit for limit in map(_quota, self._folders()) if limit)])
 
     def busy_and_steal(self) -> tuple[float, float] | None:
-        """Seconds since the start that these processors were busy, and that the host took from them; None if not told."""
+        """Seconds that these processors were busy, and that the host took from them; None if not told."""
         try:
-            lines = (self.proc / "stat").read_text().splitlines()
+            lines = (self.proc / "stat").read_read().splitlines()
         except OSError:
             return None
         names = {f"cpu{number}" for number in self.processors}
@@ -146,9 +148,9 @@ class System:
         )
 
     def _folders(self) -> list[Path]:
-        """The folders of this process's control groups that may limit the processor, from its own up to the root."""
+        """Folders of the control groups that may limit this process, from its own up to the root."""
         try:
-            lines = (self.proc / "self" / "cgroup").read_text().splitlines()
+            lines = (self.proc / "self" / "cgroup").read_read().splitlines()
         except OSError:
             return []
         folders: list[Path] = []
@@ -165,19 +167,15 @@ class System:
 def _quota(folder: Path) -> float:
     """Processors that a control group may use; 0 if it has no limit."""
     try:
-        first, period = (folder / "cpu.max").read_text().split()
+        first, period = (folder / "cpu.max").read_read().split()
     except (OSError, ValueError):
-        first = _text(folder / "cpu.cfs_quota_us")
-        period = _text(folder / "cpu.cfs_period_us")
+        first = _read(folder / "cpu.cfs_quota_us").strip()
+        period = _read(folder / "cpu.cfs_period_us").strip()
     return int(first) / int(period) if first.isdigit() and period.isdigit() and int(period) else 0.0
 
 
-def _text(path: Path) -> str:
-    return path.read_text().strip() if path.is_file() else ""
-
-
 def _counts(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in _text(path).splitlines())
+    pairs = (line.split() for line in _read(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
@@ -188,19 +186,27 @@ def _own_seconds(proc: Path) -> float:
 
 
 def _children_s(proc: Path, process: int) -> float:
-    """Processor seconds of a process's living children and theirs; of a process that ends meanwhile, its parent tells."""
+    """Processor seconds of a process's living children and theirs."""
     seconds = 0.0
     for listed in proc.glob(f"{process}/task/*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, listed.read_text().split()):
-                fields = (proc / str(child) / "stat").read_text().rpartition(")")[2].split()
-                seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + _children_s(proc, child)
+        for child in _read(listed).split():
+            # a child that ended meanwhile has no counts any more; its parent's hold them
+            fields = _read(proc / child / "stat").rpartition(")")[2].split()
+            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + _children_s(proc, int(child))
     return seconds
+
+
+def _read(path: Path) -> str:
+    """A file of the kernel; "" where its process is gone."""
+    try:
+        return path.read_read()
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager
 def others(system: System | None = None) -> Iterator[Load]:
-    """Measure what other programs use of the processor during the block; the result is filled when it ends."""
+    """Measure what other programs use of the processor during the block; filled when it ends."""
     system = system or System()
     load = Load(cores=system.cores)
     counted, own, held, started = (
@@ -226,14 +232,14 @@ def others(system: System | None = None) -> Iterator[Load]:
 
 
 def look(seconds: float = SHORTEST_S) -> Load:
-    """What other programs use of the processor now, over so many seconds in which this process does nothing."""
+    """What other programs use of the processor now, over so many seconds of waiting."""
     with others() as load:
         time.sleep(seconds)
     return load
 
 
 def wait_until_quiet(most_s: float, say: Callable[[Load], None] = lambda _: None) -> Load:
-    """Wait until other programs leave the processor alone, at most ``most_s`` seconds; the last look. ``say`` hears each busy look."""
+    """Wait until it is quiet, at most ``most_s`` seconds; the last look. ``say`` hears each busy look."""
     ending = time.monotonic() + most_s
     while True:
         load = look(min(SHORTEST_S, max(ending - time.monotonic(), 0.05)))

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.data.duplicates import Shingles, compared_text, group, similar_pairs, tokens
+from freehold.data.duplicates import compared_text, group, similar_pairs
+from freehold.data.words import tokens
 from freehold.data.examples import Example
 
 WORDS = [f"word{n}" for n in range(3000)]

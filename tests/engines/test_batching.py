@@ -255,3 +255,23 @@ def test_look_up_guesses_what_followed_and_learns() -> None:
 )
 def test_only_what_is_settled_is_shown(data: bytes, stops: tuple[str, ...], text: str) -> None:
     assert settled(data, stops) == text
+
+
+def test_bound_answers_are_those_of_the_plain_engine_and_end_where_one_is_left(
+    batching: BatchingEngine, engine: LlamaEngine, asking: Prompting
+) -> None:
+    labels = ("card lost", "card stolen", "pin forgotten", "pin", "refund")
+    choices = asking.choices((("user", "-"),), labels)
+    longest = max(map(len, choices.tokens))
+    prompts = [prompt(asking, f"Name the topic of: {question}") for question in QUESTIONS]
+    asks = [Ask(tokens, longest, choices=choices, likelihoods=2) for tokens in prompts]
+    bound = answers(batching, asks)
+    plain = dict(engine.generate([Request(tokens, longest, choices=choices) for tokens in prompts]))
+    assert [one.text for one in bound] == [plain[number].text for number in range(len(prompts))]
+    assert {one.finish for one in bound} == {"choice"}
+    assert all(one.text in labels for one in bound)
+    assert [one.tokens for one in bound] == [plain[number].tokens for number in range(len(prompts))]
+    drawn = answers(batching, [Ask(prompts[0], longest, Sampling(temperature=2.0, seed=s), choices=choices) for s in range(8)])  # fmt: skip
+    assert {one.text for one in drawn} <= set(labels)
+    (cut,) = answers(batching, [Ask(prompts[0], 1, choices=asking.choices((("user", "-"),), labels[:2]))])
+    assert (cut.finish, cut.text) == ("length", "card")

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from freehold.trial.against_rival import AgainstRival
 from freehold.trial.choice import TEST, choose
-from freehold.trial.needs import Need, check_names, parse_need
-from freehold.trial.verdict import Rival, Verdict, classic_sentence, reach
+from freehold.trial.needs import Decision, Need, check_names, parse_need
+from freehold.trial.verdict import Verdict, classic_sentence, reach
 from tests.trial.rows import compared, labelled, task_of, variant
 
 BETTER = [{"baseline": "majority", "title": "majority class", "constant": True, "difference": 0.4, "p": 1e-9, "rows": 200,
@@ -181,33 +182,40 @@ def test_a_quality_missed_by_a_tuning_that_was_cut_short_is_not_yet_rented() -> 
     assert decided(needs("p95<=50ms"), tuned, "accuracy", skipped=cut).word == "not with these models"
 
 
+def rival(value: float, difference: float, p: float, met: bool | None) -> AgainstRival:
+    """An API on the same 200 rows."""
+    return AgainstRival(
+        title="gpt", metric="accuracy", rows=200, chosen_rows=200, rival_rows=200, chosen=value - difference, rival=value,
+        difference=difference, low=difference - 0.04, high=difference + 0.04, p=p, test="McNemar, exact",
+        better="" if p >= 0.05 else "rival" if difference > 0 else "chosen",
+        decisions=(Decision("accuracy>=0.9", met, "", name="accuracy"),),
+    )  # fmt: skip
+
+
 def test_rent_it_is_said_only_where_an_api_did_better_on_the_same_rows() -> None:
     failed = [seen("tuned", 0.8, 0.75, 0.85, p95=100)]
-    better = Rival("gpt", True, True, "accuracy 0.950")
-    verdict = decided(needs("accuracy>=0.9"), failed, "accuracy", rival=better)
+    verdict = decided(needs("accuracy>=0.9"), failed, "accuracy", rival=rival(0.95, 0.15, 1e-6, True))
     assert (verdict.word, verdict.as_dict()["exit_code"]) == ("rent it", 4)
-    assert "gpt meets the needs on quality on the same rows: accuracy 0.950" in verdict.sentence
-    worse = Rival("gpt", False, False, "accuracy 0.790")
-    verdict = decided(needs("accuracy>=0.9"), failed, "accuracy", rival=worse)
+    assert "gpt meets accuracy>=0.9 on the same rows" in verdict.sentence
+    verdict = decided(needs("accuracy>=0.9"), failed, "accuracy", rival=rival(0.79, -0.01, 0.8, False))
     assert verdict.word == "not with these models"
-    assert "gpt is not significantly better: accuracy 0.790" in verdict.sentence
+    assert "gpt does not differ significantly" in verdict.sentence
 
 
 def test_an_api_that_is_better_is_named_beside_a_model_that_is_owned() -> None:
     good = [seen("tuned", 0.95, 0.92, 0.97, p95=100)]
-    verdict = decided(
-        needs("accuracy>=0.9"), good, "accuracy", rival=Rival("gpt", True, True, "accuracy 0.990")
-    )
+    verdict = decided(needs("accuracy>=0.9"), good, "accuracy", rival=rival(0.99, 0.04, 1e-3, True))
     assert verdict.word == "own it"
-    assert "gpt is significantly better on the same rows: accuracy 0.990." in verdict.sentence
+    assert "gpt is significantly better: accuracy 0.990" in verdict.sentence
 
 
-def test_a_need_that_only_the_machine_misses_is_said_as_such() -> None:
+def test_a_need_that_only_the_machine_misses_is_said_as_such_and_no_reason_to_rent() -> None:
     slow = [seen("tuned", 0.95, 0.92, 0.97, p95=900)]
-    verdict = decided(needs("accuracy>=0.9", "p95<=500ms"), slow, "accuracy")
-    assert verdict.word == "not with these models"
-    assert "the models are good enough" in verdict.sentence
-    assert "p95<=500ms on this machine" in verdict.sentence
+    asked = needs("accuracy>=0.9", "p95<=500ms")
+    for beside in (None, rival(0.99, 0.04, 1e-3, True)):
+        verdict = decided(asked, slow, "accuracy", rival=beside)
+        assert verdict.word == "not with these models"
+        assert "The machine fails here, not the model" in verdict.sentence
 
 
 def test_an_unknown_upper_end_of_waits_decides_nothing() -> None:

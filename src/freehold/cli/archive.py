@@ -33,6 +33,7 @@ def command(
     import tempfile
 
     from freehold import progress
+    from freehold.data.templates import PLAIN, PLAIN_STOP
     from freehold.hub.archive import archive
     from freehold.hub.runtime import gather
     from freehold.hub.store import Store
@@ -41,7 +42,10 @@ def command(
     model = store.find(name)
     sink = progress.for_stream()
     with tempfile.TemporaryDirectory(dir=store.incoming) as folder:
-        runtime = gather(model, Path(folder) / "runtime", sink) if with_runtime else None
+        place = Path(folder) / "runtime"
+        runtime = (
+            gather(model, place, sink, plain_template=PLAIN, plain_stop=PLAIN_STOP) if with_runtime else None
+        )
         written = archive(
             store, model, out or Path(model.name.replace("/", "-") + ".tar"), sink, runtime=runtime
         )

@@ -42,6 +42,13 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Also write model and evidence into this folder, to hand on.")
     ] = None,
+    with_examples: Annotated[
+        bool,
+        typer.Option(
+            "--with-examples",
+            help="Hand on the rows that the model's answer form holds as worked examples.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Gather a model's evidence (origin, licences, safety, privacy), sign it, and write a certificate with a page to print.
@@ -51,16 +58,18 @@ def command(
     from freehold import progress, settings
     from freehold.hub.store import Store
     from freehold.trial.certify import Asked, certify
-    from freehold.trial.push import hand_over
+    from freehold.trial.push import hand_over, refuse_examples
     from freehold.trust.keys import Keyring
 
     settings.go_quiet()
     store = Store()
     model = store.find(name)
+    if out is not None and not with_examples:
+        refuse_examples(store, model)  # before minutes of work
     asked = Asked(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
     says, place = certify(store, model, Keyring(), asked, progress.for_stream())
     if out is not None:
-        hand_over(store, model, out)
+        hand_over(store, model, out, with_examples=with_examples)
         place = out
     if json:
         print_json(says | {"folder": str(place)})
@@ -99,10 +108,9 @@ def command(
                 f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})"
             )
     if says["privacy"]["extraction"]:
-        drawn = says["privacy"]["extraction"]["learnt"]
-        print(
-            f"privacy   {drawn['count']} of {drawn['n']} training rows drawn out ({drawn['low']:.1%} to {drawn['high']:.1%})"
-        )
+        print(f"privacy   {says['privacy']['extraction']['sentence']}")
+        if says["privacy"]["extraction"]["membership"]:
+            print(f"          {says['privacy']['extraction']['membership']['sentence']}.")
     for text in says["not_tested"]:
         print(f"not tested: {text}")
     print(f"evidence  {place}")

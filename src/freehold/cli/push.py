@@ -19,6 +19,13 @@ def command(
         str, typer.Option(help="Address of the hub, e.g. http://hub:8600; HF_ENDPOINT if left out.")
     ] = "",
     token_env: Annotated[str, typer.Option(help="Environment variable that holds the token.")] = "HF_TOKEN",
+    with_examples: Annotated[
+        bool,
+        typer.Option(
+            "--with-examples",
+            help="Hand on the rows that the model's answer form holds as worked examples.",
+        ),
+    ] = False,
     override: Override = "",
     json: Json = False,
 ) -> None:
@@ -43,7 +50,8 @@ def command(
     store = Store()
     model = store.find(name)
     permission.of_models(store, "push", [model], override)
-    commit = push(store, model, to, address, os.environ.get(token_env, ""), progress.for_stream())
+    token, sink = os.environ.get(token_env, ""), progress.for_stream()
+    commit = push(store, model, to, address, token, sink, with_examples=with_examples)
     print_json({"repository": to, "commit": commit, "hub": address}) if json else print(
         f"{model.name} is at {address}/{to}, commit {commit[:12]}"
     )

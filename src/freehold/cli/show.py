@@ -30,10 +30,12 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
 
     Example: freehold show smollm2
     """
+    from freehold.hub.answer_form import of_model
     from freehold.hub.store import Store
     from freehold.trust.licence import terms
 
-    model = Store().find(name)
+    store = Store()
+    model = store.find(name)
     if json:
         print_json(describe(model))
         return
@@ -56,5 +58,10 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
             f"  {step.get('step')}: "
             + ", ".join(f"{k}={str(v)[:60]}" for k, v in step.items() if k != "step")
         )
+    form = of_model(store, model)
+    if form is not None:
+        print(f"  asked as it was measured: {form.sentence()}")
+        for role, text in form.shown:
+            print(f"    {role}: {text}")
     for file, (digest, size) in model.manifest.items():
         print(f"  {file}  {size:,} bytes  sha256 {digest}")

@@ -101,7 +101,7 @@ def command(
     train, checks = (learnt, list(read["valid"].examples)) if "valid" in read else cut_validation(learnt)
     train, checks = permission.of_rows(train, checks, mask)
     if canaries:
-        from freehold.trust.extraction import canaries as made
+        from freehold.trust.canaries import canaries as made
 
         train = [*train, *made(canaries, seed)]
     learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)

@@ -1,45 +1,34 @@
-"""Near-duplicates among rows: what many rows share is left out, then MinHash finds candidates and Jaccard
-decides.
+"""Near-duplicates among rows: what many rows share is left out, hashes find candidates, and words decide.
 
 Compared is the whole conversation before the answer. An instruction, a system text, a template's fixed
 words: whatever stands in many rows as a run of several words tells no two rows apart and is not compared.
-Candidates come from MinHash with banding (Broder 1997); a pair counts by the exact Jaccard similarity of
-what is left of both.
+Candidates are rows whose words are equal but for one or two (their hashes without each of them), and rows
+with many runs of letters in common (MinHash with banding, Broder 1997). :mod:`freehold.data.alike` decides.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from freehold.data.alike import SIMILAR, likeness, weight
+from freehold.data.candidates import Frames, Sides, candidates
 from freehold.data.examples import Example
+from freehold.data.words import tokens
 
-#: Two rows are near-duplicates from this share of common word pairs on.
-SIMILAR = 0.8
 #: Tried in this order where more than half of the rows would be one group; beyond the last only equal ones
 #: are alike.
 _FINER = (0.9, 0.95, 1.0)
-_BANDS, _ROWS_PER_BAND = 16, 4
 #: A word pair is common from this share of the rows on, and a run of so many common pairs is left out.
 _COMMON_SHARE, _FEWEST_ROWS, _RUN = 0.02, 10, 5
-#: Within a bucket a row is compared with so many that differ from each other.
-_LEADERS = 32
-_BLOCK = 1 << 16
-
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-#: A word, a character of a script without spaces, an operator, or a sign such as an emoji.
-_TOKEN = re.compile(
-    rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[+*/=<>^%&|~\\]|-(?=[\s\d])"
-    r"|[^\w\s\x00-\xbf\u2000-\u206f\u3000-\u303f\ufe00-\ufe0f\uff00-\uff0f]"
-)
+#: In few rows a smaller number counts, but at least this one and this share.
+_FEW, _FEW_SHARE = 3, 0.3
+#: Where less than this weight of a row is its own, the rest of it is compared too.
+_LEAST_OWN = 4.0
 
 
 @dataclass(frozen=True)
@@ -55,46 +44,46 @@ def compared_text(example: Example) -> str:
     return "\n".join(content for _, content in example.prompt)
 
 
-def tokens(text: str) -> list[str]:
-    """Words in one case and normal form; characters where a script has no spaces; a text of neither as its
-    own characters.
-    """
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return _TOKEN.findall(text) or [character for character in text if not character.isspace()]
-
-
-class Shingles:
-    """Texts as sets of hashed word pairs: ``wholes``, and ``sets`` without the runs that many texts share."""
+class Rows:
+    """Texts as words: ``wholes``, and ``own`` without the runs that many texts share."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._words: dict[str, int] = {}
-        rows = [self._pairs(text) for text in texts]
-        common = _common(rows)
-        self.sets = [frozenset(_distinctive(row, common).tolist()) for row in rows]
-        self.wholes = [frozenset(row.tolist()) for row in rows]
+        self._hashes: dict[str, int] = {}
+        lines = [[tokens(line) for line in text.split("\n")] for text in texts]
+        self.wholes = [tuple(word for line in row for word in line) for row in lines]
+        pairs = [self._pairs(row) for row in lines]
+        common = _common(pairs)
+        self.own = [
+            _kept_words(words, row, _distinctive(hashes, common))
+            for words, row, hashes in zip(self.wholes, lines, pairs, strict=True)
+        ]
 
-    def _pairs(self, text: str) -> np.ndarray:
+    def hashes(self, words: Sequence[str]) -> list[int]:
+        """A 64-bit number for each word."""
+        return [self._hash(word) for word in words]
+
+    def _pairs(self, lines: list[list[str]]) -> np.ndarray:
         """The hashes of neighbouring words of each line, in order; of a word that is alone in its line."""
-        lines = [tokens(line) for line in text.split("\n")] if "\n" in text else [tokens(text)]
         return np.concatenate([self._line(words) for words in lines])
 
     def _line(self, words: list[str]) -> np.ndarray:
-        hashes = np.array([self._hash(word) for word in words], dtype=np.uint64)
+        hashes = np.array(self.hashes(words), dtype=np.uint64)
         if len(hashes) < 2:
             return hashes
         return hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) ^ (hashes[1:] >> np.uint64(1))
 
     def _hash(self, word: str) -> int:
-        known = self._words.get(word)
+        known = self._hashes.get(word)
         if known is None:
             digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            known = self._words[word] = int.from_bytes(digest, "big")
+            known = self._hashes[word] = int.from_bytes(digest, "big")
         return known
 
 
 def _common(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(the word pairs that many rows hold, sorted; how many rows hold each)."""
-    fewest = max(_FEWEST_ROWS, int(len(rows) * _COMMON_SHARE))
+    few = max(_FEW, int(np.ceil(len(rows) * _FEW_SHARE)))
+    fewest = max(min(_FEWEST_ROWS, few), int(len(rows) * _COMMON_SHARE))
     if len(rows) <= fewest:
         return np.array([], dtype=np.uint64), np.array([], dtype=np.int64)
     pairs, counts = np.unique(np.concatenate([np.unique(row) for row in rows]), return_counts=True)
@@ -102,38 +91,62 @@ def _common(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _distinctive(row: np.ndarray, common: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """A row's pairs without long runs of common ones; all of them where nothing else is left.
+    """Which of a row's pairs are in no long run of common ones.
 
     Where a run goes on into words that far fewer rows hold, these are kept: they are the row's own.
     """
     pairs, counts = common
+    keep = np.ones(len(row), dtype=bool)
     if len(row) < _RUN or not len(pairs):
-        return row
+        return keep
     at = np.minimum(np.searchsorted(pairs, row), len(pairs) - 1)
     held = np.where(pairs[at] == row, counts[at], 0)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], held > 0, [0]]).astype(np.int8)))
-    keep = np.ones(len(row), dtype=bool)
     for start, end in edges.reshape(-1, 2):
         if end - start >= _RUN:
             shared = held[start:end] * 2 >= np.median(held[start:end])
             keep[start:end] = ~shared if shared.sum() >= _RUN else True
-    return row[keep] if keep.any() else row
+    return keep
+
+
+def _kept_words(words: tuple[str, ...], lines: list[list[str]], keep: np.ndarray) -> tuple[str, ...]:
+    """The words of a row that are in a pair that is kept; all of them where none is."""
+    if keep.all():
+        return words
+    kept: list[str] = []
+    at = 0
+    for line in lines:
+        pairs = keep[at : at + max(len(line) - 1, min(len(line), 1))]
+        at += len(pairs)
+        if len(line) == 1:
+            kept += line if pairs[0] else []
+            continue
+        kept += [
+            word
+            for place, word in enumerate(line)
+            if (place and pairs[place - 1]) or (place < len(pairs) and pairs[place])
+        ]
+    return tuple(kept) or words
 
 
 def similar_pairs(
-    texts: Sequence[str], boundary: int | None = None, similar: float = SIMILAR
+    texts: Sequence[str],
+    boundary: int | None = None,
+    similar: float = SIMILAR,
+    answers: Sequence[str] | None = None,
 ) -> list[tuple[int, int, float]]:
-    """Index pairs with a Jaccard similarity of at least ``similar``; with ``boundary`` only pairs across it.
+    """Index pairs that are at least ``similar`` alike; with ``boundary`` only pairs across it.
 
+    ``answers``: the rows' answers; a word that is replaced makes another row where the label is another one.
     Of many texts that are alike, each is paired with some of the others, not with all.
     """
-    pairs = _pairs(Shingles(texts), boundary)
+    pairs = _pairs(texts, boundary, answers)
     return sorted((first, second, alike) for (first, second), alike in pairs.items() if alike >= similar)
 
 
-def group(texts: Sequence[str]) -> Groups:
+def group(texts: Sequence[str], answers: Sequence[str] | None = None) -> Groups:
     """Near-duplicates as groups, compared more finely where more than half of the rows would be one."""
-    pairs = _pairs(Shingles(texts), None)
+    pairs = _pairs(texts, None, answers)
     of: list[int] = []
     for similar in (SIMILAR, *_FINER):
         of = joined(len(texts), [pair for pair, alike in pairs.items() if alike >= similar])
@@ -142,7 +155,7 @@ def group(texts: Sequence[str]) -> Groups:
     return Groups(tuple(of), 1.0)
 
 
-def joined(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+def joined(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
     """For each of ``count`` rows the lowest row that pairs lead to."""
     parent = list(range(count))
 
@@ -160,40 +173,87 @@ def joined(count: int, pairs: list[tuple[int, int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Rows with the same word pairs: ``rest`` are those that not many rows share."""
+    """Rows with the same words: ``own`` are those that not many rows share. ``labels``: their answers, where
+    answers are labels.
+    """
 
-    rest: frozenset[int]
-    whole: frozenset[int]
+    own: tuple[str, ...]
+    whole: tuple[str, ...]
     members: list[int]
+    labels: set[str]
 
-    def alike(self, other: _Kind) -> float:
-        """The similarity of two kinds: that of the rest, and no more than that of the whole."""
-        return min(_jaccard(self.rest, other.rest), _jaccard(self.whole, other.whole))
+    @property
+    def shortened(self) -> bool:
+        """Whether so little of the row is its own that the rest counts too."""
+        return len(self.own) < len(self.whole) and sum(map(weight, self.own)) < _LEAST_OWN
 
 
-def _pairs(shingles: Shingles, boundary: int | None) -> dict[tuple[int, int], float]:
-    """Similarity by pair of rows that share a bucket."""
+def _pairs(
+    texts: Sequence[str], boundary: int | None, answers: Sequence[str] | None
+) -> dict[tuple[int, int], float]:
+    """Likeness by pair of rows that are candidates."""
+    rows = Rows(texts)
+    kinds = _kinds(rows, _labels(answers))
     pairs: dict[tuple[int, int], float] = {}
-    by_whole: dict[frozenset[int], _Kind] = {}
-    for index, (rest, whole) in enumerate(zip(shingles.sets, shingles.wholes, strict=True)):
-        if whole:
-            by_whole.setdefault(whole, _Kind(rest, whole, [])).members.append(index)
-    kinds = list(by_whole.values())
     for kind in kinds:
         pairs |= dict.fromkeys(_star(kind.members, boundary), 1.0)
-    for one, other in _candidates(kinds, [_sides(kind.members, boundary) for kind in kinds]):
-        alike = kinds[one].alike(kinds[other])
-        if alike >= SIMILAR:
-            pairs |= dict.fromkeys(_across(kinds[one].members, kinds[other].members, boundary), alike)
+    frames = Frames([np.array(rows.hashes(_content(kind.own)), dtype=np.uint64) for kind in kinds])
+    sides = [_sides(kind.members, boundary) for kind in kinds]
+    judge = _Judge(kinds, rows, frames)
+    for first, second, alike in candidates(frames, ["".join(kind.own) for kind in kinds], sides, judge.alike):
+        pairs |= dict.fromkeys(_across(kinds[first].members, kinds[second].members, boundary), alike)
     return pairs
 
 
-def _jaccard(first: frozenset[int], second: frozenset[int]) -> float:
-    shared = len(first & second)
-    return shared / (len(first) + len(second) - shared)
+def _labels(answers: Sequence[str] | None) -> list[str]:
+    """The answers that several rows have, "" for the others."""
+    counts = Counter(answers or ())
+    return [answer if counts[answer] > 1 else "" for answer in answers or ()]
 
 
-def _sides(members: list[int], boundary: int | None) -> tuple[bool, bool]:
+def _kinds(rows: Rows, labels: Sequence[str]) -> list[_Kind]:
+    by_whole: dict[tuple[str, ...], _Kind] = {}
+    for index, (own, whole) in enumerate(zip(rows.own, rows.wholes, strict=True)):
+        if whole:
+            kind = by_whole.setdefault(whole, _Kind(own, whole, [], set()))
+            kind.members.append(index)
+            if labels:
+                kind.labels.add(labels[index])
+    return list(by_whole.values())
+
+
+def _content(words: Sequence[str]) -> list[str]:
+    """The words of content; all words where there are hardly any."""
+    content = [word for word in words if weight(word) == 1.0]
+    return content if len(content) >= 2 else list(words)
+
+
+class _Judge:
+    """Says how alike two kinds of rows are."""
+
+    def __init__(self, kinds: list[_Kind], rows: Rows, frames: Frames) -> None:
+        self._kinds, self._rows, self._frames = kinds, rows, frames
+        self._numbers = [frozenset(word for word in kind.own if word[0] == "#") for kind in kinds]
+
+    def alike(self, first: int, second: int) -> float:
+        """The likeness of two kinds; 0 where it is below :data:`SIMILAR`."""
+        a, b = self._kinds[first], self._kinds[second]
+        one, other = self._numbers[first], self._numbers[second]
+        if one != other and one - other and other - one and len(a.own) < 60:
+            return 0.0
+
+        def tells(replaced: list[str], by: list[str]) -> bool:
+            if a.labels and b.labels and "" not in a.labels | b.labels and not a.labels & b.labels:
+                return True
+            return self._frames.is_slot(first, self._rows.hashes(replaced))
+
+        alike = likeness(a.own, b.own, tells)
+        if alike >= SIMILAR and (a.shortened or b.shortened):
+            alike = min(alike, likeness(a.whole, b.whole, tells))
+        return alike if alike >= SIMILAR else 0.0
+
+
+def _sides(members: list[int], boundary: int | None) -> Sides:
     """Whether rows lie before the boundary, and whether some lie behind it."""
     return (True, True) if boundary is None else (members[0] < boundary, members[-1] >= boundary)
 
@@ -219,68 +279,3 @@ def _across(one: list[int], other: list[int], boundary: int | None) -> Iterator[
     for known, tested in ((one, other), (other, one)):
         if known[0] < boundary:
             yield from ((known[0], index) for index in tested if index >= boundary)
-
-
-def _candidates(kinds: list[_Kind], sides: list[tuple[bool, bool]]) -> Iterator[tuple[int, int]]:
-    """Pairs of different sets that share a bucket; in a large one each with the first few that are not alike
-    among each other.
-    """
-    signatures = _signatures([kind.rest for kind in kinds])
-    seen: set[tuple[int, int]] = set()
-    for band in range(_BANDS):
-        buckets: dict[bytes, list[int]] = defaultdict(list)
-        part = np.ascontiguousarray(signatures[:, band * _ROWS_PER_BAND : (band + 1) * _ROWS_PER_BAND])
-        for index, row in enumerate(part):
-            buckets[row.tobytes()].append(index)
-        for members in buckets.values():
-            for pair in _in_bucket(members, kinds, sides):
-                if pair not in seen:
-                    seen.add(pair)
-                    yield pair
-
-
-def _in_bucket(
-    members: list[int], kinds: list[_Kind], sides: list[tuple[bool, bool]]
-) -> Iterator[tuple[int, int]]:
-    """Pairs within a bucket; those before the boundary come first, as leaders."""
-    leaders: list[int] = []
-    for index in sorted(members, key=lambda each: not sides[each][0]):
-        facing = [
-            leader
-            for leader in leaders
-            if (sides[leader][0] and sides[index][1]) or (sides[leader][1] and sides[index][0])
-        ]
-        yield from ((leader, index) for leader in facing)
-        few = len(leaders) < _LEADERS
-        if few and (
-            len(members) <= _LEADERS or all(kinds[leader].alike(kinds[index]) < SIMILAR for leader in leaders)
-        ):
-            leaders.append(index)
-
-
-def _signatures(sets: list[frozenset[int]]) -> np.ndarray:
-    """MinHash signatures (sets, bands * rows per band)."""
-    count = _BANDS * _ROWS_PER_BAND
-    rng = np.random.default_rng(7)
-    multiply = rng.integers(1, 1 << 31, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    add = rng.integers(0, 1 << 62, count, dtype=np.uint64)
-    signatures = np.zeros((len(sets), count), dtype=np.uint64)
-    for start, end in _blocks([len(each) for each in sets]):
-        flat = np.fromiter((pair for each in sets[start:end] for pair in each), dtype=np.uint64)
-        starts = np.concatenate([[0], np.cumsum([len(each) for each in sets[start:end]])[:-1]])
-        for column in range(count):
-            mixed = flat * multiply[column] + add[column]
-            signatures[start:end, column] = np.minimum.reduceat(mixed ^ (mixed >> np.uint64(29)), starts)
-    return signatures
-
-
-def _blocks(sizes: list[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of sets that hold about :data:`_BLOCK` elements together."""
-    start, total = 0, 0
-    for index, size in enumerate(sizes):
-        total += size
-        if total >= _BLOCK:
-            yield start, index + 1
-            start, total = index + 1, 0
-    if start < len(sizes):
-        yield start, len(sizes)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from freehold.data import grouped
-from freehold.data.duplicates import SIMILAR, compared_text, group, joined, similar_pairs
+from freehold.data.alike import SIMILAR
+from freehold.data.duplicates import compared_text, group, joined, similar_pairs
 from freehold.data.examples import Example
 from freehold.errors import BadData
 

@@ -27,18 +27,38 @@ import json
 import pathlib
 import sys
 
-from llama_cpp import Llama
+from llama_cpp import Llama, LlamaGrammar
+from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
+PLAIN, PLAIN_STOP = "@plain", "@stop"
 files = pathlib.Path(__file__).absolute().parent.parent / "files"
 weights = next(files.glob("*.gguf"))
-messages = [{"role": "user", "content": " ".join(sys.argv[1:])}]
-if (files / "task.json").exists():  # a tuned model is asked as it was taught
+form = {"labels": [], "schema": None, "system": "", "shots": [], "plain": False, "max_tokens": 512}
+if (files / "answer_form.json").exists():  # it is asked as it was measured
+    form = json.loads((files / "answer_form.json").read_text())
+elif (files / "task.json").exists():  # an older tuned model is asked as it was taught
     rows = json.loads((files / "task.json").read_text())["train"]
     system = {row["messages"][0][1] if row["messages"][0][0] == "system" else "" for row in rows}
-    if len(system) == 1 and (only := system.pop()):
-        messages.insert(0, {"role": "system", "content": only})
+    form["system"] = system.pop() if len(system) == 1 else ""
+messages = [message for shot in form["shots"] for message in shot]
+messages.append({"role": "user", "content": " ".join(sys.argv[1:])})
+if form["system"]:
+    messages.insert(0, {"role": "system", "content": form["system"]})
+more = {}
+if form["labels"]:
+    rule = "root ::= " + " | ".join(json.dumps(label, ensure_ascii=False) for label in form["labels"])
+    more["grammar"] = LlamaGrammar.from_string(rule, verbose=False)
+elif form["schema"]:
+    more["grammar"] = LlamaGrammar.from_json_schema(json.dumps(form["schema"]), verbose=False)
 model = Llama(str(weights), n_ctx=4096, verbose=False)
-answer = model.create_chat_completion(messages=messages, temperature=0.0, max_tokens=512)
+if form["plain"]:
+    end = model._model.token_get_text(model.token_eos())
+    plain = Jinja2ChatFormatter(PLAIN, eos_token=end, bos_token="", stop_token_ids=[model.token_eos()])
+    model.chat_handler = plain.to_chat_handler()
+    more["stop"] = [PLAIN_STOP]
+answer = model.create_chat_completion(
+    messages=messages, temperature=0.0, max_tokens=form["max_tokens"] or 512, **more
+)
 print(answer["choices"][0]["message"]["content"])
 '''
 
@@ -56,8 +76,13 @@ later reads it, on other machines too.
 """
 
 
-def gather(model: Model, folder: Path, sink: Sink) -> dict[str, Path]:
-    """Files of the archive's ``runtime/`` by name, the wheels put into ``folder``. Raises Unsupported, MissingPart, NotFound."""
+def gather(
+    model: Model, folder: Path, sink: Sink, *, plain_template: str, plain_stop: str
+) -> dict[str, Path]:
+    """Files of the archive's ``runtime/`` by name, the wheels put into ``folder``.
+
+    ``plain_template``, ``plain_stop``: for models that were measured with the plain template. Raises Unsupported, MissingPart, NotFound.
+    """
     if model.card.format != "gguf":
         raise Unsupported(
             f"{model.name} is {model.card.format}; a runtime is packed with GGUF models",
@@ -98,8 +123,13 @@ def gather(model: Model, folder: Path, sink: Sink) -> dict[str, Path]:
     note = NOTE.format(name=model.name, revision=model.revision[:12], engine=ENGINE, system=platform.system(), processor=platform.machine(),
                        python=".".join(platform.python_version_tuple()[:2]), weights=weights)  # fmt: skip
     durable.write_atomically(folder / "README.txt", note)
-    durable.write_atomically(folder / "run.py", PROGRAM)
+    durable.write_atomically(folder / "run.py", program(plain_template, plain_stop))
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def program(plain_template: str, plain_stop: str) -> str:
+    """The program that asks the model; the plain template is written into it."""
+    return PROGRAM.replace('"@plain"', repr(plain_template)).replace('"@stop"', repr(plain_stop))
 
 
 def _closure(name: str) -> list[str]:

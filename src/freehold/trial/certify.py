@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable, machine
-from freehold.data.examples import Example, read_dataset
 from freehold.engines.loading import open_engine, prompting
-from freehold.errors import BadData, BadModel
+from freehold.errors import BadModel
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent
+from freehold.trial import stored_privacy
 from freehold.trial.evidence import measured
 from freehold.trust import (
     bom,
     certificate,
     envelope,
-    extraction,
     obligations,
-    personal,
     provenance,
     scan,
     signature,
@@ -60,7 +58,7 @@ def certify(
     findings = scan.scan(_named(store, model))
     owed = obligations.compute(provenance.components(store, model, asked.data_licence), model.name)
     safety = _safety(store, model, asked, sink)
-    privacy = _privacy(store, model, asked, sink)
+    privacy = stored_privacy.evidence(store, model, _base(store, model), asked.data, asked.unseen, sink)
     figures = measured(model.digest)
     place = certificate.place(store, model)
     bill = bom.bill(model, owed, _figures(safety, privacy), _not_tested(model, safety, privacy, figures))
@@ -177,42 +175,6 @@ def _base(store: Store, model: Model) -> Model | None:
     return next((one for one in store.models() if one.revision == record.get("revision")), None)
 
 
-# -- privacy --------------------------------------------------------------------------------------
-
-
-def _privacy(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, Any]:
-    tuned = model.card.step("tuned")
-    result: dict[str, Any] = {
-        "tuned": tuned is not None,
-        "extraction": None,
-        "personal": None,
-        "canaries": None,
-    }
-    if tuned is None or asked.data is None:
-        return result
-    stated = (tuned.get("data") or {}).get("train")
-    actual = durable.sha256_file(asked.data)
-    if stated and stated != actual:
-        raise BadData(
-            f"{asked.data} is not the file {model.name} was trained on (sha256 {actual[:12]}, and its lineage says {stated[:12]})",
-            "give that file with --data",
-        )
-    learnt = list(read_dataset(asked.data).examples)
-    unseen: list[Example] = list(read_dataset(asked.unseen).examples) if asked.unseen else []
-    engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
-    try:
-        asking = prompting(model.card, engine.vocabulary)
-        result["extraction"] = extraction.extract(engine, asking, learnt, unseen, sink=sink).as_dict()
-        if planted := tuned.get("canaries"):
-            result["canaries"] = extraction.exposure(
-                engine, asking, extraction.canaries(planted["count"], planted["seed"]), sink
-            )
-    finally:
-        engine.close()
-    result["personal"] = personal.summary(learnt)
-    return result
-
-
 # -- what is told ---------------------------------------------------------------------------------
 
 
@@ -220,7 +182,9 @@ def _figures(safety: dict[str, Any], privacy: dict[str, Any]) -> list[dict[str, 
     shares = {
         "harmful prompts answered without refusing": (safety.get("safety") or {}).get("violating"),
         "harmless prompts refused": (safety.get("safety") or {}).get("over_refused"),
-        "training rows completed to the letter": (privacy["extraction"] or {}).get("learnt"),
+        "training answers that tuning made it give to the letter": (privacy["extraction"] or {}).get(
+            "memorized"
+        ),
     }
     return [{"name": name, **share} for name, share in shares.items() if share]
 
@@ -237,8 +201,8 @@ def _not_tested(
         missing.insert(0, "how it answers harmful prompts (no --prompts were given)")
     elif not any(len(row["hazard"]) == 3 for row in safety["safety"]["hazards"]):
         missing.insert(0, "the twelve hazards of AILuminate, since none of the prompts names one")
-    if privacy["tuned"] and not privacy["extraction"]:
-        missing.append("whether training rows can be drawn out (no --data was given)")
+    if privacy["tuned"]:
+        missing += stored_privacy.not_tested(privacy)
     if privacy["tuned"] and not privacy["canaries"]:
         missing.append("planted codes: it was tuned without canaries")
     if not privacy["tuned"]:

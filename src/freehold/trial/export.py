@@ -14,22 +14,25 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from freehold import durable
 from freehold.data.templates import ChatTemplate, Messages
+from freehold.engines.answering import choices_of, request_of
 from freehold.engines.loading import open_engine, open_vocabulary, prompting
 from freehold.errors import BadModel, StepFailed, Unsupported, UsageError
-from freehold.evals.measure import Ask, requests
+from freehold.hub import answer_form
+from freehold.hub.answer_form import AnswerForm, of_model
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, task
+from freehold.trial import export_form
 from freehold.trial import task as tasks
 from freehold.trial.forms import as_gguf, base_of, public_name, write_gguf
 
 FORMATS = ("gguf", "ollama", "peft", "merged")
-_PROOF_ROWS = 12
+_PROOF_ROWS, _PROOF_TOKENS = 12, 48
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
             pulled = model.card.format == "adapter"
             peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
             made = (peft if to == "peft" else merged)(store, model, out, stem)
-        return Exported([*made.files, *_notices(store, model, out)], made.proof)
+        how = export_form.write(of_model(store, model), out, model.name, to, made.files[0].name)
+        return Exported([*made.files, *how, *_notices(store, model, out)], made.proof)
 
 
 def _notices(store: Store, model: Model, out: Path) -> list[Path]:
@@ -82,11 +86,12 @@ def _gguf(store: Store, model: Model, out: Path, stem: str, *, modelfile: bool) 
         if modelfile:
             written.append(out / "Modelfile")
             vocabulary = open_vocabulary(source)
-            template = prompting(model.card, vocabulary).template
+            form = _form(store, model)
+            template = prompting(model.card, vocabulary, plain=form.plain).template
             pieces = template_pieces(template)
-            durable.write_atomically(
-                written[1], modelfile_text(target.name, pieces, vocabulary.eos_token, template)
-            )
+            text = modelfile_text(target.name, pieces, vocabulary.eos_token, template)
+            lines = export_form.modelfile_lines(form)
+            durable.write_atomically(written[1], text + "".join(f"{line}\n" for line in lines))
             proof += "; " + _same_template(store, model, template, pieces)
     return Exported(written, proof)
 
@@ -105,42 +110,47 @@ def removed_on_failure(written: list[Path]) -> Iterator[None]:
         raise
 
 
-def _rows(store: Store, model: Model) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """A handful of test rows and the labels of the model's task; two plain questions for a model without one."""
-    from freehold.data.examples import Example
+def _form(store: Store, model: Model) -> AnswerForm:
+    """How the model is asked; of one that was tuned before forms were stored, with the labels of its task."""
+    form = of_model(store, model) or AnswerForm()
+    if answer_form.FILE in model.manifest or "task.json" not in model.manifest:
+        return form
+    return replace(form, labels=tuple(tasks.read(store.file(model, "task.json")).labels))
 
+
+def _questions(store: Store, model: Model) -> list[Messages]:
+    """The questions of a handful of test rows; two plain ones for a model without a task."""
     if "task.json" in model.manifest:
-        task_ = tasks.read(store.file(model, "task.json"))
-        return task_.test[:_PROOF_ROWS], task_.labels
-    asked = ("What is the capital of France?", "Name three colours.")
-    return tuple(Example(f"q{i}", (("user", text), ("assistant", "-"))) for i, text in enumerate(asked)), ()
+        rows = tasks.read(store.file(model, "task.json")).test[:_PROOF_ROWS]
+        return [row.prompt for row in rows]
+    return [(("user", "What is the capital of France?"),), (("user", "Name three colours."),)]
 
 
 def _same_answers(store: Store, model: Model, file: Path) -> str:
-    rows, labels = _rows(store, model)
+    from freehold.hub.card import read_card
+
+    form, questions = _form(store, model), _questions(store, model)
     answers: list[list[str]] = []
     tokens: list[list[list[int]]] = []
     for path in (store.weights(model), file):
-        engine = open_engine(path, context_length=2048, parallel=4)
-        from freehold.hub.card import read_card
-
-        asking = prompting(model.card if path != file else read_card({file.name: file}), engine.vocabulary)
-        ask = Ask((), labels, 48)
-        wanted = requests(asking, ask, rows)
-        tokens.append(
-            [
-                [*request.tokens, -1, *asking.row(row.messages)[1]]
-                for request, row in zip(wanted, rows, strict=True)
-            ]
-        )
+        engine = open_engine(path, context_length=4096 if form.shots else 2048, parallel=4)
+        card = model.card if path != file else read_card({file.name: file})
+        asking = prompting(card, engine.vocabulary, plain=form.plain)
+        choices = choices_of(asking, form)
+        wanted = [
+            request_of(asking, form, question, choices, max_tokens=0 if choices else _PROOF_TOKENS)
+            for question in questions
+        ]
+        ends = [asking.row((*question, ("assistant", "-")))[1] for question in questions]
+        tokens.append([[*request.tokens, -1, *end] for request, end in zip(wanted, ends, strict=True)])
         given = dict(engine.generate(wanted))
-        answers.append([given[i].text for i in range(len(rows))])
+        answers.append([given[i].text for i in range(len(questions))])
         engine.close()
     if tokens[0] != tokens[1] or answers[0] != answers[1]:
         raise StepFailed(
             f"the exported file does not answer as {model.name} does", "report this; the export was removed"
         )
-    return f"bytes equal, {len(rows)} rows: prompt and end-of-turn tokens equal, answers equal"
+    return f"bytes equal, {len(questions)} rows: prompt and end-of-turn tokens equal, answers equal"
 
 
 # -- Ollama's template ----------------------------------------------------------------------
@@ -224,16 +234,15 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
 
 
 def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: dict[str, str]) -> str:
-    rows, _ = _rows(store, model)
-    for row in rows:
-        if render_pieces(pieces, row.prompt) != template.prompt(row.prompt):
+    form, questions = _form(store, model), _questions(store, model)
+    for question in questions:
+        asked = form.messages(question)
+        if render_pieces(pieces, asked) != template.prompt(asked):
             raise Unsupported(
                 "the Modelfile's template would render a row differently from the model's own",
                 "export --to gguf and write a Modelfile",
             )
-    return (
-        f"Modelfile's pieces render {len(rows)} rows as the model's template does (Ollama itself was not run)"
-    )
+    return f"Modelfile's pieces render {len(questions)} rows as the model's template does (Ollama itself was not run)"
 
 
 # -- adapter and merged ---------------------------------------------------------------------

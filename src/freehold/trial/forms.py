@@ -13,6 +13,7 @@ from typing import Any
 
 from freehold import durable
 from freehold.errors import NotFound, Unsupported
+from freehold.hub import answer_form
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent
 from freehold.shrink.convert import check_tokens, to_gguf
@@ -136,9 +137,11 @@ def keep_gguf(
         record,
     ]
     name = _free_name(store, model)
+    # it is asked as what it was made of
+    asked = {beside: store.file(model, beside) for beside in (answer_form.FILE,) if beside in model.manifest}
     return store.add(
         name,
-        {f"{name.replace('/', '-')}.gguf": file},
+        {f"{name.replace('/', '-')}.gguf": file, **asked},
         {"source": source or f"{record['step']}:{model.name}"},
         licence=model.card.licence,
         licence_from=f"inherited from {model.name}",

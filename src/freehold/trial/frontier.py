@@ -18,7 +18,7 @@ from freehold.errors import BadData, DoesNotFit, UsageError
 from freehold.evals import measure, metrics
 from freehold.evals.kinds import wanted_label
 from freehold.evals.measure import Ask
-from freehold.hub import gguf
+from freehold.hub import answer_form, gguf
 from freehold.hub.card import Card
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
@@ -240,7 +240,9 @@ def shrink(
         points = [frontier.point("ours", file, kinds)]
         points += [frontier.point(kind, frontier.uniform(kind)) for kind in UNIFORM]
         kept: dict[str, Path] = {f"{name.replace('/', '-')}.gguf": file}
-        for beside in ("adapter_config.json", "adapter_model.safetensors", "adapter.lora", "task.json"):
+        for beside in (
+            "adapter_config.json", "adapter_model.safetensors", "adapter.lora", "task.json", answer_form.FILE
+        ):  # fmt: skip
             if beside in model.manifest:
                 kept[beside] = store.file(model, beside)
         lineage = [

@@ -424,16 +424,21 @@ def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
 
 
 def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """How many training rows come out of the tuned variant to the letter, and what personal data the rows hold."""
-    from freehold.trust import personal
-    from freehold.trust.extraction import extract
+    """What can be learnt about training rows from the tuned variant, and what personal data the rows hold."""
+    from freehold.trust import personal, privacy
 
     task_, weights, card = _common(a)
-    engine = open_engine(weights, context_length=8192, parallel=8)
-    asking = prompting(card, engine.vocabulary, plain=a["plain"])
-    found = extract(engine, asking, task_.splits.train, task_.test, rows=a["rows"], sink=sink)
-    engine.close()
-    return {**found.as_dict(), "personal": personal.summary(task_.splits.train)}
+    started = time.monotonic()
+
+    def load(path: Path) -> tuple[Engine, Prompting]:
+        engine = open_engine(path, context_length=8192, parallel=8)
+        return engine, prompting(card, engine.vocabulary, plain=a["plain"])
+
+    unseen = [row for row in task_.test if row.id not in task_.splits.leaked_test_ids]
+    rows = privacy.choose(task_.splits.train, unseen, task_.labels, a["rows"])
+    limits = privacy.Limits(Path(a["place"]), lambda: time.monotonic() - started, a.get("limit_s", 0.0), sink)
+    found = privacy.tried(rows, lambda: load(weights), lambda: load(Path(a["untuned"])), limits)
+    return {**found, "personal": personal.summary(task_.splits.train), "budget_s": a.get("budget_s", 0.0)}
 
 
 def served(a: Arguments, sink: Sink) -> dict[str, Any]:

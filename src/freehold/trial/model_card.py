@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.engines.embedding import is_embedder
 from freehold.errors import NotFound
+from freehold.hub.answer_form import FILE, of_model
 from freehold.hub.store import Model, Store
 from freehold.trial import evidence
 from freehold.trial.forms import STEPS, original, public_name
@@ -196,6 +197,7 @@ def _sections(
     return [
         _origin(store, model),
         _use(model, figures),
+        *_asked(store, model),
         _figures(figures),
         _training(model),
         _running(model, to, address),
@@ -249,6 +251,7 @@ def _steps(model: Model) -> str:
         "converted": "converted to GGUF",
         "merged": "merged with its base",
         "adapter": "adapter",
+        "asked": "measured {how}",
     }
     return ", ".join(
         words[step].format(**record)
@@ -269,6 +272,18 @@ def _use(model: Model, figures: list[Measured]) -> str:
     else:
         text = "The store does not say what it is for; see its source."
     return f"## Intended use\n\n{text}"
+
+
+def _asked(store: Store, model: Model) -> list[str]:
+    """How it was asked when it was measured; nothing where no form says so."""
+    form = of_model(store, model)
+    if form is None or FILE not in model.manifest:
+        return []
+    return [
+        "## How it is asked\n\n"
+        f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold asks in this form by itself. "
+        "With another program the figures hold only where it asks in the same way."
+    ]
 
 
 def _figures(figures: list[Measured]) -> str:

@@ -1,4 +1,7 @@
-"""Hand a model on: its files and what is said of it, into a folder or to a hub. Never its rows."""
+"""Hand a model on: its files and what is said of it, into a folder or to a hub.
+
+Never its rows; those that its answer form holds as worked examples only where a person says so.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from freehold import durable
 from freehold.errors import UsageError
+from freehold.hub import answer_form
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, task
 from freehold.trial.export import removed_on_failure
@@ -24,8 +28,10 @@ def files_to_share(store: Store, model: Model) -> dict[str, Path]:
     }
 
 
-def hand_over(store: Store, model: Model, out: Path) -> list[Path]:
-    """Copy what is shared of a model into ``out``. Raises UsageError."""
+def hand_over(store: Store, model: Model, out: Path, *, with_examples: bool = False) -> list[Path]:
+    """Copy what is shared of a model into ``out``; ``with_examples`` as for :func:`push`. Raises UsageError."""
+    if not with_examples:
+        refuse_examples(store, model)
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
     out.mkdir(parents=True, exist_ok=True)
@@ -39,16 +45,31 @@ def hand_over(store: Store, model: Model, out: Path) -> list[Path]:
     return written
 
 
-def push(store: Store, model: Model, to: str, address: str, token: str, sink: Sink) -> str:
+def refuse_examples(store: Store, model: Model) -> None:
+    """Raises UsageError for a model whose answer form holds rows as worked examples: they would be handed on."""
+    form = answer_form.of_model(store, model)
+    if form is not None and form.shots:
+        rows = f"{len(form.shots)} of your rows as {'a worked example' if len(form.shots) == 1 else 'worked examples'}"
+        raise UsageError(
+            f"the answer form of {model.name} holds {rows}, and they would be handed on with it",
+            "look at them with 'freehold show', then pass --with-examples; or hand on a tuned model instead",
+        )
+
+
+def push(
+    store: Store, model: Model, to: str, address: str, token: str, sink: Sink, *, with_examples: bool = False
+) -> str:
     """Commit a model, its card, notices and evidence to a hub of the Hugging Face protocol; the commit's id.
 
-    Raises FreeholdError.
+    ``with_examples``: the rows that its answer form holds as worked examples may go along. Raises FreeholdError.
     """
     from huggingface_hub import CommitOperationAdd
 
     from freehold.hub import remote
     from freehold.trial.model_card import model_card
 
+    if not with_examples:
+        refuse_examples(store, model)
     files = files_to_share(store, model)
     with tempfile.TemporaryDirectory(prefix="pushing-", dir=store.incoming) as folder:
         owed = obligations.compute(provenance.components(store, model, ""), model.name)

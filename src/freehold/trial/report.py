@@ -121,6 +121,8 @@ def ten_lines(report: dict[str, Any], folder: Path) -> str:
     winner = next(v for v in report["variants"] if v["id"] == verdict["variant"])
     if winner["running"]:
         lines += _running(winner)
+    if report.get("served"):
+        lines.append(f"served    {report['served']['sentence']}")
     lines.append(f"report    {folder / 'report.html'}")
     lines.append(f"serve it  {verdict['command']}")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
 from freehold.trial import task as tasks
 from freehold.trust import personal
-from freehold.trust.extraction import canaries
+from freehold.trust.canaries import canaries
 from freehold.tune import adapter
 from freehold.tune.recipe import Recipe
 from freehold.tune.train import Trainer, check_rows

@@ -1,20 +1,39 @@
-"""The API one would rent: recorded answers, or an OpenAI-compatible server asked now, on the same test rows."""
+"""The API one would rent, measured on the same rows under the same conditions as own models.
+
+Zero-shot and few-shot are compared on the validation rows, the better one answers the test rows. Every answer
+is kept with what was asked, so nothing is paid for twice, and a changed condition asks anew.
+"""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freehold import durable, settings
 from freehold.data.examples import Example
-from freehold.errors import BadData, FreeholdError, NotFound
-from freehold.evals.measure import Answer
+from freehold.errors import FreeholdError
+from freehold.evals import measure
+from freehold.evals.kinds import unfenced
+from freehold.evals.measure import Answer, Ask
 from freehold.evals.metrics import Metric
-from freehold.progress import Sink, task
+from freehold.evals.reading import cut_in_thought, final_answer
+from freehold.progress import Sink, Task, task
+from freehold.trial.rival_client import Client, Rejected, Reply
+from freehold.trial.rival_dialect import Dialect, binds, body, decisive
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+#: The longest answer that is allowed to a model which reasons before it answers.
+MOST_TOKENS = 16384
+#: Test rows that are asked one at a time, for the waits of one user; the others go several at once.
+LONE_ROWS, PARALLEL = 72, 4
+#: Seconds that answers under way are waited for when asking is stopped.
+_LEAVING_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -26,89 +45,352 @@ class Endpoint:
     key_env: str
 
 
-def recorded(path: Path, metric: Metric, examples: Sequence[Example]) -> list[Answer]:
-    """Grade ``{"id": ..., "answer": ...}`` lines on the rows they name. Raises NotFound, BadData."""
-    if not path.is_file():
-        raise NotFound(f"there is no file {path} of recorded answers", "check --rival")
-    given: dict[str, str] = {}
-    faults: list[str] = []
-    for number, line in enumerate(path.read_text().split("\n"), 1):
-        if not line.strip():
-            continue
+@dataclass(frozen=True)
+class Kept:
+    """One reply as it is kept. ``asked``: digest of what the answer depends on; ``lone``: asked alone."""
+
+    asked: str
+    row: str
+    limit: int
+    lone: bool
+    reply: Reply
+
+    def line(self) -> str:
+        """As a line of the file of kept replies."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def of(line: str) -> Kept:
+        """Inverse of :meth:`line`."""
+        value = json.loads(line)
+        return Kept(**{**value, "reply": Reply(**value["reply"])})
+
+    @property
+    def cut(self) -> bool:
+        """Whether the answer ended at the limit."""
+        return self.reply.finish == "length"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What all requests took, those of the choice and those that were cut included.
+
+    ``uncounted``: requests without token counts.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    reasoning_tokens: int = 0
+    uncounted: int = 0
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A rival's answers to the test rows and how they were got.
+
+    ``how``: zero-shot, few-shot, or "" where that is unknown. ``conditions``: sentences. ``refused``,
+    ``cut``, ``rejected``: answers that a content filter withheld, that ended at the token limit, that the
+    server would not take; all count as given, empty ones as wrong. ``waits_ms``: of test rows asked one at a
+    time. ``chosen_by``: mean score on ``chosen_rows`` rows, by how.
+    """
+
+    title: str
+    answers: tuple[Answer, ...]
+    how: str = ""
+    conditions: tuple[str, ...] = ()
+    refused: int = 0
+    cut: int = 0
+    rejected: int = 0
+    waits_ms: tuple[float, ...] = ()
+    spent: Spent = Spent()
+    chosen_by: dict[str, float] = field(default_factory=dict)
+    chosen_rows: int = 0
+
+
+def measured(
+    endpoint: Endpoint,
+    metric: Metric,
+    asks: dict[str, Ask],
+    valid: Sequence[Example],
+    test: Sequence[Example],
+    kept: Path,
+    sink: Sink,
+    *,
+    lone_rows: int = LONE_ROWS,
+    pause: Callable[[float], bool] | None = None,
+) -> Rival:
+    """Ask the server. ``asks``: how rows are asked, by "zero-shot" and "few-shot", as own models are.
+
+    Without validation rows the choice is made on the test rows, and the conditions say so. Raises UsageError,
+    FreeholdError; answers that came are kept, also where it is interrupted.
+    """
+    client = Client(endpoint.url, settings.secret(endpoint.key_env, "key"), pause=pause)
+    try:
+        asking = _Asking(client, endpoint.model, metric, kept, sink)
+        rows = valid or test
+        tried = {how: asking.rows(ask, rows, f"{endpoint.model} {how}", 0) for how, ask in asks.items()}
+        scores = {
+            how: sum(asking.graded(asks[how], rows, replies)) / len(rows) for how, replies in tried.items()
+        }
+        how = max(scores, key=lambda name: scores[name])  # the first of equals, and zero-shot is the first
+        replies = asking.rows(asks[how], test, f"{endpoint.model} {how}, test rows", lone_rows)
+        return asking.rival(endpoint, asks, how, test, replies, scores, len(rows), chosen_on_test=not valid)
+    finally:
+        client.close()
+
+
+class _Asking:
+    """One server under way: what it takes, the longest answer allowed to it, and the replies kept."""
+
+    def __init__(self, client: Client, model: str, metric: Metric, kept: Path, sink: Sink):
+        self.client, self.model, self.metric, self.path, self.sink = client, model, metric, kept, sink
+        self.lock = threading.Lock()
+        self.lines = [Kept.of(line) for line in durable.read_lines(kept)]
+        self.settled = kept.with_suffix(".dialect.json")
+        value = json.loads(self.settled.read_text()) if self.settled.exists() else {"dialect": {}, "limit": 0}
+        self.dialect, self.limit = Dialect(**value["dialect"]), int(value["limit"])
+        self.binding_works = any(_label_in(entry.reply.text) is not None for entry in self.lines)
+
+    # -- asking -----------------------------------------------------------------------------
+
+    def rows(self, ask: Ask, examples: Sequence[Example], title: str, lone_rows: int) -> list[Kept]:
+        """The replies to the rows in order, the first ``lone_rows`` of them asked one at a time."""
+        with task(self.sink, f"asking {title}", len(examples), "rows") as progress:
+            progress.resume(len(examples) - len(self._missing(ask, examples)))
+            # what the server takes may be learnt on the way: rows asked otherwise before are asked again
+            while missing := self._missing(ask, examples):
+                lone = max(lone_rows - (len(examples) - len(missing)), 1)
+                for example in missing[:lone]:
+                    self._row(ask, example, lone=True)
+                    progress.more(1)
+                self._several(ask, missing[lone:], progress)
+        known = self._known()
+        return [known[self._digest(ask, example)] for example in examples]
+
+    def _several(self, ask: Ask, examples: Sequence[Example], progress: Task) -> None:
+        from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+
+        if not examples:
+            return
+        pool = ThreadPoolExecutor(PARALLEL)
+        futures: list[Future[None]] = [
+            pool.submit(self._row, ask, example, lone=False) for example in examples
+        ]
         try:
-            row = json.loads(line)
-            given[str(row["id"])] = str(row["answer"])
-        except (ValueError, KeyError, TypeError) as error:
-            faults.append(
-                f"{path.name}:{number}: needs fields 'id' and 'answer' ({type(error).__name__}: {error})"
-            )
-    if faults:
-        raise BadData(
-            f"{len(faults)} faults in {path}:\n  " + "\n  ".join(faults[:20]), "mend these lines", faults
+            for future in as_completed(futures):
+                future.result()
+                progress.more(1)
+        except BaseException:
+            self.client.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(futures, timeout=_LEAVING_S)  # what is under way is paid for, so it is kept if it comes soon
+            raise
+        pool.shutdown()
+
+    def _row(self, ask: Ask, example: Example, *, lone: bool) -> None:
+        """Ask for one row until there is an answer that counts, learning what the server takes."""
+        while True:
+            dialect, limit = self.dialect, max(self.limit, ask.max_tokens)
+            request = body(self.model, dialect, ask, example, limit, self.metric.unknown)
+            try:
+                reply = self.client.ask(request)
+            except Rejected as refusal:
+                if self._learnt(dialect, refusal):
+                    continue
+                reply = self._not_taken(refusal)
+            self._keep(Kept(self._asked(request), example.id, limit, lone, reply))
+            if not self._again(dialect, ask, limit, reply):
+                return
+
+    def _learnt(self, dialect: Dialect, refusal: Rejected) -> bool:
+        if refusal.filtered:
+            return False
+        learnt = dialect.learn(refusal.said)
+        if learnt is not None:
+            self._settle(dialect, learnt, self.limit)
+        return learnt is not None
+
+    def _not_taken(self, refusal: Rejected) -> Reply:
+        """A row that the server will not answer; an error where it is not this row alone."""
+        if not refusal.filtered:
+            finishes = [entry.reply.finish for entry in self.lines]
+            rejected = finishes.count("rejected")
+            if len(finishes) == finishes.count("content_filter") or rejected > max(5, 0.1 * len(finishes)):
+                raise FreeholdError(
+                    f"{self.client.url} answered {refusal.status} ({refusal.said[:300]})",
+                    "check the model name and the address; answers so far are kept",
+                ) from refusal
+        finish = "content_filter" if refusal.filtered else "rejected"
+        return Reply("", finish, 0, 0, 0, 0, 0.0, 1)
+
+    def _again(self, dialect: Dialect, ask: Ask, limit: int, reply: Reply) -> bool:
+        """Whether to ask otherwise: the schema had no effect, or thoughts used up the limit."""
+        if binds(dialect, ask) and reply.finish == "stop" and not self.binding_works:
+            self.binding_works = _label_in(reply.text) is not None
+            if not self.binding_works:
+                self._settle(dialect, replace(dialect, schema=False), self.limit)
+                return True
+        if reply.finish != "length" or not _starved(dialect, ask, reply):
+            return False
+        most = min(MOST_TOKENS, dialect.most_tokens or MOST_TOKENS)
+        if limit < most:
+            self._settle(dialect, dialect, max(self.limit, min(4 * max(limit, 256), most)))
+        return limit < most
+
+    def _settle(self, before: Dialect, dialect: Dialect, limit: int) -> None:
+        with self.lock:
+            if self.dialect == before:
+                self.dialect = dialect
+            self.limit = max(self.limit, limit)
+            value = {"dialect": asdict(self.dialect), "limit": self.limit}
+            durable.write_atomically(self.settled, json.dumps(value))
+
+    # -- what is kept -----------------------------------------------------------------------
+
+    def _keep(self, entry: Kept) -> None:
+        with self.lock:
+            durable.append_line(self.path, entry.line())
+            self.lines.append(entry)
+
+    def _known(self) -> dict[str, Kept]:
+        """The last reply to everything asked."""
+        return {entry.asked: entry for entry in self.lines}
+
+    def _asked(self, request: dict[str, Any]) -> str:
+        return durable.digest_of({"url": self.client.url, **decisive(request)})
+
+    def _digest(self, ask: Ask, example: Example) -> str:
+        return self._asked(body(self.model, self.dialect, ask, example, 1, self.metric.unknown))
+
+    def _missing(self, ask: Ask, examples: Sequence[Example]) -> list[Example]:
+        known, limit = self._known(), max(self.limit, ask.max_tokens)
+        most = self.dialect.most_tokens or MOST_TOKENS
+
+        def answered(example: Example) -> bool:
+            entry = known.get(self._digest(ask, example))
+            return entry is not None and (not entry.cut or entry.limit >= min(limit, most))
+
+        return [example for example in examples if not answered(example)]
+
+    # -- what came of it ----------------------------------------------------------------------
+
+    def graded(self, ask: Ask, examples: Sequence[Example], replies: Sequence[Kept]) -> list[float]:
+        """Scores of the replies, as own answers are graded."""
+        return [answer.score for answer in self._answers(ask, examples, replies)]
+
+    def _answers(self, ask: Ask, examples: Sequence[Example], replies: Sequence[Kept]) -> list[Answer]:
+        bound = binds(self.dialect, ask)
+        answers: list[Answer] = []
+        for example, entry in zip(examples, replies, strict=True):
+            reply = entry.reply
+            text = (_label_in(reply.text) if bound else None) or reply.text
+            counts = reply.prompt_tokens or 0, reply.answer_tokens or 0
+            answers.append(measure.graded(self.metric, example, text, reply.finish, *counts))
+        return answers
+
+    def rival(
+        self,
+        endpoint: Endpoint,
+        asks: dict[str, Ask],
+        how: str,
+        test: Sequence[Example],
+        replies: Sequence[Kept],
+        scores: dict[str, float],
+        rows: int,
+        *,
+        chosen_on_test: bool,
+    ) -> Rival:
+        """All of it as one record."""
+        finishes = [entry.reply.finish for entry in replies]
+        lone = [entry for entry in replies if entry.lone and entry.reply.seconds]
+        made = Rival(
+            title=f"{endpoint.model} at {endpoint.url}",
+            answers=tuple(self._answers(asks[how], test, replies)),
+            how=how,
+            refused=finishes.count("content_filter"),
+            cut=finishes.count("length"),
+            rejected=finishes.count("rejected"),
+            waits_ms=tuple(entry.reply.seconds * 1000 for entry in lone),
+            spent=_spent(self.lines),
+            chosen_by=scores,
+            chosen_rows=rows,
         )
-    matching = [example for example in examples if example.id in given]
-    if not matching:
-        raise BadData(
-            f"{path} answers none of the test rows",
-            f"its ids must be those of the test rows, such as {examples[0].id!r}",
+        return replace(made, conditions=tuple(self._conditions(asks[how], made, chosen_on_test)))
+
+    def _conditions(self, ask: Ask, rival: Rival, chosen_on_test: bool) -> list[str]:
+        """How the rows were asked and what is odd about the answers, as sentences."""
+        bound = binds(self.dialect, ask)
+        limit = max(self.limit, ask.max_tokens)
+        compared = " and ".join(f"{how} {score:.3f}" for how, score in rival.chosen_by.items())
+        rows = f"{rival.chosen_rows:,} {'test' if chosen_on_test else 'validation'} rows"
+        said = [f"{rival.how}, the better on {rows} ({compared})"]
+        if ask.shots:
+            said.append(f"the same {len(ask.shots)} worked examples as own models get")
+        if ask.labels and bound:
+            said.append("answers bound to the labels by a JSON schema, and the labels listed in the prompt")
+        elif ask.labels:
+            said.append("the labels listed in the prompt, and no JSON schema, as the server takes none")
+        said.append(
+            "temperature 0"
+            if self.dialect.temperature
+            else "the server's own temperature, as it takes no other"
         )
-    return [Answer(e.id, given[e.id], metric.grade(e, given[e.id]), "stop", 0, 0) for e in matching]
+        raised = (
+            f", raised from {ask.max_tokens:,} as the model reasons first" if limit > ask.max_tokens else ""
+        )
+        said.append(f"answers of at most {limit:,} tokens{raised}")
+        return [*said, *oddities(rival, len(rival.answers))]
 
 
-def asked(
-    endpoint: Endpoint, metric: Metric, examples: Sequence[Example], max_tokens: int, kept: Path, sink: Sink
-) -> list[Answer]:
-    """Ask the server for every row; each answer is kept as it comes, so nothing is paid for twice. Raises UsageError, FreeholdError."""
-    import httpx
-
-    key = settings.secret(endpoint.key_env, "key")
-    found = [Answer(**json.loads(line)) for line in durable.read_lines(kept)]
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with (
-        httpx.Client(headers=headers, timeout=120) as client,
-        task(sink, f"asking {endpoint.model}", len(examples), "rows") as progress,
-    ):
-        progress.resume(len(found))
-        for example in examples[len(found) :]:
-            body = {
-                "model": endpoint.model, "max_tokens": max_tokens, "temperature": 0,
-                "messages": [{"role": role, "content": content} for role, content in example.prompt],
-            }  # fmt: skip
-            value = _post(client, endpoint.url.rstrip("/") + "/chat/completions", body)
-            text = value["choices"][0]["message"]["content"] or ""
-            usage = value.get("usage") or {}
-            finish = value["choices"][0].get("finish_reason") or ""
-            answer = Answer(
-                example.id,
-                text,
-                metric.grade(example, text),
-                finish,
-                usage.get("prompt_tokens", 0),
-                usage.get("completion_tokens", 0),
-            )
-            durable.append_line(kept, json.dumps(asdict(answer), ensure_ascii=False))
-            found.append(answer)
-            progress.more(1)
-    return found
+def oddities(rival: Rival, rows: int) -> list[str]:
+    """What is to be known of the answers, as sentences."""
+    said: list[str] = []
+    if rival.refused:
+        said.append(
+            f"{rival.refused:,} of {rows:,} answers were withheld by a content filter and count as given"
+        )
+    if rival.rejected:
+        said.append(f"{rival.rejected:,} of {rows:,} rows were not taken by the server and count as wrong")
+    if rival.cut:
+        said.append(
+            f"{rival.cut:,} of {rows:,} answers were cut at the token limit and are graded as far as they go"
+        )
+    spent = rival.spent
+    if spent.reasoning_tokens:
+        said.append(
+            f"{spent.reasoning_tokens:,} of {spent.answer_tokens:,} answer tokens are hidden reasoning"
+        )
+    if rival.spent.uncounted:
+        said.append(
+            f"the server counted no tokens for {rival.spent.uncounted:,} of {rival.spent.requests:,} requests"
+        )
+    return said
 
 
-def _post(client: Any, url: str, body: dict[str, object]) -> Any:
-    import httpx
+def _starved(dialect: Dialect, ask: Ask, reply: Reply) -> bool:
+    """Whether an answer was cut before it began, or in the middle of what only counts whole."""
+    nothing = not final_answer(reply.text).strip() or cut_in_thought(reply.text)
+    return nothing or reply.reasoning_tokens > 0 or binds(dialect, ask)
 
-    for attempt in range(6):
-        try:
-            response = client.post(url, json=body)
-        except httpx.HTTPError as error:
-            raise FreeholdError(
-                f"{url} could not be asked ({error})", "check --rival-endpoint; answers so far are kept"
-            ) from error
-        if response.status_code in (429, 503) and attempt < 5:
-            time.sleep(min(float(response.headers.get("retry-after", 2**attempt)), 60))
-            continue
-        if response.status_code != 200:
-            raise FreeholdError(
-                f"{url} answered {response.status_code} ({response.text[:200]})",
-                "check the model name and the key; answers so far are kept",
-            )
-        return response.json()
-    raise AssertionError
+
+def _label_in(text: str) -> str | None:
+    """The label of an answer in the form of our schema; None where it has not that form."""
+    try:
+        value = json.loads(unfenced(final_answer(text)))
+    except (ValueError, RecursionError):
+        return None
+    return str(value["label"]) if isinstance(value, dict) and "label" in value else None
+
+
+def _spent(lines: Sequence[Kept]) -> Spent:
+    replies = [entry.reply for entry in lines]
+    return Spent(
+        len(replies),
+        sum(reply.prompt_tokens or 0 for reply in replies),
+        sum(reply.cached_tokens for reply in replies),
+        sum(reply.answer_tokens or 0 for reply in replies),
+        sum(reply.reasoning_tokens for reply in replies),
+        sum(reply.answer_tokens is None for reply in replies),
+    )

@@ -65,7 +65,7 @@ class Differing:
 class ServedCheck:
     """The comparison. Figures as :func:`freehold.evals.measure.figure` makes them, both on the same ``rows`` test rows.
 
-    ``equal``: rows with the same answer, to the letter. ``within``: whether the measured figure lies in the served one's
+    ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the measured one's
     interval. ``refused``: rows that the server gave no answer to, which count as wrong; ``refusal``: why, for the first.
     """
 
@@ -226,7 +226,8 @@ def compare(
     now = measure.mean_figure([new.score for _, new in pairs], f"{metric.method}; through a running server")
     then = measure.mean_figure([old.score for old, _ in pairs], f"{metric.method}; the same rows as measured")
     refused = [new for _, new in pairs if new.finish == REFUSED]
-    within = now["low"] <= then["value"] <= now["high"]
+    # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served one's would not
+    within = then["low"] <= now["value"] <= then["high"]
     return ServedCheck(
         model=model,
         revision=revision,
@@ -264,15 +265,15 @@ def _sentence(
     figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} measured"
     if equal == rows:
         return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
-    lost = f" {refused} of them were refused." if refused else ""
+    lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
     if within:
         return (
             f"Through a running server, {rows - equal} of {rows} test rows were answered otherwise than they were "
-            f"measured: {figures}, within the interval.{lost}"
+            f"measured: {figures}, within the interval of what was measured.{lost}"
         )
     return (
         f"What is served is not what was measured: {rows - equal} of {rows} test rows were answered otherwise "
-        f"through a running server, {figures}, outside the interval.{lost} Do not rely on the measured figure."
+        f"through a running server, {figures}, outside the interval of what was measured.{lost} Do not rely on the measured figure."
     )
 
 

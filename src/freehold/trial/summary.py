@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from freehold import durable, machine, statistics
 from freehold.evals.kinds import wanted_label
 from freehold.trial import baselines, judging, planner, sections
+from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.choice import TEST
-from freehold.trial.needs import Need, decide, exact
+from freehold.trial.needs import Need
 from freehold.trial.options import NO_SAFETY
 from freehold.trial.report import VERSION
-from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, Rival, reach
+from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, reach
 
 if TYPE_CHECKING:
     from freehold.trial.trial import Trial
@@ -30,6 +31,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
     on_test = [v for v in trial.variants if v["measured_on"] == TEST]
     baselines.compare(on_test, trial.answers, trial.baselines, trial.task.groups)
     winner = trial.variant(trial.choice.variant)
+    rival = rival_of(trial, winner, needs)
     verdict = reach(
         needs,
         trial.variants,
@@ -38,7 +40,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
         terms=trial.terms,
         baselines=trial.baselines,
         skipped=_skipped(trial),
-        rival=rival_of(trial, winner, needs),
+        rival=rival,
     )
     before = next((v for v in _ranked(trial) if v["kind"] == "as is" and v in on_test), winner)
     compared = _compared(trial, winner["id"], [v["id"] for v in on_test if v is not winner])
@@ -65,6 +67,7 @@ def summarise(trial: Trial) -> dict[str, Any]:
         "baselines": baselines.for_report(trial.baselines),
         "labels": sections.labels(trial.task, trial.answers[winner["id"]]),
         "verdict": {**verdict.as_dict(), "needs_note": note, "command": command},
+        "rival": rival.as_dict() if rival else None,
         "power": judging.power_notes(trial),
         "choice": trial.choice.as_dict(),
         "look": {"number": trial.look.number, "before": list(trial.look.before), **asdict(trial.terms)},
@@ -104,20 +107,20 @@ def _compared(trial: Trial, first: str, others: Sequence[str]) -> list[dict[str,
     return [entry | {"p_corrected": p} for entry, p in zip(found, corrected, strict=True)]
 
 
-def rival_of(trial: Trial, winner: dict[str, Any], needs: Sequence[Need]) -> Rival | None:
-    """What was found of the API beside the chosen variant; None where none was asked."""
+def rival_of(trial: Trial, winner: dict[str, Any], needs: Sequence[Need]) -> AgainstRival | None:
+    """The API beside the chosen variant; None where none was asked."""
     variant = next((v for v in trial.variants if v.get("rival")), None)
     if variant is None:
         return None
-    (pair,) = _compared(trial, winner["id"], ["rival"])
-    quality = [need for need in needs if not exact(need)]
-    figure = variant["figures"][trial.task.metric.name]
-    shown = (
-        f"{trial.task.metric.name} {figure['value']:.3f}, a difference of {pair['difference']:+.3f} "
-        f"(95% between {pair['low']:+.3f} and {pair['high']:+.3f}, p={pair['p']:.2g}, n={pair['rows']})"
+    return compare_rival(
+        trial.answers[winner["id"]],
+        trial.answers[variant["id"]],
+        needs,
+        variant,
+        trial.task.metric.name,
+        groups=trial.task.groups,
+        conditions=variant.get("conditions", ()),
     )
-    meets = bool(quality) and all(decide(need, variant).met for need in quality)
-    return Rival(variant["title"], meets, pair["difference"] > 0 and pair["p"] < 0.05, shown)
 
 
 def _skipped(trial: Trial) -> list[str]:
@@ -127,6 +130,7 @@ def _skipped(trial: Trial) -> list[str]:
     reasons = [
         entry.partition(": ")[2] for entry in trial.left_out if entry.startswith(f"{planner.TUNING}: ")
     ]
+    reasons += trial.not_tuned
     others = [entry for entry in trial.left_out if not entry.startswith(f"{planner.TUNING}: ")]
     skipped: list[str] = []
     if trial.options.tune and able and not tuned:

@@ -106,6 +106,7 @@ class Trial:
         ] = []  # what was not done for want of time or room, as phrases, for the verdict's first line
         self.served: served_check.ServedCheck | None = None
         self.left_out_rows: dict[str, list[str]] = {}  # rows too long for a model, by its name
+        self.not_tuned: list[str] = []  # why a model that the plan would tune was not
         self.baselines: list[dict[str, Any]] = []
         self.candidates: dict[str, Candidate] = {}
         self._recipes: dict[str, Recipe] = {}
@@ -592,6 +593,7 @@ class Trial:
         except DoesNotFit as error:
             plan_file.unlink()
             self._skip(f"tuning of {model.name}", error.message)
+            self.not_tuned.append(error.message)
             return False
         self.notes.append(f"plan for {model.name}: {trained['reason']}")
         return True
@@ -908,16 +910,22 @@ class Trial:
             return None
 
     def _privacy(self, pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]], rows: int) -> None:
-        for model, _, best in pairs:
+        for model, before, best in pairs:
             if best is None:
                 continue
             inputs = self._inputs(model, weights_digest=best["digest"], rows=rows)
-            name = f"extraction-{best['id'].replace('/', '-')}"
-            extra = {**self._weights(model, Path(best["weights"])), "title": best["title"]}
+            name = f"privacy-{best['id'].replace('/', '-')}"
             seconds = self.clock.part_left()
+            extra = {**self._weights(model, Path(best["weights"])), "title": best["title"]}
+            extra |= {"untuned": before["weights"], "limit_s": seconds, "budget_s": self.options.budget_s}
             try:
                 best["privacy"] = self.steps.run(
-                    name, "extraction", inputs, extra, end_s=seconds * (1 + GRACE) + GRACE_S
+                    name,
+                    "extraction",
+                    inputs,
+                    extra,
+                    end_s=seconds * (1 + GRACE) + GRACE_S,
+                    again=lambda known: self._grown(known, "tried", "of_tried"),
                 )
             except OutOfTime:
                 self._skip(

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freehold import statistics
-from freehold.trial.needs import MACHINE, Decision, Need, Terms, decide
+from freehold.trial.against_rival import AgainstRival, machine_only, reason_to_rent
+from freehold.trial.needs import Decision, Need, Terms, decide
 
 OWN, RENT, NOT_YET, NONE = "own it", "rent it", "not yet", "not with these models"
 EXIT_CODES = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}
@@ -21,20 +22,6 @@ TERMS = Terms()
 TUNING_SKIPPED = "tuning was skipped"
 #: The same where tuning ended for lack of time before it had seen its rows often enough: a missed quality may then still be reached.
 TUNING_CUT = "tuning was cut short"
-
-
-@dataclass(frozen=True)
-class Rival:
-    """What was found of an API on the rows that the chosen variant answered too.
-
-    ``meets``: its interval meets every need on quality. ``better``: it is significantly better than the chosen variant. ``shown``: its
-    figures in words.
-    """
-
-    title: str
-    meets: bool
-    better: bool
-    shown: str
 
 
 @dataclass(frozen=True)
@@ -89,12 +76,6 @@ class Judged:
     def meets_all(self) -> bool:
         """Every need is met, and the answers are better than one answer for all rows."""
         return not self.failed and not self.unmeasured and not self.unsure and self.constant is None
-
-    @property
-    def only_the_machine_fails(self) -> bool:
-        """What is missed is waiting time, memory or size alone, and every other need is met."""
-        others = [d for d in self.decisions if d.name not in MACHINE]
-        return all(d.name in MACHINE for d in self.failed) and all(d.met for d in others)
 
 
 def judge(needs: Sequence[Need], variant: dict[str, Any], terms: Terms = TERMS) -> Judged:
@@ -161,7 +142,7 @@ def reach(
     terms: Terms = TERMS,
     baselines: Sequence[dict[str, Any]] = (),
     skipped: Sequence[str] = (),
-    rival: Rival | None = None,
+    rival: AgainstRival | None = None,
 ) -> Verdict:
     """The verdict on the variant with the id ``chosen``, beside all other own variants.
 
@@ -170,12 +151,12 @@ def reach(
     """
     judged = {v["id"]: judge(needs, v, terms) for v in variants if not v.get("rival")}
     best = judged.pop(chosen)
-    word, sentence = _decide(best, list(judged.values()), metric, skipped, rival)
+    word, sentence = _decide(needs, best, list(judged.values()), metric, skipped, rival)
     classic = classic_sentence(best.variant, baselines, metric)
     if skipped:
         sentence = f"{sentence.rstrip('.')}; {'; '.join(part.rstrip('.') for part in skipped)}."
-    if rival is not None and rival.better and word != RENT:
-        sentence = f"{sentence} {rival.title} is significantly better on the same rows: {rival.shown}."
+    if rival is not None and rival.better == "rival" and word != RENT:
+        sentence = f"{sentence.rstrip('.')}. {rival.sentence()}."
     if classic:
         sentence = f"{sentence} {classic}."
     decisions = [
@@ -186,7 +167,12 @@ def reach(
 
 
 def _decide(
-    best: Judged, others: Sequence[Judged], metric: str, skipped: Sequence[str], rival: Rival | None
+    needs: Sequence[Need],
+    best: Judged,
+    others: Sequence[Judged],
+    metric: str,
+    skipped: Sequence[str],
+    rival: AgainstRival | None,
 ) -> tuple[str, str]:
     """(word, sentence) for the variant that was chosen."""
     figure = best.variant["figures"][metric]
@@ -195,7 +181,7 @@ def _decide(
     if best.meets_all:
         return OWN, f"{quality} on your own data and meets every need."
     if best.failed:
-        return _failed(best, others, quality, skipped, rival)
+        return _failed(needs, best, others, quality, skipped, rival)
     if best.unmeasured:
         return NOT_YET, f"{quality}; {_names(best.unmeasured)} {_was(best.unmeasured)} not measured."
     if best.unsure:
@@ -211,31 +197,28 @@ def _decide(
 
 
 def _failed(
-    best: Judged, others: Sequence[Judged], quality: str, skipped: Sequence[str], rival: Rival | None
+    needs: Sequence[Need],
+    best: Judged,
+    others: Sequence[Judged],
+    quality: str,
+    skipped: Sequence[str],
+    rival: AgainstRival | None,
 ) -> tuple[str, str]:
     names = _names(best.failed)
-    if best.only_the_machine_fails:
-        quality_missed = False
-    else:
-        quality_missed = any(d.name in best.variant["figures"] for d in best.failed)
+    machine = machine_only(best.variant["title"], best.decisions, needs)
+    quality_missed = any(decision.name in best.variant["figures"] for decision in best.failed)
     if quality_missed and any(part.startswith(TUNING_SKIPPED) for part in skipped):
         return NOT_YET, f"Without tuning, no model meets {names}: {quality}, the nearest"
     if quality_missed and any(part.startswith(TUNING_CUT) for part in skipped):
         return NOT_YET, f"No model meets {names} so far: {quality}, the nearest"
     if open_ := [entry for entry in others if not entry.failed]:
         return NOT_YET, f"{quality} but misses {names}; {_may_meet(open_[0])}"
-    if rival is not None and (rival.meets or rival.better):
-        how = "meets the needs on quality" if rival.meets else "is significantly better"
-        return RENT, (
-            f"No model tried meets {names}: {quality}, the nearest. "
-            f"{rival.title} {how} on the same rows: {rival.shown}."
-        )
-    if best.only_the_machine_fails:
-        return NONE, (
-            f"{quality} and meets every need on quality, but not {names} on this machine: "
-            "the machine is too small or too slow for these models, the models are good enough."
-        )
-    beside = f" {rival.title} is not significantly better: {rival.shown}." if rival else ""
+    if machine:
+        return NONE, machine
+    reason = reason_to_rent(best.failed, rival, needs)
+    if reason:
+        return RENT, f"No model tried meets {names}: {quality}, the nearest. {reason}."
+    beside = f" {rival.sentence()}." if rival is not None and rival.better != "rival" else ""
     return NONE, f"No model tried meets {names}: {quality}, the nearest.{beside}"
 
 

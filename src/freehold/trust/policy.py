@@ -17,6 +17,7 @@ from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
 from freehold.hub.accounts import Accounts
 from freehold.hub.store import Model, Store
 from freehold.trust import certificate, licence
+from freehold.trust.extraction import NOT_APPLICABLE
 from freehold.trust.hazards import GRADES, at_least
 from freehold.trust.keys import Keyring
 
@@ -233,12 +234,14 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
     extraction = ((says or {}).get("privacy") or {}).get("extraction") or {}
     tuned = model.card.step("tuned") is not None
     shares = {
-        "extraction": extraction.get("learnt"),
+        "extraction": extraction.get("memorized"),
         "over_refused": safety.get("over_refused"),
         "violating": safety.get("violating"),
     }
     for name, limit in policy.limits.items():
         share = shares[name]
+        if name == "extraction" and extraction.get("status") == NOT_APPLICABLE:
+            continue
         if share is None and (name != "extraction" or tuned):
             found.append(Objection(f"limits.{name}", "no certificate that holds has measured it", again))
         elif share is not None and share["value"] > limit:

@@ -1,0 +1,105 @@
+"""Words that carry little of what a row asks, and words that turn it round: negations, opposites, questions.
+
+English, German, French, Spanish, Italian, Dutch, Portuguese, and the negations of more languages. Words are
+as :func:`freehold.data.words.tokens` writes them.
+"""
+
+from __future__ import annotations
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
+
+
+#: Courtesy that can be added to any row.
+FILLERS = _words(
+    "please pls plz thanks thank thx ty you hello hi hey dear kindly sorry excuse regards best cheers sincerely",
+    "greetings morning afternoon evening good day team sir madam advance much so very really just actually",
+    "ok okay well um uh lol btw asap appreciated appreciate",
+    "bitte danke hallo guten tag morgen liebe grusse gruss freundlichen vielen dank merci bonjour svp plait",
+    "cordialement salut hola gracias favor buenos dias saludos ciao grazie favore cordiali saluti obrigado",
+    "obrigada ola por favor groeten hoi dank alstublieft",
+)
+#: Words of grammar: they count for little.
+FUNCTION = _words(
+    "a an the of to in on at by for from with as and or but if that this these those it its is am are was were",
+    "be been being do does did have has had i me my mine we us our he him his she her they them their your",
+    "can could will would shall should may might must there here then than also too about into up",
+    "get got still s t re ve ll d m",
+    "der die das den dem des ein eine einen einem einer und oder aber ist sind war waren ich mir mich mein",
+    "meine meinen meiner wir uns unser sie ihr ihre er es zu zum zur im am in mit von auf fur an als auch wird",
+    "werden kann konnen habe hat haben",
+    "le la les un une des du de et ou mais est sont etait je j me m mon ma mes nous notre vous votre vos il elle",
+    "au aux dans en sur pour par avec que qui ce cette ces ai a ont peut",
+    "el los las una unos del y o pero es son era yo mi mis nos su sus lo se en con para por ha he esta este",
+    "il lo gli uno della delle dei e sono io mio mia ho ha che di da per con",
+    "de het een en of maar is zijn was ik mijn we ons te in op met voor van",
+    "os as um uma do dos da das eu meu minha em com",
+)
+#: Words that say no.
+NEGATIONS = _words(
+    "not no never without none nothing neither nor nobody nowhere hardly unless except",
+    "nicht kein keine keinen keinem keiner ohne nie niemals nichts pas sans jamais aucun aucune rien",
+    "sin nunca ningun ninguna ninguno nada jamas non senza mai nessun nessuna niente nao sem nenhum nenhuma",
+    "niet geen zonder nooit inte ej utan ikke aldri uten ei eivat nie bez nigdy не нет без ни никогда немає",
+    "لا ليس لم لن غير بدون مش نهي नहीं मत न bila tidak bukan không degil yok 不 没 沒 无 無 未 非 别 勿 ず",
+)
+QUESTIONS = _words(
+    "what where when who whom whose why how which",
+    "was wo wann wer wem wessen warum wieso wie welche welcher welches wohin woher",
+    "quoi ou quand pourquoi comment combien quel quelle quels quelles qui donde cuando quien por que como cuanto",
+    "cual dove quando perche come quale quanto waar wanneer wie waarom hoe welke onde quem porque qual quanto",
+)
+#: Pairs of groups of words that mean the opposite, or another direction, size or order.
+OPPOSITES = tuple(
+    tuple(frozenset(side.split()) for side in pair.split("|"))
+    for pair in (
+        "on|off", "in|out", "up|down", "over|under", "above|below", "before|after|during", "from|to", "into|out",
+        "with|without", "more|less|fewer", "most|least", "max maximum|min minimum", "increase raise|decrease lower reduce",
+        "buy|sell", "open|close", "start begin|stop end finish", "enable activate|disable deactivate", "add|remove delete subtract",
+        "send|receive", "lost|found", "win|lose", "true|false", "yes|no", "old|new", "first|last|second|third",
+        "early|late", "earlier|later", "left|right", "north|south|east|west", "hot|cold", "high|low", "higher|lower",
+        "big large|small", "long|short", "good|bad", "better|worse", "best|worst", "love like|hate", "happy|sad|angry",
+        "safe|dangerous", "legal|illegal", "possible|impossible", "always|never|sometimes", "all|none|some|any", "every|no",
+        "male man men|female woman women", "boy boys|girl girls", "he|she", "mother|father", "son|daughter", "husband|wife",
+        "brother|sister", "credit|debit", "deposit|withdraw withdrawal", "import|export", "upload|download", "arrival|departure",
+        "arrive|leave depart", "monday|tuesday|wednesday|thursday|friday|saturday|sunday", "today|tomorrow|yesterday",
+        "day|week|month|year|hour|minute", "days|weeks|months|years|hours|minutes", "red|blue|green|yellow|black|white|brown",
+        "morning|evening|night|afternoon", "kg|g|lb|ton", "km|m|cm|mm|mile|miles", "dollar|euro|pound|yen|franc|chf|rupees",
+        "an|aus|ab", "vor|nach", "mit|ohne", "mehr|weniger", "heute|morgen|gestern", "avant|apres", "avec|sans", "plus|moins",
+        "antes|despues", "con|sin", "mas|menos", "lock|unlock", "login|logout", "push|pull", "ask|answer", "rise|fall",
+        "inside|outside", "winter|summer|spring|autumn", "positive|negative", "ascending|descending", "even|odd", "sum|product",
+        "physical|virtual|disposable", "sender|recipient receiver", "lend|borrow", "employer|employee", "teacher|student",
+        "cheapest|dearest expensive", "cheap|expensive", "fastest|slowest", "accept|reject decline", "approve|deny", "include|exclude",
+    )
+)  # fmt: skip
+#: Beginnings that turn a word round.
+TURNING = (
+    "un",
+    "in",
+    "im",
+    "il",
+    "ir",
+    "dis",
+    "non",
+    "de",
+    "mis",
+    "re",
+    "over",
+    "under",
+    "pre",
+    "post",
+    "anti",
+)
+
+
+def opposed(first: str, second: str) -> bool:
+    """Whether two words are known as opposites, or one is the other with a prefix that turns it round."""
+    for sides in OPPOSITES:
+        homes = [[word in side for side in sides] for word in (first, second)]
+        if any(homes[0]) and any(homes[1]) and homes[0] != homes[1]:
+            return True
+    short, long = sorted((first, second), key=len)
+    if len(short) >= 3 and any(long == prefix + short for prefix in TURNING):
+        return True
+    return (short + "less" == long) or (short.endswith("ful") and short[:-3] + "less" == long)

@@ -1,0 +1,174 @@
+"""The chosen variant beside the API one would rent: what the verdict may say of renting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from freehold import statistics
+from freehold.evals.measure import Answer
+from freehold.trial.needs import Decision, Need, decide
+
+#: A difference on the same rows is significant below this p-value.
+SIGNIFICANT = 0.05
+#: Needs on what the machine gives, whatever the model answers.
+MACHINE = frozenset({"p50", "p95", "memory"})
+#: Needs that an API is not asked about: it has no size or memory here, and its licence and safety are its
+#: seller's.
+_NOT_QUALITY = MACHINE | {"size", "licence", "safety"}
+
+
+@dataclass(frozen=True)
+class AgainstRival:
+    """A rival beside the chosen variant on ``rows`` rows that both answered.
+
+    ``difference``: rival less chosen in the metric's mean score, with its 95% interval and p-value.
+    ``better``: who is significantly better. ``decisions``: the quality needs, decided for the rival.
+    ``chosen_rows``, ``rival_rows``: what each answered.
+    """
+
+    title: str
+    metric: str
+    rows: int
+    chosen_rows: int
+    rival_rows: int
+    chosen: float
+    rival: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    test: str
+    better: Literal["rival", "chosen", ""]
+    decisions: tuple[Decision, ...] = ()
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def meets_quality(self) -> bool:
+        """Whether the rival meets every need on quality; False where there is none."""
+        return bool(self.decisions) and all(decision.met is True for decision in self.decisions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For reports."""
+        return {**asdict(self), "meets_quality": self.meets_quality}
+
+    def sentence(self) -> str:
+        """The comparison in a sentence."""
+        shown = (
+            f"{self.metric} {self.rival:.3f} against {self.chosen:.3f} on the same {self.rows:,} rows, difference "
+            f"{self.difference:+.3f}, 95% between {self.low:+.3f} and {self.high:+.3f}, p={self.p:.2g}"
+        )
+        how = {
+            "rival": "is significantly better",
+            "chosen": "is significantly worse",
+            "": "does not differ significantly",
+        }[self.better]
+        return f"{self.title} {how}: {shown}"
+
+
+def is_quality(need: Need) -> bool:
+    """Whether a need is on the answers, so that a rival can be measured on it."""
+    return need.name not in _NOT_QUALITY
+
+
+def compare_rival(
+    chosen: Sequence[Answer],
+    rival: Sequence[Answer],
+    needs: Sequence[Need],
+    rival_variant: dict[str, Any],
+    metric: str,
+    *,
+    groups: Mapping[str, Hashable] | None = None,
+    conditions: Sequence[str] = (),
+    decided_by: Callable[[Need, dict[str, Any]], Decision] = decide,
+    alpha: float = SIGNIFICANT,
+) -> AgainstRival | None:
+    """Compare a rival with the chosen variant; None where they answered no row in common.
+
+    ``rival_variant``: the rival's figures on its rows (``figures``, as in the report). ``groups``: row id ->
+    group, where rows belong together. ``decided_by``: how a need is checked against figures.
+    """
+    first = {answer.id: answer.score for answer in chosen}
+    second = {answer.id: answer.score for answer in rival}
+    shared = [name for name in first if name in second]
+    if not shared:
+        return None
+    names = [groups.get(name, name) for name in shared] if groups else None
+    pair = statistics.paired([first[n] for n in shared], [second[n] for n in shared], groups=names)
+    difference, p = float(pair["difference"]), float(pair["p"])
+    return AgainstRival(
+        title=str(rival_variant["title"]),
+        metric=metric,
+        rows=len(shared),
+        chosen_rows=len(first),
+        rival_rows=len(second),
+        chosen=sum(first[n] for n in shared) / len(shared),
+        rival=sum(second[n] for n in shared) / len(shared),
+        difference=difference,
+        low=float(pair["low"]),
+        high=float(pair["high"]),
+        p=p,
+        test=str(pair["test"]),
+        better="" if p >= alpha or not difference else "rival" if difference > 0 else "chosen",
+        decisions=tuple(decided_by(need, rival_variant) for need in needs if is_quality(need)),
+        conditions=tuple(conditions),
+    )
+
+
+def reason_to_rent(failed: Sequence[Decision], against: AgainstRival | None, needs: Sequence[Need]) -> str:
+    """Why renting is shown to be better where the chosen variant fails needs; "" where nothing shows it.
+
+    Only quality counts: a need that the machine alone fails is no evidence that another model answers better.
+    """
+    if against is None:
+        return ""
+    quality = {need.text for need in needs if is_quality(need)}
+    missed = [decision.need for decision in failed if decision.need in quality]
+    met = {decision.need for decision in against.decisions if decision.met is True}
+    if missed and met.issuperset(missed):
+        return f"{against.title} meets {_listed(missed)} on the same rows ({against.sentence()})"
+    if missed and against.better == "rival":
+        return against.sentence()
+    return ""
+
+
+def machine_only(title: str, decisions: Sequence[Decision], needs: Sequence[Need], cores: int = 0) -> str:
+    """That the model is good enough and the machine is not, where only its needs fail; "" otherwise.
+
+    ``title``: of the variant; ``cores`` of this machine, 0 to leave them out.
+    """
+    names = {need.text: need.name for need in needs}
+    failed = [decision for decision in decisions if decision.met is False]
+    rest = [decision for decision in decisions if decision.met is not False]
+    quality = [d for d in decisions if names.get(d.need) not in _NOT_QUALITY and d.need in names]
+    if not failed or any(names.get(d.need) not in MACHINE for d in failed) or not quality:
+        return ""
+    if any(decision.met is not True for decision in rest):
+        return ""
+    slow = [d for d in failed if names[d.need] != "memory"]
+    small = [d for d in failed if names[d.need] == "memory"]
+    here = f"this machine ({cores} cores)" if cores else "this machine"
+    what = [f"too slow for {_shown(slow)}"] if slow else []
+    what += [f"too small for {_shown(small)}"] if small else []
+    remedy = " or ".join(
+        part
+        for part, holds in (
+            ("a faster machine", slow),
+            ("more memory", small),
+            ("a smaller model or type", True),
+        )
+        if holds
+    )
+    return (
+        f"{title} answers well enough ({_shown(quality)}), but {here} is {' and '.join(what)}. "
+        f"The machine fails here, not the model: try {remedy}."
+    )
+
+
+def _shown(decisions: Sequence[Decision]) -> str:
+    return " and ".join(f"{decision.need}: {decision.evidence}" for decision in decisions)
+
+
+def _listed(needs: Sequence[str]) -> str:
+    return " and ".join(needs)
