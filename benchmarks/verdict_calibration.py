@@ -24,9 +24,10 @@ from scipy.stats import norm
 from freehold import statistics
 from freehold.evals import measure
 from freehold.trial import judging
+from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.choice import TEST, VALIDATION, choose
 from freehold.trial.needs import decide, parse_need, terms_of
-from freehold.trial.verdict import NONE, OWN, RENT, Rival, reach
+from freehold.trial.verdict import NONE, OWN, RENT, reach
 
 #: The most that either error may come to.
 ALLOWED = 0.025
@@ -234,14 +235,17 @@ def running(waits: list[float]) -> dict[str, Any] | None:
     }
 
 
-def rival_of(s: Scenario, needs: list[Any], test: Drawn, number: int) -> Rival:
+def rival_of(s: Scenario, needs: list[Any], test: Drawn, number: int) -> AgainstRival | None:
     """As :func:`freehold.trial.summary.rival_of`, from the last of the drawn variants."""
-    asked = {"figures": figures(s, test, s.variants, 0.95), "licence": "mit", "size_bytes": 1}
-    pair = statistics.paired(
-        scores(s, test.latent[number]), scores(s, test.latent[s.variants]), groups=test.groups
-    )
-    better = float(pair["difference"] or 0) > 0 and float(pair["p"] or 0) < 0.05
-    return Rival("API", all(decide(need, asked).met for need in needs), better, "")
+    asked = {"title": "API", "figures": figures(s, test, s.variants, 0.95), "licence": "mit", "size_bytes": 1}
+    mine, theirs = (answers(scores(s, test.latent[row])) for row in (number, s.variants))
+    groups = {str(row): group for row, group in enumerate(test.groups)} if test.groups else None
+    return compare_rival(mine, theirs, needs, asked, s.metric, groups=groups)
+
+
+def answers(values: np.ndarray) -> list[measure.Answer]:
+    """Answers with these scores."""
+    return [measure.Answer(str(row), "", float(score), "stop", 1, 1) for row, score in enumerate(values)]
 
 
 # -- the table ------------------------------------------------------------------------------------
