@@ -21,9 +21,8 @@ from freehold.hub import architectures, gguf
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
-from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import baselines, forms, jobs, planner, rival
+from freehold.trial import baselines, costs, forms, jobs, planner, rival
 from freehold.trial import task as tasks
 from freehold.trial.clock import Clock
 from freehold.trial.needs import Need, check_names, parse_need
@@ -707,6 +706,7 @@ class Trial:
             context=room["context"],
             longest_prompt=longest,
             latency_rows=min(self.options.latency_rows, len(self.task.splits.test)),
+            at_once=True,
             country=self.options.country,
         )
         name = f"timed-{variant['id'].replace('/', '-')}"
@@ -728,26 +728,7 @@ class Trial:
         except OutOfTime:
             self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return
-        variant["money"] = self._money(variant)
-
-    def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
-        options, running = self.options, variant["running"]
-        api = money.api_price(options.api_model)
-        own = money.hardware(
-            options.hardware_per_hour,
-            options.hardware_price,
-            options.hardware_years,
-            options.kwh_price,
-            running["watts"],
-        )
-        even = money.break_even(
-            api,
-            own,
-            variant["mean_prompt_tokens"],
-            variant["mean_answer_tokens"],
-            running["requests_per_second"],
-        )
-        return {"api": asdict(api), "own": asdict(own), "break_even": even.as_dict()}
+        variant["money"] = costs.money_of(self.options.costs, variant, self.answers[variant["id"]])
 
     # -- whether it can be trusted --------------------------------------------------------------
 
