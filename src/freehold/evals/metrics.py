@@ -18,6 +18,7 @@ from freehold.errors import BadData, UsageError
 from freehold.evals import kinds, sandbox
 from freehold.evals.kinds import wanted_label, wanted_labels
 from freehold.evals.numbers import find_numbers, whole_number
+from freehold.evals.reading import LabelReader
 
 Grade = Callable[[Example, str], float]
 
@@ -43,6 +44,11 @@ class Metric:
     scale: float = 0.0
     labels: frozenset[str] = frozenset()
     unknown: str = ""
+    reader: LabelReader | None = None
+
+    def answered(self, answer: str) -> str:
+        """The label that an answer names, whoever gave it; the answer without surrounding space where it names none."""
+        return self.reader.read(answer) if self.reader else answer.strip()
 
     def wanted(self, example: Example) -> str:
         """The label that is right for a row: its own, or ``unknown`` for one out of scope."""
@@ -176,7 +182,7 @@ def answered_labels(answer: str) -> frozenset[str]:
     return frozenset(piece.strip() for piece in re.split(r"[,;\n]", answer) if piece.strip())
 
 
-def label_set(example: Example, answer: str) -> float:
+def label_set(example: Example, answer: str, reader: LabelReader | None = None) -> float:
     """F1 of the answer's set of labels beside the wanted one; the order does not matter."""
     if "labels" not in example.reference:
         wanted = frozenset([wanted_label(example)])
@@ -185,6 +191,8 @@ def label_set(example: Example, answer: str) -> float:
         if answer.strip() == example.answer.strip():
             return 1.0  # a label may hold a comma
     given = answered_labels(answer)
+    if reader:
+        given = reader.read_all(given)
     return 2 * len(wanted & given) / max(len(wanted) + len(given), 1)
 
 
@@ -230,7 +238,7 @@ def program(example: Example, answer: str) -> str:
 _METHODS: dict[str, tuple[str, str, Grade]] = {
     "label": (
         "accuracy",
-        "exact match of the label; the model can only answer with labels of the label set",
+        "the label is right; case, quotes and punctuation around it are forgiven",
         exact,
     ),
     "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
@@ -341,8 +349,12 @@ def choose(
         _check_asked(metric, rows)
     if metric.kind == "value":
         return _scaled(metric, known or test)
-    if metric.kind == "label" and unknown:
-        return _with_unknown(metric, frozenset(labels) - {unknown}, unknown)
+    if metric.kind == "label" and metric.name == METRICS["label"].name:
+        return _with_labels(metric, frozenset(labels) or frozenset(map(wanted_label, rows)), unknown)
+    if metric.kind == "labels":
+        every = frozenset(label for e in rows if "labels" in e.reference for label in wanted_labels(e))
+        reader = LabelReader(every | frozenset(wanted_label(e) for e in rows if "labels" not in e.reference))
+        return replace(metric, grade=lambda e, a: label_set(e, a, reader), reader=reader)
     return metric
 
 
@@ -385,9 +397,11 @@ def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
     return replace(metric, grade=closeness(scale), scale=scale, method=method)
 
 
-def _with_unknown(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
-    bound = replace(metric, labels=labels, unknown=unknown)
-    method = f"{metric.method} and {unknown!r}, which is right for a label outside the set"
-    return replace(
-        bound, grade=lambda example, answer: float(answer.strip() == bound.wanted(example)), method=method
-    )
+def _with_labels(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
+    bound = replace(metric, labels=labels - {unknown}, unknown=unknown, reader=LabelReader(labels))
+    more = f"; {unknown!r} is right for a label outside the set" if unknown else ""
+
+    def grade(example: Example, answer: str) -> float:
+        return float(bound.answered(answer) == bound.wanted(example))
+
+    return replace(bound, grade=grade, method=metric.method + more)
