@@ -57,7 +57,7 @@ def command(
     metric: Annotated[
         str,
         typer.Option(
-            help="label, labels, number, value, json, code, text, or path.py:function; detected if left out."
+            help="label, labels, number, value, json, code, exact, text, or path.py:function; detected if left out."
         ),
     ] = "",
     labels: Annotated[
