@@ -1,4 +1,6 @@
-"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json, exact or text."""
+"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json, exact
+or text.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def wanted_labels(example: Example) -> frozenset[str]:
 
 
 def repeated_share(answers: Sequence[str]) -> float:
-    """Share of rows whose answer another row has too: about that of new rows whose answer is known (Good 1953)."""
+    """Share of rows whose answer another row has too: about that of new rows whose answer is known (Good
+    1953).
+    """
     counts = Counter(answers)
     return sum(count for count in counts.values() if count > 1) / max(len(answers), 1)
 
@@ -139,10 +143,11 @@ _LONGEST_CODE, _LONGEST_WORD = 64, 32
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is right only as a whole: an id, a date, a time, an amount, an address on the net, one word.
+    """Whether a text is right only as a whole: an id, a date, a time, an amount, an address on the net, one
+    word.
 
-    Such are short, on one line, and one word, or hold digits in at least half of their words. Scripts without spaces between words have no
-    such words.
+    Such are short, on one line, and one word, or hold digits in at least half of their words. Scripts without
+    spaces between words have no such words.
     """
     words = text.split()
     if not words or len(text) > _LONGEST_CODE or "\n" in text:

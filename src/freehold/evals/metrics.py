@@ -39,8 +39,8 @@ _MOST_PAIRED = 60
 class Metric:
     """``name`` is what needs refer to; ``method`` says how a row is graded, ``reason`` why it was chosen.
 
-    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the answer that is right where a
-    row's label is not one of ``labels``; "" where there is none.
+    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the
+    answer that is right where a row's label is not one of ``labels``; "" where there is none.
     """
 
     kind: str
@@ -54,7 +54,9 @@ class Metric:
     reader: LabelReader | None = None
 
     def answered(self, answer: str) -> str:
-        """The label that an answer names, whoever gave it; the answer without surrounding space where it names none."""
+        """The label that an answer names, whoever gave it; the answer without surrounding space where it
+        names none.
+        """
         return self.reader.read(answer) if self.reader else answer.strip()
 
     def wanted(self, example: Example) -> str:
@@ -75,7 +77,9 @@ def same(example: Example, answer: str) -> float:
 
 
 def plain(text: str) -> str:
-    """A text in one Unicode form, without characters that are not seen, with one kind of hyphen, and space only inside."""
+    """A text in one Unicode form, without characters that are not seen, with one kind of hyphen, and space
+    only inside.
+    """
     if text.isascii():
         return text.strip()
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_HYPHENS).strip()
@@ -177,7 +181,9 @@ def _shared(wanted: Any, given: Any) -> int:
 
 
 def _shared_items(wanted: list[Any], given: list[Any]) -> int:
-    """The most values that two lists share when each item is paired with one of the other (Kuhn 1955, by scipy)."""
+    """The most values that two lists share when each item is paired with one of the other (Kuhn 1955, by
+    scipy).
+    """
     if max(len(wanted), len(given)) > _MOST_PAIRED:
         return sum((Counter(map(_key, wanted)) & Counter(map(_key, given))).values())
     from scipy.optimize import linear_sum_assignment
@@ -192,7 +198,9 @@ def _key(value: Any) -> str:
 
 
 def _equal(wanted: Any, given: Any) -> bool:
-    """Whether two single values are the same. True is not 1, "1" is not 1; 5 and 5.0 are the same number, and so are two NaN."""
+    """Whether two single values are the same. True is not 1, "1" is not 1; 5 and 5.0 are the same number, and
+    so are two NaN.
+    """
     if _is_number(wanted) and _is_number(given):
         return _equal_numbers(wanted, given)
     if isinstance(wanted, str) and isinstance(given, str):
@@ -258,7 +266,9 @@ def rouge_l(wanted: str, given: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    """Words in lower case; of scripts that put no spaces between words, each character; of a text without either, each sign."""
+    """Words in lower case; of scripts that put no spaces between words, each character; of a text without
+    either, each sign.
+    """
     folded = plain(text).casefold()
     return re.findall(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+", folded) or re.findall(r"\S", folded)
 
@@ -269,7 +279,9 @@ def code(example: Example, answer: str) -> float:
 
 
 def program(example: Example, answer: str) -> str:
-    """The answer as a program that runs the row's tests: without fences, with the signature where it is missing."""
+    """The answer as a program that runs the row's tests: without fences, with the signature where it is
+    missing.
+    """
     asked = example.reference.get("prompt", example.question)
     fenced = re.search(r"```(?:python)?\s*\n(.*?)(?:```|\Z)", answer, re.S)
     text = fenced.group(1) if fenced else answer
