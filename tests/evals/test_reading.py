@@ -12,13 +12,33 @@ READER = LabelReader(frozenset({"card_arrival", "Refund late", "C++", "other"}))
 @pytest.mark.parametrize(
     "answer",
     [
-        "card_arrival", " card_arrival\n", "Card_Arrival", "CARD_ARRIVAL", "card_arrival.", '"card_arrival"', "“card_arrival”", "'card_arrival'.",
-        "**card_arrival**", "`card_arrival`", "Label: card_arrival", "label: card_arrival.", "**Label:** card_arrival", "Label: **card_arrival**",
-        "The label is card_arrival.", "The correct category: card_arrival", "Kategorie: card_arrival", "- card_arrival", "(card_arrival)",
-        '{"label": "card_arrival"}', '```json\n{"label": "card_arrival"}\n```', "```\ncard_arrival\n```", '["card_arrival"]', "card_arrival。",
+        "card_arrival",
+        " card_arrival\n",
+        "Card_Arrival",
+        "CARD_ARRIVAL",
+        "card_arrival.",
+        '"card_arrival"',
+        "“card_arrival”",
+        "'card_arrival'.",
+        "**card_arrival**",
+        "`card_arrival`",
+        "Label: card_arrival",
+        "label: card_arrival.",
+        "**Label:** card_arrival",
+        "Label: **card_arrival**",
+        "The label is card_arrival.",
+        "The correct category: card_arrival",
+        "Kategorie: card_arrival",
+        "- card_arrival",
+        "(card_arrival)",
+        '{"label": "card_arrival"}',
+        '```json\n{"label": "card_arrival"}\n```',
+        "```\ncard_arrival\n```",
+        '["card_arrival"]',
+        "card_arrival。",
         "category = card_arrival",
     ],
-)  # fmt: skip
+)
 def test_what_surrounds_a_label_is_forgiven(answer: str) -> None:
     assert READER.read(answer) == "card_arrival"
 
@@ -71,9 +91,15 @@ def rows(*labels: str) -> list[Example]:
 def test_the_metric_of_labels_reads_answers_so() -> None:
     metric = choose(None, rows("Yes", "No", "Yes", "No"))
     example = rows("Yes")[0]
-    assert [metric.grade(example, text) for text in ("yes.", "Label: Yes", "**YES**", "no", "Yes and No")] == [
-        1.0, 1.0, 1.0, 0.0, 0.0,
-    ]  # fmt: skip
+    assert [
+        metric.grade(example, text) for text in ("yes.", "Label: Yes", "**YES**", "no", "Yes and No")
+    ] == [
+        1.0,
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+    ]
     assert metric.answered("**no**") == "No"
 
 

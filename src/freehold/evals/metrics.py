@@ -54,9 +54,7 @@ class Metric:
     reader: LabelReader | None = None
 
     def answered(self, answer: str) -> str:
-        """The label that an answer names, whoever gave it; the answer without surrounding space where it
-        names none.
-        """
+        """The label that an answer names, whoever gave it; the answer without surrounding space where it names none."""
         return self.reader.read(answer) if self.reader else answer.strip()
 
     def wanted(self, example: Example) -> str:

@@ -1,4 +1,4 @@
-"""What an answer says, whatever it is wrapped in: one reading for own models and for the API they are compared with."""
+"""What an answer says, whatever it is wrapped in: one reading for own models and for APIs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BULLET = re.compile(r"[-•–]\s+")
 
 
 def final_answer(text: str) -> str:
-    """The answer without the thoughts that some models write before it; empty where it ends in the middle of them."""
+    """The answer without the thoughts before it; empty where it ends in the middle of them."""
     match = _THINKING.match(text)
     return text[match.end() :].strip() if match else text
 
@@ -35,14 +35,14 @@ def cut_in_thought(text: str) -> bool:
 class LabelReader:
     """Reads which of ``labels`` an answer names.
 
-    Case, surrounding punctuation, quotes, Markdown, a name before it (``Label: x``), a code block and a JSON object with one value are
-    forgiven, as long as no two labels become the same by it.
+    Case, surrounding punctuation, quotes, Markdown, a name before it (``Label: x``), a code block and a JSON
+    object with one value are forgiven, as long as no two labels become the same by it.
     """
 
     labels: frozenset[str]
 
     def read(self, answer: str) -> str:
-        """The label, as it is written in the label set; the answer without surrounding space where it names none."""
+        """The label as the label set has it; the answer without surrounding space where it names none."""
         text = answer.strip()
         if text in self.labels:
             return text
