@@ -23,9 +23,8 @@ from freehold.hub import architectures, gguf
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
-from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import forms, jobs, judging, keeping, planner, rival, served_check
+from freehold.trial import costs, forms, jobs, judging, keeping, planner, rival, served_check
 from freehold.trial import task as tasks
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
@@ -98,6 +97,7 @@ class Trial:
         self.plan: Plan | None = None
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}  # to test rows, by variant
+        self.chosen_by: dict[str, list[measure.Answer]] = {}  # to validation rows, by variant
         self.choice = Choice((), TEST)
         self.look, self.terms = Look(1), Terms()
         self.notes: list[str] = []
@@ -137,6 +137,7 @@ class Trial:
             self.served = served_check.check(self, self.variant(self.choice.variant))
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
+            self._count_costs()
             self._trust()
             from freehold.trial.report import write_reports
             from freehold.trial.summary import summarise
@@ -507,8 +508,8 @@ class Trial:
             "mean_answer_tokens": result["mean_answer_tokens"],
             "measuring_seconds": result["seconds"],
         }
-        if split == TEST:
-            self.answers[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
+        kept = self.answers if split == TEST else self.chosen_by
+        kept[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
         return result
 
     def _skip(self, what: str, why: str) -> None:
@@ -757,8 +758,6 @@ class Trial:
                 self._skip(f"timing {variant['title']}", "earlier parts of the trial used up its time")
             return
         variant["running"] = self._timed(variant, name, inputs, seconds)
-        if variant["running"] is not None:
-            variant["money"] = self._money(variant)
 
     def wait_again(self, variant: dict[str, Any]) -> None:
         """Let the chosen variant wait anew where waits decide: those that it was chosen by are too few, and the best of several."""
@@ -784,6 +783,7 @@ class Trial:
             context=self._room(model.card, look, int(shown))["context"],
             longest_prompt=int(look["longest_prompt"] + shown * 1.2),
             latency_rows=waits,
+            at_once=True,
             country=self.options.country,
         )
         return f"timed-{variant['id'].replace('/', '-')}", inputs
@@ -801,24 +801,14 @@ class Trial:
             self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return None
 
-    def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
-        options, running = self.options, variant["running"]
-        api = money.api_price(options.api_model)
-        own = money.hardware(
-            options.hardware_per_hour,
-            options.hardware_price,
-            options.hardware_years,
-            options.kwh_price,
-            running["watts"],
-        )
-        even = money.break_even(
-            api,
-            own,
-            variant["mean_prompt_tokens"],
-            variant["mean_answer_tokens"],
-            running["requests_per_second"],
-        )
-        return {"api": asdict(api), "own": asdict(own), "break_even": even.as_dict()}
+    def _count_costs(self) -> None:
+        """What each timed variant costs beside the API, by its answers to test rows, else to the rows that it was chosen by."""
+        asked = next((v for v in self.variants if v.get("rival")), None)
+        hidden = asked.get("mean_reasoning_tokens") if asked else None
+        for variant in self.variants:
+            if variant["running"]:
+                answers = self.answers.get(variant["id"]) or self.chosen_by[variant["id"]]
+                variant["money"] = costs.money_of(self.options.costs, variant, answers, hidden)
 
     # -- whether it can be trusted --------------------------------------------------------------
 
