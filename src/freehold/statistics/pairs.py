@@ -7,6 +7,7 @@ measured on the same rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -54,7 +55,7 @@ def difference_interval(gain: np.ndarray, *, groups: Groups = None, level: float
 
 def paired(
     first: Sequence[float], second: Sequence[float], *, groups: Groups = None, level: float = 0.95
-) -> dict[str, float | int | str | None]:
+) -> dict[str, Any]:
     """Difference ``second - first`` on the same rows: value, interval, p-value, rows gained and lost.
 
     Shares: Bonett and Price's interval with McNemar's exact test. Graded scores, and any scores in groups: a sign-flip permutation test

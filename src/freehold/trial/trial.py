@@ -32,6 +32,7 @@ from freehold.trial.looks import Look
 from freehold.trial.needs import Need, Terms, check_names, decide, parse_need
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
+from freehold.trial.rival_recorded import recorded
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trust import licence
@@ -924,24 +925,46 @@ class Trial:
                 )
 
     def _rival(self) -> None:
-        metric = self.task.metric
-        if self.options.rival_endpoint is not None:
-            kept = self.folder / f"rival-{durable.digest_of(asdict(self.options.rival_endpoint))[:12]}.jsonl"
-            longest = max((v["mean_answer_tokens"] for v in self.variants), default=64)
-            answers = rival.asked(
-                self.options.rival_endpoint, metric, self.task.test, int(longest * 4 + 64), kept, self.sink
+        """The API's answers to the test rows, asked now or recorded, as a variant beside the own ones."""
+        metric, endpoint = self.task.metric, self.options.rival_endpoint
+        if endpoint is not None:
+            kept = self.folder / f"rival-{durable.digest_of(asdict(endpoint))[:12]}.jsonl"
+            rows = self.rows_of(VALIDATION) if self.chosen_on == VALIDATION else ()
+            found = rival.measured(
+                endpoint, metric, self._rival_asks(), rows, self.task.test, kept, self.sink
             )
-            title = f"{self.options.rival_endpoint.model} at {self.options.rival_endpoint.url}"
         else:
-            answers = rival.recorded(Path(self.options.rival_file), metric, self.task.test)
-            title = f"recorded answers, {Path(self.options.rival_file).name}"
-        variant = {"id": "rival", "title": title, "model": title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0, "parameters": 0,
-                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers)
-                   | measure.scope_figures(metric, answers, self.task.out_of_scope), "rows": len(answers),
-                   "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None, "mean_answer_tokens": None,
-                   "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": ""}  # fmt: skip
+            splits = self.task.splits
+            others = [example.id for example in (*splits.train, *splits.valid)]
+            found = recorded(Path(self.options.rival_file), metric, self.task.test, others)
+        answers = list(found.answers)
+        groups, spent = self.task.groups, found.spent
+        figures = measure.measurement(metric, self.task.test, answers, groups=groups)
+        figures |= measure.scope_figures(metric, answers, self.task.out_of_scope, groups=groups)
+        hidden = spent.reasoning_tokens / spent.requests if spent.requests else None
         self.answers["rival"] = answers
-        self.variants.append(variant)
+        self.notes += rival.oddities(found, len(self.task.test))
+        self.variants.append(
+            {
+                "id": "rival", "title": found.title, "model": found.title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0,
+                "parameters": 0, "licence": "", "shots": [], "selection": None, "figures": figures, "measured_on": TEST,
+                "rows": len(answers), "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None,
+                "mean_answer_tokens": None, "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": "",
+                "conditions": list(found.conditions), "spent": asdict(spent), "mean_reasoning_tokens": hidden,
+                "waits_ms": list(found.waits_ms), "chosen_by": found.chosen_by,
+            }
+        )  # fmt: skip
+
+    def _rival_asks(self) -> dict[str, measure.Ask]:
+        """How the API is asked: as own models are, without worked examples and with as many as any of them was shown."""
+        longest = max(look["max_tokens"] for look in self._looks.values())
+        known = {example.id: example for example in self.task.splits.train}
+        shown = max((variant["shots"] for variant in self.variants), key=len)
+        asks = {"zero-shot": measure.Ask((), self.task.labels, longest)}
+        if shown:
+            shots = tuple(known[name].messages for name in shown)
+            asks["few-shot"] = measure.Ask(shots, self.task.labels, longest)
+        return asks
 
     # -- the report -------------------------------------------------------------------------
 
