@@ -75,11 +75,11 @@ def column(answers: list[str]) -> list[Example]:
         ([f"{n},5" for n in range(40)], "value"),
         ([f"{n}.50 €" for n in range(40)], "value"),
         ([f"{n * 1.5}%" for n in range(40)], "value"),
-        ([f"{n}.50 {'€$'[n % 2]}" for n in range(40)], "text"),
+        ([f"{n}.50 {'€$'[n % 2]}" for n in range(40)], "exact"),
         ([str(n * 17) for n in range(40)], "number"),
         ([f"subject {n % 300}" for n in range(900)], "label"),
         ([f"subject {n % 1000}" for n in range(2200)], "label"),
-        (["none"] * 60 + [f"name {n}" for n in range(40)], "text"),
+        (["none"] * 60 + [f"name {n}" for n in range(40)], "exact"),
         (["one thing", "another"], "text"),
     ],
 )

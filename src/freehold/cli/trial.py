@@ -58,7 +58,7 @@ def command(
     metric: Annotated[
         str,
         typer.Option(
-            help="label, labels, number, value, json, code, text, or path.py:function; detected if left out."
+            help="label, labels, number, value, json, code, exact, text, or path.py:function; detected if left out."
         ),
     ] = "",
     labels: Annotated[
@@ -90,18 +90,45 @@ def command(
     api_model: Annotated[
         str, typer.Option(help="The API to compare the cost with, provider:model.")
     ] = "openai:gpt-5-mini",
+    api_batch: Annotated[
+        bool, typer.Option("--api-batch", help="Compare with the API's price for batches.")
+    ] = False,
+    api_cached_share: Annotated[
+        float,
+        typer.Option(help="Share of a prompt that the API has cached, 0 to 1.", min=0.0, max=1.0),
+    ] = 0.0,
+    api_reasoning_tokens: Annotated[
+        float,
+        typer.Option(help="Hidden tokens the API writes before an answer, if none are measured.", min=0.0),
+    ] = 0.0,
     hardware_per_hour: Annotated[
-        float | None,
-        typer.Option(help="Cost of this machine per hour, in dollars; computed from its price if left out."),
-    ] = None,
-    hardware_price: Annotated[float, typer.Option(help="Price of this machine, in dollars.")] = 1000.0,
+        str,
+        typer.Option(
+            help="Cost of this machine per hour, in dollars; computed from its price if left out. This and the next "
+            "prices may be a range, as 0.2-0.4; one figure is taken as exact."
+        ),
+    ] = "",
+    hardware_price: Annotated[
+        str, typer.Option(help="Price of this machine, in dollars; 700-1000-1500 if left out.")
+    ] = "",
     hardware_years: Annotated[
-        float, typer.Option(help="Years over which the price of this machine is spread.")
-    ] = 4.0,
-    kwh_price: Annotated[float, typer.Option(help="Price of electricity, in dollars per kWh.")] = 0.30,
+        str, typer.Option(help="Years over which the price of this machine is spread; 3-4-6 if left out.")
+    ] = "",
+    kwh_price: Annotated[
+        str, typer.Option(help="Price of electricity, in dollars per kWh; 0.15-0.30-0.45 if left out.")
+    ] = "",
+    person_hours_per_month: Annotated[
+        str, typer.Option(help="Hours a month that a person spends on the own machine; 0 if left out.")
+    ] = "",
+    person_hour_price: Annotated[
+        str, typer.Option(help="Price of such an hour, in dollars; 40-60-90 if left out.")
+    ] = "",
     country: Annotated[
-        str, typer.Option(help="ISO code of the country whose electricity the carbon figure is for.")
-    ] = "DEU",
+        str,
+        typer.Option(
+            help="Country whose electricity the carbon figure is for, as DEU; the world average if left out."
+        ),
+    ] = "",
     safety: Annotated[
         str,
         typer.Option(
@@ -142,7 +169,9 @@ def command(
     from freehold.cli.rows import options_of
     from freehold.errors import UsageError
     from freehold.hub.store import Store
-    from freehold.trial import report
+    from freehold.ledger.energy import grid
+    from freehold.ledger.money import CostOptions
+    from freehold.trial import costs, report
     from freehold.trial import task as tasks
     from freehold.trial.needs import parse_bytes, parse_seconds, read_task_file
     from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
@@ -160,12 +189,22 @@ def command(
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")
     if too_long not in TOO_LONG:
         raise UsageError(f"--too-long {too_long}: unknown value", f"pass one of {', '.join(TOO_LONG)}")
+    cost_options = costs.from_texts(
+        {
+            "hardware_per_hour": hardware_per_hour,
+            "hardware_price": hardware_price,
+            "hardware_years": hardware_years,
+            "kwh_price": kwh_price,
+            "person_hours_per_month": person_hours_per_month,
+            "person_hour_price": person_hour_price,
+        },
+        CostOptions(api_model, api_batch, api_cached_share, api_reasoning_tokens),
+    )
     options = Options(
         budget_s=parse_seconds(budget), memory_bytes=parse_bytes(memory) if memory else 0,
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
-        tune=tune, shots=shots, recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})}, country=country.upper(),
-        api_model=api_model, hardware_per_hour=hardware_per_hour, hardware_price=hardware_price, hardware_years=hardware_years,
-        kwh_price=kwh_price, too_long=too_long,
+        tune=tune, shots=shots, recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})},
+        country=grid(country).country, costs=cost_options, too_long=too_long,
         safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety, rival_file=str(rival.absolute()) if rival else "",
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )  # fmt: skip

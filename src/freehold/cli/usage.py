@@ -25,14 +25,15 @@ def command(
     Example: freehold usage --days 30
     """
     from freehold.hub.store import Store
-    from freehold.ledger.money import api_price
+    from freehold.ledger.prices import RequestTokens, request_price
     from freehold.ledger.usage import Ledger
 
-    price = api_price(api_model)
-    rows: list[dict[str, Any]] = [
-        asdict(row) | {"api_dollars": price.per_request(row.prompt_tokens, row.answer_tokens)}
-        for row in Ledger(Store()).sums(days)
-    ]
+    price = request_price(api_model, RequestTokens(1000, 100))
+    rows: list[dict[str, Any]] = []
+    for row in Ledger(Store()).sums(days):
+        # prices go by the size of a request, so that of the mean one counts
+        mean = RequestTokens(row.prompt_tokens / row.requests, row.answer_tokens / row.requests)
+        rows.append(asdict(row) | {"api_dollars": request_price(api_model, mean).dollars * row.requests})
     if json:
         print_json({"api": asdict(price), "usage": rows})
         return
@@ -46,5 +47,6 @@ def command(
          for row in rows],
     )  # fmt: skip
     print(
-        f"API: {price.model}, ${price.input_per_million:g} and ${price.output_per_million:g} per million tokens of prompts and answers ({price.source})"
+        f"API: {price.model}, ${price.input_per_million:g} and ${price.output_per_million:g} per million tokens of "
+        f"prompts and answers for a request of 1,000 and 100 tokens ({price.dated}; {price.source})"
     )

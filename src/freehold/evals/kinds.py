@@ -1,9 +1,12 @@
-"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json or text."""
+"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json, exact
+or text.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +50,9 @@ def wanted_labels(example: Example) -> frozenset[str]:
 
 
 def repeated_share(answers: Sequence[str]) -> float:
-    """Share of rows whose answer another row has too: about that of new rows whose answer is known (Good 1953)."""
+    """Share of rows whose answer another row has too: about that of new rows whose answer is known (Good
+    1953).
+    """
     counts = Counter(answers)
     return sum(count for count in counts.values() if count > 1) / max(len(answers), 1)
 
@@ -102,23 +107,56 @@ def detect(examples: Sequence[Example]) -> Kind:
 
 def _of_numbers(answers: Sequence[str], column: bool) -> Kind:
     values = [as_float(answer) for answer in answers]
-    distinct, fractions = len(set(values)), sum(value % 1 != 0 for value in values) / len(values)
-    if fractions >= FEWEST_FRACTIONS:
-        other = "; if they are labels, pass --metric label" if repeated_share(answers) > 0.5 else ""
-        return Kind(
-            "value", f"the answers are numbers with fractions, so the size of the error counts{other}"
-        )
+    distinct, repeated = len(set(values)), repeated_share(answers)
+    if sum(value % 1 != 0 for value in values) / len(values) >= FEWEST_FRACTIONS:
+        reason = "the answers are numbers with fractions, so the size of the error counts"
+        return Kind("value", f"{reason}; {_others('number', *(['label'] if repeated else []))}")
     if distinct <= MOST_INTEGER_LABELS and len(values) >= 3 * distinct:
         reason = f"the answers are {distinct} different integers that repeat, so they are labels"
-        return Kind("label", f"{reason}; if they are numbers, pass --metric number or --metric value")
-    if column and repeated_share(answers) >= 0.5:
+        return Kind("label", f"{reason}; {_others('number', 'value')}")
+    if column and repeated >= 0.5:
         reason = f"the label column has {distinct} different integers that repeat, so they are labels"
-        return Kind("label", f"{reason}; if they are numbers, pass --metric value")
+        return Kind("label", f"{reason}; {_others('number', 'value')}")
     if column:
-        return Kind(
-            "value", "the label column has integers that seldom repeat, so the size of the error counts"
-        )
-    return Kind("number", "every answer is a number; if close answers should count, pass --metric value")
+        reason = "the label column has integers that seldom repeat, so the size of the error counts"
+        return Kind("value", f"{reason}; {_others('number', *(['label'] if repeated else []))}")
+    reason = "every answer is a number, so only the right one counts"
+    return Kind("number", f"{reason}; {_others('value', *(['label'] if repeated else []))}")
+
+
+#: What numbers may be instead, and the option that says so.
+_OTHER = {
+    "label": "if they are labels such as grades, pass --metric label",
+    "number": "if only the right number counts, pass --metric number",
+    "value": "if near numbers are nearly right, pass --metric value",
+}
+
+
+def _others(*kinds: str) -> str:
+    return "; ".join(_OTHER[kind] for kind in kinds)
+
+
+#: Answers are compared whole where so large a share of them are codes, dates, names of one word and the like.
+FEWEST_CODES = 0.9
+#: The longest code, and of answers without digits the longest word.
+_LONGEST_CODE, _LONGEST_WORD = 64, 32
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is right only as a whole: an id, a date, a time, an amount, an address on the net, one
+    word.
+
+    Such are short, on one line, and one word, or hold digits in at least half of their words. Scripts without
+    spaces between words have no such words.
+    """
+    words = text.split()
+    if not words or len(text) > _LONGEST_CODE or "\n" in text:
+        return False
+    digits = sum(any(sign.isdigit() for sign in word) for word in words)
+    if digits:
+        return 2 * digits >= len(words)
+    spaced = not any(unicodedata.category(sign) == "Lo" for sign in text)
+    return len(words) == 1 and spaced and (len(text) <= _LONGEST_WORD or "://" in text or "@" in text)
 
 
 def _of_texts(answers: Sequence[str], column: bool) -> Kind:
@@ -132,6 +170,11 @@ def _of_texts(answers: Sequence[str], column: bool) -> Kind:
         )
         return Kind("label", f"{reason}; if they are free text, pass --metric text")
     of = "labels" if column else "answers"
+    if sum(map(is_code, answers)) >= FEWEST_CODES * max(len(answers), 1):
+        reason = (
+            f"the {of} are short and seldom repeat, as codes, dates and names do, so only the whole counts"
+        )
+        return Kind("exact", f"{reason}; if a part of one is worth something, pass --metric text")
     return Kind(
         "text",
         f"the {of} seldom repeat ({distinct:,} different ones in {len(answers):,} rows), so they are free "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +19,18 @@ from freehold.data.examples import Example
 from freehold.errors import BadData, UsageError
 from freehold.evals import kinds, sandbox
 from freehold.evals.kinds import wanted_label, wanted_labels
-from freehold.evals.numbers import find_numbers, whole_number
+from freehold.evals.numbers import ends_in_range, find_numbers, in_words, whole_number
 from freehold.evals.reading import LabelReader
 
 Grade = Callable[[Example, str], float]
 
 #: Chinese, Japanese, Thai, Lao, Khmer and Burmese letters.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+#: Zero-width characters, marks of direction and of emoji style, soft hyphens.
+_UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0f\ufeff\u00ad]")
+_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63\uff0d", "-"))
+#: Figures of floating-point numbers that agree to so large a share are the same number.
+_CLOSE = 1e-9
 #: Items of a JSON list that are paired one by one; longer lists count equal items only.
 _MOST_PAIRED = 60
 
@@ -32,8 +39,8 @@ _MOST_PAIRED = 60
 class Metric:
     """``name`` is what needs refer to; ``method`` says how a row is graded, ``reason`` why it was chosen.
 
-    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the answer that is right where a
-    row's label is not one of ``labels``; "" where there is none.
+    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the
+    answer that is right where a row's label is not one of ``labels``; "" where there is none.
     """
 
     kind: str
@@ -57,33 +64,52 @@ class Metric:
 
 
 def exact(example: Example, answer: str) -> float:
-    """1 if equal but for surrounding space."""
-    return float(answer.strip() == wanted_label(example))
+    """1 if equal but for surrounding space and Unicode form."""
+    return float(plain(answer) == plain(wanted_label(example)))
+
+
+def same(example: Example, answer: str) -> float:
+    """1 if the answer is the wanted one, read as labels are: case and what surrounds it are forgiven."""
+    wanted = plain(wanted_label(example))
+    return float(LabelReader(frozenset({wanted})).read(plain(answer)) == wanted)
+
+
+def plain(text: str) -> str:
+    """A text in one Unicode form, without characters that are not seen, with one kind of hyphen, and space
+    only inside.
+    """
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_HYPHENS).strip()
 
 
 def last_number(text: str) -> Fraction | None:
-    """The number after ``####`` if there is one, else the last number; None where there is none."""
+    """The number after ``####`` if there is one, else the last number; None where there is none, or a range."""
     marked = text.rpartition("####")[2] if "####" in text else text
-    numbers = find_numbers(marked)
-    if not numbers:
+    listed = find_numbers(marked)
+    if not listed:
+        return in_words(marked)
+    if ends_in_range(marked):
         return None
-    return numbers[0] if "####" in text else numbers[-1]
+    return listed[0] if "####" in text else listed[-1]
 
 
 def number(example: Example, answer: str) -> float:
-    """1 if the answer's number equals the wanted one, however either is written."""
-    wanted = last_number(example.reference.get("answer", example.answer))
-    return float(wanted is not None and last_number(answer) == wanted)
+    """1 if the answer's number equals the wanted one, however either is written; 50% is 50 and 0.5."""
+    wanted_text = example.reference.get("answer", example.answer)
+    wanted, given = last_number(wanted_text), last_number(answer)
+    if wanted is None or given is None:
+        return 0.0
+    percent = ("%" in answer) - ("%" in wanted_text)
+    return float(given == wanted or (percent != 0 and given == wanted * Fraction(100) ** percent))
 
 
 def value_of(text: str) -> float | None:
-    """The number that a text is, else the last one in it; None where there is no finite one."""
+    """The number that a text is, else the last one in it; None where there is no finite one, or a range."""
     whole = whole_number(text)
-    numbers = [whole] if whole is not None else find_numbers(text)
-    if not numbers:
-        return None
+    value = whole if whole is not None else last_number(text)
     try:
-        return float(numbers[-1])
+        return None if value is None else float(value)
     except OverflowError:
         return None
 
@@ -149,11 +175,13 @@ def _shared(wanted: Any, given: Any) -> int:
         return sum(_shared(item, given[key]) for key, item in wanted.items() if key in given)
     if isinstance(wanted, list) and isinstance(given, list) and wanted and given:
         return _shared_items(wanted, given)
-    return int(_leaf(wanted) == _leaf(given))
+    return int(_equal(wanted, given))
 
 
 def _shared_items(wanted: list[Any], given: list[Any]) -> int:
-    """The most values that two lists share when each item is paired with one of the other (Kuhn 1955, by scipy)."""
+    """The most values that two lists share when each item is paired with one of the other (Kuhn 1955, by
+    scipy).
+    """
     if max(len(wanted), len(given)) > _MOST_PAIRED:
         return sum((Counter(map(_key, wanted)) & Counter(map(_key, given))).values())
     from scipy.optimize import linear_sum_assignment
@@ -167,11 +195,33 @@ def _key(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _leaf(value: Any) -> tuple[str, Any]:
-    """A value with its kind, so that true is not 1; 5 and 5.0 are the same number."""
-    if isinstance(value, bool) or value is None or not isinstance(value, int | float):
-        return type(value).__name__, value
-    return "number", value
+def _equal(wanted: Any, given: Any) -> bool:
+    """Whether two single values are the same. True is not 1, "1" is not 1; 5 and 5.0 are the same number, and
+    so are two NaN.
+    """
+    if _is_number(wanted) and _is_number(given):
+        return _equal_numbers(wanted, given)
+    if isinstance(wanted, str) and isinstance(given, str):
+        return plain(wanted) == plain(given)
+    return type(wanted) is type(given) and bool(wanted == given)
+
+
+def _equal_numbers(wanted: float, given: float) -> bool:
+    if isinstance(wanted, int) and isinstance(given, int):
+        return wanted == given  # of any length
+    try:
+        a, b = float(wanted), float(given)
+    except OverflowError:
+        return False
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=_CLOSE)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+#: How an answer says that a row has none of the labels.
+_NONE = frozenset({"none", "None", "None.", "none.", "no labels", "-"})
 
 
 def answered_labels(answer: str) -> frozenset[str]:
@@ -191,6 +241,8 @@ def label_set(example: Example, answer: str, reader: LabelReader | None = None) 
         if answer.strip() == example.answer.strip():
             return 1.0  # a label may hold a comma
     given = answered_labels(answer)
+    if not wanted:  # a row may have no label at all
+        return float(given <= _NONE)
     if reader:
         given = reader.read_all(given)
     return 2 * len(wanted & given) / max(len(wanted) + len(given), 1)
@@ -200,11 +252,11 @@ def chrf(example: Example, answer: str) -> float:
     """chrF2 of one row over 100 (Popovic 2015), by sacrebleu."""
     from sacrebleu.metrics.chrf import CHRF
 
-    return float(CHRF().sentence_score(answer, [example.answer]).score) / 100
+    return float(CHRF().sentence_score(plain(answer), [plain(example.answer)]).score) / 100
 
 
 def rouge_l(wanted: str, given: str) -> float:
-    """F1 of the longest common subsequence of words (Lin 2004), lower case, by rapidfuzz's LCS."""
+    """F1 of the longest common subsequence of words (Lin 2004), whatever their case, by rapidfuzz's LCS."""
     from rapidfuzz.distance import LCSseq
 
     a, b = (_words(text) for text in (wanted, given))
@@ -212,8 +264,11 @@ def rouge_l(wanted: str, given: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    """Words in lower case; of scripts that put no spaces between words, each character."""
-    return re.findall(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+", text.lower())
+    """Words in lower case; of scripts that put no spaces between words, each character; of a text without
+    either, each sign.
+    """
+    folded = plain(text).casefold()
+    return re.findall(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+", folded) or re.findall(r"\S", folded)
 
 
 def code(example: Example, answer: str) -> float:
@@ -222,7 +277,9 @@ def code(example: Example, answer: str) -> float:
 
 
 def program(example: Example, answer: str) -> str:
-    """The answer as a program that runs the row's tests: without fences, with the signature where it is missing."""
+    """The answer as a program that runs the row's tests: without fences, with the signature where it is
+    missing.
+    """
     asked = example.reference.get("prompt", example.question)
     fenced = re.search(r"```(?:python)?\s*\n(.*?)(?:```|\Z)", answer, re.S)
     text = fenced.group(1) if fenced else answer
@@ -249,6 +306,7 @@ _METHODS: dict[str, tuple[str, str, Grade]] = {
         closeness(1.0),
     ),
     "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
+    "exact": ("exact_match", "the answer is the expected one; case and what surrounds it are forgiven", same),
     "code": ("pass_rate", "unit tests of the row, one try, in a limited child process", code),
     "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
 }
@@ -323,7 +381,7 @@ def _unknown(asked: str) -> str:
         "rouge": "text",
         "bleu": "text",
     }
-    named |= {"exact": "label", "exact_match": "label", "classification": "label", "regression": "value"}
+    named |= {"em": "exact", "classification": "label", "regression": "value"}
     near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
     return f"--metric {asked}: unknown metric" + (f"; did you mean {named[near[0]]}?" if near else "")
 

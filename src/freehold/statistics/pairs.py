@@ -7,6 +7,7 @@ measured on the same rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -30,7 +31,7 @@ def bonett_price(gained: int, lost: int, n: int, level: float = 0.95) -> tuple[f
 
 def paired(
     first: Sequence[float], second: Sequence[float], *, groups: Groups = None, level: float = 0.95
-) -> dict[str, float | int | str | None]:
+) -> dict[str, Any]:
     """Difference ``second - first`` of scores from 0 to 1 on the same rows: value, interval, p-value, rows gained and lost.
 
     Shares: Bonett and Price's interval with McNemar's exact test. Graded scores, and any scores in groups: Gaffke's interval of the mean

@@ -112,6 +112,12 @@ def cost(even: dict[str, Any]) -> str:
     parts.append(
         f'<polyline class="line tuned" points="{_points([(v, own_cost(v)) for v in volumes if own_cost(v) <= highest], x, y)}"/>'
     )
+    if even.get("low") is not None:  # the band in which the lines may cross; reports of version 2 have none
+        first_x, last_x = (
+            x(max(v, 100.0)) for v in (even["low"], min(even["high"] or 10.0**last, 10.0**last))
+        )
+        level = f"{y(even['own_per_month']):.1f}"
+        parts.append(f'<line class="band" x1="{first_x:.1f}" x2="{last_x:.1f}" y1="{level}" y2="{level}"/>')
     if even["requests"]:
         parts.append(
             f'<circle class="dot tuned" cx="{x(max(even["requests"], 100)):.1f}" cy="{y(even["own_per_month"]):.1f}" r="5"/>'

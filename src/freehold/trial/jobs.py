@@ -18,7 +18,7 @@ from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
-from freehold.trial import baselines
+from freehold.trial import baselines, costs
 from freehold.trial import task as tasks
 from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
@@ -364,8 +364,9 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
                 break
         wanted = wanted[: len(waits)]
         progress.total = 2 * len(wanted)
-        started = time.perf_counter()
-        for _ in engine.generate(wanted):
+        started, waits_at_once = time.perf_counter(), list[float]()
+        for _, completion in engine.generate(wanted):
+            waits_at_once.append(completion.total_s)
             progress.more(1)
         together = time.perf_counter() - started
     prompt_speed, answer_speed = token_speeds(engine, asking, wanted[0])
@@ -380,6 +381,8 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         "prompt_tokens_per_second": prompt_speed,
         "answer_tokens_per_second": answer_speed,
         "requests_per_second": len(wanted) / together,
+        "requests_per_second_alone": len(waits) / sum(waits),
+        "at_once": costs.at_once(waits_at_once, together, parallel),
         "parallel": parallel,
         "requests": len(wanted) * 2,
         "energy": energy.as_dict(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from freehold.ledger.money import CostOptions
 from freehold.shrink.quantize import TYPES
 from freehold.trial.rival import Endpoint
 
@@ -29,12 +30,9 @@ class Options:
     shots: int = MOST_SHOTS
     types: tuple[str, ...] = TYPES
     recipe: dict[str, Any] = field(default_factory=dict)
-    country: str = "DEU"
-    api_model: str = "openai:gpt-5-mini"
-    hardware_per_hour: float | None = None
-    hardware_price: float = 1000.0
-    hardware_years: float = 4.0
-    kwh_price: float = 0.30
+    #: whose electricity carbon is reckoned with; "" for the world's
+    country: str = ""
+    costs: CostOptions = field(default_factory=CostOptions)
     latency_rows: int = 32
     #: what to do with a row that is too long for a model: leave out the row, or the model
     too_long: str = "row"
@@ -48,9 +46,5 @@ class Options:
 FREE = (
     "budget_s",
     "needs",
-    "api_model",
-    "hardware_per_hour",
-    "hardware_price",
-    "hardware_years",
-    "kwh_price",
+    "costs",
 )

@@ -156,6 +156,9 @@ def _running(winner: dict[str, Any]) -> list[str]:
     run = winner["running"]
     even = winner["money"]["break_even"]
     volume = f"from {even['requests']:,.0f} requests a month" if even["requests"] else "never on one machine"
+    if even.get("low") is not None:
+        most = f"{even['high']:,.0f}" if even["high"] is not None else "never"
+        volume += f" ({even['low']:,.0f} to {most}, by what is uncertain)"
     return [
         f"running   p50 {run['p50_ms']['value']:.0f} ms, p95 {run['p95_ms']['value']:.0f} ms, "
         f"peak memory {run['peak_memory_bytes'] / 2**30:.2f} GiB, file {winner['size_bytes'] / 1e6:.0f} MB",

@@ -23,9 +23,8 @@ from freehold.hub import architectures, gguf
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
-from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import forms, jobs, judging, keeping, planner, rival, served_check
+from freehold.trial import costs, forms, jobs, judging, keeping, planner, rival, served_check
 from freehold.trial import task as tasks
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
@@ -33,6 +32,7 @@ from freehold.trial.looks import Look
 from freehold.trial.needs import Need, Terms, check_names, decide, parse_need
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
+from freehold.trial.rival_recorded import recorded
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trust import licence
@@ -98,6 +98,7 @@ class Trial:
         self.plan: Plan | None = None
         self.variants: list[dict[str, Any]] = []
         self.answers: dict[str, list[measure.Answer]] = {}  # to test rows, by variant
+        self.chosen_by: dict[str, list[measure.Answer]] = {}  # to validation rows, by variant
         self.choice = Choice((), TEST)
         self.look, self.terms = Look(1), Terms()
         self.notes: list[str] = []
@@ -137,6 +138,7 @@ class Trial:
             self.served = served_check.check(self, self.variant(self.choice.variant))
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
+            self._count_costs()
             self._trust()
             from freehold.trial.report import write_reports
             from freehold.trial.summary import summarise
@@ -507,8 +509,8 @@ class Trial:
             "mean_answer_tokens": result["mean_answer_tokens"],
             "measuring_seconds": result["seconds"],
         }
-        if split == TEST:
-            self.answers[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
+        kept = self.answers if split == TEST else self.chosen_by
+        kept[variant["id"]] = jobs.read_answers(self.steps.place(name, inputs))
         return result
 
     def _skip(self, what: str, why: str) -> None:
@@ -757,8 +759,6 @@ class Trial:
                 self._skip(f"timing {variant['title']}", "earlier parts of the trial used up its time")
             return
         variant["running"] = self._timed(variant, name, inputs, seconds)
-        if variant["running"] is not None:
-            variant["money"] = self._money(variant)
 
     def wait_again(self, variant: dict[str, Any]) -> None:
         """Let the chosen variant wait anew where waits decide: those that it was chosen by are too few, and the best of several."""
@@ -784,6 +784,7 @@ class Trial:
             context=self._room(model.card, look, int(shown))["context"],
             longest_prompt=int(look["longest_prompt"] + shown * 1.2),
             latency_rows=waits,
+            at_once=True,
             country=self.options.country,
         )
         return f"timed-{variant['id'].replace('/', '-')}", inputs
@@ -801,24 +802,14 @@ class Trial:
             self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return None
 
-    def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
-        options, running = self.options, variant["running"]
-        api = money.api_price(options.api_model)
-        own = money.hardware(
-            options.hardware_per_hour,
-            options.hardware_price,
-            options.hardware_years,
-            options.kwh_price,
-            running["watts"],
-        )
-        even = money.break_even(
-            api,
-            own,
-            variant["mean_prompt_tokens"],
-            variant["mean_answer_tokens"],
-            running["requests_per_second"],
-        )
-        return {"api": asdict(api), "own": asdict(own), "break_even": even.as_dict()}
+    def _count_costs(self) -> None:
+        """What each timed variant costs beside the API, by its answers to test rows, else to the rows that it was chosen by."""
+        asked = next((v for v in self.variants if v.get("rival")), None)
+        hidden = asked.get("mean_reasoning_tokens") if asked else None
+        for variant in self.variants:
+            if variant["running"]:
+                answers = self.answers.get(variant["id"]) or self.chosen_by[variant["id"]]
+                variant["money"] = costs.money_of(self.options.costs, variant, answers, hidden)
 
     # -- whether it can be trusted --------------------------------------------------------------
 
@@ -934,24 +925,46 @@ class Trial:
                 )
 
     def _rival(self) -> None:
-        metric = self.task.metric
-        if self.options.rival_endpoint is not None:
-            kept = self.folder / f"rival-{durable.digest_of(asdict(self.options.rival_endpoint))[:12]}.jsonl"
-            longest = max((v["mean_answer_tokens"] for v in self.variants), default=64)
-            answers = rival.asked(
-                self.options.rival_endpoint, metric, self.task.test, int(longest * 4 + 64), kept, self.sink
+        """The API's answers to the test rows, asked now or recorded, as a variant beside the own ones."""
+        metric, endpoint = self.task.metric, self.options.rival_endpoint
+        if endpoint is not None:
+            kept = self.folder / f"rival-{durable.digest_of(asdict(endpoint))[:12]}.jsonl"
+            rows = self.rows_of(VALIDATION) if self.chosen_on == VALIDATION else ()
+            found = rival.measured(
+                endpoint, metric, self._rival_asks(), rows, self.task.test, kept, self.sink
             )
-            title = f"{self.options.rival_endpoint.model} at {self.options.rival_endpoint.url}"
         else:
-            answers = rival.recorded(Path(self.options.rival_file), metric, self.task.test)
-            title = f"recorded answers, {Path(self.options.rival_file).name}"
-        variant = {"id": "rival", "title": title, "model": title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0, "parameters": 0,
-                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers)
-                   | measure.scope_figures(metric, answers, self.task.out_of_scope), "rows": len(answers),
-                   "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None, "mean_answer_tokens": None,
-                   "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": ""}  # fmt: skip
+            splits = self.task.splits
+            others = [example.id for example in (*splits.train, *splits.valid)]
+            found = recorded(Path(self.options.rival_file), metric, self.task.test, others)
+        answers = list(found.answers)
+        groups, spent = self.task.groups, found.spent
+        figures = measure.measurement(metric, self.task.test, answers, groups=groups)
+        figures |= measure.scope_figures(metric, answers, self.task.out_of_scope, groups=groups)
+        hidden = spent.reasoning_tokens / spent.requests if spent.requests else None
         self.answers["rival"] = answers
-        self.variants.append(variant)
+        self.notes += rival.oddities(found, len(self.task.test))
+        self.variants.append(
+            {
+                "id": "rival", "title": found.title, "model": found.title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0,
+                "parameters": 0, "licence": "", "shots": [], "selection": None, "figures": figures, "measured_on": TEST,
+                "rows": len(answers), "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None,
+                "mean_answer_tokens": None, "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": "",
+                "conditions": list(found.conditions), "spent": asdict(spent), "mean_reasoning_tokens": hidden,
+                "waits_ms": list(found.waits_ms), "chosen_by": found.chosen_by,
+            }
+        )  # fmt: skip
+
+    def _rival_asks(self) -> dict[str, measure.Ask]:
+        """How the API is asked: as own models are, without worked examples and with as many as any of them was shown."""
+        longest = max(look["max_tokens"] for look in self._looks.values())
+        known = {example.id: example for example in self.task.splits.train}
+        shown = max((variant["shots"] for variant in self.variants), key=len)
+        asks = {"zero-shot": measure.Ask((), self.task.labels, longest)}
+        if shown:
+            shots = tuple(known[name].messages for name in shown)
+            asks["few-shot"] = measure.Ask(shots, self.task.labels, longest)
+        return asks
 
     # -- the report -------------------------------------------------------------------------
 
