@@ -129,18 +129,18 @@ def spelt_alike(first: str, second: str) -> bool:
     """Whether two words are one with a slip of the pen: not numbers, opposites, or words of grammar."""
     if first[0] == "#" or second[0] == "#" or is_unspaced(first):
         return False
-    if first in NEGATIONS or second in NEGATIONS or opposed(first, second):
-        return False
-    if first in QUESTIONS and second in QUESTIONS:
-        return False
     if "\uac00" <= first[0] <= "\ud7a3":
         first, second = (unicodedata.normalize("NFD", word) for word in (first, second))
     short = min(len(first), len(second))
     if short < 3:
         return False
     if short == 3:
-        return sorted(first) == sorted(second)
-    return OSA.distance(first, second, score_cutoff=2) <= (1 if short < 7 else 2)
+        near = sorted(first) == sorted(second)
+    else:
+        near = OSA.distance(first, second, score_cutoff=2) <= (1 if short < 7 else 2)
+    if not near or first in NEGATIONS or second in NEGATIONS:
+        return False
+    return not opposed(first, second) and not (first in QUESTIONS and second in QUESTIONS)
 
 
 def _matters(
@@ -154,7 +154,9 @@ def _matters(
     long = min(len(first), len(second)) >= _LONG
     if long and _share(difference) >= _LONG_REPLACED:
         return False
-    if _signs(only_a) and _signs(only_b):
+    if (_signs(only_a) and _signs(only_b)) or (_codes(only_a) and _codes(only_b)):
+        return True
+    if _another_stretch(first, second, only_a, only_b):
         return True
     if _operators(first) != _operators(second) or _reversed_numbers(first, second):
         return True
@@ -175,6 +177,31 @@ def _content(words: Counter[str]) -> list[str]:
 def _signs(words: Counter[str]) -> bool:
     """Whether there are numbers or signs such as emoji among the words."""
     return any(word[0] == "#" or not word[0].isalnum() for word in words)
+
+
+def _codes(words: Counter[str]) -> bool:
+    """Whether there are one or two letters that are no word, such as the B of plan B."""
+    return any(len(word) <= 2 and word.isascii() and word.isalpha() and weight(word) == 1.0 for word in words)
+
+
+def _another_stretch(
+    first: Sequence[str], second: Sequence[str], only_a: Counter[str], only_b: Counter[str]
+) -> bool:
+    """Whether between what both rows begin and end with hardly a word is the same: an instruction with other
+    content, a passage with another question.
+    """
+    if len(_content(only_a)) + len(_content(only_b)) < 3 or not only_a or not only_b:
+        return False
+    start = 0
+    shortest = min(len(first), len(second))
+    while start < shortest and first[start] == second[start]:
+        start += 1
+    end = 0
+    while end < shortest - start and first[-1 - end] == second[-1 - end]:
+        end += 1
+    a, b = Counter(first[start : len(first) - end]), Counter(second[start : len(second) - end])
+    apart = max(_weight(only_a), _weight(only_b))
+    return start + end > 0 and _weight(a & b) < apart
 
 
 def _operators(words: Sequence[str]) -> Counter[str]:
@@ -211,6 +238,20 @@ def _changed_places(first: Sequence[str], second: Sequence[str], shared: float) 
     if shared < _LEAST_SHARED:
         return bool(moved)
     return len(moved) == 2 and moved[1] - moved[0] > 1
+
+
+def without_shared_lines(
+    first: Sequence[tuple[str, ...]], second: Sequence[tuple[str, ...]]
+) -> tuple[list[str], list[str]]:
+    """The words of two rows without the lines that both begin with and both end with: an instruction. All
+    words where nothing is left of a row.
+    """
+    a, b = list(first), list(second)
+    while len(a) > 1 and len(b) > 1 and a[0] == b[0]:
+        a, b = a[1:], b[1:]
+    while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
+        a, b = a[:-1], b[:-1]
+    return [word for line in a for word in line], [word for line in b for word in line]
 
 
 def close_letters(first: Sequence[str], second: Sequence[str]) -> bool:

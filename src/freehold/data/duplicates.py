@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from freehold.data.alike import SIMILAR, likeness, weight
+from freehold.data.alike import SIMILAR, likeness, weight, without_shared_lines
 from freehold.data.candidates import Frames, Sides, candidates
 from freehold.data.examples import Example
-from freehold.data.words import tokens
+from freehold.data.words import names, tokens
 
 #: Tried in this order where more than half of the rows would be one group; beyond the last only equal ones
 #: are alike.
@@ -50,6 +50,8 @@ class Rows:
     def __init__(self, texts: Sequence[str]) -> None:
         self._hashes: dict[str, int] = {}
         lines = [[tokens(line) for line in text.split("\n")] for text in texts]
+        self.lines = [tuple(tuple(line) for line in row if line) for row in lines]
+        self.names = [names(text) for text in texts]
         self.wholes = [tuple(word for line in row for word in line) for row in lines]
         pairs = [self._pairs(row) for row in lines]
         common = _common(pairs)
@@ -181,6 +183,8 @@ class _Kind:
     whole: tuple[str, ...]
     members: list[int]
     labels: set[str]
+    lines: tuple[tuple[str, ...], ...]
+    names: frozenset[str]
 
     @property
     def shortened(self) -> bool:
@@ -215,7 +219,9 @@ def _kinds(rows: Rows, labels: Sequence[str]) -> list[_Kind]:
     by_whole: dict[tuple[str, ...], _Kind] = {}
     for index, (own, whole) in enumerate(zip(rows.own, rows.wholes, strict=True)):
         if whole:
-            kind = by_whole.setdefault(whole, _Kind(own, whole, [], set()))
+            kind = by_whole.get(whole)
+            if kind is None:
+                kind = by_whole[whole] = _Kind(own, whole, [], set(), rows.lines[index], rows.names[index])
             kind.members.append(index)
             if labels:
                 kind.labels.add(labels[index])
@@ -245,9 +251,14 @@ class _Judge:
         def tells(replaced: list[str], by: list[str]) -> bool:
             if a.labels and b.labels and "" not in a.labels | b.labels and not a.labels & b.labels:
                 return True
+            if not a.names.isdisjoint(replaced) and not b.names.isdisjoint(by):
+                return True
             return self._frames.is_slot(first, self._rows.hashes(replaced))
 
-        alike = likeness(a.own, b.own, tells)
+        if a.own == a.whole and b.own == b.whole and len(a.lines) > 1 and len(b.lines) > 1:
+            alike = likeness(*without_shared_lines(a.lines, b.lines), tells)
+        else:
+            alike = likeness(a.own, b.own, tells)
         if alike >= SIMILAR and (a.shortened or b.shortened):
             alike = min(alike, likeness(a.whole, b.whole, tells))
         return alike if alike >= SIMILAR else 0.0

@@ -42,7 +42,7 @@ NEGATIONS = _words(
     "nicht kein keine keinen keinem keiner ohne nie niemals nichts pas sans jamais aucun aucune rien",
     "sin nunca ningun ninguna ninguno nada jamas non senza mai nessun nessuna niente nao sem nenhum nenhuma",
     "niet geen zonder nooit inte ej utan ikke aldri uten ei eivat nie bez nigdy не нет без ни никогда немає",
-    "لا ليس لم لن غير بدون مش نهي नहीं मत न bila tidak bukan không degil yok 不 没 沒 无 無 未 非 别 勿 ず",
+    "لا ليس لم لن غير بدون مش نهي नहीं नही मत न bila tidak bukan không degil yok 不 没 沒 无 無 未 非 别 勿 ず",
 )
 QUESTIONS = _words(
     "what where when who whom whose why how which",
@@ -63,7 +63,7 @@ OPPOSITES = tuple(
         "safe|dangerous", "legal|illegal", "possible|impossible", "always|never|sometimes", "all|none|some|any", "every|no",
         "male man men|female woman women", "boy boys|girl girls", "he|she", "mother|father", "son|daughter", "husband|wife",
         "brother|sister", "credit|debit", "deposit|withdraw withdrawal", "import|export", "upload|download", "arrival|departure",
-        "arrive|leave depart", "monday|tuesday|wednesday|thursday|friday|saturday|sunday", "today|tomorrow|yesterday",
+        "arrive|leave depart", "january|february|march|april|may|june|july|august|september|october|november|december", "monday|tuesday|wednesday|thursday|friday|saturday|sunday", "today|tomorrow|yesterday",
         "day|week|month|year|hour|minute", "days|weeks|months|years|hours|minutes", "red|blue|green|yellow|black|white|brown",
         "morning|evening|night|afternoon", "kg|g|lb|ton", "km|m|cm|mm|mile|miles", "dollar|euro|pound|yen|franc|chf|rupees",
         "an|aus|ab", "vor|nach", "mit|ohne", "mehr|weniger", "heute|morgen|gestern", "avant|apres", "avec|sans", "plus|moins",
@@ -74,32 +74,23 @@ OPPOSITES = tuple(
     )
 )  # fmt: skip
 #: Beginnings that turn a word round.
-TURNING = (
-    "un",
-    "in",
-    "im",
-    "il",
-    "ir",
-    "dis",
-    "non",
-    "de",
-    "mis",
-    "re",
-    "over",
-    "under",
-    "pre",
-    "post",
-    "anti",
-)
+TURNING = _words("un in im il ir dis non de mis re over under pre post anti")
+
+
+#: Word -> (which pair of groups, which side) it is in.
+_HOMES: dict[str, list[tuple[int, int]]] = {}
+for _number, _sides in enumerate(OPPOSITES):
+    for _side, _group in enumerate(_sides):
+        for _word in _group:
+            _HOMES.setdefault(_word, []).append((_number, _side))
 
 
 def opposed(first: str, second: str) -> bool:
     """Whether two words are known as opposites, or one is the other with a prefix that turns it round."""
-    for sides in OPPOSITES:
-        homes = [[word in side for side in sides] for word in (first, second)]
-        if any(homes[0]) and any(homes[1]) and homes[0] != homes[1]:
+    for number, side in _HOMES.get(first, ()):
+        if any(other == number and home != side for other, home in _HOMES.get(second, ())):
             return True
-    short, long = sorted((first, second), key=len)
-    if len(short) >= 3 and any(long == prefix + short for prefix in TURNING):
+    short, long = (first, second) if len(first) <= len(second) else (second, first)
+    if len(short) >= 3 and long.endswith(short) and long[: -len(short)] in TURNING:
         return True
-    return (short + "less" == long) or (short.endswith("ful") and short[:-3] + "less" == long)
+    return long.endswith("less") and long[:-4] == short.removesuffix("ful")
