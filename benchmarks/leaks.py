@@ -32,7 +32,7 @@ INSTRUCTION = (
     "Read the message of the customer below carefully and answer with the name of the one team that should "
     "handle it, without any further words.\n"
 )
-#: Whether each pair (known, test) leaks, among further known rows.
+#: Whether each pair (known, test) is said to leak, among further known rows.
 Method = Callable[[Sequence[str], Sequence[tuple[str, str]]], list[bool]]
 
 
@@ -176,7 +176,7 @@ def _one_word_apart(rows: list[tuple[str, str]], most: int) -> list[Pair]:
         Pair("one word and label apart, real rows", False, first[0], other[0])
         for first, *others in frames.values()
         for other in others[:1]
-        if other[1] != first[1] and plain(other[0]) != plain(first[0])
+        if other[1] != first[1] and _letters(other[0]) != _letters(first[0])
     ]
     return random.Random(5).sample(pairs, min(most, len(pairs)))
 
@@ -188,17 +188,24 @@ def ours(known: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[bool]:
     """What Freehold does."""
     texts = [*known, *(pair[0] for pair in pairs), *(pair[1] for pair in pairs)]
     boundary = len(known) + len(pairs)
-    leaked = {(first, second) for first, second, _ in similar_pairs(texts, boundary=boundary)}
-    tested = {second for _, second in leaked}
-    return [boundary + number in tested for number in range(len(pairs))]
+    said = [False] * len(pairs)
+    for first, second, _ in similar_pairs(texts, boundary=boundary):
+        number = second - boundary
+        said[number] |= texts[first] == pairs[number][0] or _letters(texts[first]) == _letters(
+            pairs[number][0]
+        )
+    return said
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", plain(text))
 
 
 def by_similarity(least: float, similarity: Callable[[str, str], float]) -> Method:
-    """Pairs of at least a similarity, every known row compared."""
+    """Pairs of at least a similarity; other rows play no part."""
 
     def method(known: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        rows = [*known, *(pair[0] for pair in pairs)] if len(pairs) == 1 else [pair[0] for pair in pairs]
-        return [any(similarity(row, test) >= least for row in rows) for _, test in pairs]
+        return [similarity(row, test) >= least for row, test in pairs]
 
     return method
 
