@@ -108,7 +108,7 @@ def changed(data: Path, rng: random.Random, each: int = 12) -> list[Pair]:
         "cut off, real rows": lambda text: " ".join(text.split()[: int(0.75 * len(text.split())) + 1]),
         "instruction and typo, real rows": lambda text: INSTRUCTION + typo(rng, text),
         "*vowel dropped, real rows": lambda text: re.sub(r"(\w{3,})[aeiou](\w{2,})", r"\1\2", text, count=1),
-        "*in HTML, real rows": lambda text: f"<div><p>{text}</p></div>",
+        "in HTML, real rows": lambda text: f"<div><p>{text}</p></div>",
         "*two words swapped, real rows": lambda text: _swapped(rng, text),
     }
     pairs: list[Pair] = []
