@@ -134,8 +134,3 @@ def clusters(examples: Sequence[Example]) -> tuple[str, ...] | None:
     if not any(example.group for example in examples):
         return None
     return tuple(f"group {e.group}" if e.group else f"row {number}" for number, e in enumerate(examples))
-
-
-def groups_by_id(examples: Sequence[Example]) -> dict[str, str] | None:
-    """Row id -> what the row belongs to, without rows that stand alone; None where all do."""
-    return {example.id: example.group for example in examples if example.group} or None

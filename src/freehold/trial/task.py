@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable
-from freehold.data.belonging import groups_by_id
 from freehold.data.examples import Dataset, Example, RowOptions, read_splits
 from freehold.data.splits import SIMILAR, Splits, split
 from freehold.data.table import Fault
@@ -75,11 +74,6 @@ class Task:
     def leaked(self) -> tuple[Example, ...]:
         """Test rows that are known from training; no figure may rest on them."""
         return _in_fair_order(self.splits.judging().leaked)
-
-    @cached_property
-    def groups(self) -> dict[str, str] | None:
-        """Test row id -> what the row belongs to; None where no row belongs to anything."""
-        return groups_by_id(self.test)
 
     @cached_property
     def ceiling(self) -> Ceiling:
