@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.distance import OSA, Indel
+from rapidfuzz.distance import OSA, Indel, LCSseq
 
 from freehold.data.small_words import FILLERS, FUNCTION, NEGATIONS, QUESTIONS, opposed, without_courtesy
 
@@ -30,6 +30,10 @@ _ONE_FROM_UNSPACED, _ONE_FOR_EACH_UNSPACED = 8, 8
 _PART_WORDS, _PART_SHARE = 6, 0.5
 #: From so many words on, a row is long: a few numbers of it may differ where this share stays.
 _LONG, _LONG_SHARE = 60, 0.9
+#: The share of a long row's words that must be in the row that it is a part of.
+_LONG_PART = 0.95
+#: Pairs of words whose spelling is compared at most: rows that differ in more are not copies.
+_MOST_SPELT = 40_000
 _OPERATORS = frozenset("+*/=<>^%|~\\×÷-")
 
 
@@ -96,6 +100,8 @@ def _is_part(first: Sequence[str], second: Sequence[str]) -> bool:
     short, long = sorted((without_courtesy(first), without_courtesy(second)), key=len)
     if len(short) < _PART_WORDS or len(short) < _PART_SHARE * len(long):
         return False
+    if len(short) >= _LONG:
+        return LCSseq.similarity(short, long) >= _LONG_PART * len(short)
     starts = (place for place in range(len(long) - len(short) + 1) if long[place] == short[0])
     return any(long[place : place + len(short)] == short for place in starts)
 
@@ -121,7 +127,7 @@ def _difference(first: Sequence[str], second: Sequence[str]) -> Difference:
     a, b = without_courtesy(first), without_courtesy(second)
     only_a, only_b = Counter(a) - Counter(b), Counter(b) - Counter(a)
     spelt: dict[str, str] = {}
-    for word in list(only_a):
+    for word in list(only_a) if len(only_a) * len(only_b) <= _MOST_SPELT else ():
         match = next((other for other in only_b if spelt_alike(word, other)), None)
         if match is not None:
             spelt[match] = word

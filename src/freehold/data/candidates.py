@@ -23,8 +23,8 @@ _LEADERS = 32
 #: So many rows with the same words but one or two make their place one that rows fill differently.
 _SLOT = 3
 _BANDS, _ROWS_PER_BAND, _GRAM = 24, 3, 4
-#: Comparisons in vain after which a row is compared no more.
-_MOST_IN_VAIN = 40
+#: Comparisons in vain after which a row is compared no more; half of it for one of so many letters.
+_MOST_IN_VAIN, _LONG_TEXT = 40, 1000
 _BLOCK = 1 << 18
 
 
@@ -87,9 +87,9 @@ def candidates(
     """(row, row, likeness) of rows that ``alike`` finds alike, on both sides of the boundary."""
     seen: set[tuple[int, int]] = set()
     for buckets in (frames.buckets(), _letter_buckets(letters)):
-        in_vain = np.zeros(len(letters), dtype=np.int64)
+        patience = [_MOST_IN_VAIN / (1 + len(text) / _LONG_TEXT) for text in letters]
         for members in buckets:
-            yield from _in_bucket(members.tolist(), sides, alike, seen, in_vain)
+            yield from _in_bucket(members.tolist(), sides, alike, seen, patience)
 
 
 def _in_bucket(
@@ -97,13 +97,13 @@ def _in_bucket(
     sides: Sequence[Sides],
     alike: Alike,
     seen: set[tuple[int, int]],
-    in_vain: np.ndarray,
+    patience: list[float],
 ) -> Iterator[tuple[int, int, float]]:
     """Pairs of a bucket that are alike; in a large one each row is compared with the first few."""
     leaders: list[int] = []
     for row in sorted(members, key=lambda each: not sides[each][0]):
         for leader in leaders:
-            if in_vain[row] > _MOST_IN_VAIN:
+            if patience[row] <= 0:
                 break
             pair = (min(leader, row), max(leader, row))
             if pair in seen or not _facing(sides[leader], sides[row]):
@@ -113,7 +113,7 @@ def _in_bucket(
             if likeness:
                 yield (*pair, likeness)
             else:
-                in_vain[row] += 1
+                patience[row] -= 1
         if len(leaders) < _LEADERS:
             leaders.append(row)
 

@@ -31,6 +31,8 @@ _COMMON_SHARE, _FEWEST_ROWS, _RUN = 0.02, 10, 5
 _FEW, _FEW_SHARE = 3, 0.3
 #: Where less than this weight of a row is its own, the rest of it is compared too.
 _LEAST_OWN = 4.0
+#: Copies of rows of so many different words, and the share of them that a copy has at least.
+_MANY_WORDS, _MANY_SHARED = 24, 0.7
 #: Words are shared by chance where so many rows, or more, would hold them all if words were independent.
 _CHANCE = 0.05
 #: In fewer rows than this a word is taken for as rare as it would be among so many.
@@ -256,7 +258,8 @@ class _Judge:
         if one != other and one - other and other - one and len(a.own) < 60:
             return 0.0
         few = min(len(self._content[first]), len(self._content[second]))
-        if 2 * len(self._content[first] & self._content[second]) < few - 1:
+        least = few / 2 - 1 if few < _MANY_WORDS else few * _MANY_SHARED
+        if len(self._content[first] & self._content[second]) < least:
             return 0.0
 
         def tells(replaced: list[str], by: list[str]) -> bool:
