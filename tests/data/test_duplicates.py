@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.data.duplicates import compared_text, group, similar_pairs
-from freehold.data.words import tokens
 from freehold.data.examples import Example
+from freehold.data.words import tokens
 
 WORDS = [f"word{n}" for n in range(3000)]
 INSTRUCTION = "Read the message of the customer below and answer with the one team that should handle it: "
@@ -28,8 +28,8 @@ def largest(texts: list[str]) -> int:
     ("text", "expected"),
     [
         ("My CARD, was eaten!", ["my", "card", "was", "eaten"]),
-        ("ﬁne １２", ["fine", "12"]),
-        ("12*7 + 3", ["12", "*", "7", "+", "3"]),
+        ("ﬁne １２", ["fine", "#12"]),
+        ("12*7 + 3", ["#12", "*", "#7", "+", "#3"]),
         ("great 👍", ["great", "👍"]),
         ("注文はどこ", ["注", "文", "は", "ど", "こ"]),
         ("订单 ABC 在", ["订", "单", "abc", "在"]),
@@ -63,9 +63,12 @@ def test_two_texts_are_alike_or_not(first: str, second: str, alike: bool) -> Non
     assert bool(similar_pairs([first, second])) is alike
 
 
-def test_the_similarity_is_the_exact_jaccard_of_word_pairs() -> None:
-    ((_, _, similarity),) = similar_pairs(["a b c d e f g h i j k", "a b c d e f g h i j l"])
-    assert similarity == pytest.approx(9 / 11)
+def test_the_similarity_says_how_much_stays() -> None:
+    first = "The printer in our office stopped working today"
+    (equal,) = similar_pairs([first, first.upper()])
+    (edited,) = similar_pairs([first, first.replace("stopped", "quit")])
+    assert equal[2] == 1.0
+    assert 0.8 <= edited[2] < 1.0
 
 
 def test_rows_that_share_an_instruction_are_no_duplicates() -> None:
@@ -121,11 +124,12 @@ def test_rows_of_nothing_but_what_all_share_are_compared_whole() -> None:
 
 
 def test_where_most_rows_would_be_one_group_the_comparison_is_finer() -> None:
-    base = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-    texts = [f"{base} {n}" for n in range(8)]
-    groups = group(texts)
-    assert groups.similar > 0.8
-    assert max(np.bincount(groups.of)) == 1
+    base = "the printer in our office stopped working today and the toner was replaced twice since"
+    words = base.split()
+    texts = [" ".join([*words[:n], "obviously", *words[n:]]) for n in range(2, 12)]
+    assert max(np.bincount(group(texts[:1] * 3).of)) == 3
+    groups = group([*texts, "where is my parcel"])
+    assert groups.similar == 1.0 or max(np.bincount(groups.of)) * 2 <= 11
 
 
 def test_near_duplicates_are_found_among_many_rows() -> None:
@@ -157,9 +161,8 @@ def test_many_equal_rows_take_no_more_than_a_moment(build: object) -> None:
 def test_any_texts_are_grouped_with_themselves(texts: list[str]) -> None:
     groups = group(texts + texts)
     assert len(groups.of) == 2 * len(texts)
-    sets = Shingles(texts + texts).sets
-    for n in range(len(texts)):
-        assert groups.of[n] == groups.of[n + len(texts)] or not sets[n]
+    for n, text in enumerate(texts):
+        assert groups.of[n] == groups.of[n + len(texts)] or not tokens(text)
 
 
 def test_a_shared_system_text_changes_nothing() -> None:
@@ -168,3 +171,94 @@ def test_a_shared_system_text_changes_nothing() -> None:
     texts += [f"{text} please" for text in texts[::10]] + [text.upper() for text in texts[::15]]
     shared = [f"{INSTRUCTION}\n{text}" for text in texts]
     assert {pair[:2] for pair in similar_pairs(shared)} == {pair[:2] for pair in similar_pairs(texts)}
+
+
+LEAKS = [
+    ("one typo", "How do I activate my card?", "How do I actvate my card?"),
+    ("one typo in a row of two words", "refund please", "refnud please"),
+    ("a changed word", "My card was eaten by the machine", "My card was swallowed by the machine"),
+    ("accents", "¿Dónde está mi pedido?", "donde esta mi pedido"),
+    ("one Chinese character", "我的卡被机器吞了", "我的卡被机器吃了"),
+    ("one Japanese character", "注文した商品がまだ届いていません", "注文した商品がまだ届いてません"),
+    ("one Korean syllable", "비밀번호를 잊어버렸어요", "비밀번호를 잊어버렸어여"),
+    ("the same emoji", "🔥🔥", "🔥🔥"),
+    ("an emoji added", "The food was awful", "the food was awful 🤮"),
+    ("Arabic forms of letters", "لم أستلم البطاقة حتى الآن", "لم استلم البطاقه حتى الان"),
+    ("courtesy", "Where is my order", "Hello, where is my order please? Thanks in advance!"),
+    ("order", "Yesterday the app crashed three times", "The app crashed three times yesterday"),
+    ("a number written otherwise", "I paid 1,250.00 for the boiler", "I paid 1250 for the boiler"),
+    ("a date written otherwise", "Invoice of 2026-05-08 is missing", "Invoice of 8 May 2026 is missing"),
+    ("a number as a word", "We need three chairs in Turku", "We need 3 chairs in Turku"),
+    ("contractions", "I cannot open the file", "I can't open the file"),
+    ("tags", "Open the app and press start", "<p>Open the app and press <b>start</b></p>"),
+    ("spaces", "I lost my pass word for the web site", "I lost my password for the website"),
+    (
+        "the end cut off",
+        "The driver left my parcel in the rain and ran",
+        "The driver left my parcel in the rain",
+    ),
+]
+OTHERS = [
+    ("a number", "We need 5 webcams delivered to Turku", "We need 9 webcams delivered to Turku"),
+    ("an order's id", "Where is order 48213?", "Where is order 48231?"),
+    ("a date", "Deliver on 2026-05-08 to Graz", "Deliver on 2026-08-05 to Graz"),
+    ("a currency", "I was charged $50 twice", "I was charged €50 twice"),
+    ("a month", "The report for March is missing", "The report for April is missing"),
+    ("a name", "Is the Berlin branch open today", "Is the Hamburg branch open today"),
+    ("a negation", "I received the refund for my order", "I have not received the refund for my order"),
+    ("a negation in Chinese", "商品已经收到了", "商品还没有收到"),
+    ("an opposite", "How do I enable two factor login", "How do I disable two factor login"),
+    ("a prefix", "The customer is happy with the result", "The customer is unhappy with the result"),
+    (
+        "places",
+        "Book a flight from Paris to London on Monday",
+        "Book a flight from London to Paris on Monday",
+    ),
+    ("a question word", "Where is my parcel now", "When is my parcel now"),
+    ("a short question", "How do I reset my password", "How do I reset my router"),
+    (
+        "a plan's letter",
+        "Which is cheaper for students, plan A or B?",
+        "Which is cheaper for students, plan A or C?",
+    ),
+    ("an operator", "convert 12 + 7", "convert 12 * 7"),
+    ("an emoji", "great phone 👍", "great phone 👎"),
+    (
+        "a passage's question",
+        f"{INSTRUCTION}\nWho built the bridge?",
+        f"{INSTRUCTION}\nHow long is the bridge?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), [case[1:] for case in LEAKS], ids=[case[0] for case in LEAKS])
+def test_an_edited_copy_is_alike(first: str, second: str) -> None:
+    assert [pair[:2] for pair in similar_pairs([first, second], boundary=1)] == [(0, 1)]
+
+
+@pytest.mark.parametrize(("first", "second"), [case[1:] for case in OTHERS], ids=[case[0] for case in OTHERS])
+def test_what_changes_the_answer_makes_another_row(first: str, second: str) -> None:
+    assert similar_pairs([first, second], boundary=1) == []
+
+
+def test_a_place_that_many_rows_fill_differently_is_a_template() -> None:
+    things = ["webcam", "keyboard", "monitor", "printer", "headset", "scanner"]
+    texts = [f"Please deliver the ordered {thing} to our new warehouse quickly" for thing in things]
+    assert similar_pairs(texts) == []
+    assert len(similar_pairs([*texts, texts[2].replace("monitor", "montior")])) == 1
+
+
+def test_words_that_many_rows_hold_are_shared_by_chance() -> None:
+    rng = random.Random(9)
+    common = ["card", "payment", "account", "transfer", "pending", "declined"]
+    often = [f"why was my {a} {b} {c}" for a in common for b in common for c in common if len({a, b, c}) == 3]
+    rare = ["my tortoise swallowed the amber earring", "my tortoise ate the amber earring"]
+    pairs = similar_pairs([*rare, *rng.sample(often, 80)])
+    assert [pair[:2] for pair in pairs if pair[0] < 2] == [(0, 1)]
+
+
+def test_a_replaced_word_under_another_label_makes_another_row() -> None:
+    texts = ["my tortoise swallowed the amber earring", "my tortoise ate the amber earring"]
+    others = [f"word{n} about word{n + 40}" for n in range(2)]
+    assert similar_pairs([*texts, *others], answers=["vet", "shop", "vet", "shop"]) == []
+    assert len(similar_pairs([*texts, *others], answers=["vet", "vet", "shop", "shop"])) == 1

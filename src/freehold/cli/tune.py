@@ -8,7 +8,7 @@ import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
-from freehold.cli.rows import BadRow, Columns, Encoding, MergeLabels
+from freehold.cli.rows import BadRow, Columns, Encoding, Group, MergeLabels
 
 NAME = "tune"
 
@@ -52,6 +52,7 @@ def command(
     encoding: Encoding = "",
     on_bad_row: BadRow = "",
     merge_labels: MergeLabels = False,
+    group: Group = "",
     mask: Annotated[
         bool, typer.Option("--mask", help="Mask personal data found in the rows before learning from them.")
     ] = False,
@@ -93,7 +94,7 @@ def command(
         local_source(data),
         local_source(valid) if valid else None,
         None,
-        options_of(columns, encoding, on_bad_row, merge_labels),
+        options_of(columns, encoding, on_bad_row, merge_labels, group),
     )
     files = {part: read[part].digest for part in ("train", "valid") if part in read}
     say_read(read)

@@ -16,13 +16,15 @@ Sides = tuple[bool, bool]
 #: How alike two rows are, 0 for not alike.
 Alike = Callable[[int, int], float]
 
-#: Rows of at most so many words are also sought without each one of them, and without each two.
-_WITHOUT_ONE, _WITHOUT_TWO = 24, 12
+#: Rows of so many words, from and to, are also sought without each one of them, and without each two.
+_WITHOUT_ONE, _WITHOUT_TWO = (3, 24), (6, 12)
+#: In a bucket each row is compared with so many, those before the boundary first.
+_LEADERS = 32
 #: So many rows with the same words but one or two make their place one that rows fill differently.
 _SLOT = 3
 _BANDS, _ROWS_PER_BAND, _GRAM = 24, 3, 4
-#: Comparisons in vain after which a row is compared no more.
-_MOST_IN_VAIN = 40
+#: Comparisons in vain after which a row is compared no more; half of it for one of so many letters.
+_MOST_IN_VAIN, _LONG_TEXT = 40, 1000
 _BLOCK = 1 << 18
 
 
@@ -42,17 +44,18 @@ class Frames:
         """(keys, the rows they are of) of rows of the same number of words."""
         sums = self._sums[numbers]
         keys = [sums]
-        if 2 <= size <= _WITHOUT_ONE:
+        if _WITHOUT_ONE[0] <= size <= _WITHOUT_ONE[1]:
             words = np.stack([self._rows[number] for number in numbers])
             keys += [sums - words[:, place] for place in range(size)]
-            if 4 <= size <= _WITHOUT_TWO:
+            if _WITHOUT_TWO[0] <= size <= _WITHOUT_TWO[1]:
                 keys += [sums - words[:, a] - words[:, b] for a, b in combinations(range(size), 2)]
         return np.concatenate(keys), np.tile(numbers, len(keys))
 
     def is_slot(self, row: int, words: Sequence[int]) -> bool:
         """Whether many rows are this one but for these words."""
-        key = self._sums[row] - np.array(words, dtype=np.uint64).sum(dtype=np.uint64)
-        start, end = np.searchsorted(self._keys, key), np.searchsorted(self._keys, key, side="right")
+        key = np.array([*words], dtype=np.uint64).sum(dtype=np.uint64, keepdims=True)
+        key = self._sums[row : row + 1] - key
+        start, end = (np.searchsorted(self._keys, key, side=side)[0] for side in ("left", "right"))
         return bool(end - start >= _SLOT)
 
     def buckets(self) -> Iterator[np.ndarray]:
@@ -84,9 +87,9 @@ def candidates(
     """(row, row, likeness) of rows that ``alike`` finds alike, on both sides of the boundary."""
     seen: set[tuple[int, int]] = set()
     for buckets in (frames.buckets(), _letter_buckets(letters)):
-        in_vain = np.zeros(len(letters), dtype=np.int64)
+        patience = [_MOST_IN_VAIN / (1 + len(text) / _LONG_TEXT) for text in letters]
         for members in buckets:
-            yield from _in_bucket(members.tolist(), sides, alike, seen, in_vain)
+            yield from _in_bucket(members.tolist(), sides, alike, seen, patience)
 
 
 def _in_bucket(
@@ -94,26 +97,24 @@ def _in_bucket(
     sides: Sequence[Sides],
     alike: Alike,
     seen: set[tuple[int, int]],
-    in_vain: np.ndarray,
+    patience: list[float],
 ) -> Iterator[tuple[int, int, float]]:
-    """Pairs of a bucket that are alike. A row that is like one before the boundary leads no others."""
+    """Pairs of a bucket that are alike; in a large one each row is compared with the first few."""
     leaders: list[int] = []
     for row in sorted(members, key=lambda each: not sides[each][0]):
-        tied = False
         for leader in leaders:
+            if patience[row] <= 0:
+                break
             pair = (min(leader, row), max(leader, row))
             if pair in seen or not _facing(sides[leader], sides[row]):
                 continue
-            if in_vain[row] > _MOST_IN_VAIN:
-                break
             seen.add(pair)
             likeness = alike(*pair)
             if likeness:
-                tied = True
                 yield (*pair, likeness)
             else:
-                in_vain[row] += 1
-        if sides[row][0] and not (tied and len(leaders) > _MOST_IN_VAIN):
+                patience[row] -= 1
+        if len(leaders) < _LEADERS:
             leaders.append(row)
 
 

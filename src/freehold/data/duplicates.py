@@ -9,16 +9,18 @@ with many runs of letters in common (MinHash with banding, Broder 1997). :mod:`f
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from freehold.data.alike import SIMILAR, likeness, weight
+from freehold.data.alike import SIMILAR, likeness, weight, without_shared_lines
 from freehold.data.candidates import Frames, Sides, candidates
 from freehold.data.examples import Example
-from freehold.data.words import tokens
+from freehold.data.small_words import without_courtesy
+from freehold.data.words import names, tokens
 
 #: Tried in this order where more than half of the rows would be one group; beyond the last only equal ones
 #: are alike.
@@ -29,6 +31,12 @@ _COMMON_SHARE, _FEWEST_ROWS, _RUN = 0.02, 10, 5
 _FEW, _FEW_SHARE = 3, 0.3
 #: Where less than this weight of a row is its own, the rest of it is compared too.
 _LEAST_OWN = 4.0
+#: Copies of rows of so many different words, and the share of them that a copy has at least.
+_MANY_WORDS, _MANY_SHARED = 24, 0.7
+#: Words are shared by chance where so many rows, or more, would hold them all if words were independent.
+_CHANCE = 0.05
+#: In fewer rows than this a word is taken for as rare as it would be among so many.
+_LEAST_COUNT = 1000
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Rows:
     def __init__(self, texts: Sequence[str]) -> None:
         self._hashes: dict[str, int] = {}
         lines = [[tokens(line) for line in text.split("\n")] for text in texts]
+        self.lines = [tuple(tuple(line) for line in row if line) for row in lines]
+        self.names = [names(text) for text in texts]
         self.wholes = [tuple(word for line in row for word in line) for row in lines]
         pairs = [self._pairs(row) for row in lines]
         common = _common(pairs)
@@ -181,6 +191,8 @@ class _Kind:
     whole: tuple[str, ...]
     members: list[int]
     labels: set[str]
+    lines: tuple[tuple[str, ...], ...]
+    names: frozenset[str]
 
     @property
     def shortened(self) -> bool:
@@ -215,7 +227,9 @@ def _kinds(rows: Rows, labels: Sequence[str]) -> list[_Kind]:
     by_whole: dict[tuple[str, ...], _Kind] = {}
     for index, (own, whole) in enumerate(zip(rows.own, rows.wholes, strict=True)):
         if whole:
-            kind = by_whole.setdefault(whole, _Kind(own, whole, [], set()))
+            kind = by_whole.get(whole)
+            if kind is None:
+                kind = by_whole[whole] = _Kind(own, whole, [], set(), rows.lines[index], rows.names[index])
             kind.members.append(index)
             if labels:
                 kind.labels.add(labels[index])
@@ -224,7 +238,7 @@ def _kinds(rows: Rows, labels: Sequence[str]) -> list[_Kind]:
 
 def _content(words: Sequence[str]) -> list[str]:
     """The words of content; all words where there are hardly any."""
-    content = [word for word in words if weight(word) == 1.0]
+    content = [word for word in without_courtesy(words) if weight(word) == 1.0]
     return content if len(content) >= 2 else list(words)
 
 
@@ -233,6 +247,8 @@ class _Judge:
 
     def __init__(self, kinds: list[_Kind], rows: Rows, frames: Frames) -> None:
         self._kinds, self._rows, self._frames = kinds, rows, frames
+        self._content = [frozenset(_content(kind.own)) for kind in kinds]
+        self._holders = Counter(word for words in self._content for word in words)
         self._numbers = [frozenset(word for word in kind.own if word[0] == "#") for kind in kinds]
 
     def alike(self, first: int, second: int) -> float:
@@ -241,16 +257,39 @@ class _Judge:
         one, other = self._numbers[first], self._numbers[second]
         if one != other and one - other and other - one and len(a.own) < 60:
             return 0.0
+        few = min(len(self._content[first]), len(self._content[second]))
+        least = few / 2 - 1 if few < _MANY_WORDS else few * _MANY_SHARED
+        if len(self._content[first] & self._content[second]) < least:
+            return 0.0
 
         def tells(replaced: list[str], by: list[str]) -> bool:
-            if a.labels and b.labels and "" not in a.labels | b.labels and not a.labels & b.labels:
+            if replaced and by and self._another(first, second, replaced, by):
                 return True
-            return self._frames.is_slot(first, self._rows.hashes(replaced))
+            return self._by_chance(first, second)
 
-        alike = likeness(a.own, b.own, tells)
+        if a.own == a.whole and b.own == b.whole and len(a.lines) > 1 and len(b.lines) > 1:
+            alike = likeness(*without_shared_lines(a.lines, b.lines), tells)
+        else:
+            alike = likeness(a.own, b.own, tells)
         if alike >= SIMILAR and (a.shortened or b.shortened):
             alike = min(alike, likeness(a.whole, b.whole, tells))
         return alike if alike >= SIMILAR else 0.0
+
+    def _another(self, first: int, second: int, replaced: list[str], by: list[str]) -> bool:
+        """Whether words that stand for others make another row: a name, another label, a template's place."""
+        a, b = self._kinds[first], self._kinds[second]
+        if a.labels and b.labels and "" not in a.labels | b.labels and not a.labels & b.labels:
+            return True
+        if not a.names.isdisjoint(replaced) and not b.names.isdisjoint(by):
+            return True
+        return self._frames.is_slot(first, self._rows.hashes(replaced))
+
+    def _by_chance(self, first: int, second: int) -> bool:
+        """Whether rows as frequent as their words say would share these words without one being a copy."""
+        shared = self._content[first] & self._content[second]
+        count = max(len(self._kinds), _LEAST_COUNT)
+        surprise = sum(math.log(count / self._holders[word]) for word in shared)
+        return surprise < math.log(count / _CHANCE)
 
 
 def _sides(members: list[int], boundary: int | None) -> Sides:

@@ -6,26 +6,56 @@ as :func:`freehold.data.words.tokens` writes them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def _words(*lines: str) -> frozenset[str]:
     return frozenset(word for line in lines for word in line.split())
 
 
-#: Courtesy that can be added to any row.
+#: Courtesy that can be added to any row, as words and as phrases.
 FILLERS = _words(
-    "please pls plz thanks thank thx ty you hello hi hey dear kindly sorry excuse regards best cheers sincerely",
-    "greetings morning afternoon evening good day team sir madam advance much so very really just actually",
-    "ok okay well um uh lol btw asap appreciated appreciate",
-    "bitte danke hallo guten tag morgen liebe grusse gruss freundlichen vielen dank merci bonjour svp plait",
-    "cordialement salut hola gracias favor buenos dias saludos ciao grazie favore cordiali saluti obrigado",
-    "obrigada ola por favor groeten hoi dank alstublieft",
+    "please pls plz thanks thank thx ty hello hi hey dear kindly sorry regards cheers sincerely greetings asap",
+    "um uh lol btw ok okay bitte danke hallo servus merci bonjour salut svp hola gracias saludos ciao grazie",
+    "cordiali saluti ola obrigado obrigada dank hoi alstublieft groeten tack hej prosze dziekuje lutfen merhaba",
+    "пожалуиста спасибо здравствуите привет شكرا مرحبا कृपया नमस्ते धन्यवाद 안녕하세요 감사합니다 부탁드립니다",
 )
-#: Words of grammar: they count for little.
+PHRASES = frozenset(
+    tuple(phrase.split())
+    for several in (
+        "hi there|hello there|hello all|hi all|hi team|dear team|dear sir or madam|sir or madam|good morning|good day",
+        "good afternoon|good evening|thank you|thank you so much|thank you very much|thanks so much|many thanks",
+        "thanks a lot|in advance|kind regards|best regards|all the best|have a nice day|excuse me|guten tag|guten morgen",
+        "liebes team|vielen dank|danke schon|mit freundlichen grussen|viele grusse|s il vous plait|merci beaucoup",
+        "por favor|buenos dias|buenas tardes|muchas gracias|per favore|buon giorno|من فضلك|السلام عليكم",
+        "你 好|您 好|谢 谢|請 問|请 问|お 願 い し ま す|す み ま せ ん|あ り が と う",
+    )
+    for phrase in several.split("|")
+)
+
+
+def without_courtesy(words: Sequence[str]) -> list[str]:
+    """The words without :data:`FILLERS` and :data:`PHRASES`."""
+    kept: list[str] = []
+    place = 0
+    while place < len(words):
+        length = next(
+            (size for size in range(_LONGEST, 1, -1) if tuple(words[place : place + size]) in PHRASES), 0
+        ) if words[place] in _BEGINNINGS else 0  # fmt: skip
+        if not length and words[place] not in FILLERS:
+            kept.append(words[place])
+        place += length or 1
+    return kept
+
+
+_LONGEST = max(map(len, PHRASES))
+_BEGINNINGS = frozenset(phrase[0] for phrase in PHRASES)
+#: Words of grammar and emphasis: they count for little.
 FUNCTION = _words(
     "a an the of to in on at by for from with as and or but if that this these those it its is am are was were",
     "be been being do does did have has had i me my mine we us our he him his she her they them their your",
     "can could will would shall should may might must there here then than also too about into up",
-    "get got still s t re ve ll d m",
+    "get got still just very really actually so much s t re ve ll d m",
     "der die das den dem des ein eine einen einem einer und oder aber ist sind war waren ich mir mich mein",
     "meine meinen meiner wir uns unser sie ihr ihre er es zu zum zur im am in mit von auf fur an als auch wird",
     "werden kann konnen habe hat haben",
@@ -42,7 +72,7 @@ NEGATIONS = _words(
     "nicht kein keine keinen keinem keiner ohne nie niemals nichts pas sans jamais aucun aucune rien",
     "sin nunca ningun ninguna ninguno nada jamas non senza mai nessun nessuna niente nao sem nenhum nenhuma",
     "niet geen zonder nooit inte ej utan ikke aldri uten ei eivat nie bez nigdy не нет без ни никогда немає",
-    "لا ليس لم لن غير بدون مش نهي नहीं मत न bila tidak bukan không degil yok 不 没 沒 无 無 未 非 别 勿 ず",
+    "لا ليس لم لن غير بدون مش نهي नहीं नही मत न bila tidak bukan không degil yok 不 没 沒 无 無 未 非 别 勿 ず",
 )
 QUESTIONS = _words(
     "what where when who whom whose why how which",
@@ -63,7 +93,7 @@ OPPOSITES = tuple(
         "safe|dangerous", "legal|illegal", "possible|impossible", "always|never|sometimes", "all|none|some|any", "every|no",
         "male man men|female woman women", "boy boys|girl girls", "he|she", "mother|father", "son|daughter", "husband|wife",
         "brother|sister", "credit|debit", "deposit|withdraw withdrawal", "import|export", "upload|download", "arrival|departure",
-        "arrive|leave depart", "monday|tuesday|wednesday|thursday|friday|saturday|sunday", "today|tomorrow|yesterday",
+        "arrive|leave depart", "january|february|march|april|may|june|july|august|september|october|november|december", "monday|tuesday|wednesday|thursday|friday|saturday|sunday", "today|tomorrow|yesterday",
         "day|week|month|year|hour|minute", "days|weeks|months|years|hours|minutes", "red|blue|green|yellow|black|white|brown",
         "morning|evening|night|afternoon", "kg|g|lb|ton", "km|m|cm|mm|mile|miles", "dollar|euro|pound|yen|franc|chf|rupees",
         "an|aus|ab", "vor|nach", "mit|ohne", "mehr|weniger", "heute|morgen|gestern", "avant|apres", "avec|sans", "plus|moins",
@@ -74,32 +104,23 @@ OPPOSITES = tuple(
     )
 )  # fmt: skip
 #: Beginnings that turn a word round.
-TURNING = (
-    "un",
-    "in",
-    "im",
-    "il",
-    "ir",
-    "dis",
-    "non",
-    "de",
-    "mis",
-    "re",
-    "over",
-    "under",
-    "pre",
-    "post",
-    "anti",
-)
+TURNING = _words("un in im il ir dis non de mis re over under pre post anti")
+
+
+#: Word -> (which pair of groups, which side) it is in.
+_HOMES: dict[str, list[tuple[int, int]]] = {}
+for _number, _sides in enumerate(OPPOSITES):
+    for _side, _group in enumerate(_sides):
+        for _word in _group:
+            _HOMES.setdefault(_word, []).append((_number, _side))
 
 
 def opposed(first: str, second: str) -> bool:
     """Whether two words are known as opposites, or one is the other with a prefix that turns it round."""
-    for sides in OPPOSITES:
-        homes = [[word in side for side in sides] for word in (first, second)]
-        if any(homes[0]) and any(homes[1]) and homes[0] != homes[1]:
+    for number, side in _HOMES.get(first, ()):
+        if any(other == number and home != side for other, home in _HOMES.get(second, ())):
             return True
-    short, long = sorted((first, second), key=len)
-    if len(short) >= 3 and any(long == prefix + short for prefix in TURNING):
+    short, long = (first, second) if len(first) <= len(second) else (second, first)
+    if len(short) >= 3 and long.endswith(short) and long[: -len(short)] in TURNING:
         return True
-    return (short + "less" == long) or (short.endswith("ful") and short[:-3] + "less" == long)
+    return long.endswith("less") and long[:-4] == short.removesuffix("ful")

@@ -158,9 +158,10 @@ def find_leaks(
     """Triples (known id, test id, similarity) of rows at least ``similar`` alike; the closest known row per
     test row.
     """
-    texts = [compared_text(example) for example in [*known, *test]]
+    rows = [*known, *test]
+    texts, answers = [compared_text(example) for example in rows], [example.answer for example in rows]
     best: dict[int, tuple[str, str, float]] = {}
-    for first, second, alike in similar_pairs(texts, boundary=len(known), similar=similar):
+    for first, second, alike in similar_pairs(texts, len(known), similar, answers):
         if second not in best or best[second][2] < alike:
             best[second] = (known[first].id, test[second - len(known)].id, round(alike, 3))
     return sorted(best.values(), key=lambda leak: (-leak[2], leak[1]))
@@ -194,12 +195,13 @@ def _too_small(parts: _Parts, repeats: int) -> BadData:
 
 def _cut(examples: list[Example], valid: float, test: float) -> tuple[_Parts, float, tuple[str, ...]]:
     """(the parts, the similarity of near-duplicates, notes)."""
-    numbers = group([compared_text(example) for example in examples])
+    texts, answers = [compared_text(each) for each in examples], [each.answer for each in examples]
+    numbers = group(texts, answers)
     notes: list[str] = []
     if numbers.similar > SIMILAR:
         notes.append(
-            f"The rows are very alike, so rows count as near-duplicates only where {numbers.similar:.0%} of "
-            f"their word pairs are equal; at {SIMILAR:.0%}, more than half of them would be one group."
+            f"The rows are very alike, so rows count as near-duplicates only where they are alike to "
+            f"{numbers.similar:.0%}; at {SIMILAR:.0%}, more than half of them would be one group."
         )
     labels = _labels(examples)
     if any(example.group for example in examples):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from decimal import Decimal, InvalidOperation
@@ -97,8 +98,31 @@ _NUMBER_WORDS = {
 }
 
 
+_TAG = re.compile(
+    r"</?(?:p|div|br|span|b|i|u|em|strong|ul|ol|li|a|h[1-6]|table|tr|td|th|html|body|font|pre|blockquote)"
+    r"(?:\s[^<>]{0,200})?/?>",
+    re.I,
+)
+_ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{1,6});", re.I)
+_GERMAN = frozenset(("der", "die", "das", "ist", "und", "ich", "nicht", "mein", "meine", "den", "dem", "ein"))
+_NAME = re.compile(r"(?<=[^\W\d_] )[A-Z][^\W\d_]*[a-z]")
+
+
+def names(text: str) -> frozenset[str]:
+    """Words that begin with a capital letter inside a sentence; none in texts that write many words so."""
+    found = _NAME.findall(text)
+    words = text.split()
+    if not found or 2 * len(found) > len(words) or _GERMAN & set(text.lower().split()):
+        return frozenset()
+    return frozenset(plain(name) for name in found)
+
+
 def plain(text: str) -> str:
     """A text in lower case, without accents, vowel signs and zero-width characters."""
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     text = unicodedata.normalize("NFKC", text).translate(_FOLDED).casefold()
     if text.isascii():
         return text

@@ -36,14 +36,18 @@ def leak_warning(splits: Splits) -> str:
         return ""
     few = f"; fewer than {FEWEST_TEST_ROWS} rows are left" if len(splits.test) < FEWEST_TEST_ROWS else ""
     return (
-        f"{leaked:,} of {every:,} test rows {_what(splits)}, so they are left out of all figures"
+        f"{leaked:,} of {every:,} test rows {_what(splits)}; {'it is' if leaked == 1 else 'they are'} left "
+        f"out of all figures"
         f"{few}; for example {_quotes(splits)}"
     )
 
 
 def _what(splits: Splits) -> str:
-    kinds = ["are near-duplicates of training or validation rows"] if splits.leaks else []
-    kinds += ["belong to a group that has training or validation rows too"] if splits.group_leaks else []
+    one = len(splits.leaked) == 1
+    alike = "is a near-duplicate" if one else "are near-duplicates"
+    kinds = [f"{alike} of training or validation rows"] if splits.leaks else []
+    if splits.group_leaks:
+        kinds.append(f"{'belongs' if one else 'belong'} to a group that has training or validation rows too")
     return " or ".join(kinds)
 
 

@@ -76,6 +76,7 @@ class Trial:
         decisive = {key: value for key, value in asdict(options).items() if key not in FREE}
         self.id = durable.digest_of(
             {
+                "task_version": tasks.VERSION,
                 "files": task.files,
                 "models": [m.revision for m in models],
                 "options": decisive,
