@@ -61,7 +61,7 @@ def certify(
     owed = obligations.compute(provenance.components(store, model, asked.data_licence), model.name)
     safety = _safety(store, model, asked, sink)
     privacy = _privacy(store, model, asked, sink)
-    figures = measured(model.digest)
+    figures = measured(model.digest, model.card.step("asked"))
     place = certificate.place(store, model)
     bill = bom.bill(model, owed, _figures(safety, privacy), _not_tested(model, safety, privacy, figures))
     bom.check(bill)
