@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from freehold.errors import NotFound, Refused
+from freehold.errors import NotFound, Refused, UsageError
 from freehold.hub import remote
 from freehold.hub.accounts import Accounts
+from freehold.hub.answer_form import AnswerForm, of_model
 from freehold.hub.card import read_card
+from freehold.hub.sources import pull
 from freehold.hub.store import Model, Store
 from freehold.progress import silent
 from freehold.shrink.convert import to_gguf
+from freehold.trial.keeping import keep_as_is
 from freehold.trial.model_card import measured, model_card
 from freehold.trial.push import files_to_share, hand_over, push
 from freehold.trust import obligations, provenance, signature
@@ -271,3 +274,25 @@ def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) ->
         assert "HF_TOKEN" in unknown.value.remedy
         with pytest.raises(NotFound, match="status 404"), remote.explained("bob/none"):
             remote.client(address, token).model_info("bob/none")
+
+
+def test_a_model_asked_with_worked_examples_hands_on_rows_only_where_that_is_said(
+    store: Store, tmp_path: Path
+) -> None:
+    base = store.find("plain")
+    form = AnswerForm(labels=("lamp", "coat"), shots=((("user", SECRET), ("assistant", "lamp")),))
+    trial(store.folder, "few", base.digest)
+    model = keep_as_is(store, base, form, task="orders", how="few-shot", trial="few", data={})
+    with pytest.raises(UsageError, match="1 of your rows as a worked example") as refused:
+        hand_over(store, model, tmp_path / "out")
+    assert "--with-examples" in refused.value.remedy
+    assert not (tmp_path / "out").exists()
+    with hub_at(tmp_path / "hub") as address:
+        with pytest.raises(UsageError, match="they would be handed on"):
+            push(store, model, "clinic/few", address, "", silent)
+        push(store, model, "clinic/few", address, "", silent, with_examples=True)
+        HfApi(endpoint=address, token=False).snapshot_download("clinic/few", local_dir=tmp_path / "back")
+    text = (tmp_path / "back" / "README.md").read_text()
+    assert "Measured with: 2 labels, 1 worked example, greedy" in text
+    assert "0.990" in text
+    assert of_model(store, pull(store, f"file:{tmp_path / 'back'}", "back")) == form

@@ -46,18 +46,31 @@ class Measured:
     trial: str
 
 
-def measured(digest: str) -> list[Measured]:
-    """What finished trials of this machine have measured of the weights with this digest, newest first."""
+def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]:
+    """What finished trials of this machine have measured of the weights with this digest, newest first.
+
+    ``asked``: the step of the lineage that says in which trial they were measured with worked examples.
+    """
     figures: list[Measured] = []
     for tried in evidence.trials():
         task = tried.report["task"]
         date = time.strftime("%Y-%m-%d", time.gmtime((tried.folder / "report.json").stat().st_mtime))
         for variant in tried.report["variants"]:
             figure = variant["figures"].get(task["metric"])
+<<<<<<< HEAD
             # worked examples in the prompt are not part of the weights, and validation rows only choose
             if variant.get("measured_on") == "validation":
                 continue
             if variant["digest"] == digest and digest and figure and not variant["shots"]:
+=======
+            # worked examples in the prompt are not part of the weights, but of a model that is stored with them
+            shown = (
+                asked is not None
+                and str(asked["trial"]) == str(tried.report["id"])
+                and asked["form"]["worked_examples"]
+            )
+            if variant["digest"] == digest and digest and figure and len(variant["shots"]) == (shown or 0):
+>>>>>>> wt-served
                 figures.append(
                     Measured(
                         str(task["name"]),
@@ -80,7 +93,7 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
     """The text of README.md. A README of the model's own keeps its head and text and gets what is missing."""
     from huggingface_hub import ModelCard
 
-    figures = measured(model.digest)
+    figures = measured(model.digest, model.card.step("asked"))
     head = _head(store, model, figures, to)
     if "README.md" not in model.manifest:
         body = "\n\n".join(

@@ -16,10 +16,11 @@ from typing import Any
 from freehold import durable, machine, settings, statistics
 from freehold.data.examples import Example
 from freehold.engines.loading import predict_memory
-from freehold.errors import DoesNotFit, FreeholdError, Unsupported
+from freehold.errors import BadModel, DoesNotFit, FreeholdError, Unsupported
 from freehold.evals import measure
 from freehold.evals.metrics import figure_names
 from freehold.hub import architectures, gguf
+from freehold.hub.answer_form import AnswerForm
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
@@ -689,7 +690,7 @@ class Trial:
         files = {f"{name.replace('/', '-')}.gguf": file, "adapter_config.json": place / "adapter" / "adapter_config.json",
                  "adapter_model.safetensors": place / "adapter" / "adapter_model.safetensors", "adapter.lora": place / "adapter.gguf",
                  "task.json": self.task_file}  # fmt: skip
-        form = served_check.form_of(self, variant)
+        form = self._form(variant)
         files |= keeping.write_form(place, form)
         held = keeping.stored(self.store, name, variant["digest"], form)
         if not held and not file.exists():
@@ -724,6 +725,14 @@ class Trial:
         kept = self.store.add(name, files, {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
                               lineage=lineage)  # fmt: skip
         variant["weights"] = str(self.store.weights(kept))
+
+    def _form(self, variant: dict[str, Any]) -> AnswerForm:
+        """How the variant's rows were asked; nothing, with a note, where that cannot be kept."""
+        try:
+            return served_check.form_of(self, variant)
+        except BadModel as error:
+            self.notes.append(f"{variant['title']} is stored without its answer form: {error.message}")
+            return AnswerForm()
 
     # -- what it costs ----------------------------------------------------------------------
 
@@ -785,6 +794,7 @@ class Trial:
             context=self._room(model.card, look, int(shown))["context"],
             longest_prompt=int(look["longest_prompt"] + shown * 1.2),
             latency_rows=waits,
+            at_once=True,
             at_once=True,
             country=self.options.country,
         )
