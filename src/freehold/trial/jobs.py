@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine, statistics
+from freehold import durable, load, machine
 from freehold.data.templates import Messages
 from freehold.engines.interface import Engine, Prompting, Request, common_prefix
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
@@ -17,7 +18,7 @@ from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
-from freehold.trial import baselines
+from freehold.trial import baselines, waits
 from freehold.trial import task as tasks
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
 from freehold.trial.task import Task
@@ -106,11 +107,16 @@ _PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
 
 
 def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on."""
+    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on.
+
+    Where other programs use processors, as many threads as they leave are used, and ``note`` says so.
+    """
     _, weights, _ = _common(a)
-    with task(sink, f"measuring how fast {a['model']} is") as progress:
+    before = load.look()
+    threads = 0 if before.quiet else before.free_cores
+    with task(sink, f"measuring how fast {a['model']} is") as progress, load.others() as meanwhile:
         started = time.perf_counter()
-        engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
+        engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL, threads=threads)
         load_s = time.perf_counter() - started
         text = engine.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
         progress.at(0, "reading and writing")
@@ -128,7 +134,18 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
         flops = _matrix_speed() if a["tuned"] else 0.0
-    return asdict(Pace(load_s, reading, max(together, single), single, flops))
+    note = meanwhile.sentence("while speeds were measured") if meanwhile.known else ""
+    if threads:
+        note = (
+            before.sentence("before speeds were measured")
+            + f", so {threads} of {before.cores:g} processors were used"
+        )
+    return {
+        **asdict(Pace(load_s, reading, max(together, single), single, flops)),
+        "load": meanwhile.as_dict(),
+        "threads": threads,
+        "note": note,
+    }
 
 
 def _read_speed(engine: Engine, text: list[int]) -> float:
@@ -338,45 +355,52 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     rows = task_.test[: a["latency_rows"]]
     wanted = measure.requests(asking, ask, rows)
-    waits: list[float] = []
-    limit = a.get("limit_s") or 1e9
-    begun = time.monotonic()
-    with (
-        metered(a["country"]) as energy,
-        task(sink, f"timing {a['title']}", len(rows) * 2, "requests") as progress,
-    ):
-        for request in wanted:
+    terms = waits.Terms(
+        a["latency_rows"],
+        FEWEST_WAITS,
+        # half of the time is kept for the same requests at once and for token speeds
+        limit_s=(a.get("limit_s") or 1e9) / 2,
+        enough_s=math.inf if a.get("all_waits") else MOST_WAITING_S,
+    )
+
+    def answer(number: int) -> None:
+        for _ in engine.generate([wanted[number]]):
+            pass
+
+    with metered(a["country"]) as energy, load.others() as whole:
+        with task(sink, f"timing {a['title']}", terms.count, "waits") as progress:
+            taken = waits.take(answer, len(wanted), terms, progress)
+        wanted = wanted[: taken.rows]
+        with (
+            task(sink, f"timing {a['title']}, {parallel} at once", len(wanted), "requests") as progress,
+            load.others() as meanwhile,
+        ):
             started = time.perf_counter()
-            for _ in engine.generate([request]):
-                pass
-            waits.append(time.perf_counter() - started)
-            progress.more(1)
-            # half of the time is kept for the same requests at once and for token speeds
-            if len(waits) >= FEWEST_WAITS and (
-                sum(waits) > MOST_WAITING_S or time.monotonic() - begun > limit / 2
-            ):
-                break
-        wanted = wanted[: len(waits)]
-        progress.total = 2 * len(wanted)
-        started = time.perf_counter()
-        for _ in engine.generate(wanted):
-            progress.more(1)
-        together = time.perf_counter() - started
+            for _ in engine.generate(wanted):
+                progress.more(1)
+            together = time.perf_counter() - started
+    requests = len(taken.every) + len(wanted)
     prompt_speed, answer_speed = token_speeds(engine, asking, wanted[0])
     engine.close()
-    ordered = sorted(waits)
     return {
         "load_s": float(getattr(engine, "load_s", 0.0)),
-        "p50_ms": _quantile(waits, 0.5),
-        "p95_ms": _quantile(waits, 0.95),
-        "slowest_ms": ordered[-1] * 1000,
+        "p50_ms": taken.figure(0.5),
+        "p95_ms": taken.figure(waits.P95),
+        "slowest_ms": max(taken.counted) * 1000,
+        "waits": taken.as_dict(),
+        "quiet": taken.quiet and meanwhile.quiet and whole.quiet,
+        "load": {
+            "waits": taken.note,
+            "throughput": _noise(meanwhile, "throughput"),
+            "energy": _noise(whole, "energy"),
+        },
         "prompt_tokens_per_second": prompt_speed,
         "answer_tokens_per_second": answer_speed,
         "requests_per_second": len(wanted) / together,
         "parallel": parallel,
-        "requests": len(wanted) * 2,
+        "requests": requests,
         "energy": energy.as_dict(),
-        "kwh_per_1000_requests": energy.kwh / (2 * len(wanted)) * 1000,
+        "kwh_per_1000_requests": energy.kwh / requests * 1000,
         "watts": energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "predicted_memory_bytes": predict_memory(
@@ -433,13 +457,9 @@ def _size(weights: Path) -> int:
     return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
 
-def _quantile(waits: list[float], share: float) -> dict[str, Any]:
-    import numpy as np
-
-    values = np.array(waits) * 1000
-    low, high = statistics.bootstrap(len(values), lambda rows: float(np.quantile(values[rows], share)))
-    how = "one request at a time, nothing reused between them; bootstrap interval"
-    return measure.figure(float(np.quantile(values, share)), low, high, len(values), how)
+def _noise(span: load.Load, what: str) -> str:
+    """What disturbed the measuring of a figure; "" where nothing did."""
+    return "" if span.quiet else span.sentence(f"while {what} was measured")
 
 
 def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:
