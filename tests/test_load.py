@@ -20,8 +20,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counted on Linu
 @contextmanager
 def spinning(count: int = 1) -> Iterator[None]:
     """Other programs that use a processor each; they are not children of this process."""
-    spin = "subprocess.Popen([sys.executable, '-c', 'while True: pass'], stdout=subprocess.DEVNULL)"
-    code = f"import subprocess, sys; print({spin}.pid)"
+    spin = "subprocess.Popen([sys.executable, '-c', 'while True: pass'], stdin=N, stdout=N, stderr=N)"
+    code = f"import subprocess, sys; N = subprocess.DEVNULL; print({spin}.pid)"
     pids = [
         int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(count)
