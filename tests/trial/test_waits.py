@@ -81,7 +81,7 @@ def test_where_it_never_is_quiet_the_figures_say_so() -> None:
     assert len(got.every) >= 10
     figure = got.figure(0.95)
     assert figure["quiet"] is False
-    assert figure["note"] == "another program used 62% of the processor while waits were measured"
+    assert figure["busy"] == "another program used 62% of the processor while waits were measured"
 
 
 def test_waiting_for_quiet_ends_with_the_time() -> None:
@@ -112,7 +112,7 @@ def test_p95_needs_as_many_waits_as_its_bound_takes() -> None:
 
 def of(seconds: list[float], *, quiet: bool = True) -> dict[str, object]:
     every = tuple(Wait(each, quiet) for each in seconds)
-    return Waits(every, len(every), None if quiet else BUSY).figure(0.95)
+    return Waits(every, len(every), None if quiet else BUSY, 72).figure(0.95)
 
 
 def variant(figure: dict[str, object]) -> dict[str, object]:

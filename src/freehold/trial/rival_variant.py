@@ -29,6 +29,7 @@ def of(rival: Rival, task: Task) -> dict[str, Any]:
         "licence": "",
         "shots": [],
         "figures": figures | scoped,
+        "measured_on": "test",
         "rows": len(rival.answers),
         "of_rows": len(task.test),
         "rows_per_second": None,

@@ -711,7 +711,6 @@ class Trial:
             context=room["context"],
             longest_prompt=longest,
             latency_rows=self._waits(),
-            all_waits=self._all_waits(),
             country=self.options.country,
         )
         name = f"timed-{variant['id'].replace('/', '-')}"

@@ -34,17 +34,14 @@ class Wait:
 class Waits:
     """Waits of one user. ``busy``: the load of the spans that were not quiet, None where all were.
 
-    ``rows``: different rows that were asked; a wait is one of a request, so that rows may repeat.
+    ``rows``: different rows that were asked; a wait is one of a request, so that rows may repeat. ``needed``: quiet
+    waits that are enough.
     """
 
     every: tuple[Wait, ...]
     rows: int
     busy: Load | None = None
-
-    @property
-    def needed(self) -> int:
-        """Waits that an upper bound of p95 takes."""
-        return statistics.waits_needed(P95, LEVEL)
+    needed: int = 1
 
     @property
     def quiet(self) -> bool:
@@ -72,7 +69,7 @@ class Waits:
             "n": interval.n,
             "method": how,
             "quiet": self.quiet,
-            "note": self.note,
+            "busy": self.note,
         }
 
     @property
@@ -91,7 +88,7 @@ class Waits:
             "rows": self.rows,
             "needed": self.needed,
             "note": self.note,
-            "busy": asdict(self.busy) if self.busy else None,
+            "load": asdict(self.busy) if self.busy else None,
         }
 
 
@@ -107,6 +104,11 @@ class Terms:
     fewest: int
     limit_s: float
     enough_s: float = math.inf
+
+    @property
+    def needed(self) -> int:
+        """Quiet waits that figures may rest on."""
+        return self.count if self.enough_s == math.inf else self.fewest
 
 
 def take(
@@ -150,7 +152,8 @@ def take(
         if not span.quiet:
             disturbed.append(span)
             patience -= _pause(min(QUIET_S, patience, left()), until_quiet, progress, len(calm))
-    return Waits(tuple(waits), min(rows, len(waits)), load.together(disturbed) if disturbed else None)
+    busy = load.together(disturbed) if disturbed else None
+    return Waits(tuple(waits), min(rows, len(waits)), busy, terms.needed)
 
 
 def _pause(
@@ -183,7 +186,7 @@ def _finite(end: float) -> float | None:
 def cannot_tell(figure: dict[str, Any]) -> str:
     """Why a figure of waits decides no need; "" where it may."""
     if not figure.get("quiet", True):
-        return f"can't tell: {figure['note']}"
+        return f"can't tell: {figure['busy']}"
     if figure["high"] is None:
         needed = statistics.waits_needed(P95, LEVEL)
         return f"can't tell: {figure['n']} waits were measured, and {needed} are needed for p95"
