@@ -1,6 +1,5 @@
-"""What other programs use of the processor, beside real ones; the kernel's files are written where a container is meant."""
+"""What other programs use of the processor, beside real ones; a container's files are written by the tests."""
 
-import math
 import os
 import subprocess
 import sys
@@ -9,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from freehold import load
+from freehold import load, settings
 from freehold.load import Load, System
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counted on Linux only")
@@ -33,14 +33,6 @@ def spinning(count: int = 1) -> Iterator[None]:
             os.kill(pid, 9)
 
 
-def work(seconds: float) -> float:
-    """Use a processor for so many seconds."""
-    ending, total = time.perf_counter() + seconds, 0.0
-    while time.perf_counter() < ending:
-        total += math.sqrt(total + 1)
-    return total
-
-
 def test_another_program_is_noticed() -> None:
     with spinning(), load.others() as busy:
         time.sleep(0.8)
@@ -51,14 +43,20 @@ def test_another_program_is_noticed() -> None:
 
 
 def test_own_work_is_not_another_program_s() -> None:
-    with load.others() as before:
-        time.sleep(0.6)
-    with load.others() as busy:
-        work(0.6)
+    command = [sys.executable, "-c", "while True: pass"]
+    children = [subprocess.Popen(command) for _ in range(int(load.System().cores))]
+    try:
+        time.sleep(0.3)
+        with load.others() as busy:
+            time.sleep(0.8)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    # all processors are used by these and by others, each of them counted once
     assert busy.own > 0.2
     assert busy.share is not None
-    # others go on as before, and what is not counted exactly is small
-    assert busy.share < (before.share or 0.0) + 0.5
+    assert busy.share + busy.own / busy.cores == pytest.approx(1.0, abs=0.2)
 
 
 def test_work_of_living_and_ended_children_is_own() -> None:
@@ -72,10 +70,12 @@ def test_work_of_living_and_ended_children_is_own() -> None:
     assert ended.own * ended.seconds > 0.4
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        time.sleep(0.3)
+        before = psutil.Process(child.pid).cpu_times()
         with load.others() as living:
-            time.sleep(0.6)
-        assert living.own * living.seconds > 0.15
+            time.sleep(1.0)
+        after = psutil.Process(child.pid).cpu_times()
+        assert living.own * living.seconds == pytest.approx(after.user - before.user, abs=0.15)
+        assert after.user > before.user
     finally:
         child.kill()
         child.wait()
@@ -219,3 +219,22 @@ def test_spans_count_by_their_seconds() -> None:
     assert whole.share == pytest.approx(0.2)
     assert whole.own == pytest.approx(1.25)
     assert not load.together([Load(1, 2)]).known
+
+
+def test_threads_that_wait_leave_the_processor_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    settings.share_processors()
+    assert os.environ["GOMP_SPINCOUNT"] == settings.SPINS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    settings.share_processors()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
+def test_how_a_person_wants_threads_to_wait_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    settings.share_processors()
+    assert "GOMP_SPINCOUNT" not in os.environ

@@ -110,14 +110,12 @@ _PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
 def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
     """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on.
 
-    Where other programs use processors, as many threads as they leave are used, and ``note`` says so.
+    ``note``: what else used the processor meanwhile; "" where nothing did.
     """
     _, weights, _ = _common(a)
-    before = load.look()
-    threads = 0 if before.quiet else before.free_cores
     with task(sink, f"measuring how fast {a['model']} is") as progress, load.others() as meanwhile:
         started = time.perf_counter()
-        engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL, threads=threads)
+        engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
         load_s = time.perf_counter() - started
         text = engine.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
         progress.at(0, "reading and writing")
@@ -135,17 +133,10 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
         flops = _matrix_speed() if a["tuned"] else 0.0
-    note = meanwhile.sentence("while speeds were measured") if meanwhile.known else ""
-    if threads:
-        note = (
-            before.sentence("before speeds were measured")
-            + f", so {threads} of {before.cores:g} processors were used"
-        )
     return {
         **asdict(Pace(load_s, reading, max(together, single), single, flops)),
         "load": meanwhile.as_dict(),
-        "threads": threads,
-        "note": note,
+        "note": _noise(meanwhile, "speed"),
     }
 
 

@@ -1,4 +1,4 @@
-"""How long one user waits: enough waits for the bound that a need asks for, taken while nothing else uses the processor."""
+"""How long one user waits: enough waits for the bound of a need, taken while nothing else uses the processor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from freehold.progress import Task
 BURST_S = 0.5
 #: The quantile that needs are on, and the level of its interval.
 P95, LEVEL = 0.95, 0.95
+#: Waits of a busy machine after which no more are taken once the time is over: they decide nothing.
+FEWEST_BUSY = 3
 #: Waiting for a quiet moment: the share of the time for waits, the seconds at once, and all of them at most.
 QUIET_SHARE, QUIET_S, MOST_QUIET_S = 0.5, 10.0, 120.0
 
@@ -34,8 +36,8 @@ class Wait:
 class Waits:
     """Waits of one user. ``busy``: the load of the spans that were not quiet, None where all were.
 
-    ``rows``: different rows that were asked; a wait is one of a request, so that rows may repeat. ``needed``: quiet
-    waits that are enough.
+    ``rows``: different rows that were asked; a wait is one of a request, so that rows may repeat. ``needed``:
+    quiet waits that are enough.
     """
 
     every: tuple[Wait, ...]
@@ -137,6 +139,8 @@ def take(
         calm = [wait.seconds for wait in waits if wait.quiet]
         progress.at(len(calm), "")
         if len(calm) >= terms.count:
+            break
+        if left() <= 0 and disturbed and len(waits) >= FEWEST_BUSY:
             break
         over = left() <= 0 or sum(calm) > terms.enough_s or (bool(disturbed) and patience <= 0)
         if over and len(waits) >= terms.fewest:
