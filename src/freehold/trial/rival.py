@@ -138,7 +138,8 @@ def measured(
     try:
         asking = _Asking(client, endpoint.model, metric, kept, sink)
         rows = valid or test
-        tried = {how: asking.rows(ask, rows, f"{endpoint.model} {how}", 0) for how, ask in ways.items()}
+        lone = 0 if valid else lone_rows
+        tried = {how: asking.rows(ask, rows, f"{endpoint.model} {how}", lone) for how, ask in ways.items()}
         scores = {
             how: sum(asking.graded(ways[how], rows, replies)) / len(rows) for how, replies in tried.items()
         }
@@ -333,7 +334,8 @@ class _Asking:
         limit = max(self.limit, ask.max_tokens)
         compared = " and ".join(f"{how} {score:.3f}" for how, score in rival.chosen_by.items())
         rows = f"{rival.chosen_rows:,} {'test' if chosen_on_test else 'validation'} rows"
-        said = [f"{rival.how}, the better on {rows} ({compared})"]
+        better = f"the better on {rows} ({compared})"
+        said = [f"{rival.how}, {better if len(rival.chosen_by) > 1 else 'the only form asked'}"]
         if ask.shots:
             said.append(f"the same {len(ask.shots)} worked examples as own models get")
         if ask.labels and bound:
