@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, load, machine
+from freehold import durable, machine, statistics
 from freehold.data.templates import Messages
 from freehold.engines.interface import Engine, Prompting, Request, common_prefix
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
@@ -18,8 +17,7 @@ from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
-from freehold.statistics import waits_needed
-from freehold.trial import baselines, waits
+from freehold.trial import baselines
 from freehold.trial import task as tasks
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
 from freehold.trial.task import Task
@@ -108,12 +106,9 @@ _PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
 
 
 def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on.
-
-    ``note``: what else used the processor meanwhile; "" where nothing did.
-    """
+    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on."""
     _, weights, _ = _common(a)
-    with task(sink, f"measuring how fast {a['model']} is") as progress, load.others() as meanwhile:
+    with task(sink, f"measuring how fast {a['model']} is") as progress:
         started = time.perf_counter()
         engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
         load_s = time.perf_counter() - started
@@ -133,11 +128,7 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
         flops = _matrix_speed() if a["tuned"] else 0.0
-    return {
-        **asdict(Pace(load_s, reading, max(together, single), single, flops)),
-        "load": meanwhile.as_dict(),
-        "note": _noise(meanwhile, "speed"),
-    }
+    return asdict(Pace(load_s, reading, max(together, single), single, flops))
 
 
 def _read_speed(engine: Engine, text: list[int]) -> float:
@@ -347,54 +338,45 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     rows = task_.test[: a["latency_rows"]]
     wanted = measure.requests(asking, ask, rows)
-    terms = waits.Terms(
-        a["latency_rows"],
-        FEWEST_WAITS,
-        # half of the time is kept for the same requests at once and for token speeds
-        limit_s=(a.get("limit_s") or 1e9) / 2,
-        # so many waits are asked for where a need on p95 rests on them; else a few seconds of them will do
-        enough_s=math.inf if a["latency_rows"] >= waits_needed(waits.P95) else MOST_WAITING_S,
-    )
-
-    def answer(number: int) -> None:
-        for _ in engine.generate([wanted[number]]):
-            pass
-
-    with metered(a["country"]) as energy, load.others() as whole:
-        with task(sink, f"timing {a['title']}", terms.count, "waits") as progress:
-            taken = waits.take(answer, len(wanted), terms, progress)
-        wanted = wanted[: taken.rows]
-        with (
-            task(sink, f"timing {a['title']}, {parallel} at once", len(wanted), "requests") as progress,
-            load.others() as meanwhile,
-        ):
+    waits: list[float] = []
+    limit = a.get("limit_s") or 1e9
+    begun = time.monotonic()
+    with (
+        metered(a["country"]) as energy,
+        task(sink, f"timing {a['title']}", len(rows) * 2, "requests") as progress,
+    ):
+        for request in wanted:
             started = time.perf_counter()
-            for _ in engine.generate(wanted):
-                progress.more(1)
-            together = time.perf_counter() - started
-    requests = len(taken.every) + len(wanted)
+            for _ in engine.generate([request]):
+                pass
+            waits.append(time.perf_counter() - started)
+            progress.more(1)
+            # half of the time is kept for the same requests at once and for token speeds
+            if len(waits) >= FEWEST_WAITS and (
+                sum(waits) > MOST_WAITING_S or time.monotonic() - begun > limit / 2
+            ):
+                break
+        wanted = wanted[: len(waits)]
+        progress.total = 2 * len(wanted)
+        started = time.perf_counter()
+        for _ in engine.generate(wanted):
+            progress.more(1)
+        together = time.perf_counter() - started
     prompt_speed, answer_speed = token_speeds(engine, asking, wanted[0])
     engine.close()
+    ordered = sorted(waits)
     return {
         "load_s": float(getattr(engine, "load_s", 0.0)),
-        "p50_ms": taken.figure(0.5),
-        "p95_ms": taken.figure(waits.P95),
-        "slowest_ms": max(taken.counted) * 1000,
-        "waits_ms": [1000 * seconds for seconds in taken.counted],
-        "waits": taken.as_dict(),
-        "quiet": taken.quiet and meanwhile.quiet and whole.quiet,
-        "load": {
-            "waits": taken.note,
-            "throughput": _noise(meanwhile, "throughput"),
-            "energy": _noise(whole, "energy"),
-        },
+        "p50_ms": _quantile(waits, 0.5),
+        "p95_ms": _quantile(waits, 0.95),
+        "slowest_ms": ordered[-1] * 1000,
         "prompt_tokens_per_second": prompt_speed,
         "answer_tokens_per_second": answer_speed,
         "requests_per_second": len(wanted) / together,
         "parallel": parallel,
-        "requests": requests,
+        "requests": len(wanted) * 2,
         "energy": energy.as_dict(),
-        "kwh_per_1000_requests": energy.kwh / requests * 1000,
+        "kwh_per_1000_requests": energy.kwh / (2 * len(wanted)) * 1000,
         "watts": energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "predicted_memory_bytes": predict_memory(
@@ -451,9 +433,13 @@ def _size(weights: Path) -> int:
     return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
 
-def _noise(span: load.Load, what: str) -> str:
-    """What disturbed the measuring of a figure; "" where nothing did."""
-    return "" if span.quiet else span.sentence(f"while {what} was measured")
+def _quantile(waits: list[float], share: float) -> dict[str, Any]:
+    import numpy as np
+
+    values = np.array(waits) * 1000
+    low, high = statistics.bootstrap(len(values), lambda rows: float(np.quantile(values[rows], share)))
+    how = "one request at a time, nothing reused between them; bootstrap interval"
+    return measure.figure(float(np.quantile(values, share)), low, high, len(values), how)
 
 
 def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:

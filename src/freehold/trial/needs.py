@@ -11,7 +11,6 @@ from typing import Any
 
 from freehold.errors import UsageError
 from freehold.statistics import rows_to_decide
-from freehold.trial import waits
 from freehold.trust import licence
 from freehold.trust.hazards import GRADES, at_least
 
@@ -159,8 +158,6 @@ def decide(need: Need, variant: dict[str, Any]) -> Decision:
     )
     if figure is None:
         return Decision(need.text, None, "not measured", measured=False)
-    if waiting and (reason := waits.cannot_tell(figure)):
-        return Decision(need.text, None, reason)
     limit, low, high, value = float(need.limit), figure["low"], figure["high"], figure["value"]
     unit = " ms" if waiting else ""
     shown = f"{value:.4g}{unit}, 95% between {low:.4g} and {high:.4g}, n={figure['n']}"

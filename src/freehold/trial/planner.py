@@ -93,18 +93,13 @@ class Candidate:
             + rows * self.row_s(shots=shots, tuned=tuned)
         )
 
-    def timing_s(self, waits: int, *, shots: bool = False, every: bool = False) -> float:
-        """Seconds of timing one variant: single waits, several at once, and token speeds. Waits reuse nothing.
-
-        ``every``: all ``waits`` are needed, however long they take.
-        """
+    def timing_s(self, rows: int, *, shots: bool = False) -> float:
+        """Seconds of timing one variant: single waits, several at once, and token speeds. Waits reuse nothing."""
         prompt = self.prompt_tokens + (self.shot_tokens if shots else 0.0)
         single = prompt / self.pace.prompt_tokens_per_s + self.tuned_tokens / self.pace.single_tokens_per_s
-        waiting = waits * single
-        if not every:
-            waiting = min(waiting, max(MOST_WAITING_S, FEWEST_WAITS * single))
+        waits = min(rows * single, max(MOST_WAITING_S, FEWEST_WAITS * single))
         speeds = 3 * (272 / self.pace.prompt_tokens_per_s + 33 / self.pace.single_tokens_per_s)
-        return START_S + self.pace.load_s + waiting * 1.6 + speeds
+        return START_S + self.pace.load_s + waits * 1.6 + speeds
 
     @property
     def tuning_tokens_per_s(self) -> float:
@@ -124,10 +119,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done. ``types``: quantizations of a tuned model, the usual one first. ``safety_prompts`` 0: none are asked.
-
-    ``latency_rows``: waits of one user; ``all_waits``: a need is on p95, so that all of them are taken.
-    """
+    """What is to be done. ``types``: quantizations of a tuned model, the usual one first. ``safety_prompts`` 0: none are asked."""
 
     train_rows: int
     test_rows: int
@@ -136,7 +128,6 @@ class Work:
     safety_prompts: int
     privacy_rows: int
     latency_rows: int
-    all_waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -305,8 +296,7 @@ def _filled(
     measured = {part.model for part in as_is}
     timed = [c for c in candidates if c.name in measured]
     # where something is tuned, the models as they stand are timed with what time is left
-    timing = sum(len(types) * c.timing_s(work.latency_rows, every=work.all_waits) for c in tuned)
-    timing = timing or _timing(timed, work)
+    timing = sum(len(types) * c.timing_s(work.latency_rows) for c in tuned) or _timing(timed, work)
     trust, more = _trust(form, room, tuned or timed[:1], bool(tuned), work)
     fixed = sum(p.seconds for p in (*as_is, *after, *trust)) + timing + sum(c.tuning_fixed_s for c in tuned)
     training = room - fixed
@@ -328,9 +318,7 @@ def _filled(
 
 def _timing(candidates: Sequence[Candidate], work: Work) -> float:
     """Seconds of timing the best of each model as it stands, with its worked examples where it has any."""
-    return sum(
-        c.timing_s(work.latency_rows, shots=bool(c.shot_tokens), every=work.all_waits) for c in candidates
-    )
+    return sum(c.timing_s(work.latency_rows, shots=bool(c.shot_tokens)) for c in candidates)
 
 
 def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work: Work) -> list[str]:

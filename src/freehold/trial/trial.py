@@ -23,13 +23,12 @@ from freehold.hub.decoders import ARCHITECTURES, config_of
 from freehold.hub.store import Model, Store
 from freehold.ledger import money
 from freehold.progress import Sink, duration
-from freehold.trial import baselines, forms, jobs, planner, rival, rival_variant, waits
+from freehold.trial import baselines, forms, jobs, planner, rival
 from freehold.trial import task as tasks
 from freehold.trial.clock import Clock
 from freehold.trial.needs import Need, check_names, parse_need
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
-from freehold.trial.rival_recorded import recorded
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trial.verdict import judge, to_time
@@ -223,10 +222,8 @@ class Trial:
         for model, look in candidates:
             untunable = self._untunable(model, look)
             inputs = self._inputs(model, tuned=self.options.tune and not untunable)
-            measured = self.steps.run(f"pace-{_plain(model)}", "pace", inputs, self._weights(model))
-            if measured.get("note"):
-                self.notes.append(f"{model.name}: {measured['note']}; the plan rests on these speeds")
-            self.candidates[model.name] = self._candidate(model, look, _pace(measured), untunable)
+            pace = _pace(self.steps.run(f"pace-{_plain(model)}", "pace", inputs, self._weights(model)))
+            self.candidates[model.name] = self._candidate(model, look, pace, untunable)
         splits = self.task.splits
         work = Work(
             len(splits.train),
@@ -235,8 +232,7 @@ class Trial:
             tuple(sorted(self.options.types, key=lambda kind: kind != "Q4_K_M")),  # the usual choice first
             len(self._prompts()),
             PRIVACY_ROWS,
-            self._waits(),
-            self._all_waits(),
+            min(self.options.latency_rows, len(splits.test)),
         )
         everyone = list(self.candidates.values())
         made = self._kept_plan()
@@ -710,7 +706,7 @@ class Trial:
             max_tokens=look["max_tokens"],
             context=room["context"],
             longest_prompt=longest,
-            latency_rows=self._waits(),
+            latency_rows=min(self.options.latency_rows, len(self.task.splits.test)),
             country=self.options.country,
         )
         name = f"timed-{variant['id'].replace('/', '-')}"
@@ -720,7 +716,7 @@ class Trial:
             "limit_s": seconds,
         }
         speed = self.candidates[model.name]
-        whole = speed.timing_s(self._waits(), shots=bool(variant["shots"]), every=self._all_waits())
+        whole = speed.timing_s(self.options.latency_rows, shots=bool(variant["shots"]))
         if not self.steps.done(name, inputs) and seconds < (whole if spare else speed.pace.load_s + 3):
             if not spare:
                 self._skip(f"timing {variant['title']}", "earlier parts of the trial used up its time")
@@ -733,14 +729,6 @@ class Trial:
             self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return
         variant["money"] = self._money(variant)
-
-    def _all_waits(self) -> bool:
-        """Whether a need is on p95, so that as many waits are measured as its bound takes."""
-        return any(need.name == "p95" for need in self.effective_needs()[0])
-
-    def _waits(self) -> int:
-        """Waits of one user to measure: rows are asked again where there are fewer."""
-        return waits.count_for([need.name for need in self.effective_needs()[0]], self.options.latency_rows)
 
     def _money(self, variant: dict[str, Any]) -> dict[str, Any]:
         options, running = self.options, variant["running"]
@@ -870,28 +858,24 @@ class Trial:
                 )
 
     def _rival(self) -> None:
-        """The API one would rent, on the same rows: recorded answers, or a server that is asked as own models are."""
-        splits = self.task.splits
-        if self.options.rival_endpoint is None:
-            others = [example.id for example in (*splits.train, *splits.valid)]
-            rented = recorded(Path(self.options.rival_file), self.task.metric, self.task.test, others)
-        else:
-            # a new file for each endpoint; what was asked decides inside it
+        metric = self.task.metric
+        if self.options.rival_endpoint is not None:
             kept = self.folder / f"rival-{durable.digest_of(asdict(self.options.rival_endpoint))[:12]}.jsonl"
-            shots = measure.pick_shots(splits.train, self.task.labels, self.options.shots)
             longest = max((v["mean_answer_tokens"] for v in self.variants), default=64)
-            asks = rival.asks(self.task.labels, shots, int(longest * 4 + 64))
-            rented = rival.measured(
-                self.options.rival_endpoint,
-                self.task.metric,
-                asks,
-                splits.valid,
-                self.task.test,
-                kept,
-                self.sink,
+            answers = rival.asked(
+                self.options.rival_endpoint, metric, self.task.test, int(longest * 4 + 64), kept, self.sink
             )
-        self.answers["rival"] = list(rented.answers)
-        self.variants.append(rival_variant.of(rented, self.task))
+            title = f"{self.options.rival_endpoint.model} at {self.options.rival_endpoint.url}"
+        else:
+            answers = rival.recorded(Path(self.options.rival_file), metric, self.task.test)
+            title = f"recorded answers, {Path(self.options.rival_file).name}"
+        variant = {"id": "rival", "title": title, "model": title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0, "parameters": 0,
+                   "licence": "", "shots": [], "figures": measure.measurement(metric, self.task.test, answers)
+                   | measure.scope_figures(metric, answers, self.task.out_of_scope), "rows": len(answers),
+                   "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None, "mean_answer_tokens": None,
+                   "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": ""}  # fmt: skip
+        self.answers["rival"] = answers
+        self.variants.append(variant)
 
     # -- the report -------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -185,18 +185,3 @@ def _burst(ask: Callable[[int], None], rows: int, done: int, most: int) -> list[
 
 def _finite(end: float) -> float | None:
     return end if math.isfinite(end) else None
-
-
-def cannot_tell(figure: dict[str, Any]) -> str:
-    """Why a figure of waits decides no need; "" where it may."""
-    if not figure.get("quiet", True):
-        return f"can't tell: {figure['busy']}"
-    if figure["high"] is None:
-        needed = statistics.waits_needed(P95, LEVEL)
-        return f"can't tell: {figure['n']} waits were measured, and {needed} are needed for p95"
-    return ""
-
-
-def count_for(needs: Sequence[str], usual: int) -> int:
-    """How many waits to measure: enough for p95 where one of ``needs`` (names) is on it, else as usual."""
-    return max(usual, statistics.waits_needed(P95, LEVEL)) if "p95" in needs else usual
