@@ -57,7 +57,7 @@ class Load:
         return max(1, round(self.cores * (1 - (self.share or 0.0) - (self.steal or 0.0))))
 
     def sentence(self, meanwhile: str) -> str:
-        """What disturbed, e.g. "another program used 62% of the processor while it was timed"; "" if nothing."""
+        """What disturbed, e.g. "another program used 62% of the processor while timed"; "" if nothing."""
         if not self.known:
             return f"whether other programs used the processor {meanwhile} is unknown on this system"
         reasons = self._disturbances()
@@ -122,7 +122,7 @@ class System:
     def busy_and_steal(self) -> tuple[float, float] | None:
         """Seconds that these processors were busy, and that the host took from them; None if not told."""
         try:
-            lines = (self.proc / "stat").read_read().splitlines()
+            lines = (self.proc / "stat").read_text().splitlines()
         except OSError:
             return None
         names = {f"cpu{number}" for number in self.processors}
@@ -150,7 +150,7 @@ class System:
     def _folders(self) -> list[Path]:
         """Folders of the control groups that may limit this process, from its own up to the root."""
         try:
-            lines = (self.proc / "self" / "cgroup").read_read().splitlines()
+            lines = (self.proc / "self" / "cgroup").read_text().splitlines()
         except OSError:
             return []
         folders: list[Path] = []
@@ -167,7 +167,7 @@ class System:
 def _quota(folder: Path) -> float:
     """Processors that a control group may use; 0 if it has no limit."""
     try:
-        first, period = (folder / "cpu.max").read_read().split()
+        first, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         first = _read(folder / "cpu.cfs_quota_us").strip()
         period = _read(folder / "cpu.cfs_period_us").strip()
@@ -199,7 +199,7 @@ def _children_s(proc: Path, process: int) -> float:
 def _read(path: Path) -> str:
     """A file of the kernel; "" where its process is gone."""
     try:
-        return path.read_read()
+        return path.read_text()
     except OSError:
         return ""
 

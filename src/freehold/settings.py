@@ -19,8 +19,21 @@ QUIET = {
 }
 
 
+#: Turns that a thread of libgomp waits in a loop before it sleeps. By default it turns for milliseconds, so that one
+#: other program at work makes an engine with a thread on each processor up to 50 times slower; so few cost an idle
+#: machine nothing (docs/rivals.md).
+SPINS = "3000"
+
+
+def share_processors() -> None:
+    """Let threads that wait for each other leave the processor to other programs; a setting of the person's own stays."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+
+
 def go_quiet(*, online: bool = False) -> None:
-    """Set the libraries' offline and no-telemetry switches in this process and its children."""
+    """Set the libraries' offline and no-telemetry switches, and how threads wait, here and in children."""
+    share_processors()
     for name, value in QUIET.items():
         if not (online and name.endswith("OFFLINE")):
             os.environ[name] = value

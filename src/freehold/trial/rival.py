@@ -109,10 +109,18 @@ class Rival:
     chosen_rows: int = 0
 
 
+def asks(labels: Sequence[str], shots: Sequence[Example], max_tokens: int) -> dict[str, Ask]:
+    """Zero-shot and, where there are worked examples, few-shot; as own models are asked."""
+    how = {"zero-shot": Ask((), tuple(labels), max_tokens)}
+    if shots:
+        how["few-shot"] = Ask(tuple(shot.messages for shot in shots), tuple(labels), max_tokens)
+    return how
+
+
 def measured(
     endpoint: Endpoint,
     metric: Metric,
-    asks: dict[str, Ask],
+    ways: dict[str, Ask],
     valid: Sequence[Example],
     test: Sequence[Example],
     kept: Path,
@@ -121,7 +129,7 @@ def measured(
     lone_rows: int = LONE_ROWS,
     pause: Callable[[float], bool] | None = None,
 ) -> Rival:
-    """Ask the server. ``asks``: how rows are asked, by "zero-shot" and "few-shot", as own models are.
+    """Ask the server. ``ways``: how rows are asked, by "zero-shot" and "few-shot", as own models are.
 
     Without validation rows the choice is made on the test rows, and the conditions say so. Raises UsageError,
     FreeholdError; answers that came are kept, also where it is interrupted.
@@ -130,13 +138,14 @@ def measured(
     try:
         asking = _Asking(client, endpoint.model, metric, kept, sink)
         rows = valid or test
-        tried = {how: asking.rows(ask, rows, f"{endpoint.model} {how}", 0) for how, ask in asks.items()}
+        lone = 0 if valid else lone_rows
+        tried = {how: asking.rows(ask, rows, f"{endpoint.model} {how}", lone) for how, ask in ways.items()}
         scores = {
-            how: sum(asking.graded(asks[how], rows, replies)) / len(rows) for how, replies in tried.items()
+            how: sum(asking.graded(ways[how], rows, replies)) / len(rows) for how, replies in tried.items()
         }
         how = max(scores, key=lambda name: scores[name])  # the first of equals, and zero-shot is the first
-        replies = asking.rows(asks[how], test, f"{endpoint.model} {how}, test rows", lone_rows)
-        return asking.rival(endpoint, asks, how, test, replies, scores, len(rows), chosen_on_test=not valid)
+        replies = asking.rows(ways[how], test, f"{endpoint.model} {how}, test rows", lone_rows)
+        return asking.rival(endpoint, ways, how, test, replies, scores, len(rows), chosen_on_test=not valid)
     finally:
         client.close()
 
@@ -293,7 +302,7 @@ class _Asking:
     def rival(
         self,
         endpoint: Endpoint,
-        asks: dict[str, Ask],
+        ways: dict[str, Ask],
         how: str,
         test: Sequence[Example],
         replies: Sequence[Kept],
@@ -307,7 +316,7 @@ class _Asking:
         lone = [entry for entry in replies if entry.lone and entry.reply.seconds]
         made = Rival(
             title=f"{endpoint.model} at {endpoint.url}",
-            answers=tuple(self._answers(asks[how], test, replies)),
+            answers=tuple(self._answers(ways[how], test, replies)),
             how=how,
             refused=finishes.count("content_filter"),
             cut=finishes.count("length"),
@@ -317,7 +326,7 @@ class _Asking:
             chosen_by=scores,
             chosen_rows=rows,
         )
-        return replace(made, conditions=tuple(self._conditions(asks[how], made, chosen_on_test)))
+        return replace(made, conditions=tuple(self._conditions(ways[how], made, chosen_on_test)))
 
     def _conditions(self, ask: Ask, rival: Rival, chosen_on_test: bool) -> list[str]:
         """How the rows were asked and what is odd about the answers, as sentences."""
@@ -325,7 +334,8 @@ class _Asking:
         limit = max(self.limit, ask.max_tokens)
         compared = " and ".join(f"{how} {score:.3f}" for how, score in rival.chosen_by.items())
         rows = f"{rival.chosen_rows:,} {'test' if chosen_on_test else 'validation'} rows"
-        said = [f"{rival.how}, the better on {rows} ({compared})"]
+        better = f"the better on {rows} ({compared})"
+        said = [f"{rival.how}, {better if len(rival.chosen_by) > 1 else 'the only form asked'}"]
         if ask.shots:
             said.append(f"the same {len(ask.shots)} worked examples as own models get")
         if ask.labels and bound:
