@@ -95,8 +95,8 @@ def at_once(completions: Sequence[Completion], seconds: float, parallel: int) ->
     """Requests a second and waits of the same requests, ``parallel`` at once: a capacity and the wait that
     belongs to it; and the standard deviation of their tokens.
 
-    ``seconds``: of all together. The interval of the speed follows from that of the mean wait, as the requests
-    under way are as many as come a second times their mean wait (Little 1961).
+    ``seconds``: of all together. The interval of the speed follows from that of the mean wait, as the
+    requests under way are as many as come a second times their mean wait (Little 1961).
     """
     import numpy as np
 
