@@ -8,16 +8,12 @@ from typing import Any
 
 import pytest
 
-from freehold.engines.interface import Completion
 from freehold.errors import UsageError
+from freehold.evals.measure import Answer
 from freehold.ledger.money import CostOptions, Range
 from freehold.trial import costs, report
 from tests.trial.test_report import made
 
-DONE = [
-    Completion("a", (1,) * 3, "stop", tokens, 0.1, wait)
-    for tokens, wait in zip((104, 108, 112, 116), (0.9, 1.0, 1.1, 1.0), strict=True)
-]
 RUNNING: dict[str, Any] = {
     "energy": {
         "measured": False,
@@ -31,7 +27,7 @@ RUNNING: dict[str, Any] = {
     "requests_per_second": 8.0,
     "requests_per_second_alone": 4.0,
     "kwh_per_1000_requests": 0.016,
-    "at_once": costs.at_once(DONE, 0.5, 8),
+    "at_once": costs.at_once([0.9, 1.0, 1.1, 1.0], 0.5, 8),
     "p50_ms": {"value": 240.0},
     "p95_ms": {"value": 250.0, "n": 32, "method": "m"},
     "prompt_tokens_per_second": 500.0,
@@ -39,13 +35,12 @@ RUNNING: dict[str, Any] = {
     "peak_memory_bytes": 2**29,
     "predicted_memory_bytes": 2**29,
 }
+ANSWERS = [Answer(str(n), "a", 1.0, "stop", 100 + n, 3) for n in range(21)]
 
 
 def of(options: CostOptions | None = None, reasoning: float | None = None) -> dict[str, Any]:
-    means = {"mean_prompt_tokens": 110.0, "mean_answer_tokens": 3.0, "rows": 21}
-    return costs.money_of(
-        options or CostOptions(), {"title": "m, tuned", "running": RUNNING, **means}, reasoning
-    )
+    variant = {"title": "m, tuned", "running": RUNNING}
+    return costs.money_of(options or CostOptions(), variant, ANSWERS, reasoning)
 
 
 def inputs(money: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from freehold.engines.interface import Completion
 from freehold.errors import UsageError
-from freehold.evals.measure import figure
+from freehold.evals.measure import Answer, figure
 from freehold.ledger import money, prices
 
 Variant = dict[str, Any]
@@ -33,7 +32,10 @@ def from_texts(ranges: Mapping[str, str], options: money.CostOptions) -> money.C
 
 
 def money_of(
-    options: money.CostOptions, variant: Variant, reasoning_tokens: float | None = None
+    options: money.CostOptions,
+    variant: Variant,
+    answers: Sequence[Answer],
+    reasoning_tokens: float | None = None,
 ) -> dict[str, Any]:
     """The report's ``money`` of a timed variant. ``reasoning_tokens``: of a rival's answer, where one was
     asked and said how many.
@@ -41,7 +43,7 @@ def money_of(
     Raises UsageError for an API without a price.
     """
     hidden = options.api_reasoning_tokens if reasoning_tokens is None else reasoning_tokens
-    measured = _measured(variant)
+    measured = _measured(variant["running"], answers, variant["title"])
     tokens = prices.RequestTokens(
         measured.prompt_tokens.central, measured.answer_tokens.central, hidden, options.api_cached_share
     )
@@ -63,59 +65,57 @@ def _set(options: money.CostOptions) -> str:
     return "none were measured, so none are counted; to count them, pass --api-reasoning-tokens"
 
 
-def _measured(variant: Variant) -> money.Measured:
-    running, rows = variant["running"], variant["rows"]
-    metered, at_once = running["energy"]["measured"], running["at_once"]
+def _measured(running: dict[str, Any], answers: Sequence[Answer], title: str) -> money.Measured:
+    metered = running["energy"]["measured"]
     how = (
         "measured while it was timed"
         if metered
         else f"estimated while it was timed, taken to be right within a factor of {money.POWER_FACTOR:g}"
     )
-    speed, spread = at_once["requests_per_second"], at_once["token_spread"]
+    speed = running["at_once"]["requests_per_second"]
     return money.Measured(
         watts=money.power(running["watts"], metered),
         watts_source=how,
         requests_per_second=money.Range(speed["low"], speed["value"], speed["high"], measured=True),
-        parallel=at_once["parallel"],
-        prompt_tokens=mean_range(variant["mean_prompt_tokens"], spread["prompt"], rows),
-        answer_tokens=mean_range(variant["mean_answer_tokens"], spread["answer"], rows),
-        tokens_source=f"mean of {rows:,} rows, in the tokens of {variant['title']}",
+        parallel=running["at_once"]["parallel"],
+        prompt_tokens=mean_range([answer.prompt_tokens for answer in answers]),
+        answer_tokens=mean_range([answer.answer_tokens for answer in answers]),
+        tokens_source=f"mean of {len(answers):,} rows, in the tokens of {title}",
     )
 
 
-def mean_range(mean: float, deviation: float, rows: int) -> money.Range:
-    """A mean of so many rows with its 95% interval by Student's t; one figure where there is one row."""
+def mean_range(values: Sequence[float]) -> money.Range:
+    """The mean with its 95% interval by Student's t; one figure where there is one row or all are equal."""
     from scipy.stats import t
 
-    half = float(t.ppf(0.975, rows - 1)) * deviation / math.sqrt(rows) if rows > 1 else 0.0
+    mean = plain.fmean(values)
+    if len(values) < 2:
+        return money.Range(mean, mean, mean, measured=True)
+    half = float(t.ppf(0.975, len(values) - 1)) * plain.stdev(values) / math.sqrt(len(values))
     return money.Range(max(mean - half, 0.0), mean, mean + half, measured=True)
 
 
-def at_once(completions: Sequence[Completion], seconds: float, parallel: int) -> dict[str, Any]:
-    """Requests a second and waits of the same requests, ``parallel`` at once: a capacity and the wait that
-    belongs to it; and the standard deviation of their tokens.
+def at_once(waits: Sequence[float], seconds: float, parallel: int) -> dict[str, Any]:
+    """Requests a second and waiting times of the same requests, ``parallel`` at once: a capacity and the wait
+    that belongs to it.
 
-    ``seconds``: of all together. The interval of the speed follows from that of the mean wait, as the
-    requests under way are as many as come a second times their mean wait (Little 1961).
+    ``waits``: seconds of each from its admission to its end; ``seconds``: of all together. The interval of
+    the speed follows from that of the mean wait, as the requests under way are as many as come a second times
+    their mean wait (Little 1961).
     """
     import numpy as np
 
-    waits = [completion.total_s for completion in completions]
-    span = mean_range(plain.fmean(waits), _deviation(waits), len(waits))
-    speed = len(waits) / seconds
-    slow, fast = speed * span.central / span.high, speed * span.central / max(span.low, span.central / 4)
+    span, speed = mean_range(waits), len(waits) / seconds
     how = f"{parallel} at once; interval from the spread of the waits of these requests"
     return {
         "parallel": parallel,
-        "requests_per_second": figure(speed, slow, fast, len(waits), how),
+        "requests_per_second": figure(
+            speed,
+            speed * span.central / span.high,
+            speed * span.central / max(span.low, span.central / 4),
+            len(waits),
+            how,
+        ),
         "p50_ms": float(np.quantile(waits, 0.5)) * 1000,
         "p95_ms": float(np.quantile(waits, 0.95)) * 1000,
-        "token_spread": {
-            "prompt": _deviation([completion.prompt_tokens for completion in completions]),
-            "answer": _deviation([len(completion.tokens) for completion in completions]),
-        },
     }
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return plain.stdev(values) if len(values) > 1 else 0.0

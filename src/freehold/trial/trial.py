@@ -728,7 +728,7 @@ class Trial:
         except OutOfTime:
             self._skip(f"timing {variant['title']}", f"it did not finish within {duration(seconds)}")
             return
-        variant["money"] = costs.money_of(self.options.costs, variant)
+        variant["money"] = costs.money_of(self.options.costs, variant, self.answers[variant["id"]])
 
     # -- whether it can be trusted --------------------------------------------------------------
 
