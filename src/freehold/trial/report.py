@@ -53,8 +53,9 @@ def html(report: dict[str, Any]) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         share=lambda v: f"{v:.3f}", mb=lambda v: f"{v / 1e6:,.0f} MB", gib=lambda v: f"{v / 2**30:.2f} GiB", time=progress.duration,
-        about=_about, num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12], capfirst=lambda v: v[:1].upper() + v[1:].rstrip("."),
+        num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12], capfirst=lambda v: v[:1].upper() + v[1:].rstrip("."),
     )  # fmt: skip
+    environment.filters["about"] = _about
     metric = report["task"]["metric"]
     limit = _quality_limit(report, metric)
     variants = sorted(
