@@ -109,4 +109,5 @@ def test_the_report_says_what_the_break_even_rests_on() -> None:
         "processor estimated",
     ):
         assert text in page, text
+    assert "1,000</td>" in page  # no 1e+03
     assert "requests a month (" in "\n".join(report._running(winner))

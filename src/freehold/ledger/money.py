@@ -144,10 +144,7 @@ def inputs(options: CostOptions, api: RequestPrice, measured: Measured) -> list[
     rates = Range(api.low / api.dollars, 1.0, api.high / api.dollars) if api.dollars else exactly(1.0)
     return [
         *_machine(options, measured),
-        Input("hours of a person a month", options.person_hours_per_month, "--person-hours-per-month"),
-        Input(
-            "price of a person's hour, $", options.person_hour_price, "assumed, or set by --person-hour-price"
-        ),
+        *_person(options),
         Input(
             "API price beside today's", rates, "prices at other hours and announced ones, as in genai-prices"
         ),
@@ -172,6 +169,15 @@ def _machine(options: CostOptions, measured: Measured) -> list[Input]:
     ]
 
 
+def _person(options: CostOptions) -> list[Input]:
+    if not options.person_hours_per_month.high:
+        return []
+    return [
+        Input("hours of a person a month", options.person_hours_per_month, "--person-hours-per-month"),
+        Input("a person's hour, $", options.person_hour_price, "assumed, or set by --person-hour-price"),
+    ]
+
+
 def _own_per_month(values: Values) -> Any:
     """Dollars a month of machine, electricity and persons."""
     if "machine an hour, $" in values:
@@ -183,7 +189,7 @@ def _own_per_month(values: Values) -> Any:
 
 
 def _person_per_month(values: Values) -> Any:
-    return values["hours of a person a month"] * values["price of a person's hour, $"]
+    return values.get("hours of a person a month", 0.0) * values.get("a person's hour, $", 0.0)
 
 
 def _api_per_request(values: Values, api: RequestPrice) -> Any:

@@ -96,8 +96,8 @@ def mean_range(values: Sequence[float]) -> money.Range:
 
 
 def at_once(waits: Sequence[float], seconds: float, parallel: int) -> dict[str, Any]:
-    """Requests a second and waiting times of the same requests, ``parallel`` at once: what a capacity and a
-    wait belong to each other.
+    """Requests a second and waiting times of the same requests, ``parallel`` at once: a capacity and the wait
+    that belongs to it.
 
     ``waits``: seconds of each from its admission to its end; ``seconds``: of all together. The interval of
     the speed follows from that of the mean wait, as the requests under way are as many as come a second times

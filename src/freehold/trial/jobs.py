@@ -382,7 +382,7 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         "answer_tokens_per_second": answer_speed,
         "requests_per_second": len(wanted) / together,
         "requests_per_second_alone": len(waits) / sum(waits),
-        "at_once": costs.at_once(waits_at_once, together, parallel),
+        "at_once": costs.at_once(waits_at_once, together, getattr(engine, "parallel", 1)),
         "parallel": parallel,
         "requests": len(wanted) * 2,
         "energy": energy.as_dict(),

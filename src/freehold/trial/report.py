@@ -56,6 +56,7 @@ def html(report: dict[str, Any]) -> str:
         share=lambda v: "no bound" if v is None else f"{v:.3f}", mb=lambda v: f"{v / 1e6:,.0f} MB", gib=lambda v: f"{v / 2**30:.2f} GiB", time=progress.duration,
         num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12], capfirst=lambda v: v[:1].upper() + v[1:].rstrip("."),
     )  # fmt: skip
+    environment.filters["about"] = _about
     metric = report["task"]["metric"]
     limit = _quality_limit(report, metric)
     variants = sorted(
@@ -76,6 +77,11 @@ def html(report: dict[str, Any]) -> str:
         cost=charts.cost(winner["money"]["break_even"]) if winner.get("money") else "",
         curves={model: charts.curve(run["train_curve"], run["valid_curve"]) for model, run in runs.items()},
     )  # fmt: skip
+
+
+def _about(value: float) -> str:
+    """A figure that is known roughly, to three digits: 818,000, 30, 0.15."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _as_bars(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -155,10 +161,14 @@ def _on_test(variant: dict[str, Any], metric: str) -> tuple[bool, float]:
 def _running(winner: dict[str, Any]) -> list[str]:
     run = winner["running"]
     even = winner["money"]["break_even"]
-    volume = f"from {even['requests']:,.0f} requests a month" if even["requests"] else "never on one machine"
+    volume = (
+        f"from about {_about(even['requests'])} requests a month"
+        if even["requests"]
+        else "never on one machine"
+    )
     if even.get("low") is not None:
-        most = f"{even['high']:,.0f}" if even["high"] is not None else "never"
-        volume += f" ({even['low']:,.0f} to {most}, by what is uncertain)"
+        most = _about(even["high"]) if even["high"] is not None else "never"
+        volume += f" ({_about(even['low'])} to {most}, by what is uncertain)"
     return [
         f"running   p50 {run['p50_ms']['value']:.0f} ms, p95 {run['p95_ms']['value']:.0f} ms, "
         f"peak memory {run['peak_memory_bytes'] / 2**30:.2f} GiB, file {winner['size_bytes'] / 1e6:.0f} MB",
