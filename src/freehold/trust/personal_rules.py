@@ -1,0 +1,102 @@
+"""The form of a rule that finds one kind of personal data: a pattern, and a check of what it matched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a pattern matched, and the text around it."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def value(self) -> str:
+        """The match itself."""
+        return self.text[self.start : self.end]
+
+    @property
+    def digits(self) -> str:
+        """Its digits."""
+        return re.sub(r"\D", "", self.value)
+
+    def before(self, characters: int) -> str:
+        """Text before it."""
+        return self.text[max(0, self.start - characters) : self.start]
+
+    def after(self, characters: int) -> str:
+        """Text after it."""
+        return self.text[self.end : self.end + characters]
+
+
+def always(_: Match) -> bool:
+    """A pattern that needs no check."""
+    return True
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``pattern``: its first group that matched is what is found, the whole match where there are none.
+
+    ``holds``: a quick test of the whole text, in lower case too, before the pattern is tried.
+    """
+
+    kind: str
+    pattern: re.Pattern[str]
+    check: Callable[[Match], bool] = always
+    holds: Callable[[str, str], bool] = lambda text, lower: True
+
+    def matches(self, text: str) -> list[Match]:
+        """All that the rule finds."""
+        found: list[Match] = []
+        for match in self.pattern.finditer(text):
+            start, end = match.span(match.lastindex or 0)
+            candidate = Match(text, start, end)
+            if end > start and self.check(candidate):
+                found.append(candidate)
+        return found
+
+
+def has(*parts: str) -> Callable[[str, str], bool]:
+    """A test that the text, in lower case, holds any of the parts."""
+    return lambda text, lower: any(part in lower for part in parts)
+
+
+def digits(count: int) -> Callable[[str, str], bool]:
+    """A test that the text holds so many digits."""
+    return lambda text, lower: sum(map(text.count, "0123456789")) >= count
+
+
+#: A name in Latin letters.
+_CAPITAL, _SMALL = "[A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĢĪİĶŁĻĽĹŃŅŇŌŐŒŔŘŚŞŠŢŤŪŮŰŲŹŻŽ]", "[a-zà-öø-ÿāăąćčďđēėęěğģīıķłļľĺńņňōőœŕřśşšţťūůűųźżžß]"
+NAME = rf"(?:{_CAPITAL}['’])?{_CAPITAL}{_SMALL}+(?:['’-]?{_CAPITAL}{_SMALL}+)*"
+#: What says that a number counts, orders or names a thing and no person.
+_THING = re.compile(
+    r"(?:order|invoice|tracking|shipment|parcel|ref(?:erence)?|ticket|case|sku|part|serial|isbn|issn|ean|upc|article|item|batch|lot|version|"
+    r"build|model|booking|product|po|doi|issue|pull request|commit|port|room|page|error|code|bestellnummer|bestellung|rechnung(?:snummer)?|"
+    r"auftrag|artikel(?:nummer)?|sendung(?:snummer)?|commande|facture|pedido|factura|zamówienie|total|amount|sum|price|cost|score|timestamp|"
+    r"epoch|unix time|population|id)\s*(?:number|num|no\.?|nr\.?|#|id|code)?\s*(?:is|was|ist|of|:|=|#)?\s*[#(\"']?$",
+    re.IGNORECASE,
+)
+_MONEY_BEFORE = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|INR|JPY|Rs\.?))\s*$")
+_MONEY_AFTER = re.compile(r"\s?(?:[$€£¥₹%°]|(?:USD|EUR|GBP|CHF|INR|JPY|euros?|dollars?|zł|kr|Mio|km|kg|ms|bytes?|rows?|people)\b)")
+_SUM_BEFORE = re.compile(r"(?:[*/×÷^=<>≈]|\d\s*[+−–-]|\s-)\s*$")
+_SUM_AFTER = re.compile(r"\s*(?:[*/×÷^=<>≈]|[+−–-]\s)\s*[\d(\w]")
+
+
+def names_a_thing(match: Match) -> bool:
+    """Whether the words before a number say that it stands for an order, a version or the like."""
+    return bool(_THING.search(match.before(40)))
+
+
+def is_sum_or_amount(match: Match) -> bool:
+    """Whether a number is part of a calculation or an amount."""
+    before, after = match.before(8), match.after(8)
+    return bool(
+        _MONEY_BEFORE.search(before) or _MONEY_AFTER.match(after) or _SUM_BEFORE.search(before) or _SUM_AFTER.match(after)
+    )
