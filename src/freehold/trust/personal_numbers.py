@@ -76,17 +76,18 @@ def _card(match: Match) -> bool:
 # -- telephones -----------------------------------------------------------------------------------
 
 _PHONE = re.compile(
-    r"(?<![\w.,/:-])(?<!\d )([+(]{0,2}\d{1,15}(?:[ \u00a0()./–-]{1,3}\d{1,12}){0,6})(?![A-Za-z0-9_-])(?![.,]\d)(?! ?\d)"
+    r"(?<![A-Za-z0-9_.,/:-])(?<!\d )([+(]{0,2}\d{1,15}(?:[ \u00a0()./–-]{1,3}\d{1,12}){0,6})(?![A-Za-z0-9_-])(?![.,]\d)(?! ?\d)"
 )
 _PHONE_WORD = re.compile(
-    r"(?:call|phoned?|ph|tel|telephone|mobile|mob|cell|fax|whatsapp|sms|text|ring|reach|dial|contact|number is|hotline|callback|signal|handy|telefon\w*|"
+    r"(?<![A-Za-zÀ-ÿ])(?:call|phoned?|ph|tel|telephone|mobile|mob|cell|fax|whatsapp|sms|text|ring|reach|dial|contact|number is|my number\w*|number['’]s|hotline|callback|signal|handy|telefon\w*|"
     r"mobil\w*|handynummer|rückruf|nummer|erreichbar|rufen|anrufen|durchwahl|téléphone|tél|portable|appele[zr]|joindre|numéro|teléfono|móvil|"
     r"celular|llám\w+|telefono|cellulare|chiam\w+|telefone|telemóvel|ligue|telefoon|mobiel|bel|tlf|puhelin|telefonnummer|komórka|zadzwoń|"
     r"numer|тел|телефон|звоните|電話|携帯|电话|手机|전화|هاتف)\b\W{0,3}[^\d]{0,25}$",
     re.IGNORECASE,
 )
 _DATE = re.compile(
-    r"(?:(?:19|20)\d{2}[-./ ]\d{1,2}[-./ ]\d{1,2}|\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)?\d{2})(?:\D+\d{1,2}(?:\D\d{2}){0,2})?|(?:19|20)\d{2}\s?[-–/]\s?(?:19|20)?\d{2}"
+    r"(?:(?:19|20)\d{2}[-./ ](?:0?\d|1[0-2])[-./ ](?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])[-./ ](?:[0-2]?\d|3[01])(?:[-./ ](?:19|20)|[-./])\d{2})"
+    r"(?:[ T]+\d{1,2}(?:\D\d{2}){0,2})?|(?:19|20)\d{2}\s?[-–/]\s?(?:19|20)?\d{2}"
 )
 #: Where a number without a country may be from.
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "BE", "AT", "CH", "PL", "SE", "DK", "NO", "FI", "PT", "IE", "CZ", "AU", "NZ", "IN", "JP", "KR", "BR", "MX", "ZA", "TR", "CN", "HK", "SG")  # fmt: skip
@@ -95,20 +96,24 @@ _NANP = re.compile(r"(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[.-])[2-9]\d{2
 
 def _phone(match: Match) -> bool:
     value, number = match.value, match.digits
-    if not 7 <= len(number) <= 15 or is_sum_or_amount(match) or _DATE.fullmatch(value) or _is_book(match):
+    if not 7 <= len(number) <= 15 or is_sum_or_amount(match) or names_a_thing(match):
+        return False
+    if _DATE.fullmatch(value) or _is_book(match):
         return False
     spoken = bool(_PHONE_WORD.search(match.before(45)))
     if value.lstrip("(").startswith(("+", "00")):
         return _international(value)
     if spoken:
         return True
-    if names_a_thing(match) or len(number) == len(value):
+    if len(number) == len(value):
         return False
     return bool(_NANP.fullmatch(value)) or (value.lstrip("(").startswith("0") and _national(value))
 
 
 def _is_book(match: Match) -> bool:
-    return _stdnum("isbn")(match.value) and len(match.digits) in (10, 13)
+    number, value = match.digits, match.value
+    grouped = len(value) > len(number) or number.startswith(("978", "979"))
+    return grouped and len(number) in (10, 13) and _stdnum("isbn")(value)
 
 
 def _international(value: str) -> bool:
@@ -182,8 +187,14 @@ def _enough(match: Match) -> bool:
     return len(match.digits) >= 5
 
 
+def _passport(match: Match) -> bool:
+    value = match.value
+    return _enough(match) or (value.isupper() and 8 <= len(value) <= 10 and bool(match.digits))
+
+
 _WORDED = (
-    Rule("passport", _after(_PASSPORT, _DOCUMENT), _enough, digits(5)),
+    Rule("social security number", _after("ssn|ss ?#|social security", r"\d{3}[ -]?\d{2}[ -]?\d{4}(?!\d)"), holds=digits(9)),
+    Rule("passport", _after(_PASSPORT, _DOCUMENT), _passport, digits(1)),
     Rule("driving licence", _after(_LICENCE, _DOCUMENT), _enough, digits(5)),
     Rule("medical record", _after(_MEDICAL, _SHORT_DOCUMENT), lambda match: len(match.digits) >= 4, digits(4)),
     Rule("national number", _after(_NATIONAL, _DOCUMENT), _enough, digits(5)),
@@ -267,6 +278,7 @@ _FORMS = (
     _form(r"(?:20|23|24|27)-\d{8}-\d", _valid("ar.cuit"), 11),
     _form(r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]", _valid("cl.rut"), 8),
     _form(r"\d{5}-\d{7}-\d", _valid("pk.cnic"), 13),
+    _form(r"784-(?:19|20)\d{2}-\d{7}-\d", lambda match: True, 15),
     Rule("driving licence", re.compile(r"(?<!\w)[A-Z9]{5}\d[0156]\d[0-3]\d{2}[A-Z9]{2}[A-Z0-9]{3}(?!\w)"), holds=digits(6)),
     Rule("passport", re.compile(r"P[<A-Z][A-Z]{3}[A-Z]+(?:<[A-Z]+)*<<[A-Z<]+"), holds=has("<<")),
     Rule("vehicle", re.compile(r"(?<![\w-])[A-HJ-NPR-Z0-9]{17}(?![\w-])"), _vin, digits(5)),

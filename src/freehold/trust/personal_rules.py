@@ -77,9 +77,9 @@ _CAPITAL, _SMALL = "[A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĖĘĚĞĢĪİĶŁĻĽĹŃŅŇ
 NAME = rf"(?:{_CAPITAL}['’])?{_CAPITAL}{_SMALL}+(?:['’-]?{_CAPITAL}{_SMALL}+)*"
 #: What says that a number counts, orders or names a thing and no person.
 _THING = re.compile(
-    r"(?:order|invoice|tracking|shipment|parcel|ref(?:erence)?|ticket|case|sku|part|serial|isbn|issn|ean|upc|article|item|batch|lot|version|"
+    r"(?<![A-Za-z])(?:order|invoice|tracking|shipment|parcel|ref(?:erence)?|ticket|case|sku|part|serial|isbn|issn|ean|upc|article|item|batch|lot|version|"
     r"build|model|booking|product|po|doi|issue|pull request|commit|port|room|page|error|code|bestellnummer|bestellung|rechnung(?:snummer)?|"
-    r"auftrag|artikel(?:nummer)?|sendung(?:snummer)?|commande|facture|pedido|factura|zamówienie|total|amount|sum|price|cost|score|timestamp|"
+    r"auftrag(?:snummer)?|vorgang(?:snummer)?|kundennummer|artikel(?:nummer)?|sendung(?:snummer)?|commande|facture|pedido|factura|zamówienie|total|amount|sum|price|cost|score|timestamp|"
     r"epoch|unix time|population|id)\s*(?:number|num|no\.?|nr\.?|#|id|code)?\s*(?:is|was|ist|of|:|=|#)?\s*[#(\"']?$",
     re.IGNORECASE,
 )

@@ -72,7 +72,7 @@ _BORN = (
 _MONTH = r"[^\W\d_]{3,10}\.?"
 _DAY = (
     rf"\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{1,4}}|\d{{1,2}}(?:st|nd|rd|th|er|º)?\.?(?: de| of)? {_MONTH},?(?: de)? \d{{4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
-    r"|\d{4}年\d{1,2}月\d{1,2}日|\d{4}\. ?\d{1,2}\. ?\d{1,2}"
+    r"|\d{1,2}[-/. ][A-Za-z]{3,9}[-/. ]\d{2,4}|\d{4}年\d{1,2}月\d{1,2}日|\d{4}\. ?\d{1,2}\. ?\d{1,2}"
 )
 
 # -- where people live ----------------------------------------------------------------------------
@@ -85,6 +85,7 @@ _ADDRESSES = (
     r"\b(?:[A-ZÄÖÜ][a-zäöüß-]+ ){1,2}(?:Straße|Strasse|Str\.|Allee|Platz|Weg|Gasse|Ring) \d{1,4}[a-z]?\b",
     r"\b(?:Am|An der|An den|Auf dem|Auf der|Im|In der|In den|Zum|Zur|Unter den|Hinter der) [A-ZÄÖÜ][a-zäöüß]+(?: [A-ZÄÖÜ][a-zäöüß]+)? \d{1,4}[a-z]?, ?(?:[AD]-)?\d{4,5} [A-ZÄÖÜ]",
     r"\b\d{1,4}(?: ?(?:bis|ter))?,? (?i:rue|avenue|av\.|boulevard|bd|place|chemin|impasse|allée|quai|route|cours) (?:(?:de|du|des|la|le|les) |(?:de )?l['’]|d['’])*[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)*",
+    r"\b(?i:rue|avenue|boulevard|chemin|quai|place|impasse) (?:(?:de|du|des|la|le|les) |(?:de )?l['’]|d['’])*[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)*,? \d{1,4}\b(?! [A-Z])",
     r"\b(?:Calle|C/|Avenida|Avda\.?|Plaza|Paseo|Carrera|Via|Viale|Piazza|Corso|Largo|Vicolo|Rua|Travessa|Praça|Av\.|ul\.|al\.|os\.|pl\.|Ulica|ulica) ?(?:(?:de|del|la|las|los|da|do|dos|das|della|dei|degli|di) )*(?:[A-ZÀ-ÞĀ-Ž][\w'’.-]+ ?){1,4},? ?(?:n[.º°]* ?|# ?)?\d{1,4}(?:[ /-]?\d{0,3}[A-Za-z]?)\b",
     r"\b(?:P\.? ?O\.? Box|Postfach|Postbus|Apartado|Boîte postale|BP) \d{1,6}\b",
     rf"\b{NAME}(?: {NAME})?, (?:{_STATE}) \d{{5}}(?:-\d{{4}})?\b",
@@ -181,28 +182,33 @@ _SERVICES = "instagram|insta|twitter|tiktok|telegram|discord|snapchat|snap|handl
 #: In the order of their certainty.
 RULES: tuple[Rule, ...] = (
     Rule("secret", re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"), holds=has("private key")),
-    Rule("secret", re.compile(_KEYS), holds=digits(2)),
+    Rule("secret", re.compile(_KEYS), holds=has(*"akia asia sk- sk_ rk_live_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat xox aiza ya29. hf_ glpat sg. npm_ pypi- eyj".split())),
     Rule("secret", re.compile(r"\b[a-z][a-z+]{2,12}://[^\s:/@]+:([^\s:/@]+)@"), holds=has("://")),
-    Rule("secret", re.compile(r"(?i)\b(?:password|passwort|kennwort|passwd|pwd|mot de passe|contraseña|wachtwoord|hasło|senha|api[ _-]?key|secret|token|access code)\s?(?:[:=]|is|ist|est|es|è)\s?[\"'`]?([^\s\"'`]{4,64})"), _secret, has("pass", "pwd", "kennwort", "key", "secret", "token", "contraseña", "wachtwoord", "hasło", "senha", "access code")),
+    Rule("secret", re.compile(r"(?i)(?<![a-z])(?:password|passwort|kennwort|passwd|pwd|mot de passe|contraseña|wachtwoord|hasło|senha|api[ _-]?key|secret|token|access code)\s?(?:[:=]|is|ist|est|es|è)\s?[\"'`]?([^\s\"'`<{\[(*$][^\s\"'`]{3,63})"), _secret, has("pass", "pwd", "kennwort", "key", "secret", "token", "contraseña", "wachtwoord", "hasło", "senha", "access code")),
+    Rule("secret", re.compile(r"\bBearer\s+([\w.~+/-]{16,})"), holds=has("bearer")),
     Rule("secret", re.compile(r"\b(?:PIN|pin|TAN|CVV|CVC|cvv|cvc)(?: ?(?:code|number))?\s?(?:[:=]|is|ist|est)?\s?(\d{3,6})\b(?!\.\d)"), holds=has("pin", "tan", "cvv", "cvc")),
+    Rule("user name", re.compile(r"(?<![\w.])@[\w.]{2,40}@[\w-]+(?:\.[\w-]+)+"), holds=has("@")),
     Rule("email", re.compile(r"(?<![\w.+/-])[\w.+!#$%&'*/=?^`{|}~-]*[\w+-]@[\w-]+(?:\.[\w-]+)*\.[^\W\d_]{2,}(?![\w-])"), _mail, has("@")),
     Rule("email", re.compile(rf"(?<![\w.])[\w+-]+(?:{_DOT}[\w+-]+)?{_AT}[\w-]+(?:{_DOT}[\w-]+){{0,2}}{_DOT}{_TOP}\b"), _hidden_mail, has(" at ", "(at", "[at", "{at", "<at", "ät", "arroba", "＠", "chiocciola", "arobase", "@ ", " @", "(@", "[@", "(a)")),
     Rule("crypto wallet", re.compile(r"(?<!\w)(?:0x[0-9a-fA-F]{40}|4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|ltc1[0-9a-z]{38,60}|[LM][1-9A-HJ-NP-Za-km-z]{33}|D[5-9A-HJ-NP-U][1-9A-HJ-NP-Za-km-z]{32}|r[1-9A-HJ-NP-Za-km-z]{32,34}|T[1-9A-HJ-NP-Za-km-z]{33})(?!\w)"), lambda match: sum(map(str.isdigit, match.value)) > 2, digits(3)),
     Rule("crypto wallet", re.compile(r"(?<!\w)(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[0-9a-z]{11,71})(?!\w)"), _bitcoin, digits(1)),
+    Rule("crypto wallet", re.compile(r"(?i:btc|bitcoin|wallet|monero|solana|dogecoin|litecoin|crypto)[^\n]{0,20}?\b((?=\w*\d)(?=\w*[A-Z])[1-9A-HJ-NP-Za-km-z]{26,95})\b"), holds=has("btc", "bitcoin", "wallet", "monero", "solana", "coin", "crypto")),
     Rule("mac address", re.compile(r"(?<![\w:-])(?:(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4})(?![\w:-])"), lambda match: True, digits(1)),
     Rule("ip address", re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-])(?!\.\d)"), _ipv4, digits(4)),
     Rule("ip address", re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"), _ipv6, has("::", ":")),
-    Rule("date of birth", re.compile(rf"(?i:(?<!\w)(?:{_BORN})(?!\w))[^\d\n]{{0,25}}?({_DAY})(?!\d)"), holds=digits(5)),
+    Rule("date of birth", re.compile(rf"(?i:(?<!\w)(?:{_BORN})(?!\w))[^\d\n]{{0,25}}?({_DAY})(?!\d)"), holds=digits(3)),
     Rule("date of birth", re.compile(r"\(\s?\*\s?(\d{1,2}\.\s?\d{1,2}\.\s?\d{4})"), holds=has("*")),
     Rule("user name", re.compile(rf"(?:https?://)?(?:www\.)?(?:{_SITES})/(?:in/|u/|user/|profile/|@)?([\w.-]{{2,40}}?)/?(?=[\s,;)\"'?!]|\.?\s|\.?$)"), _is_user, has(".com/", "t.me/", ".net/", ".tv/", ".io/", ".app/")),
     Rule("user name", re.compile(r"https?://[^\s/]+/(?:~|users?/|profiles?/|members?/|people/)([\w.-]{2,40})"), _is_user, has("/~", "/user", "/profile", "/member", "/people")),
     Rule("user name", re.compile(r"(?:(?<![\w.])/(?:home|Users)/|[A-Z]:\\Users\\)([\w.-]{2,40})"), _is_user, has("/home/", "/users/", "\\users\\")),
-    Rule("user name", re.compile(r"(?<![\w.])@[\w.]{2,40}@[\w-]+(?:\.[\w-]+)+"), holds=has("@")),
+    Rule("user name", re.compile(r"(?<![\w/])/?u/([\w-]{3,20})(?![\w/])"), _is_user, has("u/")),
+    Rule("user name", re.compile(r"(?i)discord\b[^\n#]{0,20}?\s([\w.]{2,32}#\d{4})\b"), holds=has("discord")),
     Rule("user name", re.compile(rf"(?i)\b(?:{_SERVICES})\b\W{{0,3}}(?:is|name|handle|user(?:name)?|:|me|on|at|\W){{0,4}}\s?(@[\w.]{{3,40}})"), holds=has("@")),
-    Rule("user name", re.compile(r"(?i)\b(?:user ?name|user ?id|login|benutzername|nom d'utilisateur|usuario|gamertag|screen name)\s?(?:[:=]|is|ist)\s?[\"'`]?([\w.@-]*[\d._-][\w.@-]*\w)"), _secret, has("user", "login", "benutzer", "usuario", "gamertag", "screen name", "utilisateur")),
+    Rule("user name", re.compile(r"(?i)\b(?:user ?name|user ?id|login|benutzername|nom d'utilisateur|usuario|gamertag|screen name)\s?(?:[:=]|is|ist)\s?[\"'`]?([\w.@-]{3,40})"), _secret, has("user", "login", "benutzer", "usuario", "gamertag", "screen name", "utilisateur")),
     *(Rule("street address", re.compile(pattern), lambda match: not is_sum_or_amount(match), digits(1)) for pattern in _ADDRESSES),
     Rule("street address", _POSTCODE, holds=digits(1)),
-    Rule("name", re.compile(rf"\b(?:{_TITLE})\b\.? (?:(?:Dr|Prof|med|Ing)\.? ){{0,2}}{_FULL}"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES and not re.match(r"(?:Don|Pan|Father|Sister|Judge|Nurse|Doctor|Professor|Fr|Sir|Col|Lt) (?:Who|Strange|Am|The|Of)\b", match.value)),
+    Rule("name", re.compile(rf"\b(?:{_TITLE})\b\.? (?:(?:Dr|Prof|med|Ing)\.? ){{0,2}}{_OF}{{0,3}}{_FULL}"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES and not re.match(r"(?:Don|Pan|Father|Sister|Judge|Nurse|Doctor|Professor|Fr|Sir|Col|Lt) (?:Who|Strange|Am|The|Of)\b", match.value)),
+    Rule("name", re.compile(rf"(?<!\w)M\. {NAME}")),
     Rule("name", re.compile(rf"(?i:(?<!\w)(?:{_SAYS_NAME})) ({_TWO})"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES),
     Rule("name", re.compile(rf"(?i:(?<!\w)(?:my name is|my name's|i am called|i'm called|ich heiße|mein name ist|je m'appelle|me llamo|mi chiamo|me chamo|ik heet|jag heter)) ({NAME})")),
     Rule("name", re.compile(rf"(?<!\w){_GREETING}[,!]?\s+({_FULL})(?=\s*(?:[,.!:\n]|$))"), _greeted),
