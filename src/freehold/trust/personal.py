@@ -13,6 +13,7 @@ from typing import Any
 
 from freehold.data.examples import Example
 from freehold.trust import personal_numbers, personal_words
+from freehold.trust.personal_rules import Traits
 
 LIMITS = (
     "patterns, check digits and the words around a number; names only where a title, a phrase or a common given name announces them, so what is "
@@ -37,12 +38,10 @@ class Found:
 
 def find(text: str) -> list[Found]:
     """Everything found, in order, none inside another; the rules are tried in the order of their certainty."""
-    lower = text.lower()
+    traits = Traits.of(text)
     found: list[Found] = []
     for rule in _RULES:
-        if not rule.holds(text, lower):
-            continue
-        for match in rule.matches(text):
+        for match in rule.matches(text, traits):
             if all(match.end <= one.start or match.start >= one.end for one in found):
                 found.append(Found(rule.kind, match.start, match.end))
     return sorted(found, key=lambda one: one.start)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-from freehold.trust.personal_rules import Match, Rule, digits, has, is_sum_or_amount, names_a_thing
+from freehold.trust.personal_rules import Match, Rule, Traits, has, is_sum_or_amount, names_a_thing
 
 
 def _valid(module: str) -> Callable[[Match], bool]:
@@ -60,8 +60,8 @@ def _ibans(text: str) -> list[Match]:
 class _IbanRule(Rule):
     """IBANs, whose end only their check digits tell."""
 
-    def matches(self, text: str) -> list[Match]:
-        return _ibans(text)
+    def matches(self, text: str, traits: Traits) -> list[Match]:
+        return _ibans(text) if traits.digits >= 10 else []
 
 
 def _card(match: Match) -> bool:
@@ -89,6 +89,8 @@ _DATE = re.compile(
     r"(?:(?:19|20)\d{2}[-./ ](?:0?\d|1[0-2])[-./ ](?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])[-./ ](?:[0-2]?\d|3[01])(?:[-./ ](?:19|20)|[-./])\d{2})"
     r"(?:[ T]+\d{1,2}(?:\D\d{2}){0,2})?|(?:19|20)\d{2}\s?[-–/]\s?(?:19|20)?\d{2}"
 )
+#: Groups as dates have them, whether there is such a day or not.
+_DAY_LIKE = re.compile(r"\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{4}[-./]\d{1,2}[-./]\d{1,2}")
 #: Where a number without a country may be from.
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "BE", "AT", "CH", "PL", "SE", "DK", "NO", "FI", "PT", "IE", "CZ", "AU", "NZ", "IN", "JP", "KR", "BR", "MX", "ZA", "TR", "CN", "HK", "SG")  # fmt: skip
 _NANP = re.compile(r"(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[.-])[2-9]\d{2}[ .-]\d{4}")
@@ -98,13 +100,13 @@ def _phone(match: Match) -> bool:
     value, number = match.value, match.digits
     if not 7 <= len(number) <= 15 or is_sum_or_amount(match) or names_a_thing(match):
         return False
-    if _DATE.fullmatch(value) or _is_book(match):
+    if _DATE.fullmatch(value) or _DAY_LIKE.fullmatch(value) or _is_book(match):
         return False
     spoken = bool(_PHONE_WORD.search(match.before(45)))
     if value.lstrip("(").startswith(("+", "00")):
         return _international(value)
     if spoken:
-        return True
+        return value.lstrip("(").startswith("0") or " / " not in value
     if len(number) == len(value):
         return False
     return bool(_NANP.fullmatch(value)) or (value.lstrip("(").startswith("0") and _national(value))
@@ -182,9 +184,13 @@ _PLATE = (
 _PLATE_VALUE = r"(?=[A-ZÄÖÜ0-9 -]*\d)(?=[A-ZÄÖÜ0-9 -]*[A-ZÄÖÜ])(?-i:[A-ZÄÖÜ0-9]{1,4}(?:[ -][A-ZÄÖÜ0-9]{1,4}){0,3}|[A-Z0-9]{5,8})(?![A-Za-z0-9])"
 
 
-
 def _enough(match: Match) -> bool:
     return len(match.digits) >= 5
+
+
+def _plate(match: Match) -> bool:
+    mixed = any(map(str.isdigit, match.value)) and any(map(str.isalpha, match.value))
+    return mixed and not names_a_thing(match)
 
 
 def _passport(match: Match) -> bool:
@@ -193,15 +199,15 @@ def _passport(match: Match) -> bool:
 
 
 _WORDED = (
-    Rule("social security number", _after("ssn|ss ?#|social security", r"\d{3}[ -]?\d{2}[ -]?\d{4}(?!\d)"), holds=digits(9)),
-    Rule("passport", _after(_PASSPORT, _DOCUMENT), _passport, digits(1)),
-    Rule("driving licence", _after(_LICENCE, _DOCUMENT), _enough, digits(5)),
-    Rule("medical record", _after(_MEDICAL, _SHORT_DOCUMENT), lambda match: len(match.digits) >= 4, digits(4)),
-    Rule("national number", _after(_NATIONAL, _DOCUMENT), _enough, digits(5)),
-    Rule("bank account", _after(_BANK, r"\d[\d -]{4,30}\d"), lambda match: 6 <= len(match.digits) <= 24, digits(6)),
-    Rule("device", _after("imei|imsi|meid|udid|device id|serial of my phone", _DOCUMENT), _enough, digits(5)),
-    Rule("vehicle", _after("vin|vehicle identification|chassis|fahrgestellnummer|fin", r"[A-HJ-NPR-Z0-9]{17}"), holds=digits(4)),
-    Rule("licence plate", _after(_PLATE, _PLATE_VALUE), lambda match: not names_a_thing(match), digits(1)),
+    Rule("social security number", _after("ssn|ss ?#|social security", r"\d{3}[ -]?\d{2}[ -]?\d{4}(?!\d)"), near=9),
+    Rule("passport", _after(_PASSPORT, _DOCUMENT), _passport, near=1),
+    Rule("driving licence", _after(_LICENCE, _DOCUMENT), _enough, near=5),
+    Rule("medical record", _after(_MEDICAL, _SHORT_DOCUMENT), lambda match: len(match.digits) >= 4, near=4),
+    Rule("national number", _after(_NATIONAL, _DOCUMENT), _enough, near=5),
+    Rule("bank account", _after(_BANK, r"\d[\d -]{4,30}\d"), lambda match: 6 <= len(match.digits) <= 24, near=6),
+    Rule("device", _after("imei|imsi|meid|udid|device id|serial of my phone", _DOCUMENT), _enough, near=5),
+    Rule("vehicle", _after("vin|vehicle identification|chassis|fahrgestellnummer|fin", r"[A-HJ-NPR-Z0-9]{17}"), near=4),
+    Rule("licence plate", _after(_PLATE, _PLATE_VALUE), _plate, near=1),
 )  # fmt: skip
 
 
@@ -240,7 +246,9 @@ def _form(pattern: str, check: Callable[[Match], bool], at_least: int, *, bare: 
     def holds(match: Match) -> bool:
         return check(match) and not ((bare and names_a_thing(match)) or is_sum_or_amount(match))
 
-    return Rule("national number", re.compile(rf"(?<![\w.,-])(?:{pattern})(?![\w-])(?![.,]\d)"), holds, digits(at_least))
+    return Rule(
+        "national number", re.compile(rf"(?<![\w.,-])(?:{pattern})(?![\w-])(?![.,]\d)"), holds, near=at_least
+    )
 
 
 _FORMS = (
@@ -248,7 +256,7 @@ _FORMS = (
         "social security number",
         re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"),
         lambda match: not is_sum_or_amount(match) and not names_a_thing(match),
-        digits(9),
+        near=9,
     ),
     _form(r"9\d\d-[5-9]\d-\d{4}", _valid("us.itin"), 9),
     _form(r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]", lambda match: not names_a_thing(match), 6),
@@ -279,17 +287,17 @@ _FORMS = (
     _form(r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]", _valid("cl.rut"), 8),
     _form(r"\d{5}-\d{7}-\d", _valid("pk.cnic"), 13),
     _form(r"784-(?:19|20)\d{2}-\d{7}-\d", lambda match: True, 15),
-    Rule("driving licence", re.compile(r"(?<!\w)[A-Z9]{5}\d[0156]\d[0-3]\d{2}[A-Z9]{2}[A-Z0-9]{3}(?!\w)"), holds=digits(6)),
+    Rule("driving licence", re.compile(r"(?<!\w)[A-Z9]{5}\d[0156]\d[0-3]\d{2}[A-Z9]{2}[A-Z0-9]{3}(?!\w)"), near=6),
     Rule("passport", re.compile(r"P[<A-Z][A-Z]{3}[A-Z]+(?:<[A-Z]+)*<<[A-Z<]+"), holds=has("<<")),
-    Rule("vehicle", re.compile(r"(?<![\w-])[A-HJ-NPR-Z0-9]{17}(?![\w-])"), _vin, digits(5)),
-    Rule("licence plate", re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} [1-9]\d{0,3}[EH]?(?![\w-])"), lambda match: not names_a_thing(match), digits(1)),
+    Rule("vehicle", re.compile(r"(?<![\w-])[A-HJ-NPR-Z0-9]{17}(?![\w-])"), _vin, near=5),
+    Rule("licence plate", re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} [1-9]\d{0,3}[EH]?(?![\w-])"), lambda match: not names_a_thing(match), near=1),
 )  # fmt: skip
 
 #: In the order of their certainty.
 RULES: tuple[Rule, ...] = (
-    _IbanRule("iban", _IBAN, holds=digits(10)),
-    Rule("card number", re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])(?![.,]\d)"), _card, digits(13)),
+    _IbanRule("iban", _IBAN),
+    Rule("card number", re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])(?![.,]\d)"), _card, near=13),
     *_FORMS,
     *_WORDED,
-    Rule("telephone", _PHONE, _phone, digits(7)),
+    Rule("telephone", _PHONE, _phone, near=7),
 )

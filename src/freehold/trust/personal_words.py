@@ -13,8 +13,12 @@ from freehold.trust.personal_rules import NAME, Match, Rule, digits, has, is_sum
 
 _TOP = r"(?:com|org|net|edu|gov|info|biz|io|dev|app|me|co|eu|de|at|ch|fr|it|es|pt|nl|be|lu|pl|cz|sk|hu|ro|bg|gr|dk|se|no|fi|ie|uk|us|ca|mx|br|ar|cl|au|nz|in|jp|cn|kr|ru|ua|tr|za|example)"
 _AT = r"\s{0,2}(?:[\[({<]\s*(?:at|ät|arroba|@|a)\s*[\])}>]|\s(?:at|AT|ät|arroba|chiocciola|arobase)\s|＠|@)\s{0,2}"
-_DOT = r"\s{0,2}(?:[\[({<]\s*(?:dot|punkt|punto|point|\.)\s*[\])}>]|\s(?:dot|DOT|punkt|punto|point)\s|\.)\s{0,2}"
-_FILES = frozenset("png jpg jpeg gif svg webp css js ts py html pdf zip md".split())
+_DOT = (
+    r"\s{0,2}(?:[\[({<]\s*(?:dot|punkt|punto|point|\.)\s*[\])}>]|\s(?:dot|DOT|punkt|punto|point)\s|\.)\s{0,2}"
+)
+_FILES = frozenset(
+    ["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "py", "html", "pdf", "zip", "md"]
+)
 
 
 def _mail(match: Match) -> bool:
@@ -45,7 +49,12 @@ def _ipv4(match: Match) -> bool:
         address = ipaddress.ip_address(match.value)
     except ValueError:
         return False
-    if address.is_loopback or address.is_unspecified or match.value.startswith("255.") or names_a_thing(match):
+    if (
+        address.is_loopback
+        or address.is_unspecified
+        or match.value.startswith("255.")
+        or names_a_thing(match)
+    ):
         return False
     if _HOST.search(match.before(60)):
         return not re.search(r"(?:version|firmware|release)\W{0,3}$", match.before(20), re.IGNORECASE)
@@ -58,7 +67,11 @@ def _ipv6(match: Match) -> bool:
         address = ipaddress.ip_address(match.value)
     except ValueError:
         return False
-    return not address.is_loopback and any(letter.isdigit() for letter in match.value) and match.value.count(":") > 2
+    return (
+        not address.is_loopback
+        and any(letter.isdigit() for letter in match.value)
+        and match.value.count(":") > 2
+    )
 
 
 # -- dates of birth -------------------------------------------------------------------------------
@@ -80,8 +93,8 @@ _DAY = (
 _ROAD = "Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Dr|Boulevard|Blvd|Way|Court|Ct|Square|Sq|Place|Pl|Terrace|Close|Crescent|Grove|Gardens|Mews|Parkway|Pkwy|Highway|Hwy|Circle|Cir|Trail|Trl|Row|Walk|Hill"
 _STATE = "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC"
 _ADDRESSES = (
-    rf"\b(?:(?:Flat|Apt\.?|Unit|Suite) \w+, )?\d{{1,5}}[A-Za-z]?(?:[-/]\d+[A-Za-z]?)? (?:[NSEW]\.? |North |South |East |West )?(?:(?:{NAME}|\d+(?:st|nd|rd|th)) ){{1,3}}(?:{_ROAD})\b\.?(?:,? (?:Apt|Unit|Suite|#)\.? ?\w+)?",
-    r"\b[A-ZÄÖÜ][a-zäöüß-]+(?:straße|strasse|str\.|weg|gasse|platz|allee|ring|ufer|damm|steig|gatan|vägen|vej|gade|gata|veien|straat|laan|plein|gracht|kade|singel|dijk|katu|tie) \d{1,4} ?[a-zA-Z]?\b(?! \d)",
+    rf"(?<!\w)(?=[FAUS\d])(?:(?:Flat|Apt\.?|Unit|Suite) \w+, )?\d{{1,5}}[A-Za-z]?(?:[-/]\d+[A-Za-z]?)? (?:[NSEW]\.? |North |South |East |West )?(?:(?:{NAME}|\d+(?:st|nd|rd|th)) ){{1,3}}(?:{_ROAD})\b\.?(?:,? (?:Apt|Unit|Suite|#)\.? ?\w+)?",
+    r"\b[A-ZÄÖÜ][a-zäöüß-]+(?:straße|strasse|str\.|weg|gasse|platz|allee|ufer|damm|steig|gatan|vägen|vej|(?<!Bri)gade|gata|veien|straat|laan|plein|gracht|kade|singel|dijk|katu) \d{1,4} ?[a-zA-Z]?\b(?! \d)",
     r"\b(?:[A-ZÄÖÜ][a-zäöüß-]+ ){1,2}(?:Straße|Strasse|Str\.|Allee|Platz|Weg|Gasse|Ring) \d{1,4}[a-z]?\b",
     r"\b(?:Am|An der|An den|Auf dem|Auf der|Im|In der|In den|Zum|Zur|Unter den|Hinter der) [A-ZÄÖÜ][a-zäöüß]+(?: [A-ZÄÖÜ][a-zäöüß]+)? \d{1,4}[a-z]?, ?(?:[AD]-)?\d{4,5} [A-ZÄÖÜ]",
     r"\b\d{1,4}(?: ?(?:bis|ter))?,? (?i:rue|avenue|av\.|boulevard|bd|place|chemin|impasse|allée|quai|route|cours) (?:(?:de|du|des|la|le|les) |(?:de )?l['’]|d['’])*[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)*",
@@ -110,16 +123,177 @@ _SAYS_NAME = (
     "mon nom est|me llamo|mi nombre es|mi chiamo|me chamo|meu nome é|ik heet|mijn naam is|nazywam się|mam na imię|jag heter|mit navn er|jeg heter|"
     "nimeni on|adım|meu nome e|kunde:?|patientin|mitarbeiter(?:in)?|versicherte[r]?"
 )
+#: What every one of these holds a part of.
+_SAYS = tuple(["name", "called", "patient", "customer", "client", "employee", "student", "tenant", "holder", "signed", "contact", "att", "c/o", "behalf", "heiße", "appelle", "nom", "llamo", "nombre", "chiamo", "chamo", "heet", "naam", "nazywam", "imię", "heter", "navn", "nimeni", "adım", "kunde", "mitarbeiter", "versicherte"])  # fmt: skip
 _GREETING = r"(?:Dear|Hi|Hello|Hey|Hallo|Liebe|Lieber|Cher|Chère|Bonjour|Hola|Querid[oa]|Estimad[oa]|Ciao|Caro|Cara|Beste|Kind regards|Best regards|Regards|Best|Thanks|Cheers|Sincerely|Yours|Grüße|Gruß|Cordialement|Saludos)"
 #: Second words that make a name a place, a firm, a feast or a thing.
 _NOT_SURNAMES = frozenset(
-    "Street Station Airport University College School Hospital Clinic Church Cathedral Museum Bank Beach River Lake Bay City County Island Islands Hills Valley Park Bridge "
-    "Tower Hotel Inn Cafe Restaurant Bar Shop Store Market Centre Center House Hall Court Square Road Avenue Lane Drive Prize Award Effect Theorem Law Model Method "
-    "Test Score Distribution Process Algorithm Index Inc Ltd Llc Gmbh Corp Company Group Foundation Institute Press Post Times Journal Benz Cup Open Day Week "
-    "Sunday Monday Tuesday Wednesday Thursday Friday Saturday January February March April May June July August September October November December "
-    "Collection Edition Series Project Cloud Server Software Support Team Account Card Order Insurance Pizza Coffee Beer Wine Whisky Motors Airlines Act Road "
-    "Straße Strasse Platz Allee Universität Krankenhaus Schule Kirche Brücke Bahnhof Flughafen Preis Stiftung Linux Claus Kong Peninsula Republic Revolution War "
-    "Scale Disease Syndrome Equation Transform Series Chain Sampling Regression Trail Mountain Peak Point Harbour Harbor Stadium Arena Theatre Theater Garden Gardens".split()
+    [
+        "Street",
+        "Station",
+        "Airport",
+        "University",
+        "College",
+        "School",
+        "Hospital",
+        "Clinic",
+        "Church",
+        "Cathedral",
+        "Museum",
+        "Bank",
+        "Beach",
+        "River",
+        "Lake",
+        "Bay",
+        "City",
+        "County",
+        "Island",
+        "Islands",
+        "Hills",
+        "Valley",
+        "Park",
+        "Bridge",
+        "Tower",
+        "Hotel",
+        "Inn",
+        "Cafe",
+        "Restaurant",
+        "Bar",
+        "Shop",
+        "Store",
+        "Market",
+        "Centre",
+        "Center",
+        "House",
+        "Hall",
+        "Court",
+        "Square",
+        "Road",
+        "Avenue",
+        "Lane",
+        "Drive",
+        "Prize",
+        "Award",
+        "Effect",
+        "Theorem",
+        "Law",
+        "Model",
+        "Method",
+        "Test",
+        "Score",
+        "Distribution",
+        "Process",
+        "Algorithm",
+        "Index",
+        "Inc",
+        "Ltd",
+        "Llc",
+        "Gmbh",
+        "Corp",
+        "Company",
+        "Group",
+        "Foundation",
+        "Institute",
+        "Press",
+        "Post",
+        "Times",
+        "Journal",
+        "Benz",
+        "Cup",
+        "Open",
+        "Day",
+        "Week",
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+        "Collection",
+        "Edition",
+        "Series",
+        "Project",
+        "Cloud",
+        "Server",
+        "Software",
+        "Support",
+        "Team",
+        "Account",
+        "Card",
+        "Order",
+        "Insurance",
+        "Pizza",
+        "Coffee",
+        "Beer",
+        "Wine",
+        "Whisky",
+        "Motors",
+        "Airlines",
+        "Act",
+        "Road",
+        "Straße",
+        "Strasse",
+        "Platz",
+        "Allee",
+        "Universität",
+        "Krankenhaus",
+        "Schule",
+        "Kirche",
+        "Brücke",
+        "Bahnhof",
+        "Flughafen",
+        "Preis",
+        "Stiftung",
+        "Linux",
+        "Claus",
+        "Kong",
+        "Peninsula",
+        "Republic",
+        "Revolution",
+        "War",
+        "Customer",
+        "Customers",
+        "User",
+        "Users",
+        "Client",
+        "Clients",
+        "Support",
+        "Sales",
+        "Scale",
+        "Disease",
+        "Syndrome",
+        "Equation",
+        "Transform",
+        "Series",
+        "Chain",
+        "Sampling",
+        "Regression",
+        "Trail",
+        "Mountain",
+        "Peak",
+        "Point",
+        "Harbour",
+        "Harbor",
+        "Stadium",
+        "Arena",
+        "Theatre",
+        "Theater",
+        "Garden",
+        "Gardens",
+    ]
 )
 
 
@@ -149,9 +323,71 @@ def _greeted(match: Match) -> bool:
 # -- user names, keys, wallets --------------------------------------------------------------------
 
 _NOT_USERS = frozenset(
-    "about account admin api app apps blog business careers company contact default developer developers docs download events explore features feed games guest "
-    "hashtag help home intent jobs legal login logout marketplace new news pages policies pricing privacy public query root runner search security settings share "
-    "shared shop signin signup status store support terms topics ubuntu user users watch web posts groups reel p".split()
+    [
+        "about",
+        "account",
+        "admin",
+        "api",
+        "app",
+        "apps",
+        "blog",
+        "business",
+        "careers",
+        "company",
+        "contact",
+        "default",
+        "developer",
+        "developers",
+        "docs",
+        "download",
+        "events",
+        "explore",
+        "features",
+        "feed",
+        "games",
+        "guest",
+        "hashtag",
+        "help",
+        "home",
+        "intent",
+        "jobs",
+        "legal",
+        "login",
+        "logout",
+        "marketplace",
+        "new",
+        "news",
+        "pages",
+        "policies",
+        "pricing",
+        "privacy",
+        "public",
+        "query",
+        "root",
+        "runner",
+        "search",
+        "security",
+        "settings",
+        "share",
+        "shared",
+        "shop",
+        "signin",
+        "signup",
+        "status",
+        "store",
+        "support",
+        "terms",
+        "topics",
+        "ubuntu",
+        "user",
+        "users",
+        "watch",
+        "web",
+        "posts",
+        "groups",
+        "reel",
+        "p",
+    ]
 )
 
 
@@ -162,7 +398,11 @@ def _is_user(match: Match) -> bool:
 def _secret(match: Match) -> bool:
     """Whether what stands after 'password' is one: it holds a digit or another character than letters."""
     value = match.value.strip(".,;")
-    return len(value) >= 4 and not value.isalpha() and not re.fullmatch(r"\W+|\[.*\]|<.*>|\$?\{.*\}|os\..*|\*+", value)
+    return (
+        len(value) >= 4
+        and not value.isalpha()
+        and not re.fullmatch(r"\W+|\[.*\]|<.*>|\$?\{.*\}|os\..*|\*+", value)
+    )
 
 
 def _bitcoin(match: Match) -> bool:
@@ -182,7 +422,7 @@ _SERVICES = "instagram|insta|twitter|tiktok|telegram|discord|snapchat|snap|handl
 #: In the order of their certainty.
 RULES: tuple[Rule, ...] = (
     Rule("secret", re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"), holds=has("private key")),
-    Rule("secret", re.compile(_KEYS), holds=has(*"akia asia sk- sk_ rk_live_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat xox aiza ya29. hf_ glpat sg. npm_ pypi- eyj".split())),
+    Rule("secret", re.compile(_KEYS), holds=has(*["akia", "asia", "sk-", "sk_", "rk_live_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat", "xox", "aiza", "ya29.", "hf_", "glpat", "sg.", "npm_", "pypi-", "eyj"])),
     Rule("secret", re.compile(r"\b[a-z][a-z+]{2,12}://[^\s:/@]+:([^\s:/@]+)@"), holds=has("://")),
     Rule("secret", re.compile(r"(?i)(?<![a-z])(?:password|passwort|kennwort|passwd|pwd|mot de passe|contraseña|wachtwoord|hasło|senha|api[ _-]?key|secret|token|access code)\s?(?:[:=]|is|ist|est|es|è)\s?[\"'`]?([^\s\"'`<{\[(*$][^\s\"'`]{3,63})"), _secret, has("pass", "pwd", "kennwort", "key", "secret", "token", "contraseña", "wachtwoord", "hasło", "senha", "access code")),
     Rule("secret", re.compile(r"\bBearer\s+([\w.~+/-]{16,})"), holds=has("bearer")),
@@ -196,7 +436,7 @@ RULES: tuple[Rule, ...] = (
     Rule("mac address", re.compile(r"(?<![\w:-])(?:(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4})(?![\w:-])"), lambda match: True, digits(1)),
     Rule("ip address", re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-])(?!\.\d)"), _ipv4, digits(4)),
     Rule("ip address", re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"), _ipv6, has("::", ":")),
-    Rule("date of birth", re.compile(rf"(?i:(?<!\w)(?:{_BORN})(?!\w))[^\d\n]{{0,25}}?({_DAY})(?!\d)"), holds=digits(3)),
+    Rule("date of birth", re.compile(rf"(?i:(?<!\w)(?:{_BORN})(?!\w))[^\d\n]{{0,25}}?({_DAY})(?!\d)"), holds=has(*["born", "birth", "dob", "d.o.b", "d.ob", "do.b", "bday", "geb", "naissance", "né", "nacid", "nacim", "nasc", "nat", "ur.", "urodz", "föd", "fød", "syntyn", "doğum", "рожд", "родил", "生", "出", "생"])),
     Rule("date of birth", re.compile(r"\(\s?\*\s?(\d{1,2}\.\s?\d{1,2}\.\s?\d{4})"), holds=has("*")),
     Rule("user name", re.compile(rf"(?:https?://)?(?:www\.)?(?:{_SITES})/(?:in/|u/|user/|profile/|@)?([\w.-]{{2,40}}?)/?(?=[\s,;)\"'?!]|\.?\s|\.?$)"), _is_user, has(".com/", "t.me/", ".net/", ".tv/", ".io/", ".app/")),
     Rule("user name", re.compile(r"https?://[^\s/]+/(?:~|users?/|profiles?/|members?/|people/)([\w.-]{2,40})"), _is_user, has("/~", "/user", "/profile", "/member", "/people")),
@@ -206,13 +446,13 @@ RULES: tuple[Rule, ...] = (
     Rule("user name", re.compile(rf"(?i)\b(?:{_SERVICES})\b\W{{0,3}}(?:is|name|handle|user(?:name)?|:|me|on|at|\W){{0,4}}\s?(@[\w.]{{3,40}})"), holds=has("@")),
     Rule("user name", re.compile(r"(?i)\b(?:user ?name|user ?id|login|benutzername|nom d'utilisateur|usuario|gamertag|screen name)\s?(?:[:=]|is|ist)\s?[\"'`]?([\w.@-]{3,40})"), _secret, has("user", "login", "benutzer", "usuario", "gamertag", "screen name", "utilisateur")),
     *(Rule("street address", re.compile(pattern), lambda match: not is_sum_or_amount(match), digits(1)) for pattern in _ADDRESSES),
-    Rule("street address", _POSTCODE, holds=digits(1)),
-    Rule("name", re.compile(rf"\b(?:{_TITLE})\b\.? (?:(?:Dr|Prof|med|Ing)\.? ){{0,2}}{_OF}{{0,3}}{_FULL}"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES and not re.match(r"(?:Don|Pan|Father|Sister|Judge|Nurse|Doctor|Professor|Fr|Sir|Col|Lt) (?:Who|Strange|Am|The|Of)\b", match.value)),
+    Rule("street address", _POSTCODE, holds=has("postcode", "post code", "postal", "zip", "plz", "postleitzahl")),
+    Rule("name", re.compile(rf"(?<!\w)(?=[A-Z])(?:{_TITLE})\b\.? (?:(?:Dr|Prof|med|Ing)\.? ){{0,2}}{_OF}{{0,3}}{_FULL}"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES and not re.match(r"(?:Don|Pan|Father|Sister|Judge|Nurse|Doctor|Professor|Fr|Sir|Col|Lt) (?:Who|Strange|Am|The|Of)\b", match.value)),
     Rule("name", re.compile(rf"(?<!\w)M\. {NAME}")),
-    Rule("name", re.compile(rf"(?i:(?<!\w)(?:{_SAYS_NAME})) ({_TWO})"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES),
-    Rule("name", re.compile(rf"(?i:(?<!\w)(?:my name is|my name's|i am called|i'm called|ich heiße|mein name ist|je m'appelle|me llamo|mi chiamo|me chamo|ik heet|jag heter)) ({NAME})")),
-    Rule("name", re.compile(rf"(?<!\w){_GREETING}[,!]?\s+({_FULL})(?=\s*(?:[,.!:\n]|$))"), _greeted),
-    Rule("name", re.compile(rf"(?<![\w@./-])(?={NAME} )({NAME}(?: {_OF}{{0,3}}{NAME}){{1,2}})(?![\w@])"), _bare_name),
+    Rule("name", re.compile(rf"(?i:(?<!\w)(?:{_SAYS_NAME})) ({_TWO})"), lambda match: match.value.split(" ")[-1] not in _NOT_SURNAMES, has(*_SAYS)),
+    Rule("name", re.compile(rf"(?i:(?<!\w)(?:my name is|my name's|i am called|i'm called|ich heiße|mein name ist|je m'appelle|me llamo|mi chiamo|me chamo|ik heet|jag heter)) ({NAME})"), holds=has(*_SAYS)),
+    Rule("name", re.compile(rf"(?<!\w)(?=[A-Z]){_GREETING}[,!]?\s+({_FULL})(?=\s*(?:[,.!:\n]|$))"), _greeted),
+    Rule("name", re.compile(rf"(?<![\w@./-])(?=[^\W\d_a-z])({NAME}(?: {_OF}{{0,3}}{NAME}){{1,2}})(?![\w@])"), _bare_name),
     Rule("name", re.compile(r"([\u4e00-\u9fff々]{2,4}|[\u30a0-\u30ff]{2,8})(?:さん|様|氏|先生|くん|ちゃん)"), holds=has("さん", "様", "氏", "先生", "くん", "ちゃん")),
     Rule("name", re.compile(r"(?:我叫|我的名字是|我是|姓名[:：]|名字叫)\s?([\u4e00-\u9fff]{2,3})"), holds=has("我", "名")),
 )  # fmt: skip
