@@ -1,4 +1,6 @@
-"""Personal data in texts, measured on two lists that were written for it; the figures are in docs/evidence.md."""
+"""Personal data in texts, measured on two lists that were written for it; the figures are in
+docs/evidence.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What can be learnt about training rows from a tuned model: answers given to the letter, and who was among the rows."""
+"""What can be learnt about training rows from a tuned model: answers given to the letter, and who was among
+the rows.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Personal data in rows: found by patterns, check digits and words around it, and masked if wished.
 
-What has a form is found well (addresses of mail, bank, card and national numbers by their check digits, telephone numbers by the numbering
-plans); names where a title, a phrase or a known given name announces them. What is not found is not thereby absent, and reports say so.
+What has a form is found well (addresses of mail, bank, card and national numbers by their check digits,
+telephone numbers by the numbering
+plans); names where a title, a phrase or a known given name announces them. What is not found is not thereby
+absent, and reports say so.
 """
 
 from __future__ import annotations
@@ -12,19 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from freehold.data.examples import Example
-from freehold.trust import personal_numbers, personal_words
+from freehold.trust import personal_names, personal_numbers, personal_words
 from freehold.trust.personal_rules import Traits
 
 LIMITS = (
-    "patterns, check digits and the words around a number; names only where a title, a phrase or a common given name announces them, so what is "
+    "patterns, check digits and the words around a number; names only where a title, a "
+    "phrase or a common given name announces them, so what is "
     "not found is not thereby absent"
 )
 #: In the order of their certainty: what an earlier rule finds, a later one does not find again.
-_RULES = (
-    *(rule for rule in personal_words.RULES if rule.kind not in ("name", "street address")),
-    *personal_numbers.RULES,
-    *(rule for rule in personal_words.RULES if rule.kind in ("name", "street address")),
-)
+_RULES = (*personal_words.RULES, *personal_numbers.RULES, *personal_names.RULES)
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Found:
 
 
 def find(text: str) -> list[Found]:
-    """Everything found, in order, none inside another; the rules are tried in the order of their certainty."""
+    """Everything found, in order, none inside another; more certain rules are tried first."""
     traits = Traits.of(text)
     found: list[Found] = []
     for rule in _RULES:
@@ -48,7 +47,9 @@ def find(text: str) -> list[Found]:
 
 
 def mask(text: str, names: dict[str, str]) -> str:
-    """The text with each thing replaced by its kind and a number, ``[EMAIL 1]``; the same thing always by the same, by ``names``."""
+    """The text with each thing replaced by its kind and a number, ``[EMAIL 1]``; the same thing always by the
+    same, by ``names``.
+    """
     parts, at = list[str](), 0
     for one in find(text):
         thing = text[one.start : one.end]

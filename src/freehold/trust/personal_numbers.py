@@ -1,6 +1,7 @@
 """Numbers that stand for a person: telephones, national numbers, bank and card numbers, documents.
 
-A number is found by a form that nothing else has and its check digits, or by the words before it (whatever its digits, since people mistype
+A number is found by a form that nothing else has and its check digits, or by the words before it (whatever
+its digits, since people mistype
 and forms differ). Check digits are python-stdnum's, telephone plans phonenumbers'.
 """
 
@@ -76,23 +77,60 @@ def _card(match: Match) -> bool:
 # -- telephones -----------------------------------------------------------------------------------
 
 _PHONE = re.compile(
-    r"(?<![A-Za-z0-9_.,/:-])(?<!\d )([+(]{0,2}\d{1,15}(?:[ \u00a0()./–-]{1,3}\d{1,12}){0,6})(?![A-Za-z0-9_-])(?![.,]\d)(?! ?\d)"
+    r"(?<![A-Za-z0-9_.,/:-])(?<!\d )([+(]{0,2}\d{1,15}(?:[ "
+    r"\u00a0()./–-]{1,3}\d{1,12}){0,6})(?![A-Za-z0-9_-])(?![.,]\d)(?! ?\d)"
 )
 _PHONE_WORD = re.compile(
-    r"(?<![A-Za-zÀ-ÿ])(?:call|phoned?|ph|tel|telephone|mobile|mob|cell|fax|whatsapp|sms|text|ring|reach|dial|contact|number is|my number\w*|number['’]s|hotline|callback|signal|handy|telefon\w*|"
-    r"mobil\w*|handynummer|rückruf|nummer|erreichbar|rufen|anrufen|durchwahl|téléphone|tél|portable|appele[zr]|joindre|numéro|teléfono|móvil|"
-    r"celular|llám\w+|telefono|cellulare|chiam\w+|telefone|telemóvel|ligue|telefoon|mobiel|bel|tlf|puhelin|telefonnummer|komórka|zadzwoń|"
+    r"(?<![A-Za-zÀ-ÿ])(?:call|phoned?|ph|tel|telephone|mobile|mob|cell|fax|whatsapp|sms|"
+    r"text|ring|reach|dial|contact|number is|my number\w*|number['’]s|hotline|callback|"
+    r"signal|handy|telefon\w*|"
+    r"mobil\w*|handynummer|rückruf|nummer|erreichbar|rufen|anrufen|durchwahl|téléphone|"
+    r"tél|portable|appele[zr]|joindre|numéro|teléfono|móvil|"
+    r"celular|llám\w+|telefono|cellulare|chiam\w+|telefone|telemóvel|ligue|telefoon|"
+    r"mobiel|bel|tlf|puhelin|telefonnummer|komórka|zadzwoń|"
     r"numer|тел|телефон|звоните|電話|携帯|电话|手机|전화|هاتف)\b\W{0,3}[^\d]{0,25}$",
     re.IGNORECASE,
 )
 _DATE = re.compile(
-    r"(?:(?:19|20)\d{2}[-./ ](?:0?\d|1[0-2])[-./ ](?:[0-2]?\d|3[01])|(?:[0-2]?\d|3[01])[-./ ](?:[0-2]?\d|3[01])(?:[-./ ](?:19|20)|[-./])\d{2})"
+    r"(?:(?:19|20)\d{2}[-./ ](?:0?\d|1[0-2])[-./ ](?:[0-2]?\d|3[01])|(?:[0-2]?\d|"
+    r"3[01])[-./ ](?:[0-2]?\d|3[01])(?:[-./ ](?:19|20)|[-./])\d{2})"
     r"(?:[ T]+\d{1,2}(?:\D\d{2}){0,2})?|(?:19|20)\d{2}\s?[-–/]\s?(?:19|20)?\d{2}"
 )
 #: Groups as dates have them, whether there is such a day or not.
 _DAY_LIKE = re.compile(r"\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{4}[-./]\d{1,2}[-./]\d{1,2}")
 #: Where a number without a country may be from.
-_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "BE", "AT", "CH", "PL", "SE", "DK", "NO", "FI", "PT", "IE", "CZ", "AU", "NZ", "IN", "JP", "KR", "BR", "MX", "ZA", "TR", "CN", "HK", "SG")  # fmt: skip
+_REGIONS = (
+    "US",
+    "GB",
+    "DE",
+    "FR",
+    "ES",
+    "IT",
+    "NL",
+    "BE",
+    "AT",
+    "CH",
+    "PL",
+    "SE",
+    "DK",
+    "NO",
+    "FI",
+    "PT",
+    "IE",
+    "CZ",
+    "AU",
+    "NZ",
+    "IN",
+    "JP",
+    "KR",
+    "BR",
+    "MX",
+    "ZA",
+    "TR",
+    "CN",
+    "HK",
+    "SG",
+)
 _NANP = re.compile(r"(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[.-])[2-9]\d{2}[ .-]\d{4}")
 
 
@@ -144,7 +182,10 @@ def _national(value: str) -> bool:
 # -- numbers by the words before them -------------------------------------------------------------
 
 #: What may stand between the words and the number.
-_LINK = r"[\s.:#=('\"-]{0,4}(?:(?:number|num|no|nr|nummer|numéro|número|numero|code|id|is|was|ist|lautet|est|es|è|on file|:|#)[\s.:#=('\"-]{0,4}){0,3}"
+_LINK = (
+    r"[\s.:#=('\"-]{0,4}(?:(?:number|num|no|nr|nummer|numéro|número|numero|code|id|is|was|"
+    r"ist|lautet|est|es|è|on file|:|#)[\s.:#=('\"-]{0,4}){0,3}"
+)
 
 
 def _after(words: str, value: str) -> re.Pattern[str]:
@@ -155,33 +196,50 @@ def _after(words: str, value: str) -> re.Pattern[str]:
 _DOCUMENT = r"[A-Z0-9]{1,24}(?:[ /.-](?=[A-Z]{0,8}\d|[A-Z]{1,2}\b)[A-Z0-9]{1,16}){0,7}(?![A-Z0-9])"
 _SHORT_DOCUMENT = r"[A-Z0-9]{1,24}(?:[/.-][A-Z0-9]{1,16}){0,4}(?![A-Z0-9])"
 _NATIONAL = (
-    "ssn|social security|social insurance|sin|itin|nino|national insurance|ni number|nhs|upn|utr|steuer-?id|steuer-?identifikationsnummer|"
-    "steueridentifikationsnummer|identifikationsnummer|idnr|steuernummer|sozialversicherungsnummer|rentenversicherungsnummer|svnr|sv-nummer|rvnr|"
-    "personalausweis(?:nummer)?|ausweisnummer|ahv|avs|bsn|burgerservicenummer|sofinummer|rijksregister(?:nummer)?|insz|niss|nir|"
-    "numéro de sécurité sociale|sécurité sociale|sécu|codice fiscale|dni|nie|nif|pesel|nip|dowód osobisty|cpf|rg|aadhaar|aadhar|pan|"
-    "personnummer|fødselsnummer|cpr|henkilötunnus|hetu|amka|afm|rodné číslo|cnp|egn|oib|isikukood|asmens kodas|t\\.?c\\.? kimlik(?: no)?|"
-    "снилс|инн|рнокпп|teudat zehut|id card|identity card|national id|identity|id-nummer|tax id|tax file|tfn|tin|ird|curp|rfc|cuil|cuit|rut|"
+    "ssn|social security|social insurance|sin|itin|nino|national insurance|ni number|nhs|"
+    "upn|utr|steuer-?id|steuer-?identifikationsnummer|"
+    "steueridentifikationsnummer|identifikationsnummer|idnr|steuernummer|"
+    "sozialversicherungsnummer|rentenversicherungsnummer|svnr|sv-nummer|rvnr|"
+    "personalausweis(?:nummer)?|ausweisnummer|ahv|avs|bsn|burgerservicenummer|sofinummer|"
+    "rijksregister(?:nummer)?|insz|niss|nir|"
+    "numéro de sécurité sociale|sécurité sociale|sécu|codice fiscale|dni|nie|nif|pesel|"
+    "nip|dowód osobisty|cpf|rg|aadhaar|aadhar|pan|"
+    "personnummer|fødselsnummer|cpr|henkilötunnus|hetu|amka|afm|rodné číslo|cnp|egn|oib|"
+    "isikukood|asmens kodas|t\\.?c\\.? kimlik(?: no)?|"
+    "снилс|инн|рнокпп|teudat zehut|id card|identity card|national id|identity|id-nummer|"
+    "tax id|tax file|tfn|tin|ird|curp|rfc|cuil|cuit|rut|"
     "cédula|cedula|pps|ppsn|my number|マイナンバー|身份证号?|身份证号码|주민등록번호|nric|hkid|cnic|nik|kennitala"
 )
 _MEDICAL = (
-    "mrn|medical record|patient id|patient number|patient no|patient nr|patienten-?nummer|patienten-?id|hospital number|health insurance|"
-    "health card|medicare|medicaid|versichertennummer|krankenversichertennummer|krankenversicherungsnummer|kvnr|insurance id|member id|"
+    "mrn|medical record|patient id|patient number|patient no|patient nr|"
+    "patienten-?nummer|patienten-?id|hospital number|health insurance|"
+    "health card|medicare|medicaid|versichertennummer|krankenversichertennummer|"
+    "krankenversicherungsnummer|kvnr|insurance id|member id|"
     "chart number|chart|numéro de dossier|dossier médical|historia clínica|cartella clinica|fallnummer"
 )
 _BANK = (
-    "account|acct|a/c|bank account|checking account|savings account|sort code|routing|aba|konto|kontonummer|kto|blz|bankleitzahl|compte|rib|"
+    "account|acct|a/c|bank account|checking account|savings account|sort code|routing|"
+    "aba|konto|kontonummer|kto|blz|bankleitzahl|compte|rib|"
     "cuenta|clabe|conto|conta|rekening(?:nummer)?|bankkonto|rachunek|bsb"
 )
 _LICENCE = (
-    "driver['’]?s? licen[cs]e|driving licen[cs]e|dl|führerschein(?:nummer)?|permis de conduire|permis|patente|licencia de conducir|"
+    "driver['’]?s? licen[cs]e|driving licen[cs]e|dl|führerschein(?:nummer)?|permis de "
+    "conduire|permis|patente|licencia de conducir|"
     "carta de condução|cnh|rijbewijs(?:nummer)?|prawo jazdy|körkort"
 )
-_PASSPORT = "passport|passeport|reisepass(?:nummer)?|pasaporte|passaporto|passaporte|paspoort(?:nummer)?|paszport|pass-?nr|паспорт|护照号?|パスポート"
+_PASSPORT = (
+    "passport|passeport|reisepass(?:nummer)?|pasaporte|passaporto|passaporte|"
+    "paspoort(?:nummer)?|paszport|pass-?nr|паспорт|护照号?|パスポート"
+)
 _PLATE = (
-    "licen[cs]e plate|number plate|plate|plates|reg(?:istration)?(?: plate)?|rego|kennzeichen|nummernschild|kfz-kennzeichen|"
+    "licen[cs]e plate|number plate|plate|plates|reg(?:istration)?(?: plate)?|rego|"
+    "kennzeichen|nummernschild|kfz-kennzeichen|"
     "immatriculation|plaque|matrícula|matricula|targa|kenteken|tablica|placa|vehicle reg(?:istration)?"
 )
-_PLATE_VALUE = r"(?=[A-ZÄÖÜ0-9 -]*\d)(?=[A-ZÄÖÜ0-9 -]*[A-ZÄÖÜ])(?-i:[A-ZÄÖÜ0-9]{1,4}(?:[ -][A-ZÄÖÜ0-9]{1,4}){0,3}|[A-Z0-9]{5,8})(?![A-Za-z0-9])"
+_PLATE_VALUE = (
+    r"(?=[A-ZÄÖÜ0-9 -]*\d)(?=[A-ZÄÖÜ0-9 -]*[A-ZÄÖÜ])(?-i:[A-ZÄÖÜ0-9]{1,4}(?:[ "
+    r"-][A-ZÄÖÜ0-9]{1,4}){0,3}|[A-Z0-9]{5,8})(?![A-Za-z0-9])"
+)
 
 
 def _enough(match: Match) -> bool:
@@ -199,21 +257,40 @@ def _passport(match: Match) -> bool:
 
 
 _WORDED = (
-    Rule("social security number", _after("ssn|ss ?#|social security", r"\d{3}[ -]?\d{2}[ -]?\d{4}(?!\d)"), near=9),
+    Rule(
+        "social security number",
+        _after("ssn|ss ?#|social security", r"\d{3}[ -]?\d{2}[ -]?\d{4}(?!\d)"),
+        near=9,
+    ),
     Rule("passport", _after(_PASSPORT, _DOCUMENT), _passport, near=1),
     Rule("driving licence", _after(_LICENCE, _DOCUMENT), _enough, near=5),
     Rule("medical record", _after(_MEDICAL, _SHORT_DOCUMENT), lambda match: len(match.digits) >= 4, near=4),
     Rule("national number", _after(_NATIONAL, _DOCUMENT), _enough, near=5),
-    Rule("bank account", _after(_BANK, r"\d[\d -]{4,30}\d"), lambda match: 6 <= len(match.digits) <= 24, near=6),
+    Rule(
+        "bank account", _after(_BANK, r"\d[\d -]{4,30}\d"), lambda match: 6 <= len(match.digits) <= 24, near=6
+    ),
     Rule("device", _after("imei|imsi|meid|udid|device id|serial of my phone", _DOCUMENT), _enough, near=5),
-    Rule("vehicle", _after("vin|vehicle identification|chassis|fahrgestellnummer|fin", r"[A-HJ-NPR-Z0-9]{17}"), near=4),
+    Rule(
+        "vehicle",
+        _after("vin|vehicle identification|chassis|fahrgestellnummer|fin", r"[A-HJ-NPR-Z0-9]{17}"),
+        near=4,
+    ),
     Rule("licence plate", _after(_PLATE, _PLATE_VALUE), _plate, near=1),
-)  # fmt: skip
+)
 
 
 # -- numbers by their form ------------------------------------------------------------------------
 
-_VIN_VALUES = {**{str(n): n for n in range(10)}, **dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9), strict=True))}  # fmt: skip
+_VIN_VALUES = {
+    **{str(n): n for n in range(10)},
+    **dict(
+        zip(
+            "ABCDEFGHJKLMNPRSTUVWXYZ",
+            (1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 7, 9, 2, 3, 4, 5, 6, 7, 8, 9),
+            strict=True,
+        )
+    ),
+}
 _VIN_WEIGHTS = (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2)
 
 
@@ -259,9 +336,23 @@ _FORMS = (
         near=9,
     ),
     _form(r"9\d\d-[5-9]\d-\d{4}", _valid("us.itin"), 9),
-    _form(r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]", lambda match: not names_a_thing(match), 6),
-    _form(r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}", _valid("fr.nir"), 13, bare=True),
-    _form(r"[A-Z]{6} ?\d[0-9LMNP-V][A-EHLMPR-T][0-9LMNP-V]{2} ?[A-Z][0-9LMNP-V]{3} ?[A-Z]", _valid("it.codicefiscale"), 1),
+    _form(
+        r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} "
+        r"?[A-D]",
+        lambda match: not names_a_thing(match),
+        6,
+    ),
+    _form(
+        r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}",
+        _valid("fr.nir"),
+        13,
+        bare=True,
+    ),
+    _form(
+        r"[A-Z]{6} ?\d[0-9LMNP-V][A-EHLMPR-T][0-9LMNP-V]{2} ?[A-Z][0-9LMNP-V]{3} ?[A-Z]",
+        _valid("it.codicefiscale"),
+        1,
+    ),
     _form(r"\d{8}[ -]?[A-Z]", _valid("es.dni"), 8, bare=True),
     _form(r"[XYZ][ -]?\d{7}[ -]?[A-Z]", _valid("es.nie"), 7, bare=True),
     _form(r"\d{2} \d{3} \d{3} \d{3}", _valid("de.idnr"), 11),
@@ -287,11 +378,20 @@ _FORMS = (
     _form(r"\d{1,2}\.\d{3}\.\d{3}-[\dkK]", _valid("cl.rut"), 8),
     _form(r"\d{5}-\d{7}-\d", _valid("pk.cnic"), 13),
     _form(r"784-(?:19|20)\d{2}-\d{7}-\d", lambda match: True, 15),
-    Rule("driving licence", re.compile(r"(?<!\w)[A-Z9]{5}\d[0156]\d[0-3]\d{2}[A-Z9]{2}[A-Z0-9]{3}(?!\w)"), near=6),
+    Rule(
+        "driving licence",
+        re.compile(r"(?<!\w)[A-Z9]{5}\d[0156]\d[0-3]\d{2}[A-Z9]{2}[A-Z0-9]{3}(?!\w)"),
+        near=6,
+    ),
     Rule("passport", re.compile(r"P[<A-Z][A-Z]{3}[A-Z]+(?:<[A-Z]+)*<<[A-Z<]+"), holds=has("<<")),
     Rule("vehicle", re.compile(r"(?<![\w-])[A-HJ-NPR-Z0-9]{17}(?![\w-])"), _vin, near=5),
-    Rule("licence plate", re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} [1-9]\d{0,3}[EH]?(?![\w-])"), lambda match: not names_a_thing(match), near=1),
-)  # fmt: skip
+    Rule(
+        "licence plate",
+        re.compile(r"(?<![\w-])[A-ZÄÖÜ]{1,3}-[A-Z]{1,2} [1-9]\d{0,3}[EH]?(?![\w-])"),
+        lambda match: not names_a_thing(match),
+        near=1,
+    ),
+)
 
 #: In the order of their certainty.
 RULES: tuple[Rule, ...] = (

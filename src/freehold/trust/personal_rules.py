@@ -14,7 +14,9 @@ _BEFORE, _AFTER = 80, 40
 
 @dataclass(frozen=True)
 class Traits:
-    """What is quickly known of a text. ``numbers``: (start, end, digits) of each stretch of digits, capitals and separators."""
+    """What is quickly known of a text. ``numbers``: (start, end, digits) of each stretch of digits, capitals
+    and separators.
+    """
 
     lower: str
     digits: int
@@ -80,7 +82,8 @@ def always(_: Match) -> bool:
 class Rule:
     """``pattern``: its first group that matched is what is found, the whole match where there are none.
 
-    ``holds``: a quick test of the whole text before the pattern is tried. ``near``: only around numbers of so many digits is it tried;
+    ``holds``: a quick test of the whole text before the pattern is tried. ``near``: only around numbers of so
+    many digits is it tried;
     0 for everywhere.
     """
 
@@ -125,10 +128,15 @@ _CAPITAL, _SMALL = (
 NAME = rf"(?:{_CAPITAL}['’])?{_CAPITAL}{_SMALL}+(?:['’-]?{_CAPITAL}{_SMALL}+)*"
 #: What says that a number counts, orders or names a thing and no person.
 _THING = re.compile(
-    r"(?<![A-Za-z])(?:order|invoice|tracking|shipment|parcel|ref(?:erence)?|ticket|case|sku|part|serial|isbn|issn|ean|upc|article|item|batch|lot|version|"
-    r"build|model|booking|product|po|doi|issue|pull request|commit|port|room|page|error|code|bestellnummer|bestellung|rechnung(?:snummer)?|"
-    r"auftrag(?:snummer)?|vorgang(?:snummer)?|kundennummer|artikel(?:nummer)?|sendung(?:snummer)?|commande|facture|pedido|factura|zamówienie|total|amount|sum|price|cost|score|timestamp|"
-    r"epoch|unix time|population|id)\s*(?:number|num|no\.?|nr\.?|#|id|code)?\s*(?:is|was|ist|of|:|=|#)?\s*[#(\"']?$",
+    r"(?<![A-Za-z])(?:order|invoice|tracking|shipment|parcel|ref(?:erence)?|ticket|case|"
+    r"sku|part|serial|isbn|issn|ean|upc|article|item|batch|lot|version|"
+    r"build|model|booking|product|po|doi|issue|pull request|commit|port|room|page|error|"
+    r"code|bestellnummer|bestellung|rechnung(?:snummer)?|"
+    r"auftrag(?:snummer)?|vorgang(?:snummer)?|kundennummer|artikel(?:nummer)?|"
+    r"sendung(?:snummer)?|commande|facture|pedido|factura|zamówienie|total|amount|sum|"
+    r"price|cost|score|timestamp|"
+    r"epoch|unix time|population|id)\s*(?:number|num|no\.?|nr\.?|#|id|code)?\s*(?:is|was|"
+    r"ist|of|:|=|#)?\s*[#(\"']?$",
     re.IGNORECASE,
 )
 _MONEY_BEFORE = re.compile(r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|INR|JPY|Rs\.?))\s*$")
