@@ -21,13 +21,15 @@ class Traits:
     lower: str
     digits: int
     numbers: tuple[tuple[int, int, int], ...]
+    most: int
 
     @staticmethod
     def of(text: str) -> Traits:
         """From a text."""
         count = _digits(text)
         found = _STRETCH.finditer(text) if count else ()
-        return Traits(text.lower(), count, tuple((m.start(), m.end(), _digits(m[0])) for m in found))
+        numbers = tuple((match.start(), match.end(), _digits(match[0])) for match in found)
+        return Traits(text.lower(), count, numbers, max((each[2] for each in numbers), default=0))
 
     def windows(self, least: int) -> list[tuple[int, int]]:
         """(start, end) of the text around each number of so many digits; what overlaps is joined."""
@@ -95,7 +97,7 @@ class Rule:
 
     def matches(self, text: str, traits: Traits) -> list[Match]:
         """All that the rule finds."""
-        if not self.holds(traits):
+        if traits.most < self.near or not self.holds(traits):
             return []
         windows = traits.windows(self.near) if self.near else [(0, len(text))]
         return [found for window in windows for found in self._within(text, *window)]
