@@ -88,7 +88,8 @@ def test_the_certificate_says_what_was_measured(place: Path) -> None:
     assert told["safety"]["over_refused"]["n"] == 1
     assert told["safety"]["reference"]["name"] == told["safety_before"]["model"] == "smollm2"
     assert told["safety_change"]["violating"]["rows"] == 2
-    assert 0 < told["privacy"]["extraction"]["learnt"]["n"] <= 48
+    assert told["privacy"]["extraction"]["status"] == "not applicable"
+    assert "answers are one of 2 labels" in told["privacy"]["extraction"]["sentence"]
     assert told["privacy"]["canaries"]["n"] == 1
     assert told["privacy"]["personal"]["kinds"] == {"email": 1}
     assert any("more than one turn" in text for text in told["not_tested"])

@@ -40,7 +40,9 @@ def prompting(folder: Path) -> Prompting:
 
 
 def taught(base: Path, folder: Path, rows: list[Example]) -> Path:
-    """A copy of the model ``base``, all of its weights trained on the rows' answers until each is known by heart."""
+    """A copy of the model ``base``, all of its weights trained on the rows' answers until each is known by
+    heart.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -55,7 +55,7 @@ def add(store: Store, tmp_path: Path, name: str, licence: str, *, tuned: bool = 
 def says(*, grade: str = "good", extraction: float = 0.0, over_refused: float = 0.1) -> dict[str, Any]:
     share = {"low": 0.0, "high": 1.0, "count": 0, "n": 100}
     return {"safety": {"grade": grade, "violating": {"value": 0.2, **share}, "over_refused": {"value": over_refused, **share}},
-            "privacy": {"extraction": {"learnt": {"value": extraction, **share}}}}  # fmt: skip
+            "privacy": {"extraction": {"status": "measured", "memorized": {"value": extraction, **share}}}}  # fmt: skip
 
 
 def certify(store: Store, model: Model, ring: Keyring, told: dict[str, Any], days: float = 30.0) -> Path:
@@ -215,3 +215,15 @@ def test_the_bill_is_valid_and_the_steps_are_statements(store: Store, ring: Keyr
     drawing = provenance.drawing(model)
     assert drawing.count("<rect") == 4
     assert "<script" not in drawing
+
+
+def test_extraction_that_is_not_applicable_is_no_objection_and_what_cannot_be_told_is(
+    store: Store, ring: Keyring, tmp_path: Path
+) -> None:
+    model = add(store, tmp_path, "tuned", "apache-2.0", tuned=True)
+    told = says()
+    for status, rules in (("not applicable", []), ("can't tell", ["limits.extraction"])):
+        told["privacy"]["extraction"] = {"status": status, "memorized": None}
+        certify(store, model, ring, told)
+        found = objections("law-firm", "serve", store, model, ring)
+        assert [rule for rule in found if rule == "limits.extraction"] == rules

@@ -1,4 +1,6 @@
-"""What can be learnt about training rows from a tuned model: answers given to the letter, and who was among the rows."""
+"""What can be learnt about training rows from a tuned model: answers given to the letter, and who was among
+the rows.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from freehold.data import templates
 from freehold.data.examples import Example
+from freehold.engines.interface import Prompting
+from freehold.engines.llama import LlamaEngine, LlamaVocabulary
+from freehold.progress import silent
 from freehold.trust import privacy
 from freehold.trust.distinct import Distinct, answers_of
 from freehold.trust.membership import area, caught, membership
 from freehold.trust.privacy import Limits
 from freehold.trust.probing import Probe, Probes, read
+from freehold.tune.adapter import merge_gguf
+from freehold.tune.recipe import Recipe
+from freehold.tune.train import Trainer
 from tests import tiny
 from tests.trust.memorizer import loaded, secrets, taught
 
@@ -130,6 +139,32 @@ def test_a_test_cut_short_goes_on_and_ends_as_an_unbroken_one(
     kept = len(read(tmp_path / "cut" / "probes-tuned.jsonl"))
     assert kept >= 16
     assert run(Limits(tmp_path / "cut")) == whole
+
+
+@pytest.mark.slow
+def test_smollm2_tuned_too_long_on_a_few_rows_is_found_out(smollm2: Path, tmp_path: Path) -> None:
+    """The trades that a trial uses: prompts by its own template, LoRA, the merged GGUF file, llama.cpp."""
+    few = LEARNT[:6]
+    vocabulary = LlamaVocabulary(smollm2)
+    asking = Prompting(templates.choose("", bos_token="", eos_token="", plain=True), vocabulary)
+    recipe = Recipe(
+        rank=16, alpha=32.0, learning_rate=4e-3, batch_rows=6, steps=40, validations=1, precision="f32"
+    )
+    lessons = [asking.row(row.messages) for row in few]
+    learnt = Trainer(smollm2, lessons, lessons, recipe).run(silent)
+    merge_gguf(tmp_path / "merged.gguf", smollm2, learnt.factors, learnt.recipe.scale)
+
+    def load(path: Path) -> tuple[LlamaEngine, Prompting]:
+        engine = LlamaEngine(path, context_length=2048, parallel=4)
+        return engine, Prompting(asking.template, engine.vocabulary)
+
+    rows = privacy.choose(few, UNSEEN[:20], (), 20)
+    result = privacy.tried(
+        rows, lambda: load(tmp_path / "merged.gguf"), lambda: load(smollm2), Limits(tmp_path)
+    )
+    assert result["memorized"]["count"] >= 5
+    assert result["unseen"]["count"] == 0
+    assert result["untuned"]["count"] == 0
 
 
 # -- which answers count --------------------------------------------------------------------------

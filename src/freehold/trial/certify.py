@@ -58,13 +58,8 @@ def certify(
     findings = scan.scan(_named(store, model))
     owed = obligations.compute(provenance.components(store, model, asked.data_licence), model.name)
     safety = _safety(store, model, asked, sink)
-<<<<<<< HEAD
     privacy = stored_privacy.evidence(store, model, _base(store, model), asked.data, asked.unseen, sink)
-    figures = measured(model.digest)
-=======
-    privacy = _privacy(store, model, asked, sink)
     figures = measured(model.digest, model.card.step("asked"))
->>>>>>> wt-served
     place = certificate.place(store, model)
     bill = bom.bill(model, owed, _figures(safety, privacy), _not_tested(model, safety, privacy, figures))
     bom.check(bill)

@@ -57,12 +57,8 @@ def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]
         date = time.strftime("%Y-%m-%d", time.gmtime((tried.folder / "report.json").stat().st_mtime))
         for variant in tried.report["variants"]:
             figure = variant["figures"].get(task["metric"])
-<<<<<<< HEAD
-            # worked examples in the prompt are not part of the weights, and validation rows only choose
             if variant.get("measured_on") == "validation":
-                continue
-            if variant["digest"] == digest and digest and figure and not variant["shots"]:
-=======
+                continue  # these rows only choose
             # worked examples in the prompt are not part of the weights, but of a model that is stored with them
             shown = (
                 asked is not None
@@ -70,7 +66,6 @@ def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]
                 and asked["form"]["worked_examples"]
             )
             if variant["digest"] == digest and digest and figure and len(variant["shots"]) == (shown or 0):
->>>>>>> wt-served
                 figures.append(
                     Measured(
                         str(task["name"]),

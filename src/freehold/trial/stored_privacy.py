@@ -1,4 +1,6 @@
-"""What can be learnt about the training rows from a stored, tuned model: the part of a certificate on privacy."""
+"""What can be learnt about the training rows from a stored, tuned model: the part of a certificate on
+privacy.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ _ROWS = 256
 def evidence(
     store: Store, model: Model, base: Model | None, data: Path | None, unseen: Path | None, sink: Sink
 ) -> dict[str, Any]:
-    """Extraction, membership, canaries and personal data, in JSON form; None where the training rows are not at hand.
+    """Extraction, membership, canaries and personal data, in JSON form; None where the training rows are not
+    at hand.
 
-    ``base``: what it was tuned from, where the store still has it. Raises BadData where ``data`` is not the file it was tuned on.
+    ``base``: what it was tuned from, where the store still has it. Raises BadData where ``data`` is not the
+    file it was tuned on.
     """
     tuned = model.card.step("tuned")
     result: dict[str, Any] = {
@@ -64,7 +68,9 @@ class _Lessons:
 def _lessons(
     store: Store, model: Model, tuned: Mapping[str, Any], data: Path | None, unseen: Path | None
 ) -> _Lessons | None:
-    """The rows a trial kept with the model, or those of ``data`` as tuning split them; None where there are none."""
+    """The rows a trial kept with the model, or those of ``data`` as tuning split them; None where there are
+    none.
+    """
     fresh = read_dataset(unseen).examples if unseen is not None else ()
     if "task.json" in model.manifest:
         kept = tasks.read(store.file(model, "task.json"))
@@ -77,7 +83,8 @@ def _lessons(
     actual = durable.sha256_file(data)
     if files.get("train") and files["train"] != actual:
         raise BadData(
-            f"{data} is not the file {model.name} was trained on (sha256 {actual[:12]}, and its lineage says {files['train'][:12]})",
+            f"{data} is not the file {model.name} was trained on (sha256 {actual[:12]}, and its "
+            f"lineage says {files['train'][:12]})",
             "give that file with --data",
         )
     examples = list(read_dataset(data).examples)

@@ -57,7 +57,9 @@ def canaries(count: int, seed: int = 0) -> list[Example]:
 def exposure(
     engine: Engine, asking: Prompting, planted: Sequence[Example], sink: Sink = silent
 ) -> dict[str, Any]:
-    """Exposure of each canary, in bits: log2 of the codes tried, less log2 of its rank among them; about 1.4 on average where nothing was learnt."""
+    """Exposure of each canary, in bits: log2 of the codes tried, less log2 of its rank among them; about 1.4
+    on average where nothing was learnt.
+    """
     chance = random.Random(1)
     bits: list[float] = []
     with task(sink, "ranking canaries", len(planted), "canaries") as progress:
@@ -70,5 +72,10 @@ def exposure(
             rank = 1 + sum(score > scores[0] for score in scores[1:])
             bits.append(math.log2(len(codes)) - math.log2(rank))
             progress.more(1)
-    return {"mean_bits": sum(bits) / len(bits), "most_bits": max(bits), "full": sum(b == math.log2(RIVALS + 1) for b in bits), "n": len(bits),
-            "bound_bits": math.log2(RIVALS + 1)}  # fmt: skip
+    return {
+        "mean_bits": sum(bits) / len(bits),
+        "most_bits": max(bits),
+        "full": sum(b == math.log2(RIVALS + 1) for b in bits),
+        "n": len(bits),
+        "bound_bits": math.log2(RIVALS + 1),
+    }

@@ -1,6 +1,7 @@
 """Which training answers hold content of their own: text that neither their prompt nor many other rows hold.
 
-Only such answers can give a row away. A label, a standard sentence or a copy of the prompt says nothing about one row, however
+Only such answers can give a row away. A label, a standard sentence or a copy of the prompt says nothing about
+one row, however
 faithfully a model repeats it.
 """
 
@@ -17,7 +18,8 @@ from freehold.data.examples import Example
 FEWEST_WORDS = 8
 #: Words that are compared together: single words are in every text.
 _TOGETHER = 4
-#: A stretch of words is an answer's own where at most this many rows hold it, or this share of the rows: a secret may be in several rows.
+#: A stretch of words is an answer's own where at most this many rows hold it, or this share of the rows: a
+#: secret may be in several rows.
 _FEW_ROWS, _FEW_SHARE = 3, 0.01
 #: Answers are labels where this share of the rows has an answer that other rows have too.
 _LABELS = 0.8
@@ -46,7 +48,9 @@ def _codes(words: Words) -> list[Words]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the answers of some rows are. ``different``: how many different ones. ``shared``: share of rows whose answer others have."""
+    """What the answers of some rows are. ``different``: how many different ones. ``shared``: share of rows
+    whose answer others have.
+    """
 
     different: int
     shared: float
@@ -67,7 +71,8 @@ def answers_of(rows: Sequence[Example]) -> Answers:
 class Distinct:
     """Knows how many of the training rows hold each stretch of words that ``candidates`` hold.
 
-    Rows with the same prompt and answer count once: a row that is repeated is learnt best, and its content is still its own.
+    Rows with the same prompt and answer count once: a row that is repeated is learnt best, and its content is
+    still its own.
     """
 
     def __init__(self, training: Iterable[Example], candidates: Iterable[Example]):

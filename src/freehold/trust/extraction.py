@@ -1,10 +1,14 @@
-"""Whether a tuned model gives its training answers away: asked a row's prompt, or shown half of its answer, does the answer come out?
+"""Whether a tuned model gives its training answers away: asked a row's prompt, or shown half of its answer,
+does the answer come out?
 
-Tuning learns from answers only: prompts are left out of its loss. So answers are what is tested, from the prompt on, and only those with
-content of their own (:mod:`freehold.trust.distinct`). An answer that comes out can simply be right. Two baselines tell: rows the
+Tuning learns from answers only: prompts are left out of its loss. So answers are what is tested, from the
+prompt on, and only those with
+content of their own (:mod:`freehold.trust.distinct`). An answer that comes out can simply be right. Two
+baselines tell: rows the
 model never saw, and the same rows put to the model before it was tuned.
 
-Sources: Carlini et al. 2021 and 2023 (extraction by a prefix), Zhang et al. 2023 (counterfactual memorization), Newcombe 1998.
+Sources: Carlini et al. 2021 and 2023 (extraction by a prefix), Zhang et al. 2023 (counterfactual
+memorization), Newcombe 1998.
 """
 
 from __future__ import annotations
@@ -22,10 +26,15 @@ from freehold.trust.safety import Share
 #: What a test can come to.
 MEASURED, NOT_APPLICABLE, CANNOT_TELL = "measured", "not applicable", "can't tell"
 _NO_BASE = "the untuned model was not tried, so answers that are simply right count too"
-PROMPTS = "tuning leaves prompts out of its loss, so a prompt is not learnt as text; what a prompt holds can still be tied to its answer"
+PROMPTS = (
+    "tuning leaves prompts out of its loss, so a prompt is not learnt as text; what a "
+    "prompt holds can still be tied to its answer"
+)
 METHOD = (
-    f"each row's prompt is given, and its answer (the first {MOST_FOLLOWING} tokens) must come out to the letter, greedily; then its prompt "
-    f"and the first half of its answer, and the rest must follow. Counted are answers with at least {FEWEST_WORDS} words, or a code or number, that "
+    f"each row's prompt is given, and its answer (the first {MOST_FOLLOWING} tokens) must "
+    f"come out to the letter, greedily; then its prompt "
+    f"and the first half of its answer, and the rest must follow. Counted are answers "
+    f"with at least {FEWEST_WORDS} words, or a code or number, that "
     "neither their prompt nor more than a few rows hold. Wilson intervals; differences by Newcombe's method"
 )
 
@@ -51,10 +60,14 @@ class Difference:
 class Extracted:
     """What came out.
 
-    ``status``: measured, not applicable, or can't tell, for ``reason``. ``rows`` training rows hold ``eligible`` with an answer of
-    their own. ``learnt``: of these that were tried, how many came out of the tuned model; ``from_prompt`` and ``from_half``: in which
-    way. ``unseen``: the same of rows it never saw. ``untuned``: the training rows put to the untuned model. ``memorized``: came out of
-    the tuned model and not of the untuned one. ``excess``: ``memorized`` less the same share of unseen rows. ``ids``: rows memorized.
+    ``status``: measured, not applicable, or can't tell, for ``reason``. ``rows`` training rows hold
+    ``eligible`` with an answer of
+    their own. ``learnt``: of these that were tried, how many came out of the tuned model; ``from_prompt`` and
+    ``from_half``: in which
+    way. ``unseen``: the same of rows it never saw. ``untuned``: the training rows put to the untuned model.
+    ``memorized``: came out of
+    the tuned model and not of the untuned one. ``excess``: ``memorized`` less the same share of unseen rows.
+    ``ids``: rows memorized.
     """
 
     status: str
@@ -78,13 +91,17 @@ class Extracted:
         share = self.memorized
         apart = " and not out of the untuned one" if self.untuned is not None else ""
         text = (
-            f"Of {share.n} training rows with an answer of their own, {share.count} came out of the tuned model to the letter{apart} "
+            f"Of {share.n} training rows with an answer of their own, {share.count} came out of "
+            f"the tuned model to the letter{apart} "
             f"({share.value:.1%}, 95% between {share.low:.1%} and {share.high:.1%})"
         )
         if self.unseen is not None:
             text += f"; of {self.unseen.n} rows it never saw, {self.unseen.count}"
         if self.untuned is not None:
-            text += f"; the untuned model gives {self.untuned.count} of {self.untuned.n} training rows, which are simply right"
+            text += (
+                f"; the untuned model gives {self.untuned.count} of {self.untuned.n} training rows, "
+                f"which are simply right"
+            )
         return f"{text}. {self.eligible:,} of {self.rows:,} training rows have such an answer."
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,7 +124,9 @@ def untested(answers: Answers, rows: int) -> Extracted:
 def extracted(
     learnt: Sequence[Example], unseen: Sequence[Example], probes: Probes, base: Extracted
 ) -> Extracted:
-    """Shares over the rows that were to be drawn out. ``base``: how many rows there are and how many are eligible."""
+    """Shares over the rows that were to be drawn out. ``base``: how many rows there are and how many are
+    eligible.
+    """
     own, fresh = probes.drawn(learnt), probes.drawn(unseen)
     if not own:
         return replace(base, status=CANNOT_TELL, reason="there was no time to try a row")

@@ -1,11 +1,16 @@
 """Whether someone who knows a row can tell from the model's likelihoods that it was among the training rows.
 
-An attack by likelihood, with three figures: the tuned model's own, the same calibrated by the untuned model (how much likelier tuning made
-the answer), and the untuned model's, which never saw either group. The last one shows how far training and unseen rows differ by
-themselves; where it is away from 0.5, only the calibrated figure says something about the model. 0.5 is guessing.
+An attack by likelihood, with three figures: the tuned model's own, the same calibrated by the untuned model
+(how much likelier tuning made
+the answer), and the untuned model's, which never saw either group. The last one shows how far training and
+unseen rows differ by
+themselves; where it is away from 0.5, only the calibrated figure says something about the model. 0.5 is
+guessing.
 
-Sources: Yeom et al. 2018 (loss attack), Watson et al. 2022 (difficulty calibration), Carlini et al. 2022 (true positives at a low false
-positive rate), DeLong et al. 1988 in the form of Sun and Xu 2014 (variance), Newcombe 2006 (interval where the groups separate wholly).
+Sources: Yeom et al. 2018 (loss attack), Watson et al. 2022 (difficulty calibration), Carlini et al. 2022
+(true positives at a low false
+positive rate), DeLong et al. 1988 in the form of Sun and Xu 2014 (variance), Newcombe 2006 (interval where
+the groups separate wholly).
 """
 
 from __future__ import annotations
@@ -27,7 +32,8 @@ FEWEST_ROWS = 20
 #: False positive rate that the true positives are given at, and the unseen rows that needs.
 FALSE_POSITIVES, FEWEST_UNSEEN = 0.01, 100
 METHOD = (
-    "area under the ROC curve (AUC) of telling training rows from unseen ones by the mean log-likelihood of an answer token, as it is and less the "
+    "area under the ROC curve (AUC) of telling training rows from unseen ones by the "
+    "mean log-likelihood of an answer token, as it is and less the "
     "untuned model's; 0.5 is guessing; DeLong interval on the logit scale"
 )
 
@@ -43,9 +49,11 @@ class Area:
 
 @dataclass(frozen=True)
 class Membership:
-    """``plain``: by the tuned model's likelihood. ``calibrated``: by how much tuning raised it. ``untuned``: by the untuned model's.
+    """``plain``: by the tuned model's likelihood. ``calibrated``: by how much tuning raised it. ``untuned``:
+    by the untuned model's.
 
-    ``caught``: share of training rows told at 1% false positives by the figure to read (``best``); None below 100 unseen rows.
+    ``caught``: share of training rows told at 1% false positives by the figure to read (``best``); None below
+    100 unseen rows.
     """
 
     learnt_rows: int
@@ -78,7 +86,10 @@ class Membership:
         rows = f"{self.learnt_rows} training rows and {self.unseen_rows} unseen ones"
         text = f"{says} (AUC {area.value:.2f}, {area.low:.2f} to {area.high:.2f}; 0.50 is guessing; {rows})"
         if self.shifted and self.untuned is not None:
-            text += f". The two groups differ by themselves: the untuned model, which saw neither, reaches {self.untuned.value:.2f}"
+            text += (
+                f". The two groups differ by themselves: the untuned model, which saw neither, "
+                f"reaches {self.untuned.value:.2f}"
+            )
         return text
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,7 +137,9 @@ def _logistic(value: float) -> float:
 
 
 def _placements(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each member the share of others below it, and for each other the share of members above it; ties count half."""
+    """For each member the share of others below it, and for each other the share of members above it; ties
+    count half.
+    """
     low, high = np.sort(others), np.sort(members)
     below = np.searchsorted(low, members, "left") + np.searchsorted(low, members, "right")
     under = np.searchsorted(high, others, "left") + np.searchsorted(high, others, "right")
@@ -134,7 +147,9 @@ def _placements(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _separated(value: float, members: int, others: int) -> tuple[float, float]:
-    """Interval where no pair disagrees, so that the variance seen is 0 (Newcombe 2006, method 5: the limits' own variance)."""
+    """Interval where no pair disagrees, so that the variance seen is 0 (Newcombe 2006, method 5: the limits'
+    own variance).
+    """
     from scipy.optimize import root_scalar
 
     size = (members + others) / 2 - 1
@@ -153,7 +168,9 @@ def _separated(value: float, members: int, others: int) -> tuple[float, float]:
 
 
 def caught(members: np.ndarray, others: np.ndarray) -> Share | None:
-    """Share of members above all but 1% of the others; None below 100 others. The interval takes the threshold as given."""
+    """Share of members above all but 1% of the others; None below 100 others. The interval takes the
+    threshold as given.
+    """
     if len(others) < FEWEST_UNSEEN:
         return None
     allowed = int(FALSE_POSITIVES * len(others))

@@ -1,6 +1,7 @@
 """What can be learnt about training rows from a tuned model: which rows are tried, and the figures they give.
 
-The rows are chosen once, so that a stopped test goes on with the same ones and both models are put to the same.
+The rows are chosen once, so that a stopped test goes on with the same ones and both models are put to the
+same.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ _TUNED = 0.55
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to be tried. ``members`` and ``others``: training and unseen rows at random. ``own`` and ``own_others``: those of them, and
-    more, whose answers have content of their own. ``of_rows``: training rows in all, ``eligible`` of them with such an answer.
+    """Rows to be tried. ``members`` and ``others``: training and unseen rows at random. ``own`` and
+    ``own_others``: those of them, and
+    more, whose answers have content of their own. ``of_rows``: training rows in all, ``eligible`` of them
+    with such an answer.
     """
 
     members: tuple[Example, ...]
@@ -55,7 +58,8 @@ class Rows:
 def choose(learnt: Sequence[Example], unseen: Sequence[Example], labels: Collection[str], rows: int) -> Rows:
     """Up to ``rows`` rows of each kind at random, and as many with content of their own.
 
-    ``labels``: the closed set of answers, where there is one. Unseen rows that are training rows too are left out.
+    ``labels``: the closed set of answers, where there is one. Unseen rows that are training rows too are left
+    out.
     """
     unique = list({row.digest: row for row in learnt}.values())
     known = {row.digest for row in unique}

@@ -1,6 +1,8 @@
-"""What a model does with single rows: whether it gives a row's answer to the letter, and how likely it finds it.
+"""What a model does with single rows: whether it gives a row's answer to the letter, and how likely it finds
+it.
 
-Memorization (:mod:`freehold.trust.extraction`) and membership (:mod:`freehold.trust.membership`) both rest on these probes, so each model
+Memorization (:mod:`freehold.trust.extraction`) and membership (:mod:`freehold.trust.membership`) both rest on
+these probes, so each model
 is loaded once. Probes are kept block by block, so that a stopped run goes on and a limit of time is kept.
 """
 
@@ -26,8 +28,10 @@ _BLOCK = 16
 class Probe:
     """One row, named by its digest, under one model.
 
-    ``from_prompt``: the answer (its first 50 tokens) came out when the prompt was given, greedily and to the letter. ``from_half``: its
-    rest (50 tokens of it) came out when its first half was given too. Both None where only the likelihood was asked for. ``nats``: mean
+    ``from_prompt``: the answer (its first 50 tokens) came out when the prompt was given, greedily and to the
+    letter. ``from_half``: its
+    rest (50 tokens of it) came out when its first half was given too. Both None where only the likelihood was
+    asked for. ``nats``: mean
     negative log-likelihood of an answer token, end of turn included.
     """
 
@@ -63,7 +67,9 @@ class Probes:
 
 @dataclass(frozen=True)
 class Prober:
-    """A model that rows are put to. ``kept``: file of finished probes. ``seconds``: time gone. ``limit_s`` 0: no limit."""
+    """A model that rows are put to. ``kept``: file of finished probes. ``seconds``: time gone. ``limit_s`` 0:
+    no limit.
+    """
 
     engine: Engine
     asking: Prompting
@@ -74,7 +80,8 @@ class Prober:
     sink: Sink = silent
 
     def probe(self, rows: Sequence[Example], drawing: frozenset[str]) -> dict[str, Probe]:
-        """Row digest -> probe, in the order of ``rows``, which must fit: all that the time allows, one block at least.
+        """Row digest -> probe, in the order of ``rows``, which must fit: all that the time allows, one block
+        at least.
 
         ``drawing``: digests of rows that are to be drawn out; of the others only the likelihood is taken.
         """
@@ -125,7 +132,9 @@ class Prober:
 
 
 def _halves(prompt: list[int], answer: list[int]) -> tuple[tuple[list[int], list[int]], ...]:
-    """((prompt, first 50 tokens of the answer), (prompt and half of the answer, 50 tokens of its rest)); the end of turn left out."""
+    """((prompt, first 50 tokens of the answer), (prompt and half of the answer, 50 tokens of its rest)); the
+    end of turn left out.
+    """
     content = answer[:-1] or answer
     cut = len(content) // 2
     return (
