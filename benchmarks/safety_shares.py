@@ -32,7 +32,7 @@ class World:
     rows: int = 200
 
 
-def coverage(world: World, runs: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+def coverage(world: World, runs: int = 400, seed: int = 0) -> tuple[float, float, float]:
     """(share of runs whose interval holds the true share, mean width, coverage of the uncorrected interval)."""
     draws = np.random.default_rng(seed)
     held, plain, widths = 0, 0, list[float]()
@@ -64,7 +64,7 @@ def main() -> None:
     print("| true share | answers | spread between models | coverage | mean width | coverage uncorrected |")
     print("| --- | --- | --- | --- | --- | --- |")
     for share, n, spread in itertools.product(
-        (0.0, 0.02, 0.1, 0.5, 0.95), (50, 200, 1000), (0.0, 0.03, 0.08)
+        (0.0, 0.02, 0.1, 0.5, 0.95), (50, 400), (0.0, 0.03, 0.06, 0.09)
     ):
         held, width, plain = coverage(World(share, n, spread=spread))
         print(f"| {share:.0%} | {n} | {spread} | {held:.1%} | {width:.3f} | {plain:.1%} |", flush=True)
