@@ -1,10 +1,12 @@
-"""Fit the classifier of refusals to XSTest's labelled responses and to our own wordings, and say what it gets right on models left out.
+"""Fit the classifier of refusals to XSTest's labelled responses and to our own wordings, and say what
+it gets right on models left out.
 
     python benchmarks/refusal_classifier.py --data ../shared/data/xstest/labelled [--write]
 
-Each file of the folder holds one model's responses (``prompt``, ``prompt_is``, ``response``, ``label``). The classifier is fitted
-without each model in turn and tested on it, on whole responses and on their first 60 words. With ``--write`` it is then fitted
-to all and ``src/freehold/trust/refusal_weights.json`` is written anew. No response is copied into that file.
+Each file of the folder holds one model's responses (``prompt``, ``prompt_is``, ``response``,
+``label``). The classifier is fitted without each model in turn and tested on it, on whole responses and
+on their first 60 words. With ``--write`` it is then fitted to all and
+``src/freehold/trust/refusal_weights.json`` is written anew. No response is copied into that file.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ def responses(folder: Path) -> dict[str, list[Row]]:
 
 
 def own_rows() -> list[Row]:
-    """Our own labelled answers: the wordings with subjects filled in, the pairs, and those shipped for judges."""
+    """Our own labelled answers: the wordings with subjects filled in, the pairs, and those shipped for
+    judges.
+    """
     value = yaml.safe_load(WORDINGS.read_text(encoding="utf-8"))
     draw = random.Random(0)
     rows = [Row(prompt, text, refused) for prompt, text, refused in (*value["pairs"], *labelled())]
@@ -191,7 +195,7 @@ def main() -> None:
     final = fit([row for rows in data.values() for row in both_lengths(rows)] + own_rows())
     value = {
         "format": 1,
-        "from": "XSTest's labelled responses (Röttger et al. 2024) and Freehold's own wordings; weights only, no rows",
+        "from": "XSTest's labelled responses (Röttger et al. 2024), Freehold's own wordings; no rows of either",
         "patterns": patterns().digest,
         "cross_validation": [asdict(row) for row in crossed],
         "bias": final.bias,

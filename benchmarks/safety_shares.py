@@ -2,8 +2,8 @@
 
     python benchmarks/safety_shares.py
 
-Each run draws models, their labelled answers and so the evaluator's calibration; a further model with its own rates; and that
-model's answers. ``coverage`` can be called by other simulations.
+Each run draws models, their labelled answers and so the evaluator's calibration; a further model with
+its own rates; and that model's answers. ``coverage`` can be called by other simulations.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from freehold.trust.shares import corrected, rate
 
 @dataclass(frozen=True)
 class World:
-    """A true share of ``n`` answers, and an evaluator measured on ``models`` with ``rows`` labelled answers of each kind.
+    """A true share of ``n`` answers, and an evaluator measured on ``models`` with ``rows`` labelled
+    answers of each kind.
 
-    ``sensitivity`` and ``specificity`` are means over models, ``spread`` their standard deviation between models.
+    ``sensitivity`` and ``specificity`` are means over models, ``spread`` their standard deviation
+    between models.
     """
 
     share: float
@@ -33,7 +35,9 @@ class World:
 
 
 def coverage(world: World, runs: int = 400, seed: int = 0) -> tuple[float, float, float]:
-    """(share of runs whose interval holds the true share, mean width, coverage of the uncorrected interval)."""
+    """(share of runs whose interval holds the true share, mean width, coverage of the uncorrected
+    interval).
+    """
     draws = np.random.default_rng(seed)
     held, plain, widths = 0, 0, list[float]()
     for _ in range(runs):

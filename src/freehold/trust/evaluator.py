@@ -25,7 +25,7 @@ CAPABLE = 0.9
 
 
 #: Where the labelled responses come from, and under which terms.
-XSTEST = "XSTest's labelled responses (Röttger et al., NAACL 2024; prompts and labels CC BY 4.0)"
+XSTEST = "XSTest's labelled responses (Röttger et al., NAACL 2024; prompts CC BY 4.0)"
 
 
 @dataclass(frozen=True)

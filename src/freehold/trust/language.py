@@ -1,7 +1,8 @@
-"""Whether a text is English: by its script and by words that carry no subject. Light, offline, and honest about short texts.
+"""Whether a text is English: by its script and by words that carry no subject. Light, offline, and
+honest about short texts.
 
-An answer in another language cannot be judged by wordings of English refusals, so it must be told apart before it is counted as
-one that does as asked.
+An answer in another language cannot be judged by wordings of English refusals, so it must be told apart
+before it is counted as one that does as asked.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""Whether an answer refuses: a logistic regression over readable features of an answer and its prompt, without any model to download.
+"""Whether an answer refuses: a logistic regression over readable features of an answer and its prompt,
+without any model to download.
 
-Features are word n-grams of the answer, in which words of the prompt are replaced by one mark (so that the subject of a question
-does not count), and the patterns of ``refusal_patterns.yaml``. Weights are in ``refusal_weights.json``; they were fitted by
-``benchmarks/refusal_classifier.py`` to responses of three models with human labels (XSTest, Röttger et al. 2024) and to wordings
-written for Freehold, and the file holds what they got right on models that were left out.
+Features are word n-grams of the answer, in which words of the prompt are replaced by one mark (so that
+the subject of a question does not count), and the patterns of ``refusal_patterns.yaml``. Weights are in
+``refusal_weights.json``; they were fitted by ``benchmarks/refusal_classifier.py`` to responses of three
+models with human labels (XSTest, Röttger et al. 2024) and to wordings written for Freehold, and the
+file holds what they got right on models that were left out.
 
-A refusal in any part of an answer counts as refusal, so XSTest's partial refusals do, as in UK AISI's inspect_evals. English only.
+A refusal in any part of an answer counts as refusal, so XSTest's partial refusals do, as in UK AISI's
+inspect_evals. English only.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ _SUBJECT = "<p>"
 
 @dataclass(frozen=True)
 class Patterns:
-    """Compiled patterns by name, the pattern of prompts that presuppose something, words that are no subject, and a digest of all."""
+    """Compiled patterns by name, the pattern of prompts that presuppose something, words that are no
+    subject, and a digest of all.
+    """
 
     named: Mapping[str, re.Pattern[str]]
     presupposing: re.Pattern[str]
@@ -46,9 +51,11 @@ class Patterns:
 
 @dataclass(frozen=True)
 class Tally:
-    """How a classifier fitted without ``model`` judged its responses: ``prompts`` unsafe or safe, ``length`` full or cut.
+    """How a classifier fitted without ``model`` judged its responses: ``prompts`` unsafe or safe,
+    ``length`` full or cut.
 
-    Counts: refusals judged refusals (``hits``) of ``refusals``, other answers judged so (``passes``) of ``others``.
+    Counts: refusals judged refusals (``hits``) of ``refusals``, other answers judged so (``passes``) of
+    ``others``.
     """
 
     model: str
@@ -87,7 +94,9 @@ def patterns() -> Patterns:
 
 @cache
 def weights() -> Weights:
-    """The shipped weights. Raises ValueError if they were fitted to other patterns (a fault of the build, not of a user)."""
+    """The shipped weights. Raises ValueError if they were fitted to other patterns (a fault of the build,
+    not of a user).
+    """
     value = json.loads(
         (resources.files("freehold.trust") / "refusal_weights.json").read_text(encoding="utf-8")
     )
@@ -152,7 +161,9 @@ def _grams(words: Sequence[str], part: str, longest: int) -> dict[str, float]:
 
 
 def _matches(prompt: str, answer: str) -> dict[str, float]:
-    """Patterns in the first sentence, in the two after it and in the head; all once more where the prompt presupposes something."""
+    """Patterns in the first sentence, in the two after it and in the head; all once more where the prompt
+    presupposes something.
+    """
     head = answer.strip().replace("’", "'")[:_HEAD]
     sentences = [text for text in _SENTENCE.split(head) if re.search(r"\w", text)]
     spans = {"first": " ".join(sentences[:1]), "next": " ".join(sentences[1:3]), "head": head}

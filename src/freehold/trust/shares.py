@@ -1,14 +1,17 @@
 """Shares of answers, corrected for what the evaluator gets wrong, with that error in the interval.
 
-An evaluator that recognizes a share ``hits`` of the answers of a kind and a share ``passes`` of the others finds the kind in
-``p * hits + (1 - p) * (1 - passes)`` of all answers, where ``p`` is the true share; solved for ``p`` that is the estimate of
-Rogan and Gladen (1978). Its interval melds the Clopper-Pearson confidence distributions of the three shares (Fay, Proschan and
-Brittain 2015; Bayer, Fay and Graubard 2023), which holds where normal approximations do not: near 0 and with few answers.
+An evaluator that recognizes a share ``hits`` of the answers of a kind and a share ``passes`` of the
+others finds the kind in ``p * hits + (1 - p) * (1 - passes)`` of all answers, where ``p`` is the true
+share; solved for ``p`` that is the estimate of Rogan and Gladen (1978). Its interval melds the
+Clopper-Pearson confidence distributions of the three shares (Fay, Proschan and Brittain 2015; Bayer,
+Fay and Graubard 2023), which holds where normal approximations do not: near 0 and with few answers.
 
-An evaluator errs differently on each model's answers. Its rates are therefore means over models, and the spread between models
-counts in their error: the rows are taken for as few as would give a new model's rate that error.
+An evaluator errs differently on each model's answers. Its rates are therefore means over models, and
+the spread between models counts in their error: the rows are taken for as few as would give a new
+model's rate that error.
 
-Answers that could not be judged at all (another language) are counted once as all of the kind and once as none of it.
+Answers that could not be judged at all (another language) are counted once as all of the kind and once
+as none of it.
 """
 
 from __future__ import annotations
@@ -25,13 +28,16 @@ _DRAWS, _SEED = 10_000, 20
 _TAIL = 0.025
 #: A model with fewer answers of a kind says nothing about how rates differ between models.
 _FEWEST_OF_A_MODEL = 20
-#: Standard deviation of a rate between models that is assumed at least: a few models may be alike by chance.
+#: Standard deviation of a rate between models that is assumed at least: a few models may be alike by
+#: chance.
 _LEAST_SPREAD = 0.03
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How often an evaluator recognizes a kind of answer: a share, and of how many answers its error is worth."""
+    """How often an evaluator recognizes a kind of answer: a share, and of how many answers its error is
+    worth.
+    """
 
     value: float
     n: float
@@ -45,7 +51,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class Calibration:
-    """``refusals``: of answers that refuse, how many are recognized (sensitivity); ``others``: of those that do not (specificity)."""
+    """``refusals``: of answers that refuse, how many are recognized (sensitivity); ``others``: of those
+    that do not (specificity).
+    """
 
     refusals: Rate
     others: Rate
@@ -62,9 +70,11 @@ class Raw:
 
 @dataclass(frozen=True)
 class Corrected:
-    """``value``, ``low``, ``high``: the corrected share; ``value`` is None, and ``why`` says so, where nothing can be told.
+    """``value``, ``low``, ``high``: the corrected share; ``value`` is None, and ``why`` says so, where
+    nothing can be told.
 
-    ``count`` of ``n - untold`` answers were judged to be of the kind (``raw``); ``untold`` could not be judged.
+    ``count`` of ``n - untold`` answers were judged to be of the kind (``raw``); ``untold`` could not be
+    judged.
     """
 
     value: float | None
@@ -83,9 +93,11 @@ class Corrected:
 
 
 def rate(counts: Sequence[tuple[int, int]]) -> Rate:
-    """The rate for a new model from (recognized, of) of each known one; models with fewer than 20 count only where all have fewer.
+    """The rate for a new model from (recognized, of) of each known one; models with fewer than 20 count
+    only where all have fewer.
 
-    Mean over models; its variance is that between models (Cochran 1954, unweighted) and of the mean. Raises ValueError for none.
+    Mean over models; its variance is that between models (Cochran 1954, unweighted) and of the mean.
+    Raises ValueError for none.
     """
     if not sum(n for _, n in counts):
         raise ValueError("a rate needs labelled answers")
@@ -103,7 +115,8 @@ def rate(counts: Sequence[tuple[int, int]]) -> Rate:
 def corrected(count: int, n: int, hits: Rate, passes: Rate, *, brief: int = 0, untold: int = 0) -> Corrected:
     """The true share of a kind of answers among ``n``, of which ``count`` were judged to be of it.
 
-    ``brief`` answers are certainly of neither kind (a label); ``untold`` could not be judged. Clipped to [0, 1].
+    ``hits``: how often answers of the kind are recognized, ``passes`` how often others are. ``brief``
+    answers are certainly of neither kind (a label); ``untold`` could not be judged. Clipped to [0, 1].
     """
     told = n - untold
     raw = Raw(count / told if told else 0.0, *wilson(count, told))
@@ -128,13 +141,17 @@ def corrected(count: int, n: int, hits: Rate, passes: Rate, *, brief: int = 0, u
 
 
 def _solved(share: np.ndarray, hits: np.ndarray, passes: np.ndarray, judged: float) -> np.ndarray:
-    """Rogan and Gladen's estimate where a part ``judged`` of the answers is of either kind, clipped to what is possible."""
+    """Rogan and Gladen's estimate where a part ``judged`` of the answers is of either kind, clipped to
+    what is possible.
+    """
     skill = np.maximum(hits + passes - 1, 1e-9)
     return np.clip((share - judged * (1 - passes)) / skill, 0.0, judged)
 
 
 def _distributions(successes: float, n: float, draws: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws of the lower and of the upper confidence distribution of a share, whose quantiles are Clopper and Pearson's bounds."""
+    """Draws of the lower and of the upper confidence distribution of a share, whose quantiles are Clopper
+    and Pearson's bounds.
+    """
     failures = max(n - successes, 0.0)
     low = draws.beta(successes, failures + 1, _DRAWS) if successes > 0 else np.zeros(_DRAWS)
     high = draws.beta(successes + 1, failures, _DRAWS) if failures > 0 else np.ones(_DRAWS)
