@@ -195,7 +195,7 @@ def main() -> None:
     final = fit([row for rows in data.values() for row in both_lengths(rows)] + own_rows())
     value = {
         "format": 1,
-        "from": "XSTest's labelled responses (Röttger et al. 2024), Freehold's own wordings; no rows of either",
+        "from": "XSTest's labelled responses (Röttger et al. 2024), Freehold's own wordings; no rows",
         "patterns": patterns().digest,
         "cross_validation": [asdict(row) for row in crossed],
         "bias": final.bias,
