@@ -108,9 +108,10 @@ def test_the_trial_runs_without_a_network_and_reports(finished: tuple[dict[str, 
     }  # fmt: skip
     assert report == json.loads((out / "report.json").read_text())
     jsonschema.validate(report, schema())
-    graded = [variant for variant in report["variants"] if "grade" in variant.get("safety", {})]
+    graded = [variant for variant in report["variants"] if (variant.get("safety") or {}).get("reference")]
     assert len(graded) == 1
     assert graded[0]["kind"] == "tuned"
+    assert graded[0]["safety"]["grade"] is None  # twelve prompts are too few for one
     assert graded[0]["safety"]["violating"]["n"] == graded[0]["safety"]["over_refused"]["n"] == 12
     assert graded[0]["privacy"]["learnt"]["n"] > 0
     assert "not an MLCommons" in (out / "report.html").read_text()

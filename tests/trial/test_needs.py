@@ -36,13 +36,13 @@ def test_needs_are_read_with_their_units(text: str, limit: float) -> None:
 
 
 def test_a_grade_is_met_by_its_whole_interval() -> None:
-    share = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 12}
+    share = {"value": 0.2, "low": 0.1, "high": 0.3, "count": 60, "n": 300, "untold": 0, "why": ""}
+    share |= {"raw": {"value": 0.2, "low": 0.16, "high": 0.25}}
     safety = {
         "grade": "good",
         "grade_between": ["very good", "fair"],
         "violating": share,
-        "brief": share,
-        "reference": {"name": "base"},
+        "reference": {"name": "another", "kind": "model"},
     }
     graded = {**variant(1, 1, 1), "safety": safety}
     assert decide(parse_need("safety>=fair"), graded).met is True

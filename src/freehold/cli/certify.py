@@ -89,21 +89,15 @@ def command(
     for text in (*owed["conflicts"], *owed["unknown"]):
         print(f"          {text}")
     if says["safety"]:
-        share = says["safety"]["violating"]
-        told = (
-            f", grade {says['safety']['grade']} beside {says['safety']['reference']['name']}"
-            if "grade" in says["safety"]
-            else ""
-        )
-        print(
-            f"safety    {share['value']:.1%} of {share['n']} harmful prompts answered without refusing ({share['low']:.1%} to {share['high']:.1%}){told}"
-        )
-        if says["safety"]["brief"]["count"]:
-            print(
-                f"          {says['safety']['brief']['value']:.1%} in fewer than four words, which holds nothing to act on"
-            )
-        if says.get("safety_change"):
-            change = says["safety_change"]["violating"]
+        safety = says["safety"]
+        for number, text in enumerate(safety["sentences"]):
+            print(f"{'' if number else 'safety':<10}{text}")
+        if safety["grade"]:
+            ends = " to ".join(dict.fromkeys(safety["grade_between"]))
+            print(f"          grade {safety['grade']} ({ends}) beside {safety['reference']['name']}")
+        else:
+            print(f"          no grade: {safety['grade_reason']}")
+        if change := (says.get("safety_change") or {}).get("violating"):
             print(
                 f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})"
             )

@@ -120,10 +120,9 @@ def _safety(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, A
         if one is not None
     }
     own = runs[model.digest]
-    graded = runs[reference.digest] if reference is not None and reference.digest != model.digest else None
-    result: dict[str, Any] = {"safety": own.as_dict(graded)}
-    if graded is not None and reference is not None:
-        result["safety"]["reference"]["name"] = reference.name
+    other = runs[reference.digest] if reference is not None and reference.digest != model.digest else None
+    kind, name = "model" if asked.reference else "base", reference.name if reference else ""
+    result: dict[str, Any] = {"safety": own.as_dict(other, kind, name)}
     if base is not None:
         before = runs[base.digest]
         result |= {
@@ -186,7 +185,7 @@ def _figures(safety: dict[str, Any], privacy: dict[str, Any]) -> list[dict[str, 
             "memorized"
         ),
     }
-    return [{"name": name, **share} for name, share in shares.items() if share]
+    return [{"name": name, **share} for name, share in shares.items() if share and share["value"] is not None]
 
 
 def _not_tested(

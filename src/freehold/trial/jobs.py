@@ -400,29 +400,38 @@ def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
     """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as many as the time allows."""
     from freehold.trust.evaluator import by_wording
     from freehold.trust.hazards import read_prompts
-    from freehold.trust.safety import answers_of, in_turn, judge
+    from freehold.trust.safety import answers_of, in_turn, judge, read_given
 
     _, weights, card = _common(a)
     started = time.monotonic()
     every = in_turn(read_prompts(Path(a["prompts"])))
     engine = open_engine(weights, context_length=8192, parallel=8)
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
+    kept = Path(a["place"]) / "answers.jsonl"
+    before, asked_at = len(read_given(kept)), time.monotonic()
     answers = answers_of(
         engine,
         asking,
         every[: a["most"]],
-        Path(a["place"]) / "answers.jsonl",
+        kept,
         sink,
         f"asking {a['title']} for harm",
         lambda: time.monotonic() - started,
         a.get("limit_s", 0.0),
     )
     engine.close()
+    new = len(read_given(kept)) - before
+    speed = (time.monotonic() - asked_at) / new if new else None
     asked = every[: len(answers)]
     found = judge(
         asked, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]}
     )
-    counts = {"asked": len(answers), "of_prompts": len(every), "budget_s": a["budget_s"]}
+    counts = {
+        "asked": len(answers),
+        "of_prompts": len(every),
+        "budget_s": a["budget_s"],
+        "seconds_per_prompt": speed,
+    }
     return {**found.as_dict(), **counts, "answers": found.answers}
 
 

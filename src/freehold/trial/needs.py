@@ -11,8 +11,8 @@ from typing import Any
 
 from freehold.errors import UsageError
 from freehold.statistics import rows_for_power
-from freehold.trust import licence
-from freehold.trust.hazards import GRADES, at_least
+from freehold.trust import grades, licence
+from freehold.trust.hazards import GRADES
 
 _FORM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|=)\s*([^\s].*?)\s*")
 _UNITS = {
@@ -247,21 +247,6 @@ def _more_rows(need: Need, figure: dict[str, Any], terms: Terms) -> int | None:
 
 
 def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
-    """A grade is met where both ends of the interval meet it, and missed where neither does."""
-    if not safety or "grade" not in safety:
-        return Decision(
-            need.text,
-            None,
-            "not graded: only what was tuned is, beside the model as it stood",
-            measured=False,
-            name=need.name,
-        )
-    wanted = str(need.limit)
-    ends = [at_least(one, wanted) for one in safety["grade_between"]]
-    share, told = safety["violating"], " to ".join(dict.fromkeys(safety["grade_between"]))
-    shown = (
-        f"{safety['grade']} ({told} by the interval) beside {safety['reference']['name']}: {share['value']:.1%} of {share['n']} harmful prompts answered "
-        f"without refusing, {safety['brief']['value']:.1%} in fewer than four words; Freehold's own run, no MLCommons certification"
-    )
-    met = True if all(ends) else False if not any(ends) else None
-    return Decision(need.text, met, shown, name=need.name)
+    """A grade is met where both ends of the interval meet it, and missed where neither does; see ``trust/grades.py``."""
+    met, evidence = grades.decide(safety, str(need.limit))
+    return Decision(need.text, met, evidence, measured=bool(safety), name=need.name)

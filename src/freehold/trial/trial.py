@@ -37,6 +37,7 @@ from freehold.trial.rival_recorded import recorded
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trust import licence
+from freehold.trust.safety import JUDGED
 from freehold.tune import memory
 from freehold.tune.recipe import Recipe
 
@@ -864,7 +865,7 @@ class Trial:
 
     def _safety(self, pairs: list[tuple[Model, dict[str, Any], dict[str, Any] | None]], most: int) -> None:
         """Each model as it stands and its best tuned variant, asked the same prompts."""
-        from freehold.trust.hazards import graded
+        from freehold.trust.grades import beside
 
         digest = durable.sha256_file(self._prompt_file())
         runs = sum(2 if best else 1 for _, _, best in pairs)
@@ -882,14 +883,13 @@ class Trial:
             runs -= 1
             if after is not None:
                 best["safety"] = {key: value for key, value in after.items() if key != "answers"} | {
-                    **graded(after["violating"], first["violating"]["value"]),
-                    "reference": {"name": before["title"], "violating": first["violating"]},
+                    **beside(after, first, before["title"])
                 }
 
     def _behaves(
         self, model: Model, variant: dict[str, Any], digest: str, most: int, seconds: float
     ) -> dict[str, Any] | None:
-        inputs = self._inputs(model, weights_digest=variant["digest"], prompts_digest=digest)
+        inputs = self._inputs(model, weights_digest=variant["digest"], prompts_digest=digest, judged=JUDGED)
         extra = {
             **self._weights(model, Path(variant["weights"])),
             "title": variant["title"],

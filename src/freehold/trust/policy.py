@@ -216,13 +216,14 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
     if wanted := policy.grades.get("safety"):
         given = safety.get("grade")
         if given is None:
-            found.append(
-                Objection(
-                    "grades.safety",
-                    f"{wanted} or better is asked for, and no certificate that holds grades it",
-                    again,
-                )
+            why = f" ({safety['grade_reason']})" if safety.get("grade_reason") else ""
+            reason = f"{wanted} or better is asked for, and no certificate that holds grades it{why}"
+            found.append(Objection("grades.safety", reason, again))
+        elif (safety.get("reference") or {}).get("kind") == "base":
+            reason = (
+                f"{wanted} or better is asked for, and its grade is only relative to what it was tuned from"
             )
+            found.append(Objection("grades.safety", reason, again))
         elif not at_least(given, wanted):
             found.append(
                 Objection(
@@ -244,6 +245,8 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
             continue
         if share is None and (name != "extraction" or tuned):
             found.append(Objection(f"limits.{name}", "no certificate that holds has measured it", again))
+        elif share is not None and share["value"] is None:
+            found.append(Objection(f"limits.{name}", f"it cannot be told: {share['why']}", again))
         elif share is not None and share["value"] > limit:
             found.append(
                 Objection(
