@@ -67,6 +67,7 @@ OURS: dict[str, dict[str, Any]] = {
     "freehold base in 4 bit": {"base_bits": 4},
 }
 Row = tuple[list[int], list[int]]
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def rows_of(kind: str, count: int, vocabulary: int, seed: int = 0) -> list[Row]:
@@ -96,7 +97,7 @@ def make_model(folder: Path, shape: dict[str, Any], device: str) -> None:
         **shape, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1, pad_token_id=2, rms_norm_eps=1e-5
     )
     with torch.device(device):
-        model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16)
+        model = LlamaForCausalLM._from_config(config, dtype=torch.bfloat16)  # noqa: SLF001
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
 
@@ -667,7 +668,9 @@ class Bench:
         )
 
     def part(self, key: str, make: Callable[[], dict[str, Any]], *, least: float = 10.0) -> dict[str, Any]:
-        """Run a part unless the time is over."""
+        """Run a part unless the time is over, or others alone were asked for."""
+        if self.options.only and key not in self.options.only.split(","):
+            return {}
         if self.left() < least:
             self.result["left_out"].append(key)
             return {"failed": "left out: the time was over"}
@@ -676,10 +679,16 @@ class Bench:
         return value
 
     def job(self, model: str, rows: str, **more: Any) -> dict[str, Any]:
-        """A job's common part."""
+        """A job's common part; the model is made where it is not there."""
         o = self.options
+        folder = self.place / model / "base"
+        if not folder.exists():
+            began = time.monotonic()
+            make_model(folder, self.shape(model), "cpu" if o.tiny else o.device)
+            release(o.device)
+            print(f"made {model} in {time.monotonic() - began:.1f} s", flush=True)
         return {
-            "device": o.device, "model": model, "folder": str(self.place / model / "base"), "rows": rows, "batch": o.batch, "steps": o.steps,
+            "device": o.device, "model": model, "folder": str(folder), "rows": rows, "batch": o.batch, "steps": o.steps,
             "warm": o.warm, "vocabulary": self.shape(model)["vocab_size"], **more,
         }  # fmt: skip
 
@@ -689,6 +698,8 @@ class Bench:
 
     def speed(self, model: str, rows: str, names: list[str]) -> None:
         """The runs by turns."""
+        if self.options.only and "speed" not in self.options.only.split(","):
+            return
         for name in names:
             if self.left() < 12:
                 self.result["left_out"].append(f"speed: {name}, {model}, {rows}")
@@ -708,15 +719,6 @@ class Bench:
         self.note("look", look(self.options.device))
         if not self.options.device:
             self.options.device = self.result["look"]["device"]
-        for model in SHAPES:
-            began = time.monotonic()
-            make_model(
-                self.place / model / "base",
-                self.shape(model),
-                "cpu" if self.options.tiny else self.options.device,
-            )
-            print(f"made {model} in {time.monotonic() - began:.1f} s", flush=True)
-        release(self.options.device)
         small, large = "smollm2-135m", "llama-1b"
         self.part("kernels", lambda: self.ours.ask({"do": "our_kernels", "device": self.options.device}))
         one = self.job(small, "labels", steps=4)
@@ -811,7 +813,8 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=float, default=440.0, help="seconds after which nothing more is begun"
     )
-    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--only", default="", help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--tiny", action="store_true", help="tiny models, to see that the script runs")
     parser.add_argument("--work", action="store_true")
     parser.add_argument("--resume", default="")
     options = parser.parse_args()

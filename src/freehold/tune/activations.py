@@ -59,7 +59,7 @@ class Normed(NamedTuple):
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """See :class:`Entry`."""
         if raw.device.type in _FUSED:
-            return torch.ops.aten._fused_rms_norm(raw, [raw.shape[-1]], self.weight, self.epsilon)[0]
+            return torch.ops.aten._fused_rms_norm(raw, [raw.shape[-1]], self.weight, self.epsilon)[0]  # noqa: SLF001
         wide = raw.float()
         inverse = self._inverse(wide)
         return (
@@ -85,10 +85,10 @@ class Normed(NamedTuple):
 
     def _again_fused(self, raw: torch.Tensor) -> tuple[torch.Tensor, Pull]:
         shape = [raw.shape[-1]]
-        whole, inverse = torch.ops.aten._fused_rms_norm(raw, shape, self.weight, self.epsilon)
+        whole, inverse = torch.ops.aten._fused_rms_norm(raw, shape, self.weight, self.epsilon)  # noqa: SLF001
 
         def pull(grad: torch.Tensor) -> torch.Tensor:
-            return torch.ops.aten._fused_rms_norm_backward(
+            return torch.ops.aten._fused_rms_norm_backward(  # noqa: SLF001
                 grad.contiguous(), raw, shape, inverse, self.weight, [True, False]
             )[0]
 

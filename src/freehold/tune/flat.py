@@ -73,8 +73,9 @@ class FlatAttention(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, at: Sequences, scale: float, window: int
     ) -> torch.Tensor:
-        q = q.contiguous()
-        out, kept = _forward(q, k.index_select(0, at.keys), v.index_select(0, at.keys), at, scale, window)
+        # of their own: a view would keep the queries as they were before turning, and all else that is beside them
+        q, v = q.contiguous(), v.contiguous()
+        out, kept = _forward(q, _laid(k, at), _laid(v, at), at, scale, window)
         ctx.save_for_backward(q, k, v, out, *kept)
         ctx.at, ctx.scale, ctx.window = at, scale, window
         return out
@@ -83,19 +84,25 @@ class FlatAttention(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         q, k, v, out, *kept = ctx.saved_tensors
         at: Sequences = ctx.at
-        wide_k, wide_v = k.index_select(0, at.keys), v.index_select(0, at.keys)
+        wide_k, wide_v = _laid(k, at), _laid(v, at)
         d_q, d_k, d_v = _backward(
             grads[0].contiguous(), q, wide_k, wide_v, out, _Kept(*kept), at, ctx.scale, ctx.window
         )
         return d_q, _gathered(d_k, at), _gathered(d_v, at), None, None, None
 
 
+def _laid(t: torch.Tensor, at: Sequences) -> torch.Tensor:
+    """Keys or values of the run (T, ...) as the kernel wants them (K, ...)."""
+    return t.index_select(0, at.keys) if at.shared.shape[1] else t.contiguous()
+
+
 def _gathered(grad: torch.Tensor, at: Sequences) -> torch.Tensor:
     """Gradients of the keys as laid out (K, ...) -> of the run's tokens (T, ...)."""
-    own = grad.index_select(0, at.own)
     rows, prefix = at.shared.shape
-    if rows and prefix:
-        own[:prefix] += grad.index_select(0, at.shared.view(-1)).view(rows, prefix, *grad.shape[1:]).sum(0)
+    if not prefix:
+        return grad
+    own = grad.index_select(0, at.own)
+    own[:prefix] += grad.index_select(0, at.shared.view(-1)).view(rows, prefix, *grad.shape[1:]).sum(0)
     return own
 
 
@@ -112,7 +119,7 @@ def _forward(
 ) -> tuple[torch.Tensor, _Kept]:
     if q.device.type not in _KERNEL:
         return _plain_forward(q, k, v, at, scale, window)
-    out, total, state, offset, _ = torch.ops.aten._flash_attention_forward(
+    out, total, state, offset, _ = torch.ops.aten._flash_attention_forward(  # noqa: SLF001
         q, k, v, at.starts, at.key_starts, at.longest, at.longest_keys, 0.0, True, False,
         scale=scale, window_size_left=window - 1 if window else -1, window_size_right=0,
     )  # fmt: skip
@@ -125,7 +132,7 @@ def _backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     if q.device.type not in _KERNEL:
         return _plain_backward(grad, q, k, v, out, kept, at, scale, window)
-    return torch.ops.aten._flash_attention_backward(
+    return torch.ops.aten._flash_attention_backward(  # noqa: SLF001
         grad, q, k, v, out, kept.total, at.starts, at.key_starts, at.longest, at.longest_keys, 0.0, True, kept.state, kept.offset,
         scale=scale, window_size_left=window - 1 if window else -1, window_size_right=0,
     )  # fmt: skip
