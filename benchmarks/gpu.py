@@ -373,7 +373,7 @@ def their_merged(job: dict[str, Any]) -> dict[str, Any]:
         answers: list[list[int]] = []
         for prompt, _ in rows:
             tokens = torch.tensor([prompt], device=job["device"])
-            out = model.generate(
+            out: Any = model.generate(  # type: ignore[attr-defined]
                 tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=24, do_sample=False, pad_token_id=2, eos_token_id=None
             )  # fmt: skip
             answers.append(out[0, len(prompt) :].tolist())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,10 +40,10 @@ RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=8, steps=6, validations=3, precisi
 @pytest.fixture(scope="module", params=["llama", "qwen3", "gemma3_text"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     kind = str(request.param)
-    changes = {"sliding_window": 6, "num_hidden_layers": 6} if kind == "gemma3_text" else {}
-    return tiny.model(
-        kind, tmp_path_factory.mktemp(kind), tokens=False, head_dim=16, intermediate_size=128, **changes
-    )
+    changes: dict[str, Any] = {"head_dim": 16, "intermediate_size": 128}
+    if kind == "gemma3_text":
+        changes |= {"sliding_window": 6, "num_hidden_layers": 6}
+    return tiny.model(kind, tmp_path_factory.mktemp(kind), tokens=False, **changes)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,7 +10,7 @@ function is computed a sequence at a time, by the plain formulas: for tests, as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -37,8 +37,14 @@ class Sequences:
 
     def to(self, device: torch.device) -> Sequences:
         """The same there."""
-        moved = (t.to(device) for t in (self.keys, self.own, self.shared, self.starts, self.key_starts))
-        return Sequences(*moved, self.longest, self.longest_keys)
+        return replace(
+            self,
+            keys=self.keys.to(device),
+            own=self.own.to(device),
+            shared=self.shared.to(device),
+            starts=self.starts.to(device),
+            key_starts=self.key_starts.to(device),
+        )
 
 
 def sequences(prefix: int, lengths: Sequence[int]) -> Sequences:

@@ -38,9 +38,9 @@ class FusedLora(torch.autograd.Function):
         outputs = sum(sizes)
         low = _diagonal(b, x.dtype)
         both = x @ held.stacked(a.detach()).t()
-        inner = both[:, outputs:].contiguous()
+        inner = both[:, outputs:] * scale
         y = both[:, :outputs]
-        y.addmm_(inner, low.t(), alpha=scale)
+        y.addmm_(inner, low.t())
         ctx.save_for_backward(raw, inner, a, *b)
         ctx.entry, ctx.held, ctx.scale, ctx.sizes, ctx.rank = entry, held, scale, sizes, b[0].shape[1]
         # a card has room for it, and time is short there for so many small kernels
@@ -62,9 +62,7 @@ class FusedLora(torch.autograd.Function):
         )  # only the blocks on the diagonal are wanted; one product is faster than several narrow ones
         d_low, start = list[torch.Tensor](), 0
         for index, size in enumerate(ctx.sizes):
-            d_low.append(
-                every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float().mul_(ctx.scale)
-            )
+            d_low.append(every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float())
             start += size
         x, pull = ctx.entry.again(raw)
         d_a = (joint[:, outputs:].t() @ x).float()

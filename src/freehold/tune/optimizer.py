@@ -1,3 +1,4 @@
+# pyright: reportPrivateImportUsage=false
 """AdamW for the adapters.
 
 Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization" (arXiv 1711.05101), algorithm 2. Written here because
@@ -22,7 +23,7 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ):
-        self.parameters = list(parameters)
+        self.parameters: list[torch.Tensor] = list(parameters)
         self.weight_decay, self.betas, self.epsilon = weight_decay, betas, epsilon
         self.first: list[torch.Tensor] = []
         self.second: list[torch.Tensor] = []
