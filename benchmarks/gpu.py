@@ -582,9 +582,13 @@ def resume(job: dict[str, Any], place: Path, log: IO[str]) -> dict[str, Any]:
 
     whole, cut = start("whole", -1), start("cut", job["steps"] // 2)
     assert cut.stdout is not None
-    cut.stdout.readline()
+    if not any(line.strip() == "now" for line in cut.stdout):
+        return {"failed": f"the run to be killed ended by itself with {cut.wait()}"}
     cut.send_signal(signal.SIGKILL)
     cut.wait()
+    checkpoint = place / "cut.safetensors"
+    if not checkpoint.exists():
+        return {"failed": "the killed run had left no checkpoint"}
     again = start("cut", -1)
     codes = [whole.wait(), again.wait()]
     if any(codes):
