@@ -285,8 +285,17 @@ def their_speed(job: dict[str, Any]) -> dict[str, Any]:
         done = trainer.train()
         clock.end()
     adapters = {str(p.dtype) for p in trainer.model.parameters() if p.requires_grad}
-    settings = {name: getattr(trainer.args, name) for name in ("gradient_checkpointing", "bf16", "optim")}
-    settings = {name: str(value) for name, value in settings.items()} | {"adapters": sorted(adapters)}
+    names = (
+        "gradient_checkpointing",
+        "bf16",
+        "optim",
+        "loss_type",
+        "packing",
+        "padding_free",
+        "train_sampling_strategy",
+    )
+    settings: dict[str, Any] = {name: str(getattr(trainer.args, name, "not there")) for name in names}
+    settings |= {"adapters": sorted(adapters), "attention": trainer.model.config._attn_implementation}  # noqa: SLF001
     return {
         **clock.figures(token_count(rows) / job["steps"]),
         **took,
