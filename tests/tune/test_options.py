@@ -111,7 +111,7 @@ def test_a_checkpoint_holds_magnitudes_too(smollm2: Path, tmp_path: Path) -> Non
 
     made = trainer(smollm2, dora=True)
     made.gradients([0, 1, 2])
-    made._update(0, 10)
+    made.update(0, 10)
     best = made.factors()
     made.save(tmp_path / "c.safetensors", 1, best, History(train=[(1, 2.0)]))
     again = trainer(smollm2, dora=True)

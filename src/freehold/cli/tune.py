@@ -20,7 +20,13 @@ def command(
     ],
     valid: Annotated[str, typer.Option(help="Validation rows; cut off DATA if left out.")] = "",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
-    memory: Annotated[str, typer.Option(help="Memory the run may take, e.g. 4GiB.")] = "",
+    memory: Annotated[
+        str, typer.Option(help="Memory the run may take, e.g. 4GiB; what is free on a card if left out.")
+    ] = "",
+    device: Annotated[
+        str,
+        typer.Option(help="What to train on: cuda (ROCm too), cuda:1, xpu, mps or cpu; chosen if left out."),
+    ] = "",
     time: Annotated[
         str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")
     ] = "",
@@ -119,6 +125,7 @@ def command(
         files,
         {"count": canaries, "seed": seed} if canaries else {},
         mask,
+        device,
     )
     outcome = tune(
         store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say

@@ -225,6 +225,7 @@ def measured(
 
 
 def _trainer(a: Arguments, task_: Task, weights: Path, card: Card) -> tuple[Any, int]:
+    from freehold import device as devices
     from freehold.tune.recipe import Recipe
     from freehold.tune.train import Trainer, check_rows
 
@@ -234,10 +235,8 @@ def _trainer(a: Arguments, task_: Task, weights: Path, card: Card) -> tuple[Any,
     train, left_out = check_rows([asking.row(e.messages) for e in task_.splits.train], limit)
     valid = [asking.row(e.messages) for e in task_.splits.valid]
     valid = [row for row in valid if len(row[0]) + len(row[1]) <= limit]
-    recipe = Recipe(**a["recipe"])
-    if recipe.precision == "bf16" and not machine.look().bf16:
-        recipe = replace(recipe, precision="f32")
-    return Trainer(weights, train, valid, recipe), len(left_out)
+    device = devices.choose(a.get("device", "cpu"))
+    return Trainer(weights, train, valid, Recipe(**a["recipe"]).on(device), device=device), len(left_out)
 
 
 def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
@@ -265,7 +264,7 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
     (place / "checkpoint.safetensors").unlink(missing_ok=True)
     history = tuned.history
     made: dict[str, Any] = {
-        "made_with": machine.made_with(),
+        "made_with": machine.made_with() | trainer.device.made_with(),
         "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors"),
     }
     if not weights.is_dir():
@@ -284,7 +283,7 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
         "rows": len(trainer.train),
         "rows_left_out": left_out,
         "shared_prefix_tokens": len(trainer.prefix),
-        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "peak_memory_bytes": trainer.device.peak_bytes(),
         "energy": energy.as_dict(),
     }
 

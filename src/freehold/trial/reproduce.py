@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from freehold import device as devices
 from freehold import durable, machine
 from freehold.data.examples import Example, read_dataset
 from freehold.data.splits import cut_validation
@@ -54,6 +55,7 @@ def reproduce(
     checked = [
         row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit
     ]
+    device = devices.choose("auto" if "card" in tuned.get("made_with", {}) else "cpu")
     found: list[Again] = []
     with (
         tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder,
@@ -61,7 +63,9 @@ def reproduce(
     ):
         place = Path(folder)
         recipe = Recipe(**tuned["recipe"])
-        result = Trainer(weights, rows, checked, recipe).run(sink, place / "checkpoint.safetensors")
+        result = Trainer(weights, rows, checked, recipe, device=device).run(
+            sink, place / "checkpoint.safetensors"
+        )
         progress.at(0, "merging and comparing")
         adapter.save_peft(place / "adapter", result.factors, result.recipe, base.name)
         found.append(
@@ -85,7 +89,7 @@ def reproduce(
                     durable.sha256_file(place / "again.gguf"),
                 )
             )
-    here = machine.made_with()
+    here = machine.made_with() | device.made_with()
     there = tuned.get("made_with", {})
     return found, [
         f"{name} was {there[name]} and is {here.get(name)}" for name in there if there[name] != here.get(name)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 import torch.nn.functional as F
 
+#: Where torch has a norm's passes as one kernel each; ``meta`` knows their shapes.
+_FUSED = ("cuda", "meta")
 Pull = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -56,6 +58,8 @@ class Normed(NamedTuple):
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """See :class:`Entry`."""
+        if raw.device.type in _FUSED:
+            return torch.ops.aten._fused_rms_norm(raw, [raw.shape[-1]], self.weight, self.epsilon)[0]  # noqa: SLF001
         wide = raw.float()
         inverse = self._inverse(wide)
         return (
@@ -66,6 +70,8 @@ class Normed(NamedTuple):
 
     def again(self, raw: torch.Tensor) -> tuple[torch.Tensor, Pull]:
         """See :class:`Entry`."""
+        if raw.device.type in _FUSED:
+            return self._again_fused(raw)
         wide = raw.float()
         inverse = self._inverse(wide)
         unit = wide * inverse
@@ -76,6 +82,22 @@ class Normed(NamedTuple):
             return g.addcmul_(unit, projected, value=-1.0).mul_(inverse).to(raw.dtype)
 
         return (unit * self.weight).to(raw.dtype), pull
+
+    def _again_fused(self, raw: torch.Tensor) -> tuple[torch.Tensor, Pull]:
+        shape = [raw.shape[-1]]
+        whole, inverse = torch.ops.aten._fused_rms_norm(raw, shape, self.weight, self.epsilon)  # noqa: SLF001
+
+        def pull(grad: torch.Tensor) -> torch.Tensor:
+            return torch.ops.aten._fused_rms_norm_backward(  # noqa: SLF001
+                grad.contiguous(), raw, shape, inverse, self.weight, [True, False]
+            )[0]
+
+        return whole, pull
+
+
+def norm_weight(weight: torch.Tensor) -> torch.Tensor:
+    """A norm's weight as its computation wants it: in 32 bit, or as it was read where torch's kernel takes it so."""
+    return weight if weight.device.type in _FUSED else weight.float()
 
 
 class Gated(NamedTuple):

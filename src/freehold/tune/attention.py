@@ -43,11 +43,11 @@ class PrefixAttention(torch.autograd.Function):
         by_row = q_all.view(kv * rows, -1, dim)
         by_head = q_all.view(kv, -1, dim)
         wide = torch.promote_types(q.dtype, torch.float32)
-        scores = torch.empty((kv, rows, heads // kv, length, prefix + length), dtype=wide)
+        scores = torch.empty((kv, rows, heads // kv, length, prefix + length), dtype=wide, device=q.device)
         scores[..., prefix:] = (by_row @ own_k.transpose(1, 2)).view(kv, rows, -1, length, length)
         if prefix:
             scores[..., :prefix] = (by_head @ shared_k.transpose(1, 2)).view(kv, rows, -1, length, prefix)
-        scores.masked_fill_(_hidden(length, prefix, window), float("-inf"))
+        scores.masked_fill_(_hidden(length, prefix, window, q.device), float("-inf"))
         chance = torch.softmax(scores, dim=-1).to(q.dtype)
         own = chance[..., prefix:].reshape(kv * rows, -1, length)
         out = (own @ own_v).view(kv, -1, dim)
@@ -72,7 +72,7 @@ class PrefixAttention(torch.autograd.Function):
         wide = torch.promote_types(q_all.dtype, torch.float32)
         d_own = (by_row @ own_v.transpose(1, 2)).to(wide)
         inner = (d_own * own).sum(-1, keepdim=True)
-        d_shared = torch.empty(0)
+        d_shared = torch.empty(0, device=d_own.device)
         if prefix:
             d_shared = (by_head @ shared_v.transpose(1, 2)).to(wide)
             inner += (d_shared * shared).sum(-1, keepdim=True).view_as(inner)
@@ -98,9 +98,9 @@ def _to_rows(t: torch.Tensor, rows: int, length: int, heads: int, dim: int, kv: 
     return t.view(kv, rows, heads // kv, length, dim).permute(1, 3, 0, 2, 4).reshape(rows, length, heads, dim)
 
 
-def _hidden(length: int, prefix: int, window: int) -> torch.Tensor:
+def _hidden(length: int, prefix: int, window: int, device: torch.device) -> torch.Tensor:
     """(length, prefix + length): True where a query may not look."""
-    at = torch.arange(prefix, prefix + length)[:, None]
-    key = torch.arange(prefix + length)[None]
+    at = torch.arange(prefix, prefix + length, device=device)[:, None]
+    key = torch.arange(prefix + length, device=device)[None]
     hidden = key > at
     return hidden | (key <= at - window) if window else hidden

@@ -4,13 +4,14 @@ A batch is one flat run of tokens: the prefix all its rows open with, then every
 Linear layers see the flat run and waste nothing on padding. Attention works on groups of rows of
 equal length; each row attends to the prefix's keys and values and causally to itself, and gradients
 flow back into the prefix, so the result equals computing every row in full (tested to float
-tolerance in tests/tune/test_decoder.py).
+tolerance in tests/tune/test_decoder.py). On a card with flash attention a batch is packed flat:
+each row has its own length, nothing is filled up, and attention is one call (:mod:`flat`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,16 +19,17 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from freehold.errors import Unsupported
-from freehold.tune.activations import Entry, Gated, Normed, Plain, RmsNorm
+from freehold.tune.activations import Entry, Gated, Normed, Plain, RmsNorm, norm_weight
 from freehold.tune.attention import PrefixAttention
+from freehold.tune.flat import FlatAttention, Sequences, sequences
 from freehold.tune.held import Scratch
 from freehold.tune.lora import LoraGroup
 from freehold.tune.weights import Weights
 
 #: Rows up to this length attend through our own kernel; longer ones through torch's, which keeps no probabilities.
 SHORT = 256
-#: Positions whose logits exist at once.
-CHUNK = 64
+#: Positions whose logits exist at once, on a processor and on a card.
+CHUNK, CARD_CHUNK = 64, 512
 #: Words whose rows of the head are multiplied at once on the way back: oneDNN copies the matrix into its own order, which for all would be large.
 WORDS = 8192
 #: Matrix products see their rows rounded up to this: a kernel is built for every new count and kept, so few counts are faster and take less memory.
@@ -43,7 +45,8 @@ class Packed:
     tokens (T,) and positions (T,): prefix, then rows, then filling. groups: (first token, rows, length) of rows of
     equal length. targets: (flat index whose output predicts, token id wanted) pairs as two tensors.
     order: which of the given rows comes first, second, ... in the run; starts: the first token of each, in that order.
-    count: tokens without filling. What fills a row comes after its last token, which so never sees it.
+    count: tokens without filling. What fills a row comes after its last token, which so never sees it. at: for a flat batch, where each
+    row lies; it has no filling and a group for each row.
     """
 
     tokens: torch.Tensor
@@ -55,10 +58,20 @@ class Packed:
     order: list[int]
     starts: list[int]
     count: int
+    at: Sequences | None = None
+
+    def to(self, device: torch.device) -> Packed:
+        """The same there."""
+        if device.type == "cpu":
+            return self
+        moved = {
+            name: getattr(self, name).to(device) for name in ("tokens", "positions", "predict_at", "wanted")
+        }
+        return replace(self, **moved, at=None if self.at is None else self.at.to(device))
 
 
-def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
-    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``."""
+def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, flat: bool = False) -> Packed:
+    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``. ``flat``: see :class:`Packed`."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     lengths = [len(rows[index][0]) for index in order]
     tokens, positions = list(prefix), list(range(len(prefix)))
@@ -67,7 +80,7 @@ def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
     predict_at: list[int] = []
     wanted: list[int] = []
     at = 0
-    for size in _groups(lengths):
+    for size in [1] * len(rows) if flat else _groups(lengths):
         length = lengths[at + size - 1]
         groups.append((len(tokens), size, length))
         for index in order[at : at + size]:
@@ -80,10 +93,10 @@ def pack(prefix: list[int], rows: list[tuple[list[int], int]]) -> Packed:
             tokens += own + own[-1:] * (length - len(own))
             positions += range(len(prefix), len(prefix) + length)
         at += size
-    filling = -len(tokens) % ROUND
+    filling = 0 if flat else -len(tokens) % ROUND
     return Packed(
         torch.tensor(tokens + [0] * filling), torch.tensor(positions + [0] * filling), len(prefix), groups, torch.tensor(predict_at),
-        torch.tensor(wanted), order, starts, len(prefix) + sum(lengths),
+        torch.tensor(wanted), order, starts, len(prefix) + sum(lengths), sequences(len(prefix), lengths) if flat else None,
     )  # fmt: skip
 
 
@@ -119,7 +132,8 @@ class AnswerLosses(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, chunk: int
     ) -> torch.Tensor:  # type: ignore[override]
-        losses = torch.empty(hidden.shape[0], dtype=torch.float32)
+        losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        words = WORDS if hidden.device.type == "cpu" else head.shape[0]
         grad = torch.empty_like(hidden)
         for start in range(0, hidden.shape[0], chunk):
             target = wanted[start : start + chunk]
@@ -128,15 +142,15 @@ class AnswerLosses(torch.autograd.Function):
             logits = (part @ head.t()).float()
             # in place: each copy of the logits would be as large as all that a layer keeps
             logits.sub_(logits.amax(dim=-1, keepdim=True))
-            rows = torch.arange(size)
+            rows = torch.arange(size, device=hidden.device)
             right = logits[rows, target]
             total = logits.exp_().sum(dim=-1, keepdim=True)
             losses[start : start + chunk] = total[:size, 0].log() - right
             logits.div_(total)
             logits[rows, target] -= 1.0
-            pull = torch.zeros(part.shape)
-            for word in range(0, head.shape[0], WORDS):
-                pull += logits[:, word : word + WORDS].to(hidden.dtype) @ head[word : word + WORDS]
+            pull = torch.zeros(part.shape, device=hidden.device)
+            for word in range(0, head.shape[0], words):
+                pull += logits[:, word : word + words].to(hidden.dtype) @ head[word : word + words]
             grad[start : start + chunk] = pull[:size]
         ctx.save_for_backward(grad)
         return losses
@@ -163,7 +177,7 @@ class Layer(torch.nn.Module):
 
         def norm(name: str) -> torch.Tensor | None:
             found = tensors.take_if_there(f"{at}{name}.weight")
-            return None if found is None else found.float()
+            return None if found is None else norm_weight(found)
 
         biases = [tensors.take_if_there(f"{at}self_attn.{name}_proj.bias") for name in "qkv"]
         self.bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
@@ -214,13 +228,15 @@ class Layer(torch.nn.Module):
         q, k, v = heads.split([c.heads, c.kv_heads, c.kv_heads], dim=1)
         q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
         q, k = _rotate(q, turn), _rotate(k, turn)
+        window = c.sliding_window if self.local else 0
+        if batch.at is not None:
+            return FlatAttention.apply(q, k, v, batch.at, c.query_scale, window).flatten(1)  # type: ignore[union-attr]
         p = batch.prefix
         pieces: list[torch.Tensor] = []
         if p:
             # copies: a view kept for the backward pass would keep the queries and keys of all rows
             own = [t[None, :p].clone() for t in (q, k, v)]
             pieces.append(self._attend(own[0], own[1], own[2], masks[0]))
-        window = c.sliding_window if self.local else 0
         for (start, rows, length), mask in zip(batch.groups, masks[1:], strict=True):
             own = [
                 t[start : start + rows * length].view(rows, length, t.shape[1], c.head_dim) for t in (q, k, v)
@@ -262,7 +278,7 @@ class Decoder(torch.nn.Module):
         self.embedding = weights.tensors.take("embed_tokens.weight")
         head = weights.tensors.take_if_there("lm_head.weight")
         self.head = self.embedding if head is None else head
-        self.final_norm = weights.tensors.take("norm.weight").float()
+        self.final_norm = norm_weight(weights.tensors.take("norm.weight"))
         self.dtype = self.embedding.dtype
 
         def layer(index: int) -> Layer:
@@ -322,25 +338,25 @@ class Decoder(torch.nn.Module):
             h = checkpoint(layer, *own, use_reentrant=False) if again else layer(*own)  # type: ignore[assignment]
         return h
 
-    def answer_losses(
-        self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Cross-entropy (nats) of every answer token, in the order of ``batch.wanted``."""
+    def answer_losses(self, batch: Packed, chunk: int = 0, lower: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy (nats) of every answer token, in the order of ``batch.wanted``. ``chunk``: positions whose logits exist at once."""
         at_answers = self.hidden(batch, lower)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
-        return AnswerLosses.apply(normed, self.head, batch.wanted, chunk)  # type: ignore[return-value]
+        return AnswerLosses.apply(normed, self.head, batch.wanted, chunk or self._chunk())  # type: ignore[return-value]
 
-    def answer_loss(
-        self, batch: Packed, chunk: int = CHUNK, lower: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def answer_loss(self, batch: Packed, chunk: int = 0, lower: torch.Tensor | None = None) -> torch.Tensor:
         """Summed cross-entropy (nats) over the batch's answer tokens."""
         return self.answer_losses(batch, chunk, lower).sum()
 
-    def answer_check(self, batch: Packed, chunk: int = CHUNK) -> tuple[torch.Tensor, torch.Tensor]:
+    def _chunk(self) -> int:
+        return CHUNK if self.head.device.type == "cpu" else CARD_CHUNK
+
+    def answer_check(self, batch: Packed, chunk: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy (nats) of each answer token, and whether it is the likeliest; both in the order of ``batch.wanted``."""
         at_answers = self.hidden(batch)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
-        losses, hits = [torch.empty(0)], [torch.empty(0, dtype=torch.bool)]
+        device, chunk = self.head.device, chunk or self._chunk()
+        losses, hits = [torch.empty(0, device=device)], [torch.empty(0, dtype=torch.bool, device=device)]
         for start in range(0, len(batch.wanted), chunk):
             logits = (normed[start : start + chunk] @ self.head.t()).float()  # type: ignore[index]
             wanted = batch.wanted[start : start + chunk]
@@ -357,30 +373,53 @@ def _turns(
     positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_rotate`."""
-    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    device = positions.device
+    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim)
     if factors:
-        frequency = frequency / torch.tensor(factors)
+        frequency = frequency / torch.tensor(factors, device=device)
     angle = positions.float()[:, None] * frequency[None]
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([cos, cos], dim=-1)[:, None].to(dtype), torch.cat([-sin, sin], dim=-1)[:, None].to(dtype)
 
 
 def _rotate(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return Rotated.apply(x, *turn)  # type: ignore[return-value]
+
+
+class Rotated(torch.autograd.Function):
+    """Rotary turning, and back in as few passes: of (T, heads, head_dim) by what :func:`_turns` gives."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        ctx.save_for_backward(cos, sin)
+        return torch.addcmul(x * cos, _swapped(x), sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        cos, sin = ctx.saved_tensors
+        return torch.addcmul(_swapped(grads[0] * sin), grads[0], cos), None, None
+
+
+def _swapped(x: torch.Tensor) -> torch.Tensor:
     half = x.shape[-1] // 2
-    return torch.addcmul(x * turn[0], torch.cat([x[..., half:], x[..., :half]], dim=-1), turn[1])
+    return torch.cat([x[..., half:], x[..., :half]], dim=-1)
 
 
 def _masks(batch: Packed, window: int, dtype: torch.dtype) -> list[torch.Tensor | None]:
     """Additive masks: the prefix's first, then one per group; None where plain causal attention does."""
 
+    if batch.at is not None:
+        return []
+    device = batch.tokens.device
+
     def mask(queries: int, before: int) -> torch.Tensor | None:
         if not before and (not window or queries <= window):
             return None
-        at = torch.arange(before, before + queries)[:, None]
-        key = torch.arange(before + queries)[None]
+        at = torch.arange(before, before + queries, device=device)[:, None]
+        key = torch.arange(before + queries, device=device)[None]
         allowed = key <= at
         if window:
             allowed &= key > at - window
-        return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
+        return torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(~allowed, float("-inf"))
 
     return [mask(batch.prefix, 0)] + [mask(length, batch.prefix) for _, _, length in batch.groups]

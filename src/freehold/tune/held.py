@@ -19,13 +19,17 @@ class Dense:
     """Matrices that share an input, one under the other, with room for the adapters' A rows below. ``matrices``: (out, in) each."""
 
     def __init__(self, matrices: list[torch.Tensor], adapter_rows: int):
-        room = torch.zeros((adapter_rows, matrices[0].shape[1]), dtype=matrices[0].dtype)
+        room = matrices[0].new_zeros((adapter_rows, matrices[0].shape[1]))
         self.matrix = torch.cat([*matrices, room])
 
     def stacked(self, a: torch.Tensor | None) -> torch.Tensor:
         """(sum of out + adapter rows, in), ``a`` in its last rows."""
         if a is not None:
             self.matrix[self.matrix.shape[0] - a.shape[0] :].copy_(a)
+        return self.matrix
+
+    def again(self, a: torch.Tensor) -> torch.Tensor:
+        """What :meth:`stacked` gave last, for the same ``a``."""
         return self.matrix
 
 
@@ -35,11 +39,11 @@ class Scratch:
     def __init__(self) -> None:
         self._rooms: dict[tuple[int, int, torch.dtype], torch.Tensor] = {}
 
-    def room(self, rows: int, columns: int, dtype: torch.dtype) -> torch.Tensor:
+    def room(self, rows: int, columns: int, like: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """An uninitialised tensor, the same one for the same shape."""
         key = (rows, columns, dtype)
         if key not in self._rooms:
-            self._rooms[key] = torch.empty((rows, columns), dtype=dtype)
+            self._rooms[key] = torch.empty((rows, columns), dtype=dtype, device=like.device)
         return self._rooms[key]
 
 
@@ -69,7 +73,7 @@ class Blocks:
         parts = [self._closed(matrix.float()) for matrix in matrices]
         self.codes = torch.cat([codes for codes, _ in parts])
         self.scales = torch.cat([scales for _, scales in parts])
-        self._pairs = self._pair_table() if bits == 4 else torch.empty(0)
+        self._pairs = self._pair_table().to(self.codes.device) if bits == 4 else torch.empty(0)
 
     def _closed(self, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         split = matrix.view(matrix.shape[0], -1, _BLOCK)
@@ -78,7 +82,7 @@ class Blocks:
         unit = split / scales.float()
         if self.bits == 8:
             return unit.round().clamp(-127, 127).to(torch.int8).view(matrix.shape), scales[..., 0]
-        values = normal_values()
+        values = normal_values().to(matrix.device)
         codes = torch.bucketize(unit, (values[1:] + values[:-1]) / 2).to(torch.uint8).view(matrix.shape)
         return codes[:, 0::2] | codes[:, 1::2] << 4, scales[..., 0]
 
@@ -91,7 +95,7 @@ class Blocks:
 
     def stacked(self, a: torch.Tensor | None) -> torch.Tensor:
         """See :meth:`Dense.stacked`; valid until another group of this shape is opened."""
-        room = self.scratch.room(self.rows + self.adapter_rows, self.columns, self.dtype)
+        room = self.scratch.room(self.rows + self.adapter_rows, self.columns, self.codes, self.dtype)
         opened = room[: self.rows]
         if self.bits == 4:
             torch.index_select(
@@ -103,3 +107,7 @@ class Blocks:
         if a is not None:
             room[self.rows :].copy_(a)
         return room
+
+    def again(self, a: torch.Tensor) -> torch.Tensor:
+        """As :meth:`stacked`: another group may have been opened in between."""
+        return self.stacked(a)

@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from freehold import device as devices
 from freehold import durable, machine, progress, settings
 from freehold.data.examples import Example
+from freehold.device import Device
 from freehold.engines.interface import Prompting
 from freehold.engines.loading import open_vocabulary, prompting
 from freehold.errors import BadData, Unsupported
@@ -23,7 +25,7 @@ from freehold.tune import adapter, memory
 from freehold.tune.preference import Pair, PreferenceTrainer
 from freehold.tune.recipe import Recipe, plan
 from freehold.tune.search import Tried, search
-from freehold.tune.train import Row, Trainer, Tuned, check_rows, shared_prefix
+from freehold.tune.train import Row, Trainer, Tuned, check_rows
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Asked:
     #: made-up codes among the rows, how many and from which seed; and whether personal data in the rows was masked
     canaries: dict[str, int] = field(default_factory=dict)
     masked: bool = False
+    #: what to train on, as ``freehold.device.choose`` takes it
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Outcome:
     rows: int
     rows_left_out: int
     valid_rows_left_out: int = 0
+    device: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -65,19 +70,8 @@ class Outcome:
             "valid_rows_left_out": self.valid_rows_left_out, "train_curve": history.train,
             "valid_curve": history.valid, "best_step": history.best_step, "stopped": history.stopped, "seconds": history.seconds,
             "tokens_per_second": history.tokens / history.seconds if history.seconds else None, "predicted_memory_bytes": self.predicted_bytes,
-            "peak_memory_bytes": self.peak_bytes, "searched": [asdict(t) for t in self.tried],
+            "peak_memory_bytes": self.peak_bytes, "device": self.device, "searched": [asdict(t) for t in self.tried],
         }  # fmt: skip
-
-
-def shape_of(rows: Sequence[Row], recipe: Recipe) -> memory.Rows:
-    """Lengths that the memory plan rests on."""
-    prefix = len(shared_prefix(rows)) if recipe.share_prefix and len(rows) > 1 else 0
-    own = sorted(len(prompt) + len(answer) - prefix for prompt, answer in rows)
-    answer = sum(len(answer) for _, answer in rows) / len(rows)
-    mean, piece = sum(own) / len(own), max(1, recipe.batch_rows // 4)
-    # batches are dealt out evenly, so only one that holds the longest piece can be longer than the mean
-    batch = max(round(mean * recipe.batch_rows), sum(own[-piece:]) + own[0] * (recipe.batch_rows - piece))
-    return memory.Rows(own[-1], mean, batch, prefix, answer, sum(own))
 
 
 def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], asked: Asked, name: str, sink: Sink = progress.silent,
@@ -101,16 +95,23 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
     if data.preferences:
         reasons.append("preference tuning (DPO): the rows hold rejected answers")
         say(reasons[-1])
-    if recipe.precision == "bf16" and not machine.look().bf16:
-        recipe = replace(recipe, precision="f32")
-        reasons.append("in 32 bit: this processor has no bf16")
+    device = devices.choose(asked.device)
+    recipe = recipe.on(device)
+    reasons.append(device.reason)
+    say(device.reason)
     tied = all(tensor.name != "output.weight" for tensor in gguf.read_header(weights).tensors)
     recipe, need, why = memory.fit(
-        config_of(weights), recipe, shape_of(data.rows, recipe), asked.memory_bytes, tied=tied
+        config_of(weights),
+        recipe,
+        memory.shape_of(data.rows, recipe),
+        asked.memory_bytes or device.usable_bytes,
+        tied=tied,
+        device=device,
     )
     reasons.append(f"memory: about {need.total / 2**30:.2f} GiB at its peak, {why}")
     say(reasons[-1])
     place = _place(store, model, train, valid, recipe, asked)
+    data = replace(data, device=device)
     with durable.locked(place / "lock", f"this tuning ({place.name})"):
         recipe, tried, more = _settle(place, data, recipe, asked, sink)
         for reason in more:
@@ -118,9 +119,17 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         tuned = data.trainer(recipe).run(sink, place / "checkpoint.safetensors")
         stored = _store(store, model, name, place, tuned, weights, asked, data)
     shutil.rmtree(place)  # all of it is in the store now
-    peak = machine.peak_memory_bytes()
     return Outcome(
-        stored, tuned, reasons + more, tried, need.total, peak, data.count, data.left_out, data.valid_left_out
+        stored,
+        tuned,
+        reasons + more,
+        tried,
+        need.total,
+        device.peak_bytes(),
+        data.count,
+        data.left_out,
+        data.valid_left_out,
+        device.where,
     )
 
 
@@ -135,6 +144,7 @@ class _Lessons:
     valid_pairs: list[Pair]
     left_out: int
     valid_left_out: int
+    device: Device | None = None
 
     def too_long(self, train: int, valid: int, limit: int) -> list[str]:
         """A sentence for each part that has rows longer than the model's context of ``limit`` tokens."""
@@ -166,8 +176,8 @@ class _Lessons:
         """A fresh trainer. What one before it held in cycles is let go first: its frozen weights would lie in memory twice."""
         gc.collect()
         if self.preferences:
-            return PreferenceTrainer(self.weights, self.pairs, self.valid_pairs, recipe)
-        return Trainer(self.weights, self.train, self.valid, recipe)
+            return PreferenceTrainer(self.weights, self.pairs, self.valid_pairs, recipe, device=self.device)
+        return Trainer(self.weights, self.train, self.valid, recipe, device=self.device)
 
 
 def _lessons(
@@ -303,7 +313,7 @@ def _store(
             "masked": asked.masked,
             "recipe": tuned.recipe.as_dict(),
             "best_step": tuned.history.best_step,
-            "made_with": machine.made_with(),
+            "made_with": machine.made_with() | (data.device.made_with() if data.device else {}),
             "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors"),
             "digest": durable.sha256_file(merged),
         },

@@ -38,20 +38,21 @@ class FusedLora(torch.autograd.Function):
         outputs = sum(sizes)
         low = _diagonal(b, x.dtype)
         both = x @ held.stacked(a.detach()).t()
-        inner = both[:, outputs:].contiguous()
+        inner = both[:, outputs:] * scale
         y = both[:, :outputs]
-        y.addmm_(inner, low.t(), alpha=scale)
+        y.addmm_(inner, low.t())
         ctx.save_for_backward(raw, inner, a, *b)
         ctx.entry, ctx.held, ctx.scale, ctx.sizes, ctx.rank = entry, held, scale, sizes, b[0].shape[1]
+        # a card has room for it, and time is short there for so many small kernels
+        ctx.low = None if raw.device.type == "cpu" else low
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (dy,) = grads
         raw, inner, a, *b = ctx.saved_tensors
-        low = _diagonal(
-            b, dy.dtype
-        )  # made again: kept, those of all layers would take as much as a layer's inputs
+        # on a processor made again: kept, those of all layers would take as much as a layer's inputs
+        low = _diagonal(b, dy.dtype) if ctx.low is None else ctx.low
         outputs = low.shape[0]
         joint = torch.empty((dy.shape[0], outputs + low.shape[1]), dtype=dy.dtype, device=dy.device)
         joint[:, :outputs] = dy
@@ -61,20 +62,20 @@ class FusedLora(torch.autograd.Function):
         )  # only the blocks on the diagonal are wanted; one product is faster than several narrow ones
         d_low, start = list[torch.Tensor](), 0
         for index, size in enumerate(ctx.sizes):
-            d_low.append(
-                every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float().mul_(ctx.scale)
-            )
+            d_low.append(every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float())
             start += size
         x, pull = ctx.entry.again(raw)
         d_a = (joint[:, outputs:].t() @ x).float()
-        d_raw = pull(joint @ ctx.held.stacked(a)) if ctx.needs_input_grad[0] else None
+        d_raw = pull(joint @ ctx.held.again(a)) if ctx.needs_input_grad[0] else None
         return d_raw, None, None, d_a, None, None, *d_low
 
 
 def _diagonal(b: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """The B factors (out_i, r) as the blocks on the diagonal of one matrix (sum of out, n r), zero elsewhere."""
     rank = b[0].shape[1]
-    whole = torch.zeros((sum(factor.shape[0] for factor in b), rank * len(b)), dtype=dtype)
+    whole = torch.zeros(
+        (sum(factor.shape[0] for factor in b), rank * len(b)), dtype=dtype, device=b[0].device
+    )
     start = 0
     for index, factor in enumerate(b):
         whole[start : start + factor.shape[0], index * rank : (index + 1) * rank] = factor
@@ -90,10 +91,12 @@ class Factor(NamedTuple):
     magnitude: torch.Tensor | None = None
 
     def copied(self) -> Factor:
-        """The same in memory of its own."""
-        return Factor(
-            self.a.clone(), self.b.clone(), None if self.magnitude is None else self.magnitude.clone()
-        )
+        """The same in memory of its own, the machine's."""
+        return Factor(*(None if part is None else part.to("cpu", copy=True) for part in self))  # type: ignore[arg-type]
+
+    def at_home(self) -> Factor:
+        """The same in the machine's memory, copied only from a card."""
+        return Factor(*(None if part is None else part.cpu() for part in self))  # type: ignore[arg-type]
 
     def merged(self, rows: torch.Tensor, scale: float, start: int = 0) -> torch.Tensor:
         """Rows of the matrix (out, in) from ``start`` with the adapter in them, float32."""
@@ -117,8 +120,13 @@ class LoraGroup(torch.nn.Module):
         if not rank:
             return
         bound = inputs**-0.5  # Kaiming uniform with a = sqrt(5), as the paper's own code starts A
-        self.a = torch.nn.Parameter(torch.empty((rows, inputs)).uniform_(-bound, bound, generator=generator))
-        self.b = torch.nn.ParameterList(torch.nn.Parameter(torch.zeros((size, rank))) for size in self.sizes)
+        # drawn on the processor, so that a seed means the same on every device
+        drawn = torch.empty((rows, inputs)).uniform_(-bound, bound, generator=generator)
+        device = frozen[0].device
+        self.a = torch.nn.Parameter(drawn.to(device))
+        self.b = torch.nn.ParameterList(
+            torch.nn.Parameter(torch.zeros((size, rank), device=device)) for size in self.sizes
+        )
         if dora:
             self.squares = self._matrices().float().square().sum(1)
             self.magnitude = torch.nn.Parameter(self.squares.sqrt())

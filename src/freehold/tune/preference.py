@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from freehold.tune.decoder import Packed, pack
+from freehold.device import Device
+from freehold.tune.decoder import Packed
 from freehold.tune.recipe import Recipe
 from freehold.tune.train import Trainer
 
@@ -27,10 +28,18 @@ class PreferenceTrainer(Trainer):
     """
 
     def __init__(
-        self, weights: Path, train: Sequence[Pair], valid: Sequence[Pair], recipe: Recipe, *, threads: int = 0
+        self,
+        weights: Path,
+        train: Sequence[Pair],
+        valid: Sequence[Pair],
+        recipe: Recipe,
+        *,
+        threads: int = 0,
+        device: Device | None = None,
+        flat: bool | None = None,
     ):
         checks = list(valid)[: recipe.valid_rows]
-        super().__init__(weights, _flat(train), [], recipe, threads=threads)
+        super().__init__(weights, _flat(train), [], recipe, threads=threads, device=device, flat=flat)
         prefix = len(self.prefix)
         self._checks = [
             (prompt[prefix:] + answer, len(answer))
@@ -50,18 +59,18 @@ class PreferenceTrainer(Trainer):
         """Tokens of both answers of a pair, with their prompts."""
         return len(self.train[2 * index][0]) + len(self.train[2 * index + 1][0])
 
-    def gradients(self, indexes: list[int]) -> tuple[float, int]:
+    def gradients(self, indexes: list[int]) -> tuple[torch.Tensor, int]:
         """Accumulate gradients of one batch of pairs; (mean loss per pair, tokens computed)."""
-        total, tokens = 0.0, 0
+        total, tokens = torch.zeros((), device=self.device.torch), 0
         for part in self._micro(indexes):
             rows = [row for index in part for row in (2 * index, 2 * index + 1)]
-            batch = pack(self.prefix, [self.train[row] for row in rows])
+            batch = self.packed([self.train[row] for row in rows])
             margins = self._margins(
                 self._sums(batch, [self.train[row][1] for row in rows]), self.reference[rows]
             )
             loss = -torch.nn.functional.logsigmoid(margins).sum() / len(indexes)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            total += loss.detach()
             tokens += batch.count
         return total, tokens
 
@@ -77,16 +86,17 @@ class PreferenceTrainer(Trainer):
     def _sums(self, batch: Packed, answers: list[int]) -> torch.Tensor:
         """Log-likelihood (nats) of each row's answer, in the order the rows were given."""
         rows = torch.cat([torch.full((answers[index],), index) for index in batch.order])
-        return torch.zeros(len(answers)).index_add(0, rows, -self.model.answer_losses(batch))
+        losses = self.model.answer_losses(batch)
+        return losses.new_zeros(len(answers)).index_add(0, rows.to(losses.device), -losses)
 
     @torch.no_grad()
     def _likelihoods(self, rows: list[tuple[list[int], int]]) -> torch.Tensor:
-        found = torch.zeros(len(rows))
+        found = torch.zeros(len(rows), device=self.device.torch)
         order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]))
         for start in range(0, len(order), self.recipe.batch_rows):
             part = order[start : start + self.recipe.batch_rows]
             found[part] = self._sums(
-                pack(self.prefix, [rows[index] for index in part]), [rows[index][1] for index in part]
+                self.packed([rows[index] for index in part]), [rows[index][1] for index in part]
             )
         return found
 

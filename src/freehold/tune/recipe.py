@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from freehold.device import CARD_TOKENS, Device
 from freehold.errors import DoesNotFit
 
 
@@ -49,6 +50,12 @@ class Recipe:
     def scale(self) -> float:
         """What the adapter's product is multiplied with (rsLoRA: Kalajdzievski 2023, arXiv 2312.03732)."""
         return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+
+    def on(self, device: Device) -> Recipe:
+        """The same as ``device`` can do it: in 32 bit where it has no bf16, and with as many tokens at once as keep a card busy."""
+        precision = "f32" if device.precision == "f32" else self.precision
+        tokens = max(self.micro_tokens, CARD_TOKENS) if device.is_card else self.micro_tokens
+        return replace(self, precision=precision, micro_tokens=tokens)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""

@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 
+from freehold import device as devices
 from freehold import durable
+from freehold.device import Device
 from freehold.engines.interface import common_prefix
 from freehold.errors import BadData
 from freehold.progress import Sink, spark, task
@@ -76,17 +78,28 @@ def check_rows(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
 
 
 class Trainer:
-    """A decoder, its rows and its optimizer."""
+    """A decoder, its rows and its optimizer. ``device``: the processor if left out; ``flat``: how batches are packed, if not as suits it."""
 
     def __init__(
-        self, weights: Path, train: Sequence[Row], valid: Sequence[Row], recipe: Recipe, *, threads: int = 0
+        self,
+        weights: Path,
+        train: Sequence[Row],
+        valid: Sequence[Row],
+        recipe: Recipe,
+        *,
+        threads: int = 0,
+        device: Device | None = None,
+        flat: bool | None = None,
     ):
         # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass are kept, with room to spare
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         torch.manual_seed(recipe.seed)
         if threads:
             torch.set_num_threads(threads)
+        self.device = device or devices.choose("cpu")
+        self.device.repeatable()
         self.recipe = recipe
+        self.flat = self.device.flash and recipe.precision == "bf16" if flat is None else flat
         self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
         self._kept: dict[
             int, torch.Tensor
@@ -95,7 +108,7 @@ class Trainer:
         self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         self.model = Decoder(
-            load_weights(weights, dtype), recipe.rank, recipe.alpha, recipe.seed, scale=recipe.scale, bits=recipe.base_bits, dora=recipe.dora,
+            load_weights(weights, dtype, self.device.torch), recipe.rank, recipe.alpha, recipe.seed, scale=recipe.scale, bits=recipe.base_bits, dora=recipe.dora,
             frozen_layers=recipe.frozen_layers, checkpointing=recipe.checkpointing,
         )  # fmt: skip
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -170,15 +183,19 @@ class Trainer:
             used += size
         return parts
 
-    def gradients(self, indexes: list[int]) -> tuple[float, int]:
-        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed)."""
+    def packed(self, rows: list[tuple[list[int], int]]) -> Packed:
+        """Rows as a batch on the device."""
+        return pack(self.prefix, rows, flat=self.flat).to(self.device.torch)
+
+    def gradients(self, indexes: list[int]) -> tuple[torch.Tensor, int]:
+        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed). Does not wait for a card to be done."""
         answers = sum(self.train[i][1] for i in indexes)
-        total, tokens = 0.0, 0
+        total, tokens = torch.zeros((), device=self.device.torch), 0
         for part in self._micro(indexes):
-            batch = pack(self.prefix, [self.train[i] for i in part])
+            batch = self.packed([self.train[i] for i in part])
             loss = self.model.answer_loss(batch, lower=self._lower(part, batch)) / answers
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            total += loss.detach()
             tokens += batch.count
         return total, tokens
 
@@ -208,7 +225,8 @@ class Trainer:
         measured: list[tuple[int, float]] = []  # tokens and seconds of each batch
         while sum(took for _, took in measured) < seconds and len(measured) < len(batches):
             started = time.perf_counter()
-            count = self.gradients(batches[len(measured)])[1]
+            loss, count = self.gradients(batches[len(measured)])
+            float(loss)  # waits until a card is done
             measured.append((count, time.perf_counter() - started))
         self.optimizer.clear()
         # each new shape is slow once, so the first batches count only where there are no others
@@ -226,7 +244,7 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(ordered), self.recipe.batch_rows):
                 rows = ordered[start : start + self.recipe.batch_rows]
-                batch = pack(self.prefix, rows)
+                batch = self.packed(rows)
                 losses, hits = self.model.answer_check(batch)
                 total += float(losses.sum())
                 answers += len(hits)
@@ -245,9 +263,13 @@ class Trainer:
         }
 
     def _result(self) -> Factors:
-        """Adapter factors by module once nothing changes them any more: not copied."""
+        """Adapter factors by module once nothing changes them any more: copied only from a card."""
         self.optimizer.release()
-        return {name: factor for group in self.model.groups() for name, factor in group.factors().items()}
+        return {
+            name: factor.at_home()
+            for group in self.model.groups()
+            for name, factor in group.factors().items()
+        }
 
     def save(self, path: Path, step: int, best: Factors, history: History) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -279,8 +301,10 @@ class Trainer:
                 for i, p in enumerate(self.parameters):
                     p.copy_(file.get_tensor(f"p{i}"))
             if "first0" in keys:
-                self.optimizer.first = [file.get_tensor(f"first{i}") for i in range(len(self.parameters))]
-                self.optimizer.second = [file.get_tensor(f"second{i}") for i in range(len(self.parameters))]
+                self.optimizer.first, self.optimizer.second = (
+                    [file.get_tensor(f"{moment}{i}").to(p.device) for i, p in enumerate(self.parameters)]
+                    for moment in ("first", "second")
+                )
                 self.optimizer.steps = int(state["step"])
             names = {key[5:-2] for key in keys if key.startswith("best.") and key.endswith(".a")}
             best: Factors = {}
@@ -323,8 +347,9 @@ class Trainer:
                 if step // per_epoch != epoch:
                     epoch = step // per_epoch
                     order = self.batches(epoch)
-                loss, tokens = self.gradients(order[step % per_epoch])
-                self._update(step, steps)
+                lost, tokens = self.gradients(order[step % per_epoch])
+                self.update(step, steps)
+                loss = float(lost)  # only now: a card gets the update's work before it is waited for
                 step += 1
                 history.tokens += tokens
                 history.seconds = before + time.perf_counter() - started
@@ -357,7 +382,8 @@ class Trainer:
                     saved = time.monotonic()
         return Tuned(best or self._result(), recipe, history)
 
-    def _update(self, step: int, steps: int) -> None:
+    def update(self, step: int, steps: int) -> None:
+        """Move the adapter once by the gradients accumulated, in step ``step`` of ``steps``."""
         recipe = self.recipe
         warm = max(1, round(recipe.warmup * steps))
         falling = 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

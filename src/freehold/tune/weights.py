@@ -44,6 +44,10 @@ class Tensors:
         """Read a tensor that not every decoder has."""
         return self.take(name) if name in self._names else None
 
+    def on(self, device: torch.device) -> Tensors:
+        """The same, moved there as they are taken."""
+        return Tensors(lambda name: self._read(name).to(device), self._names)
+
     def left(self) -> list[str]:
         """Names not taken."""
         return list(self._names)
@@ -57,12 +61,13 @@ class Weights:
     tensors: Tensors
 
 
-def load_weights(path: Path, dtype: torch.dtype) -> Weights:
-    """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors.
+def load_weights(path: Path, dtype: torch.dtype, device: torch.device | None = None) -> Weights:
+    """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors, each moved to ``device`` as it is taken.
 
     Raises Unsupported for an architecture or a tensor the tuner does not know.
     """
-    return _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
+    found = _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
+    return found if device is None else Weights(found.config, found.tensors.on(device))
 
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
