@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from freehold import progress
-from freehold.load import Load
+from freehold.processor import Load
 from freehold.progress import Event
 from freehold.trial import waits
 from freehold.trial.waits import Terms, Wait, Waits, take

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from freehold import load, settings
-from freehold.load import Load, System
+from freehold import processor, settings
+from freehold.processor import Load, System
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counted on Linux only")
 
@@ -34,7 +34,7 @@ def spinning(count: int = 1) -> Iterator[None]:
 
 
 def test_another_program_is_noticed() -> None:
-    with spinning(), load.others() as busy:
+    with spinning(), processor.others() as busy:
         time.sleep(0.8)
     assert busy.share is not None
     assert busy.share > 0.7 / busy.cores
@@ -44,10 +44,10 @@ def test_another_program_is_noticed() -> None:
 
 def test_own_work_is_not_another_program_s() -> None:
     command = [sys.executable, "-c", "while True: pass"]
-    children = [subprocess.Popen(command) for _ in range(int(load.System().cores))]
+    children = [subprocess.Popen(command) for _ in range(int(processor.System().cores))]
     try:
         time.sleep(0.3)
-        with load.others() as busy:
+        with processor.others() as busy:
             time.sleep(0.8)
     finally:
         for child in children:
@@ -65,13 +65,13 @@ def test_work_of_living_and_ended_children_is_own() -> None:
         "-c",
         "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass",
     ]
-    with load.others() as ended:
+    with processor.others() as ended:
         subprocess.run(command, check=True)
     assert ended.own * ended.seconds > 0.4
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         before = psutil.Process(child.pid).cpu_times()
-        with load.others() as living:
+        with processor.others() as living:
             time.sleep(1.0)
         after = psutil.Process(child.pid).cpu_times()
         assert living.own * living.seconds == pytest.approx(after.user - before.user, abs=0.15)
@@ -171,12 +171,12 @@ def test_programs_on_processors_that_a_limit_keeps_away_do_not_disturb(tmp_path:
         pytest.skip("needs two processors")
     kernel = Kernel(tmp_path, "0::/\n")
     kernel.group("", cpu__max="100000 100000\n")
-    with load.others(kernel.system) as beside:
+    with processor.others(kernel.system) as beside:
         time.sleep(0.5)
         kernel.stat(0.5 * (processors - 1) / processors - 0.02, 0.0)
     assert beside.share is not None
     assert beside.share < 0.1
-    with load.others(kernel.system) as over:
+    with processor.others(kernel.system) as over:
         time.sleep(0.5)
         kernel.stat(2 * 0.5, 0.0)
     assert over.share is not None
@@ -186,7 +186,7 @@ def test_programs_on_processors_that_a_limit_keeps_away_do_not_disturb(tmp_path:
 def test_time_taken_by_the_host_and_stops_by_a_limit_are_counted(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path, "0::/\n")
     kernel.group("", cpu__max="max 100000\n", cpu__stat="nr_throttled 1\nthrottled_usec 1000\n")
-    with load.others(kernel.system) as span:
+    with processor.others(kernel.system) as span:
         time.sleep(0.5)
         kernel.stat(0.0, 0.25)
         kernel.group("", cpu__stat="nr_throttled 9\nthrottled_usec 251000\n")
@@ -196,7 +196,7 @@ def test_time_taken_by_the_host_and_stops_by_a_limit_are_counted(tmp_path: Path)
 
 
 def test_a_system_that_tells_nothing_is_unknown_and_not_blamed(tmp_path: Path) -> None:
-    with load.others(System(tmp_path, tmp_path)) as span:
+    with processor.others(System(tmp_path, tmp_path)) as span:
         pass
     assert not span.known
     assert span.quiet
@@ -207,18 +207,18 @@ def test_waiting_for_quiet_ends_in_time_and_tells_what_it_saw() -> None:
     said: list[Load] = []
     with spinning(os.cpu_count() or 1):
         started = time.monotonic()
-        last = load.wait_until_quiet(1.0, said.append)
+        last = processor.wait_until_quiet(1.0, said.append)
         assert 0.9 < time.monotonic() - started < 2.5
     assert not last.quiet
     assert said
 
 
 def test_spans_count_by_their_seconds() -> None:
-    whole = load.together([Load(3, 2, 0.0, 0.0, 0.0, 1.0), Load(1, 2, 0.8, 0.0, 0.0, 2.0)])
+    whole = processor.together([Load(3, 2, 0.0, 0.0, 0.0, 1.0), Load(1, 2, 0.8, 0.0, 0.0, 2.0)])
     assert whole.seconds == 4
     assert whole.share == pytest.approx(0.2)
     assert whole.own == pytest.approx(1.25)
-    assert not load.together([Load(1, 2)]).known
+    assert not processor.together([Load(1, 2)]).known
 
 
 def test_threads_that_wait_leave_the_processor_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
