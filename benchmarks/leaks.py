@@ -276,7 +276,7 @@ def table(name: str, results: Sequence[tuple[Pair, bool, bool]], show: bool) -> 
     for held, title in ((False, "kinds that rules were chosen on"), (True, "kinds held out")):
         for leaks, what in ((True, "recall"), (False, "false alarms")):
             rows = [row for row in results if row[0].held_out == held and row[0].leaks == leaks]
-            alone, in_file = (sum(row[place] for row in rows) for place in (1, 2))
+            alone, in_file = sum(row[1] for row in rows), sum(row[2] for row in rows)
             print(f"{name:10} {title:32} {what:13} alone {alone}/{len(rows)} = {alone / len(rows):.3f}, "
                   f"in a file {in_file}/{len(rows)} = {in_file / len(rows):.3f}")  # fmt: skip
     if not show:
