@@ -88,8 +88,10 @@ def test_the_answer_is_no_group(tmp_path: Path) -> None:
 def test_numbers_of_a_table_and_of_text_are_the_same_group(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     values = ["7", "7.0", '"7"']
-    lines = [f'{{"patient": {value}, "text": "note {n} of {n * 3}", "label": "{"ab"[n % 2]}"}}'
-             for n, value in enumerate(values * 10)]  # fmt: skip
+    lines = [
+        f'{{"patient": {value}, "text": "note {n} of {n * 3}", "label": "{"ab"[n % 2]}"}}'
+        for n, value in enumerate(values * 10)
+    ]
     file.write_text("\n".join(lines))
     read = read_dataset(file, RowOptions(group="patient"))
     assert {example.group for example in read.examples} == {"7"}
@@ -97,8 +99,10 @@ def test_numbers_of_a_table_and_of_text_are_the_same_group(tmp_path: Path) -> No
 
 def test_a_field_inside_an_object_may_be_the_group(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    lines = [f'{{"text": "note {n} of {n * 3}", "label": "{"ab"[n % 2]}", "meta": {{"author": "w{n // 4}"}}}}'
-             for n in range(24)]  # fmt: skip
+    lines = [
+        f'{{"text": "note {n} of {n * 3}", "label": "{"ab"[n % 2]}", "meta": {{"author": "w{n // 4}"}}}}'
+        for n in range(24)
+    ]
     file.write_text("\n".join(lines))
     read = read_dataset(file, RowOptions(group="author"))
     assert [example.group for example in read.examples[:5]] == ["w0", "w0", "w0", "w0", "w1"]
@@ -174,8 +178,10 @@ def test_two_groups_are_too_few() -> None:
 
 def test_a_group_in_a_given_test_file_and_in_training_leaks() -> None:
     train, test = rows_of([5] * 10), rows_of([5] * 10, seed=2)
-    test = [example if n < 5 else Example(example.id, example.messages, example.reference, f"other {n}")
-            for n, example in enumerate(test)]  # fmt: skip
+    test = [
+        example if n < 5 else Example(example.id, example.messages, example.reference, f"other {n}")
+        for n, example in enumerate(test)
+    ]
     parts = split(train, [], test)
     assert {leak[2] for leak in find_group_leaks(train, test)} == {"patient 0"}
     assert [example.group for example in parts.leaked] == ["patient 0"] * 5

@@ -24,7 +24,7 @@ from freehold.data.words import names, tokens
 
 #: Tried in this order where more than half of the rows would be one group; beyond the last only equal ones
 #: are alike.
-_FINER = (0.9, 0.95, 1.0)
+_FINER = (0.97, 0.99, 1.0)
 #: A word pair is common from this share of the rows on, and a run of so many common pairs is left out.
 _COMMON_SHARE, _FEWEST_ROWS, _RUN = 0.02, 10, 5
 #: In few rows a smaller number counts, but at least this one and this share.

@@ -78,9 +78,18 @@ _CONTRACTED = (
 )
 _SAME = {
     "&": "and",
-    "$": "dollar", "usd": "dollar", "dollars": "dollar", "€": "euro", "eur": "euro", "euros": "euro",
-    "£": "pound", "gbp": "pound", "pounds": "pound", "¥": "yen", "jpy": "yen",
-}  # fmt: skip
+    "$": "dollar",
+    "usd": "dollar",
+    "dollars": "dollar",
+    "€": "euro",
+    "eur": "euro",
+    "euros": "euro",
+    "£": "pound",
+    "gbp": "pound",
+    "pounds": "pound",
+    "¥": "yen",
+    "jpy": "yen",
+}
 
 
 def _numbered(words: str, start: int = 2, step: int = 1) -> dict[str, str]:
