@@ -147,3 +147,55 @@ def test_the_page_says_what_each_part_took_and_how_good_the_estimates_were() -> 
     assert "half of them were wrong by less than 11%" in page
     assert "Not tested in this trial" in page
     assert "left out: safety" in page
+
+
+def rented() -> dict[str, Any]:
+    """A report of which a variant was timed on a busy machine, beside a rival."""
+    from freehold.processor import Load
+    from freehold.trial import rival_variant
+    from freehold.trial.rival import Rival, Spent
+    from freehold.trial.waits import Wait, Waits
+
+    told = ("few-shot, the better on 8 validation rows (zero-shot 0.500 and few-shot 1.000)", "temperature 0")
+    spent = Spent(requests=90, prompt_tokens=5000, answer_tokens=3000, reasoning_tokens=2500)
+    waits = tuple(float(number) for number in range(400, 472))
+    value = made()
+    found = Rival("big", (), "few-shot", told, spent=spent, waits_ms=waits)
+    value["variants"].append(
+        {
+            **value["variants"][0],
+            "id": "rival",
+            "title": "big",
+            "kind": "rival",
+            "rented": rival_variant.rented(found),
+        }
+    )
+    busy = Waits(tuple(Wait(5.0, False) for _ in range(80)), 80, Load(1, 2, 0.62, 0.0, 0.0), 72)
+    value["variants"][0]["running"] = {
+        "p50_ms": busy.figure(0.5), "p95_ms": busy.figure(0.95), "peak_memory_bytes": 1, "prompt_tokens_per_second": 9.0,
+        "answer_tokens_per_second": 9.0, "kwh_per_1000_requests": 0.1, "predicted_memory_bytes": 1, "quiet": False,
+        "load": {"waits": busy.note, "throughput": "", "energy": ""}, "waits": busy.as_dict(), "waits_ms": [5.0],
+    }  # fmt: skip
+    return value
+
+
+def test_how_a_rival_was_asked_and_what_it_took_is_in_the_report() -> None:
+    text = report.html(rented())
+    assert "How big was asked" in text
+    assert "Few-shot, the better on 8 validation rows" in text
+    assert "90 requests took 5,000 prompt tokens and 3,000 answer tokens" in text
+    assert "at most 471 ms" in text
+
+
+def test_a_variant_timed_on_a_busy_machine_is_marked() -> None:
+    assert (
+        "was timed on a busy machine.</b> Another program used 62% of the processor while waits were measured"
+        in report.html(rented())
+    )
+    assert "busy machine" not in report.html(made())
+
+
+def test_reports_with_a_rival_follow_the_schema() -> None:
+    import jsonschema
+
+    jsonschema.validate(json.loads(json.dumps(rented())), report.schema())

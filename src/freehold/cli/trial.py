@@ -149,7 +149,7 @@ def command(
     rival_endpoint: Annotated[
         str,
         typer.Option(
-            help="URL of an OpenAI-compatible server to compare with; the test rows are sent to it."
+            help="URL of an OpenAI-compatible server to compare with; test and validation rows are sent to it."
         ),
     ] = "",
     rival_model: Annotated[str, typer.Option(help="The model to ask on that server.")] = "",
@@ -266,7 +266,8 @@ def _say_start(trial: Trial) -> None:
         say(f"note: {warning}")
     if options.rival_endpoint:
         say(
-            f"the {len(splits.test)} test rows will leave this machine, to {options.rival_endpoint.url}, as you asked"
+            f"the {len(splits.test)} test rows, the {len(splits.valid)} validation rows and up to {options.shots} "
+            f"worked examples will leave this machine, to {options.rival_endpoint.url}, as you asked"
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine, statistics
+from freehold import durable, machine, processor
 from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.engines.interface import Engine, Prompting, Request, common_prefix
@@ -18,7 +19,8 @@ from freehold.evals import measure
 from freehold.evals.measure import Ask
 from freehold.hub.card import Card
 from freehold.progress import Sink, task
-from freehold.trial import baselines, costs
+from freehold.statistics import waits_needed
+from freehold.trial import baselines, costs, waits
 from freehold.trial import task as tasks
 from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
@@ -108,9 +110,12 @@ _PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
 
 
 def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on."""
+    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on.
+
+    ``note``: what else used the processor meanwhile; "" where nothing did.
+    """
     _, weights, _ = _common(a)
-    with task(sink, f"measuring how fast {a['model']} is") as progress:
+    with task(sink, f"measuring how fast {a['model']} is") as progress, processor.others() as meanwhile:
         started = time.perf_counter()
         engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
         load_s = time.perf_counter() - started
@@ -130,7 +135,11 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
         flops = _matrix_speed() if a["tuned"] else 0.0
-    return asdict(Pace(load_s, reading, max(together, single), single, flops))
+    return {
+        **asdict(Pace(load_s, reading, max(together, single), single, flops)),
+        "load": meanwhile.as_dict(),
+        "note": _noise(meanwhile, "speed"),
+    }
 
 
 def _read_speed(engine: Engine, text: list[int]) -> float:
@@ -343,49 +352,55 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     rows = task_.test[: a["latency_rows"]]
     wanted = measure.requests(asking, ask, rows)
-    waits: list[float] = []
-    limit = a.get("limit_s") or 1e9
-    begun = time.monotonic()
-    with (
-        metered(a["country"]) as energy,
-        task(sink, f"timing {a['title']}", len(rows) * 2, "requests") as progress,
-    ):
-        for request in wanted:
-            started = time.perf_counter()
-            for _ in engine.generate([request]):
-                pass
-            waits.append(time.perf_counter() - started)
-            progress.more(1)
-            # half of the time is kept for the same requests at once and for token speeds
-            if len(waits) >= FEWEST_WAITS and (
-                sum(waits) > MOST_WAITING_S or time.monotonic() - begun > limit / 2
-            ):
-                break
-        wanted = wanted[: len(waits)]
-        progress.total = 2 * len(wanted)
-        started, waits_at_once = time.perf_counter(), list[float]()
-        for _, completion in engine.generate(wanted):
-            waits_at_once.append(completion.total_s)
-            progress.more(1)
-        together = time.perf_counter() - started
+    # so many waits are asked for where a need on p95 rests on them; else a few seconds of them will do
+    all_waits = a["latency_rows"] >= waits_needed(waits.P95)
+    # the rest of the time is kept for the same requests at once and for token speeds
+    limit_s = (a.get("limit_s") or 1e9) * (0.75 if all_waits else 0.5)
+    enough_s = math.inf if all_waits else MOST_WAITING_S
+    terms = waits.Terms(a["latency_rows"], FEWEST_WAITS, limit_s, enough_s)
+
+    def answer(number: int) -> None:
+        for _ in engine.generate([wanted[number]]):
+            pass
+
+    with metered(a["country"]) as energy, processor.others() as whole:
+        with task(sink, f"timing {a['title']}", terms.count, "waits") as progress:
+            taken = waits.take(answer, len(wanted), terms, progress)
+        wanted = wanted[: taken.rows]
+        with (
+            task(sink, f"timing {a['title']}, {parallel} at once", len(wanted), "requests") as progress,
+            processor.others() as meanwhile,
+        ):
+            started, waits_at_once = time.perf_counter(), list[float]()
+            for _, completion in engine.generate(wanted):
+                waits_at_once.append(completion.total_s)
+                progress.more(1)
+            together = time.perf_counter() - started
+    requests = len(taken.every) + len(wanted)
     prompt_speed, answer_speed = token_speeds(engine, asking, wanted[0])
     engine.close()
-    ordered = sorted(waits)
     return {
         "load_s": float(getattr(engine, "load_s", 0.0)),
-        "p50_ms": _quantile(waits, 0.5),
-        "p95_ms": _quantile(waits, 0.95),
-        "slowest_ms": ordered[-1] * 1000,
-        "waits_ms": [1000 * wait for wait in waits],
+        "p50_ms": taken.figure(0.5),
+        "p95_ms": taken.figure(waits.P95),
+        "slowest_ms": max(taken.counted) * 1000,
+        "waits_ms": [1000 * seconds for seconds in taken.counted],
+        "waits": taken.as_dict(),
+        "quiet": taken.quiet and meanwhile.quiet and whole.quiet,
+        "load": {
+            "waits": taken.note,
+            "throughput": _noise(meanwhile, "throughput"),
+            "energy": _noise(whole, "energy"),
+        },
         "prompt_tokens_per_second": prompt_speed,
         "answer_tokens_per_second": answer_speed,
         "requests_per_second": len(wanted) / together,
-        "requests_per_second_alone": len(waits) / sum(waits),
+        "requests_per_second_alone": len(taken.counted) / sum(taken.counted),
         "at_once": costs.at_once(waits_at_once, together, getattr(engine, "parallel", 1)),
         "parallel": parallel,
-        "requests": len(wanted) * 2,
+        "requests": requests,
         "energy": energy.as_dict(),
-        "kwh_per_1000_requests": energy.kwh / (2 * len(wanted)) * 1000,
+        "kwh_per_1000_requests": energy.kwh / requests * 1000,
         "watts": energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "predicted_memory_bytes": predict_memory(
@@ -463,9 +478,9 @@ def _size(weights: Path) -> int:
     return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
 
-def _quantile(waits: list[float], share: float) -> dict[str, Any]:
-    interval = statistics.quantile_interval([wait * 1000 for wait in waits], share)
-    return measure.interval_figure(interval, "one request at a time, nothing reused between them")
+def _noise(span: processor.Load, what: str) -> str:
+    """What disturbed the measuring of a figure; "" where nothing did."""
+    return "" if span.quiet else span.sentence(f"while {what} was measured")
 
 
 def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:

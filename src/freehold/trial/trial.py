@@ -34,6 +34,7 @@ from freehold.trial.needs import Need, Terms, check_names, decide, parse_need
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.rival_recorded import recorded
+from freehold.trial.rival_variant import rented
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trust import licence
@@ -242,8 +243,10 @@ class Trial:
             untunable = self._untunable(model, look)
             inputs = self._inputs(model, tuned=self.options.tune and not untunable)
             name = f"pace-{_plain(model)}"
-            pace = _pace(self.steps.run(name, "pace", inputs, self._weights(model), again=anew))
-            self.candidates[model.name] = self._candidate(model, look, pace, untunable)
+            measured = self.steps.run(name, "pace", inputs, self._weights(model), again=anew)
+            if measured.get("note"):
+                self.notes.append(f"{model.name}: {measured['note']}; the plan rests on these speeds")
+            self.candidates[model.name] = self._candidate(model, look, _pace(measured), untunable)
         splits = self.task.splits
         work = Work(
             len(splits.train),
@@ -780,7 +783,10 @@ class Trial:
         whole = self.waits * speed.wait_s(shots=bool(variant["shots"])) + speed.pace.load_s + 5
         again = self._timed(variant, f"waits-{name}", inputs, max(1.5 * whole, self.clock.part_left()))
         if again is not None:
-            variant["running"] |= {key: again[key] for key in ("p50_ms", "p95_ms", "slowest_ms", "waits_ms")}
+            variant["running"] |= {
+                key: again[key]
+                for key in ("p50_ms", "p95_ms", "slowest_ms", "waits_ms", "waits", "quiet", "load")
+            }
 
     def _timing(self, variant: dict[str, Any], waits: int) -> tuple[str, dict[str, Any]]:
         """Name and inputs of the step that times a variant."""
@@ -795,7 +801,6 @@ class Trial:
             context=self._room(model.card, look, int(shown))["context"],
             longest_prompt=int(look["longest_prompt"] + shown * 1.2),
             latency_rows=waits,
-            at_once=True,
             at_once=True,
             country=self.options.country,
         )
@@ -957,18 +962,19 @@ class Trial:
         self.notes += rival.oddities(found, len(self.task.test))
         self.variants.append(
             {
+                "rented": rented(found),
                 "id": "rival", "title": found.title, "model": found.title, "kind": "rival", "rival": True, "digest": "", "size_bytes": 0,
                 "parameters": 0, "licence": "", "shots": [], "selection": None, "figures": figures, "measured_on": TEST,
                 "rows": len(answers), "of_rows": len(self.task.test), "rows_per_second": None, "mean_prompt_tokens": None,
                 "mean_answer_tokens": None, "measuring_seconds": None, "trained": None, "running": None, "weights": "", "stored_as": "",
-                "conditions": list(found.conditions), "spent": asdict(spent), "mean_reasoning_tokens": hidden,
-                "waits_ms": list(found.waits_ms), "chosen_by": found.chosen_by,
+                "conditions": list(found.conditions), "mean_reasoning_tokens": hidden,
             }
         )  # fmt: skip
 
     def _rival_asks(self) -> dict[str, measure.Ask]:
         """How the API is asked: as own models are, without worked examples and with as many as any of them was shown."""
-        longest = max(look["max_tokens"] for look in self._looks.values())
+        # a label may come back as JSON
+        longest = max(look["max_tokens"] for look in self._looks.values()) + 64
         known = {example.id: example for example in self.task.splits.train}
         shown = max((variant["shots"] for variant in self.variants), key=len)
         asks = {"zero-shot": measure.Ask((), self.task.labels, longest)}
