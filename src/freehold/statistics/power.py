@@ -20,6 +20,10 @@ def critical_counts(n: int, threshold: float, alpha: float) -> tuple[int, int]:
 
     Met: P(X >= count | threshold) <= alpha. Missed: P(X <= count | threshold) <= alpha. n + 1 and -1 where no count does.
     """
+    if threshold <= 0:
+        return 0, -1
+    if threshold >= 1:
+        return n + 1, n - (threshold == 1)
     met = min(n + 1, int(special.bdtrik(1 - alpha, n, threshold)) if n else 1)
     while met <= n and special.bdtrc(met - 1, n, threshold) > alpha:
         met += 1
@@ -93,16 +97,18 @@ def _at_least(count: int, n: int, truth: np.ndarray) -> np.ndarray:
 
 
 def _chance_of_mean(mean: float, threshold: float, n: int, more: int, alpha: float, spread: float) -> float:
-    if spread <= 0 or more == 0:
-        return float(mean != threshold and spread <= 0)
     total = n + more
-    # the row that Gaffke's bound adds draws each end away by its part of the mean
     half = special.ndtri(1 - alpha) * math.sqrt(spread / total)
-    above_by, below_by = half + mean / (total + 1), half + (1 - mean) / (total + 1)
+
+    def reach(worst: float) -> float:
+        """How far a bound lies from the mean: the row that Gaffke's bound adds counts ``worst``, and more where scores hardly vary."""
+        return max(half + worst / (total + 1), -worst * math.log(alpha) / total)
+
+    above, below = mean - reach(mean) - threshold, threshold - mean - reach(1 - mean)
     future = math.sqrt(spread * more / (n * total))
-    above = special.ndtr((mean - threshold - above_by) / future)
-    below = special.ndtr((threshold - below_by - mean) / future)
-    return float(above + below)
+    if future == 0.0:
+        return float(above >= 0 or below > 0)
+    return float(special.ndtr(above / future) + special.ndtr(below / future))
 
 
 def detectable(n: int, threshold: float, *, level: float = 0.96, power: float = 0.8) -> float:
@@ -110,8 +116,10 @@ def detectable(n: int, threshold: float, *, level: float = 0.96, power: float = 
 
     Exact for shares. Graded scores from 0 to 1 vary less than shares with the same mean, so for them it is the most.
     """
+    if threshold <= 0:
+        return 0.0
     met, _ = critical_counts(n, threshold, (1 - level) / 2)
-    if met > n or threshold >= 1:
+    if met > n:
         return math.inf
     return max(0.0, float(special.betaincinv(met, n - met + 1, power)) - threshold)
 
