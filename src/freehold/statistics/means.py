@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,13 +55,19 @@ def share_interval(successes: float, n: int, *, level: float = 0.95) -> Interval
     return Interval(successes / n, low, high, n, level, "Clopper-Pearson exact interval")
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95% score interval of a share (Wilson 1927), for description: it does not hold its level in every case. (0, 1) for no rows."""
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """95% score interval of a share (Wilson 1927), for description: it does not hold its level in every case. (0, 1) for no rows.
+
+    Scipy's takes whole successes only; a share of another sample brought to ``n`` rows has none.
+    """
     if n == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    z = float(stats.norm.ppf(0.975))
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     # rounding must not put the share itself outside
-    return min(float(interval.low), successes / n), max(float(interval.high), successes / n)
+    return min(max(0.0, centre - half), share), max(min(1.0, centre + half), share)
 
 
 def standard_error(values: np.ndarray, group: np.ndarray | None = None, count: int = 0) -> float:
