@@ -2,9 +2,10 @@
 
     python benchmarks/verdict_calibration.py [--runs 2000] [--only looks] [--json]
 
-Every variant's truth lies exactly at the need. There *own it* is one error (a truth just below would not meet it) and *not with these
-models* or *rent it* the other; each may come in at most 2.5% of runs. The words come from the product's own code: figures from
-:mod:`freehold.evals.measure`, the choice from :mod:`freehold.trial.choice`, bounds and terms from :mod:`freehold.trial.judging` and
+Every variant's truth lies exactly at the need. There *own it* is one error (a truth just below would not meet
+it) and *not with these models* or *rent it* the other; each may come in at most 2.5% of runs. The words come
+from the product's own code: figures from :mod:`freehold.evals.measure`, the choice from
+:mod:`freehold.trial.choice`, bounds and terms from :mod:`freehold.trial.judging` and
 :mod:`freehold.trial.needs`, the word from :mod:`freehold.trial.verdict`. Only the answers are drawn.
 """
 
@@ -33,7 +34,8 @@ from freehold.trial.verdict import NONE, OWN, RENT, reach
 ALLOWED = 0.025
 #: Graded scores: what F1 or a judge gives, and how often.
 GRADES, SHARES = np.array([0.0, 0.5, 0.66, 0.8, 1.0]), np.array([0.06, 0.04, 0.06, 0.10, 0.74])
-#: Labels for macro-F1, the rarest with 4% of rows; an answer is right in 85% of a label's rows, else it names the next label.
+#: Labels for macro-F1, the rarest with 4% of rows; an answer is right in 85% of a label's rows, else it names
+#: the next label.
 LABELS = np.array([0.55, 0.25, 0.10, 0.06, 0.04])
 #: p95 of waits of exp(normal) milliseconds.
 P95 = float(np.exp(norm.ppf(0.95)))
@@ -41,10 +43,13 @@ P95 = float(np.exp(norm.ppf(0.95)))
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated. ``rows``: of the test; at each further look twice as many. ``alike``: correlation of variants on a row.
+    """What is simulated. ``rows``: of the test; at each further look twice as many.
 
-    ``group_rows``: mean rows of a group (1: rows stand alone), ``icc``: correlation of a group's rows; both before answers are cut into
-    right and wrong. ``waits``: a second need, p95, on so many waits. ``rival``: an API that is as good is asked too.
+    ``alike``: correlation of variants on a row.
+
+    ``group_rows``: mean rows of a group (1: rows stand alone), ``icc``: correlation of a group's rows; both
+    before answers are cut into right and wrong. ``waits``: a second need, p95, on so many waits. ``rival``:
+    an API that is as good is asked too.
     """
 
     part: str
@@ -108,7 +113,10 @@ def scenarios() -> list[Scenario]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One run's rows: ``latent`` (variants + rival, rows) normal, ``labels`` of the rows, and each row's group."""
+    """One run's rows.
+
+    ``latent`` (variants + rival, rows) normal, ``labels`` of the rows, and each row's group.
+    """
 
     latent: np.ndarray
     labels: np.ndarray

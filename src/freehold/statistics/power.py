@@ -43,11 +43,14 @@ def rows_for_power(
     power: float = 0.8,
     variance: float | None = None,
 ) -> int | None:
-    """How many more rows decide with chance ``power`` whether the truth is above or below ``threshold``; None above a million.
+    """How many more rows decide with chance ``power`` whether the truth is above or below ``threshold``.
 
-    ``share`` was seen on ``n`` rows. The chance is over what the truth may be after that (Jeffreys' prior) and over the new rows
-    (predictive power; Spiegelhalter 1986), as the share seen is itself uncertain. ``level``: that of the *next* look. ``variance``: of
-    one row's score where scores are not 0 or 1 (with groups: n times the squared standard error); the normal approximation is used then.
+    None above a million.
+
+    ``share`` was seen on ``n`` rows. The chance is over what the truth may be after that (Jeffreys' prior)
+    and over the new rows (predictive power; Spiegelhalter 1986), as the share seen is itself uncertain.
+    ``level``: that of the *next* look. ``variance``: of one row's score where scores are not 0 or 1 (with
+    groups: n times the squared standard error); the normal approximation is used then.
     """
     chance = _chance_of_share if variance is None else _chance_of_mean
     spread = share * (1 - share) if variance is None else variance
@@ -101,7 +104,10 @@ def _chance_of_mean(mean: float, threshold: float, n: int, more: int, alpha: flo
     half = special.ndtri(1 - alpha) * math.sqrt(spread / total)
 
     def reach(worst: float) -> float:
-        """How far a bound lies from the mean: the row that Gaffke's bound adds counts ``worst``, and more where scores hardly vary."""
+        """How far a bound lies from the mean.
+
+        The row that Gaffke's bound adds counts ``worst``, and more where scores hardly vary.
+        """
         return max(half + worst / (total + 1), -worst * math.log(alpha) / total)
 
     above, below = mean - reach(mean) - threshold, threshold - mean - reach(1 - mean)
@@ -112,9 +118,12 @@ def _chance_of_mean(mean: float, threshold: float, n: int, more: int, alpha: flo
 
 
 def detectable(n: int, threshold: float, *, level: float = 0.96, power: float = 0.8) -> float:
-    """Smallest distance above ``threshold`` at which ``n`` rows find the need met with chance ``power``; infinite where none is.
+    """Smallest distance above ``threshold`` at which ``n`` rows find the need met with chance ``power``.
 
-    Exact for shares. Graded scores from 0 to 1 vary less than shares with the same mean, so for them it is the most.
+    Infinite where none is.
+
+    Exact for shares. Graded scores from 0 to 1 vary less than shares with the same mean, so for them it is
+    the most.
     """
     if threshold <= 0:
         return 0.0
@@ -125,10 +134,12 @@ def detectable(n: int, threshold: float, *, level: float = 0.96, power: float = 
 
 
 def rows_to_differ(gained: int, lost: int, n: int, *, level: float = 0.95, power: float = 0.8) -> int | None:
-    """How many more rows give McNemar's test a chance of ``power`` to find the second variant better; None if none would.
+    """How many more rows give McNemar's test a chance of ``power`` to find the second variant better.
 
-    ``gained`` and ``lost`` of ``n`` rows were seen. Rows that differ are taken to come as often as they did; which way, as
-    :func:`rows_for_power` takes shares.
+    None if none would.
+
+    ``gained`` and ``lost`` of ``n`` rows were seen. Rows that differ are taken to come as often as they did;
+    which way, as :func:`rows_for_power` takes shares.
     """
     if gained <= lost or n == 0:
         return None

@@ -25,7 +25,8 @@ def quantile_interval(values: Sequence[float], share: float, *, level: float = 0
     if n == 0:
         return Interval(math.nan, -math.inf, math.inf, 0, level, "no values")
     alpha = (1 - level) / 2
-    # at most `alpha` of all samples have fewer than `first` values (and more than `last` - 1) below the quantile
+    # at most `alpha` of all samples have fewer than `first` values (and more than `last` - 1) below the
+    # quantile
     below = stats.binom.cdf(np.arange(n), n, share)
     first = int((below <= alpha).sum())
     last = int((below < 1 - alpha).sum()) + 1
