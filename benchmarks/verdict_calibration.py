@@ -69,7 +69,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Result:
-    """Shares of runs that ended in each of the two errors, their standard errors, and those that decided nothing."""
+    """Shares of runs that ended in each of the two errors, and their standard errors."""
 
     scenario: Scenario
     runs: int
@@ -196,7 +196,8 @@ def variant(s: Scenario, valid: Drawn, number: int) -> dict[str, Any]:
     """A variant with its figures on the validation rows."""
     chosen_by = figures(s, valid, number, 0.95) if s.chosen_on == VALIDATION and s.variants > 1 else None
     return {
-        "id": str(number), "title": f"model {number}", "kind": "as is", "licence": "mit", "size_bytes": 1, "against": [],
+        "id": str(number), "title": f"model {number}", "kind": "as is", "licence": "mit", "size_bytes": 1,
+        "against": [],
         "running": None, "selection": {"figures": chosen_by} if chosen_by else None,
     }  # fmt: skip
 
@@ -281,7 +282,8 @@ def described(s: Scenario) -> str:
     plain = Scenario(s.part)
     changed = {k: v for k, v in asdict(s).items() if k != "part" and v != getattr(plain, k) and k != "metric"}
     size = [] if s.metric == "p95" else [f"n={changed.pop('rows', s.rows)}"]
-    words = {"group_rows": "rows a group", "icc": "icc", "looks": "looks", "variants": "variants", "alike": "correlation",
+    words = {"group_rows": "rows a group", "icc": "icc", "looks": "looks", "variants": "variants",
+             "alike": "correlation",
              "need": "need", "waits": "waits", "chosen_on": "chosen on", "rival": "rival"}  # fmt: skip
     return ", ".join([s.metric, *size, *(f"{words[k]} {v}" for k, v in changed.items())])
 
@@ -294,9 +296,7 @@ def main() -> None:
     options = parser.parse_args()
     wanted = [s for s in scenarios() if options.only in s.part]
     if not options.json:
-        print(
-            "| part | scenario | runs | false own it | false no | within 2.5% |\n| --- | --- | --- | --- | --- | --- |"
-        )
+        print("| part | scenario | runs | false own it | false no | within 2.5% |\n|" + " --- |" * 6)
     for s in wanted:
         result = simulate(s, options.runs // 4 if costly(s) else options.runs)
         if options.json:

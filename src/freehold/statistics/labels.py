@@ -24,9 +24,9 @@ FEW_ROWS = 10
 
 @dataclass(frozen=True)
 class _Table:
-    """``counts``: (units, 3 * labels).
+    """``counts``: (units, 3 * labels) rows of the label, answers that name it, and both.
 
-    Rows of the label, answers that name it, and both, for each unit that is weighted as one.
+    A unit is weighted as one.
 
     ``shapes``: of the units' gamma weights. ``extra``: (labels,) the size of the row added to each label.
     """
@@ -79,7 +79,7 @@ def _by_answer(true: np.ndarray, guess: np.ndarray, count: int) -> _Table:
 
 
 def _by_group(true: np.ndarray, guess: np.ndarray, count: int, group: np.ndarray, groups: int) -> _Table:
-    """A group is a unit.
+    """Each group is a unit.
 
     The row added to a label is as large as that label's part of a group that holds it.
     """

@@ -65,9 +65,9 @@ def paired(
 
 
 def p_value(gain: np.ndarray, index: tuple[np.ndarray, int] | None = None) -> float:
-    """Two-sided p-value that the mean of differences (-1 to 1) is 0, by Gaffke's bounds; ``index``.
+    """Two-sided p-value that the mean of differences (-1 to 1) is 0, by Gaffke's bounds.
 
-    As of :func:`group_index`.
+    ``index``: as of :func:`group_index`.
     """
     if index is None:
         errors = [error_of((sign * gain + 1) / 2, 0.5) for sign in (1, -1)]

@@ -16,9 +16,10 @@ _TRUTHS = 200
 
 
 def critical_counts(n: int, threshold: float, alpha: float) -> tuple[int, int]:
-    """(least count that meets the threshold, most count that misses it) among ``n`` rows by Clopper and Pearson's bounds.
+    """(least count that meets the threshold, most count that misses it) among ``n`` rows, by exact bounds.
 
-    Met: P(X >= count | threshold) <= alpha. Missed: P(X <= count | threshold) <= alpha. n + 1 and -1 where no count does.
+    Met: P(X >= count | threshold) <= alpha. Missed: P(X <= count | threshold) <= alpha. n + 1 and -1 where no
+    count does.
     """
     if threshold <= 0:
         return 0, -1

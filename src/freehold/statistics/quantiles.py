@@ -17,7 +17,9 @@ def waits_needed(share: float, level: float = 0.95) -> int:
 
 
 def quantile_interval(values: Sequence[float], share: float, *, level: float = 0.95) -> Interval:
-    """The quantile ``share`` with its interval by order statistics, for any distribution (Hahn and Meeker 1991, section 5.2).
+    """The quantile ``share`` with its interval by order statistics, for any distribution.
+
+    Hahn and Meeker 1991, section 5.2.
 
     An end is infinite where too few values give it; the method then says how many are needed.
     """
