@@ -25,8 +25,9 @@ def mean_interval(scores: Sequence[float], *, groups: Groups = None, level: floa
     """The mean of scores with its interval.
 
     Scores of 0 and 1: Clopper and Pearson's exact interval. Scores from 0 to 1: Gaffke's, of which that is a
-    case. Other numbers: Student's t, for description. ``groups``: name of each row's group; the error then
-    counts groups, not rows.
+    case. Other numbers: Student's t, which errs too often on few skewed numbers (docs/evidence.md).
+
+    ``groups``: name of each row's group; the error then counts groups, not rows.
     """
     values = np.asarray(scores, dtype=float)
     n = len(values)
