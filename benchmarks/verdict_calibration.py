@@ -2,9 +2,10 @@
 
     python benchmarks/verdict_calibration.py [--runs 2000] [--only looks] [--json]
 
-Every variant's truth lies exactly at the need. There *own it* is one error (a truth just below would not meet it) and *not with these
-models* or *rent it* the other; each may come in at most 2.5% of runs. The words come from the product's own code: figures from
-:mod:`freehold.evals.measure`, the choice from :mod:`freehold.trial.choice`, bounds and terms from :mod:`freehold.trial.judging` and
+Every variant's truth lies exactly at the need. There *own it* is one error (a truth just below would not meet
+it) and *not with these models* or *rent it* the other; each may come in at most 2.5% of runs. The words come
+from the product's own code: figures from :mod:`freehold.evals.measure`, the choice from
+:mod:`freehold.trial.choice`, bounds and terms from :mod:`freehold.trial.judging` and
 :mod:`freehold.trial.needs`, the word from :mod:`freehold.trial.verdict`. Only the answers are drawn.
 """
 
@@ -33,7 +34,8 @@ from freehold.trial.verdict import NONE, OWN, RENT, reach
 ALLOWED = 0.025
 #: Graded scores: what F1 or a judge gives, and how often.
 GRADES, SHARES = np.array([0.0, 0.5, 0.66, 0.8, 1.0]), np.array([0.06, 0.04, 0.06, 0.10, 0.74])
-#: Labels for macro-F1, the rarest with 4% of rows; an answer is right in 85% of a label's rows, else it names the next label.
+#: Labels for macro-F1, the rarest with 4% of rows; an answer is right in 85% of a label's rows, else it names
+#: the next label.
 LABELS = np.array([0.55, 0.25, 0.10, 0.06, 0.04])
 #: p95 of waits of exp(normal) milliseconds.
 P95 = float(np.exp(norm.ppf(0.95)))
@@ -41,10 +43,13 @@ P95 = float(np.exp(norm.ppf(0.95)))
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated. ``rows``: of the test; at each further look twice as many. ``alike``: correlation of variants on a row.
+    """What is simulated. ``rows``: of the test; at each further look twice as many.
 
-    ``group_rows``: mean rows of a group (1: rows stand alone), ``icc``: correlation of a group's rows; both before answers are cut into
-    right and wrong. ``waits``: a second need, p95, on so many waits. ``rival``: an API that is as good is asked too.
+    ``alike``: correlation of variants on a row.
+
+    ``group_rows``: mean rows of a group (1: rows stand alone), ``icc``: correlation of a group's rows; both
+    before answers are cut into right and wrong. ``waits``: a second need, p95, on so many waits. ``rival``:
+    an API that is as good is asked too.
     """
 
     part: str
@@ -64,7 +69,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Result:
-    """Shares of runs that ended in each of the two errors, their standard errors, and those that decided nothing."""
+    """Shares of runs that ended in each of the two errors, and their standard errors."""
 
     scenario: Scenario
     runs: int
@@ -108,7 +113,10 @@ def scenarios() -> list[Scenario]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One run's rows: ``latent`` (variants + rival, rows) normal, ``labels`` of the rows, and each row's group."""
+    """One run's rows.
+
+    ``latent`` (variants + rival, rows) normal, ``labels`` of the rows, and each row's group.
+    """
 
     latent: np.ndarray
     labels: np.ndarray
@@ -188,7 +196,8 @@ def variant(s: Scenario, valid: Drawn, number: int) -> dict[str, Any]:
     """A variant with its figures on the validation rows."""
     chosen_by = figures(s, valid, number, 0.95) if s.chosen_on == VALIDATION and s.variants > 1 else None
     return {
-        "id": str(number), "title": f"model {number}", "kind": "as is", "licence": "mit", "size_bytes": 1, "against": [],
+        "id": str(number), "title": f"model {number}", "kind": "as is", "licence": "mit", "size_bytes": 1,
+        "against": [],
         "running": None, "selection": {"figures": chosen_by} if chosen_by else None,
     }  # fmt: skip
 
@@ -273,7 +282,8 @@ def described(s: Scenario) -> str:
     plain = Scenario(s.part)
     changed = {k: v for k, v in asdict(s).items() if k != "part" and v != getattr(plain, k) and k != "metric"}
     size = [] if s.metric == "p95" else [f"n={changed.pop('rows', s.rows)}"]
-    words = {"group_rows": "rows a group", "icc": "icc", "looks": "looks", "variants": "variants", "alike": "correlation",
+    words = {"group_rows": "rows a group", "icc": "icc", "looks": "looks", "variants": "variants",
+             "alike": "correlation",
              "need": "need", "waits": "waits", "chosen_on": "chosen on", "rival": "rival"}  # fmt: skip
     return ", ".join([s.metric, *size, *(f"{words[k]} {v}" for k, v in changed.items())])
 
@@ -286,9 +296,7 @@ def main() -> None:
     options = parser.parse_args()
     wanted = [s for s in scenarios() if options.only in s.part]
     if not options.json:
-        print(
-            "| part | scenario | runs | false own it | false no | within 2.5% |\n| --- | --- | --- | --- | --- | --- |"
-        )
+        print("| part | scenario | runs | false own it | false no | within 2.5% |\n|" + " --- |" * 6)
     for s in wanted:
         result = simulate(s, options.runs // 4 if costly(s) else options.runs)
         if options.json:

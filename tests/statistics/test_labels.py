@@ -30,7 +30,10 @@ def test_rare_labels_that_are_all_right_do_not_prove_that_they_always_are() -> N
 
 @pytest.mark.parametrize(("rare", "hit"), [(0.5, 0.9), (0.05, 0.9), (0.05, 0.6), (0.2, 0.97)])
 def test_the_interval_covers_where_a_label_is_rare(rare: float, hit: float) -> None:
-    """100 rows of two labels, the rare one right in ``hit`` of its rows: each end errs in at most 2.5% of samples."""
+    """100 rows of two labels, the rare one right in ``hit`` of its rows.
+
+    Each end errs in at most 2.5% of samples.
+    """
     random = np.random.default_rng(1)
     rows = (1 - rare, rare)
     right = (0.97, hit)

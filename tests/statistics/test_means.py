@@ -21,6 +21,11 @@ def test_wilson_agrees_with_scipy() -> None:
         assert statistics.wilson(hits, n) == pytest.approx((scipys.low, scipys.high), abs=1e-9)
 
 
+def test_wilson_takes_shares_that_are_no_whole_number_of_rows() -> None:
+    low, high = statistics.wilson(17.5, 100)
+    assert statistics.wilson(17, 100)[0] < low < 0.175 < high < statistics.wilson(18, 100)[1]
+
+
 def test_an_almost_perfect_sample_is_next_to_a_perfect_one() -> None:
     perfect = statistics.mean_interval([1.0] * 20)
     almost = statistics.mean_interval([1.0] * 19 + [0.98])

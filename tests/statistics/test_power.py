@@ -92,3 +92,9 @@ def test_rows_to_differ_give_mcnemars_test_a_chance_of_four_in_five() -> None:
         gained = 20 + int(random.binomial(new, share))
         found.append(2 * binom.sf(gained - 1, 30 + new, 0.5) < 0.05)
     assert 0.74 <= np.mean(found) <= 0.86
+
+
+@pytest.mark.parametrize("need", [-1.0, 0.0, 1.0, 1.5])
+def test_a_need_that_no_share_can_miss_or_meet_is_decided_already(need: float) -> None:
+    assert statistics.rows_for_power(0.9, need, 50) == 0
+    assert statistics.detectable(50, need) == (math.inf if need >= 1 else 0.0)

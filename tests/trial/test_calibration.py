@@ -1,4 +1,7 @@
-"""The verdict's errors, simulated: rows in, verdict out. The long form is ``benchmarks/verdict_calibration.py``."""
+"""The verdict's errors, simulated: rows in, verdict out.
+
+The long form is ``benchmarks/verdict_calibration.py``.
+"""
 
 import importlib.util
 import sys

@@ -1,8 +1,9 @@
 """Bounds for the mean of numbers between 0 and 1.
 
-The bound of Gaffke (2005), studied by Learned-Miller and Thomas (2019): the lower bound at error alpha is the alpha-quantile of
-``D_0 * 0 + D_1 * x_1 + ... + D_n * x_n`` where D is uniform over all weights that sum to 1. For zeros and ones it *is* Clopper and
-Pearson's exact bound, so one method serves both and 19 perfect answers with one of 0.98 are next to 20 perfect ones. No library has it.
+The bound of Gaffke (2005), studied by Learned-Miller and Thomas (2019): the lower bound at error alpha is the
+alpha-quantile of ``D_0 * 0 + D_1 * x_1 + ... + D_n * x_n`` where D is uniform over all weights that sum to 1.
+For zeros and ones it *is* Clopper and Pearson's exact bound, so one method serves both and 19 perfect answers
+with one of 0.98 are next to 20 perfect ones. No library has it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincinv
 
-#: Points of the numerical integral, for few rows (whose tails are powers) and for many (whose tails are a bell's).
+#: Points of the numerical integral, for few rows (whose tails are powers) and for many (whose tails are a
+#: bell's).
 _POINTS_FEW, _POINTS_MANY, _MANY = 400, 80, 60
 
 
@@ -38,7 +40,10 @@ def upper_bound(values: np.ndarray, alpha: float, counts: np.ndarray | None = No
 
 
 def error_of(values: np.ndarray, mean: float) -> float:
-    """The smallest error at which :func:`lower_bound` is above ``mean``: a one-sided p-value that the mean is at most that."""
+    """The smallest error at which :func:`lower_bound` is above ``mean``.
+
+    A one-sided p-value that the mean is at most that.
+    """
     distinct, shapes = _distinct(values, None)
     return _at_most(distinct, shapes, mean) if len(distinct) else 1.0
 
@@ -46,8 +51,8 @@ def error_of(values: np.ndarray, mean: float) -> float:
 def lower_bound_of_groups(sums: np.ndarray, sizes: np.ndarray, alpha: float) -> float:
     """Lower bound of the mean of all rows' values (0 to 1) where only whole groups are independent.
 
-    ``sums``, ``sizes``: (groups,) sum of the values and number of rows of each group. The unseen group, all zeros, is as large as
-    :func:`unseen_rows` says.
+    ``sums``, ``sizes``: (groups,) sum of the values and number of rows of each group. The unseen group, all
+    zeros, is as large as :func:`unseen_rows` says.
     """
     best = float((sums / sizes).max())
     return _solve(lambda mean: error_of_groups(sums, sizes, mean) - alpha, best) if best > 0 else 0.0
@@ -94,8 +99,8 @@ def _solve(excess: Callable[[float], float], top: float) -> float:
 def _below(gains: np.ndarray, shapes: np.ndarray) -> float:
     """P(sum of gains_i * G_i <= 0) for independent gamma variables G_i of the given shapes.
 
-    The inversion integral of the moment generating function along the vertical line through its saddlepoint, where the integrand falls
-    off without turning; exact up to the rule's error (about 1e-9).
+    The inversion integral of the moment generating function along the vertical line through its saddlepoint,
+    where the integrand falls off without turning; exact up to the rule's error (about 1e-9).
     """
     most, least = gains.max(), gains.min()
     if least >= 0:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: One name per row: rows with the same name (a patient, an author, a document) belong together. None: every row stands alone.
+#: One name per row: rows with the same name (a patient, an author, a document) belong together. None: every
+#: row stands alone.
 Groups = Sequence[Hashable] | None
 
 
@@ -15,9 +16,10 @@ Groups = Sequence[Hashable] | None
 class Interval:
     """A value and the interval that covers the truth in ``level`` of all samples.
 
-    ``(1 - level) / 2`` is the most that the truth lies below ``low`` (and above ``high``), so that one end is a one-sided bound at that
-    error. An end of plus or minus infinity says that so few rows give no bound. ``groups``: how many groups the ``n`` rows come from,
-    None where rows stand alone. ``method``: name of the interval in words for the report.
+    ``(1 - level) / 2`` is the most that the truth lies below ``low`` (and above ``high``), so that one end is
+    a one-sided bound at that error. An end of plus or minus infinity says that so few rows give no bound.
+    ``groups``: how many groups the ``n`` rows come from, None where rows stand alone. ``method``: name of the
+    interval in words for the report.
     """
 
     value: float

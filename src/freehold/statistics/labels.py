@@ -1,8 +1,9 @@
 """Macro-F1: the mean over labels of each label's F1, with an interval that holds where labels are rare.
 
-A label with three rows, all right, says nothing of how often it is wrong, and resampling its rows never shows a wrong one. So, as in
-:mod:`freehold.statistics.bounded`, rows get random weights (Rubin 1981) and each label one more row: a wrong one for the lower end, a
-right one for the upper. The fewer rows a label has, the more that row counts. No library has it.
+A label with three rows, all right, says nothing of how often it is wrong, and resampling its rows never shows
+a wrong one. So, as in :mod:`freehold.statistics.bounded`, rows get random weights (Rubin 1981) and each label
+one more row: a wrong one for the lower end, a right one for the upper. The fewer rows a label has, the more
+that row counts. No library has it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ FEW_ROWS = 10
 
 @dataclass(frozen=True)
 class _Table:
-    """``counts``: (units, 3 * labels): rows of the label, answers that name it, and both, for each unit that is weighted as one.
+    """``counts``: (units, 3 * labels) rows of the label, answers that name it, and both.
+
+    A unit is weighted as one.
 
     ``shapes``: of the units' gamma weights. ``extra``: (labels,) the size of the row added to each label.
     """
@@ -36,7 +39,10 @@ class _Table:
 def macro_f1(
     wanted: Sequence[str], given: Sequence[str], *, groups: Groups = None, level: float = 0.95
 ) -> Interval:
-    """Mean F1 over the labels that occur in ``wanted``. An answer that is none of them counts against the label it should have been."""
+    """Mean F1 over the labels that occur in ``wanted``.
+
+    An answer that is none of them counts against the label it should have been.
+    """
     labels = {label: i for i, label in enumerate(sorted(set(wanted)))}
     count, n = len(labels), len(wanted)
     if n == 0:
@@ -73,7 +79,10 @@ def _by_answer(true: np.ndarray, guess: np.ndarray, count: int) -> _Table:
 
 
 def _by_group(true: np.ndarray, guess: np.ndarray, count: int, group: np.ndarray, groups: int) -> _Table:
-    """A group is a unit; the row added to a label is as large as that label's part of a group that holds it."""
+    """Each group is a unit.
+
+    The row added to a label is as large as that label's part of a group that holds it.
+    """
     counts = np.zeros((groups, 3 * count))
     np.add.at(counts, group, _rows(true, guess, count))
     held = counts[:, :count]

@@ -1,7 +1,10 @@
-"""Repeated looks at the same test rows: each look spends a part of the error that all of them together may make.
+"""Repeated looks at the same test rows.
 
-A person who is told "not yet" measures again on the same rows and some more. Looks at growing parts of the same rows depend on each
-other in a way that nobody knows beforehand, so the parts are simply added (Bonferroni; Slud and Wei 1982): the whole never exceeds 2.5%.
+Each look spends a part of the error that all of them together may make.
+
+A person who is told "not yet" measures again on the same rows and some more. Looks at growing parts of the
+same rows depend on each other in a way that nobody knows beforehand, so the parts are simply added
+(Bonferroni; Slud and Wei 1982): the whole never exceeds 2.5%.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ ALL_LOOKS, FIRST_LOOK = 0.025, 0.02
 
 
 def alpha_of_look(look: int) -> float:
-    """One-sided error that the ``look``-th look (1, 2, ...) may make: 2%, then half of what is left each time.
+    """One-sided error that the ``look``-th look (1, 2, ...) may make.
+
+    2%, then half of what is left each time.
 
     Raises ValueError for a look below 1.
     """

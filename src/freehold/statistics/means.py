@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,15 +16,18 @@ from freehold.statistics.bounded import (
 )
 from freehold.statistics.interval import Groups, Interval, group_index
 
-#: Fewest rows or groups for an interval of numbers without known limits: a t interval of fewer says nothing of its error.
+#: Fewest rows or groups for an interval of numbers without known limits: a t interval of fewer says nothing
+#: of its error.
 FEWEST = 10
 
 
 def mean_interval(scores: Sequence[float], *, groups: Groups = None, level: float = 0.95) -> Interval:
     """The mean of scores with its interval.
 
-    Scores of 0 and 1: Clopper and Pearson's exact interval. Scores from 0 to 1: Gaffke's, of which that is a case. Other numbers:
-    Student's t, for description. ``groups``: name of each row's group; the error then counts groups, not rows.
+    Scores of 0 and 1: Clopper and Pearson's exact interval. Scores from 0 to 1: Gaffke's, of which that is a
+    case. Other numbers: Student's t, which errs too often on few skewed numbers (docs/evidence.md).
+
+    ``groups``: name of each row's group; the error then counts groups, not rows.
     """
     values = np.asarray(scores, dtype=float)
     n = len(values)
@@ -54,17 +58,28 @@ def share_interval(successes: float, n: int, *, level: float = 0.95) -> Interval
     return Interval(successes / n, low, high, n, level, "Clopper-Pearson exact interval")
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95% score interval of a share (Wilson 1927), for description: it does not hold its level in every case. (0, 1) for no rows."""
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """95% score interval of a share (Wilson 1927), for description.
+
+    It does not hold its level in every case. (0, 1) for no rows.
+
+    Scipy's takes whole successes only; a share of another sample brought to ``n`` rows has none.
+    """
     if n == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    z = float(stats.norm.ppf(0.975))
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     # rounding must not put the share itself outside
-    return min(float(interval.low), successes / n), max(float(interval.high), successes / n)
+    return min(max(0.0, centre - half), share), max(min(1.0, centre + half), share)
 
 
 def standard_error(values: np.ndarray, group: np.ndarray | None = None, count: int = 0) -> float:
-    """Standard error of the mean; of ``count`` groups (CR1: squares of group sums, times G / (G - 1)) where ``group`` is given."""
+    """Standard error of the mean, of ``count`` groups where ``group`` is given.
+
+    Groups by CR1: the squares of the sums of their residuals, times G / (G - 1).
+    """
     n = len(values)
     if group is None:
         return float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
@@ -73,7 +88,10 @@ def standard_error(values: np.ndarray, group: np.ndarray | None = None, count: i
 
 
 def row_variance(scores: Sequence[float], *, groups: Groups = None) -> float:
-    """Variance of one row's score as far as the mean's error goes: rows times its squared standard error, of groups if given."""
+    """Variance of one row's score as far as the mean's error goes.
+
+    Rows times its squared standard error, of groups if given.
+    """
     values = np.asarray(scores, dtype=float)
     group, count = group_index(groups, len(values)) or (None, 0)
     return standard_error(values, group, count) ** 2 * len(values)

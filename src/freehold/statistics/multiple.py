@@ -8,7 +8,10 @@ import numpy as np
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several (Holm 1979), in the order given; the chance of one false claim is at most the level."""
+    """p-values corrected for being several (Holm 1979), in the order given.
+
+    The chance of one false claim is at most the level.
+    """
     from statsmodels.stats.multitest import multipletests
 
     if not len(p_values):

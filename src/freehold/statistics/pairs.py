@@ -1,7 +1,7 @@
 """Differences of two variants on the same rows.
 
-Variants answer the same rows, so differences are tested on pairs: two unpaired intervals that overlap say nothing about a difference
-measured on the same rows.
+Variants answer the same rows, so differences are tested on pairs: two unpaired intervals that overlap say
+nothing about a difference measured on the same rows.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ from freehold.statistics.means import mean_interval
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided p-value that as many rows are gained as lost (McNemar 1947, binomial form); 1 where none is."""
+    """Exact two-sided p-value that as many rows are gained as lost (McNemar 1947, binomial form).
+
+    1 where none is.
+    """
     return float(stats.binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
 def bonett_price(gained: int, lost: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the difference of two paired shares (Bonett and Price 2012): Wald's with one row added to each cell that differs."""
+    """Interval of the difference of two paired shares (Bonett and Price 2012).
+
+    Wald's with one row added to each cell that differs.
+    """
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
     return max(-1.0, float(up - down - half)), min(1.0, float(up - down + half))
@@ -32,11 +38,14 @@ def bonett_price(gained: int, lost: int, n: int, level: float = 0.95) -> tuple[f
 def paired(
     first: Sequence[float], second: Sequence[float], *, groups: Groups = None, level: float = 0.95
 ) -> dict[str, Any]:
-    """Difference ``second - first`` of scores from 0 to 1 on the same rows: value, interval, p-value, rows gained and lost.
+    """Difference ``second - first`` of scores from 0 to 1 on the same rows.
 
-    Shares: Bonett and Price's interval with McNemar's exact test. Graded scores, and any scores in groups: Gaffke's interval of the mean
-    difference, with the p-value at which it would touch 0. A sign-flip test would say "better" too often: it takes differences to be
-    symmetric, and one large loss beside many small gains is not.
+    Value, interval, p-value, rows gained and lost.
+
+    Shares: Bonett and Price's interval with McNemar's exact test. Graded scores, and any scores in groups:
+    Gaffke's interval of the mean difference, with the p-value at which it would touch 0. A sign-flip test
+    would say "better" too often: it takes differences to be symmetric, and one large loss beside many small
+    gains is not.
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     gain, n = b - a, len(a)
@@ -56,7 +65,10 @@ def paired(
 
 
 def p_value(gain: np.ndarray, index: tuple[np.ndarray, int] | None = None) -> float:
-    """Two-sided p-value that the mean of differences (-1 to 1) is 0, by Gaffke's bounds; ``index``: as of :func:`group_index`."""
+    """Two-sided p-value that the mean of differences (-1 to 1) is 0, by Gaffke's bounds.
+
+    ``index``: as of :func:`group_index`.
+    """
     if index is None:
         errors = [error_of((sign * gain + 1) / 2, 0.5) for sign in (1, -1)]
     else:

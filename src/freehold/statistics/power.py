@@ -16,10 +16,15 @@ _TRUTHS = 200
 
 
 def critical_counts(n: int, threshold: float, alpha: float) -> tuple[int, int]:
-    """(least count that meets the threshold, most count that misses it) among ``n`` rows by Clopper and Pearson's bounds.
+    """(least count that meets the threshold, most count that misses it) among ``n`` rows, by exact bounds.
 
-    Met: P(X >= count | threshold) <= alpha. Missed: P(X <= count | threshold) <= alpha. n + 1 and -1 where no count does.
+    Met: P(X >= count | threshold) <= alpha. Missed: P(X <= count | threshold) <= alpha. n + 1 and -1 where no
+    count does.
     """
+    if threshold <= 0:
+        return 0, -1
+    if threshold >= 1:
+        return n + 1, n - (threshold == 1)
     met = min(n + 1, int(special.bdtrik(1 - alpha, n, threshold)) if n else 1)
     while met <= n and special.bdtrc(met - 1, n, threshold) > alpha:
         met += 1
@@ -39,11 +44,14 @@ def rows_for_power(
     power: float = 0.8,
     variance: float | None = None,
 ) -> int | None:
-    """How many more rows decide with chance ``power`` whether the truth is above or below ``threshold``; None above a million.
+    """How many more rows decide with chance ``power`` whether the truth is above or below ``threshold``.
 
-    ``share`` was seen on ``n`` rows. The chance is over what the truth may be after that (Jeffreys' prior) and over the new rows
-    (predictive power; Spiegelhalter 1986), as the share seen is itself uncertain. ``level``: that of the *next* look. ``variance``: of
-    one row's score where scores are not 0 or 1 (with groups: n times the squared standard error); the normal approximation is used then.
+    None above a million.
+
+    ``share`` was seen on ``n`` rows. The chance is over what the truth may be after that (Jeffreys' prior)
+    and over the new rows (predictive power; Spiegelhalter 1986), as the share seen is itself uncertain.
+    ``level``: that of the *next* look. ``variance``: of one row's score where scores are not 0 or 1 (with
+    groups: n times the squared standard error); the normal approximation is used then.
     """
     chance = _chance_of_share if variance is None else _chance_of_mean
     spread = share * (1 - share) if variance is None else variance
@@ -93,34 +101,46 @@ def _at_least(count: int, n: int, truth: np.ndarray) -> np.ndarray:
 
 
 def _chance_of_mean(mean: float, threshold: float, n: int, more: int, alpha: float, spread: float) -> float:
-    if spread <= 0 or more == 0:
-        return float(mean != threshold and spread <= 0)
     total = n + more
-    # the row that Gaffke's bound adds draws each end away by its part of the mean
     half = special.ndtri(1 - alpha) * math.sqrt(spread / total)
-    above_by, below_by = half + mean / (total + 1), half + (1 - mean) / (total + 1)
+
+    def reach(worst: float) -> float:
+        """How far a bound lies from the mean.
+
+        The row that Gaffke's bound adds counts ``worst``, and more where scores hardly vary.
+        """
+        return max(half + worst / (total + 1), -worst * math.log(alpha) / total)
+
+    above, below = mean - reach(mean) - threshold, threshold - mean - reach(1 - mean)
     future = math.sqrt(spread * more / (n * total))
-    above = special.ndtr((mean - threshold - above_by) / future)
-    below = special.ndtr((threshold - below_by - mean) / future)
-    return float(above + below)
+    if future == 0.0:
+        return float(above >= 0 or below > 0)
+    return float(special.ndtr(above / future) + special.ndtr(below / future))
 
 
 def detectable(n: int, threshold: float, *, level: float = 0.96, power: float = 0.8) -> float:
-    """Smallest distance above ``threshold`` at which ``n`` rows find the need met with chance ``power``; infinite where none is.
+    """Smallest distance above ``threshold`` at which ``n`` rows find the need met with chance ``power``.
 
-    Exact for shares. Graded scores from 0 to 1 vary less than shares with the same mean, so for them it is the most.
+    Infinite where none is.
+
+    Exact for shares. Graded scores from 0 to 1 vary less than shares with the same mean, so for them it is
+    the most.
     """
+    if threshold <= 0:
+        return 0.0
     met, _ = critical_counts(n, threshold, (1 - level) / 2)
-    if met > n or threshold >= 1:
+    if met > n:
         return math.inf
     return max(0.0, float(special.betaincinv(met, n - met + 1, power)) - threshold)
 
 
 def rows_to_differ(gained: int, lost: int, n: int, *, level: float = 0.95, power: float = 0.8) -> int | None:
-    """How many more rows give McNemar's test a chance of ``power`` to find the second variant better; None if none would.
+    """How many more rows give McNemar's test a chance of ``power`` to find the second variant better.
 
-    ``gained`` and ``lost`` of ``n`` rows were seen. Rows that differ are taken to come as often as they did; which way, as
-    :func:`rows_for_power` takes shares.
+    None if none would.
+
+    ``gained`` and ``lost`` of ``n`` rows were seen. Rows that differ are taken to come as often as they did;
+    which way, as :func:`rows_for_power` takes shares.
     """
     if gained <= lost or n == 0:
         return None

@@ -17,7 +17,9 @@ def waits_needed(share: float, level: float = 0.95) -> int:
 
 
 def quantile_interval(values: Sequence[float], share: float, *, level: float = 0.95) -> Interval:
-    """The quantile ``share`` with its interval by order statistics, for any distribution (Hahn and Meeker 1991, section 5.2).
+    """The quantile ``share`` with its interval by order statistics, for any distribution.
+
+    Hahn and Meeker 1991, section 5.2.
 
     An end is infinite where too few values give it; the method then says how many are needed.
     """
@@ -25,7 +27,8 @@ def quantile_interval(values: Sequence[float], share: float, *, level: float = 0
     if n == 0:
         return Interval(math.nan, -math.inf, math.inf, 0, level, "no values")
     alpha = (1 - level) / 2
-    # at most `alpha` of all samples have fewer than `first` values (and more than `last` - 1) below the quantile
+    # at most `alpha` of all samples have fewer than `first` values (and more than `last` - 1) below the
+    # quantile
     below = stats.binom.cdf(np.arange(n), n, share)
     first = int((below <= alpha).sum())
     last = int((below < 1 - alpha).sum()) + 1
