@@ -110,9 +110,11 @@ def _ollama(form: AnswerForm) -> list[str]:
     if form.schema:
         lines.append(f"A Modelfile cannot hold a schema: send the content of `{SCHEMA}` as `format`.")
     if form.system and not _fits(form.system):
-        lines.append(f"The system message has quotation marks that a Modelfile cannot hold: send it yourself.")
+        lines.append("The system message has quotation marks that a Modelfile cannot hold: send it yourself.")
     if form.shots and not _shots_fit(form):
-        lines.append(f"A worked example has quotation marks that a Modelfile cannot hold: send them all yourself.")
+        lines.append(
+            "A worked example has quotation marks that a Modelfile cannot hold: send them all yourself."
+        )
     return lines
 
 

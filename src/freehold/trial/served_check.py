@@ -372,14 +372,17 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
         )
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()  # it says where it listens, or ends
-        if not line.strip():
-            process.wait(_ENDING_S)
-            raise StepFailed(
-                f"the server of the check did not start ({_last_line(place / 'server.txt')})",
-                f"try it yourself: freehold serve {name}",
-            )
-        yield json.loads(line)["base_url"], key
+        said_ready = ""
+        while not said_ready.rstrip().endswith("}"):  # it says where it listens as JSON, or ends
+            line = process.stdout.readline()
+            said_ready += line
+            if not line:
+                process.wait(_ENDING_S)
+                raise StepFailed(
+                    f"the server of the check did not start ({_last_line(place / 'server.txt')})",
+                    f"try it yourself: freehold serve {name}",
+                )
+        yield json.loads(said_ready)["base_url"], key
     finally:
         _end(process)
 
