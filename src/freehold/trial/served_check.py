@@ -268,7 +268,7 @@ def _sentence(
 ) -> str:
     """What the check found, for a person."""
     rows = now["n"]
-    figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} measured"
+    figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} ({then['low']:.3f} to {then['high']:.3f}) measured"
     if equal == rows:
         return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
