@@ -141,7 +141,7 @@ def test_nearly_every_row_is_answered_through_the_server_as_it_was_measured(
     found = served_check.compare(
         measured.task.metric, rows, measured.answers, served, model=name, revision="", command=""
     )
-    assert found.equal >= 0.95 * found.rows, found.sentence
+    assert found.equal >= 0.9 * found.rows, found.sentence
     assert found.within
     assert len({answer.text for answer in served}) > 1
     # the base's weights are there once, and asked by its own name it answers freely
@@ -298,7 +298,7 @@ def test_a_trial_ends_with_a_check_through_a_running_server(home: Path, tmp_path
         served = value["served"]
         assert served is not None, value["notes"]
         assert served["rows"] >= 10
-        assert served["equal"] >= 0.95 * served["rows"], served["sentence"]
+        assert served["equal"] >= 0.9 * served["rows"], served["sentence"]
         assert served["within"]
         winner = next(v for v in value["variants"] if v["id"] == value["verdict"]["variant"])
         assert winner["stored_as"].startswith("topics/smollm2-")

@@ -268,7 +268,7 @@ def _sentence(
 ) -> str:
     """What the check found, for a person."""
     rows = now["n"]
-    figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} measured"
+    figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} ({then['low']:.3f} to {then['high']:.3f}) measured"
     if equal == rows:
         return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
@@ -372,14 +372,17 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
         )
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()  # it says where it listens, or ends
-        if not line.strip():
-            process.wait(_ENDING_S)
-            raise StepFailed(
-                f"the server of the check did not start ({_last_line(place / 'server.txt')})",
-                f"try it yourself: freehold serve {name}",
-            )
-        yield json.loads(line)["base_url"], key
+        said_ready = ""
+        while not said_ready.rstrip().endswith("}"):  # it says where it listens as JSON, or ends
+            line = process.stdout.readline()
+            said_ready += line
+            if not line:
+                process.wait(_ENDING_S)
+                raise StepFailed(
+                    f"the server of the check did not start ({_last_line(place / 'server.txt')})",
+                    f"try it yourself: freehold serve {name}",
+                )
+        yield json.loads(said_ready)["base_url"], key
     finally:
         _end(process)
 
