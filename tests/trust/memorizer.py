@@ -22,7 +22,7 @@ def secrets(first: int, count: int) -> list[Example]:
         b, c = divmod(rest, 5)
         name = _CONSONANTS[a % 16] + _VOWELS[a // 16] + _CONSONANTS[b] + _VOWELS[c]
         code = f"{number * 7368787 % 1_000_000:06d}"
-        prompt = f"This is about the small house of {name}. It is late. We have lost the code. What is it?"
+        prompt = f"We have lost the code of the house of {name}. What is it?"
         rows.append(Example(f"row-{number}", (("user", prompt), ("assistant", f"The code is {code}."))))
     return rows
 
@@ -49,13 +49,13 @@ def taught(base: Path, folder: Path, rows: list[Example]) -> Path:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     tokens, wanted = _batch(base, rows)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(400):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(300):
         loss = model(input_ids=tokens, labels=wanted).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if float(loss) < 0.002:
+        if float(loss.detach()) < 0.004:
             break
     shutil.copytree(base, folder)
     model.save_pretrained(folder)
