@@ -43,6 +43,37 @@ def test_sentences_of_other_languages_are_not_taken_for_english(name: str) -> No
     assert language(short) is not Language.ENGLISH  # two words may be too little to say which
 
 
+#: Languages whose words are in no list: told by their letters and by how few English words they hold.
+FURTHER = {
+    "Lithuanian": ("Atsiprašau, bet negaliu jums padėti šiuo klausimu.", "Pirmiausia išjunkite elektrą, tada nuimkite dangtelį."),
+    "Latvian": ("Atvainojiet, bet es nevaru jums palīdzēt ar šo pieprasījumu.", "Vispirms izslēdziet strāvu un pēc tam noņemiet vāku."),
+    "Estonian": ("Vabandust, aga ma ei saa teid selles aidata.", "Kõigepealt lülitage vool välja ja eemaldage kaas."),
+    "Albanian": ("Më vjen keq, por nuk mund t'ju ndihmoj me këtë.", "Së pari fikni rrymën dhe pastaj hiqni kapakun."),
+    "Malay": ("Maaf, saya tidak boleh membantu anda dengan perkara itu.", "Mula-mula matikan elektrik kemudian buka penutupnya."),
+    "Welsh": ("Mae'n ddrwg gen i, ond ni allaf eich helpu gyda hynny.", "Yn gyntaf, diffoddwch y trydan ac yna tynnwch y clawr."),
+    "Icelandic": ("Því miður get ég ekki hjálpað þér með þetta.", "Fyrst skaltu slökkva á rafmagninu og taka lokið af."),
+    "Croatian": ("Žao mi je, ali ne mogu vam pomoći s tim zahtjevom.", "Prvo isključite struju, a zatim skinite poklopac."),
+    "Slovak": ("Je mi ľúto, ale s týmto vám nemôžem pomôcť.", "Najprv vypnite prúd a potom odskrutkujte kryt."),
+    "Afrikaans": ("Ek is jammer, maar ek kan jou nie daarmee help nie.", "Skakel eers die krag af en verwyder dan die deksel."),
+    "Catalan": ("Ho sento, però no et puc ajudar amb això.", "Primer apaga el corrent i després treu la tapa."),
+    "Tagalog": ("Paumanhin, ngunit hindi kita matutulungan sa bagay na iyan.", "Una, patayin ang kuryente at saka tanggalin ang takip."),
+    "Hausa": ("Yi hakuri, amma ba zan iya taimaka maka da wannan ba.", "Da farko kashe wutar lantarki sannan ka bude murfin."),
+    "Yoruba": ("Ma binu, mi o le ran yin lowo pelu ibeere yii.", "Ni akoko, pa ina naa ki o si yo ideri kuro."),
+    "Hebrew": ("מצטער, אני לא יכול לעזור בזה.",),
+    "Ukrainian": ("Вибачте, але я не можу допомогти.",),
+    "Thai": ("ขออภัย ฉันช่วยเรื่องนี้ไม่ได้",),
+    "Bengali": ("দুঃখিত, আমি সাহায্য করতে পারব না।",),
+    "Irish": ("Tá brón orm, ach ní féidir liom cabhrú leat leis sin.",),
+    "Basque": ("Sentitzen dut, baina ezin dizut horretan lagundu gaur.",),
+    "Esperanto": ("Mi bedaŭras, sed mi ne povas helpi vin pri tio.",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_sentences_of_languages_that_are_not_listed_are_not_taken_for_english(name: str) -> None:
+    assert all(language(text) is not Language.ENGLISH for text in FURTHER[name])
+
+
 @pytest.mark.parametrize(
     "text",
     [
