@@ -195,11 +195,9 @@ def _further(
         equal = [float(answer.score == 1.0) for answer in answers]
         return {"exact_match": mean(equal, "exactly the expected set of labels")}
     if metric.kind == "value":
-        errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
-        how = "mean absolute error; an answer without a number counts as the range of the training answers"
         without = [float(value_of(answer.text) is None) for answer in answers]
         return {
-            "mae": mean(errors, how),
+            "mae": _mean_error(metric, rows, answers, groups, level),
             "no_number": mean(without, "answers without a number"),
         }
     if metric.kind == "text":
@@ -207,6 +205,22 @@ def _further(
         equal = [exact(e, answer.text) for e, answer in zip(rows, answers, strict=True)]
         return {"rouge_l": mean(rouge, "ROUGE-L F1"), "exact_match": mean(equal, "exact match")}
     return {}
+
+
+def _mean_error(
+    metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
+) -> dict[str, Any]:
+    """The mean absolute error, each error at most the range of the training answers: only of a limited number does an interval hold."""
+    errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
+    how = (
+        f"mean absolute error; larger errors, and answers without a number, count as {metric.scale:g}, "
+        "the range of the training answers"
+    )
+    shares = [min(error / metric.scale, 1.0) for error in errors]
+    found = mean_figure(shares, how, groups=groups, level=level)
+    ends = {key: found[key] * metric.scale for key in ("value", "low", "high")}
+    spread = {"variance": found["variance"] * metric.scale**2} if "variance" in found else {}
+    return found | ends | spread
 
 
 def scope_figures(

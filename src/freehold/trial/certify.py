@@ -59,7 +59,7 @@ def certify(
     owed = obligations.compute(provenance.components(store, model, asked.data_licence), model.name)
     safety = _safety(store, model, asked, sink)
     privacy = stored_privacy.evidence(store, model, _base(store, model), asked.data, asked.unseen, sink)
-    figures = measured(model.digest, model.card.step("asked"))
+    figures = measured(model.digest)
     place = certificate.place(store, model)
     bill = bom.bill(model, owed, _figures(safety, privacy), _not_tested(model, safety, privacy, figures))
     bom.check(bill)

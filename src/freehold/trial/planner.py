@@ -487,7 +487,8 @@ def _trust(
                 else "safety"
             )
     if work.privacy_rows and tuned:
-        each = sum(2 * c.row_s() * 1.5 for c in models)
+        # a training and an unseen row, each scored and answered twice by the tuned and the untuned model
+        each = sum(6 * c.row_s() * 1.5 for c in models)
         fixed = sum(START_S + c.pace.load_s for c in models)
         rows = min(work.privacy_rows, int((PRIVACY * room - fixed) / each)) if form.trust else 0
         if rows >= min(FEWEST_PRIVACY_ROWS, work.privacy_rows):

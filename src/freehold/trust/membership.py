@@ -18,15 +18,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from freehold.data.examples import Example
-from freehold.statistics import Z95
 from freehold.trust.probing import Probes
 from freehold.trust.safety import Share
 
+#: Standard deviations of a normal distribution between which 95% of it lie, on each side.
+Z95 = NormalDist().inv_cdf(0.975)
 #: Rows of each kind below which nothing is said.
 FEWEST_ROWS = 20
 #: False positive rate that the true positives are given at, and the unseen rows that needs.
