@@ -60,10 +60,10 @@ def test_what_misses_a_need_on_licence_or_machine_comes_last() -> None:
     assert chosen([forbidden, good], "accuracy>=0.8", "licence=commercial") == "good"
 
 
-def test_of_equals_the_smaller_file_is_chosen() -> None:
-    assert chosen([seen("large", (0.9, 0.85), size=900), seen("small", (0.9, 0.85))], "accuracy>=0.8") == (
-        "small"
-    )
+def test_of_equals_the_one_measured_first_is_chosen() -> None:
+    usual, smaller = seen("usual size", (0.9, 0.85), size=105), seen("smaller", (0.9, 0.85), size=88)
+    assert chosen([usual, smaller], "accuracy>=0.8") == "usual size"
+    assert chosen([usual, smaller], "accuracy>=0.8", "size<=100B") == "smaller"
 
 
 def test_a_rival_is_never_chosen() -> None:

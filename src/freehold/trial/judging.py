@@ -41,8 +41,8 @@ def judge(trial: Trial) -> tuple[Look, Terms]:
             "raise --budget; results so far are kept",
         )
     baselines.compare([chosen], trial.answers, trial.baselines, trial.task.groups)
-    trial.wait_again(chosen)
     look, terms = look_at(trial, chosen)
+    trial.wait_again(chosen, waits_for(needs, terms))
     chosen["bounds"] = bounds(needs, terms, lambda level: figures_at(trial, chosen, level))
     with trial.clock.part("compare") as seconds:
         if seconds:
@@ -64,6 +64,12 @@ def _compare(trial: Trial, chosen: dict[str, Any], seconds: float) -> None:
         if left <= 0 or (number and ruled_out):
             continue
         trial.measure_on_test(variant, left if number else min(left, seconds))
+
+
+def waits_for(needs: Sequence[Need], terms: Terms) -> int:
+    """Waits of one user that a bound at the error of ``terms`` rests on, 0 where no need is on them."""
+    shares = [int(need.name[1:]) / 100 for need in needs if need.name in ("p50", "p95")]
+    return max((statistics.waits_needed(share, 1 - 2 * terms.meets) for share in shares), default=0)
 
 
 def look_at(trial: Trial, chosen: dict[str, Any]) -> tuple[Look, Terms]:

@@ -30,7 +30,7 @@ from freehold.trial import task as tasks
 from freehold.trial.choice import FEWEST_CHOICE_ROWS, TEST, VALIDATION, Choice
 from freehold.trial.clock import Clock
 from freehold.trial.looks import Look
-from freehold.trial.needs import Need, Terms, check_names, decide, parse_need
+from freehold.trial.needs import Need, Terms, check_names, decide, parse_need, terms_of
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
 from freehold.trial.rival_recorded import recorded
@@ -257,7 +257,7 @@ class Trial:
             len(self._prompts()),
             PRIVACY_ROWS,
             min(self.options.latency_rows, len(splits.test)),
-            self.waits,
+            judging.waits_for(*self._first_terms()),
         )
         everyone = list(self.candidates.values())
         if made is None:
@@ -401,13 +401,11 @@ class Trial:
         """The rows that choose, as many as are enough, or those that judge."""
         return jobs.rows_of(self.task, split, tuned=self.options.tune, shots=self.options.shots)
 
-    @property
-    def waits(self) -> int:
-        """Waits of one user that judge, 0 where no need is on them."""
-        shares = [
-            int(need.name[1:]) / 100 for need in self.effective_needs()[0] if need.name in ("p50", "p95")
-        ]
-        return max((statistics.waits_needed(share, 1 - 2 * Terms().meets) for share in shares), default=0)
+    def _first_terms(self) -> tuple[list[Need], Terms]:
+        """The needs, and the errors of a first look, before it is known which look it is."""
+        needs = self.effective_needs()[0]
+        first, second = statistics.alpha_of_look(1), statistics.alpha_of_look(2)
+        return needs, terms_of(needs, first, second)
 
     def variant(self, name: str) -> dict[str, Any]:
         """The variant with this id."""
@@ -774,13 +772,13 @@ class Trial:
             return
         variant["running"] = self._timed(variant, name, inputs, seconds)
 
-    def wait_again(self, variant: dict[str, Any]) -> None:
-        """Let the chosen variant wait anew where waits decide: those that it was chosen by are too few, and the best of several."""
-        if not self.waits or variant["running"] is None:
+    def wait_again(self, variant: dict[str, Any], waits: int) -> None:
+        """Take ``waits`` waits of the chosen variant anew: those that it was chosen by are too few, and the best of several."""
+        if not waits or variant["running"] is None:
             return
-        name, inputs = self._timing(variant, self.waits)
+        name, inputs = self._timing(variant, waits)
         speed = self.candidates[variant["model"]]
-        whole = self.waits * speed.wait_s(shots=bool(variant["shots"])) + speed.pace.load_s + 5
+        whole = waits * speed.wait_s(shots=bool(variant["shots"])) + speed.pace.load_s + 5
         again = self._timed(variant, f"waits-{name}", inputs, max(1.5 * whole, self.clock.part_left()))
         if again is not None:
             variant["running"] |= {
