@@ -33,6 +33,8 @@ TUNING_EFFICIENCY = 0.3
 AS_IS, AS_IS_ALONE = 0.15, 0.40
 #: Share of the time for judging where nothing is tuned, and for the best untuned variant on the test rows beside the chosen one.
 JUDGE, COMPARE = 0.40, 0.12
+#: Test rows that the best untuned variant answers for comparison at most: tuning has more use of the time.
+MOST_COMPARED = 500
 #: Share of the time for the check of what is served, for safety and for privacy.
 SERVED, SAFETY, PRIVACY = 0.08, 0.12, 0.04
 FEWEST_PROMPTS, FEWEST_PRIVACY_ROWS = 8, 16
@@ -379,7 +381,7 @@ def _judging(
 def _compared(room: float, plain: Sequence[Candidate], work: Work) -> list[Part]:
     """The best untuned variant on as many test rows as its share holds; nothing where that is too few to say anything."""
     rows = min((c.rows_in(COMPARE * room, shots=bool(c.shot_tokens)) for c in plain), default=0)
-    rows = min(rows, work.test_rows)
+    rows = min(rows, work.test_rows, MOST_COMPARED)
     if rows < min(FEWEST_ROWS, work.test_rows):
         return []
     whole = max(c.measuring_s(rows, shots=bool(c.shot_tokens)) for c in plain) * 1.25 + 1.0
