@@ -96,13 +96,12 @@ def test_rows_bind_as_a_base_does(one: str, other: str, whole: str) -> None:
     assert bool(owed.conflicts) is (whole == NONE and not free), owed.conflicts
 
 
-def test_a_set_can_clash_where_no_pair_does() -> None:
-    some = [
-        Component(name, "model", name, True) for name in ("gpl-2.0-or-later", "apache-2.0", "gpl-2.0-only")
-    ]
-    assert compute(some).conflicts
+def test_three_parts_have_one_licence_in_common_or_none() -> None:
     three = [Component(name, "model", name, True) for name in ("mpl-2.0", "cc-by-sa-4.0", "gpl-2.0-or-later")]
     assert compute(three).result == ["gpl-3.0"]
+    some = [Component(name, "model", name, True) for name in ("gpl-2.0-or-later", "apache-2.0", "gpl-2.0-only")]
+    assert compute(some).conflicts
+    assert compute(some).result == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,6 @@ TEACHERS = [
     ("gemma", "helper", ""),
     ("nvidia-open-model-license", "helper", ""),
     ("gpl-3.0", "helper", ""),
-    ("cc-by-nd-4.0", "helper", ""),
     ("apache-2.0", "helper", ""),
 ]
 
@@ -167,8 +165,6 @@ TEACHERS = [
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 @pytest.mark.parametrize(("teacher", "name", "told"), TEACHERS)
 def test_teachers(kind: str, teacher: str, name: str, told: str) -> None:
-    if kind == "dataset" and teacher == "cc-by-nd-4.0":
-        pytest.skip("rows themselves are changed when they are learnt from; a teacher's weights are not")
     conflicts = compute(
         [Component("t", kind, teacher), Component("pupil", "model", "apache-2.0", True)], name
     ).conflicts
@@ -177,6 +173,7 @@ def test_teachers(kind: str, teacher: str, name: str, told: str) -> None:
 
 def test_what_a_pupil_owes() -> None:
     pupil = Component("pupil", "model", "apache-2.0", True)
+    assert not compute([Component("t", "model", "cc-by-nd-4.0"), pupil]).conflicts, "it is not changed by answering"
     llama = compute([Component("t", "model", "llama3.1"), pupil], "Llama-x")
     assert any("a model taught by its answers begins with 'Llama'" in text for text in llama.naming)
     assert "Built with Llama" in notice(llama, "Llama-x")

@@ -1,9 +1,14 @@
-"""How the licences of parts combine: which licences the whole may be under, and which parts cannot go together.
+"""How the licences of parts combine: which licences the whole may be under, and which parts cannot go
+together.
 
-Parts are either in the whole (base, adapter, merged model, rows) or only taught it with their answers (teacher). What is in the whole binds it:
-a licence that wants derivatives under itself names what the whole may become, and what others add must fit in there.
-Sources: GPL 3.0 sections 7, 10 and 13; GPL 2.0 sections 6 and 7; MPL 2.0 sections 1.12 and 3.3; LGPL 2.1 section 3; ODbL 1.0 section 4.5; CC BY-SA 4.0
-section 3(b) with the list of compatible licences; the Free Software Foundation's notes on Apache 2.0 with GPL 2.0.
+Parts are either in the whole (base, adapter, merged model, rows) or only taught it with their answers
+(teacher). What is in the whole binds it:
+a licence that wants derivatives under itself names what the whole may become, and what others add must fit in
+there.
+Sources: GPL 3.0 sections 7, 10 and 13; GPL 2.0 sections 6 and 7; MPL 2.0 sections 1.12 and 3.3; LGPL 2.1
+section 3; ODbL 1.0 section 4.5; CC BY-SA 4.0
+section 3(b) with the list of compatible licences; the Free Software Foundation's notes on Apache 2.0 with GPL
+2.0.
 """
 
 from __future__ import annotations
@@ -40,15 +45,15 @@ def outcome(parts: Sequence[Part]) -> list[str]:
 
 
 def clashes(parts: Sequence[Part]) -> list[str]:
-    """Why parts cannot go together, a sentence for each pair; for all of them where only the whole set is at fault."""
+    """Why parts cannot go together, a sentence for each pair, or one for all where no pair is at fault."""
     found: list[str] = []
     bound = [part for part in parts if part.within and part.terms.becomes]
     for position, part in enumerate(bound):
         for other in bound[position + 1 :]:
             if not _common([part, other]):
                 found.append(
-                    f"{part.label} and {other.label} each want the result under themselves or what they name; "
-                    "no licence serves both, it cannot be shared"
+                    f"{part.label} and {other.label} each want the result under themselves "
+                    "or what they name; no licence serves both, it cannot be shared"
                 )
         found += [why for other in parts if other is not part and (why := _against(part, other))]
     if bound and not found and not outcome(parts):
@@ -106,5 +111,6 @@ def _against(part: Part, other: Part) -> str:
         return ""
     added = next((why for one in wholes if (why := _adds(other, table()[one]))), "")
     if added:
-        return f"{part.label} forbids further restrictions, and {other.label} brings {added}; the result cannot be shared"
+        told = f"{part.label} forbids further restrictions, and {other.label} brings {added}"
+        return f"{told}; the result cannot be shared"
     return f"{other.label} has terms that do not fit {part.label}; the result cannot be shared"

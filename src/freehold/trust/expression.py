@@ -1,4 +1,5 @@
-"""Licence expressions as SPDX writes them: ``MIT OR GPL-2.0-only``, ``Apache-2.0 WITH LLVM-exception``, ``MIT AND CC-BY-4.0``.
+"""Licence expressions as SPDX writes them: ``MIT OR GPL-2.0-only``, ``Apache-2.0 WITH LLVM-exception``, ``MIT
+AND CC-BY-4.0``.
 
 Source: SPDX specification 2.3, annex D. ``license-expression`` parses them and knows the SPDX list.
 """

@@ -13,7 +13,7 @@ from freehold.trust import expression
 #: What may be asked of a licence.
 POLICIES = ("any", "commercial", "unrestricted")
 
-#: Names in the table that model hubs do not take as ``license``; they have to be written as ``other`` with ``license_name``.
+#: Names that model hubs do not take as ``license``; they are written as ``other`` with ``license_name``.
 _NOT_ON_HUBS = {
     "gpl-2.0-or-later",
     "lgpl-2.1-or-later",
@@ -38,12 +38,17 @@ _NOT_ON_HUBS |= {"stabilityai-community", "flux-1-dev-non-commercial-license", "
 
 @dataclass(frozen=True)
 class Terms:
-    """A licence's terms. ``commercial``: None where Freehold does not know the licence; then everything else is empty.
+    """A licence's terms. ``commercial``: None where Freehold does not know the licence; then everything else
+    is empty.
 
-    ``outputs``: whether answers may train other models (yes, no, conditions, or nothing); ``threshold``: users_per_month or revenue_usd_per_year and
-    what then; ``naming``: begins_with, shows, only (a word in the component's name without which it does not hold); ``notice``: the line that the
-    licence itself prescribes, {component} for the component's name; ``becomes``: what a changed version or a combination may be under, any licence
-    where it is empty; ``trained_on``: what a model trained on it owes, None where that is the same as for anything else; ``parts``: where several
+    ``outputs``: whether answers may train other models (yes, no, conditions, or nothing); ``threshold``:
+    users_per_month or revenue_usd_per_year and
+    what then; ``naming``: begins_with, shows, only (a word in the component's name without which it does not
+    hold); ``notice``: the line that the
+    licence itself prescribes, {component} for the component's name; ``becomes``: what a changed version or a
+    combination may be under, any licence
+    where it is empty; ``trained_on``: what a model trained on it owes, None where that is the same as for
+    anything else; ``parts``: where several
     licences apply together, their identifiers.
     """
 
@@ -141,14 +146,15 @@ def table() -> dict[str, Terms]:
 
 
 def alternatives(licence: str) -> list[tuple[Terms, ...]]:
-    """The ways in which a licence or an expression may be taken, each with all terms that then apply together."""
+    """The ways in which a licence or an expression may be taken, each with all terms that then apply."""
     return [tuple(_named(name) for name in way) for way in expression.choices(licence)]
 
 
 def terms(licence: str) -> Terms:
     """The terms of a licence identifier or expression, as SPDX or model cards write it.
 
-    Of alternatives (``OR``) those that ask for the least; of several that apply together (``AND``) all of them, as one.
+    Of alternatives (``OR``) those that ask for the least; of several that apply together (``AND``) all of
+    them, as one.
     """
     ways = [_together(way) for way in alternatives(licence)]
     return min(ways, key=_demand)

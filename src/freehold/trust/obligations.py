@@ -20,9 +20,11 @@ _MOST_WAYS = 256  # of taking several expressions with OR; more would be no long
 
 @dataclass(frozen=True)
 class Component:
-    """Something with a licence of its own. ``kind``: model or dataset; ``changed``: the result is a changed version of it.
+    """Something with a licence of its own. ``kind``: model or dataset; ``changed``: the result is a changed
+    version of it.
 
-    ``role``: one of ROLES; where it is empty, rows are data, a model that stays as it is beside one that was changed is a teacher (its answers taught
+    ``role``: one of ROLES; where it is empty, rows are data, a model that stays as it is beside one that was
+    changed is a teacher (its answers taught
     the other), and any other model is a base. ``how``: in words, how it was changed.
     """
 
@@ -36,9 +38,11 @@ class Component:
 
 @dataclass
 class Obligations:
-    """In sentences. ``commercial``: None where a licence is not known; ``licences``: identifier -> where its text stands and of when.
+    """In sentences. ``commercial``: None where a licence is not known; ``licences``: identifier -> where its
+    text stands and of when.
 
-    ``result``: licences that the result may be under where a part leaves no free choice; ``chosen``: which of several offered licences was taken.
+    ``result``: licences that the result may be under where a part leaves no free choice; ``chosen``: which of
+    several offered licences was taken.
     """
 
     commercial: bool | None = True
@@ -74,7 +78,7 @@ class _Term:
 
     @property
     def within(self) -> bool:
-        """Whether its terms reach into the result: a teacher's only where they say that its pupils are derivatives."""
+        """Whether its terms reach into the result: a teacher's only where they make its pupils derivatives."""
         return self.role != "teacher" or self.own.outputs_bind
 
     @property
@@ -86,7 +90,8 @@ class _Term:
 def compute(components: Sequence[Component], name: str = "", licence: str = "") -> Obligations:
     """Obligations of the result ``name``, to be offered under ``licence`` where that is given.
 
-    A component whose licence nobody states or Freehold does not know is told, never guessed. Where a component leaves a choice (``MIT OR GPL-2.0-only``),
+    A component whose licence nobody states or Freehold does not know is told, never guessed. Where a
+    component leaves a choice (``MIT OR GPL-2.0-only``),
     the one with the fewest conflicts is taken.
     """
     several = [_ways(one) for one in components]
@@ -157,7 +162,7 @@ def _role(one: Component, components: Sequence[Component]) -> str:
 
 
 def _leaves_free(term: _Term) -> bool:
-    """Whether the licence of rows says that what is computed from them, such as a model, is free of its terms."""
+    """Whether the licence of rows says that a model made from them is free of its terms."""
     return term.role == "data" and term.own.trained_on is not None
 
 
@@ -183,7 +188,7 @@ def _add(found: Obligations, term: _Term) -> None:
 
 
 def _names(found: Obligations, term: _Term, name: str) -> None:
-    """Duties on names: they hold for changed versions, and where a licence says so for models that its model's answers taught."""
+    """Duties on names: for changed versions and, where a licence says so, for what answers taught."""
     rules = term.own.names(term.component.name)
     begins, shows = rules.get("begins_with", ""), rules.get("shows", "")
     if begins and (term.component.changed or term.answers):
@@ -219,7 +224,7 @@ def _has_model(found: Obligations) -> bool:
 
 
 def _pupils(term: _Term, held: list[_Term]) -> Iterator[_Term]:
-    """Models that learnt from answers of a model that must not be learnt from, other than those under the same licence."""
+    """Models under other licences that learnt from answers that must not be learnt from."""
     if term.answers and term.own.outputs == "no":
         for other in held:
             if other.role not in ("teacher", "data") and other.own.licence != term.own.licence:
