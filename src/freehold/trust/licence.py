@@ -33,7 +33,12 @@ _NOT_ON_HUBS |= {
     "falcon-llm-license",
     "falcon-180b",
 }
-_NOT_ON_HUBS |= {"stabilityai-community", "flux-1-dev-non-commercial-license", "nvidia-open-model-license"}
+_NOT_ON_HUBS |= {
+    "stabilityai-community",
+    "flux-1-dev-non-commercial-license",
+    "flux-non-commercial-license",
+    "nvidia-open-model-license",
+}
 
 
 @dataclass(frozen=True)
