@@ -210,7 +210,8 @@ def _by_name() -> dict[str, str]:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"-?(agreement)?$", "", re.sub(r"[^a-z0-9+.]+", "-", name.lower()).strip("-"))
+    plain = re.sub(r"[^a-z0-9+.]+", "-", name.lower()).strip("-")
+    return re.sub(r"-agreement$", "", re.sub(r"(?<=-)v(?=\d)", "", plain))
 
 
 def _together(way: tuple[Terms, ...]) -> Terms:
