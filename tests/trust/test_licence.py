@@ -65,7 +65,7 @@ def test_obligations_differ_between_apache_and_gemma() -> None:
             "forbids further restrictions",
         ),
         (
-            [Component("a", "dataset", "cc-by-sa-4.0"), Component("b", "model", "gpl-3.0", True)],
+            [Component("a", "dataset", "cc-by-sa-3.0"), Component("b", "model", "gpl-3.0", True)],
             "x",
             "each want the result under themselves",
         ),

@@ -56,7 +56,7 @@ def command(
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed.commercial]
     print(f"{model.name}: commercial use {use}")
     for title, some in (("made from", [f"{one.name}: {one.licence or 'no licence stated'}" for one in owed.components]), ("must", owed.must), ("may not", owed.may_not),
-                        ("when passing it on", owed.pass_on), ("threshold", owed.thresholds), ("training others on its answers", owed.outputs), ("names", owed.naming),
+                        ("when passing it on", owed.pass_on), ("threshold", owed.thresholds), ("training others on its answers", owed.outputs), ("names", owed.naming), ("chosen", owed.chosen), ("has to be shared under", [" or ".join(owed.result)] if owed.result else []),
                         ("CONFLICT", owed.conflicts), ("NOT KNOWN", owed.unknown)):  # fmt: skip
         for text in some:
             print(f"  {title}: {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -230,5 +231,18 @@ def _licence_in_readme(path: Path) -> tuple[str, str]:
         head = yaml.safe_load(text.split("---", 2)[1])
     except yaml.YAMLError:
         return "", ""
-    found = head.get("license") if isinstance(head, dict) else None
-    return (found, "license in README.md") if isinstance(found, str) else ("", "")
+    found = stated_licence(head) if isinstance(head, dict) else ""
+    return (found, "license in README.md") if found else ("", "")
+
+
+def stated_licence(head: Mapping[str, Any]) -> str:
+    """The licence that a card's head states: ``license``, several joined with AND, or ``license_name`` where ``license`` is ``other``.
+
+    A card that lists several does not say that one may choose; all of them hold then.
+    """
+    value = head.get("license")
+    names = [name.strip() for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
+    own = head.get("license_name")
+    if isinstance(own, str) and own.strip():
+        names = [own.strip() if name.lower() == "other" else name for name in names]
+    return " AND ".join(dict.fromkeys(name for name in names if name))

@@ -22,6 +22,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from freehold.hub.accounts import Actor
+from freehold.hub.card import stated_licence
 from freehold.hub.discussions import Discussion, Event
 from freehold.hub.figures import stated
 from freehold.hub.index import Query
@@ -323,13 +324,13 @@ def routes(hub: Hub) -> APIRouter:
             else ""
         )
         facts = [
-            ("Owner", found.author), ("Licence", found.card.get("license") or "none stated"), ("Last change", day(head.created)),
+            ("Owner", found.author), ("Licence", stated_licence(found.card) or "none stated"), ("Last change", day(head.created)),
             ("Revision", head.id[:10]), ("Size", size(sum({file.sha256: file.size for file in head.files.values()}.values()))),
             ("Downloads", f"{found.downloads:,}"),
         ]  # fmt: skip
         return part(
             found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request),
-            runs=_runs(hub, found, head.files), stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(str(found.card.get("license") or "")),
+            runs=_runs(hub, found, head.files), stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(stated_licence(found.card)),
             unsafe=unsafe, tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
@@ -349,7 +350,7 @@ def _row(one: Repository) -> dict[str, Any]:
     task = one.card.get("pipeline_tag") or ""
     return {
         "name": one.name, "address": page_path(one.kind, one.name), "private": one.private, "gated": one.gated, "downloads": one.downloads,
-        "modified": day(one.modified), "task": task, "licence": one.card.get("license") or "",
+        "modified": day(one.modified), "task": task, "licence": stated_licence(one.card),
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from freehold import durable
 from freehold.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
 from freehold.hub import bases, door, known, listing, packages, remote, splits
+from freehold.hub.card import stated_licence
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
@@ -332,12 +333,12 @@ def from_hf(_store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     files = {_flat(file): folder / file for file in selection.taken}
     if short := next((file for file in selection.taken if not (folder / file).is_file()), ""):
         raise BadModel(f"{short} is missing from what was downloaded of {rest}", "run the same command again")
-    licence = getattr(info.card_data, "license", None) if info.card_data else None
+    licence = stated_licence(info.card_data.to_dict()) if info.card_data else ""
     provenance = {"repository": name, "commit": info.sha, "endpoint": api.endpoint}
     return Delivery(
         files,
         provenance,
-        licence or "",
+        licence,
         "license in the repository's card" if licence else "",
         move=True,
         notes=selection.notes,
@@ -368,7 +369,7 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
             if lies is None:
                 repositories.contents.lay(content, target)
             progress.more(content.size)
-    licence = str(found.card.get("license") or "")
+    licence = stated_licence(found.card)
     stated = "license in the repository's card" if licence else ""
     return Delivery(
         files, {"repository": name, "commit": commit.id}, licence, stated, move=True, notes=selection.notes

@@ -13,7 +13,7 @@ from typing import Any
 
 from freehold.errors import UsageError
 from freehold.hub import remote
-from freehold.hub.card import Card
+from freehold.hub.card import Card, stated_licence
 from freehold.hub.index import Query
 from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.store import Model, Store
@@ -139,7 +139,7 @@ def _in_hub(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
     found: list[Found] = []
     for one in listed:
         files = repositories.commit(one, "main").files
-        all_of_it = variants(repositories.contents, files, str(one.card.get("license") or ""))
+        all_of_it = variants(repositories.contents, files, stated_licence(one.card))
         for variant in all_of_it if len(all_of_it) < 2 else _chosen(all_of_it, wanted, known):
             found.append(
                 _of_hub(
@@ -192,9 +192,8 @@ def _elsewhere(hub: str, wanted: Wanted, token: str, sink: Sink) -> list[Found]:
         for one in api.list_models(search=wanted.text or None, filter=[wanted.format] if wanted.format else None, sort=sort, limit=_LOOKED_AT,
                                    expand=properties):  # fmt: skip
             card = dict(one.card_data.to_dict()) if one.card_data else {}
-            licence = str(
-                card.get("license")
-                or next((tag[8:] for tag in one.tags or [] if tag.startswith("license:")), "")
+            licence = stated_licence(card) or next(
+                (tag[8:] for tag in one.tags or [] if tag.startswith("license:")), ""
             )
             own = dict(one.gguf or {})
             parameters, origin = int(own.get("total") or 0), "the hub"

@@ -138,7 +138,7 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
     if not licence.strip():
         return None, None
     known = terms(licence)
-    return (known.licence, None) if known.known else ("other", licence.strip())
+    return (known.licence, None) if known.on_hubs else ("other", licence.strip())
 
 
 def _base(store: Store, model: Model) -> tuple[str, str]:

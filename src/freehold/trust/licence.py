@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
+from freehold.trust import expression
+
 #: What may be asked of a licence.
 POLICIES = ("any", "commercial", "unrestricted")
+
+#: Names that model hubs do not take as ``license``; they are written as ``other`` with ``license_name``.
+_NOT_ON_HUBS = {
+    "gpl-2.0-or-later",
+    "lgpl-2.1-or-later",
+    "cc-by-sa-2.0",
+    "cc-by-sa-2.5",
+    "cc-by-nd-3.0",
+    "openmdw",
+    "0bsd",
+}
+_NOT_ON_HUBS |= {
+    "qwen",
+    "qwen-research",
+    "tongyi-qianwen",
+    "mrl",
+    "mnpl",
+    "deepseek",
+    "falcon-llm-license",
+    "falcon-180b",
+}
+_NOT_ON_HUBS |= {
+    "stabilityai-community",
+    "flux-1-dev-non-commercial-license",
+    "flux-non-commercial-license",
+    "nvidia-open-model-license",
+}
 
 
 @dataclass(frozen=True)
 class Terms:
-    """A licence's terms. ``commercial``: None where Freehold does not know the licence; then everything else is empty.
+    """A licence's terms. ``commercial``: None where Freehold does not know the licence; then everything else
+    is empty.
 
-    ``outputs``: whether answers may train other models (yes, no, conditions, or nothing); ``threshold``: users_per_month or revenue_usd_per_year and
-    what then; ``naming``: begins_with, shows; ``notice``: the line that the licence itself prescribes.
+    ``outputs``: whether answers may train other models (yes, no, conditions, or nothing); ``threshold``:
+    users_per_month or revenue_usd_per_year and
+    what then; ``naming``: begins_with, shows, only (a word in the component's name without which it does not
+    hold); ``notice``: the line that the
+    licence itself prescribes, {component} for the component's name; ``becomes``: what a changed version or a
+    combination may be under, any licence
+    where it is empty; ``trained_on``: what a model trained on it owes, None where that is the same as for
+    anything else; ``parts``: where several
+    licences apply together, their identifiers.
     """
 
     licence: str
@@ -25,24 +63,44 @@ class Terms:
     restrictions: str = ""
     flows_down: bool = False
     changes: bool = True
-    same_licence: bool = False
+    becomes: tuple[str, ...] = ()
+    not_into: tuple[str, ...] = ()
     no_further_restrictions: bool = False
     outputs: str = ""
     outputs_how: str = ""
+    outputs_bind: bool = False
+    trained_on: tuple[str, ...] | None = None
     must: tuple[str, ...] = ()
     pass_on: tuple[str, ...] = ()
     may_not: tuple[str, ...] = ()
     threshold: dict[str, Any] = field(default_factory=dict)
     naming: dict[str, str] = field(default_factory=dict)
     notice: str = ""
+    notice_changed: bool = False
     source: str = ""
     dated: str = ""
     read: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
         """Whether the table has this licence."""
         return self.commercial is not None
+
+    @property
+    def binds_use(self) -> bool:
+        """Whether it adds terms of its own to what others may do, beside a ban on commerce."""
+        return bool(self.flows_down or self.threshold or self.naming or self.restrictions)
+
+    def names(self, component: str) -> dict[str, str]:
+        """Its rules on names that hold for a component of this name."""
+        only = self.naming.get("only", "")
+        return self.naming if not only or only in component.lower() else {}
+
+    @property
+    def on_hubs(self) -> bool:
+        """Whether model hubs take its identifier as ``license``."""
+        return self.known and not self.parts and self.licence not in _NOT_ON_HUBS
 
     @property
     def limit(self) -> str:
@@ -81,8 +139,10 @@ def table() -> dict[str, Terms]:
         (resources.files("freehold.trust") / "licences.yaml").read_text()
     ).items():
         aliases = value.pop("aliases", [])
-        for part in ("must", "pass_on", "may_not"):
+        for part in ("must", "pass_on", "may_not", "becomes", "not_into"):
             value[part] = tuple(value.get(part, ()))
+        if "trained_on" in value:
+            value["trained_on"] = tuple(value["trained_on"])
         for part in ("outputs", "dated", "read"):
             value[part] = _text(value.get(part, ""))
         for name in (key, *aliases):
@@ -90,19 +150,103 @@ def table() -> dict[str, Terms]:
     return found
 
 
+def alternatives(licence: str) -> list[tuple[Terms, ...]]:
+    """The ways in which a licence or an expression may be taken, each with all terms that then apply."""
+    return [tuple(_named(name) for name in way) for way in expression.choices(licence)]
+
+
 def terms(licence: str) -> Terms:
-    """The terms of a licence identifier, as SPDX or model cards write it."""
+    """The terms of a licence identifier or expression, as SPDX or model cards write it.
+
+    Of alternatives (``OR``) those that ask for the least; of several that apply together (``AND``) all of
+    them, as one.
+    """
+    ways = [_together(way) for way in alternatives(licence)]
+    return min(ways, key=_demand)
+
+
+def _named(name: str) -> Terms:
+    """The terms of one name, ``NAME WITH EXCEPTION`` included: an exception only ever allows more."""
+    name, _, exception = (part.strip() for part in name.partition(" WITH "))
+    own = next((table()[key] for key in _spellings(name) if key in table()), Terms(name))
+    if exception.lower() == "llvm-exception":  # its second paragraph: no conflict with GPL 2.0
+        own = replace(own, not_into=())
+    return own
+
+
+def _spellings(name: str) -> list[str]:
+    """What a name may be called in the table, the likeliest first."""
+    written = name.strip().lower()
     key = (
-        licence.strip()
-        .lower()
-        .replace(" ", "-")
-        .removesuffix("-license")
-        .removesuffix("-licence")
-        .removesuffix("-only")
-        .removesuffix("-or-later")
+        re.sub(r"[\s_,]+", "-", written)
+        .removeprefix("licenseref-")
+        .removeprefix("scancode-")
+        .removeprefix("the-")
     )
-    found = table().get(licence.strip().lower()) or table().get(key) or table().get(key + "-license")
-    return found or Terms(licence.strip())
+    bare = re.sub(r"-licen[sc]e(-agreement)?(?=-|$)", "", key.replace("-version-", "-"))
+    for long, short in (
+        ("affero-general-public", "agpl"),
+        ("lesser-general-public", "lgpl"),
+        ("general-public", "gpl"),
+    ):
+        bare = bare.replace(long, short)
+    bare = re.sub(r"-?v(?=\d)", "-", bare.removeprefix("gnu-"))
+    bare = re.sub(r"(-\d)(?=$|\+|-only|-or-later)", r"\1.0", bare)
+    found: list[str] = []
+    for one in (written, key, expression.canonical(name).lower(), bare, bare.removesuffix("-community")):
+        found += [one, one.removesuffix("-only"), one.replace("+", "-or-later"), f"{one}-license"]
+    named = _by_name().get(_slug(name))
+    loose = [one.removesuffix("-or-later") for one in found]  # where no later version is told apart
+    return [
+        one
+        for one in dict.fromkeys((*found, named or "", *loose, *(one.removesuffix("+") for one in found)))
+        if one
+    ]
+
+
+@cache
+def _by_name() -> dict[str, str]:
+    return {_slug(own.name): own.licence for own in table().values()}
+
+
+def _slug(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9+.]+", "-", name.lower()).strip("-")
+    return re.sub(r"-agreement$", "", re.sub(r"(?<=-)v(?=\d)", "", plain))
+
+
+def _together(way: tuple[Terms, ...]) -> Terms:
+    if len(way) == 1:
+        return way[0]
+    if unknown := [own for own in way if not own.known]:
+        return Terms(" AND ".join(own.licence for own in way), parts=tuple(own.licence for own in unknown))
+
+    def every(part: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(text for own in way for text in getattr(own, part)))
+
+    heaviest = max(way, key=lambda own: ("yes", "conditions", "no").index(own.outputs))
+    return Terms(
+        licence=" AND ".join(own.licence for own in way),
+        name=" and ".join(own.name for own in way),
+        commercial=all(own.commercial for own in way),
+        parts=tuple(own.licence for own in way),
+        restrictions=", ".join(own.restrictions for own in way if own.restrictions),
+        flows_down=any(own.flows_down for own in way),
+        changes=all(own.changes for own in way),
+        no_further_restrictions=any(own.no_further_restrictions for own in way),
+        outputs=heaviest.outputs,
+        outputs_how=heaviest.outputs_how,
+        must=every("must"),
+        pass_on=every("pass_on"),
+        may_not=every("may_not"),
+        threshold=next((own.threshold for own in way if own.threshold), {}),
+        source=", ".join(own.source for own in way),
+        dated=", ".join(own.dated for own in way),
+        read=", ".join(own.read for own in way if own.read) if all(own.read for own in way) else "",
+    )
+
+
+def _demand(own: Terms) -> tuple[bool, ...]:
+    return (not own.known, own.commercial is False, not own.changes, own.binds_use, bool(own.becomes))
 
 
 def duties(licence: str) -> str:

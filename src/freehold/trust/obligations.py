@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 from freehold import durable
-from freehold.trust.licence import Terms, terms
+from freehold.trust import compatibility, expression
+from freehold.trust.compatibility import Part
+from freehold.trust.licence import Terms, alternatives, terms
 
 NOTICE, RESTRICTIONS = "NOTICE.txt", "USE-RESTRICTIONS.txt"
+ROLES = ("base", "adapter", "merged", "teacher", "data")
+_MOST_WAYS = 256  # of taking several expressions with OR; more would be no longer looked through
 
 
 @dataclass(frozen=True)
 class Component:
-    """Something with a licence of its own. ``kind``: model or dataset; ``changed``: the result is a changed version of it."""
+    """Something with a licence of its own. ``kind``: model or dataset; ``changed``: the result is a changed
+    version of it.
+
+    ``role``: one of ROLES; where it is empty, rows are data, a model that stays as it is beside one that was
+    changed is a teacher (its answers taught
+    the other), and any other model is a base. ``how``: in words, how it was changed.
+    """
 
     name: str
     kind: str
     licence: str
     changed: bool = False
+    role: str = ""
+    how: str = ""
 
 
 @dataclass
 class Obligations:
-    """In sentences. ``commercial``: None where a licence is not known; ``licences``: identifier -> where its text stands and of when."""
+    """In sentences. ``commercial``: None where a licence is not known; ``licences``: identifier -> where its
+    text stands and of when.
+
+    ``result``: licences that the result may be under where a part leaves no free choice; ``chosen``: which of
+    several offered licences was taken.
+    """
 
     commercial: bool | None = True
     must: list[str] = field(default_factory=list)
@@ -38,114 +56,179 @@ class Obligations:
     unknown: list[str] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
     licences: dict[str, str] = field(default_factory=dict)
+    result: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)
 
 
-def compute(components: Sequence[Component], name: str = "") -> Obligations:
-    """Obligations of the result ``name``. A component whose licence nobody states or Freehold does not know is told, never guessed."""
-    found = Obligations(components=list(components))
-    known: list[tuple[Component, Terms]] = []
+@dataclass(frozen=True)
+class _Term:
+    """One licence that holds for one component."""
+
+    component: Component
+    role: str
+    own: Terms
+
+    @property
+    def by(self) -> str:
+        return f"{self.own.name} ({self.component.name})"
+
+    @property
+    def within(self) -> bool:
+        """Whether its terms reach into the result: a teacher's only where they make its pupils derivatives."""
+        return self.role != "teacher" or self.own.outputs_bind
+
+    @property
+    def answers(self) -> bool:
+        """Whether what it answered was learnt from: a teacher, or rows under a model's licence."""
+        return self.role in ("teacher", "data") and self.own.outputs != "yes"
+
+
+def compute(components: Sequence[Component], name: str = "", licence: str = "") -> Obligations:
+    """Obligations of the result ``name``, to be offered under ``licence`` where that is given.
+
+    A component whose licence nobody states or Freehold does not know is told, never guessed. Where a
+    component leaves a choice (``MIT OR GPL-2.0-only``),
+    the one with the fewest conflicts is taken.
+    """
+    several = [_ways(one) for one in components]
+    tries = (_compute(list(way), name, licence) for way in islice(product(*several), _MOST_WAYS))
+    best = min(tries, key=_trouble)
+    best.chosen = [
+        f"{one.name} is offered under {one.licence}, and taken under {taken.licence}"
+        for one, taken in zip(components, best.components, strict=True)
+        if one.licence != taken.licence
+    ]
+    return best
+
+
+def _ways(one: Component) -> list[Component]:
+    ways = expression.choices(one.licence)
+    return [one] if len(ways) < 2 else [replace(one, licence=" AND ".join(way)) for way in ways]
+
+
+def _trouble(found: Obligations) -> tuple[int, int, bool, int, int]:
+    """The less, the better a choice of licences."""
+    duties = len(found.must) + len(found.may_not) + len(found.thresholds) + len(found.pass_on)
+    return len(found.conflicts), len(found.unknown), found.commercial is False, len(found.result), duties
+
+
+def _compute(components: list[Component], name: str, licence: str) -> Obligations:
+    found = Obligations(components=components)
+    held: list[_Term] = []
     for one in components:
-        own = terms(one.licence)
-        if not own.known:
-            found.unknown.append(
-                f"{one.kind} {one.name}: "
-                + (
-                    f"the licence {one.licence!r} is not known to Freehold"
-                    if one.licence
-                    else "no licence is stated"
-                )
-            )
-            continue
-        known.append((one, own))
-        _add(found, one, own, name)
-    if any(own.commercial is False for _, own in known):
+        for own in alternatives(one.licence)[0]:
+            if own.known:
+                held.append(_Term(one, _role(one, components), own))
+            else:
+                _put(found.unknown, f"{one.kind} {one.name}: {_not_known(own.licence)}")
+    if any(term.own.commercial is False for term in held):
         found.commercial = False
     elif found.unknown:
         found.commercial = None
-    _conflicts(found, known)
+    for term in held:
+        _add(found, term)
+        _names(found, term, name)
+    _conflicts(found, held)
+    parts = [Part(term.component.name, term.own, term.within) for term in held if not _leaves_free(term)]
+    found.conflicts += compatibility.clashes(parts)
+    found.result = compatibility.outcome(parts)
+    if licence and (offer := terms(licence)).known:
+        found.conflicts += compatibility.offered(parts, offer)
+    elif licence:
+        _put(found.unknown, f"the result: {_not_known(licence)}")
     return found
 
 
-def _add(found: Obligations, one: Component, own: Terms, name: str) -> None:
-    by = f"{own.name} ({one.name})"
+def _not_known(licence: str) -> str:
+    return f"the licence {licence!r} is not known to Freehold" if licence else "no licence is stated"
 
-    def put(where: list[str], text: str) -> None:
-        if text not in where:
-            where.append(text)
 
+def _put(where: list[str], text: str) -> None:
+    if text not in where:
+        where.append(text)
+
+
+def _role(one: Component, components: Sequence[Component]) -> str:
+    if one.role or one.kind in ROLES:
+        return one.role or one.kind
+    if one.kind == "dataset":
+        return "data"
+    others = any(other.changed and other.kind != "dataset" for other in components if other is not one)
+    return "teacher" if others and not one.changed else "base"
+
+
+def _leaves_free(term: _Term) -> bool:
+    """Whether the licence of rows says that a model made from them is free of its terms."""
+    return term.role == "data" and term.own.trained_on is not None
+
+
+def _add(found: Obligations, term: _Term) -> None:
+    own, by = term.own, term.by
     found.licences[own.licence] = f"{own.source}, of {own.dated}; " + (
         f"read {own.read}" if own.read else "from general knowledge, not held against the text"
     )
+    address = f", {own.restrictions}" if own.restrictions.startswith("http") else ""
     for text in own.must:
-        put(
-            found.must,
-            f"{text}: {by}" + (f", {own.restrictions}" if own.restrictions.startswith("http") else ""),
-        )
+        _put(found.must, f"{text}: {by}{address}")
     for text in own.may_not:
-        put(found.may_not, f"{text}: {by}")
-    for text in own.pass_on:
-        put(found.pass_on, f"{text}: {by}")
+        _put(found.may_not, f"{text}: {by}")
+    for text in (own.trained_on or ()) if _leaves_free(term) else own.pass_on:
+        _put(found.pass_on, f"{text}: {by}")
     if own.limit:
-        put(found.thresholds, f"{own.limit}: {by}")
-    told = {
-        "yes": "",
-        "no": f"answers may not train other models, {own.outputs_how}",
-        "conditions": own.outputs_how,
-    }[own.outputs]
-    if told and one.kind == "model":
-        put(found.outputs, f"{told}: {by}")
-    begins, shows = own.naming.get("begins_with", ""), own.naming.get("shows", "")
-    if begins and one.changed:
-        put(found.naming, f"the name of a changed version begins with {begins!r}: {by}")
-        if name and not name.rpartition("/")[2].lower().startswith(begins.lower()):
-            put(
-                found.conflicts,
-                f"{name} is named otherwise than {by} wants: its name must begin with {begins!r} when it is shared",
-            )
+        _put(found.thresholds, f"{own.limit}: {by}")
+    told = (
+        f"answers may not train other models, {own.outputs_how}" if own.outputs == "no" else own.outputs_how
+    )
+    if own.outputs != "yes" and (term.component.kind != "dataset" or term.answers):
+        _put(found.outputs, f"{told}: {by}")
+
+
+def _names(found: Obligations, term: _Term, name: str) -> None:
+    """Duties on names: for changed versions and, where a licence says so, for what answers taught."""
+    rules = term.own.names(term.component.name)
+    begins, shows = rules.get("begins_with", ""), rules.get("shows", "")
+    if begins and (term.component.changed or term.answers):
+        what = "a changed version" if term.component.changed else "a model taught by its answers"
+        _put(found.naming, f"the name of {what} begins with {begins!r}: {term.by}")
+        if name and not _plain(name.rpartition("/")[2]).startswith(_plain(begins)):
+            told = f"{name} is named otherwise than {term.by} wants"
+            _put(found.conflicts, f"{told}: its name must begin with {begins!r} when it is shared")
     if shows:
-        put(found.naming, f"show {shows!r} where it is offered: {by}")
+        _put(found.naming, f"show {shows!r} where it is offered: {term.by}")
 
 
-def _conflicts(found: Obligations, known: list[tuple[Component, Terms]]) -> None:
-    for one, own in known:
-        if one.changed and not own.changes:
-            found.conflicts.append(
-                f"{one.name} was changed, and {own.name} lets no changed version be shared; keep the result to yourselves"
-            )
-        for other, theirs in known:
-            if own.no_further_restrictions and theirs.flows_down:
-                found.conflicts.append(
-                    f"{own.name} ({one.name}) forbids further restrictions, and {theirs.name} ({other.name}) demands them; the result cannot be shared"
-                )
-            if own.same_licence and theirs.same_licence and own.licence < theirs.licence:
-                found.conflicts.append(
-                    f"{own.name} ({one.name}) and {theirs.name} ({other.name}) each want the result under themselves alone; it cannot be shared"
-                )
-            if (
-                own.same_licence
-                and theirs.commercial is False
-                and own.commercial
-                and not own.no_further_restrictions
-            ):
-                found.conflicts.append(
-                    f"{own.name} ({one.name}) cannot be passed on under the ban on commerce of {theirs.name} ({other.name})"
-                )
-            if (
-                one.kind == "model"
-                and other.kind == "model"
-                and other is not one
-                and own.outputs == "no"
-                and theirs.licence != own.licence
-                and not one.changed
-                and other.changed
-            ):
-                found.conflicts.append(
-                    f"answers of {one.name} taught {other.name}, which {own.name} does not allow"
-                )
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter not in " -_")
+
+
+def _conflicts(found: Obligations, held: list[_Term]) -> None:
+    for term in held:
+        made_into = term.component.changed or (
+            term.role in ("data", "adapter", "merged") and _has_model(found)
+        )
+        if made_into and not term.own.changes and term.role != "teacher":
+            was = "was changed" if term.component.changed else "went into the result"
+            told = f"{term.component.name} {was}, and {term.own.name} lets no changed version be shared"
+            _put(found.conflicts, f"{told}; keep the result to yourselves")
+        for pupil in _pupils(term, held):
+            told = f"answers of {term.component.name} taught {pupil.component.name}, which {term.own.name}"
+            _put(found.conflicts, f"{told} does not allow: {term.own.outputs_how}")
+
+
+def _has_model(found: Obligations) -> bool:
+    return any(one.kind != "dataset" and one.role != "data" for one in found.components)
+
+
+def _pupils(term: _Term, held: list[_Term]) -> Iterator[_Term]:
+    """Models under other licences that learnt from answers that must not be learnt from."""
+    if term.answers and term.own.outputs == "no":
+        for other in held:
+            if other.role not in ("teacher", "data") and other.own.licence != term.own.licence:
+                yield other
 
 
 def notice(found: Obligations, name: str) -> str:
@@ -158,19 +241,26 @@ def notice(found: Obligations, name: str) -> str:
             + (f", {own.source}" if own.source else "")
             + ("; changed" if one.changed else "")
         )
-    prescribed = [own.notice for one in found.components if (own := terms(one.licence)).notice]
-    if prescribed:
-        lines += ["", *dict.fromkeys(prescribed)]
-    shown = [
-        own.naming["shows"] for one in found.components if (own := terms(one.licence)).naming.get("shows")
-    ]
-    lines += ["", *dict.fromkeys(shown)] if shown else []
+    held = [(one, own) for one in found.components for own in alternatives(one.licence)[0]]
+    prescribed = [own.notice.replace("{component}", one.name) for one, own in held if own.notice]
+    changes = [_said_changed(one, own, name) for one, own in held if one.changed and own.notice_changed]
+    shown = [shows for one, own in held if (shows := own.names(one.name).get("shows"))]
+    for block in (prescribed, changes, shown):
+        lines += ["", *dict.fromkeys(block)] if block else []
     return "\n".join(lines) + "\n"
+
+
+def _said_changed(one: Component, own: Terms, name: str) -> str:
+    how = one.how or "its weights were changed"
+    return (
+        f"{name} is a modified version of {one.name}, which the notice of the {own.name} above is for: {how}."
+    )
 
 
 def restrictions(found: Obligations, name: str) -> str:
     """The text of USE-RESTRICTIONS, which binds whoever receives the result; nothing where no licence restricts use."""
-    binding = [(one, own) for one in found.components if (own := terms(one.licence)).flows_down]
+    held = [(one, own) for one in found.components for own in alternatives(one.licence)[0]]
+    binding = [(one, own) for one, own in held if own.flows_down]
     if not binding:
         return ""
     lines = [

@@ -16,7 +16,7 @@ from freehold import durable, settings
 from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
 from freehold.hub.accounts import Accounts
 from freehold.hub.store import Model, Store
-from freehold.trust import certificate, licence
+from freehold.trust import certificate, expression, licence
 from freehold.trust.extraction import NOT_APPLICABLE
 from freehold.trust.hazards import GRADES, at_least
 from freehold.trust.keys import Keyring
@@ -163,18 +163,22 @@ def object_to_source(policy: Policy, source: str) -> list[Objection]:
 
 def object_to_licence(policy: Policy, name: str) -> list[Objection]:
     """What a policy has against a licence."""
+    ways = [" AND ".join(way) for way in expression.choices(name)]
+    if len(ways) > 1:  # a choice of licences: whichever the policy has the least against
+        return min((object_to_licence(policy, way) for way in ways), key=len)
     own = licence.terms(name)
     if not name or not own.known:
         told = f"the licence {name!r} is not known to Freehold" if name else "no licence is stated"
         return [Objection("licences.unknown", told, "have somebody read it, then override, or choose a model whose licence is known")] if policy.licences.get(
             "unknown", "refuse") == "refuse" else []  # fmt: skip
-    if own.licence in [licence.terms(str(one)).licence for one in policy.licences.get("refuse", [])]:
+    parts = set(own.parts or (own.licence,))
+    if parts & {licence.terms(str(one)).licence for one in policy.licences.get("refuse", [])}:
         return [
             Objection("licences.refuse", f"{own.name} is named there", "choose a model under another licence")
         ]
     allow = policy.licences.get("allow", "any")
     listed = [licence.terms(str(one)).licence for one in allow] if isinstance(allow, list) else None
-    fine = own.licence in listed if listed is not None else licence.allowed(name, str(allow))[0] is True
+    fine = parts <= set(listed) if listed is not None else licence.allowed(name, str(allow))[0] is True
     return (
         []
         if fine

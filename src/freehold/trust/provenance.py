@@ -107,7 +107,9 @@ def components(store: Store, model: Model, data_licence: str) -> list[Component]
                 licence = (
                     model.card.licence if model.card.licence_from == f"inherited from {step.name}" else ""
                 )
-            found.append(Component(step.name, "model", licence or model.card.licence, changed))
+            found.append(Component(step.name, "model", licence or model.card.licence, changed, how=_how(model)))
+        if step.kind == "adapter" and not model.card.licence_from.startswith("inherited"):
+            found.append(Component(model.name, "model", model.card.licence, changed, role="adapter"))
         rows = sorted(name for name in step.inputs if name.endswith(" rows"))
         if rows:
             found.append(
@@ -120,6 +122,12 @@ def components(store: Store, model: Model, data_licence: str) -> list[Component]
     if not any(one.kind == "model" for one in found):
         found.insert(0, Component(model.name, "model", model.card.licence, changed))
     return found
+
+
+def _how(model: Model) -> str:
+    """In words, what was done to the base."""
+    done = [step.kind for step in steps(model) if step.kind not in ("base", "pulled")]
+    return " and ".join(dict.fromkeys(done))
 
 
 def drawing(model: Model) -> str:
