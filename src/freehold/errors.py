@@ -13,7 +13,7 @@ FreeholdError            1   something went wrong that has a cause and a remedy
 ├── StepFailed          13   a step of a trial ended before its result
 └── Expired             14   a certificate that was good and is not any more
 
-3 and 4 are not failures but verdicts (not yet, rent it); Ctrl-C exits with 130.
+3 and 4 are not failures but verdicts (not yet; rent it or not with these models); Ctrl-C exits with 130.
 """
 
 from __future__ import annotations
