@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -178,3 +179,58 @@ def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no
     )
     session.close()
     assert done.stdout.strip()[:40] == own.text.strip()[:40]
+
+
+def renamed(old: str, new: str) -> Callable[[str, bytes], tuple[str, bytes]]:
+    """The archive with one file under another name, in the list and in the tar."""
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        if name == "freehold.json":
+            value = json.loads(data)
+            value["files"] = {new if file == old else file: entry for file, entry in value["files"].items()}
+            return name, json.dumps(value).encode()
+        return (f"files/{new}", data) if name == f"files/{old}" else (name, data)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../outside.gguf", "/tmp/outside.gguf", "a/../../outside.gguf", "C:\\outside.gguf", "a\u202eb.gguf",
+     ".GIT/outside.gguf"],
+    ids=["up", "absolute", "up inside", "drive", "direction", "git"],
+)  # fmt: skip
+def test_a_name_that_leads_elsewhere_is_refused_and_nothing_is_written(
+    written: Path, tmp_path: Path, name: str
+) -> None:
+    with tarfile.open(written) as tar:
+        (own,) = [m.name.removeprefix("files/") for m in tar if m.name.endswith(".gguf")]
+    before = {path for path in tmp_path.rglob("*") if "there" not in path.parts}
+    there = Store(tmp_path / "there" / "home")
+    with pytest.raises(BadModel, match="unsafe name"):
+        restore(there, rewritten(written, renamed(own, name)))
+    assert there.models() == []
+    after = {path for path in tmp_path.rglob("*") if "there" not in path.parts}
+    assert {path.name for path in after - before} == {"changed.tar"}
+    assert not list((tmp_path / "there").rglob("*outside*"))
+
+
+def test_what_is_restored_is_scanned_as_what_is_pulled(written: Path, tmp_path: Path) -> None:
+    evil = b"\x80\x04cos\nsystem\n(S'touch /tmp/never'\ntR."
+
+    def change(name: str, data: bytes) -> tuple[str, bytes]:
+        if name == "freehold.json":
+            value = json.loads(data)
+            value["files"]["helper.pkl"] = {"sha256": hashlib.sha256(evil).hexdigest(), "bytes": len(evil)}
+            return name, json.dumps(value).encode()
+        return name, data
+
+    changed = rewritten(written, change)
+    with tarfile.open(changed, "a") as tar:
+        info = tarfile.TarInfo("files/helper.pkl")
+        info.size = len(evil)
+        tar.addfile(info, io.BytesIO(evil))
+    done = freehold(tmp_path / "there", "restore", str(changed))
+    assert done.returncode != 0
+    assert "helper.pkl" in done.stderr
+    assert Store(tmp_path / "there").models() == []

@@ -11,6 +11,7 @@ from freehold.errors import BadData, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
 from freehold.hub.accounts import Accounts
 from freehold.hub.index import Query
+from freehold.hub.names import check_path
 from freehold.hub.repositories import (
     Change,
     Exists,
@@ -18,7 +19,6 @@ from freehold.hub.repositories import (
     Repositories,
     Repository,
     Stale,
-    check_path,
     git_oid,
     read_front_matter,
 )
@@ -103,7 +103,28 @@ def test_commits_without_a_parent_queue_up(repositories: Repositories, repo: Rep
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/etc/passwd", "../up", "a/../b", "a//b", "a\\b", "a\0b", ".git/config", "a\nb", "x" * 300, "./a"],
+    [
+        "",
+        "/etc/passwd",
+        "../up",
+        "a/../b",
+        "a//b",
+        "a\\b",
+        "a\0b",
+        ".git/config",
+        "a\nb",
+        "x" * 300,
+        "./a",
+        ".GIT/config",
+        ".git /config",
+        "GIT~1/config",
+        ".g\u200cit/config",
+        "\uff0egit/config",
+        "cat\u202egpj.exe",
+        "a\u200b.bin",
+        "C:/x",
+        "a\u2028b",
+    ],
 )
 def test_paths_that_leave_the_repository_are_refused(path: str) -> None:
     with pytest.raises(UsageError, match="cannot be a file's path"):

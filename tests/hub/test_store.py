@@ -122,3 +122,19 @@ def test_gc_leaves_work_under_way_alone_however_old(store: Store) -> None:
     assert (store.incoming / "under-way" / "part.gguf").exists()
     assert not (store.incoming / "killed" / "part.gguf").exists()
     assert store.collect() == (1, 10)
+
+
+def test_a_damaged_blob_is_replaced_by_the_remedy_named_and_kept_aside(store: Store, smollm2: Path) -> None:
+    model = pull(store, f"file:{smollm2}", "one")
+    blob = store.blob(model.digest)
+    good = blob.read_bytes()
+    blob.write_bytes(good[: len(good) // 2] + bytes(len(good) - len(good) // 2))
+    (fault,) = store.verify([model])
+    assert "was changed" in fault
+    said: list[str] = []
+    again = pull(store, f"file:{smollm2}", "one", lambda event: said.append(event.title))
+    assert again.revision == model.revision
+    assert store.verify([again]) == []
+    assert any("damaged" in title for title in said)
+    (aside,) = (store.folder / "damaged").iterdir()
+    assert aside.name.startswith(model.digest)

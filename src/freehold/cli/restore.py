@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json
+from freehold.cli.permission import Override
+
+if TYPE_CHECKING:
+    from freehold.hub.sources import Delivery
 
 NAME = "restore"
 
@@ -15,17 +19,26 @@ NAME = "restore"
 def command(
     file: Annotated[Path, typer.Argument(help="An archive that 'freehold archive' wrote")],
     name: Annotated[str, typer.Option("--as", help="Name in the store; the archive's own if left out.")] = "",
+    override: Override = "",
     json: Json = False,
 ) -> None:
     """Take a model in from an archive, every byte checked; it is the same revision afterwards.
 
+    Its files are scanned and the policy in force is asked, as when a model is pulled.
+
     Example: freehold restore smollm2.tar --as smollm2
     """
     from freehold import progress
+    from freehold.cli import permission
     from freehold.hub.archive import restore
     from freehold.hub.store import Store
 
-    model = restore(Store(), file, name, progress.for_stream())
+    store = Store()
+
+    def inspect(delivery: Delivery) -> None:
+        permission.of_delivery(store, f"file:{file}", delivery, permission.of_files(delivery), override)
+
+    model = restore(store, file, name, progress.for_stream(), inspect=inspect)
     if json:
         print_json({"name": model.name, "revision": model.revision, "files": model.manifest})
     else:

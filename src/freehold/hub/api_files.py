@@ -25,7 +25,8 @@ from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
 from freehold.hub.discussions import number_of
-from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, check_path, git_oid, lfs_file
+from freehold.hub.names import check_path
+from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.scans import Danger, worst
 from freehold.hub.session import Answer, Hub, base_of, plain, whose
 

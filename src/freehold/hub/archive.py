@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from freehold import durable
-from freehold.errors import BadModel, NotFound
+from freehold.errors import BadModel, NotFound, UsageError
 from freehold.hub.card import Card
+from freehold.hub.names import check_path
+from freehold.hub.sources import Delivery, Inspect
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, Task, silent, task
 
@@ -76,8 +78,13 @@ def archive(
     return target
 
 
-def restore(store: Store, source: Path, name: str = "", sink: Sink = silent) -> Model:
-    """Take an archive in, as ``name`` or under its own. Raises BadModel for one that is damaged; then nothing is kept."""
+def restore(
+    store: Store, source: Path, name: str = "", sink: Sink = silent, *, inspect: Inspect = lambda _: None
+) -> Model:
+    """Take an archive in, as ``name`` or under its own. ``inspect`` looks at the files before they are stored.
+
+    Raises BadModel for an archive that is damaged or holds unsafe names, and what ``inspect`` raises; then nothing is kept.
+    """
     if not source.is_file():
         raise NotFound(f"there is no file {source}", "give an archive that 'freehold archive' wrote")
     landing = store.incoming / f"restore-{hashlib.sha256(str(source.absolute()).encode()).hexdigest()[:16]}"
@@ -90,6 +97,7 @@ def restore(store: Store, source: Path, name: str = "", sink: Sink = silent) -> 
             with source.open("rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
                 listed, files = _unpack(tar, source, landing, sink)
             card = Card.from_dict(listed["card"])
+            inspect(Delivery(files, card.provenance, card.licence, card.licence_from))
             found = store.add(
                 name or str(listed["name"]), files, card.provenance, licence=card.licence, licence_from=card.licence_from, lineage=card.lineage,
                 move=True, base=card if card.format == "adapter" else None, sink=sink,
@@ -147,6 +155,14 @@ def _unpack(
             f"{source.name} has version {listed['archive_version']!r}; version {_VERSION} is read",
             "update Freehold",
         )
+    for name in listed["files"]:
+        try:
+            check_path(name)
+        except UsageError as error:
+            raise BadModel(
+                f"{source.name} holds a file with an unsafe name: {error.message}",
+                "do not use this archive; ask whoever made it",
+            ) from None
     wanted = {
         f"files/{name}": (name, str(record["sha256"]), int(record["bytes"]))
         for name, record in listed["files"].items()

@@ -241,7 +241,9 @@ def stated_licence(head: Mapping[str, Any]) -> str:
     A card that lists several does not say that one may choose; all of them hold then.
     """
     value = head.get("license")
-    names = [name.strip() for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
+    names = [
+        name.strip() for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)
+    ]
     own = head.get("license_name")
     if isinstance(own, str) and own.strip():
         names = [own.strip() if name.lower() == "other" else name for name in names]

@@ -19,6 +19,7 @@ from freehold.errors import BadData, NotFound, Refused
 from freehold.hub import catalogue as tables
 from freehold.hub import remote
 from freehold.hub.accounts import KEEPER, Accounts
+from freehold.hub.names import check_path
 from freehold.hub.remote import Address
 from freehold.hub.repositories import (
     Change,
@@ -26,7 +27,6 @@ from freehold.hub.repositories import (
     File,
     Repositories,
     Repository,
-    check_path,
     git_oid,
     lfs_file,
 )

@@ -24,6 +24,7 @@ from freehold.hub import catalogue as tables
 from freehold.hub import discussions
 from freehold.hub.contents import Contents
 from freehold.hub.index import Entry, Index, Query, step_of
+from freehold.hub.names import check_path
 from freehold.hub.store import Store
 
 #: A card larger than this is a file like any other.
@@ -174,23 +175,6 @@ def pointer(sha256: str, size: int) -> bytes:
 def lfs_file(sha256: str, size: int) -> File:
     """A file that clients see as LFS."""
     return File(sha256, size, True, git_oid("blob", pointer(sha256, size)))
-
-
-def check_path(path: str) -> str:
-    """A file's path in a repository. Raises UsageError for one that leaves it or that a file system could not hold."""
-    parts = path.split("/")
-    bad = (
-        not path
-        or len(path.encode()) > 1000
-        or "\\" in path
-        or any(ord(c) < 32 or ord(c) == 127 for c in path)
-    )
-    if bad or any(part in ("", ".", "..", ".git") or len(part.encode()) > 255 for part in parts):
-        raise UsageError(
-            f"{path[:120]!r} cannot be a file's path",
-            "use relative paths without '..', '.git', backslashes or control characters",
-        )
-    return path
 
 
 def read_front_matter(text: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from freehold.errors import BadModel, Busy, NotFound, Unsupported, UsageError
 from freehold.hub import answer_form
 from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import holdings, models, open_catalogue
+from freehold.hub.names import check_path
 from freehold.progress import Sink, silent, task
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -108,6 +109,8 @@ class Store:
         Raises BadModel, UsageError, DoesNotFit; then nothing is kept.
         """
         check_name(name)
+        for file_name in files:
+            check_path(file_name)
         answer_form.check(files)
         card = read_card(files, licence=licence, licence_from=licence_from)
         card = card if base is None else on_base(card, base)
@@ -120,7 +123,7 @@ class Store:
             for file_name, path in sorted(files.items()):
                 digest = durable.sha256_file(path, progress.more)
                 manifest[file_name] = (digest, path.stat().st_size)
-                self._take(path, digest, move)
+                self._take(path, digest, move, sink)
         revision = durable.digest_of(manifest)
         values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
         with self.engine.begin() as connection:
@@ -132,9 +135,10 @@ class Store:
             )
         return self.find(name)
 
-    def _take(self, path: Path, digest: str, move: bool) -> None:
+    def _take(self, path: Path, digest: str, move: bool, sink: Sink = silent) -> None:
+        """Take a file in under its digest. A blob of that name with other bytes is set aside, and the good one takes its place."""
         target = self.blob(digest)
-        if target.exists() and target.stat().st_size == path.stat().st_size:
+        if target.exists() and self._holds(target, digest, path.stat().st_size, sink):
             return
         if not move:
             durable.need_disk(self.blobs, path.stat().st_size, f"storing {path.name}")
@@ -147,6 +151,20 @@ class Store:
                     raise BadModel(
                         f"{path.name} changed while it was being stored", "run the same command again"
                     )
+
+    def _holds(self, blob: Path, digest: str, size: int, sink: Sink) -> bool:
+        """Whether a blob holds what its name says; one that does not is moved to ``damaged``, and that is said."""
+        if blob.stat().st_size == size and durable.sha256_file(blob) == digest:
+            return True
+        aside = self.folder / "damaged" / f"{digest}-{time.time_ns()}"
+        aside.parent.mkdir(exist_ok=True)
+        os.replace(blob, aside)
+        with task(
+            sink,
+            f"replacing the blob {digest[:12]}, whose bytes were damaged; the old one is kept in {aside.parent}",
+        ):
+            pass
+        return False
 
     def find(self, name: str) -> Model:
         """The newest revision of ``name``, or ``name@revision`` (a prefix of 8 or more will do). Raises NotFound."""
