@@ -48,7 +48,8 @@ def _part_fault(part: str) -> str:
     if part in ("", ".", ".."):
         return "a part of it is empty or leads elsewhere"
     # what some file system takes for .git counts as .git: case, width, characters that are dropped, and its short name
-    plain = unicodedata.normalize("NFKC", part).casefold().strip("\u200c\u200d").rstrip(". ")
+    plain = "".join(c for c in unicodedata.normalize("NFKC", part).casefold() if c not in _JOINERS)
+    plain = plain.rstrip(". ")
     if plain == ".git" or re.fullmatch(r"git~\d+", plain):
         return f"the part {_shown(part)} is git's own"
     if len(part.encode()) > MOST_PART:
