@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytest
+
+from freehold import statistics
 from freehold.trial.choice import TEST, VALIDATION, choose
 from freehold.trial.needs import Need, parse_need, terms_of
 
@@ -81,3 +85,27 @@ def test_the_error_of_owning_is_whole_for_each_need_and_that_of_failing_is_divid
     asked = needs("accuracy>=0.8", "macro_f1>=0.7", "memory<=4GiB", "licence=commercial")
     terms = terms_of(asked, 0.02, 0.0025, among=4)
     assert (terms.meets, terms.misses, terms.next_look) == (0.005, 0.01, 0.000625)
+
+
+def drawn(rng: np.random.Generator, rows: int, truth: float) -> dict[str, Any]:
+    """A figure of ``rows`` answers, each right with the chance ``truth``."""
+    found = statistics.share_interval(int(rng.binomial(rows, truth)), rows)
+    return {"accuracy": {"value": found.value, "low": found.low, "high": found.high, "n": rows}}
+
+
+def test_the_figure_of_the_chosen_variant_is_not_the_best_of_many() -> None:
+    rng, asked, truth = np.random.default_rng(0), needs("accuracy>=0.9"), 0.9
+    judged, best = list[float](), list[float]()
+    for _ in range(400):
+        variants = [
+            {**seen(str(n), (0, 0)), "selection": {"figures": drawn(rng, 200, truth)}, "figures": drawn(rng, 200, truth)}
+            for n in range(7)
+        ]  # fmt: skip
+        test = {v["id"]: v["figures"]["accuracy"]["value"] for v in variants}
+        judged.append(test[choose(asked, variants, "accuracy", VALIDATION).variant])
+        for variant in variants:
+            variant["selection"] = None
+        best.append(test[choose(asked, variants, "accuracy", TEST).variant])
+    # a figure of 200 rows has a standard deviation of 0.021, the mean of 400 one of 0.001
+    assert np.mean(judged) == pytest.approx(truth, abs=0.004)
+    assert np.mean(best) > truth + 0.02
