@@ -99,7 +99,9 @@ def test_rows_bind_as_a_base_does(one: str, other: str, whole: str) -> None:
 def test_three_parts_have_one_licence_in_common_or_none() -> None:
     three = [Component(name, "model", name, True) for name in ("mpl-2.0", "cc-by-sa-4.0", "gpl-2.0-or-later")]
     assert compute(three).result == ["gpl-3.0"]
-    some = [Component(name, "model", name, True) for name in ("gpl-2.0-or-later", "apache-2.0", "gpl-2.0-only")]
+    some = [
+        Component(name, "model", name, True) for name in ("gpl-2.0-or-later", "apache-2.0", "gpl-2.0-only")
+    ]
     assert compute(some).conflicts
     assert compute(some).result == []
 
@@ -173,7 +175,9 @@ def test_teachers(kind: str, teacher: str, name: str, told: str) -> None:
 
 def test_what_a_pupil_owes() -> None:
     pupil = Component("pupil", "model", "apache-2.0", True)
-    assert not compute([Component("t", "model", "cc-by-nd-4.0"), pupil]).conflicts, "it is not changed by answering"
+    assert not compute([Component("t", "model", "cc-by-nd-4.0"), pupil]).conflicts, (
+        "it is not changed by answering"
+    )
     llama = compute([Component("t", "model", "llama3.1"), pupil], "Llama-x")
     assert any("a model taught by its answers begins with 'Llama'" in text for text in llama.naming)
     assert "Built with Llama" in notice(llama, "Llama-x")

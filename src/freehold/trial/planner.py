@@ -21,6 +21,8 @@ FEWEST_ROWS = 20
 GOOD_EPOCHS, FAIR_EPOCHS, FEWEST_EPOCHS = 3.0, 1.5, 1.0
 #: How a sentence on what is left out begins where it is tuning; with a colon after it nothing is tuned.
 TUNING = "tuning"
+#: What is left out where there is no time to ask test rows through a running server.
+SERVED_CHECK = "the check through a running server"
 #: Training rows below which nothing is tuned.
 FEWEST_TRAINING_ROWS = 16
 #: Seconds until a step's process has loaded its libraries; with torch it takes the second number.
@@ -471,7 +473,7 @@ def _trust(
     if models and rows >= min(FEWEST_SERVED, work.test_rows or work.choice_rows):
         parts.append(Part("served", "", fixed + rows * slowest, rows, work.test_rows or work.choice_rows))
     elif models:
-        said.append("the check through a running server")
+        said.append(SERVED_CHECK)
     if work.safety_prompts and models:
         runs = 2 if tuned else 1
         each = sum(

@@ -140,6 +140,8 @@ class Trial:
             self.choice = judging.choice_of(self)
             self.look, self.terms = judging.judge(self)
             self.served = served_check.check(self, self.variant(self.choice.variant))
+            if self.served is not None and planner.SERVED_CHECK in self.left_out:
+                self.left_out.remove(planner.SERVED_CHECK)  # there was time for it after all
             if self.options.rival_file or self.options.rival_endpoint:
                 self._rival()
             self._count_costs()

@@ -107,7 +107,9 @@ def components(store: Store, model: Model, data_licence: str) -> list[Component]
                 licence = (
                     model.card.licence if model.card.licence_from == f"inherited from {step.name}" else ""
                 )
-            found.append(Component(step.name, "model", licence or model.card.licence, changed, how=_how(model)))
+            found.append(
+                Component(step.name, "model", licence or model.card.licence, changed, how=_how(model))
+            )
         if step.kind == "adapter" and not model.card.licence_from.startswith("inherited"):
             found.append(Component(model.name, "model", model.card.licence, changed, role="adapter"))
         rows = sorted(name for name in step.inputs if name.endswith(" rows"))
