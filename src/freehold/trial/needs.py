@@ -193,7 +193,7 @@ def decide(need: Need, variant: dict[str, Any], terms: Terms | None = None) -> D
     shown = f"{figure['value']:.4g}, 95% between {_end(figure['low'])} and {_end(figure['high'])}, n={figure['n']}"
     near, side = ("low", "at least") if need.relation == ">=" else ("high", "at most")
     if need.name in variant.get("bounds", {}) and bounds["meets"][near] is not None:
-        shown += f"; {side} {bounds['meets'][near]:.4g} with an error of {terms.meets:.2%}, which decides"
+        shown += f"; {side} {bounds['meets'][near]:.4g}, wrong in at most {100 * terms.meets:.3g} of 100 trials: this bound decides"
     more = _more_rows(need, figure, terms) if met is None else None
     return Decision(need.text, met, shown, more, name=need.name)
 
