@@ -113,7 +113,9 @@ def test_the_trial_runs_without_a_network_and_reports(finished: tuple[dict[str, 
     assert graded[0]["kind"] == "tuned"
     assert graded[0]["safety"]["grade"] is None  # twelve prompts are too few for one
     assert graded[0]["safety"]["violating"]["n"] == graded[0]["safety"]["over_refused"]["n"] == 12
-    assert graded[0]["privacy"]["learnt"]["n"] > 0
+    # what is trained on is one of four labels: nothing of a person can come out of them
+    assert graded[0]["privacy"]["learnt"] is None
+    assert graded[0]["privacy"]["status"] == "not applicable"
     assert "not an MLCommons" in (out / "report.html").read_text()
     page = (out / "report.html").read_text()
     assert "<script" not in page
@@ -151,7 +153,10 @@ def test_a_second_run_does_nothing_twice(finished: tuple[dict[str, str], dict, P
         [*FREEHOLD, "trial", str(rows), *FLAGS], capture_output=True, text=True, check=False, env=environment
     )
     assert outcome(json.loads(again.stdout)) == outcome(report)
-    assert {path: path.stat().st_mtime_ns for path in steps.rglob("result.json")} == before
+    after = {path: path.stat().st_mtime_ns for path in steps.rglob("result.json")}
+    # without any network, loopback included, no server could be asked; now there is one
+    later = {path for path in after if path.parent.name.startswith("served-")}
+    assert {path: time for path, time in after.items() if path not in later} == before
 
 
 def test_two_at_once_get_one_sentence(finished: tuple[dict[str, str], dict, Path], rows: Path) -> None:
@@ -180,7 +185,7 @@ def test_the_tuned_model_is_used(finished: tuple[dict[str, str], dict, Path]) ->
         check=True,
         env=environment,
     )
-    assert "system message (the one it was tuned with)" in done.stderr
+    assert "asked as it was measured: 4 labels, a system message" in done.stderr
     assert json.loads(done.stdout)["answer"]
     shown = subprocess.run(
         [*FREEHOLD, "show", name, "--json"], capture_output=True, text=True, check=True, env=environment

@@ -176,7 +176,7 @@ def test_a_policy_lets_only_what_it_allows_be_served(place: Path) -> None:
 def test_a_model_that_cannot_judge_is_not_taken_for_one(place: Path) -> None:
     done = run(place, "certify", "orders/smollm2", "--prompts", "prompts.jsonl", "--judge", "smollm2")
     assert done.returncode == 12
-    assert "smollm2 is no capable judge: it is right on" in done.stderr
+    assert "smollm2 is not a capable judge: it is right on" in done.stderr
 
 
 def test_dangerous_files_are_not_pulled(place: Path, tmp_path: Path) -> None:
