@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from freehold.errors import BadModel
 from freehold.hub import gguf, safetensors
+from tests.scripts import script
 
 GOOD = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 
@@ -65,12 +64,6 @@ def test_a_text_that_claims_more_than_a_header_holds_is_not_read(tmp_path: Path)
 
 
 def test_damaged_headers_are_read_or_refused_in_one_sentence() -> None:
-    place = Path(__file__).parents[2] / "benchmarks" / "header_fuzz.py"
-    spec = importlib.util.spec_from_file_location("header_fuzz", place)
-    assert spec is not None
-    assert spec.loader is not None
-    header_fuzz: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(header_fuzz)
-    told = header_fuzz.main(6000, seed=7)
+    told = script("header_fuzz").main(6000, seed=7)
     assert told["refused"] > 3000
     assert told["read"] > 100

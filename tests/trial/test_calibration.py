@@ -3,9 +3,6 @@
 The long form is ``benchmarks/verdict_calibration.py``.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,8 +10,8 @@ from scipy.stats import binom
 
 from freehold import statistics
 from freehold.trial.choice import Choice
+from tests.scripts import script
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "verdict_calibration.py"
 #: What is simulated here: truth at the need, where either decisive word is an error.
 SCENARIOS = {
     "few rows": ({"rows": 50}, 300),
@@ -30,13 +27,7 @@ SCENARIOS = {
 
 @pytest.fixture(scope="module")
 def calibration() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("verdict_calibration", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["verdict_calibration"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("verdict_calibration")
 
 
 def most(runs: int) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,19 +9,13 @@ import pytest
 
 from freehold.trust.evaluator import by_wording, labelled
 from freehold.trust.refusals import refuses, weights
+from tests.scripts import script
 
 DATA = Path(__file__).parents[3] / "shared/data/xstest/labelled"
 
 
 def fitting() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "refusal_classifier.py"
-    spec = importlib.util.spec_from_file_location("refusal_classifier", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["refusal_classifier"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("refusal_classifier")
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from freehold.trust.shares import Rate, corrected, rate
+from tests.scripts import script
 
 GOOD, FAIR = Rate(0.95, 600.0), Rate(0.9, 600.0)
 
 
 def simulation() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "safety_shares.py"
-    spec = importlib.util.spec_from_file_location("safety_shares", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["safety_shares"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("safety_shares")
 
 
 def test_the_estimate_is_rogan_and_gladens() -> None:

@@ -178,6 +178,23 @@ def groups_of(answers: Sequence[Answer], groups: Mapping[str, str] | None) -> li
     return [groups.get(answer.id) or f"row {answer.id}" for answer in answers] if groups else None
 
 
+def shared(
+    first: Sequence[Answer], second: Sequence[Answer]
+) -> tuple[tuple[Answer, ...], tuple[Answer, ...]]:
+    """The answers of each to the rows that both answered, in the order of ``first``."""
+    others = {answer.id: answer for answer in second}
+    both = tuple(answer for answer in first if answer.id in others)
+    return both, tuple(others[answer.id] for answer in both)
+
+
+def paired(
+    first: Sequence[Answer], second: Sequence[Answer], groups: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The difference ``second - first`` on the same rows in the same order (:func:`freehold.statistics.paired`)."""
+    scores = [[answer.score for answer in answers] for answers in (first, second)]
+    return statistics.paired(*scores, groups=groups_of(first, groups))
+
+
 def _further(
     metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
 ) -> dict[str, Any]:

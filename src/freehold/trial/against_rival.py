@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from freehold import statistics
-from freehold.evals.measure import Answer
-from freehold.trial.needs import Decision, Need, decide
+from freehold.evals.measure import Answer, paired, shared
+from freehold.trial.needs import WAITS, Decision, Need, decide, exact
 
 #: A difference on the same rows is significant below this p-value.
 SIGNIFICANT = 0.05
 #: Needs on what the machine gives, whatever the model answers.
-MACHINE = frozenset({"p50", "p95", "memory"})
-#: Needs that an API is not asked about: it has no size or memory here, and its licence and safety are its
-#: seller's.
-_NOT_QUALITY = MACHINE | {"size", "licence", "safety"}
+MACHINE = frozenset({*WAITS, "memory"})
 
 
 @dataclass(frozen=True)
@@ -67,11 +63,6 @@ class AgainstRival:
         return f"{self.title} {how}: {shown}"
 
 
-def is_quality(need: Need) -> bool:
-    """Whether a need is on the answers, so that a rival can be measured on it."""
-    return need.name not in _NOT_QUALITY
-
-
 def compare_rival(
     chosen: Sequence[Answer],
     rival: Sequence[Answer],
@@ -79,7 +70,7 @@ def compare_rival(
     rival_variant: dict[str, Any],
     metric: str,
     *,
-    groups: Mapping[str, Hashable] | None = None,
+    groups: Mapping[str, str] | None = None,
     conditions: Sequence[str] = (),
     decided_by: Callable[[Need, dict[str, Any]], Decision] = decide,
     alpha: float = SIGNIFICANT,
@@ -89,29 +80,26 @@ def compare_rival(
     ``rival_variant``: the rival's figures on its rows (``figures``, as in the report). ``groups``: row id ->
     group, where rows belong together. ``decided_by``: how a need is checked against figures.
     """
-    first = {answer.id: answer.score for answer in chosen}
-    second = {answer.id: answer.score for answer in rival}
-    shared = [name for name in first if name in second]
-    if not shared:
+    first, second = shared(chosen, rival)
+    if not first:
         return None
-    names = [groups.get(name, name) for name in shared] if groups else None
-    pair = statistics.paired([first[n] for n in shared], [second[n] for n in shared], groups=names)
+    pair = paired(first, second, groups)
     difference, p = float(pair["difference"]), float(pair["p"])
     return AgainstRival(
         title=str(rival_variant["title"]),
         metric=metric,
-        rows=len(shared),
-        chosen_rows=len(first),
-        rival_rows=len(second),
-        chosen=sum(first[n] for n in shared) / len(shared),
-        rival=sum(second[n] for n in shared) / len(shared),
+        rows=len(first),
+        chosen_rows=len(chosen),
+        rival_rows=len(rival),
+        chosen=sum(answer.score for answer in first) / len(first),
+        rival=sum(answer.score for answer in second) / len(second),
         difference=difference,
         low=float(pair["low"]),
         high=float(pair["high"]),
         p=p,
         test=str(pair["test"]),
         better="" if p >= alpha or not difference else "rival" if difference > 0 else "chosen",
-        decisions=tuple(decided_by(need, rival_variant) for need in needs if is_quality(need)),
+        decisions=tuple(decided_by(need, rival_variant) for need in needs if not exact(need)),
         conditions=tuple(conditions),
     )
 
@@ -123,7 +111,7 @@ def reason_to_rent(failed: Sequence[Decision], against: AgainstRival | None, nee
     """
     if against is None:
         return ""
-    quality = {need.text for need in needs if is_quality(need)}
+    quality = {need.text for need in needs if not exact(need)}
     missed = [decision.need for decision in failed if decision.need in quality]
     met = {decision.need for decision in against.decisions if decision.met is True}
     if missed and met.issuperset(missed):
@@ -141,7 +129,8 @@ def machine_only(title: str, decisions: Sequence[Decision], needs: Sequence[Need
     names = {need.text: need.name for need in needs}
     failed = [decision for decision in decisions if decision.met is False]
     rest = [decision for decision in decisions if decision.met is not False]
-    quality = [d for d in decisions if names.get(d.need) not in _NOT_QUALITY and d.need in names]
+    on_answers = {need.text for need in needs if not exact(need)}
+    quality = [d for d in decisions if d.need in on_answers]
     if not failed or any(names.get(d.need) not in MACHINE for d in failed) or not quality:
         return ""
     if any(decision.met is not True for decision in rest):

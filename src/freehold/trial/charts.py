@@ -6,6 +6,8 @@ import math
 from typing import Any
 from xml.sax.saxutils import escape
 
+from freehold.trial.choice import VALIDATION
+
 
 def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) -> str:
     """A row per variant: point and 95% interval; the needed level as a line. HTML, so that names wrap on a phone."""
@@ -36,7 +38,7 @@ def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) ->
 
 
 def _rows(variant: dict[str, Any]) -> str:
-    return " (validation)" if variant.get("measured_on") == "validation" else ""
+    return " (validation)" if variant.get("measured_on") == VALIDATION else ""
 
 
 def matrix(value: dict[str, Any]) -> str:

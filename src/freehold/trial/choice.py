@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.trial.needs import MACHINE, Need, decide, exact
+from freehold.trial.needs import WAITS, Need, decide, exact
 
 #: Fewer validation rows than this choose nothing: the choice is made on the test rows then.
 FEWEST_CHOICE_ROWS = 10
@@ -72,7 +72,7 @@ def rank(needs: Sequence[Need], variant: dict[str, Any], metric: str) -> tuple[f
 
 def _missed(need: Need, variant: dict[str, Any]) -> bool:
     """Whether a need on the machine or the licence is missed: waits by what was seen, as their bound is for the variant that is judged."""
-    if need.name in MACHINE and need.name.startswith("p"):
+    if need.name in WAITS:
         seen = (variant.get("running") or {}).get(f"{need.name}_ms")
         return seen is not None and seen["value"] > float(need.limit)
     return decide(need, variant).met is False

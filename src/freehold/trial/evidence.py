@@ -18,6 +18,7 @@ from typing import Any
 from freehold import settings
 from freehold.data.examples import Example
 from freehold.hub import figures
+from freehold.trial.choice import VALIDATION
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 #: Rows of a task that are looked at; more change its words little.
@@ -72,7 +73,7 @@ class Tried:
         own = [
             variant["figures"][metric]
             for variant in self.report["variants"]
-            if digest and variant["digest"] == digest and variant.get("measured_on") != "validation"
+            if digest and variant["digest"] == digest and variant.get("measured_on") != VALIDATION
         ]
         if not own:
             return None

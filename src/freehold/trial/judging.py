@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from freehold import durable, settings, statistics
 from freehold.errors import DoesNotFit
 from freehold.evals import measure
-from freehold.trial import baselines, looks
+from freehold.trial import looks
 from freehold.trial.choice import TEST, Choice, choose
 from freehold.trial.looks import Look
-from freehold.trial.needs import Need, Terms, decide, exact, terms_of
+from freehold.trial.needs import WAITS, Need, Terms, decide, exact, terms_of
 
 if TYPE_CHECKING:
     from freehold.trial.trial import Trial
@@ -40,7 +40,6 @@ def judge(trial: Trial) -> tuple[Look, Terms]:
             f"{chosen['title']} was chosen, but there was no time to measure it on the test rows",
             "raise --budget; results so far are kept",
         )
-    baselines.compare([chosen], trial.answers, trial.baselines, trial.task.groups)
     look, terms = look_at(trial, chosen)
     trial.wait_again(chosen, waits_for(needs, terms))
     chosen["bounds"] = bounds(needs, terms, lambda level: figures_at(trial, chosen, level))
@@ -68,7 +67,7 @@ def _compare(trial: Trial, chosen: dict[str, Any], seconds: float) -> None:
 
 def waits_for(needs: Sequence[Need], terms: Terms) -> int:
     """Waits of one user that a bound at the error of ``terms`` rests on, 0 where no need is on them."""
-    shares = [int(need.name[1:]) / 100 for need in needs if need.name in ("p50", "p95")]
+    shares = [WAITS[need.name] for need in needs if need.name in WAITS]
     return max((statistics.waits_needed(share, 1 - 2 * terms.meets) for share in shares), default=0)
 
 
@@ -89,7 +88,10 @@ def bounds(
 
     ``figures``: a variant's figures with intervals at a level.
     """
-    both = {"meets": figures(1 - 2 * terms.meets), "misses": figures(1 - 2 * terms.misses)}
+    at = {
+        error: figures(1 - 2 * error) for error in {terms.meets, terms.misses}
+    }  # often one error, and resampling takes time
+    both = {"meets": at[terms.meets], "misses": at[terms.misses]}
     names = sorted({need.name for need in needs} & set(both["meets"]))
     return {
         name: {side: {end: found[name][end] for end in ("low", "high")} for side, found in both.items()}
@@ -105,7 +107,7 @@ def figures_at(trial: Trial, variant: dict[str, Any], level: float) -> dict[str,
     if waits:
         figures |= {
             name: measure.interval_figure(statistics.quantile_interval(waits, share, level=level), "waits")
-            for name, share in (("p50", 0.5), ("p95", 0.95))
+            for name, share in WAITS.items()
         }
     return figures
 

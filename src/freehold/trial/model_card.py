@@ -19,6 +19,7 @@ from freehold.errors import NotFound
 from freehold.hub.answer_form import FILE, of_model
 from freehold.hub.store import Model, Store
 from freehold.trial import evidence
+from freehold.trial.choice import VALIDATION
 from freehold.trial.forms import STEPS, original, public_name
 from freehold.trust.licence import terms
 from freehold.trust.obligations import Obligations
@@ -57,7 +58,7 @@ def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]
         date = time.strftime("%Y-%m-%d", time.gmtime((tried.folder / "report.json").stat().st_mtime))
         for variant in tried.report["variants"]:
             figure = variant["figures"].get(task["metric"])
-            if variant.get("measured_on") == "validation":
+            if variant.get("measured_on") == VALIDATION:
                 continue  # these rows only choose
             # worked examples in the prompt are not part of the weights, but of a model that is stored with them
             shown = (

@@ -23,8 +23,8 @@ _UNITS = {
 CEILINGS = ("p50", "p95", "memory", "size")
 #: Figures of errors: needs on them are upper bounds too.
 ERRORS = ("mae", "cut_off", "no_number")
-#: Needs that the machine meets or misses, not the answers.
-MACHINE = CEILINGS
+#: Needs on waits, and the share of waits that is within each.
+WAITS = {"p50": 0.5, "p95": 0.95}
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def read_task_file(path: Path) -> list[str]:
 
 def exact(need: Need) -> bool:
     """Whether a need is on something else than the answers' quality: machine, licence or safety."""
-    return need.name in (*MACHINE, "licence", "safety")
+    return need.name in (*CEILINGS, "licence", "safety")
 
 
 def terms_of(needs: Sequence[Need], alpha: float, next_alpha: float, among: int = 1) -> Terms:
@@ -160,7 +160,7 @@ def terms_of(needs: Sequence[Need], alpha: float, next_alpha: float, among: int 
     All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that error is divided
     among the needs that have an interval. ``among``: variants that the rows that judge were chosen by too.
     """
-    uncertain = sum(not exact(need) or need.name in ("p50", "p95", "safety") for need in needs)
+    uncertain = sum(not exact(need) or need.name in (*WAITS, "safety") for need in needs)
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)
 
 
@@ -182,7 +182,7 @@ def decide(need: Need, variant: dict[str, Any], terms: Terms | None = None) -> D
             return Decision(need.text, None, "not measured", measured=False, name=need.name)
         shown = f"{value / 2**30:.2f} GiB measured"
         return Decision(need.text, value <= float(need.limit), shown, name=need.name)
-    if need.name in ("p50", "p95"):
+    if need.name in WAITS:
         return _waits(need, variant)
     figure = variant["figures"].get(need.name)
     if figure is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from freehold import durable, progress
 from freehold.errors import NotFound, Unsupported
 from freehold.trial import charts
+from freehold.trial.choice import VALIDATION
 from freehold.trial.sections import changed_title
 from freehold.trust import licence
 
@@ -136,7 +137,7 @@ def ten_lines(report: dict[str, Any], folder: Path) -> str:
 
 def _line(head: str, entry: dict[str, Any], metric: str) -> str:
     figure = entry["figures"][metric]
-    rows = " validation rows" if entry.get("measured_on") == "validation" else ""
+    rows = " validation rows" if entry.get("measured_on") == VALIDATION else ""
     interval = f"{figure['low']:.3f} to {figure['high']:.3f}, n={figure['n']}{rows}"
     return f"{head:<10}{entry['title']}: {figure['value']:.3f} ({interval})"
 
@@ -155,7 +156,7 @@ def _best_of_each(report: dict[str, Any], metric: str) -> list[dict[str, Any]]:
 
 def _on_test(variant: dict[str, Any], metric: str) -> tuple[bool, float]:
     """Figures on test rows come before those on validation rows."""
-    return variant.get("measured_on") != "validation", variant["figures"][metric]["value"]
+    return variant.get("measured_on") != VALIDATION, variant["figures"][metric]["value"]
 
 
 def _running(winner: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from freehold import durable, machine, statistics
+from freehold.evals import measure
 from freehold.evals.kinds import wanted_label
 from freehold.trial import baselines, judging, planner, sections
 from freehold.trial.against_rival import AgainstRival, compare_rival
@@ -95,14 +96,15 @@ def _ranked(trial: Trial) -> list[dict[str, Any]]:
 
 def _compared(trial: Trial, first: str, others: Sequence[str]) -> list[dict[str, Any]]:
     """Paired differences from one variant on the rows both answered; ``p_corrected`` allows for their number (Holm)."""
-    a = {x.id: x.score for x in trial.answers[first]}
-    found: list[dict[str, Any]] = []
-    for other in others:
-        b = {x.id: x.score for x in trial.answers[other]}
-        shared = [name for name in a if name in b]
-        names = [trial.task.groups.get(n) or n for n in shared] if trial.task.groups else None
-        pair = statistics.paired([a[n] for n in shared], [b[n] for n in shared], groups=names)
-        found.append({"from": first, "to": other, **pair})
+    answers, groups = trial.answers, trial.task.groups
+    found = [
+        {
+            "from": first,
+            "to": other,
+            **measure.paired(*measure.shared(answers[first], answers[other]), groups),
+        }
+        for other in others
+    ]
     corrected = statistics.holm([entry["p"] for entry in found])
     return [entry | {"p_corrected": p} for entry, p in zip(found, corrected, strict=True)]
 

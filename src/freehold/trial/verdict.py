@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freehold import statistics
-from freehold.trial.against_rival import AgainstRival, machine_only, reason_to_rent
+from freehold.trial.against_rival import SIGNIFICANT, AgainstRival, machine_only, reason_to_rent
+from freehold.trial.choice import VALIDATION
 from freehold.trial.needs import Decision, Need, Terms, decide
 
 OWN, RENT, NOT_YET, NONE = "own it", "rent it", "not yet", "not with these models"
@@ -114,7 +115,7 @@ def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]
     figures = {baseline["id"]: baseline for baseline in baselines}
     best: tuple[float, dict[str, Any]] | None = None
     for entry in variant.get("against", []):
-        worse = entry["p"] < 0.05 and entry["difference"] > 0
+        worse = entry["p"] < SIGNIFICANT and entry["difference"] > 0
         if entry["constant"] or worse or entry["baseline"] not in figures:
             continue
         value = figures[entry["baseline"]]["figures"][metric]["value"]
@@ -123,7 +124,7 @@ def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]
     if best is None:
         return ""
     value, entry = best
-    better = entry["p"] < 0.05
+    better = entry["p"] < SIGNIFICANT
     title, seconds = entry["title"], figures[entry["baseline"]]["seconds"]
     how = "does the job better" if better else "does the job as well"
     return f"A simple method {how}: {title}, {metric} {value:.3f}, {_seconds(seconds)} on the same rows"
@@ -228,13 +229,11 @@ def _may_meet(entry: Judged) -> str:
     if entry.unmeasured:
         what = f"{_names(entry.unmeasured)} {_was(entry.unmeasured)} not measured"
         return f"{title} may meet every need, but {what} for it."
-    if entry.variant.get("measured_on") == "validation":
-        return (
-            f"{title} may meet every need, but was not measured on the test rows; give the trial more time."
-        )
+    if entry.variant.get("measured_on") == VALIDATION:
+        return f"{title} may meet every need, but was not measured on the test rows; run again with a larger --budget."
     if entry.meets_all:
-        return f"{title} does on the same test rows, but was not the one chosen before: new test rows would decide."
-    return f"the results are not clear enough to decide the needs for {title}."
+        return f"{title} meets every need on the same rows, but was not chosen beforehand. New test rows would decide."
+    return f"for {title} the results are not clear enough to decide."
 
 
 def _names(decisions: Sequence[Decision]) -> str:
