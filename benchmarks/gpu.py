@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -318,23 +318,27 @@ def our_loss(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def their_loss(job: dict[str, Any]) -> dict[str, Any]:
-    """The same of transformers with PEFT, a row at a time, and in a padded batch."""
-    import torch
-
+    """The same of transformers with PEFT, a row at a time."""
     rows = rows_of(job["rows"], job["batch"], job["vocabulary"])
     found: dict[str, float] = {}
     for name, dtype in (("f32", "float32"), ("bf16", "bfloat16")):
-        model = their_model(job, dtype).eval()
-        total = 0.0
-        with torch.no_grad():
-            for prompt, answer in rows:
-                tokens = torch.tensor([prompt + answer], device=job["device"])
-                logits = model(tokens).logits[0, -len(answer) - 1 : -1].float()
-                total += float(
-                    torch.nn.functional.cross_entropy(logits, tokens[0, -len(answer) :], reduction="sum")
-                )
-        found[name] = total / sum(len(answer) for _, answer in rows)
+        found[name] = answer_loss(their_model(job, dtype).eval(), rows, job["device"])
     return found
+
+
+def answer_loss(model: Any, rows: Sequence[tuple[list[int], list[int]]], device: str) -> float:
+    """Mean loss of an answer token of transformers' model, a row at a time."""
+    import torch
+
+    total = 0.0
+    with torch.no_grad():
+        for prompt, answer in rows:
+            tokens = torch.tensor([prompt + answer], device=device)
+            logits = model(tokens).logits[0, -len(answer) - 1 : -1].float()
+            total += float(
+                torch.nn.functional.cross_entropy(logits, tokens[0, -len(answer) :], reduction="sum")
+            )
+    return total / sum(len(answer) for _, answer in rows)
 
 
 def our_curve(job: dict[str, Any]) -> dict[str, Any]:
@@ -389,16 +393,7 @@ def their_merged(job: dict[str, Any]) -> dict[str, Any]:
         found["answers"][name] = answers
     base = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32)
     model = PeftModel.from_pretrained(base, str(folder / "adapter")).to(job["device"]).eval()
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for prompt, answer in rows:
-            tokens = torch.tensor([prompt + answer], device=job["device"])
-            logits = model(tokens).logits[0, -len(answer) - 1 : -1].float()
-            total += float(
-                torch.nn.functional.cross_entropy(logits, tokens[0, -len(answer) :], reduction="sum")
-            )
-            count += len(answer)
-    return {**found, "adapter_loss": total / count}
+    return {**found, "adapter_loss": answer_loss(model, rows, job["device"])}
 
 
 def our_check(job: dict[str, Any]) -> dict[str, Any]:
