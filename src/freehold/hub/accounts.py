@@ -46,7 +46,8 @@ class Actor:
 
     def belongs(self, namespace: str) -> bool:
         """Whether this one may read private repositories of a namespace."""
-        return self.role == "admin" or namespace == self.name or namespace in self.organisations
+        own = bool(self.name) and namespace == self.name  # nobody owns nothing
+        return self.role == "admin" or own or namespace in self.organisations
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Accounts:
         with self.engine.begin() as connection:
             connection.execute(
                 tables.tokens.insert().values(
-                    digest=_digest(token),
+                    digest=digest_of(token),
                     user=user,
                     label=label,
                     role=role,
@@ -162,10 +163,12 @@ class Accounts:
 
     def actor(self, token: str) -> Actor | None:
         """Who a token stands for; None for an unknown or expired one."""
+        return self.holder(digest_of(token))
+
+    def holder(self, digest: str) -> Actor | None:
+        """Who the token of this sha256 stands for; None for an unknown or expired one."""
         with self.engine.connect() as connection:
-            row = connection.execute(
-                sa.select(tables.tokens).where(tables.tokens.c.digest == _digest(token))
-            ).first()
+            row = connection.execute(sa.select(tables.tokens).where(tables.tokens.c.digest == digest)).first()
             if row is None or (row.expires and row.expires < time.time()):
                 return None
             members = connection.execute(
@@ -250,7 +253,8 @@ class Accounts:
         return []
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
+    """The sha256 by which a token is kept."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -145,7 +145,7 @@ def routes(hub: Hub) -> APIRouter:
             whole["changes"] = {"base": one.base} | (
                 {"mergeCommitId": one.merged_as} if one.merged_as else {}
             )
-            if diff and hub.opens(found, hub.reader(request)):
+            if diff and hub.opened(request, found):
                 whole["diff"] = _diff(hub, proposal.base, proposal.head)
         return whole
 

@@ -1,20 +1,14 @@
-"""The hub's routes that move bytes: reading files, Git LFS uploads, and commits."""
+"""The hub's routes that move bytes: reading files, and Git LFS. Whether the asker may have them, :mod:`freehold.hub.rights` says."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import secrets
 import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import pathspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -22,21 +16,16 @@ from starlette.concurrency import run_in_threadpool
 from freehold import durable
 from freehold.errors import DoesNotFit
 from freehold.hub.accounts import Actor
-from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
-from freehold.hub.discussions import number_of
-from freehold.hub.names import check_path
-from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
-from freehold.hub.scans import Danger, worst
-from freehold.hub.session import Answer, Hub, base_of, plain, whose
+from freehold.hub.repositories import File, Repository
+from freehold.hub.session import Answer, Hub, Link, base_of, plain, whose
 
-#: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
-REGULAR_BYTES = 10 << 20
-#: A commit's body: many small files in base64.
-COMMIT_BYTES = 1 << 30
 #: Uploads larger than this come in parts of this size, so that a broken one is not sent from the start.
 PART_BYTES = 64 << 20
-_TRUE = ("1", "true", "True")
+#: Parts of one upload, whose parts grow instead, and of all that are asked for at once: the answer has a link for each.
+MOST_PARTS, PARTS_AT_ONCE = 1000, 10_000
+#: Seconds for which links hold.
+DOWNLOAD_S, UPLOAD_S = 3600, 6 * 3600
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -70,19 +59,24 @@ class Completion(BaseModel):
     parts: list[Part] = Field(min_length=1, max_length=100_000)
 
 
-class Sampled(BaseModel):
-    """A file that a client is about to upload, with its first bytes."""
+class Duplicated(BaseModel):
+    """A file whose bytes another repository will have too."""
 
-    path: str
-    size: int = Field(ge=0)
-    sample: str = ""
+    sha256: str = Field(pattern=_SHA256)
 
 
-class Preupload(BaseModel):
-    """Files of a commit to come."""
+class Target(BaseModel):
+    """Another repository."""
 
-    files: list[Sampled] = Field(max_length=10_000)
-    gitIgnore: str | None = None
+    type: str
+    name: str
+
+
+class Duplication(BaseModel):
+    """Files that a commit to another repository will name."""
+
+    target: Target
+    files: list[Duplicated] = Field(max_length=10_000)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
@@ -173,9 +167,10 @@ def routes(hub: Hub) -> APIRouter:
             headers |= {"X-Linked-Size": str(file.size), "X-Linked-ETag": etag}
         if content.file_hash:
             token = f"{base}/api/{plural}/{found.name}/xet-read-token/{commit}"
+            store = base + hub.chunk_store(hub.reader(request))
             headers |= {
                 "X-Xet-Hash": content.file_hash,
-                "Link": f'<{token}>; rel="xet-auth", <{base}/xet/{hub.id}/v1/reconstructions/{content.file_hash}>; rel="xet-reconstruction-info"',
+                "Link": f'<{token}>; rel="xet-auth", <{store}/v1/reconstructions/{content.file_hash}>; rel="xet-reconstruction-info"',
             }
         kind = "text/plain; charset=utf-8" if not file.lfs else "application/octet-stream"
         if request.headers.get("if-none-match") == etag:
@@ -206,84 +201,114 @@ def routes(hub: Hub) -> APIRouter:
     def batch(where: str, body: Batch, request: Request) -> dict[str, Any]:
         plural, repo = whose(where)
         if body.operation == "download":
-            found = hub.readable(request, plural, repo, files=True)
-        elif body.operation == "upload":
-            found, _ = hub.proposing(request, plural, repo)
-        else:
+            return downloads(hub.readable(request, plural, repo, files=True), body, request)
+        if body.operation != "upload":
             raise Answer(422, f"the operation {body.operation[:40]!r} is not known; upload and download are")
-        base, expires = base_of(request), int(time.time()) + 6 * 3600
-        if body.operation == "upload" and "xet" in body.transfers:
-            return {
-                "transfer": "xet",
-                "objects": [one.model_dump() for one in body.objects],
-                "hash_algo": "sha256",
-            }
-        parts = (
-            body.operation == "upload"
-            and "multipart" in body.transfers
-            and any(one.size > PART_BYTES for one in body.objects)
-        )
+        found, actor = hub.proposing(request, plural, repo)
+        if "xet" in body.transfers:
+            objects = [one.model_dump() for one in body.objects]
+            return {"transfer": "xet", "objects": objects, "hash_algo": "sha256"}
+        return uploads(found, actor, plural, body, request)
+
+    def downloads(found: Repository, body: Batch, request: Request) -> dict[str, Any]:
+        """Links to those objects that a revision of the repository holds."""
+        base, who = base_of(request), hub.who(request)
+        held = hub.rights.held(found, {one.oid for one in body.objects})
         objects: list[dict[str, Any]] = []
         for one in body.objects:
             entry: dict[str, Any] = {"oid": one.oid, "size": one.size}
-            there = hub.contents.find(one.oid)
-            if there is not None and body.operation == "upload":
-                hub.contents.renew(there)
-            query = f"size={one.size}&expires={expires}&signature={hub.sign(expires, body.operation, one.oid, one.size)}"
-            if body.operation == "download":
-                if there is None:
-                    entry["error"] = {"code": 404, "message": "the object is not here"}
-                else:
-                    entry["actions"] = {
-                        "download": {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}
-                    }
-            elif there is None or there.size != one.size:
-                upload: dict[str, Any] = {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}
-                if parts and one.size > PART_BYTES:
-                    upload["href"] = f"{base}/lfs/{one.oid}/complete?{query}"
-                    count = -(-one.size // PART_BYTES)
-                    upload["header"] = {"chunk_size": str(PART_BYTES)} | {
-                        str(number): f"{base}/lfs/{one.oid}/{number}?{query}"
-                        for number in range(1, count + 1)
-                    }
-                verify = f"{base}/api/{plural}/{found.name}/lfs-verify"
-                entry["actions"] = {"upload": upload, "verify": {"href": verify, "expires_in": 6 * 3600}}
+            if one.oid in held:
+                grant = hub.grants.give("download", who, found, f"{one.oid}:{one.size}", DOWNLOAD_S)
+                href = f"{base}/lfs/{one.oid}?size={one.size}&{hub.grants.query(grant)}"
+                entry["actions"] = {"download": {"href": href, "expires_in": DOWNLOAD_S}}
+            else:
+                entry["error"] = {"code": 404, "message": "the object is not here"}
+            objects.append(entry)
+        return {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
+
+    def uploads(
+        found: Repository, actor: Actor, plural: str, body: Batch, request: Request
+    ) -> dict[str, Any]:
+        """Links for what must be sent: all that the asker may not name in a commit, whether this hub has it or not."""
+        here = present(actor, found, body.objects)
+        sent = [one for one in body.objects if one.oid not in here]
+        parts = "multipart" in body.transfers and any(one.size > PART_BYTES for one in sent)
+        if parts and sum(count_of(one.size) for one in sent) > PARTS_AT_ONCE:
+            raise Answer(413, f"the objects have more than {PARTS_AT_ONCE} parts; ask for fewer at once")
+        verify = {"href": f"{base_of(request)}/api/{plural}/{found.name}/lfs-verify", "expires_in": UPLOAD_S}
+        objects: list[dict[str, Any]] = []
+        for one in body.objects:
+            entry: dict[str, Any] = {"oid": one.oid, "size": one.size}
+            if one.oid not in here:
+                grant = hub.grants.give("upload", hub.who(request), found, f"{one.oid}:{one.size}", UPLOAD_S)
+                query = f"size={one.size}&{hub.grants.query(grant)}"
+                upload = upload_action(f"{base_of(request)}/lfs/{one.oid}", query, one.size, parts=parts)
+                entry["actions"] = {"upload": upload, "verify": verify}
             objects.append(entry)
         return {"transfer": "multipart" if parts else "basic", "objects": objects, "hash_algo": "sha256"}
 
+    def present(actor: Actor, found: Repository, objects: list[LfsObject]) -> set[str]:
+        """Which of the objects the actor may name in a commit as they are; they are spared from collection for a while."""
+        here: set[str] = set()
+        sizes = {one.oid: one.size for one in objects}
+        for oid in hub.rights.nameable(actor, found, sizes.keys()):
+            content = hub.contents.find(oid)
+            if content is not None and content.size == sizes[oid]:
+                hub.contents.renew(content)
+                here.add(oid)
+        return here
+
+    def uploading(oid: str, size: int, link: Link) -> tuple[Actor, Repository]:
+        return hub.redeem(link.grant("upload", f"{oid}:{size}"), link.signature)
+
     @router.get("/lfs/{oid}")
-    def lfs_download(oid: str, size: int, expires: int, signature: str, request: Request) -> Response:
-        hub.check(signature, expires, "download", oid, size)
-        content = hub.contents.find(oid)
+    def lfs_download(oid: str, size: int, link: Annotated[Link, Depends()], request: Request) -> Response:
+        actor, found = hub.redeem(link.grant("download", f"{oid}:{size}"), link.signature)
+        content = hub.contents.find(oid) if hub.rights.held(found, {oid}) else None
         if content is None:
             raise Answer(404, "the object is not here")
+        asked = byte_range(request.headers.get("range", ""), content.size)
+        start, end = asked or (0, content.size)
+        headers = {"Content-Length": str(end - start), "Accept-Ranges": "bytes"}
+        if asked:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
+        if not start:
+            hub.accounts.record(
+                actor.name or "nobody", "pull", f"{found.kind} {found.name}", f"object {oid[:12]}"
+            )
         return StreamingResponse(
-            hub.contents.read(content),
-            headers={"Content-Length": str(content.size)},
+            hub.contents.read(content, start, end),
+            status_code=206 if asked else 200,
+            headers=headers,
             media_type="application/octet-stream",
         )
 
     @router.put("/lfs/{oid}")
-    async def lfs_upload(oid: str, size: int, expires: int, signature: str, request: Request) -> Response:
-        hub.check(signature, expires, "upload", oid, size)
+    async def lfs_upload(oid: str, size: int, link: Annotated[Link, Depends()], request: Request) -> Response:
+        actor, found = await run_in_threadpool(uploading, oid, size, link)
         async with hub.landing() as path:
             await receive(request, path, size)
             await run_in_threadpool(hub.contents.accept, path, oid, size)
+        await run_in_threadpool(hub.uploads.content, actor.name, found.id, oid)
         return Response(status_code=200)
+
+    def parts_of(actor: Actor, found: Repository, oid: str, size: int) -> Path:
+        """Where the parts of an upload lie: everyone's apart, so that nobody completes another's."""
+        return hub.parts / durable.digest_of([actor.name, found.id, oid, size])
 
     @router.put("/lfs/{oid}/{number}")
     async def lfs_part(
-        oid: str, number: int, size: int, expires: int, signature: str, request: Request
+        oid: str, number: int, size: int, link: Annotated[Link, Depends()], request: Request
     ) -> Response:
-        hub.check(signature, expires, "upload", oid, size)
-        count = -(-size // PART_BYTES)
+        actor, found = await run_in_threadpool(uploading, oid, size, link)
+        count, each = count_of(size), part_bytes(size)
         if not 1 <= number <= count:
             raise Answer(400, f"the upload has parts 1 to {count}, and this is part {number}")
-        folder = hub.parts / f"{oid}-{size}"
+        folder = parts_of(actor, found, oid, size)
         folder.mkdir(exist_ok=True)
         async with hub.landing() as path:
-            await receive(request, path, PART_BYTES)
-            wanted = min(PART_BYTES, size - (number - 1) * PART_BYTES)
+            await receive(request, path, each)
+            wanted = min(each, size - (number - 1) * each)
             if path.stat().st_size != wanted:
                 raise Answer(400, f"part {number} has {path.stat().st_size} bytes and should have {wanted}")
             etag = await run_in_threadpool(durable.sha256_file, path)
@@ -291,184 +316,68 @@ def routes(hub: Hub) -> APIRouter:
         return Response(status_code=200, headers={"ETag": f'"{etag}"'})
 
     @router.post("/lfs/{oid}/complete")
-    def lfs_complete(oid: str, body: Completion, size: int, expires: int, signature: str) -> dict[str, Any]:
-        hub.check(signature, expires, "upload", oid, size)
-        folder, count = hub.parts / f"{oid}-{size}", -(-size // PART_BYTES)
+    def lfs_complete(
+        oid: str, body: Completion, size: int, link: Annotated[Link, Depends()]
+    ) -> dict[str, Any]:
+        actor, found = uploading(oid, size, link)
+        folder, count = parts_of(actor, found, oid, size), count_of(size)
         missing = [number for number in range(1, count + 1) if not (folder / str(number)).exists()]
-        if missing and hub.contents.find(oid) is None:
-            raise Answer(400, f"part {missing[0]} of {count} was not uploaded")
         if not missing:
-            durable.need_disk(hub.parts, size, "joining the parts")
-            joined = hub.parts / f"{secrets.token_hex(8)}.part"
-            try:
-                with joined.open("wb") as target:
-                    for number in range(1, count + 1):
-                        with (folder / str(number)).open("rb") as part:
-                            shutil.copyfileobj(part, target, 1 << 20)
-                hub.contents.accept(joined, oid, size)
-            finally:
-                joined.unlink(missing_ok=True)
-                shutil.rmtree(folder, ignore_errors=True)
+            join(folder, count, oid, size)
+            hub.uploads.content(actor.name, found.id, oid)
+        elif not hub.uploads.contents_of(actor.name, found.id, {oid}):  # else it was completed before
+            raise Answer(400, f"part {missing[0]} of {count} was not uploaded")
         return {"success": True}
+
+    def join(folder: Path, count: int, oid: str, size: int) -> None:
+        durable.need_disk(hub.parts, size, "joining the parts")
+        joined = hub.parts / f"{secrets.token_hex(8)}.part"
+        try:
+            with joined.open("wb") as target:
+                for number in range(1, count + 1):
+                    with (folder / str(number)).open("rb") as part:
+                        shutil.copyfileobj(part, target, 1 << 20)
+            hub.contents.accept(joined, oid, size)
+        finally:
+            joined.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     @router.post("/api/{plural}/{repo:repo}/lfs-verify")
     def lfs_verify(plural: str, repo: str, body: LfsObject, request: Request) -> dict[str, Any]:
-        hub.proposing(request, plural, repo)
-        content = hub.contents.find(body.oid)
-        if content is None or content.size != body.size:
+        found, actor = hub.proposing(request, plural, repo)
+        if not present(actor, found, [body]):
             raise Answer(404, "the object is not here")
         return {}
 
-    # -- commits --------------------------------------------------------------------------------------
-
-    @router.post("/api/{plural}/{repo:repo}/preupload/{revision}")
-    def preupload(
-        plural: str, repo: str, revision: str, body: Preupload, request: Request, create_pr: str = ""
-    ) -> dict[str, Any]:
-        found, _ = (hub.proposing if create_pr in _TRUE or number_of(plain(revision)) else hub.writable)(
-            request, plural, repo
-        )
-        there = hub.repositories.commit(found, hub.revision(found, plain(revision))).files
-        rules = body.gitIgnore
-        if (
-            rules is None
-            and ".gitignore" in there
-            and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None
-        ):
-            rules = b"".join(hub.contents.read(kept)).decode("utf-8", "replace")
-        ignored = pathspec.GitIgnoreSpec.from_lines((rules or "").splitlines())
-        return {
-            "files": [
-                {"path": one.path, "uploadMode": _mode(one), "shouldIgnore": ignored.match_file(one.path),
-                 "oid": (there[one.path].sha256 if there[one.path].lfs else there[one.path].oid) if one.path in there else None}
-                for one in body.files
-            ]
-        }  # fmt: skip
-
-    def pusher(
-        plural: str, repo: str, branch: str, request: Request, as_request: bool
-    ) -> tuple[Repository, Actor]:
-        """Who may commit there: writers, and to a proposal the one who made it."""
-        number = number_of(branch)
-        if as_request or number:
-            found, actor = hub.proposing(request, plural, repo)
-            if as_request or hub.discussions.find(found.id, number).author == actor.name:
-                return found, actor
-        return hub.writable(request, plural, repo)
-
-    @router.post("/api/{plural}/{repo:repo}/commit/{revision}")
-    async def commit(
-        plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = ""
-    ) -> dict[str, Any]:
-        branch, as_request = plain(revision), create_pr in _TRUE
-        found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
-        if as_request and branch != "main":
-            raise Answer(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
-        async with hub.landing() as path:
-            await receive(request, path, COMMIT_BYTES)
-            done, request_name = await run_in_threadpool(apply, found, branch, path, actor.name, as_request)
-        page = address(base_of(request), found)
-        pull = f"{page}/discussions/{number_of(request_name)}" if request_name else None
-        return {
-            "success": True,
-            "commitOid": done,
-            "commitUrl": f"{page}/commit/{done}",
-            "pullRequestUrl": pull,
-            "hookOutput": "",
-        }
-
-    def apply(found: Repository, branch: str, path: Path, author: str, as_request: bool) -> tuple[str, str]:
-        change = Change("")
-        for number, line in enumerate(_lines(path), 1):
-            try:
-                item = json.loads(line)
-                _take(hub, change, item["key"], item["value"])
-            except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
-                raise Answer(
-                    400, f"line {number} of the commit cannot be read: {type(error).__name__}"
-                ) from None
-        if not change.title:
-            raise Answer(400, "the commit has no summary; send it in the header line")
-        head = hub.revision(found, branch)
-        if hub.strict:
-            _refuse_unsafe(hub.dangers(found, change.put))
-        if as_request:
-            made, name = hub.repositories.propose(found, head, change, author)
-        else:
-            made, name = hub.repositories.apply(found, branch, change, author), ""
-        done = made.id
-        hub.accounts.record(author, "push", f"{found.kind} {found.name}", f"{name or branch} is {done}")
-        return done, name
+    @router.post("/api/{plural}/{repo:repo}/lfs-files/duplicate")
+    def duplicate(plural: str, repo: str, body: Duplication, request: Request) -> dict[str, Any]:
+        """Let files of this repository be named in a commit to another one, without an upload."""
+        source = hub.readable(request, plural, repo, files=True)
+        target, actor = hub.proposing(request, f"{body.target.type}s", body.target.name)
+        held = hub.rights.held(source, {one.sha256 for one in body.files})
+        failed = [one.sha256 for one in body.files if one.sha256 not in held]
+        for digest in sorted(held):
+            hub.uploads.content(actor.name, target.id, digest)
+        return {"failed": [{"sha256": digest, "error": "the file is not here"} for digest in failed]}
 
     return router
 
 
-def _refuse_unsafe(found: dict[str, list[Danger]]) -> None:
-    """Raises Answer, naming the files that do harm when they are opened."""
-    unsafe = {path: dangers for path, dangers in sorted(found.items()) if worst(dangers) == "unsafe"}
-    if unsafe:
-        told = "; ".join(f"{path[:80]}: {dangers[0].why}" for path, dangers in list(unsafe.items())[:3])
-        more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""
-        raise Answer(
-            403,
-            f"this hub takes no unsafe files, and the commit brings {told}{more}; bring weights as safetensors or GGUF",
-        )
+def part_bytes(size: int) -> int:
+    """Bytes of each part of an upload but the last: so many that there are not too many parts."""
+    return max(PART_BYTES, -(-size // MOST_PARTS))
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                yield line
+def count_of(size: int) -> int:
+    """How many parts an upload of this size has."""
+    return max(1, -(-size // part_bytes(size)))
 
 
-def _take(hub: Hub, change: Change, key: str, value: dict[str, Any]) -> None:
-    """One line of a commit."""
-    if key == "header":
-        change.title, change.message = _text(value["summary"]), _text(value.get("description") or "")
-        change.parent = _text(value.get("parentCommit") or "")
-    elif key == "file":
-        name = check_path(value["path"])
-        data = (
-            base64.b64decode(value["content"], validate=True)
-            if value.get("encoding", "base64") == "base64"
-            else value["content"].encode()
-        )
-        change.put[name] = File(hub.contents.put(data), len(data), False, git_oid("blob", data))
-    elif key == "lfsFile":
-        name, digest = check_path(value["path"]), value["oid"]
-        content = hub.contents.find(digest) if len(digest) == 64 and digest.isalnum() else None
-        if content is None or ("size" in value and value["size"] != content.size):
-            raise Answer(400, f"the content of {name[:120]!r} was not uploaded, or has another size")
-        change.put[name] = lfs_file(digest, content.size)
-    elif key == "deletedFile":
-        change.removed.append(_text(value["path"]))
-    elif key == "deletedFolder":
-        change.removed_folders.append(_text(value["path"]))
-    elif key == "copyFile":
-        change.copied.append(
-            (
-                _text(value.get("srcPath") or value["src"]),
-                _text(value.get("srcRevision") or ""),
-                check_path(value["path"]),
-            )
-        )
-    else:
-        raise Answer(400, f"commits have no operation {str(key)[:40]!r}")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _mode(file: Sampled) -> str:
-    """``lfs`` for large and binary files."""
-    if file.size > REGULAR_BYTES or file.path.rsplit(".", 1)[-1].lower() in LFS_ENDINGS:
-        return "lfs"
-    try:
-        sample = base64.b64decode(file.sample)
-    except (binascii.Error, ValueError):
-        raise Answer(400, f"the sample of {file.path[:120]!r} is not base64") from None
-    return "lfs" if b"\0" in sample else "regular"
+def upload_action(address: str, query: str, size: int, *, parts: bool) -> dict[str, Any]:
+    """Where an object is sent, in one piece or in parts."""
+    if not parts or size <= PART_BYTES:
+        return {"href": f"{address}?{query}", "expires_in": UPLOAD_S}
+    numbers = range(1, count_of(size) + 1)
+    header = {"chunk_size": str(part_bytes(size))}
+    header |= {str(number): f"{address}/{number}?{query}" for number in numbers}
+    return {"href": f"{address}/complete?{query}", "expires_in": UPLOAD_S, "header": header}

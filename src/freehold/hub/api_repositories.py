@@ -121,6 +121,11 @@ def address(base: str, found: Repository) -> str:
     return base + page_path(found.kind, found.name)
 
 
+def closed_entry(path: str, size: int, *, folder: bool) -> dict[str, Any]:
+    """A file or folder in a tree, for who may not read the repository's files: no digest tells what is in it."""
+    return {"type": "directory" if folder else "file", "oid": "", "size": size, "path": path}
+
+
 def file_entry(path: str, file: File, file_hash: str = "") -> dict[str, Any]:
     """A file in a tree."""
     entry: dict[str, Any] = {"type": "file", "oid": file.oid, "size": file.size, "path": path}
@@ -269,8 +274,14 @@ def routes(hub: Hub) -> APIRouter:
     # -- describing -----------------------------------------------------------------------------
 
     def described(
-        found: Repository, commit: Commit | None, *, blobs: bool = False, facts: bool = False
+        found: Repository,
+        commit: Commit | None,
+        *,
+        blobs: bool = False,
+        facts: bool = False,
+        opened: bool = False,
     ) -> dict[str, Any]:
+        """``opened``: the asker may read the files, and so may know their digests."""
         info: dict[str, Any] = {
             "_id": f"{found.id:024x}", "id": found.name, "author": found.author, "lastModified": when(found.modified), "createdAt": when(found.created),
             "private": found.private, "gated": found.gated or False, "disabled": False, "downloads": found.downloads, "likes": 0, "tags": found.tags,
@@ -292,8 +303,8 @@ def routes(hub: Hub) -> APIRouter:
         for path, file in sorted(commit.files.items()):
             entry: dict[str, Any] = {"rfilename": path}
             if blobs:
-                entry |= {"size": file.size, "blobId": file.oid}
-                if file.lfs:
+                entry |= {"size": file.size} | ({"blobId": file.oid} if opened else {})
+                if file.lfs and opened:
                     entry["lfs"] = {
                         "sha256": file.sha256,
                         "size": file.size,
@@ -304,18 +315,28 @@ def routes(hub: Hub) -> APIRouter:
         return info | {"siblings": siblings, "spaces": []} | variants_described(known)
 
     def informed(
-        found: Repository, revision: str, blobs: bool, expand: list[str] | None, security: bool
+        found: Repository,
+        revision: str,
+        request: Request,
+        blobs: bool,
+        expand: list[str] | None,
+        security: bool,
     ) -> dict[str, Any]:
-        commit = repositories.commit(found, hub.revision(found, revision))
-        info = chosen(described(found, commit, blobs=blobs, facts=True), expand)
-        if security and found.kind == "model" and hub.scans.able:
+        commit, opened = (
+            repositories.commit(found, hub.revision(found, revision)),
+            hub.opened(request, found),
+        )
+        info = chosen(described(found, commit, blobs=blobs, facts=True, opened=opened), expand)
+        if security and opened and found.kind == "model" and hub.scans.able:
             info["securityRepoStatus"] = repository_status(hub.dangers(found, commit.files), commit.files)
         return info
 
     @router.get("/{plural}/{repo:repo}/revision/{revision}")
     def info_at(plural: str, repo: str, revision: str, request: Request, blobs: bool = False, expand: Expand = None,
                 securityStatus: bool = False) -> dict[str, Any]:  # fmt: skip
-        return informed(hub.readable(request, plural, repo), plain(revision), blobs, expand, securityStatus)
+        return informed(
+            hub.readable(request, plural, repo), plain(revision), request, blobs, expand, securityStatus
+        )
 
     @router.get("/{plural}/{repo:repo}/refs")
     def refs(plural: str, repo: str, request: Request) -> dict[str, Any]:
@@ -352,7 +373,15 @@ def routes(hub: Hub) -> APIRouter:
 
     # -- trees ----------------------------------------------------------------------------------
 
-    def entries(found: Repository, commit: Commit, paths: list[str], *, expand: bool) -> list[dict[str, Any]]:
+    def entries(
+        found: Repository, commit: Commit, paths: list[str], request: Request, *, expand: bool
+    ) -> list[dict[str, Any]]:
+        if not hub.opened(request, found):
+            there = commit.files
+            return [
+                closed_entry(path, there[path].size if path in there else 0, folder=path not in there)
+                for path in paths
+            ]
         changes = _last_changes(found, commit) if expand else {}
         dangers = (
             hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files})
@@ -385,7 +414,7 @@ def routes(hub: Hub) -> APIRouter:
         changes: dict[str, Commit] = {}
         at = commit
         while True:
-            before = repositories.commit(found, at.parent) if at.parent else None
+            before = repositories.before(found, at)
             for path, file in at.files.items():
                 if (
                     path not in changes
@@ -417,7 +446,7 @@ def routes(hub: Hub) -> APIRouter:
         if len(ordered) > limit:
             response.headers["Link"] = _next(request, cursor=page[-1])
         response.headers["X-Repo-Commit"] = commit.id
-        return entries(found, commit, page, expand=expand)
+        return entries(found, commit, page, request, expand=expand)
 
     @router.get("/{plural}/{repo:repo}/tree/{revision}")
     def tree(plural: str, repo: str, revision: str, request: Request, response: Response, recursive: bool = False, expand: bool = False,
@@ -442,14 +471,15 @@ def routes(hub: Hub) -> APIRouter:
             for path in wanted
             if path and (path in commit.files or any(name.startswith(path + "/") for name in commit.files))
         ]
-        return entries(found, commit, there, expand=expand)
+        return entries(found, commit, there, request, expand=expand)
 
     # -- branches and tags ------------------------------------------------------------------------
 
     @router.post("/{plural}/{repo:repo}/branch/{branch:path}")
     def add_branch(plural: str, repo: str, branch: str, request: Request, body: Body) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
-        start = hub.revision(found, _text(body, "startingPoint") or "main")
+        # who may write can bring back a commit whose branch was removed
+        start = hub.revision(found, _text(body, "startingPoint") or "main", lost=True)
         if body.get("emptyBranch"):
             start = repositories.history(found, "main")[-1].id
         repositories.add_ref(found, "branch", plain(branch), start)
@@ -528,7 +558,7 @@ def routes(hub: Hub) -> APIRouter:
         expand: Expand = None,
         securityStatus: bool = False,
     ) -> dict[str, Any]:
-        return informed(hub.readable(request, plural, repo), "main", blobs, expand, securityStatus)
+        return informed(hub.readable(request, plural, repo), "main", request, blobs, expand, securityStatus)
 
     @router.get("/{plural}")
     def listed(plural: str, request: Request, response: Response, search: str = "", author: str = "", filter: Annotated[list[str] | None, Parameter()] = None,

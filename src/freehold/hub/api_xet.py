@@ -1,82 +1,118 @@
 """The Xet chunk store over HTTP: tokens, xorbs, shards and how files are put together again.
 
 Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants) is answered with 404, which
-clients take as "not here".
+clients take as "not here". A token is for one repository at one commit: only the files of that commit are put together with it, and only the
+bytes of their chunks are opened. What the asker may not read is answered as what is not here.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from freehold.errors import NotFound
 from freehold.hub import xet
+from freehold.hub.accounts import Actor
 from freehold.hub.api_files import byte_range, receive
-from freehold.hub.session import Answer, Hub, base_of
+from freehold.hub.contents import Content
+from freehold.hub.grants import Grant
+from freehold.hub.repositories import Repository
+from freehold.hub.session import Answer, Hub, Link, base_of, plain
 
 #: Seconds for which a client may rely on what a shard says is here; shorter than a collection's grace.
 TOLD_FOR_S = 1800
+#: Seconds for which a token and the address of a xorb hold.
+GRANTED_FOR_S = 3600
 
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
     router = APIRouter()
-    at = f"/xet/{hub.id}"
+    at = "/xet/{place}"
 
     @router.get("/api/{plural}/{repo:repo}/xet-{role}-token/{revision:path}")
     def token(plural: str, repo: str, role: str, revision: str, request: Request) -> Response:
         if role == "write":
-            hub.proposing(request, plural, repo)
+            found, actor = hub.proposing(request, plural, repo)
         elif role == "read":
-            hub.readable(request, plural, repo, files=True)
+            found, actor = hub.readable(request, plural, repo, files=True), hub.reader(request)
         else:
             raise Answer(404, f"there are no {role[:40]} tokens; read and write ones there are")
-        access, expires = hub.xet_token(role)
-        address = base_of(request) + at
+        commit = hub.revision(found, plain(revision))
+        grant = hub.grants.give(role, hub.who(request), found, commit, GRANTED_FOR_S)
+        access, address = hub.grants.token(grant), base_of(request) + hub.chunk_store(actor)
         return JSONResponse(
-            {"casUrl": address, "accessToken": access, "exp": expires},
+            {"casUrl": address, "accessToken": access, "exp": grant.expires},
             headers={
                 "X-Xet-Cas-Url": address,
                 "X-Xet-Access-Token": access,
-                "X-Xet-Token-Expiration": str(expires),
+                "X-Xet-Token-Expiration": str(grant.expires),
             },
         )
 
-    def may_write(request: Request) -> None:
-        if hub.xet_role(request) != "write":
+    def granted(place: str, request: Request) -> tuple[Grant, Actor, Repository]:
+        grant, actor, found = hub.chunk_token(request)
+        if f"/xet/{place}" != hub.chunk_store(actor):
+            raise Answer(404, "there is nothing at this address")
+        return grant, actor, found
+
+    def writing(place: str, request: Request) -> tuple[Actor, Repository]:
+        grant, actor, found = granted(place, request)
+        if grant.right != "write":
             raise Answer(403, "this token may read chunks and not write them")
+        return actor, found
 
     @router.post(at + "/v1/xorbs/default/{name}")
-    async def put_xorb(name: str, request: Request) -> dict[str, bool]:
-        may_write(request)
+    async def put_xorb(place: str, name: str, request: Request) -> dict[str, bool]:
+        actor, _ = await run_in_threadpool(writing, place, request)
         async with hub.landing() as path:
             await receive(request, path, xet.MOST_XORB_BYTES + (1 << 20))
-            return {"was_inserted": await run_in_threadpool(hub.contents.put_xorb, name, path)}
+            new = await run_in_threadpool(hub.contents.put_xorb, name, path)
+        await run_in_threadpool(hub.uploads.xorb, actor.name, name)
+        return {"was_inserted": new}
 
     @router.post(at + "/v1/shards")
-    async def put_shard(request: Request) -> dict[str, int]:
-        may_write(request)
+    async def put_shard(place: str, request: Request) -> dict[str, int]:
+        actor, found = await run_in_threadpool(writing, place, request)
         async with hub.landing() as path:
             await receive(request, path, 256 << 20)
-            return {
-                "result": int(await run_in_threadpool(lambda: hub.contents.put_shard(path.read_bytes())) > 0)
-            }
+            new = await run_in_threadpool(lambda: registered(actor, found, path.read_bytes()))
+        return {"result": int(new > 0)}
+
+    def registered(actor: Actor, found: Repository, data: bytes) -> int:
+        shard = hub.contents.put_shard(data, lambda spans: hub.rights.missing_chunks(actor, spans))
+        for content in shard.contents:
+            hub.uploads.content(actor.name, found.id, content.sha256)
+        hub.uploads.packed(actor.name, {term.xorb for content in shard.contents for term in content.terms})
+        return shard.new
 
     @router.get(at + "/v1/chunks/{prefix}/{chunk}")
-    def alike(prefix: str, chunk: str, request: Request) -> Response:
-        may_write(request)
-        now = int(time.time())
-        shard = xet.write_shard(hub.contents.alike(chunk), secrets.token_bytes(32), now, now + TOLD_FOR_S)
+    def alike(place: str, prefix: str, chunk: str, request: Request) -> Response:
+        actor, _ = writing(place, request)
+        content = hub.rights.alike(actor, chunk)
+        if content is None:
+            raise NotFound(f"nothing with the chunk {chunk[:12]} is here", "upload it")
+        now, known = int(time.time()), hub.contents.known_chunks(content)
+        shard = xet.write_shard(known, secrets.token_bytes(32), now, now + TOLD_FOR_S)
         return Response(shard, media_type="application/octet-stream")
 
+    def of_revision(place: str, file_hash: str, request: Request) -> tuple[Content, Grant, Repository]:
+        """A file of the commit that the token is for. Raises NotFound."""
+        grant, _, found = granted(place, request)
+        content = hub.contents.find_file(file_hash)
+        files = hub.repositories.commit(found, hub.revision(found, grant.subject)).files
+        if content is None or not hub.rights.of_revision(files, content.sha256):
+            raise NotFound(f"no file with the Xet hash {file_hash[:12]} is here", "upload it first")
+        return content, grant, found
+
     @router.get(at + "/v1/reconstructions/{name}")
-    def reconstruction(name: str, request: Request) -> dict[str, Any]:
-        hub.xet_role(request)
-        content = hub.contents.find_file(name)
+    def reconstruction(place: str, name: str, request: Request) -> dict[str, Any]:
+        content, grant, found = of_revision(place, name, request)
         asked = byte_range(request.headers.get("range", ""), content.size)
         start, end = asked or (0, content.size)
         terms: list[dict[str, Any]] = []
@@ -96,15 +132,20 @@ def routes(hub: Hub) -> APIRouter:
                 position += chunk.size
             terms.append({"hash": term.xorb, "unpacked_length": size, "range": {"start": first, "end": last}})
             wanted.setdefault(term.xorb, []).append((first, last))
-        expires, base = int(time.time()) + 3600, base_of(request)
+        base = f"{base_of(request)}/xet/{place}/xorbs"
+
+        def address(xorb: str, first: int, last: int) -> str:
+            """Where these bytes of a xorb, and no others, can be read."""
+            link = hub.grants.give("xorb", grant.who, found, f"{xorb}:{first}:{last}", GRANTED_FOR_S)
+            return f"{base}/{xorb}?first={first}&last={last}&{hub.grants.query(link)}"
+
         fetch: dict[str, list[dict[str, Any]]] = {}
         for xorb, ranges in wanted.items():
             chunks = hub.contents.chunks(xorb)
-            url = f"{base}{at}/xorbs/{xorb}?expires={expires}&signature={hub.sign(expires, 'xorb', xorb)}"
             fetch[xorb] = [
                 {
                     "range": {"start": first, "end": last},
-                    "url": url,
+                    "url": address(xorb, chunks[first].offset, chunks[last - 1].end - 1),
                     "url_range": {"start": chunks[first].offset, "end": chunks[last - 1].end - 1},
                 }
                 for first, last in _joined(ranges)
@@ -112,19 +153,18 @@ def routes(hub: Hub) -> APIRouter:
         return {"offset_into_first_range": max(skipped, 0), "terms": terms, "fetch_info": fetch}
 
     @router.get(at + "/xorbs/{name}")
-    def get_xorb(name: str, expires: int, signature: str, request: Request) -> Response:
-        hub.check(signature, expires, "xorb", name)
+    def get_xorb(
+        place: str, name: str, first: int, last: int, request: Request, link: Annotated[Link, Depends()]
+    ) -> Response:
+        hub.redeem(link.grant("xorb", f"{name}:{first}:{last}"), link.signature)
         size = hub.contents.xorb_size(name)
-        asked = byte_range(request.headers.get("range", ""), size)
-        start, end = asked or (0, size)
-
-        headers = {"Content-Length": str(end - start)} | (
-            {"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {}
-        )
+        start, end = byte_range(request.headers.get("range", ""), size) or (0, size)
+        if start < first or end > last + 1:
+            raise Answer(403, f"this address opens bytes {first} to {last}; ask for a Range within them")
         return StreamingResponse(
             hub.contents.xorbs.read(name, start, end),
-            status_code=206 if asked else 200,
-            headers=headers,
+            status_code=206,
+            headers={"Content-Length": str(end - start), "Content-Range": f"bytes {start}-{end - 1}/{size}"},
             media_type="application/octet-stream",
         )
 

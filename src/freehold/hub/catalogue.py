@@ -68,6 +68,9 @@ def open_catalogue(folder: Path) -> sa.Engine:
     with durable.locked(folder / ".schema.lock", "the catalogue", wait=True):
         try:
             metadata.create_all(engine)
+            holders.create(
+                engine, checkfirst=True
+            )  # a catalogue of an earlier version has the table without it
         except OperationalError as error:
             if url.drivername == "sqlite":
                 raise
@@ -255,6 +258,7 @@ holdings = sa.Table(
     sa.Column("repository", sa.Integer, primary_key=True),
     sa.Column("sha256", Text, primary_key=True),
 )
+holders = sa.Index("holders", holdings.c.sha256)
 
 #: Contents kept as chunks: ``terms`` are [xorb, first chunk, end, bytes] in order.
 chunked = sa.Table(
@@ -267,12 +271,49 @@ chunked = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
 )
 
-#: Chunks by which a client may ask whether a content like its own is here: the first of each content, and one in about a thousand of the others.
-landmarks = sa.Table(
-    "landmarks",
+
+def _carry_over(target: sa.Table, connection: sa.Connection, **_: Any) -> None:
+    """Fill a new table of chunks from what a catalogue of an earlier version holds."""
+    if target is marks and sa.inspect(connection).has_table("landmarks"):
+        connection.exec_driver_sql("INSERT INTO marks (chunk, sha256) SELECT chunk, sha256 FROM landmarks")
+        connection.exec_driver_sql("DROP TABLE landmarks")
+    if target is packs and sa.inspect(connection).has_table("chunked"):
+        for row in connection.execute(sa.select(chunked.c.sha256, chunked.c.terms)).all():
+            values = [{"xorb": xorb, "sha256": row.sha256} for xorb in {term[0] for term in row.terms}]
+            if values:
+                connection.execute(packs.insert(), values)
+
+
+#: Chunks by which a client may ask whether a content like its own is here: the first of each content, and one in about a thousand of the
+#: others. Several contents may have the same one: who asks is told of one that they may read.
+marks = sa.Table(
+    "marks",
     metadata,
     sa.Column("chunk", Text, primary_key=True),
-    sa.Column("sha256", Text, nullable=False, index=True),
+    sa.Column("sha256", Text, primary_key=True, index=True),
+)
+#: Which contents have chunks in which xorb.
+packs = sa.Table(
+    "packs",
+    metadata,
+    sa.Column("xorb", Text, primary_key=True),
+    sa.Column("sha256", Text, primary_key=True, index=True),
+)
+
+for _table in (marks, packs):
+    event.listen(_table, "after_create", _carry_over)
+
+#: Who has shown to have which bytes by uploading them (see uploads.py). ``repository`` 0: a xorb, whose chunks its uploader may use in any;
+#: ``kept``: a collection spares it, since its commit or its shard is still to come.
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("user", Text, primary_key=True),
+    sa.Column("repository", sa.Integer, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kept", sa.Boolean, nullable=False),
+    sa.Index("uploads_by_name", "name"),
 )
 
 #: What the headers of models say (see variants.py), by the digest of their files: a card, or the ``fault`` that keeps them from being one.

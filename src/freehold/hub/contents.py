@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from freehold import durable
 from freehold.errors import BadData, NotFound
 from freehold.hub import xet
-from freehold.hub.catalogue import chunked, landmarks, upsert
+from freehold.hub.catalogue import chunked, marks, packs, upsert
 from freehold.hub.shelves import Folder, Shelf, open_shelves
 from freehold.hub.store import Store
 
@@ -31,6 +32,26 @@ class Content:
     size: int
     file_hash: str = ""
     terms: tuple[xet.Term, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What a shard brought: how many contents are new, and all of them."""
+
+    new: int
+    contents: tuple[Content, ...]
+
+
+#: Chunks of a xorb: the first, and the one after the last.
+Span = tuple[int, int]
+
+
+def _absent(xorb: str) -> NotFound:
+    return NotFound(f"the xorb {xorb[:12]} is not here", "upload it before the shard that names it")
+
+
+def _content(row: sa.Row[Any]) -> Content:
+    return Content(row.sha256, row.size, row.file_hash, tuple(xet.Term(*term) for term in row.terms))
 
 
 class _Stream:
@@ -95,22 +116,30 @@ class Contents:
                 else f"the bytes have sha256 {found[:12]}"
             )
             raise BadData(f"the upload of {digest[:12]} is not whole: {told}", "send it again")
-        self.whole.take(digest, temporary)
+        there = self.find(digest)
+        if there is not None and there.terms:  # kept as chunks already, and once is enough
+            temporary.unlink()
+            self.renew(there)
+        else:
+            self.whole.take(digest, temporary)
 
     # -- chunks -----------------------------------------------------------------------------
 
     def put_xorb(self, name: str, temporary: Path) -> bool:
-        """Take an uploaded xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``; then it is left where it is."""
+        """Take an uploaded xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``; then it is left where it is.
+
+        One that is here already is checked all the same: who sends it shows that they have it.
+        """
         wanted = xet.bytes_of(name)
         index = f"{name}.index"
-        if self.xorbs.size(name) is not None and self.xorbs.size(index) is not None:
-            self.xorbs.renew(name)
-            self.xorbs.renew(index)
-            return False
         with temporary.open("rb") as file:
             chunks = xet.index(file)
         if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
             raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
+        if self.xorbs.size(name) is not None and self.xorbs.size(index) is not None:
+            self.xorbs.renew(name)
+            self.xorbs.renew(index)
+            return False
         self.xorbs.take(name, temporary)
         self.xorbs.put(index, xet.write_index(chunks))
         return True
@@ -123,7 +152,7 @@ class Contents:
         index = f"{name}.index"
         size = self.xorbs.size(index)
         if size is None:
-            raise NotFound(f"the xorb {name[:12]} is not here", "upload it before the shard that names it")
+            raise _absent(name)
         return xet.read_index(b"".join(self.xorbs.read(index, 0, size)))
 
     def xorb_size(self, name: str) -> int:
@@ -134,10 +163,20 @@ class Contents:
             raise NotFound(f"the xorb {name[:12]} is not here", "upload it first")
         return size
 
-    def put_shard(self, data: bytes) -> int:
-        """Register the files of a shard; how many are new. Raises BadData, NotFound when chunks are missing or a file is not what it says."""
-        new = 0
-        for file in xet.read_shard(data):
+    def put_shard(self, data: bytes, missing: Callable[[Mapping[str, Sequence[Span]]], str]) -> Shard:
+        """Register the files of a shard. Raises BadData, NotFound when chunks are missing or a file is not what it says.
+
+        ``missing``: of the chunks (first, end) that the files take from each xorb, a xorb that is as good as not here for who sends the
+        shard, or nothing.
+        """
+        new, taken = 0, list[Content]()
+        files = xet.read_shard(data)
+        spans: dict[str, list[Span]] = {}
+        for term in (term for file in files for term in file.terms):
+            spans.setdefault(term.xorb, []).append((term.first, term.end))
+        if absent := missing(spans):
+            raise _absent(absent)
+        for file in files:
             pairs: list[tuple[bytes, int]] = []
             for term in file.terms:
                 part = self.chunks(term.xorb)[term.first : term.end]
@@ -160,35 +199,50 @@ class Contents:
                     f"file {file.hash[:12]} has another sha256 than its shard says", "send the shard again"
                 )
             content = Content(digest.hexdigest(), size, file.hash, file.terms)
+            taken.append(content)
             if self._register(content):
                 new += 1
-                self._mark(content.sha256, [value for value, _ in pairs])
-        return new
+                self._mark(content, [value for value, _ in pairs])
+        return Shard(new, tuple(taken))
 
-    def _mark(self, digest: str, chunks: list[bytes]) -> None:
-        """Note the chunks by which a content can be found."""
-        found = {
+    def _mark(self, content: Content, chunks: list[bytes]) -> None:
+        """Note the chunks and the xorbs by which a content can be found."""
+        landmarks = {
             xet.text_of(value) for number, value in enumerate(chunks) if number == 0 or xet.is_landmark(value)
         }
         with self.store.engine.begin() as connection:
-            for value in sorted(found):
-                statement = upsert(connection, landmarks).values(chunk=value, sha256=digest)
-                connection.execute(
-                    statement.on_conflict_do_update(index_elements=["chunk"], set_={"sha256": digest})
-                )
+            for value in sorted(landmarks):
+                statement = upsert(connection, marks).values(chunk=value, sha256=content.sha256)
+                connection.execute(statement.on_conflict_do_nothing())
+            for xorb in sorted({term.xorb for term in content.terms}):
+                statement = upsert(connection, packs).values(xorb=xorb, sha256=content.sha256)
+                connection.execute(statement.on_conflict_do_nothing())
 
-    def alike(self, chunk: str) -> list[tuple[str, list[xet.Chunk]]]:
-        """Xorbs, with their chunks, of the newest content that holds a landmark; they are spared from collection for a while. Raises BadData, NotFound."""
+    def marked(self, chunk: str, most: int) -> list[Content]:
+        """The newest contents with a landmark, at most so many. Raises BadData."""
         xet.bytes_of(chunk)
+        return self._newest(marks, marks.c.chunk == chunk, most)
+
+    def packed_in(self, xorb: str, most: int) -> list[Content]:
+        """The newest contents with chunks in a xorb, at most so many."""
+        return self._newest(packs, packs.c.xorb == xorb, most)
+
+    def _newest(self, table: sa.Table, where: sa.ColumnElement[bool], most: int) -> list[Content]:
+        asked = sa.select(chunked).join(table, table.c.sha256 == chunked.c.sha256).where(where)
         with self.store.engine.connect() as connection:
-            digest = connection.execute(
-                sa.select(landmarks.c.sha256).where(landmarks.c.chunk == chunk)
-            ).scalar()
-        content = self._chunked(chunked.c.sha256 == digest) if digest else None
-        if content is None:
-            raise NotFound(f"nothing with the chunk {chunk[:12]} is here", "upload it")
+            rows = connection.execute(asked.order_by(chunked.c.created.desc()).limit(most)).all()
+        return [_content(row) for row in rows]
+
+    def known_chunks(self, content: Content) -> list[tuple[str, list[xet.Chunk | None]]]:
+        """Xorbs of a content with their chunks up to the last one it has; None in place of others' chunks. It is spared from collection for a while."""
         self.renew(content)
-        return [(name, self.chunks(name)) for name in dict.fromkeys(term.xorb for term in content.terms)]
+        known: dict[str, set[int]] = {}
+        for term in content.terms:
+            known.setdefault(term.xorb, set()).update(range(term.first, term.end))
+        return [
+            (xorb, [chunk if number in own else None for number, chunk in enumerate(self.chunks(xorb)[: max(own) + 1])])
+            for xorb, own in known.items()
+        ]  # fmt: skip
 
     def _register(self, content: Content) -> bool:
         with self.store.engine.begin() as connection:
@@ -218,22 +272,15 @@ class Contents:
                 return Content(digest, size)
         return self._chunked(chunked.c.sha256 == digest)
 
-    def find_file(self, file_hash: str) -> Content:
-        """A chunked content by its Xet hash. Raises BadData, NotFound."""
+    def find_file(self, file_hash: str) -> Content | None:
+        """A chunked content by its Xet hash; None for one that is not here. Raises BadData."""
         xet.bytes_of(file_hash)
-        found = self._chunked(chunked.c.file_hash == file_hash)
-        if found is None:
-            raise NotFound(f"no file with the Xet hash {file_hash[:12]} is here", "upload it first")
-        return found
+        return self._chunked(chunked.c.file_hash == file_hash)
 
     def _chunked(self, where: sa.ColumnElement[bool]) -> Content | None:
         with self.store.engine.connect() as connection:
             row = connection.execute(sa.select(chunked).where(where)).first()
-        return (
-            None
-            if row is None
-            else Content(row.sha256, row.size, row.file_hash, tuple(xet.Term(*term) for term in row.terms))
-        )
+        return None if row is None else _content(row)
 
     def small(self, digest: str, most: int) -> bytes | None:
         """All bytes of a content; None for one that is missing or has more than ``most``."""
@@ -297,15 +344,19 @@ class Contents:
     # -- keeping house ----------------------------------------------------------------------
 
     def collect(self, kept: set[str], *, grace_s: float) -> tuple[int, int]:
-        """Remove chunked contents outside ``kept`` and xorbs no content needs, both older than ``grace_s``; (files, bytes) removed."""
+        """Remove chunked contents outside ``kept`` and xorbs no content needs, both older than ``grace_s``; (files, bytes) removed.
+
+        ``kept``: digests of contents, and names of xorbs that a shard to come may need.
+        """
         oldest = time.time() - grace_s
         with self.store.engine.begin() as connection:
             rows = connection.execute(sa.select(chunked)).all()
             gone = {row.sha256 for row in rows if row.sha256 not in kept and row.created < oldest}
             for digest in gone:
                 connection.execute(chunked.delete().where(chunked.c.sha256 == digest))
-                connection.execute(landmarks.delete().where(landmarks.c.sha256 == digest))
-        needed = {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
+                connection.execute(marks.delete().where(marks.c.sha256 == digest))
+                connection.execute(packs.delete().where(packs.c.sha256 == digest))
+        needed = kept | {term[0] for row in rows if row.sha256 not in gone for term in row.terms}
         removed = self.xorbs.collect(lambda name: name.removesuffix(".index") in needed, oldest)
         self._indexes.cache_clear()
         # of a folder the store collects, for its models too

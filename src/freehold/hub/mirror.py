@@ -1,7 +1,8 @@
 """Copies of repositories of other hubs, kept up to date: the same files bit by bit, under the same or another name.
 
 Every file is checked against what the other hub says of it: its sha256 where it is kept as LFS or Xet, git's object id otherwise. What is
-here already, under whatever name, is not fetched. The other hub's commit id works as a revision of the copy.
+here already and open to everyone, or in the copy itself, is not fetched: another hub that knows the digest of a file which is private here
+does not get it into a copy that others may read. The other hub's commit id works as a revision of the copy.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from freehold.errors import BadData, NotFound, Refused
 from freehold.hub import catalogue as tables
 from freehold.hub import remote
 from freehold.hub.accounts import KEEPER, Accounts
+from freehold.hub.grants import NOBODY
 from freehold.hub.names import check_path
 from freehold.hub.remote import Address
 from freehold.hub.repositories import (
@@ -30,7 +32,9 @@ from freehold.hub.repositories import (
     git_oid,
     lfs_file,
 )
+from freehold.hub.rights import Rights
 from freehold.hub.store import Store
+from freehold.hub.uploads import Uploads
 from freehold.progress import Sink, silent, task
 
 #: Files that are not LFS are held in memory while they are checked; a hub keeps larger ones as LFS.
@@ -103,7 +107,7 @@ def mirror(
             and _stands(repositories, found, told.sha) == before.id
         ):
             return Mirrored(known, False, 0, 0, sum(file.size for file in before.files.values()))
-        wanted, missing = _compare(repositories, source, told.siblings or [], before)
+        wanted, missing = _compare(repositories, found, source, told.siblings or [], before)
         total = sum(one.size or 0 for one in missing)
         durable.need_disk(store.folder, total, f"mirroring {source}")
         with task(sink, f"mirroring {source}", total, "bytes") as progress:
@@ -122,7 +126,7 @@ def mirror(
                             local_dir=landing,
                         )
                     )
-                wanted[one.rfilename] = _taken(repositories, source, one, path)
+                wanted[one.rfilename] = _taken(repositories, found, source, one, path)
                 arrived += wanted[one.rfilename].size
                 progress.at(arrived, one.rfilename)
         put = {path: file for path, file in wanted.items() if before.files.get(path) != file}
@@ -168,11 +172,12 @@ def _copy(
 
 
 def _compare(
-    repositories: Repositories, source: Address, told: list[Any], before: Commit
+    repositories: Repositories, found: Repository, source: Address, told: list[Any], before: Commit
 ) -> tuple[dict[str, File], list[Any]]:
     """(files that are here already by path, the others as the hub described them). Raises BadData for a path that no repository may have."""
     wanted: dict[str, File] = {}
     missing: list[Any] = []
+    shared = _shared(repositories, found, {one.lfs.sha256 for one in told if one.lfs is not None})
     for one in told:
         check_path(one.rfilename)
         if one.lfs is None and one.blob_id is None:
@@ -181,7 +186,8 @@ def _compare(
                 "mirror from a hub that lists digests of its files",
             )
         here = before.files.get(one.rfilename)
-        if one.lfs is not None and (content := repositories.contents.find(one.lfs.sha256)) is not None:
+        content = repositories.contents.find(one.lfs.sha256) if one.lfs and one.lfs.sha256 in shared else None
+        if content is not None:
             repositories.contents.renew(content)
             wanted[one.rfilename] = lfs_file(one.lfs.sha256, one.lfs.size)
         elif one.lfs is None and here is not None and here.oid == one.blob_id:
@@ -191,11 +197,20 @@ def _compare(
     return wanted, missing
 
 
-def _taken(repositories: Repositories, source: Address, told: Any, path: Path) -> File:
+def _shared(repositories: Repositories, found: Repository, digests: set[str]) -> set[str]:
+    """Those of ``digests`` that the copy may hold without fetching them: its own, what was fetched for it, and what everyone may read here."""
+    uploads = Uploads(repositories.engine)
+    rights = Rights(repositories, Accounts(repositories.store), uploads)
+    own = repositories.held(found, digests) | uploads.contents_of(KEEPER, found.id, digests)
+    return own | rights.readable(NOBODY, digests - own)
+
+
+def _taken(repositories: Repositories, found: Repository, source: Address, told: Any, path: Path) -> File:
     """A fetched file as the repository holds it. Raises BadData when it is not what the other hub said; then it is removed."""
     size = path.stat().st_size
     if told.lfs is not None:
         repositories.contents.accept(path, told.lfs.sha256, told.lfs.size)
+        Uploads(repositories.engine).content(KEEPER, found.id, told.lfs.sha256)
         return lfs_file(told.lfs.sha256, told.lfs.size)
     data = path.read_bytes() if size <= _SMALL else b""
     path.unlink()

@@ -182,7 +182,9 @@ def routes(hub: Hub) -> APIRouter:
         below = {path[len(start) :]: file for path, file in commit.files.items() if path.startswith(start)}
         if inside and not below:
             raise Answer(404, f"{inside[:120]} does not exist on {revision[:80]}")
-        dangers = hub.dangers(found, {start + path: file for path, file in below.items()})
+        opened = hub.opened(request, found)
+        there = {start + path: file for path, file in below.items()} if opened else {}
+        dangers = hub.dangers(found, there)
         rows: dict[str, dict[str, Any]] = {}
         for path, file in sorted(below.items(), key=lambda one: ("/" not in one[0], one[0])):
             name, slash, _ = path.partition("/")
@@ -194,7 +196,7 @@ def routes(hub: Hub) -> APIRouter:
                     "folder": bool(slash),
                     "bytes": 0,
                     "address": where,
-                    "digest": "" if slash else file.sha256[:12],
+                    "digest": "" if slash or not opened else file.sha256[:12],
                     "dangers": list[Danger](),
                 },
             )
@@ -276,7 +278,7 @@ def routes(hub: Hub) -> APIRouter:
         found = hub.readable(request, *whose(where))
         one = hub.discussions.find(found.id, number)
         lines: list[tuple[str, str]] = []
-        if one.request and hub.opens(found, hub.reader(request)):
+        if one.request and hub.opened(request, found):
             proposal = repositories.proposed(found, one)
             lines = _difference(hub, proposal.base.files, proposal.head.files)
         events = [_event(event) for event in hub.discussions.events(one)]
@@ -296,9 +298,7 @@ def routes(hub: Hub) -> APIRouter:
     def lineage(where: str, request: Request) -> HTMLResponse:
         found = hub.readable(request, *whose(where))
         asker = hub.reader(request)
-        made = graph(
-            repositories, found, lambda one: not one.private or asker.belongs(one.author), hub.visible(asker)
-        )
+        made = graph(repositories, found, lambda one: hub.rights.sees(asker, one), hub.visible(asker))
         return part(found, "Lineage", "lineage.html", complete=made.complete, **_drawn(made))
 
     # -- cards ----------------------------------------------------------------------------------------
@@ -315,7 +315,9 @@ def routes(hub: Hub) -> APIRouter:
         text = _text(hub, readme) if readme is not None else None
         unsafe = [
             (path, page_path(found.kind, found.name, "blob", "main", path), found_there[0].why)
-            for path, found_there in sorted(hub.dangers(found, head.files).items())
+            for path, found_there in sorted(
+                hub.dangers(found, head.files if hub.rights.opens(asker, found) else {}).items()
+            )
             if worst(found_there) == "unsafe"
         ]
         body = (
@@ -336,7 +338,7 @@ def routes(hub: Hub) -> APIRouter:
 
     def _asking(found: Repository, asker: Actor) -> dict[str, str] | None:
         """Where to ask for access to a gated repository, or how that stands; None for who has it."""
-        if hub.opens(found, asker):
+        if hub.rights.opens(asker, found):
             return None
         return {
             "status": hub.accounts.access(found.id, asker.name),

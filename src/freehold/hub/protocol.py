@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
-from freehold.hub import api_access, api_discussions, api_files, api_repositories, api_xet, pages
+from freehold.hub import api_access, api_commits, api_discussions, api_files, api_repositories, api_xet, pages
 from freehold.hub.catalogue import cause_of
 from freehold.hub.discussions import Conflict
 from freehold.hub.repositories import Exists, Stale
@@ -156,6 +156,7 @@ def make_app(
     # the more particular addresses first: a repository's own address fits many of them
     app.include_router(api_xet.routes(hub))
     app.include_router(api_files.routes(hub))
+    app.include_router(api_commits.routes(hub))
     app.include_router(api_access.routes(hub))
     app.include_router(api_discussions.routes(hub))
     app.include_router(api_repositories.routes(hub))

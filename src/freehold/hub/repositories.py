@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from freehold.hub.contents import Contents
 from freehold.hub.index import Entry, Index, Query, step_of
 from freehold.hub.names import check_path
 from freehold.hub.store import Store
+from freehold.hub.uploads import forget_old, in_parts, under_way
 
 #: A card larger than this is a file like any other.
 _CARD_BYTES = 5_000_000
@@ -296,12 +297,20 @@ class Repositories:
             raise NotFound(f"no {kind} is named {name}", "look at the list, or create it")
         return _repository(row)
 
+    def numbered(self, number: int) -> Repository | None:
+        """A repository by its number; None where it is gone."""
+        with self.engine.connect() as connection:
+            row = connection.execute(
+                sa.select(tables.repositories).where(tables.repositories.c.id == number)
+            ).first()
+        return None if row is None else _repository(row)
+
     def delete(self, found: Repository) -> None:
         """Forget a repository; its contents go with the next collection."""
         with self.engine.begin() as connection:
             self.index.remove(connection, found.id)
             for table in (tables.commits, tables.refs, tables.holdings, tables.accesses, tables.moves, tables.mirrors, tables.discussions,
-                          tables.events):  # fmt: skip
+                          tables.events, tables.uploads):  # fmt: skip
                 connection.execute(table.delete().where(table.c.repository == found.id))
             connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
 
@@ -402,8 +411,11 @@ class Repositories:
             )
             return [(row.kind, row.name, row.commit_id) for row in rows]
 
-    def resolve(self, found: Repository, revision: str) -> str:
-        """Commit id of a branch, tag or (shortened) commit id. Raises NotFound."""
+    def resolve(self, found: Repository, revision: str, *, lost: bool = False) -> str:
+        """Commit id of a branch, tag or (shortened) commit id that one of them leads to. Raises NotFound.
+
+        ``lost``: also of a commit that nothing leads to any more, since its branch was removed or its history squashed.
+        """
         name = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
         with self.engine.connect() as connection:
             rows = connection.execute(
@@ -418,21 +430,64 @@ class Repositories:
                 known = connection.execute(
                     sa.select(ids)
                     .where(tables.commits.c.repository == found.id, ids.startswith(revision))
-                    .limit(2)
-                ).all()
-                if len(known) == 1:
-                    return known[0].id
+                    .limit(20)
+                ).scalars()
+                led_to = [one for one in known if lost or self._leads_to(connection, found.id, one)]
+                if len(led_to) == 1:
+                    return led_to[0]
         raise NotFound(
             f"{found.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it"
         )
 
+    def _leads_to(self, connection: sa.Connection, repository: int, commit_id: str) -> bool:
+        """Whether a branch, a tag, a request or a mirrored commit is at a commit or came after it."""
+        refs = tables.refs
+        at = sa.select(refs.c.name).where(refs.c.repository == repository, refs.c.commit_id == commit_id)
+        if connection.execute(at.limit(1)).first() is not None:
+            return True
+        line = _line_of_refs(repository)
+        asked = sa.select(line.c.id).where(line.c.id == commit_id).limit(1)
+        return connection.execute(asked).first() is not None
+
+    def held(self, found: Repository, digests: Collection[str]) -> set[str]:
+        """Those of the contents ``digests`` that a revision of the repository holds: a ref's commit or one before it."""
+        return self.held_by(found.id, digests)
+
+    def held_by(self, repository: int, digests: Collection[str]) -> set[str]:
+        """See :meth:`held`; the repository by its number."""
+        holdings, commits = tables.holdings, tables.commits
+        with self.engine.connect() as connection:
+            ever: set[str] = set()
+            for some in in_parts(digests):
+                where = (holdings.c.repository == repository, holdings.c.sha256.in_(some))
+                ever |= set(connection.execute(sa.select(holdings.c.sha256).where(*where)).scalars())
+            if not ever:
+                return ever
+            of_it = commits.c.repository == repository
+            known = set(connection.execute(sa.select(commits.c.id).where(of_it)).scalars())
+            line = set(connection.execute(sa.select(_line_of_refs(repository).c.id)).scalars()) & known
+            if line == known:  # nothing was removed or squashed: what was ever held still is
+                return ever
+            left = set(ever)
+            for some in in_parts(line):
+                states = connection.execute(sa.select(commits.c.files).where(of_it, commits.c.id.in_(some)))
+                for files in states.scalars():
+                    left -= {values[0] for values in files.values()}
+        return ever - left
+
     def commit(self, found: Repository, revision: str) -> Commit:
         """The state at a revision. Raises NotFound."""
-        wanted = self.resolve(found, revision)
+        return self._state(found, self.resolve(found, revision))
+
+    def before(self, found: Repository, commit: Commit) -> Commit | None:
+        """The state before a commit; None before the first."""
+        return self._state(found, commit.parent) if commit.parent else None
+
+    def _state(self, found: Repository, commit_id: str) -> Commit:
         with self.engine.connect() as connection:
             row = connection.execute(
                 sa.select(tables.commits).where(
-                    tables.commits.c.repository == found.id, tables.commits.c.id == wanted
+                    tables.commits.c.repository == found.id, tables.commits.c.id == commit_id
                 )
             ).one()
         return _commit(row)
@@ -485,8 +540,11 @@ class Repositories:
     def proposed(self, found: Repository, request: discussions.Discussion) -> Proposal:
         """What a request changes. Raises Conflict where it has nothing in common with its branch."""
         if request.merged_as:
-            taken = self.commit(found, request.merged_as)
-            return Proposal(self.commit(found, taken.parent), taken, taken, [])
+            taken = self._state(found, request.merged_as)
+            with self.engine.connect() as connection:
+                there = self._leads_to(connection, found.id, taken.id)
+            # of a history that was squashed since, nothing is shown
+            return Proposal((self.before(found, taken) if there else None) or taken, taken, taken, [])
         head, branch = (
             self.commit(found, discussions.line_of(request.number)),
             self.commit(found, request.base),
@@ -726,7 +784,10 @@ class Repositories:
         """Remove what neither a repository nor a model needs and that is older than ``grace_s``; (files, bytes) removed."""
         with self.engine.connect() as connection:
             held = set(connection.execute(sa.select(tables.holdings.c.sha256).distinct()).scalars())
-        chunks = self.contents.collect(held, grace_s=grace_s)
+            coming = under_way(connection)
+        with self.engine.begin() as connection:
+            forget_old(connection)
+        chunks = self.contents.collect(held | coming, grace_s=grace_s)
         blobs = self.store.collect(grace_s=grace_s)
         return chunks[0] + blobs[0], chunks[1] + blobs[1]
 
@@ -795,6 +856,20 @@ class Repositories:
                         f"{name}: search does not know it as it is; 'freehold hub check --repair' mends that"
                     )
         return faults
+
+
+def _line_of_refs(repository: int) -> sa.CTE:
+    """The commits that a repository's refs are at, and all before them, as rows of ``id``."""
+    refs, commits = tables.refs, tables.commits
+    line = (
+        sa.select(refs.c.commit_id.label("id"))
+        .where(refs.c.repository == repository)
+        .cte("line", recursive=True)
+    )
+    earlier = sa.select(commits.c.parent).where(
+        commits.c.repository == repository, commits.c.id == line.c.id, commits.c.parent != ""
+    )
+    return line.union(earlier)
 
 
 def check_repository_name(name: str) -> None:

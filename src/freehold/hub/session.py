@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import os
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,15 +17,16 @@ from fastapi import Request
 
 from freehold import durable
 from freehold.errors import NotFound
-from freehold.hub.accounts import KEEPER, Accounts, Actor
+from freehold.hub.accounts import KEEPER, Accounts, Actor, digest_of
 from freehold.hub.contents import Contents
 from freehold.hub.discussions import Discussions
+from freehold.hub.grants import NOBODY, OPEN, Grant, Grants, Void
 from freehold.hub.repositories import File, Repositories, Repository
+from freehold.hub.rights import Rights
 from freehold.hub.scans import Danger, Look, Scans
 from freehold.hub.store import Store
+from freehold.hub.uploads import Uploads
 
-#: Whoever comes without a token.
-NOBODY = Actor("", "read", {})
 #: URL part -> kind of repository.
 PLURALS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
@@ -51,6 +50,21 @@ class Answer(Exception):
             headers or {},
             also or {},
         )
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the query of a signed link says."""
+
+    expires: int
+    repository: int
+    created: int
+    signature: str
+    who: str = ""
+
+    def grant(self, right: str, subject: str) -> Grant:
+        """The grant that the link stands for."""
+        return Grant(right, self.who, self.repository, self.created, subject, self.expires)
 
 
 @dataclass(frozen=True)
@@ -80,42 +94,42 @@ class Hub:
         self.key = _key(store.folder / "keys" / "hub.key")
         self.parts = store.incoming / "hub"
         self.parts.mkdir(parents=True, exist_ok=True)
-        #: clients remember chunks by address: a new store must have another one
-        self.id = hashlib.sha256(self.key + b"store").hexdigest()[:16]
+        self.uploads = Uploads(store.engine)
+        #: every question of who may read which bytes goes here
+        self.rights = Rights(self.repositories, self.accounts, self.uploads)
+        self.grants = Grants(self.key, self.repositories, self.accounts, self.rights, public=public)
 
     def dangers(self, found: Repository, files: Mapping[str, File]) -> dict[str, list[Danger]]:
         """What is dangerous in files of a model, by path; nothing of other kinds."""
         return self.scans.of(files) if found.kind == "model" else {}
 
-    # -- signatures -----------------------------------------------------------------------------
+    # -- grants ---------------------------------------------------------------------------------
 
-    def sign(self, *parts: str | int) -> str:
-        """A signature over the parts."""
-        return hmac.new(self.key, "\x1f".join(map(str, parts)).encode(), "sha256").hexdigest()
+    def chunk_store(self, actor: Actor) -> str:
+        """The path of the chunk store for an actor.
 
-    def check(self, signature: str, expires: int, *parts: str | int) -> None:
-        """Raises Answer unless :meth:`sign` made ``signature`` over the parts and time is left."""
-        if expires < time.time() or not hmac.compare_digest(
-            self.sign(expires, *parts).encode(), signature.encode()
-        ):
-            raise Answer(403, "this address is no longer valid; ask for a new one")
+        Clients remember the chunks they have sent by its address: those that one person sent are of no use to another.
+        """
+        name = hmac.new(self.key, f"store\x1f{actor.name}".encode(), "sha256").hexdigest()[:16]
+        return f"/xet/{name}"
 
-    def xet_token(self, role: str) -> tuple[str, int]:
-        """(token, second it expires) for the chunk store."""
-        expires = int(time.time()) + 3600
-        return f"{role}.{expires}.{self.sign(expires, 'xet', role)}", expires
-
-    def xet_role(self, request: Request) -> str:
-        """Role of a request to the chunk store. Raises Answer."""
-        role, _, rest = request.headers.get("authorization", "").removeprefix("Bearer ").partition(".")
-        expires, _, signature = rest.partition(".")
-        if role not in ("read", "write") or not expires.isdigit():
-            raise Answer(401, "the chunk store needs a token of this hub")
+    def redeem(self, grant: Grant, signature: str) -> tuple[Actor, Repository]:
+        """Who uses a link, and the repository it is for. Raises Answer."""
         try:
-            self.check(signature, int(expires), "xet", role)
-        except Answer as error:
-            raise Answer(401, error.message) from None
-        return role
+            return self.grants.redeem(grant, signature)
+        except Void:
+            raise Answer(403, "this address is no longer valid; ask for a new one") from None
+
+    def chunk_token(self, request: Request) -> tuple[Grant, Actor, Repository]:
+        """What a request to the chunk store is granted, who sends it, and the repository it is for. Raises Answer."""
+        text = request.headers.get("authorization", "").removeprefix("Bearer ")
+        try:
+            grant, signature = self.grants.read_token(text)
+            if grant.right not in ("read", "write"):
+                raise Void
+            return grant, *self.grants.redeem(grant, signature)
+        except Void:
+            raise Answer(401, "the chunk store needs a token of this hub; ask for a new one") from None
 
     @asynccontextmanager
     async def landing(self) -> AsyncIterator[Path]:
@@ -134,6 +148,11 @@ class Hub:
             request.state.actor = self._actor(request)
         return request.state.actor
 
+    def who(self, request: Request) -> str:
+        """Who asks, as a grant names them. Raises Answer."""
+        actor = self.actor(request)
+        return "" if actor is None else request.state.who
+
     def _actor(self, request: Request) -> Actor | None:
         header = request.headers.get("authorization", "")
         token = header.removeprefix("Bearer ").strip()
@@ -143,6 +162,7 @@ class Hub:
             except (binascii.Error, UnicodeDecodeError):
                 token = ""
         known = self.accounts.actor(token) if token else None
+        request.state.who = OPEN if known is None else digest_of(token)
         if known is not None:
             return known
         if self.accounts.open:
@@ -171,17 +191,17 @@ class Hub:
             found = self.repositories.find(PLURALS[plural], name)
         except (KeyError, NotFound):
             raise Answer(404, f"Repository not found: {name}", "RepoNotFound") from None
-        if found.private and not actor.belongs(found.author):
+        if not self.rights.sees(actor, found):
             raise Answer(404, f"Repository not found: {name}", "RepoNotFound")
-        if files and not self.opens(found, actor):
+        if files and not self.rights.opens(actor, found):
             page = base_of(request) + page_path(found.kind, found.name)
             raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {page}",
                          "GatedRepo")  # fmt: skip
         return found
 
-    def opens(self, found: Repository, actor: Actor) -> bool:
-        """Whether a repository that the actor may see opens its files to them."""
-        return not found.gated or actor.belongs(found.author) or self.accounts.granted(found.id, actor.name)
+    def opened(self, request: Request, found: Repository) -> bool:
+        """Whether a repository that the asker may see opens its files to them. Raises Answer."""
+        return self.rights.opens(self.reader(request), found)
 
     def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
         """A repository that the asker may change. Raises Answer."""
@@ -193,14 +213,14 @@ class Hub:
     def proposing(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
         """A repository that the asker may propose changes to: who may read its files and write something somewhere. Raises Answer."""
         actor, found = self.someone(request), self.readable(request, plural, name, files=True)
-        if actor.role == "read":
+        if not self.rights.proposes(actor, found):
             raise Answer(403, "this token may only read; propose changes with one of role write")
         return found, actor
 
-    def revision(self, found: Repository, revision: str) -> str:
-        """Commit id. Raises Answer."""
+    def revision(self, found: Repository, revision: str, *, lost: bool = False) -> str:
+        """Commit id; with ``lost`` also of a commit that nothing leads to any more. Raises Answer."""
         try:
-            return self.repositories.resolve(found, revision)
+            return self.repositories.resolve(found, revision, lost=lost)
         except NotFound as error:
             raise Answer(
                 404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound"

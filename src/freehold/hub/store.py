@@ -24,6 +24,7 @@ from freehold.hub import answer_form
 from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import holdings, models, open_catalogue
 from freehold.hub.names import check_path
+from freehold.hub.uploads import under_way
 from freehold.progress import Sink, silent, task
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
@@ -233,13 +234,14 @@ class Store:
         return faults
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
-        """Remove blobs that no model and no repository names, and leftovers of killed work older than ``grace_s``; (files, bytes) removed.
+        """Remove blobs that no model, no repository and no upload names, and leftovers of killed work older than ``grace_s``; (files, bytes) removed.
 
         A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
         """
         kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
         with self.engine.connect() as connection:
             kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
+            kept |= under_way(connection)
         oldest = time.time() - grace_s
         found = [
             path

@@ -6,6 +6,7 @@ what a server needs is here: check and index a xorb, read an uploaded shard, wri
 
 from __future__ import annotations
 
+import secrets
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -248,10 +249,13 @@ def is_landmark(value: bytes) -> bool:
     return struct.unpack_from("<Q", value, 24)[0] % _LANDMARKS == 0
 
 
-def write_shard(xorbs: Sequence[tuple[str, Sequence[Chunk]]], key: bytes, now: int, expires: int) -> bytes:
+def write_shard(
+    xorbs: Sequence[tuple[str, Sequence[Chunk | None]]], key: bytes, now: int, expires: int
+) -> bytes:
     """A shard that names the chunks of xorbs (name, chunks), for a client to find its own among. ``now``, ``expires``: seconds since 1970.
 
-    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a chunk can recognise it.
+    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a chunk can recognise it. None stands
+    for a chunk that the client may not know of: random bytes are in its place.
     """
     from blake3 import blake3
 
@@ -262,12 +266,15 @@ def write_shard(xorbs: Sequence[tuple[str, Sequence[Chunk]]], key: bytes, now: i
     hashes: list[tuple[int, int, int]] = []
     for name, chunks in xorbs:
         own, at = bytes_of(name), 0
-        out += own + struct.pack("<4I", 0, len(chunks), sum(chunk.size for chunk in chunks), chunks[-1].end)
+        plain, stored = _sizes(chunks)
+        out += own + struct.pack("<4I", 0, len(chunks), plain, stored)
         for number, chunk in enumerate(chunks):
-            value = blake3(chunk.hash, key=key).digest()
-            out += value + struct.pack("<4I", at, chunk.size, 0, 0)
-            hashes.append((struct.unpack_from("<Q", value)[0], place, number))
-            at += chunk.size
+            value = blake3(chunk.hash, key=key).digest() if chunk else secrets.token_bytes(32)
+            size = chunk.size if chunk else 1
+            out += value + struct.pack("<4I", at, size, 0, 0)
+            if chunk:
+                hashes.append((struct.unpack_from("<Q", value)[0], place, number))
+            at += size
         names.append((struct.unpack_from("<Q", own)[0], place))
         place += 1 + len(chunks)
     out += _END + bytes(16)
@@ -277,10 +284,7 @@ def write_shard(xorbs: Sequence[tuple[str, Sequence[Chunk]]], key: bytes, now: i
     chunks_at = len(out)
     for row in sorted(hashes):
         out += struct.pack("<QII", *row)
-    stored, plain = (
-        sum(count(chunks) for _, chunks in xorbs)
-        for count in (lambda some: some[-1].end, lambda some: sum(one.size for one in some))
-    )
+    plain, stored = (sum(sizes) for sizes in zip(*(_sizes(chunks) for _, chunks in xorbs), strict=True))
     out += _FOOTER.pack(
         1,
         48,
@@ -301,3 +305,11 @@ def write_shard(xorbs: Sequence[tuple[str, Sequence[Chunk]]], key: bytes, now: i
         len(out),
     )
     return bytes(out)
+
+
+def _sizes(chunks: Sequence[Chunk | None]) -> tuple[int, int]:
+    """(bytes unpacked, bytes packed with their headers) of the chunks that are told; one byte for each other."""
+    return (
+        sum(chunk.size if chunk else 1 for chunk in chunks),
+        sum(chunk.packed + 8 if chunk else 1 for chunk in chunks),
+    )
