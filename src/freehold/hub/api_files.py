@@ -29,6 +29,7 @@ from freehold.hub.names import check_path
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.scans import Danger, worst
 from freehold.hub.session import Answer, Hub, base_of, plain, whose
+from freehold.web.bodies import JsonRoute
 
 #: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
 REGULAR_BYTES = 10 << 20
@@ -132,7 +133,7 @@ async def receive(request: Request, target: Path, limit: int) -> None:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     # -- reading ----------------------------------------------------------------------------------
 
