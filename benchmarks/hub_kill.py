@@ -25,11 +25,11 @@ import time
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Store
+from freehold.web.connections import Server
 
 # commits answered before the one that the kill is meant for, at most
 _ANSWERED = 4
@@ -39,8 +39,7 @@ _REACH = 1.5
 
 def serve(home: str, listening: socket.socket) -> None:
     """The hub in a process of its own."""
-    config = uvicorn.Config(make_app(Store(Path(home))), log_level="critical", access_log=False)
-    uvicorn.Server(config).run(sockets=[listening])
+    Server(make_app(Store(Path(home))), log_level="critical").run(sockets=[listening])
 
 
 def commit(client: httpx.Client, number: int) -> str:

@@ -1,4 +1,4 @@
-"""What a server of ours listens on: the address, whether that is this machine alone, and names that are not this machine."""
+"""What a server of ours listens on: the address, and whether that is this machine alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from freehold.errors import Busy
+from freehold.web.connections import Limits, Server
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -13,12 +14,6 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on can be reached from this machine alone."""
     return host in _LOOPBACK
-
-
-def foreign_host(header: str) -> str:
-    """The name in a Host header when it is not this machine's, else nothing: a rebound name reaches loopback under its own."""
-    name = header.rsplit(":", 1)[0]
-    return "" if name in (*_LOOPBACK, "[::1]", "testserver") else name or "(none)"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -42,10 +37,6 @@ def address(host: str, listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def run(app: Any, listener: socket.socket, **options: Any) -> None:
+def run(app: Any, listener: socket.socket, limits: Limits, **options: Any) -> None:
     """Serve an ASGI application until interrupted. ``options``: of uvicorn's configuration."""
-    import uvicorn
-
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, **options)).run(
-        sockets=[listener]
-    )
+    Server(app, limits, **options).run(sockets=[listener])

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 
 from freehold.hub.discussions import Discussions
@@ -16,6 +15,7 @@ from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
 from freehold.hub.sources import pull
 from freehold.hub.store import Store
+from tests.hub.client import Client
 from tests.hub.serving import hub_at
 from tests.hub.test_pages import CARD, push
 
@@ -40,7 +40,7 @@ PAGES = {
 def address(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[str]:
     home = tmp_path_factory.mktemp("hub")
     store = Store(home)
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     push(client, "ada/base", {"README.md": b"# Base"})
     push(client, "ada/rows", {"rows.jsonl": b"{}\n"}, "dataset")
     push(

@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
-
 from freehold import listening
 from freehold.hub.protocol import make_app
 from freehold.hub.session import Known
 from freehold.hub.store import Store
+from freehold.web.connections import Server
 from tests.conftest import FREEHOLD
 
 
@@ -23,7 +22,7 @@ from tests.conftest import FREEHOLD
 def hub_at(home: Path, known: Known | None = None) -> Iterator[str]:
     """The address of a hub over the store at ``home``."""
     listener = listening.listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(make_app(Store(home), known=known), log_level="critical"))
+    server = Server(make_app(Store(home), known=known), log_level="critical")
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

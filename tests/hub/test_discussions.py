@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.hub.accounts import Accounts
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Store
+from tests.hub.client import Client
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -17,14 +17,14 @@ HERE = "/api/models/ada/first"
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> TestClient:
-    made = TestClient(make_app(Store(tmp_path)))
+def client(tmp_path: Path) -> Client:
+    made = Client(make_app(Store(tmp_path)))
     assert made.post("/api/repos/create", json={"name": "first", "organization": "ada"}).status_code == 200
     return made
 
 
 def commit(
-    client: TestClient, path: str, text: str | None, *, to: str = "main", proposed: bool = False
+    client: Client, path: str, text: str | None, *, to: str = "main", proposed: bool = False
 ) -> dict[str, Any]:
     """Commit one file's text; None removes the file."""
     value = {"path": path, "content": base64.b64encode((text or "").encode()).decode(), "encoding": "base64"}
@@ -41,11 +41,11 @@ def commit(
     return done.json()
 
 
-def details(client: TestClient, number: int) -> dict[str, Any]:
+def details(client: Client, number: int) -> dict[str, Any]:
     return client.get(f"{HERE}/discussions/{number}", params={"diff": "1"}).json()
 
 
-def test_discussions_and_requests_are_numbered_together(client: TestClient) -> None:
+def test_discussions_and_requests_are_numbered_together(client: Client) -> None:
     assert (
         client.post(f"{HERE}/discussions", json={"title": " A question ", "description": "why?"}).json()[
             "num"
@@ -68,7 +68,7 @@ def test_discussions_and_requests_are_numbered_together(client: TestClient) -> N
 
 
 def test_a_request_is_merged_as_one_commit_and_the_branch_keeps_what_came_meanwhile(
-    client: TestClient,
+    client: Client,
 ) -> None:
     commit(client, "old.txt", "old")
     commit(client, "new.txt", "one\n", proposed=True)
@@ -95,7 +95,7 @@ def test_a_request_is_merged_as_one_commit_and_the_branch_keeps_what_came_meanwh
     assert client.post(f"{HERE}/discussions/1/status", json={"status": "open"}).status_code == 409
 
 
-def test_files_changed_on_both_sides_are_named_and_nothing_is_merged(client: TestClient) -> None:
+def test_files_changed_on_both_sides_are_named_and_nothing_is_merged(client: Client) -> None:
     commit(client, "a.txt", "first")
     commit(client, "a.txt", "mine", proposed=True)
     commit(client, "a.txt", "theirs")
@@ -107,7 +107,7 @@ def test_files_changed_on_both_sides_are_named_and_nothing_is_merged(client: Tes
     assert client.get(HERE).json()["sha"] == before
 
 
-def test_comments_titles_and_statuses(client: TestClient) -> None:
+def test_comments_titles_and_statuses(client: Client) -> None:
     client.post(f"{HERE}/discussions", json={"title": "A question", "description": "why?"})
     at = f"{HERE}/discussions/1"
     said = client.post(f"{at}/comment", json={"comment": "because"}).json()["newMessage"]
@@ -137,7 +137,7 @@ def test_readers_propose_and_writers_decide(tmp_path: Path) -> None:
     ada, bob, eve = (
         {"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob", "eve")
     )
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     client.headers.update(ada)
     client.post("/api/repos/create", json={"name": "first"})
     client.headers.update(bob)
@@ -162,7 +162,7 @@ def test_only_authors_and_writers_steer(tmp_path: Path) -> None:
     store = Store(tmp_path)
     accounts = Accounts(store)
     ada, bob = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     assert client.post("/api/repos/create", json={"name": "first"}, headers=ada).status_code == 200
     assert client.post(f"{HERE}/discussions", json={"title": "mine"}, headers=ada).json()["num"] == 1
     assert client.post(f"{HERE}/discussions", json={"title": "nobody's"}).status_code == 401

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.hub.accounts import Accounts
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Store
+from tests.hub.client import Client
 from tests.hub.test_pages import push
 
 
@@ -34,7 +34,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def commit(client: TestClient, name: str, data: bytes) -> int:
+def commit(client: Client, name: str, data: bytes) -> int:
     import base64
 
     file = {"path": name, "content": base64.b64encode(data).decode(), "encoding": "base64"}
@@ -47,7 +47,7 @@ def commit(client: TestClient, name: str, data: bytes) -> int:
 
 def test_a_full_disk_loses_nothing_and_says_so(small_disk: Path) -> None:
     store = Store(small_disk / "home")
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     push(client, "ada/one", {"README.md": b"# One"})
     # too much for the disk, whole and as an upload of its own
     assert commit(client, "big.txt", os.urandom(9_000_000)) in (200, 507)
@@ -84,7 +84,7 @@ def test_a_clock_that_goes_backwards_changes_no_order_and_removes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     now = time.time()
     for number, at in enumerate((now, now - 86_400, now - 40 * 86_400, now - 40 * 86_400)):
         monkeypatch.setattr(time, "time", lambda at=at: at)

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.hub.accounts import Accounts
 from freehold.hub.pages import rendered
 from freehold.hub.protocol import make_app
 from freehold.hub.session import Known
 from freehold.hub.store import Store
+from tests.hub.client import Client
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -30,7 +30,7 @@ BROWSER = {"accept": "text/html"}
 
 
 def push(
-    client: TestClient, repo: str, files: dict[str, bytes], kind: str = "model", summary: str = "a change"
+    client: Client, repo: str, files: dict[str, bytes], kind: str = "model", summary: str = "a change"
 ) -> None:
     client.post("/api/repos/create", json={"name": repo, "type": kind})
     lines = [{"key": "header", "value": {"summary": summary}}]
@@ -43,8 +43,8 @@ def push(
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> TestClient:
-    made = TestClient(make_app(Store(tmp_path)), headers=BROWSER)
+def client(tmp_path: Path) -> Client:
+    made = Client(make_app(Store(tmp_path)), headers=BROWSER)
     push(made, "ada/base", {"README.md": b"# Base"})
     push(made, "ada/rows", {"rows.jsonl": b"{}\n"}, "dataset")
     push(
@@ -55,7 +55,7 @@ def client(tmp_path: Path) -> TestClient:
     return made
 
 
-def test_lists_are_searched_narrowed_and_sorted(client: TestClient) -> None:
+def test_lists_are_searched_narrowed_and_sorted(client: Client) -> None:
     whole = client.get("/")
     assert whole.status_code == 200
     assert "default-src 'none'" in whole.headers["content-security-policy"]
@@ -69,7 +69,7 @@ def test_lists_are_searched_narrowed_and_sorted(client: TestClient) -> None:
     assert client.get("/", params={"kind": "nonsense"}).status_code == 400
 
 
-def test_a_card_is_rendered_and_made_harmless(client: TestClient) -> None:
+def test_a_card_is_rendered_and_made_harmless(client: Client) -> None:
     page = client.get("/ada/intents").text
     assert "<em>help desk</em>" in page
     assert 'src="/ada/intents/resolve/main/curve.png"' in page
@@ -78,7 +78,7 @@ def test_a_card_is_rendered_and_made_harmless(client: TestClient) -> None:
     assert 'href="javascript' not in page
 
 
-def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
+def test_lineage_is_drawn_and_told_step_by_step(client: Client) -> None:
     push(
         client,
         "ada/small",
@@ -104,7 +104,7 @@ def test_lineage_is_drawn_and_told_step_by_step(client: TestClient) -> None:
 
 
 def test_a_card_page_says_what_the_licence_obliges_to_and_what_it_states(tmp_path: Path) -> None:
-    client = TestClient(
+    client = Client(
         make_app(Store(tmp_path), known=Known(lambda licence: f"{licence} obliges")), headers=BROWSER
     )
     index = "model-index:\n- results:\n  - dataset: {name: banking77}\n    metrics: [{type: accuracy, value: 0.912}]\n"
@@ -115,7 +115,7 @@ def test_a_card_page_says_what_the_licence_obliges_to_and_what_it_states(tmp_pat
     assert "Not measured here." in page
 
 
-def test_files_and_what_changed_between_revisions(client: TestClient) -> None:
+def test_files_and_what_changed_between_revisions(client: Client) -> None:
     push(client, "ada/intents", {"docs/notes.md": b"one\nthree\n"}, summary="three instead")
     listing = client.get("/ada/intents/tree/main").text
     assert 'href="/ada/intents/tree/main/docs"' in listing
@@ -129,7 +129,7 @@ def test_files_and_what_changed_between_revisions(client: TestClient) -> None:
     assert client.get("/ada/intents/tree/main/nowhere").status_code == 404
 
 
-def test_discussions_are_shown_without_their_html(client: TestClient) -> None:
+def test_discussions_are_shown_without_their_html(client: Client) -> None:
     client.post(
         "/api/models/ada/intents/discussions",
         json={"title": "<b>why</b>", "description": "<script>x</script> *because*"},
@@ -140,7 +140,7 @@ def test_discussions_are_shown_without_their_html(client: TestClient) -> None:
     assert "<script" not in page
 
 
-def test_browsers_are_refused_with_a_page_and_clients_with_json(client: TestClient, tmp_path: Path) -> None:
+def test_browsers_are_refused_with_a_page_and_clients_with_json(client: Client, tmp_path: Path) -> None:
     missing = client.get("/ada/nowhere")
     assert missing.status_code == 404
     assert "Repository not found: ada/nowhere" in missing.text
@@ -148,7 +148,7 @@ def test_browsers_are_refused_with_a_page_and_clients_with_json(client: TestClie
     assert client.get("/api/models/ada/nowhere").json()["error"] == "Repository not found: ada/nowhere"
     store = Store(tmp_path / "closed")
     token = Accounts(store).create_token("ada", role="admin")
-    closed = TestClient(make_app(store, loopback=False), headers=BROWSER)
+    closed = Client(make_app(store, loopback=False), headers=BROWSER)
     asked = closed.get("/")
     assert asked.status_code == 401
     assert asked.headers["www-authenticate"].startswith("Basic")
@@ -159,7 +159,7 @@ def test_private_and_gated_repositories_stay_so(tmp_path: Path) -> None:
     store = Store(tmp_path)
     accounts = Accounts(store)
     owner, other = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
-    client = TestClient(make_app(store), headers=owner)
+    client = Client(make_app(store), headers=owner)
     push(client, "ada/hidden", {"README.md": b"# Hidden"})
     push(client, "ada/gated", {"README.md": b"# Gated", "a.txt": b"within"})
     client.put("/api/models/ada/hidden/settings", json={"private": True})
@@ -175,7 +175,7 @@ def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path
     store = Store(tmp_path)
     accounts = Accounts(store)
     owner, other = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     client.headers.update(owner)
     push(client, "ada/gated", {"README.md": b"# Gated", "a.txt": b"within"})
     client.put("/api/models/ada/gated/settings", json={"gated": "manual"})

@@ -4,24 +4,24 @@ import json
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.hub.accounts import Accounts
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
+from tests.hub.client import ADDRESS, Client
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> TestClient:
-    made = TestClient(make_app(Store(tmp_path)))
+def client(tmp_path: Path) -> Client:
+    made = Client(make_app(Store(tmp_path)))
     assert made.post("/api/repos/create", json={"name": "first", "organization": "ada"}).status_code == 200
     return made
 
 
 def commit(
-    client: TestClient, *lines: object, repo: str = "ada/first", **headers: str
+    client: Client, *lines: object, repo: str = "ada/first", **headers: str
 ) -> tuple[int, dict[str, str]]:
     head = {"key": "header", "value": {"summary": "a change"}}
     body = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in (head, *lines))
@@ -52,7 +52,7 @@ def small(path: str, data: bytes) -> dict[str, object]:
         ("[" * 100_000, "line 2"),
     ],
 )
-def test_a_bad_line_is_named_and_nothing_is_committed(client: TestClient, line: object, told: str) -> None:
+def test_a_bad_line_is_named_and_nothing_is_committed(client: Client, line: object, told: str) -> None:
     before = client.get("/api/models/ada/first").json()["sha"]
     status, body = commit(client, small("good.txt", b"good"), line)
     assert status == 400
@@ -61,7 +61,7 @@ def test_a_bad_line_is_named_and_nothing_is_committed(client: TestClient, line: 
 
 
 @pytest.mark.long
-def test_ten_thousand_files_in_one_commit(client: TestClient) -> None:
+def test_ten_thousand_files_in_one_commit(client: Client) -> None:
     status, _ = commit(
         client, *(small(f"{number // 100}/{number}.txt", b"%d" % number) for number in range(10_000))
     )
@@ -72,7 +72,7 @@ def test_ten_thousand_files_in_one_commit(client: TestClient) -> None:
     assert client.get("/ada/first/resolve/main/99/9999.txt").text == "9999"
 
 
-def lfs(client: TestClient, data: bytes, **changes: object) -> dict[str, dict[str, dict[str, str]]]:
+def lfs(client: Client, data: bytes, **changes: object) -> dict[str, dict[str, dict[str, str]]]:
     one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)} | changes
     answer = client.post(
         "/ada/first.git/info/lfs/objects/batch", json={"operation": "upload", "objects": [one]}
@@ -81,7 +81,7 @@ def lfs(client: TestClient, data: bytes, **changes: object) -> dict[str, dict[st
     return answer.json()["objects"][0]
 
 
-def test_an_upload_that_is_not_what_it_says_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
+def test_an_upload_that_is_not_what_it_says_leaves_nothing(client: Client, tmp_path: Path) -> None:
     url = lfs(client, b"right")["actions"]["upload"]["href"]
     assert client.put(url, content=b"wrong").status_code == 400
     assert client.put(url, content=b"righ").status_code == 400
@@ -93,7 +93,7 @@ def test_an_upload_that_is_not_what_it_says_leaves_nothing(client: TestClient, t
 
 
 def test_a_large_upload_comes_in_parts_and_can_be_taken_up_again(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("freehold.hub.api_files.PART_BYTES", 1000)
     data = bytes(range(256)) * 10
@@ -125,7 +125,7 @@ def test_a_large_upload_comes_in_parts_and_can_be_taken_up_again(
     assert len(set(tags.values())) == 3
 
 
-def test_parts_of_files(client: TestClient) -> None:
+def test_parts_of_files(client: Client) -> None:
     commit(client, small("a.txt", b"0123456789"))
     url = "/ada/first/resolve/main/a.txt"
 
@@ -145,12 +145,12 @@ def test_parts_of_files(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("path", "code"), [("nobody/there", "RepoNotFound"), ("ada/first/revision/never", "RevisionNotFound")]
 )
-def test_clients_are_told_by_code_what_is_missing(client: TestClient, path: str, code: str) -> None:
+def test_clients_are_told_by_code_what_is_missing(client: Client, path: str, code: str) -> None:
     missing = client.get(f"/api/models/{path}")
     assert (missing.status_code, missing.headers["X-Error-Code"]) == (404, code)
 
 
-def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
+def test_a_foreign_host_name_is_refused(client: Client) -> None:
     assert client.get("/api/models", headers={"Host": "evil.example"}).status_code == 403
 
 
@@ -162,7 +162,7 @@ def test_with_people_a_token_decides(tmp_path: Path) -> None:
         accounts.create_token("bob"),
         accounts.create_token("ada", role="read"),
     )
-    client = TestClient(make_app(store, loopback=False))
+    client = Client(make_app(store, loopback=False))
 
     def create(token: str) -> int:
         body = {"name": "secret", "organization": "ada", "private": True}
@@ -192,9 +192,9 @@ def test_with_people_a_token_decides(tmp_path: Path) -> None:
     assert answer.status_code == 403
 
 
-def test_the_chunk_store_wants_its_own_token(client: TestClient) -> None:
+def test_the_chunk_store_wants_its_own_token(client: Client) -> None:
     access = client.get("/api/models/ada/first/xet-read-token/main").json()
-    path = access["casUrl"].replace("http://testserver", "")
+    path = access["casUrl"].replace(ADDRESS, "")
     bearer = {"Authorization": f"Bearer {access['accessToken']}"}
     assert client.post(f"{path}/v1/xorbs/default/{'0' * 64}", content=b"x", headers=bearer).status_code == 403
     assert client.get(f"{path}/v1/reconstructions/{'0' * 64}").status_code == 401
@@ -204,7 +204,7 @@ def test_the_chunk_store_wants_its_own_token(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["%0D", "a%0B%00", "%C3%A9%20", "a/%20%7F", "%F0%9F%98%80"])
-def test_refusals_name_what_was_asked_for_in_a_header_that_can_be_sent(client: TestClient, name: str) -> None:
+def test_refusals_name_what_was_asked_for_in_a_header_that_can_be_sent(client: Client, name: str) -> None:
     for path in (f"/api/models/{name}", f"/api/{name}", f"/{name}/resolve/main/x"):
         told = client.get(path).headers["x-error-message"]
         assert told == told.strip()

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
@@ -9,6 +8,7 @@ from freehold.hub.session import Known
 from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.hub.variants import variants
+from tests.hub.client import Client
 from tests.hub.test_mirror import push
 from tests.hub.test_pages import BROWSER
 
@@ -43,11 +43,11 @@ def test_a_gguf_tells_what_it_is(repositories: Repositories) -> None:
         ]
         assert 130e6 < found[0].card.parameters < 140e6
         assert found[0].card.licence  # the file's own, or the card's
-    page = TestClient(
+    page = Client(
         make_app(repositories.store, known=Known(measured=lambda digest: [f"accuracy 0.9 on {digest[:4]}"]))
     ).get("/ada/smol", headers=BROWSER)
     assert f"accuracy 0.9 on {found[0].digest[:4]}" in page.text
-    told = TestClient(make_app(repositories.store)).get("/api/models/ada/smol").json()
+    told = Client(make_app(repositories.store)).get("/api/models/ada/smol").json()
     assert told["gguf"]["total"] == found[0].card.parameters
     assert told["gguf"]["context_length"] == 8192
 

@@ -2,7 +2,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 from huggingface_hub import HfApi, RepoFile
 
 from freehold.hub.protocol import make_app
@@ -10,6 +9,7 @@ from freehold.hub.scans import Danger
 from freehold.hub.session import Known
 from freehold.hub.store import Store
 from freehold.trust import scan
+from tests.hub.client import Client
 from tests.hub.serving import hub_at
 from tests.hub.test_pages import BROWSER, push
 from tests.trust.corpus import malicious
@@ -23,14 +23,14 @@ CLEAN = {
 }
 
 
-def _tree(client: TestClient, where: str) -> dict[str, dict[str, str] | None]:
+def _tree(client: Client, where: str) -> dict[str, dict[str, str] | None]:
     rows = client.get(f"/api/{where}/tree/main", params={"recursive": "true", "expand": "true"}).json()
     return {row["path"]: row["securityFileStatus"] for row in rows if row["type"] == "file"}
 
 
 def test_nothing_malicious_in_a_model_is_told_to_be_safe(tmp_path: Path) -> None:
     corpus = malicious(tmp_path / "mark")
-    client = TestClient(make_app(Store(tmp_path / "hub"), known=KNOWN))
+    client = Client(make_app(Store(tmp_path / "hub"), known=KNOWN))
     push(
         client,
         "ada/evil",
@@ -65,7 +65,7 @@ def test_a_file_is_looked_into_once_and_again_by_other_rules(tmp_path: Path) -> 
         return scan.dangers(files)
 
     store = Store(tmp_path)
-    client = TestClient(make_app(store, known=Known(look=look, rules="1")))
+    client = Client(make_app(store, known=Known(look=look, rules="1")))
     push(client, "ada/one", {"a.pkl": b"\x80\x04N.", "README.md": b"# One"})
     push(client, "ada/rows", {"a.pkl": b"\x80\x04N."}, "dataset")
     for _ in range(2):
@@ -80,10 +80,10 @@ def test_a_file_is_looked_into_once_and_again_by_other_rules(tmp_path: Path) -> 
         ".gitattributes": None,
         "a.pkl": None,
     }  # what data are made of is not judged as a model
-    again = TestClient(make_app(store, known=Known(look=look, rules="2")))
+    again = Client(make_app(store, known=Known(look=look, rules="2")))
     again.get("/ada/one", headers=BROWSER)
     assert sorted(looked) == sorted([".gitattributes", "README.md", "a.pkl"] * 2)
-    unable = TestClient(make_app(store))
+    unable = Client(make_app(store))
     assert _tree(unable, "models/ada/one")["a.pkl"] is None
     assert (
         "securityRepoStatus"
@@ -92,7 +92,7 @@ def test_a_file_is_looked_into_once_and_again_by_other_rules(tmp_path: Path) -> 
 
 
 def test_a_strict_hub_takes_no_unsafe_files(tmp_path: Path) -> None:
-    client = TestClient(make_app(Store(tmp_path), known=KNOWN, strict=True))
+    client = Client(make_app(Store(tmp_path), known=KNOWN, strict=True))
     push(client, "ada/one", CLEAN)
     before = client.get("/api/models/ada/one").json()["sha"]
     with pytest.raises(
@@ -106,7 +106,7 @@ def test_a_strict_hub_takes_no_unsafe_files(tmp_path: Path) -> None:
 
 def test_the_official_client_reads_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    push(TestClient(make_app(Store(tmp_path))), "ada/one", {"a.pkl": b"\x80\x04N.", "README.md": b"# One"})
+    push(Client(make_app(Store(tmp_path))), "ada/one", {"a.pkl": b"\x80\x04N.", "README.md": b"# One"})
     with hub_at(tmp_path, KNOWN) as address:
         api = HfApi(endpoint=address)
         assert api.model_info("ada/one", securityStatus=True).security_repo_status == {

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from freehold.cli.listening import AllowHost, Connections, ConnectionsEach, limits, site
 from freehold.cli.output import Json, print_json, print_table, say
 
 app = typer.Typer(
@@ -34,6 +35,9 @@ def serve(
             help="Refuse commits that bring files to a model which do harm when they are opened, such as pickles.",
         ),
     ] = False,
+    allow_host: AllowHost = None,
+    connections: Connections = 0,
+    connections_each: ConnectionsEach = 256,
     json: Json = False,
 ) -> None:
     """Serve the hub; clients reach it with HF_ENDPOINT.
@@ -58,6 +62,7 @@ def serve(
             f"listening on {host} lets others in, and the hub has no token yet",
             "create one: freehold hub token create NAME --role admin",
         )
+    allowed = site(host, allow_host or ())
     listener = listening.listen(host, port)
     address = listening.address("127.0.0.1" if host == "0.0.0.0" else host, listener)
     if json:
@@ -67,8 +72,9 @@ def serve(
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
     known = Known(duties, measured, scan.dangers, scan.RULES)
     listening.run(
-        make_app(store, loopback=loopback, known=known, strict=refuse_unsafe),
+        make_app(store, loopback=loopback, known=known, strict=refuse_unsafe, site=allowed),
         listener,
+        limits(connections, connections_each),
         timeout_graceful_shutdown=20,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from freehold.cli.listening import AllowHost, Connections, ConnectionsEach, limits, site
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
 
@@ -114,6 +115,9 @@ def command(
             help="End when standard input closes, as it does when the program that started this one ends.",
         ),
     ] = False,
+    allow_host: AllowHost = None,
+    connections: Connections = 0,
+    connections_each: ConnectionsEach = 256,
     json: Json = False,
 ) -> None:
     """Serve models to clients of OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C lets what is under way end.
@@ -131,6 +135,7 @@ def command(
     from freehold.trial.needs import parse_bytes
 
     settings.go_quiet()
+    allowed = site(host, allow_host or (), cors or ())
     key = settings.secret(key_env, "key")
     store = Store()
     if not is_loopback(host) and not key and not Keys(store).any():
@@ -153,6 +158,8 @@ def command(
                 ("log-prompts", log_prompts),
                 ("replicas", replicas > 1),
                 ("json", json),
+                ("allow-host", allow_host),
+                ("connections", connections),
             )
             if given
         ]:
@@ -195,7 +202,8 @@ def command(
         key,
         waiting,
         deadline,
-        origins=tuple(cors or ()),
+        site=allowed,
+        limits=limits(connections, connections_each),
         traces=traces,
         log_folder=log_prompts,
         log_days=log_days,

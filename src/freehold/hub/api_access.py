@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from freehold.hub.accounts import ACCESS
 from freehold.hub.api_repositories import address, when
 from freehold.hub.session import Answer, Hub, base_of, whose
+from freehold.web.bodies import JsonRoute
 
 
 class Asker(BaseModel):
@@ -32,7 +32,7 @@ class Decision(BaseModel):
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
     accounts = hub.accounts
 
     @router.get("/api/{plural}/{repo:repo}/user-access-request/{status}")
@@ -74,9 +74,6 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.post("/{where:where}/ask-access")
     def ask(where: str, request: Request) -> Response:
-        came_from = request.headers.get("origin", "")
-        if came_from and urlsplit(came_from).netloc != request.headers.get("host", ""):
-            raise Answer(403, "another site cannot ask for access in your name")
         found, actor = hub.readable(request, *whose(where)), hub.someone(request)
         if not found.gated:
             raise Answer(400, f"{found.name} is open to you already")

@@ -27,6 +27,7 @@ from freehold.hub.names import check_path
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.scans import Danger, worst
 from freehold.hub.session import Answer, Hub, base_of, plain
+from freehold.web.bodies import JsonRoute
 
 #: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
 REGULAR_BYTES = 10 << 20
@@ -61,7 +62,7 @@ class Named:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     @router.post("/api/{plural}/{repo:repo}/preupload/{revision}")
     def preupload(

@@ -19,6 +19,7 @@ from freehold.hub.accounts import Actor
 from freehold.hub.contents import Content
 from freehold.hub.repositories import File, Repository
 from freehold.hub.session import Answer, Hub, Link, base_of, plain, whose
+from freehold.web.bodies import JsonRoute
 
 #: Uploads larger than this come in parts of this size, so that a broken one is not sent from the start.
 PART_BYTES = 64 << 20
@@ -126,7 +127,7 @@ async def receive(request: Request, target: Path, limit: int) -> None:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     # -- reading ----------------------------------------------------------------------------------
 

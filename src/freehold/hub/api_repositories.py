@@ -19,6 +19,7 @@ from freehold.hub.scans import file_status, repository_status
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
 from freehold.hub.variants import described as variants_described
 from freehold.hub.variants import variants
+from freehold.web.bodies import JsonRoute, limited, need_json_type
 
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
@@ -146,9 +147,10 @@ def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """A body that is a JSON object, or nothing. Raises Answer."""
+    """A body that is a JSON object, or nothing. Raises Answer, HTTPException."""
+    need_json_type(request)
     try:
-        value = json.loads(await request.body() or b"{}")
+        value = json.loads(await Request(request.scope, limited(request.receive)).body() or b"{}")
     except (ValueError, RecursionError):
         raise Answer(400, "the body is not JSON") from None
     if not isinstance(value, dict):
@@ -159,6 +161,7 @@ async def _json(request: Request) -> dict[str, Any]:
 async def _paths(request: Request) -> tuple[list[str], bool]:
     """(paths, expand) of a form or a JSON body. Raises Answer."""
     try:
+        request = Request(request.scope, limited(request.receive))
         if request.headers.get("content-type", "").startswith("application/json"):
             body = await request.json()
             paths, expand = body["paths"], bool(body.get("expand"))
@@ -191,7 +194,7 @@ def _kind(value: str | None) -> str:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", route_class=JsonRoute)
     repositories = hub.repositories
 
     @router.get("/whoami-v2")

@@ -38,11 +38,12 @@ _PAGE = 30
 _SHOWN_BYTES = 512 << 10
 #: Longest difference that is shown, in lines.
 _SHOWN_LINES = 2000
-_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # other sites learn nothing, and a form sent to this one says where it comes from
+    "Referrer-Policy": "same-origin",
 }
 _SORTS = (("modified", "last change"), ("downloads", "downloads"), ("created", "age"))
 _FACETS = {

@@ -11,10 +11,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DataError, OperationalError
+from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
-from freehold import listening
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Refused, Unsupported, UsageError
 from freehold.hub import api_access, api_commits, api_discussions, api_files, api_repositories, api_xet, pages
 from freehold.hub.catalogue import cause_of
@@ -23,6 +24,8 @@ from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub, Known
 from freehold.hub.shelves import Away
 from freehold.hub.store import Store
+from freehold.web.gate import Gate
+from freehold.web.site import Site
 
 #: Failure -> HTTP status; the first that fits.
 _STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
@@ -69,6 +72,61 @@ class KeepEscapedSlashes:
         await self.app(scope, receive, send)
 
 
+class Numbered:
+    """Gives each answer a number of its own, which error messages of clients repeat."""
+
+    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]]):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """See the ASGI specification."""
+
+        async def numbered(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-Id"] = secrets.token_hex(8)
+            await send(message)
+
+        await self.app(scope, receive, numbered)
+
+
+class Login:
+    """Where a hub is closed, answers nobody: neither a route's error nor the list of routes."""
+
+    #: health and style tell nothing, and a library checks cards without its token
+    _OPEN = ("/health", "/-/hub.css", "/api/validate-yaml")
+    #: addresses that bring a signed right with them
+    _SIGNED = ("/lfs/", "/xet/")
+
+    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]], hub: Hub):
+        self.app, self.hub = app, hub
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """See the ASGI specification."""
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path not in self._OPEN and not path.startswith(self._SIGNED):
+            request = Request(scope)
+            try:
+                await run_in_threadpool(self.hub.reader, request)
+            except Answer as error:
+                answer = _told(request, error.status, error.message, error.code, error.headers, error.also)
+                await answer(scope, receive, send)
+                return
+            except OperationalError as error:
+                await _catalogue_failed(request, error)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _catalogue_failed(request: Request, error: OperationalError) -> Response:
+    cause = cause_of(error)
+    full = "full" in cause or "No space" in cause
+    return _told(
+        request,
+        507 if full else 503,
+        f"the catalogue cannot be written ({cause}); {'free some space' if full else 'try again later'}",
+    )
+
+
 def _refusal(
     status: int,
     message: str,
@@ -93,25 +151,25 @@ def _told(request: Request, status: int, message: str, code: str = "", headers: 
 
 
 def make_app(
-    store: Store, *, loopback: bool = True, known: Known | None = None, strict: bool = False
+    store: Store,
+    *,
+    loopback: bool = True,
+    known: Known | None = None,
+    strict: bool = False,
+    site: Site | None = None,
 ) -> FastAPI:
-    """The application over a store. ``loopback``: only names of this machine are answered to, and reading needs no token.
+    """The application over a store. ``loopback``: reading needs no token; ``site``: the names it answers to.
 
     ``known``: what rooms above know. ``strict``: commits that bring unsafe files to a model are refused.
     """
     hub = Hub(store, public=loopback, known=known, strict=strict)
-    app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None)
-
-    @app.middleware("http")
-    async def guard(request: Request, call_next: Callable[[Request], Any]) -> Any:
-        """On loopback a foreign Host header is a rebound name and is refused."""
-        if loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
-            return _refusal(403, f"the Host header {host!r} is not this machine")
-        answer = await call_next(request)
-        answer.headers["X-Request-Id"] = secrets.token_hex(8)
-        return answer
-
+    app = FastAPI(title="Freehold hub", docs_url=None, redoc_url=None, openapi_url=None)
+    if not loopback:
+        app.add_middleware(Login, hub=hub)
     app.add_middleware(KeepEscapedSlashes)
+    app.add_middleware(Numbered)
+    # the outermost: nothing is read or answered before it
+    app.add_middleware(Gate, site=site or Site(), refused=lambda _, reason: _refusal(403, reason))
 
     @app.exception_handler(Answer)
     async def answered(request: Request, error: Answer) -> Response:
@@ -124,13 +182,7 @@ def make_app(
 
     @app.exception_handler(OperationalError)
     async def catalogue_failed(request: Request, error: OperationalError) -> Response:
-        cause = cause_of(error)
-        full = "full" in cause or "No space" in cause
-        return _told(
-            request,
-            507 if full else 503,
-            f"the catalogue cannot be written ({cause}); {'free some space' if full else 'try again later'}",
-        )
+        return _catalogue_failed(request, error)
 
     @app.exception_handler(DataError)
     async def unwritable(request: Request, _: DataError) -> Response:
@@ -152,6 +204,11 @@ def make_app(
     @app.get("/health")
     def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def description(request: Request) -> dict[str, Any]:
+        hub.reader(request)
+        return app.openapi()
 
     # the more particular addresses first: a repository's own address fits many of them
     app.include_router(api_xet.routes(hub))

@@ -20,6 +20,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool
 from freehold.serve.openai import event
 from freehold.serve.refusals import Refusal, body_of
+from freehold.web.bodies import JsonRoute
 
 
 class Turn(BaseModel):
@@ -142,7 +143,7 @@ def _messages(turn: Turn) -> list[dict[str, Any]]:
 
 def routes(desk: Desk) -> APIRouter:
     """All routes of this API."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     @router.post("/v1/messages")
     async def messages(body: MessagesRequest, request: Request) -> Any:

@@ -18,6 +18,7 @@ from freehold.serve.documents import Document, Documents, Found
 from freehold.serve.keys import Key
 from freehold.serve.passages import fitted, read
 from freehold.serve.refusals import Refusal
+from freehold.web.bodies import JsonRoute
 
 #: Passages embedded between two looks at whether the client is still there.
 _AT_ONCE = 32
@@ -68,7 +69,7 @@ class Shelf:
 
 def routes(desk: Desk) -> APIRouter:
     """All routes of documents."""
-    router, shelf = APIRouter(prefix="/v1/documents"), Shelf(desk)
+    router, shelf = APIRouter(prefix="/v1/documents", route_class=JsonRoute), Shelf(desk)
 
     @router.post("")
     async def bring(request: Request, name: str, model: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The server: every API over one desk, behind one door that checks host, key and size."""
+"""The server: every API over one desk, behind the gate (whose page asks) and a door that checks key and size."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault, response
 from freehold.serve.runner import Runner
 from freehold.serve.traces import Traces, parent
+from freehold.web.connections import Limits, Server
+from freehold.web.gate import Gate
+from freehold.web.site import Site
 
 Scope = MutableMapping[str, Any]
 #: Paths that need no key.
@@ -39,15 +42,16 @@ _OPEN = ("/health", "/ready", *pages.PATHS)
 @dataclass(frozen=True)
 class Settings:
     """How a server behaves. ``key``: one that is good beside those in the store; ``most_waiting``: requests that may wait before others get
-    429; ``deadline_s``: the longest answer, 0 for no limit; ``origins``: web pages of these addresses may ask, with CORS; ``traces``: the
-    address of an OpenTelemetry collector; ``log_folder``: where prompts and answers are written, for ``log_days`` days each, if anywhere."""
+    429; ``deadline_s``: the longest answer, 0 for no limit; ``site``: its names, and the sites whose pages may ask, with CORS; ``limits``: of
+    connections; ``traces``: the address of an OpenTelemetry collector; ``log_folder``: where prompts and answers are written, for ``log_days`` days each, if anywhere."""
 
     loopback: bool = True
     key: str = ""
     most_waiting: int = 64
     deadline_s: float = 600.0
     most_body_bytes: int = 10 << 20
-    origins: tuple[str, ...] = ()
+    site: Site = field(default_factory=Site)
+    limits: Limits = field(default_factory=Limits)
     traces: str = ""
     log_folder: Path | None = None
     log_days: int = 0
@@ -55,7 +59,7 @@ class Settings:
 
 
 class Door:
-    """Refuses what must not come in before it is read: a foreign Host, a missing key, a body that is too large."""
+    """Refuses what must not come in before it is read: a missing key, a body that is too large."""
 
     def __init__(
         self, app: Callable[[Scope, Any, Any], Awaitable[None]], desk: Desk, keys: Keys, settings: Settings
@@ -92,8 +96,6 @@ class Door:
 
     async def _enter(self, request: Request) -> Key:
         settings = self.settings
-        if settings.loopback and (host := listening.foreign_host(request.headers.get("host", ""))):
-            raise Refusal(403, f"the Host header {host[:200]!r} is not this machine")
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > settings.most_body_bytes:
             raise self._too_large()
@@ -119,6 +121,10 @@ def secrets_equal(first: str, second: str) -> bool:
     return hmac.compare_digest(first.encode("utf-8", "replace"), second.encode("utf-8", "replace"))
 
 
+def _not_from_here(scope: Scope, reason: str) -> JSONResponse:
+    return response(scope["path"], Refusal(403, reason))
+
+
 def make_app(store: Store, names: list[str], adapters: list[str], settings: Settings) -> tuple[FastAPI, Desk]:
     """The application, and its desk. Raises NotFound, Unsupported."""
     runner = Runner()
@@ -142,15 +148,17 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 
     app = FastAPI(title="Freehold", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(Door, desk=desk, keys=keys, settings=settings)
-    if settings.origins:
+    if settings.site.origins:
         from fastapi.middleware.cors import CORSMiddleware
 
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(settings.origins),
-            allow_methods=["GET", "POST"],
+            allow_origins=sorted(settings.site.origins),
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
         )
+    # the outermost: nothing is read or answered before it
+    app.add_middleware(Gate, site=settings.site, refused=_not_from_here)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -203,26 +211,22 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 def serve(store: Store, names: list[str], adapters: list[str], settings: Settings, *, host: str, port: int, ready: Callable[[str], None],
           drain_s: float = 30.0, certificate: Path | None = None, private_key: Path | None = None) -> None:  # fmt: skip
     """Serve until interrupted; then nothing more is taken in, and what is under way ends. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy."""
-    import uvicorn
-
     app, desk = make_app(store, names, adapters, settings)
     listener = listening.listen(host, port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=int(drain_s) + 5,
-            ssl_certfile=str(certificate) if certificate else None,
-            ssl_keyfile=str(private_key) if certificate else None,
-        )
+    address = listening.address(host, listener)
+    server = Server(
+        app,
+        settings.limits,
+        timeout_graceful_shutdown=int(drain_s) + 5,
+        ssl_certfile=str(certificate) if certificate else None,
+        ssl_keyfile=str(private_key) if certificate else None,
     )
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         ending = asyncio.Event()
         await desk.pool.open(names[0])  # what is asked first is there from the start
-        ready(listening.address(host, listener).replace("http:", "https:" if certificate else "http:", 1))
+        ready(address.replace("http:", "https:" if certificate else "http:", 1))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)

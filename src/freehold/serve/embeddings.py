@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from freehold.engines.embedding import Embedded
 from freehold.serve.desk import Desk
 from freehold.serve.refusals import Refusal
+from freehold.web.bodies import JsonRoute
 
 _FORBID = ConfigDict(extra="forbid")
 #: Texts in one request.
@@ -57,7 +58,7 @@ class OllamaOldRequest(BaseModel):
 
 def routes(desk: Desk) -> APIRouter:
     """The routes of both APIs."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     @router.post("/v1/embeddings")
     async def embed(body: EmbeddingsRequest, request: Request) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import form_of, tools_of
 from freehold.serve.refusals import Refusal, body_of
+from freehold.web.bodies import JsonRoute
 
 #: Options that change nothing here: how the model is loaded is the server's affair.
 _LOADING = {
@@ -150,7 +151,7 @@ class Named(BaseModel):
 
 def routes(desk: Desk) -> APIRouter:
     """All routes of this API."""
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", route_class=JsonRoute)
 
     def details(name: str) -> dict[str, Any]:
         card = desk.pool.model(name).card

@@ -22,6 +22,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.keys import Key
 from freehold.serve.refusals import Refusal, body_of
+from freehold.web.bodies import JsonRoute
 
 _FORBID = ConfigDict(extra="forbid")
 #: Asks for the answer of a number, of several to one request.
@@ -251,7 +252,7 @@ class DetokenizeRequest(BaseModel):
 
 def routes(desk: Desk) -> APIRouter:
     """All routes of this API."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     @router.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import arguments_of, choice_of, event, text_of, tools_of
 from freehold.serve.refusals import Refusal
+from freehold.web.bodies import JsonRoute
 
 _STATELESS = "this server keeps no conversations: send the whole of it as input"
 
@@ -137,7 +138,7 @@ def _add(messages: list[dict[str, Any]], item: dict[str, Any], number: int) -> N
 
 def routes(desk: Desk) -> APIRouter:
     """All routes of this API."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     @router.post("/v1/responses")
     async def respond(body: ResponsesRequest, request: Request) -> Any:

@@ -1,0 +1,39 @@
+"""Options that every verb with a server has: the names it answers to, and how many may be connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from freehold.web.connections import Limits
+    from freehold.web.site import Site
+
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Host name it answers to, beside all addresses and this machine's own names, for example that of a proxy; may be repeated."
+    ),
+]
+Connections = Annotated[
+    int, typer.Option(help="Connections in all; 0: what the system allows, up to 4,096.", min=0)
+]
+ConnectionsEach = Annotated[
+    int, typer.Option(help="Connections of one address, but for those of this machine.", min=1)
+]
+
+
+def site(host: str, allow_host: Iterable[str], cors: Iterable[str] = ()) -> Site:
+    """The server as browsers see it. Raises UsageError."""
+    from freehold.web import site
+
+    return site.site(host, allow_host, cors)
+
+
+def limits(connections: int, connections_each: int) -> Limits:
+    """How many may be connected."""
+    from freehold.web.connections import Limits
+
+    return Limits(most=connections, most_each=connections_each)

@@ -1,0 +1,1 @@
+"""What stands before every route of a server of ours: names, origins, bodies, connections."""
