@@ -10,37 +10,53 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from freehold import strict_json
+from freehold.errors import BadData
+
+#: Bytes from which on a body is read in a thread of its own.
+_LONG = 1 << 18
 
 
-async def read_json(request: Request) -> tuple[bytes, Any]:
-    """A body's bytes and its value; None for an empty body. Raises BadData, and HTTPException 415 for a compressed one."""
+async def body_of(request: Request) -> bytes:
+    """A body's bytes without space around them. Raises HTTPException 415 for a compressed one."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise HTTPException(
             415, f"Content-Encoding: bodies are not taken as {encoding[:40]!r}; send it as it is"
         )
-    data = await request.body()
-    return data, strict_json.read(data) if data.strip() else None
+    return (await request.body()).strip()
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is read by :func:`read_json`."""
+    """A route whose body is read by :func:`freehold.strict_json.parse`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See FastAPI's documentation on custom routes."""
-        handle = super().get_route_handler()
-        if self.body_field is None:
+        handle, field = super().get_route_handler(), self.body_field
+        if field is None:
             return handle
 
         async def reading(request: Request) -> Response:
-            data, value = await read_json(request)
+            data = await body_of(request)
+            value, unfit = await _parsed(data)
+            if unfit is not None:  # the field's own range says more, where it has one
+                errors = field.validate(value, loc=("body",))[1]
+                raise RequestValidationError(errors) if errors else BadData(strict_json.unfit_at(unfit))
             return await handle(_Read(request, data, value))
 
         return reading
+
+
+async def _parsed(data: bytes) -> tuple[Any, str | None]:
+    """See :func:`freehold.strict_json.parse`; what takes longer is done beside the event loop."""
+    if not data:
+        return None, None
+    return strict_json.parse(data) if len(data) < _LONG else await run_in_threadpool(strict_json.parse, data)
 
 
 class _Read(Request):
@@ -51,7 +67,7 @@ class _Read(Request):
         super().__init__(
             {**request.scope, "headers": [*headers, (b"content-type", b"application/json")]}, request.receive
         )
-        self._data, self._value = data.strip(), value
+        self._data, self._value = data, value
 
     async def body(self) -> bytes:
         """The body's bytes."""
