@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from freehold import strict_json
 from freehold.errors import BadData
@@ -29,7 +30,10 @@ async def body_of(request: Request) -> bytes:
         raise HTTPException(
             415, f"Content-Encoding: bodies are not taken as {encoding[:40]!r}; send it as it is"
         )
-    return (await request.body()).strip()
+    try:
+        return (await request.body()).strip()
+    except ClientDisconnect:
+        raise HTTPException(400, "the request ended before its body did") from None
 
 
 class JsonRoute(APIRoute):
