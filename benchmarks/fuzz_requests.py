@@ -241,7 +241,7 @@ class Breaking:
         if sent.query and kind != 16:
             name = self.chance.choice([*(name for name, _ in sent.query), "x"])
             kept = tuple(pair for pair in sent.query if pair[0] != name)
-            return replace(sent, query=(*kept, (name, self._word())))
+            return replace(sent, query=(*kept, (name, self._word()[:20_000])))
         at = self.chance.randrange(len(sent.path))
         return replace(sent, path=(*sent.path[:at], self._word()[:3000], *sent.path[at + 1 :]))
 

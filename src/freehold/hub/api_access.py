@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from freehold.hub.accounts import ACCESS
 from freehold.hub.api_repositories import address, when
+from freehold.hub.json_route import JsonRoute
 from freehold.hub.session import Answer, Hub, base_of, whose
 
 
@@ -32,7 +33,7 @@ class Decision(BaseModel):
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
     accounts = hub.accounts
 
     @router.get("/api/{plural}/{repo:repo}/user-access-request/{status}")

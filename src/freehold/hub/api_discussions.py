@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import when
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
+from freehold.hub.json_route import JsonRoute
 from freehold.hub.repositories import Commit, File, Repository, pointer
 from freehold.hub.session import Answer, Hub
 
@@ -87,7 +88,7 @@ def event_entry(event: Event) -> dict[str, Any]:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter(prefix="/api/{plural}/{repo:repo}/discussions")
+    router = APIRouter(prefix="/api/{plural}/{repo:repo}/discussions", route_class=JsonRoute)
     repositories, discussions = hub.repositories, hub.discussions
 
     def entry(found: Repository, one: Discussion) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import secrets
 import shutil
 import time
@@ -19,12 +18,13 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from freehold import durable
-from freehold.errors import DoesNotFit
+from freehold import durable, strict_json
+from freehold.errors import BadData, DoesNotFit
 from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
 from freehold.hub.discussions import number_of
+from freehold.hub.json_route import JsonRoute
 from freehold.hub.names import check_path
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.scans import Danger, worst
@@ -132,7 +132,7 @@ async def receive(request: Request, target: Path, limit: int) -> None:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -381,9 +381,9 @@ def routes(hub: Hub) -> APIRouter:
         change = Change("")
         for number, line in enumerate(_lines(path), 1):
             try:
-                item = json.loads(line)
+                item = strict_json.read(line)
                 _take(hub, change, item["key"], item["value"])
-            except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+            except (BadData, ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
                 raise Answer(
                     400, f"line {number} of the commit cannot be read: {type(error).__name__}"
                 ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -12,8 +11,10 @@ from fastapi import Query as Parameter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from freehold import strict_json
 from freehold.errors import BadData, NotFound
 from freehold.hub.index import Query
+from freehold.hub.json_route import JsonRoute, body_of
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
 from freehold.hub.scans import file_status, repository_status
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
@@ -141,21 +142,18 @@ def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """A body that is a JSON object, or nothing. Raises Answer."""
-    try:
-        value = json.loads(await request.body() or b"{}")
-    except (ValueError, RecursionError):
-        raise Answer(400, "the body is not JSON") from None
+    """A body that is a JSON object, or nothing. Raises Answer, BadData."""
+    value = strict_json.read(await body_of(request) or b"{}")
     if not isinstance(value, dict):
         raise Answer(400, "the body is not a JSON object")
     return value
 
 
 async def _paths(request: Request) -> tuple[list[str], bool]:
-    """(paths, expand) of a form or a JSON body. Raises Answer."""
+    """(paths, expand) of a form or a JSON body. Raises Answer, BadData."""
     try:
         if request.headers.get("content-type", "").startswith("application/json"):
-            body = await request.json()
+            body = strict_json.read(await body_of(request))
             paths, expand = body["paths"], bool(body.get("expand"))
         else:
             form = await request.form()
@@ -186,7 +184,7 @@ def _kind(value: str | None) -> str:
 
 def routes(hub: Hub) -> APIRouter:
     """All routes of this part."""
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", route_class=JsonRoute)
     repositories = hub.repositories
 
     @router.get("/whoami-v2")
