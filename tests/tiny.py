@@ -86,3 +86,19 @@ def model(
     if tokens:
         tokenizer(folder)
     return folder
+
+
+def embedder(folder: Path) -> Path:
+    """A folder of an embedding model with random weights, as Sentence Transformers writes them: vectors of 32 numbers."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=SHAPE["vocab_size"], hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64,
+    )  # fmt: skip
+    (folder / "1_Pooling").mkdir(parents=True)
+    BertModel(config).save_pretrained(folder)
+    tokenizer(folder)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    return folder

@@ -36,7 +36,7 @@ TALK: list[dict[str, Any]] = [
 class Letters:
     """A vocabulary in which each character is a token; NUL ends a turn."""
 
-    bos_token, eos_token, end = "", "</s>", 0
+    bos_token, eos_token, end, size = "", "</s>", 0, 0x110000
 
     def encode(self, text: str, *, start: bool) -> list[int]:
         return [ord(letter) for letter in text.replace("</s>", "\0")]

@@ -37,6 +37,7 @@ class HfVocabulary:
                 f"the tokenizer in {folder.name} names no end token",
                 "add eos_token to its tokenizer_config.json",
             )
+        self.size = max(known.values()) + 1
         adds = self.tokenizer.encode("").ids
         self._start = [token for token in adds if token == self.special.get("bos")]
         self.bos_token = names.get("bos", "") if self._start else ""

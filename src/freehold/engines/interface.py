@@ -94,6 +94,8 @@ class Vocabulary(Protocol):
 
     bos_token: str
     eos_token: str
+    #: Tokens that there are, numbered from 0.
+    size: int
 
     def encode(self, text: str, *, start: bool) -> list[int]:
         """Tokens of ``text``, control tokens recognised; ``start`` puts the start token first where the model wants one."""

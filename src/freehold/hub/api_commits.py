@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from freehold import strict_json
+from freehold.errors import BadData
 from freehold.hub.accounts import Actor
 from freehold.hub.api_files import receive
 from freehold.hub.api_repositories import address
@@ -125,9 +126,9 @@ def routes(hub: Hub) -> APIRouter:
         named: dict[str, Named] = {}
         for number, line in enumerate(_lines(path), 1):
             try:
-                item = json.loads(line)
+                item = strict_json.read(line)
                 _take(hub, change, named, item["key"], item["value"])
-            except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+            except (BadData, ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
                 raise Answer(
                     400, f"line {number} of the commit cannot be read: {type(error).__name__}"
                 ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -12,6 +11,7 @@ from fastapi import Query as Parameter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from freehold import strict_json
 from freehold.errors import BadData, NotFound
 from freehold.hub.index import Query
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
@@ -19,7 +19,7 @@ from freehold.hub.scans import file_status, repository_status
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
 from freehold.hub.variants import described as variants_described
 from freehold.hub.variants import variants
-from freehold.web.bodies import JsonRoute, limited, need_json_type
+from freehold.web.bodies import JsonRoute, body_of, limited, need_json_type
 
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
@@ -147,23 +147,20 @@ def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """A body that is a JSON object, or nothing. Raises Answer, HTTPException."""
+    """A body that is a JSON object, or nothing. Raises Answer, BadData, HTTPException."""
     need_json_type(request)
-    try:
-        value = json.loads(await Request(request.scope, limited(request.receive)).body() or b"{}")
-    except (ValueError, RecursionError):
-        raise Answer(400, "the body is not JSON") from None
+    value = strict_json.read(await body_of(request) or b"{}")
     if not isinstance(value, dict):
         raise Answer(400, "the body is not a JSON object")
     return value
 
 
 async def _paths(request: Request) -> tuple[list[str], bool]:
-    """(paths, expand) of a form or a JSON body. Raises Answer."""
+    """(paths, expand) of a form or a JSON body. Raises Answer, BadData."""
     try:
         request = Request(request.scope, limited(request.receive))
         if request.headers.get("content-type", "").startswith("application/json"):
-            body = await request.json()
+            body = strict_json.read(await body_of(request))
             paths, expand = body["paths"], bool(body.get("expand"))
         else:
             form = await request.form()

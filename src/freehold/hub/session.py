@@ -190,9 +190,9 @@ class Hub:
         try:
             found = self.repositories.find(PLURALS[plural], name)
         except (KeyError, NotFound):
-            raise Answer(404, f"Repository not found: {name}", "RepoNotFound") from None
+            raise Answer(404, f"Repository not found: {name[:200]}", "RepoNotFound") from None
         if not self.rights.sees(actor, found):
-            raise Answer(404, f"Repository not found: {name}", "RepoNotFound")
+            raise Answer(404, f"Repository not found: {name[:200]}", "RepoNotFound")
         if files and not self.rights.opens(actor, found):
             page = base_of(request) + page_path(found.kind, found.name)
             raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {page}",

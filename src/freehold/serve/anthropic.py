@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
+from freehold.serve import fields
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool
 from freehold.serve.openai import event
@@ -23,122 +25,148 @@ from freehold.serve.refusals import Refusal, body_of
 from freehold.web.bodies import JsonRoute
 
 
-class Turn(BaseModel):
+@dataclass(frozen=True)
+class Block:
+    """A part of a message: text, a call (``tool_use``), or what a call gave (``tool_result``, as text)."""
+
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: dict[str, Any] = field(default_factory=dict)
+
+
+def _block(block: dict[str, Any], at: str) -> Block:
+    """A block of a message. Raises fields.fault."""
+    kind = block.get("type")
+    if kind == "text":
+        return Block(kind, fields.text_at(block.get("text"), f"{at}.text"))
+    if kind == "tool_use":
+        name = fields.name_at(block.get("name"), f"{at}.name")
+        given = {} if block.get("input") is None else fields.object_at(block["input"], f"{at}.input")
+        return Block(kind, id=fields.name_at(block.get("id") or "", f"{at}.id"), name=name, input=given)
+    if kind == "tool_result":
+        called = fields.name_at(block.get("tool_use_id") or "", f"{at}.tool_use_id")
+        return Block(kind, fields.text_of(block.get("content"), f"{at}.content"), called)
+    told = kind[:40] if isinstance(kind, str) else type(kind).__name__
+    raise fields.fault(f"this model reads text only, and a block is of type {told!r}", at)
+
+
+def _blocks(value: Any) -> str | list[Block]:
+    if isinstance(value, str):
+        return value
+    return [
+        _block(fields.object_at(block, str(at)), str(at)) for at, block in enumerate(fields.list_at(value))
+    ]
+
+
+def _own_tools(value: Any) -> tuple[Tool, ...]:
+    tools: list[Tool] = []
+    for number, tool in enumerate(fields.list_at(value, most=fields.MOST_TOOLS)):
+        at = str(number)
+        if fields.object_at(tool, at).get("type", "custom") != "custom":
+            told = str(tool["type"])[:40]
+            raise fields.fault(f"one is of type {told!r}; tools of your own are supported", at)
+        fields.check_function(tool, at, "input_schema")
+        schema = tool.get("input_schema") or {"type": "object"}
+        tools.append(Tool(tool["name"], tool.get("description") or "", schema))
+    return tuple(tools)
+
+
+_OBJECTS = {"type": "array", "items": {"type": "object"}}
+Blocks = Annotated[str | list[Block], fields.Check(_blocks, {"anyOf": [{"type": "string"}, _OBJECTS]})]
+OwnTools = Annotated[tuple[Tool, ...], fields.Check(_own_tools, _OBJECTS)]
+
+
+class Turn(fields.Fields):
     """One message."""
 
-    model_config = ConfigDict(extra="forbid")
     role: Literal["user", "assistant"]
-    content: str | list[dict[str, Any]]
+    content: Blocks
 
 
-class Counted(BaseModel):
+class Kind(fields.Loose):
+    """A choice that has a name of its own."""
+
+    type: Literal["auto", "any", "tool", "none"] = "auto"
+    name: fields.Name = ""
+
+    @property
+    def word(self) -> str:
+        """As :class:`Dialogue` has it. Raises Refusal."""
+        if self.type == "tool" and not self.name:
+            raise Refusal(400, "tool_choice.name: this field is required")
+        return {"auto": "auto", "any": "required", "none": "none", "tool": self.name}[self.type]
+
+
+class Thinking(fields.Loose):
+    """Whether the model thinks before it answers."""
+
+    type: fields.Text = "enabled"
+
+
+class Counted(fields.Fields):
     """What has a number of tokens."""
 
-    model_config = ConfigDict(extra="forbid")
-    model: str
-    messages: list[Turn] = Field(min_length=1)
-    system: str | list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: dict[str, Any] | None = None
-    thinking: dict[str, Any] | None = None
-    answer_form: bool = True
+    model: fields.Name
+    messages: list[Turn] = Field(min_length=1, max_length=fields.MOST_MESSAGES)
+    system: fields.Content = ""
+    tools: OwnTools = ()
+    tool_choice: Kind = Kind()
+    thinking: Thinking | None = None
+    answer_form: fields.Flag = True
 
     def dialogue(self) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
-        if self.thinking and self.thinking.get("type") != "disabled":
+        if self.thinking is not None and self.thinking.type != "disabled":
             raise Refusal(400, "thinking: these models do not think apart from their answer; leave it out")
-        messages: list[dict[str, Any]] = (
-            [{"role": "system", "content": _text(self.system)}] if self.system else []
-        )
+        messages: list[dict[str, Any]] = [{"role": "system", "content": self.system}] if self.system else []
         for turn in self.messages:
             messages += _messages(turn)
-        tools = tuple(
-            Tool(_name(one), str(one.get("description") or ""), one.get("input_schema") or {"type": "object"})
-            for one in self.tools or []
+        choice = self.tool_choice.word
+        return Dialogue(
+            self.model, messages, tools=self.tools, tool_choice=choice, answer_form=self.answer_form
         )
-        choice = _choice(self.tool_choice)
-        return Dialogue(self.model, messages, tools=tools, tool_choice=choice, answer_form=self.answer_form)
 
 
 class MessagesRequest(Counted):
     """A message that is to be answered."""
 
-    max_tokens: int = Field(ge=1)
-    temperature: float = Field(0.0, ge=0, le=1)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
-    stop_sequences: list[str] | None = None
-    stream: bool = False
-    metadata: dict[str, Any] | None = None
-    service_tier: str | None = None
+    max_tokens: fields.MaxTokens
+    temperature: fields.TemperatureToOne = 0.0
+    top_p: fields.TopP = 1.0
+    top_k: fields.TopK = 0
+    stop_sequences: fields.StopSequences = ()
+    stream: fields.Flag = False
+    metadata: fields.Object | None = None
+    service_tier: fields.Text | None = None
 
     def dialogue(self) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
-        found = super().dialogue()
-        if any(not stop for stop in self.stop_sequences or []):
-            raise Refusal(400, "stop_sequences: one is empty")
-        found.max_tokens, found.stops = self.max_tokens, tuple(self.stop_sequences or ())
-        found.sampling = Sampling(self.temperature, self.top_p, self.top_k, seed=secrets.randbits(32))
-        return found
-
-
-def _name(tool: dict[str, Any]) -> str:
-    if not isinstance(tool.get("name"), str) or tool.get("type", "custom") != "custom":
-        raise Refusal(
-            400,
-            f"tools: one is of type {str(tool.get('type'))[:40]!r} or has no name; tools of your own are supported",
-        )
-    return tool["name"]
-
-
-def _choice(given: dict[str, Any] | None) -> str:
-    kind = (given or {}).get("type", "auto")
-    words = {"auto": "auto", "any": "required", "none": "none"}
-    if kind == "tool" and isinstance((given or {}).get("name"), str):
-        return str((given or {})["name"])
-    if kind not in words:
-        raise Refusal(400, f"tool_choice: {str(kind)[:40]!r} is none of auto, any, tool, none")
-    return words[kind]
-
-
-def _text(content: str | list[dict[str, Any]] | None) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    for block in content:
-        if block.get("type") != "text" or not isinstance(block.get("text"), str):
-            raise Refusal(
-                400,
-                f"content: this model reads text only, and a block is of type {str(block.get('type'))[:40]!r}",
-            )
-    return "".join(block["text"] for block in content)
+        dialogue = super().dialogue()
+        dialogue.max_tokens, dialogue.stops = self.max_tokens, self.stop_sequences
+        dialogue.sampling = Sampling(self.temperature, self.top_p, self.top_k, seed=secrets.randbits(32))
+        return dialogue
 
 
 def _messages(turn: Turn) -> list[dict[str, Any]]:
-    """A turn's blocks as messages in the form of OpenAI's API."""
+    """A turn's blocks, as :func:`_blocks` has checked them, as messages in the form of OpenAI's API."""
     if isinstance(turn.content, str):
         return [{"role": turn.role, "content": turn.content}]
-    results = [block for block in turn.content if block.get("type") == "tool_result"]
-    calls = [block for block in turn.content if block.get("type") == "tool_use"]
-    text = _text([block for block in turn.content if block.get("type") not in ("tool_result", "tool_use")])
-    found = [
-        {
-            "role": "tool",
-            "content": _text(block.get("content")),
-            "tool_call_id": str(block.get("tool_use_id", "")),
-        }
-        for block in results
+    results = [
+        {"role": "tool", "content": block.text, "tool_call_id": block.id}
+        for block in turn.content
+        if block.type == "tool_result"
+    ]
+    text = "".join(block.text for block in turn.content if block.type == "text")
+    calls = [
+        {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
+        for block in turn.content
+        if block.type == "tool_use"
     ]
     if calls:
-        told = [
-            {
-                "id": block.get("id", ""),
-                "type": "function",
-                "function": {"name": str(block.get("name")), "arguments": block.get("input") or {}},
-            }
-            for block in calls
-        ]
-        return [*found, {"role": turn.role, "content": text, "tool_calls": told}]
-    return [*found, {"role": turn.role, "content": text}] if text or not found else found
+        return [*results, {"role": turn.role, "content": text, "tool_calls": calls}]
+    return [*results, {"role": turn.role, "content": text}] if text or not results else results
 
 
 def routes(desk: Desk) -> APIRouter:

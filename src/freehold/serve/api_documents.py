@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from freehold.serve import fields
 from freehold.serve.desk import Desk
 from freehold.serve.documents import Document, Documents, Found
 from freehold.serve.keys import Key
@@ -24,14 +25,13 @@ from freehold.web.bodies import JsonRoute
 _AT_ONCE = 32
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(fields.Fields):
     """A question; ``documents``: ids of those to look in, all of the key's where none are named."""
 
-    model_config = ConfigDict(extra="forbid")
-    query: str = Field(min_length=1)
-    documents: list[str] = Field(default_factory=list, max_length=500)
-    limit: int = Field(4, ge=1, le=50)
-    model: str = ""
+    query: fields.Query
+    documents: fields.Names = Field(default_factory=list)
+    limit: fields.Passages = 4
+    model: fields.Name = ""
 
 
 class Shelf:
@@ -72,7 +72,7 @@ def routes(desk: Desk) -> APIRouter:
     router, shelf = APIRouter(prefix="/v1/documents", route_class=JsonRoute), Shelf(desk)
 
     @router.post("")
-    async def bring(request: Request, name: str, model: str = "") -> dict[str, Any]:
+    async def bring(request: Request, name: fields.Name, model: fields.Name = "") -> dict[str, Any]:
         key: Key = request.state.key
         name = name.replace("\\", "/").rpartition("/")[2].strip()[:200]
         if not name:
@@ -96,7 +96,7 @@ def routes(desk: Desk) -> APIRouter:
         return told(document)
 
     @router.get("")
-    async def listed(request: Request, model: str = "") -> dict[str, Any]:
+    async def listed(request: Request, model: fields.Name = "") -> dict[str, Any]:
         key: Key = request.state.key
         kept = await shelf.documents(shelf.model(key, model))
         return {
@@ -105,7 +105,7 @@ def routes(desk: Desk) -> APIRouter:
         }
 
     @router.delete("/{number}")
-    async def forget(number: str, request: Request, model: str = "") -> dict[str, Any]:
+    async def forget(number: str, request: Request, model: fields.Name = "") -> dict[str, Any]:
         key: Key = request.state.key
         kept = await shelf.documents(shelf.model(key, model))
         await asyncio.to_thread(kept.remove, key.name, number)

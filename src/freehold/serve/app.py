@@ -22,7 +22,7 @@ from freehold.errors import FreeholdError
 from freehold.hub.store import Store
 from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger
-from freehold.serve import anthropic, api_documents, embeddings, ollama, openai, pages, responses
+from freehold.serve import anthropic, api_documents, embeddings, fields, ollama, openai, pages, responses
 from freehold.serve.desk import Desk
 from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
@@ -162,10 +162,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        told = "this field is not known" if first["type"] == "extra_forbidden" else first["msg"]
-        return response(request.url.path, Refusal(400, f"{where}: {told}" if where else told))
+        return response(request.url.path, Refusal(400, fields.sentence(error.errors())))
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> JSONResponse:

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from freehold import strict_json
 from freehold.engines import grammar
 from freehold.engines.answering import USUAL
 from freehold.engines.batching import Ask
 from freehold.engines.interface import Choices, Prompting
 from freehold.engines.sampling import Sampling
+from freehold.errors import BadData
 from freehold.hub.answer_form import AnswerForm
 from freehold.serve.refusals import Refusal
 
@@ -191,6 +193,7 @@ def ask_of(
     Raises Refusal, UsageError, Unsupported.
     """
     tokens = tokens_of(dialogue, prompting, form)
+    _check_tokens(dialogue, tokens, prompting.vocabulary.size)
     in_form = dialogue.in_form(form)
     bound = choices if in_form and dialogue.form is None else None
     usual = max(map(len, bound.tokens)) if bound else (form.max_tokens if in_form else 0) or USUAL
@@ -201,14 +204,27 @@ def ask_of(
     )  # fmt: skip
 
 
+def _check_tokens(dialogue: Dialogue, tokens: Sequence[int], size: int) -> None:
+    """Check what depends on the model's vocabulary of ``size`` tokens. Raises Refusal."""
+    if not tokens:
+        raise Refusal(400, "prompt: it is empty, and this model needs at least one token to go on from")
+    if isinstance(dialogue.prompt, list) and max(tokens) >= size:
+        raise Refusal(
+            400, f"prompt: this model's tokens are numbers from 0 to {size - 1}, and {max(tokens)} is none"
+        )
+    for token, _ in dialogue.sampling.bias:
+        if token >= size:
+            raise Refusal(400, f"logit_bias.{token}: this model's tokens are numbers from 0 to {size - 1}")
+
+
 def split_calls(text: str) -> tuple[str, list[Call]]:
     """(the text beside its calls, the calls). What is no JSON object with a name stays text."""
     calls: list[Call] = []
 
     def taken(found: re.Match[str]) -> str:
         try:
-            value = json.loads(found[1])
-        except ValueError:
+            value = strict_json.read(found[1].encode())
+        except BadData:
             return found[0]
         arguments = value.get("arguments", value.get("parameters", {}))
         if not isinstance(value.get("name"), str) or not isinstance(arguments, dict):

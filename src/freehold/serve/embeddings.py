@@ -7,53 +7,50 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.engines.embedding import Embedded
+from freehold.serve import fields
 from freehold.serve.desk import Desk
+from freehold.serve.ollama import KeepAlive
 from freehold.serve.refusals import Refusal
 from freehold.web.bodies import JsonRoute
 
-_FORBID = ConfigDict(extra="forbid")
 #: Texts in one request.
 MOST_TEXTS = 2048
 
 
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(fields.Fields):
     """Texts that are to become vectors."""
 
-    model_config = _FORBID
-    model: str
-    input: str | list[str] = Field(min_length=1)
+    model: fields.Name
+    input: Annotated[list[str], fields.texts(MOST_TEXTS, empty=False)]
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
-    user: str | None = None
+    dimensions: fields.Dimensions | None = None
+    user: fields.Text | None = None
 
 
-class OllamaRequest(BaseModel):
+class OllamaRequest(fields.Fields):
     """Texts that are to become vectors; long ones are cut unless ``truncate`` says no."""
 
-    model_config = _FORBID
-    model: str
-    input: str | list[str]
-    truncate: bool = True
-    dimensions: int | None = None
-    options: dict[str, Any] | None = None
-    keep_alive: float | str | None = None
+    model: fields.Name
+    input: Annotated[list[str], fields.texts(MOST_TEXTS, empty=True)]
+    truncate: fields.Flag = True
+    dimensions: fields.Dimensions | None = None
+    options: fields.Object | None = None
+    keep_alive: KeepAlive = None
 
 
-class OllamaOldRequest(BaseModel):
+class OllamaOldRequest(fields.Fields):
     """One text, in the older form."""
 
-    model_config = _FORBID
-    model: str
-    prompt: str
-    options: dict[str, Any] | None = None
-    keep_alive: float | str | None = None
+    model: fields.Name
+    prompt: fields.Text
+    options: fields.Object | None = None
+    keep_alive: KeepAlive = None
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -62,10 +59,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/embeddings")
     async def embed(body: EmbeddingsRequest, request: Request) -> dict[str, Any]:
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        if len(texts) > MOST_TEXTS or not all(texts):
-            raise Refusal(400, f"input: give 1 to {MOST_TEXTS} texts, none of them empty")
-        found = await desk.embed(request.state.key, body.model, texts)
+        found = await desk.embed(request.state.key, body.model, body.input)
         _whole(found, body.dimensions)
         rows = [
             {"object": "embedding", "index": number, "embedding": told_vector(vector, body.encoding_format)}
@@ -80,10 +74,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/api/embed")
     async def embed_for_ollama(body: OllamaRequest, request: Request) -> dict[str, Any]:
-        texts = [body.input] if isinstance(body.input, str) else body.input
-        if len(texts) > MOST_TEXTS:
-            raise Refusal(400, f"input: give up to {MOST_TEXTS} texts")
-        began = time.perf_counter()
+        texts, began = body.input, time.perf_counter()
         found = (
             await desk.embed(request.state.key, body.model.removesuffix(":latest"), texts, cut=body.truncate)
             if texts

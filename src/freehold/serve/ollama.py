@@ -10,143 +10,160 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
+from freehold.serve import fields
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import form_of, tools_of
 from freehold.serve.refusals import Refusal, body_of
 from freehold.web.bodies import JsonRoute
 
-#: Options that change nothing here: how the model is loaded is the server's affair.
-_LOADING = {
-    "num_ctx",
-    "num_batch",
-    "num_gpu",
-    "main_gpu",
-    "use_mmap",
-    "num_thread",
-    "num_keep",
-    "numa",
-    "low_vram",
-    "vocab_only",
-    "use_mlock",
-    "f16_kv",
-}
+
+def _unknown(name: str) -> PydanticCustomError:
+    return fields.fault(f"{name[:40]!r} is not known")
 
 
-class Told(BaseModel):
+class Options(fields.Fields):
+    """How to answer. Ollama's client sends no fields beside it but those it knows, so ``answer_form`` is here too."""
+
+    unknown = _unknown
+    temperature: fields.Temperature = 0.0
+    top_p: fields.TopP = 1.0
+    top_k: fields.TopK = 0
+    min_p: fields.MinP = 0.0
+    presence_penalty: fields.Penalty = 0.0
+    frequency_penalty: fields.Penalty = 0.0
+    repeat_penalty: fields.RepeatPenalty = 1.0
+    repeat_last_n: fields.RepeatLast = 64
+    num_predict: fields.NumPredict = -1
+    seed: fields.Seed | None = None
+    stop: fields.StopSequences = ()
+    answer_form: fields.Flag = True
+    # these change nothing: how a model is loaded is the server's affair
+    num_ctx: Any = None
+    num_batch: Any = None
+    num_gpu: Any = None
+    main_gpu: Any = None
+    use_mmap: Any = None
+    num_thread: Any = None
+    num_keep: Any = None
+    numa: Any = None
+    low_vram: Any = None
+    vocab_only: Any = None
+    use_mlock: Any = None
+    f16_kv: Any = None
+
+    def sampling(self) -> Sampling:
+        """The engine's form."""
+        seed = self.seed if self.seed is not None else secrets.randbits(32)
+        looks_back = fields.MOST_INT32 if self.repeat_last_n < 0 else self.repeat_last_n
+        return Sampling(
+            self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
+            self.repeat_penalty if looks_back else 1.0, looks_back,
+        )  # fmt: skip
+
+
+def _form(value: Any) -> dict[str, Any] | str:
+    if isinstance(value, str):
+        if value not in ("", "json"):
+            raise fields.fault(f"{value[:40]!r} is neither json nor a schema")
+        return value
+    return fields.schema_at(value)
+
+
+def _keep_alive(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise fields.fault("must be a number of seconds or text such as 5m")
+    return value
+
+
+def _think(value: Any) -> bool | str:
+    if not isinstance(value, bool | str):
+        raise fields.fault("must be true, false or text")
+    return value
+
+
+def _no_images(value: Any) -> None:
+    if fields.list_at(value):
+        raise fields.fault("this model reads text only")
+
+
+_WORD_OR_NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
+KeepAlive = Annotated[float | str | None, fields.Check(_keep_alive, _WORD_OR_NUMBER)]
+
+
+class Told(fields.Fields):
     """What chat and generate have in common."""
 
-    model_config = ConfigDict(extra="forbid")
-    model: str
-    stream: bool = True
-    format: str | dict[str, Any] | None = None
-    options: dict[str, Any] | None = None
-    keep_alive: float | str | None = None
-    think: bool | str | None = None
-    answer_form: bool = True
+    model: fields.Name
+    stream: fields.Flag = True
+    format: Annotated[
+        dict[str, Any] | str, fields.Check(_form, {"anyOf": [{"enum": ["json"]}, {"type": "object"}]})
+    ] = ""
+    options: Options = Options()
+    keep_alive: KeepAlive = None
+    think: Annotated[bool | str | None, fields.Check(_think, {"type": "boolean"})] = None
+    answer_form: fields.Flag = True
 
     def name(self) -> str:
         """The model's name."""
         return self.model.removesuffix(":latest")
 
     def filled(self, dialogue: Dialogue) -> Dialogue:
-        """With the options. Raises Refusal for one that is not known, or of the wrong kind."""
-        options = {
-            key: value
-            for key, value in (self.options or {}).items()
-            if value is not None and key not in _LOADING
-        }
-
-        def number(key: str, default: float) -> float:
-            value = options.pop(key, default)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise Refusal(400, f"options: {key} is no number")
-            return value
-
-        predict, seed = int(number("num_predict", -1)), int(number("seed", secrets.randbits(32)))
-        dialogue.sampling = Sampling(
-            number("temperature", 0.0), number("top_p", 1.0), int(number("top_k", 0)), number("min_p", 0.0), seed % 2**63,
-            number("presence_penalty", 0.0), number("frequency_penalty", 0.0), number("repeat_penalty", 1.0), int(number("repeat_last_n", 64)),
-        )  # fmt: skip
-        if (
-            not 0 <= dialogue.sampling.temperature <= 2
-            or not 0 < dialogue.sampling.top_p <= 1
-            or dialogue.sampling.repeat <= 0
-        ):
-            raise Refusal(
-                400, "options: temperature is from 0 to 2, top_p above 0 and up to 1, repeat_penalty above 0"
-            )
-        in_form = options.pop("answer_form", True)  # Ollama's client sends no fields but those it knows
-        if not isinstance(in_form, bool):
-            raise Refusal(400, "options: answer_form must be true or false")
-        dialogue.answer_form = in_form and self.answer_form
-        stops = options.pop("stop", [])
-        dialogue.stops = tuple([stops] if isinstance(stops, str) else stops)
-        dialogue.max_tokens = predict if predict > 0 else None
-        if options:
-            raise Refusal(400, f"options: {min(options)[:40]!r} is not known")
-        if isinstance(self.format, dict):
-            dialogue.form = self.format
-        elif self.format:
-            if self.format != "json":
-                raise Refusal(400, f"format: {self.format[:40]!r} is neither json nor a schema")
-            dialogue.form = "json"
+        """With the options."""
+        options = self.options
+        dialogue.sampling, dialogue.stops = options.sampling(), options.stop
+        dialogue.answer_form = options.answer_form and self.answer_form
+        dialogue.max_tokens = options.num_predict if options.num_predict > 0 else None
+        dialogue.form = self.format or None
         return dialogue
 
 
-class Message(BaseModel):
+class Message(fields.Fields):
     """One message."""
 
-    model_config = ConfigDict(extra="forbid")
-    role: str
-    content: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    tool_name: str | None = None
-    images: list[Any] | None = None
-    thinking: str | None = None
+    role: Literal["system", "user", "assistant", "tool"]
+    content: fields.Text = ""
+    tool_calls: fields.Calls = Field(default_factory=list)
+    tool_name: fields.Name = ""
+    images: Annotated[None, fields.Check(_no_images, {"type": "array"})] = None
+    thinking: fields.Text = ""
 
     def plain(self) -> dict[str, Any]:
-        """As templates take it. Raises Refusal."""
-        if self.images:
-            raise Refusal(400, "images: this model reads text only")
-        if self.role not in ("system", "user", "assistant", "tool"):
-            raise Refusal(400, f"role: {self.role[:40]!r} is none of system, user, assistant, tool")
-        found: dict[str, Any] = {"role": self.role, "content": self.content or ""}
+        """As templates take it."""
+        message: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.tool_calls:
-            found["tool_calls"] = [
-                {"id": "", "type": "function", "function": call.get("function") or {}}
-                for call in self.tool_calls
-            ]
-        return found
+            message["tool_calls"] = self.tool_calls
+        return message
 
 
 class ChatRequest(Told):
     """A chat."""
 
-    messages: list[Message] = []
-    tools: list[dict[str, Any]] | None = None
+    messages: list[Message] = Field(default_factory=list, max_length=fields.MOST_MESSAGES)
+    tools: fields.Tools = Field(default_factory=list)
 
 
 class GenerateRequest(Told):
     """A prompt by itself; ``raw``: without the model's template."""
 
-    prompt: str = ""
-    system: str | None = None
-    raw: bool = False
+    prompt: fields.Text = ""
+    system: fields.Text = ""
+    raw: fields.Flag = False
 
 
-class Named(BaseModel):
+class Named(fields.Loose):
     """A model's name."""
 
-    model: str
+    model: fields.Name
 
 
 def routes(desk: Desk) -> APIRouter:

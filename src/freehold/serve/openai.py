@@ -13,241 +13,170 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from freehold.engines.interface import Completion, Vocabulary
 from freehold.engines.sampling import Likelihood, Sampling
 from freehold.engines.session import NO_FORM
+from freehold.serve import fields
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.keys import Key
 from freehold.serve.refusals import Refusal, body_of
 from freehold.web.bodies import JsonRoute
 
-_FORBID = ConfigDict(extra="forbid")
 #: Asks for the answer of a number, of several to one request.
 Asked = Callable[[int], Awaitable[Answer]]
 
 
-class Drawn(BaseModel):
+class StreamOptions(fields.Loose):
+    """How a stream is sent."""
+
+    include_usage: fields.Flag = False
+
+
+class Drawn(fields.Fields):
     """How tokens are drawn; shared by both forms of completions."""
 
-    model_config = _FORBID
-    model: str
-    temperature: float = Field(0.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
-    min_p: float = Field(0.0, ge=0, le=1)
-    repeat_penalty: float = Field(1.0, gt=0, le=5)
-    presence_penalty: float = Field(0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(0.0, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | list[str] | None = None
-    stream: bool = False
-    stream_options: dict[str, Any] | None = None
-    n: int = Field(1, ge=1, le=8)
-    grammar: str | None = None
-    user: str | None = None
+    model: fields.Name
+    temperature: fields.Temperature = 0.0
+    top_p: fields.TopP = 1.0
+    top_k: fields.TopK = 0
+    min_p: fields.MinP = 0.0
+    repeat_penalty: fields.RepeatPenalty = 1.0
+    presence_penalty: fields.Penalty = 0.0
+    frequency_penalty: fields.Penalty = 0.0
+    logit_bias: fields.LogitBias = ()
+    seed: fields.Seed | None = None
+    stop: fields.StopSequences = ()
+    stream: fields.Flag = False
+    stream_options: StreamOptions = StreamOptions()
+    n: fields.Answers = 1
+    grammar: fields.Grammar | None = None
+    user: fields.Text | None = None
 
     def sampling(self, number: int = 0) -> Sampling:
-        """The engine's form; ``number`` of several answers to one prompt. Raises Refusal."""
-        try:
-            bias = tuple((int(token), amount) for token, amount in (self.logit_bias or {}).items())
-        except ValueError:
-            raise Refusal(400, "logit_bias: keys are numbers of tokens") from None
+        """The engine's form; ``number`` of several answers to one prompt."""
         seed = (self.seed if self.seed is not None else secrets.randbits(32)) + number
-        return Sampling(self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
-                        self.repeat_penalty, bias=bias)  # fmt: skip
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Texts that end the answer. Raises Refusal."""
-        found = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        if len(found) > 16 or any(not one for one in found):
-            raise Refusal(400, "stop: give up to 16 texts, none of them empty")
-        return tuple(found)
-
-    @property
-    def counted(self) -> bool:
-        """Whether a stream ends with its usage."""
-        return bool((self.stream_options or {}).get("include_usage"))
+        return Sampling(
+            self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
+            self.repeat_penalty, bias=self.logit_bias,
+        )  # fmt: skip
 
 
-class FunctionCall(BaseModel):
-    """What an assistant's message called."""
-
-    name: str
-    arguments: str = "{}"
-
-
-class ToolCall(BaseModel):
-    """A call in an assistant's message."""
-
-    id: str = ""
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-class ChatMessage(BaseModel):
+class ChatMessage(fields.Fields):
     """One message; content parts other than text are refused."""
 
-    model_config = _FORBID
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None = None
-    name: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: str | None = None
-    refusal: str | None = None
+    content: fields.Content = ""
+    name: fields.Name | None = None
+    tool_calls: fields.Calls | None = None
+    tool_call_id: fields.Name | None = None
+    refusal: fields.Text | None = None
 
     def plain(self) -> dict[str, Any]:
-        """As templates take it. Raises Refusal."""
-        found: dict[str, Any] = {
-            "role": "system" if self.role == "developer" else self.role,
-            "content": text_of(self.content),
-        }
+        """As templates take it."""
+        role = "system" if self.role == "developer" else self.role
+        message: dict[str, Any] = {"role": role, "content": self.content}
         if self.tool_calls:
-            found["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {
-                        "name": call.function.name,
-                        "arguments": arguments_of(call.function.arguments),
-                    },
-                }
-                for call in self.tool_calls
-            ]
+            message["tool_calls"] = self.tool_calls
         if self.tool_call_id:
-            found["tool_call_id"] = self.tool_call_id
-        return found
+            message["tool_call_id"] = self.tool_call_id
+        return message
 
 
-def text_of(content: str | list[dict[str, Any]] | None) -> str:
-    """The text of a message's content. Raises Refusal for parts that are none."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    for part in content:
-        if part.get("type") not in ("text", "input_text", "output_text") or not isinstance(
-            part.get("text"), str
-        ):
-            raise Refusal(
-                400,
-                f"content: this model reads text only, and a part is of type {str(part.get('type'))[:40]!r}",
-            )
-    return "".join(part["text"] for part in content)
+class JsonSchema(fields.Loose):
+    """The schema that an answer keeps to, in its envelope."""
+
+    body: fields.Schema = Field(alias="schema")
 
 
-def arguments_of(text: str) -> dict[str, Any]:
-    """A call's arguments. Raises Refusal."""
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise Refusal(400, "tool_calls: arguments hold no JSON object")
-    return value
+class ResponseFormat(fields.Loose):
+    """What an answer keeps to."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: JsonSchema | None = None
+
+    @property
+    def form(self) -> dict[str, Any] | str | None:
+        """See :class:`Dialogue`. Raises Refusal."""
+        if self.type == "json_schema":
+            if self.json_schema is None:
+                raise Refusal(400, "response_format.json_schema: this field is required")
+            return self.json_schema.body
+        return "json" if self.type == "json_object" else None
 
 
 class ChatRequest(Drawn):
     """A chat completion."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
-    response_format: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    store: bool | None = None
-    metadata: dict[str, Any] | None = None
-    service_tier: str | None = None
-    reasoning_effort: str | None = None
-    answer_form: bool = True
+    messages: list[ChatMessage] = Field(min_length=1, max_length=fields.MOST_MESSAGES)
+    max_tokens: fields.MaxTokens | None = None
+    max_completion_tokens: fields.MaxTokens | None = None
+    logprobs: fields.Flag = False
+    top_logprobs: fields.TopLogprobs = 0
+    response_format: ResponseFormat = ResponseFormat()
+    tools: fields.Tools = Field(default_factory=list)
+    tool_choice: fields.ToolChoice = "auto"
+    parallel_tool_calls: fields.Flag | None = None
+    store: fields.Flag | None = None
+    metadata: fields.Object | None = None
+    service_tier: fields.Text | None = None
+    reasoning_effort: fields.Text | None = None
+    answer_form: fields.Flag = True
 
     def dialogue(self, number: int = 0) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
-        form: dict[str, Any] | str | None = None
-        kind = (self.response_format or {}).get("type", "text")
-        if kind == "json_schema":
-            form = (self.response_format or {}).get("json_schema", {}).get("schema")
-            if not isinstance(form, dict):
-                raise Refusal(400, "response_format: json_schema holds no schema")
-        elif kind == "json_object":
-            form = "json"
-        elif kind != "text":
-            raise Refusal(
-                400, f"response_format: {str(kind)[:40]!r} is none of text, json_object, json_schema"
-            )
-        if self.grammar is not None:
-            form = f"gbnf:{self.grammar}"
+        form = self.response_format.form if self.grammar is None else f"gbnf:{self.grammar}"
         return Dialogue(
             self.model, [message.plain() for message in self.messages], None, self.max_completion_tokens or self.max_tokens, self.sampling(number),
-            self.stops, tools_of(self.tools), choice_of(self.tool_choice), form, (self.top_logprobs or 0) if self.logprobs else None, self.answer_form,
+            self.stop, tools_of(self.tools), choice_of(self.tool_choice), form, self.top_logprobs if self.logprobs else None, self.answer_form,
         )  # fmt: skip
 
 
-def tools_of(given: list[dict[str, Any]] | None) -> tuple[Tool, ...]:
-    """Functions in either of OpenAI's forms. Raises Refusal."""
-    found: list[Tool] = []
-    for one in given or []:
-        function = one.get("function", one) if one.get("type") == "function" else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Refusal(
-                400,
-                f"tools: one is of type {str(one.get('type'))[:40]!r} or has no name; functions are supported",
-            )
-        found.append(
-            Tool(
-                function["name"],
-                str(function.get("description") or ""),
-                function.get("parameters") or {"type": "object", "properties": {}},
-            )
+def tools_of(given: list[dict[str, Any]]) -> tuple[Tool, ...]:
+    """Functions in either of OpenAI's forms, as :data:`fields.Tools` has checked them."""
+    functions = [tool.get("function", tool) for tool in given]
+    return tuple(
+        Tool(
+            function["name"],
+            function.get("description") or "",
+            function.get("parameters") or {"type": "object", "properties": {}},
         )
-    return tuple(found)
+        for function in functions
+    )
 
 
-def choice_of(given: str | dict[str, Any] | None) -> str:
-    """The tool choice as a word or a tool's name. Raises Refusal."""
-    if isinstance(given, dict):
-        name = given.get("function", given).get("name")
-        if not isinstance(name, str):
-            raise Refusal(400, "tool_choice: it names no function")
-        return name
-    if given not in (None, "auto", "none", "required"):
-        raise Refusal(400, f"tool_choice: {given[:40]!r} is none of auto, none, required")
-    return given or "auto"
+def choice_of(given: str | dict[str, Any]) -> str:
+    """The tool choice as a word or a tool's name, as :data:`fields.ToolChoice` has checked it."""
+    return given if isinstance(given, str) else given.get("function", given)["name"]
 
 
 class CompletionRequest(Drawn):
     """A completion of text or tokens."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
-    max_tokens: int | None = Field(16, ge=1)
-    logprobs: int | None = Field(None, ge=0, le=20)
+    prompt: fields.Prompts
+    max_tokens: fields.MaxTokens = 16
+    logprobs: fields.TopLogprobs | None = None
     echo: Literal[False] = False
     suffix: None = None
-    best_of: Literal[1] | None = None
+    best_of: fields.OneAnswer | None = None
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(fields.Fields):
     """Text to be cut into tokens."""
 
-    model_config = _FORBID
-    model: str = ""
-    content: str | None = None
-    messages: list[ChatMessage] | None = None
-    add_special: bool = False
+    model: fields.Name = ""
+    content: fields.Text | None = None
+    messages: list[ChatMessage] | None = Field(None, max_length=fields.MOST_MESSAGES)
+    add_special: fields.Flag = False
 
 
-class DetokenizeRequest(BaseModel):
+class DetokenizeRequest(fields.Fields):
     """Tokens to be made text."""
 
-    model_config = _FORBID
-    model: str = ""
-    tokens: list[int]
+    model: fields.Name = ""
+    tokens: fields.TokenIds
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -295,18 +224,14 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/completions")
     async def complete(body: CompletionRequest, request: Request) -> Any:
-        prompts: list[Any] = (
-            [body.prompt]
-            if isinstance(body.prompt, str) or (body.prompt and isinstance(body.prompt[0], int))
-            else list(body.prompt)
-        )
-        if not prompts or len(prompts) * body.n > 64:
+        prompts = body.prompt
+        if len(prompts) * body.n > 64:
             raise Refusal(400, "prompt: give 1 to 64 prompts")
         form = f"gbnf:{body.grammar}" if body.grammar is not None else None
 
         async def asked(number: int) -> Answer:
             prompt, sampling = prompts[number // body.n], body.sampling(number % body.n)
-            dialogue = Dialogue(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=sampling, stops=body.stops, form=form,
+            dialogue = Dialogue(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=sampling, stops=body.stop, form=form,
                                 likelihoods=body.logprobs)  # fmt: skip
             return await desk.answer(request.state.key, dialogue, request.is_disconnected)
 
@@ -482,7 +407,7 @@ async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> Async
                     )
                     yield chunk({}, "tool_calls" if calls else _finish(done), told)
                     ended.append(done)
-        if body.counted:
+        if body.stream_options.include_usage:
             yield event({**head, "choices": [], "usage": _usage(ended)})
     except Refusal as refusal:
         yield event(body_of("/v1/chat/completions", refusal))
@@ -521,7 +446,7 @@ async def _completion_events(
                     )
                 if done is not None:
                     ended.append(done)
-        if body.counted:
+        if body.stream_options.include_usage:
             yield event({**head, "choices": [], "usage": _usage(ended)})
     except Refusal as refusal:
         yield event(body_of("/v1/completions", refusal))

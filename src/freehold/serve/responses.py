@@ -9,131 +9,149 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from freehold.engines.interface import Completion
 from freehold.engines.sampling import Sampling
+from freehold.serve import fields
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
-from freehold.serve.openai import arguments_of, choice_of, event, text_of, tools_of
+from freehold.serve.openai import choice_of, event, tools_of
 from freehold.serve.refusals import Refusal
 from freehold.web.bodies import JsonRoute
 
 _STATELESS = "this server keeps no conversations: send the whole of it as input"
 
 
-class ResponsesRequest(BaseModel):
+Arguments = Annotated[dict[str, Any], fields.Check(fields.arguments_of, {"type": "string"})]
+
+
+def _kind(item: Any) -> Any:
+    """An item as its kind says; what a reasoning model thought is not for others to read. Raises fields.fault."""
+    if not isinstance(item, dict):
+        return item
+    kind = item.get("type") or ("message" if "role" in item else None)
+    if kind == "reasoning":
+        return {"type": kind}
+    if kind not in ("message", "function_call", "function_call_output"):
+        told = kind[:40] if isinstance(kind, str) else kind if kind is None else type(kind).__name__
+        raise fields.fault(f"{told!r} is none of message, function_call, function_call_output", "type")
+    needed = {"message": ("role", "content"), "function_call": ("name",), "function_call_output": ("output",)}
+    for name in needed[kind]:
+        if item.get(name) is None:
+            raise fields.fault("this field is required", name)
+    return {**item, "type": kind}
+
+
+class Item(fields.Loose):
+    """A part of the input: a message, a call or what it gave."""
+
+    type: str
+    role: Literal["system", "developer", "user", "assistant"] = "user"
+    content: fields.Content = ""
+    call_id: fields.Name = ""
+    name: fields.Name = ""
+    arguments: Arguments = Field(default_factory=dict)
+    output: fields.Content = ""
+
+    def add(self, messages: list[dict[str, Any]]) -> None:
+        """Append it to the messages."""
+        if self.type == "message":
+            role = "system" if self.role == "developer" else self.role
+            messages.append({"role": role, "content": self.content})
+        elif self.type == "function_call":
+            function = {"name": self.name, "arguments": self.arguments}
+            call = {"id": self.call_id, "type": "function", "function": function}
+            if messages and messages[-1]["role"] == "assistant":
+                messages[-1].setdefault("tool_calls", []).append(call)
+            else:
+                messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+        elif self.type == "function_call_output":
+            messages.append({"role": "tool", "content": self.output, "tool_call_id": self.call_id})
+
+
+def _items(value: Any) -> Any:
+    return [{"type": "message", "role": "user", "content": value}] if isinstance(value, str) else value
+
+
+class Format(fields.Loose):
+    """What an answer keeps to."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    body: fields.Schema | None = Field(default=None, alias="schema")
+
+    @property
+    def form(self) -> dict[str, Any] | str | None:
+        """See :class:`Dialogue`. Raises Refusal."""
+        if self.type == "json_schema":
+            if self.body is None:
+                raise Refusal(400, "text.format.schema: this field is required")
+            return self.body
+        return "json" if self.type == "json_object" else None
+
+
+class TextSettings(fields.Loose):
+    """How text is answered; told in the answer as it came."""
+
+    model_config = ConfigDict(extra="allow")
+    format: Format = Format()
+
+
+class ResponsesRequest(fields.Fields):
     """A request. ``store`` asks for what is not done here and is told so in the answer; fields that only steer OpenAI's own service are taken
     and change nothing."""
 
-    model_config = ConfigDict(extra="forbid")
-    model: str
-    input: str | list[dict[str, Any]]
-    instructions: str | None = None
-    max_output_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    text: dict[str, Any] | None = None
-    stream: bool = False
-    stream_options: dict[str, Any] | None = None
+    model: fields.Name
+    input: Annotated[list[Annotated[Item, BeforeValidator(_kind)]], BeforeValidator(_items)] = Field(
+        max_length=fields.MOST_MESSAGES
+    )
+    instructions: fields.Text = ""
+    max_output_tokens: fields.MaxTokens | None = None
+    temperature: fields.Temperature = 0.0
+    top_p: fields.TopP = 1.0
+    tools: fields.Tools = Field(default_factory=list)
+    tool_choice: fields.ToolChoice = "auto"
+    text: TextSettings = TextSettings()
+    stream: fields.Flag = False
+    stream_options: fields.Object | None = None
     truncation: Literal["auto", "disabled"] | None = None
-    metadata: dict[str, Any] | None = None
-    include: list[str] | None = None
-    parallel_tool_calls: bool | None = None
-    store: bool | None = None
-    previous_response_id: str | None = None
+    metadata: fields.Object = Field(default_factory=dict)
+    include: fields.Names = Field(default_factory=list)
+    parallel_tool_calls: fields.Flag | None = None
+    store: fields.Flag | None = None
+    previous_response_id: fields.Name = ""
     background: Literal[False] | None = None
-    reasoning: dict[str, Any] | None = None
-    service_tier: str | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
-    max_tool_calls: int | None = None
-    answer_form: bool = True
+    reasoning: fields.Object | None = None
+    service_tier: fields.Text | None = None
+    user: fields.Text | None = None
+    safety_identifier: fields.Text | None = None
+    prompt_cache_key: fields.Text | None = None
+    prompt_cache_retention: fields.Text | None = None
+    max_tool_calls: fields.ToolCalls | None = None
+    answer_form: fields.Flag = True
 
     def dialogue(self) -> Dialogue:
         """What every API's request becomes. Raises Refusal."""
         if self.previous_response_id:
             raise Refusal(400, f"previous_response_id: {_STATELESS}")
-        items = [{"role": "user", "content": self.input}] if isinstance(self.input, str) else self.input
-        messages = [{"role": "system", "content": self.instructions}] if self.instructions else []
-        for number, item in enumerate(items):
-            _add(messages, item, number)
+        messages: list[dict[str, Any]] = []
+        if self.instructions:
+            messages.append({"role": "system", "content": self.instructions})
+        for item in self.input:
+            item.add(messages)
         if self.instructions and len(messages) > 1 and messages[1]["role"] == "system":  # templates take one
-            messages[:2] = [
-                {"role": "system", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
-            ]
+            joined = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+            messages[:2] = [{"role": "system", "content": joined}]
         if not messages:
             raise Refusal(400, "input: it is empty")
-        sampling = Sampling(self.temperature or 0.0, self.top_p or 1.0, seed=secrets.randbits(32))
         return Dialogue(
-            self.model,
-            messages,
-            None,
-            self.max_output_tokens,
-            sampling,
-            (),
-            tools_of(self.tools),
-            choice_of(self.tool_choice),
-            self._form(),
-            answer_form=self.answer_form,
-        )
-
-    def _form(self) -> dict[str, Any] | str | None:
-        given = (self.text or {}).get("format") or {"type": "text"}
-        kind = given.get("type") if isinstance(given, dict) else None
-        if kind == "json_schema":
-            if not isinstance(given.get("schema"), dict):
-                raise Refusal(400, "text: format holds no schema")
-            return given["schema"]
-        if kind not in ("text", "json_object"):
-            raise Refusal(
-                400, f"text: the format's type {str(kind)[:40]!r} is none of text, json_object, json_schema"
-            )
-        return "json" if kind == "json_object" else None
-
-
-def _add(messages: list[dict[str, Any]], item: dict[str, Any], number: int) -> None:
-    """Append an item of the input to the messages. Raises Refusal."""
-    kind = item.get("type") or ("message" if "role" in item else None)
-    if kind == "message":
-        role = item.get("role")
-        if role not in ("system", "developer", "user", "assistant"):
-            raise Refusal(
-                400, f"input.{number}.role: {str(role)[:40]!r} is none of system, developer, user, assistant"
-            )
-        content = item.get("content")
-        if not isinstance(content, str | list):
-            raise Refusal(400, f"input.{number}.content: it is neither text nor a list of parts")
-        messages.append({"role": "system" if role == "developer" else role, "content": text_of(content)})
-    elif kind == "function_call":
-        call = {"id": str(item.get("call_id") or ""), "type": "function",
-                "function": {"name": str(item.get("name") or ""), "arguments": arguments_of(str(item.get("arguments") or ""))}}  # fmt: skip
-        if messages and messages[-1]["role"] == "assistant":
-            messages[-1].setdefault("tool_calls", []).append(call)
-        else:
-            messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
-    elif kind == "function_call_output":
-        given = item.get("output")
-        messages.append(
-            {
-                "role": "tool",
-                "content": text_of(given if isinstance(given, list) else str(given)),
-                "tool_call_id": str(item.get("call_id")),
-            }
-        )
-    elif kind != "reasoning":  # what a reasoning model thought is not for others to read
-        raise Refusal(
-            400,
-            f"input.{number}.type: {str(kind)[:40]!r} is none of message, function_call, function_call_output",
-        )
+            self.model, messages, None, self.max_output_tokens, Sampling(self.temperature, self.top_p, seed=secrets.randbits(32)), (),
+            tools_of(self.tools), choice_of(self.tool_choice), self.text.format.form, answer_form=self.answer_form,
+        )  # fmt: skip
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -180,10 +198,10 @@ class Telling:
         return {
             "id": self.id, "object": "response", "created_at": self.created, "status": status, "model": body.model, "output": items,
             "error": {"code": code, "message": failure.message} if failure else None,
-            "incomplete_details": {"reason": "max_output_tokens"} if cut else None, "instructions": body.instructions, "metadata": body.metadata or {},
+            "incomplete_details": {"reason": "max_output_tokens"} if cut else None, "instructions": body.instructions or None, "metadata": body.metadata,
             "max_output_tokens": body.max_output_tokens, "parallel_tool_calls": True, "previous_response_id": None, "store": False,
-            "temperature": body.temperature or 0.0, "top_p": body.top_p or 1.0, "text": body.text or {"format": {"type": "text"}},
-            "tool_choice": body.tool_choice or "auto", "tools": body.tools or [], "truncation": "disabled", "user": body.user,
+            "temperature": body.temperature, "top_p": body.top_p, "text": body.text.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "tool_choice": body.tool_choice, "tools": body.tools, "truncation": "disabled", "user": body.user,
             "usage": _usage(done) if done else None,
         }  # fmt: skip
 
