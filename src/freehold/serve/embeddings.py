@@ -64,7 +64,7 @@ def routes(desk: Desk) -> APIRouter:
         texts = [body.input] if isinstance(body.input, str) else body.input
         if len(texts) > MOST_TEXTS or not all(texts):
             raise Refusal(400, f"input: give 1 to {MOST_TEXTS} texts, none of them empty")
-        found = await desk.embed(request.state.key, body.model, texts)
+        found = await desk.embed(request.state.key, body.model, texts, gone=request.is_disconnected)
         _whole(found, body.dimensions)
         rows = [
             {"object": "embedding", "index": number, "embedding": told_vector(vector, body.encoding_format)}
@@ -83,8 +83,15 @@ def routes(desk: Desk) -> APIRouter:
         if len(texts) > MOST_TEXTS:
             raise Refusal(400, f"input: give up to {MOST_TEXTS} texts")
         began = time.perf_counter()
+        desk.permit(request.state.key, body.model.removesuffix(":latest"))
         found = (
-            await desk.embed(request.state.key, body.model.removesuffix(":latest"), texts, cut=body.truncate)
+            await desk.embed(
+                request.state.key,
+                body.model.removesuffix(":latest"),
+                texts,
+                cut=body.truncate,
+                gone=request.is_disconnected,
+            )
             if texts
             else None
         )
@@ -95,8 +102,9 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/api/embeddings")
     async def embed_one(body: OllamaOldRequest, request: Request) -> dict[str, Any]:
+        name = body.model.removesuffix(":latest")
         found = await desk.embed(
-            request.state.key, body.model.removesuffix(":latest"), [body.prompt], cut=True
+            request.state.key, name, [body.prompt], cut=True, gone=request.is_disconnected
         )
         return {"embedding": found.vectors[0].tolist()}
 
