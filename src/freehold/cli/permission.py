@@ -42,9 +42,12 @@ def of_source(store: Store, source: str, reason: str) -> None:
 
 def of_files(delivery: Delivery) -> list[Finding]:
     """What cannot be vouched for in files that came. Raises BadModel for dangerous files, which no override lets in."""
-    from freehold.trust.scan import refuse
+    from freehold.trust.scan import notes, refuse
 
-    return refuse(delivery.files)
+    doubtful = refuse(delivery.files)
+    for note in notes(delivery.files) if not doubtful else ():
+        say(note)
+    return doubtful
 
 
 def of_delivery(store: Store, source: str, delivery: Delivery, doubtful: list[Finding], reason: str) -> None:

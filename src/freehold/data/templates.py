@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from freehold.data.rendering import rendered
 from freehold.errors import Unsupported
 
 #: For base models, which come without a template.
@@ -74,41 +73,16 @@ class ChatTemplate:
         )
 
     def _rendered(self, chat: list[dict[str, Any]], add_generation_prompt: bool, more: dict[str, Any]) -> str:
-        template = _compiled(self.source)
-        try:
-            return template.render(
-                messages=chat,
-                add_generation_prompt=add_generation_prompt,
-                bos_token=self.bos_token,
-                eos_token=self.eos_token,
+        return rendered(
+            self.source,
+            {
+                "messages": chat,
+                "add_generation_prompt": add_generation_prompt,
+                "bos_token": self.bos_token,
+                "eos_token": self.eos_token,
                 **more,
-            )
-        except Exception as error:  # a template is a foreign program: whatever it raises is its refusal
-            raise Unsupported(
-                f"the model's chat template refuses these messages ({error})",
-                "change the roles, or pass --template plain",
-            ) from error
-
-
-@functools.lru_cache(maxsize=16)
-def _compiled(source: str) -> Any:
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals["raise_exception"] = refuse
-    try:
-        return environment.from_string(source)
-    except TemplateError as error:
-        raise Unsupported(
-            f"the model's chat template is no valid Jinja ({error})", "pass --template plain"
-        ) from error
+            },
+        )
 
 
 def choose(own: str | None, *, bos_token: str, eos_token: str, plain: bool = False) -> ChatTemplate:

@@ -15,11 +15,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from freehold import limited
 from freehold.engines import hf
 from freehold.errors import BadModel, DoesNotFit, Unsupported
 
 #: Tokens in one call of the encoder, those that fill short texts up included.
 BATCH_TOKENS = 8192
+#: Characters for each token of the longest text: beyond these a text is too long, whatever it holds.
+_MOST_CHARACTERS = 64
+_TEXTS_AT_ONCE = 256
 #: Tensors of what is put on an encoder and that vectors are not made with.
 HEADS = re.compile(
     r"(^|\.)(pooler|cls|lm_head|classifier|vocab_transform|vocab_layer_norm|vocab_projector|mlm_head)\."
@@ -108,7 +112,7 @@ class SentenceEmbedder:
 
     def embed(self, texts: Sequence[str], *, cut: bool = False) -> Embedded:
         """See :class:`Embedder`."""
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        rows = self._rows(list(texts), cut)
         for number, row in enumerate(rows):
             if len(row) > self.context_length and not cut:
                 raise DoesNotFit(
@@ -125,12 +129,31 @@ class SentenceEmbedder:
             size = 1
             while size < len(order) and (size + 1) * len(rows[order[size]]) <= BATCH_TOKENS:
                 size += 1
+            limited.check()
             vectors[order[:size]] = self._vectors([rows[number] for number in order[:size]])
             del order[:size]
         return Embedded(vectors, sum(map(len, rows)))
 
+    def _rows(self, texts: list[str], cut: bool) -> list[list[int]]:
+        """The tokens of each text. Raises DoesNotFit."""
+        most = _MOST_CHARACTERS * self.context_length
+        for number, text in enumerate(texts):
+            if len(text) > most and not cut:
+                raise DoesNotFit(
+                    f"text {number + 1} of {len(texts)} has {len(text):,} characters and this model reads "
+                    f"{self.context_length} tokens",
+                    "cut it into shorter texts",
+                )
+        rows: list[list[int]] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            limited.check()
+            part = [text[:most] for text in texts[start : start + _TEXTS_AT_ONCE]]
+            rows += [encoding.ids for encoding in self._tokenizer.encode_batch(part)]
+        return rows
+
     def count(self, text: str) -> int:
         """See :class:`Embedder`."""
+        limited.check()
         return len(self._tokenizer.encode(text).ids)
 
     def _vectors(self, rows: list[list[int]]) -> np.ndarray:

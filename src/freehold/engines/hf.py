@@ -49,6 +49,10 @@ class HfVocabulary:
         """See :class:`freehold.engines.interface.Vocabulary`."""
         return (self._start if start else []) + self.tokenizer.encode(text, add_special_tokens=False).ids
 
+    def least(self, text: str) -> int:
+        """See :class:`freehold.engines.interface.Vocabulary`. Nothing is known here: its normalizer may drop all."""
+        return 0
+
     def decode(self, tokens: Sequence[int]) -> str:
         """See :class:`freehold.engines.interface.Vocabulary`."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True)

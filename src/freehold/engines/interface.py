@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from freehold.data.templates import ChatTemplate, Messages
 from freehold.engines.sampling import Likelihood
+from freehold.errors import DoesNotFit
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,10 @@ class Vocabulary(Protocol):
         """Text of tokens, control tokens left out."""
         ...
 
+    def least(self, text: str) -> int:
+        """Tokens that ``text`` has at least, known without making them tokens."""
+        ...
+
     def is_end(self, token: int) -> bool:
         """Whether the token ends a turn."""
         ...
@@ -140,10 +145,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Prompting:
-    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving alike."""
+    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving alike.
+
+    ``room``: tokens that a prompt may have, 0 for no limit. A text that cannot have so few is refused before it is
+    made tokens, which takes a processor for minutes where the text is long and made for that.
+    """
 
     template: ChatTemplate
     vocabulary: Vocabulary = field(repr=False)
+    room: int = 0
 
     def prompt(self, messages: Messages) -> list[int]:
         """Tokens after which the model answers."""
@@ -172,6 +182,16 @@ class Prompting:
                 return tokens[: index + 1]
         return [*self.vocabulary.encode(after.rstrip(), start=False), self.vocabulary.end]
 
+    def text(self, text: str, *, start: bool) -> list[int]:
+        """Tokens of a text as it stands. Raises DoesNotFit for one that cannot fit into ``room``."""
+        if self.room and len(text) > self.room and (least := self.vocabulary.least(text)) > self.room:
+            raise DoesNotFit(
+                f"a text of {len(text):,} characters, which is at least {least:,} tokens, exceeds the context of "
+                f"{self.room:,} tokens",
+                "shorten it",
+            )
+        return self.vocabulary.encode(text, start=start)
+
     def _open(self, text: str) -> list[int]:
         bos = self.vocabulary.bos_token
-        return self.vocabulary.encode(text.removeprefix(bos) if bos else text, start=True)
+        return self.text(text.removeprefix(bos) if bos else text, start=True)

@@ -24,10 +24,13 @@ import numpy as np
 from freehold.engines import grammar
 from freehold.engines.interface import Completion, Request, common_prefix
 from freehold.engines.sampling import draw
+from freehold.engines.shortest import Shortest
 from freehold.errors import BadModel, DoesNotFit, Unsupported
 from freehold.machine import require_engine
 
 _GGML_TYPE_F32 = 0
+#: Kinds of vocabularies (SentencePiece's and byte-level pairs) whose tokens hold all of a text.
+_LOSSLESS = (1, 2)
 _log: deque[str] = deque(maxlen=40)
 _keep: list[Any] = []
 #: Whoever wants to hear what llama.cpp says, each line as it comes.
@@ -109,6 +112,7 @@ class LlamaVocabulary:
         )
         self.eos_token = self._text(self._lib.llama_vocab_eos(self._vocab))
         self._pieces: dict[int, bytes] = {}
+        self._shortest: Shortest | None = None
 
     def _text(self, token: int) -> str:
         return (
@@ -126,6 +130,19 @@ class LlamaVocabulary:
         if count < 0:
             raise Unsupported("the text could not be turned into tokens", "shorten it")
         return list(buffer[:count])
+
+    def least(self, text: str) -> int:
+        """See :class:`freehold.engines.interface.Vocabulary`."""
+        if self._shortest is None:
+            lossless = self._lib.llama_vocab_type(self._vocab) in _LOSSLESS
+            self._shortest = Shortest(map(self._written, range(self.size)), spaces=lossless)
+        return self._shortest.tokens(text.encode("utf-8", "replace"))
+
+    def _written(self, token: int) -> bytes:
+        """Bytes that a token stands for in a text, control tokens included."""
+        buffer = ctypes.create_string_buffer(1024)
+        size = self._lib.llama_token_to_piece(self._vocab, token, buffer, 1024, 0, True)
+        return buffer.raw[: max(size, 0)] if size >= 0 else bytes(-size)
 
     def piece(self, token: int) -> bytes:
         """Bytes of one token; empty for control tokens."""

@@ -81,9 +81,9 @@ def open_engine(
     )
 
 
-def prompting(card: Card, vocabulary: Vocabulary, *, plain: bool = False) -> Prompting:
-    """The model's template bound to its vocabulary."""
+def prompting(card: Card, vocabulary: Vocabulary, *, plain: bool = False, room: int = 0) -> Prompting:
+    """The model's template bound to its vocabulary. ``room``: tokens that a prompt may have; 0: no limit."""
     template = templates.choose(
         card.chat_template, bos_token=vocabulary.bos_token, eos_token=vocabulary.eos_token, plain=plain
     )
-    return Prompting(template, vocabulary)
+    return Prompting(template, vocabulary, room)

@@ -192,7 +192,8 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/messages/count_tokens")
     async def count(body: Counted, request: Request) -> dict[str, int]:
-        return {"input_tokens": await desk.count(request.state.key, body.dialogue())}
+        counted = await desk.count(request.state.key, body.dialogue(), request.is_disconnected)
+        return {"input_tokens": counted}
 
     return router
 

@@ -14,14 +14,14 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from freehold.serve import fields
-from freehold.serve.desk import Desk
+from freehold.serve.desk import Desk, Visit
 from freehold.serve.documents import Document, Documents, Found
 from freehold.serve.keys import Key
 from freehold.serve.passages import fitted, read
 from freehold.serve.refusals import Refusal
 from freehold.web.bodies import JsonRoute
 
-#: Passages embedded between two looks at whether the client is still there.
+#: Passages embedded at a time: others' texts come between.
 _AT_ONCE = 32
 
 
@@ -43,8 +43,9 @@ class Shelf:
         self._opening = asyncio.Lock()
 
     def model(self, key: Key, asked: str = "") -> str:
-        """The embedding model to use. Raises Refusal where none is served."""
+        """The embedding model to use. Raises Refusal where none is served, or the key may not ask it."""
         if asked:
+            self.desk.permit(key, asked)
             return asked
         found = next(
             (name for name in self.desk.pool.models if self.desk.pool.embeds(name) and key.opens(name)), ""
@@ -77,58 +78,67 @@ def routes(desk: Desk) -> APIRouter:
         name = name.replace("\\", "/").rpartition("/")[2].strip()[:200]
         if not name:
             raise Refusal(400, "name: it is empty")
-        chosen, data = shelf.model(key, model), await request.body()
-        kept = await shelf.documents(chosen)
-        found = await asyncio.to_thread(read, name, data)
-        async with desk.pool.lease_embedder(chosen) as embedder:
-            passages = await asyncio.to_thread(
-                lambda: list(fitted(found, embedder.count, embedder.context_length))
-            )
-        vectors: list[np.ndarray] = []
-        for start in range(0, len(passages), _AT_ONCE):
-            if await request.is_disconnected():
-                raise Refusal(499, "the client went away")
-            part = passages[start : start + _AT_ONCE]
-            vectors.append((await desk.embed(key, chosen, [passage.text for passage in part])).vectors)
-        document = await asyncio.to_thread(
-            kept.add, key.name, name, len(data), passages, np.concatenate(vectors)
-        )
+        chosen, data, gone = shelf.model(key, model), await request.body(), request.is_disconnected
+        async with desk.visit(key, chosen, gone) as visit:
+            kept = await shelf.documents(chosen)
+            document = await _brought(desk, kept, visit, name, data)
         return told(document)
 
     @router.get("")
     async def listed(request: Request, model: fields.Name = "") -> dict[str, Any]:
         key: Key = request.state.key
-        kept = await shelf.documents(shelf.model(key, model))
-        return {
-            "object": "list",
-            "data": [told(document) for document in await asyncio.to_thread(kept.list, key.name)],
-        }
+        chosen = shelf.model(key, model)
+        async with desk.visit(key, chosen):
+            kept = await shelf.documents(chosen)
+            documents = await desk.reading.run(lambda: kept.list(key.name))
+        return {"object": "list", "data": [told(document) for document in documents]}
 
     @router.delete("/{number}")
     async def forget(number: str, request: Request, model: fields.Name = "") -> dict[str, Any]:
         key: Key = request.state.key
-        kept = await shelf.documents(shelf.model(key, model))
-        await asyncio.to_thread(kept.remove, key.name, number)
+        chosen = shelf.model(key, model)
+        async with desk.visit(key, chosen):
+            kept = await shelf.documents(chosen)
+            await desk.reading.run(lambda: kept.remove(key.name, number))
         return {"id": number, "object": "document", "deleted": True}
 
     @router.post("/search")
     async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
         key: Key = request.state.key
-        chosen = shelf.model(key, body.model)
-        kept = await shelf.documents(chosen)
-        embedded = await desk.embed(key, chosen, [body.query], cut=True)
-        began = time.perf_counter()
-        found = await asyncio.to_thread(
-            kept.search, key.name, embedded.vectors[0], body.limit, body.documents or None
-        )
+        chosen, gone = shelf.model(key, body.model), request.is_disconnected
+        async with desk.visit(key, chosen, gone) as visit:
+            kept = await shelf.documents(chosen)
+            vector = (await desk.vectors(visit, [body.query], cut=True)).vectors[0]
+            began = time.perf_counter()
+            passages = await desk.reading.run(
+                lambda: kept.search(key.name, vector, body.limit, body.documents or None), gone
+            )
         return {
             "object": "list",
             "model": chosen,
             "search_seconds": time.perf_counter() - began,
-            "data": [passage_of(one) for one in found],
+            "data": [passage_of(passage) for passage in passages],
         }
 
     return router
+
+
+async def _brought(desk: Desk, kept: Documents, visit: Visit, name: str, data: bytes) -> Document:
+    """A document read, cut into passages, embedded and kept. Raises Refusal, BadData, Unsupported."""
+    whole = await desk.reading.run(lambda: read(name, data), visit.gone)
+    async with desk.pool.lease_embedder(visit.model) as embedder:
+        count, most = embedder.count, embedder.context_length
+        passages = await desk.reading.run(lambda: list(fitted(whole, count, most)), visit.gone)
+    vectors: list[np.ndarray] = []
+    for start in range(0, len(passages), _AT_ONCE):
+        part = passages[start : start + _AT_ONCE]
+        vectors.append((await desk.vectors(visit, [passage.text for passage in part])).vectors)
+        if visit.gone is not None and await visit.gone():
+            raise Refusal(499, "the client went away")
+    owner = visit.key.name
+    return await desk.reading.run(
+        lambda: kept.add(owner, name, len(data), passages, np.concatenate(vectors)), visit.gone
+    )
 
 
 def told(document: Document) -> dict[str, Any]:

@@ -143,6 +143,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
             one.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await one
+        await asyncio.to_thread(desk.close)
         await asyncio.to_thread(runner.close)
         await asyncio.to_thread(traces.close)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -23,6 +25,7 @@ from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault
 from freehold.serve.runner import Piece, Runner
 from freehold.serve.traces import Traces
+from freehold.serve.work import Gone, Work
 
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 #: Usage is written so often, in seconds: what a killed server may lose of its accounts.
@@ -78,8 +81,15 @@ class Metrics:
         )
 
 
-#: Says whether the client has gone.
-Gone = Callable[[], Awaitable[bool]]
+@dataclass
+class Visit:
+    """A request for a model while it is here. ``tokens``: what it has had; ``joules``: what that took."""
+
+    key: Key
+    model: str
+    gone: Gone | None = None
+    tokens: int = 0
+    joules: float = 0.0
 
 
 @dataclass
@@ -147,7 +157,8 @@ class Desk:
         self.metrics = Metrics(runner, pool)
         self.log = log or PromptLog()
         self.draining = False
-        self._embedding = asyncio.Lock()
+        #: rendering and counting; vectors, one request at a time; what is read and searched of documents
+        self.work, self.embedding, self.reading = Work(max(2, len(os.sched_getaffinity(0)))), Work(1), Work(2)
         self._unwritten: list[Used] = []
 
     async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
@@ -158,15 +169,13 @@ class Desk:
         try:
             served = await lease.__aenter__()
             try:
-                ask = await asyncio.to_thread(
-                    ask_of,
-                    dialogue,
-                    served.prompting,
-                    served.form,
-                    served.choices,
-                    served.engine.longest,
-                    served.adapter,
-                )
+                async with self._deadline():
+                    ask = await self.work.run(
+                        lambda: ask_of(
+                            dialogue, served.prompting, served.form, served.choices, served.engine.longest, served.adapter
+                        ),
+                        gone,
+                    )  # fmt: skip
                 if len(ask.tokens) + ask.max_tokens > served.engine.longest:
                     raise Refusal(
                         400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
@@ -207,44 +216,130 @@ class Desk:
         coming = pieces()
         return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
 
+    def permit(self, key: Key, model: str) -> None:
+        """Raises Refusal where the key may not ask the model, or nobody serves it."""
+        if not key.opens(model):
+            raise Refusal(403, f"this key may not ask {model[:200]!r}", "model_not_allowed")
+        if model not in self.pool.names:
+            names = (
+                ", ".join([name for name in self.pool.names if key.opens(name)][:8])
+                or "no model of this key's"
+            )
+            raise Refusal(
+                404, f"the model {model[:200]!r} is not served here; there is {names}", "model_not_found"
+            )
+
+    def first(self, key: Key) -> str:
+        """The model that is meant where none is named. Raises Refusal."""
+        for name in self.pool.names:
+            if key.opens(name) and not self.pool.embeds(name):
+                return name
+        raise Refusal(
+            403, "none of the models that answer here may be asked with this key", "model_not_allowed"
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait, for an engine or for a thread."""
+        return self.runner.waiting + sum(work.waiting for work in (self.work, self.embedding, self.reading))
+
     def _admit(self, key: Key, model: str) -> None:
         """Let a request in; whoever calls this lets it out of the limiter again. Raises Refusal."""
         if self.draining:
             raise Refusal(503, "the server is ending", "overloaded", 5.0)
-        if not key.opens(model):
-            raise Refusal(403, f"this key may not ask {model[:200]!r}", "model_not_allowed")
-        self.limiter.enter(key, self.runner.waiting)
+        self.permit(key, model)
+        self.limiter.enter(key, self.waiting)
 
-    async def embed(self, key: Key, model: str, texts: Sequence[str], *, cut: bool = False) -> Embedded:
-        """A vector for each text. Raises Refusal, FreeholdError."""
-        self._admit(key, model)
-        began, tokens, status, spent = time.monotonic(), 0, "error", 0.0
-        trace = self.traces.begin("embeddings", model)
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Raises Refusal where the block takes longer than an answer may."""
         try:
-            async with self.pool.lease_embedder(model) as embedder, self._embedding:
+            async with asyncio.timeout(self.deadline_s or None):
+                yield
+        except TimeoutError:
+            raise Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout") from None
+
+    @asynccontextmanager
+    async def visit(self, key: Key, model: str, gone: Gone | None = None) -> AsyncIterator[Visit]:
+        """What every request but an answer does with a model happens in this block: it may, it fits into the key's
+        limits and the queue, it ends in time, and it is accounted for. Raises Refusal."""
+        self._admit(key, model)
+        visit, began, status = Visit(key, model, gone), time.monotonic(), "error"
+        try:
+            async with self._deadline():
+                yield visit
+            status = "ok"
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
+        except Refusal as refusal:
+            status = "cancelled" if refusal.status == 499 else "error"
+            raise
+        finally:
+            self.limiter.leave(key, visit.tokens)
+            seconds = time.monotonic() - began
+            self.metrics.tokens.labels(model, "prompt").inc(visit.tokens)
+            used = Used(time.time(), key.name, model, visit.tokens, 0, 0, 0.0, seconds, status, visit.joules)
+            self._book(used, seconds)
+
+    async def tokens(
+        self, key: Key, model: str, tokens_of: Callable[[Served], list[int]], gone: Gone | None = None
+    ) -> list[int]:
+        """The tokens of something, by a function that runs in a thread. Raises Refusal, FreeholdError."""
+        async with self.visit(key, model, gone) as visit, self.pool.lease(model) as served:
+            tokens = await self.work.run(lambda: tokens_of(served), gone)
+            visit.tokens = len(tokens)
+            return tokens
+
+    async def count(self, key: Key, dialogue: Dialogue, gone: Gone | None = None) -> int:
+        """Tokens of a prompt. Raises Refusal, FreeholdError."""
+        return len(
+            await self.tokens(
+                key, dialogue.model, lambda served: tokens_of(dialogue, served.prompting, served.form), gone
+            )
+        )
+
+    async def text(self, key: Key, model: str, tokens: Sequence[int], gone: Gone | None = None) -> str:
+        """The text of tokens. Raises Refusal, FreeholdError."""
+        async with self.visit(key, model, gone) as visit, self.pool.lease(model) as served:
+            size = served.engine.vocabulary.size
+            if any(not 0 <= token < size for token in tokens):
+                raise Refusal(400, f"tokens: they are numbers from 0 to {size - 1}")
+            visit.tokens = len(tokens)
+            return await self.work.run(lambda: served.prompting.vocabulary.decode(tokens), gone)
+
+    async def embed(
+        self, key: Key, model: str, texts: Sequence[str], *, cut: bool = False, gone: Gone | None = None
+    ) -> Embedded:
+        """A vector for each text. Raises Refusal, FreeholdError."""
+        trace, status, tokens = self.traces.begin("embeddings", model), "error", 0
+        try:
+            async with self.visit(key, model, gone) as visit:
+                embedded = await self.vectors(visit, texts, cut=cut)
+                tokens, status = embedded.tokens, "ok"
+                return embedded
+        finally:
+            self.traces.end(trace, status, tokens)
+
+    async def vectors(self, visit: Visit, texts: Sequence[str], *, cut: bool = False) -> Embedded:
+        """A vector for each text, for a request that is here. Raises Refusal, FreeholdError."""
+        async with self.pool.lease_embedder(visit.model) as embedder:
+
+            def embedded() -> Embedded:
                 span = self.counter.begin()
                 try:
-                    found = await asyncio.to_thread(embedder.embed, texts, cut=cut)
+                    return embedder.embed(texts, cut=cut)
                 finally:
-                    spent = self.counter.end(span)
-                tokens, status = found.tokens, "ok"
-                return found
-        finally:
-            self.limiter.leave(key, tokens)
-            self.traces.end(trace, status, tokens)
-            if self.pool.embeds(model):  # names that nobody serves are no one's accounts
-                seconds = time.monotonic() - began
-                self.metrics.tokens.labels(model, "prompt").inc(tokens)
-                self._book(
-                    Used(time.time(), key.name, model, tokens, 0, 0, 0.0, seconds, status, spent), seconds
-                )
+                    visit.joules += self.counter.end(span)
 
-    async def count(self, key: Key, dialogue: Dialogue) -> int:
-        """Tokens of a prompt. Raises Refusal, FreeholdError."""
-        if not key.opens(dialogue.model):
-            raise Refusal(403, f"this key may not ask {dialogue.model[:200]!r}", "model_not_allowed")
-        async with self.pool.lease(dialogue.model) as served:
-            return len(tokens_of(dialogue, served.prompting, served.form))
+            made = await self.embedding.run(embedded, visit.gone)
+            visit.tokens += made.tokens
+            return made
+
+    def close(self) -> None:
+        """End the threads after what they do now."""
+        for work in (self.work, self.embedding, self.reading):
+            work.close()
 
     # -- accounts -----------------------------------------------------------------------------
 

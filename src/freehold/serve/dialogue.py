@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,8 @@ from freehold.hub.answer_form import AnswerForm
 from freehold.serve.refusals import Refusal
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
-_CALL = re.compile(re.escape(OPEN) + r"\s*(\{.*?\})\s*" + re.escape(CLOSE), re.DOTALL)
+_BEGIN = re.compile(re.escape(OPEN) + r"\s*+(?=\{)")
+_END = re.compile(r"\}(\s*+)" + re.escape(CLOSE))
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def tokens_of(dialogue: Dialogue, prompting: Prompting, form: AnswerForm) -> lis
     """The prompt's tokens. ``form``: how the model was asked when it was measured. Raises Refusal, Unsupported."""
     if dialogue.prompt is not None:
         if isinstance(dialogue.prompt, str):
-            return prompting.vocabulary.encode(dialogue.prompt, start=True)
+            return prompting.text(dialogue.prompt, start=True)
         return dialogue.prompt
     if not dialogue.messages:
         raise Refusal(400, "messages is empty: send at least one message")
@@ -220,20 +221,42 @@ def _check_tokens(dialogue: Dialogue, tokens: Sequence[int], size: int) -> None:
 def split_calls(text: str) -> tuple[str, list[Call]]:
     """(the text beside its calls, the calls). What is no JSON object with a name stays text."""
     calls: list[Call] = []
+    rest: list[str] = []
+    end = 0
+    for first, begin, close, last in _marked(text):
+        call = _call(text[begin:close])
+        if call is not None:
+            calls.append(call)
+            rest.append(text[end:first])
+            end = last
+    rest.append(text[end:])
+    whole = "".join(rest)
+    return (whole.strip() if calls else whole), calls
 
-    def taken(found: re.Match[str]) -> str:
-        try:
-            value = strict_json.read(found[1].encode())
-        except BadData:
-            return found[0]
-        arguments = value.get("arguments", value.get("parameters", {}))
-        if not isinstance(value.get("name"), str) or not isinstance(arguments, dict):
-            return found[0]
-        calls.append(Call(f"call_{secrets.token_hex(12)}", value["name"], arguments))
-        return ""
 
-    rest = _CALL.sub(taken, text)
-    return (rest.strip() if calls else rest), calls
+def _marked(text: str) -> Iterator[tuple[int, int, int, int]]:
+    """Where each marked object begins and ends, with its marks and without, in time that grows as the text does."""
+    ends = [(found.start() + 1, found.end()) for found in _END.finditer(text)]
+    at = place = 0
+    while begins := _BEGIN.search(text, at):
+        while place < len(ends) and ends[place][0] <= begins.end():
+            place += 1
+        if place == len(ends):
+            return
+        close, at = ends[place]
+        yield begins.start(), begins.end(), close, at
+
+
+def _call(text: str) -> Call | None:
+    """A call's JSON; None for what is not one."""
+    try:
+        value = strict_json.read(text.encode())
+    except BadData:
+        return None
+    arguments = value.get("arguments", value.get("parameters", {}))
+    if not isinstance(value.get("name"), str) or not isinstance(arguments, dict):
+        return None
+    return Call(f"call_{secrets.token_hex(12)}", value["name"], arguments)
 
 
 class Shown:

@@ -59,7 +59,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/v1/embeddings")
     async def embed(body: EmbeddingsRequest, request: Request) -> dict[str, Any]:
-        found = await desk.embed(request.state.key, body.model, body.input)
+        found = await desk.embed(request.state.key, body.model, body.input, gone=request.is_disconnected)
         _whole(found, body.dimensions)
         rows = [
             {"object": "embedding", "index": number, "embedding": told_vector(vector, body.encoding_format)}
@@ -75,8 +75,15 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/api/embed")
     async def embed_for_ollama(body: OllamaRequest, request: Request) -> dict[str, Any]:
         texts, began = body.input, time.perf_counter()
+        desk.permit(request.state.key, body.model.removesuffix(":latest"))
         found = (
-            await desk.embed(request.state.key, body.model.removesuffix(":latest"), texts, cut=body.truncate)
+            await desk.embed(
+                request.state.key,
+                body.model.removesuffix(":latest"),
+                texts,
+                cut=body.truncate,
+                gone=request.is_disconnected,
+            )
             if texts
             else None
         )
@@ -87,8 +94,9 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/api/embeddings")
     async def embed_one(body: OllamaOldRequest, request: Request) -> dict[str, Any]:
+        name = body.model.removesuffix(":latest")
         found = await desk.embed(
-            request.state.key, body.model.removesuffix(":latest"), [body.prompt], cut=True
+            request.state.key, name, [body.prompt], cut=True, gone=request.is_disconnected
         )
         return {"embedding": found.vectors[0].tolist()}
 

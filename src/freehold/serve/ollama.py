@@ -203,8 +203,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/show")
     def show(body: Named, request: Request) -> dict[str, Any]:
         name = body.model.removesuffix(":latest")
-        if name not in desk.pool.names:
-            raise Refusal(404, f"model {name[:200]!r} not found")
+        desk.permit(request.state.key, name)
         card = desk.pool.model(name).card
         return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name),
                 "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters,

@@ -5,6 +5,7 @@ Source: OpenAI's API reference, as the client package ``openai`` writes and read
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import time
@@ -22,6 +23,7 @@ from freehold.serve import fields
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.keys import Key
+from freehold.serve.pool import Served
 from freehold.serve.refusals import Refusal, body_of
 from freehold.web.bodies import JsonRoute
 
@@ -259,20 +261,22 @@ def routes(desk: Desk) -> APIRouter:
     async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
         if (body.content is None) == (body.messages is None):
             raise Refusal(400, "give either content or messages")
-        name = body.model or desk.pool.names[0]
-        async with desk.pool.lease(name) as served:
+        key: Key = request.state.key
+        name = body.model or desk.first(key)
+
+        def tokens_of(served: Served) -> list[int]:
             if body.content is not None:
-                tokens = served.prompting.vocabulary.encode(body.content, start=body.add_special)
-            else:
-                tokens = served.prompting.chat([message.plain() for message in body.messages or []])
+                return served.prompting.text(body.content, start=body.add_special)
+            return served.prompting.chat([message.plain() for message in body.messages or []])
+
+        tokens = await desk.tokens(key, name, tokens_of, request.is_disconnected)
         return {"tokens": tokens, "count": len(tokens), "model": name}
 
     @router.post("/detokenize")
     async def detokenize(body: DetokenizeRequest, request: Request) -> dict[str, Any]:
-        async with desk.pool.lease(body.model or desk.pool.names[0]) as served:
-            if any(not 0 <= token < served.engine.vocabulary.size for token in body.tokens):
-                raise Refusal(400, f"tokens: they are numbers from 0 to {served.engine.vocabulary.size - 1}")
-            return {"content": served.prompting.vocabulary.decode(body.tokens)}
+        key: Key = request.state.key
+        name = body.model or desk.first(key)
+        return {"content": await desk.text(key, name, body.tokens, request.is_disconnected)}
 
     return router
 
@@ -358,7 +362,7 @@ def _logprob(one: Likelihood, vocabulary: Vocabulary) -> dict[str, Any]:
 
 def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
     texts = [_piece(one.token, vocabulary)["token"] for one in done.likelihoods]
-    offsets = [sum(map(len, texts[:at])) for at in range(len(texts))]
+    offsets = list(itertools.accumulate(map(len, texts[:-1]), initial=0)) if texts else []
     top = [
         {_piece(token, vocabulary)["token"]: value for token, value in one.top} for one in done.likelihoods
     ]

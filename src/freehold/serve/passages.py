@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from freehold.errors import BadData, Unsupported
+from freehold import limited
+from freehold.errors import BadData, FreeholdError, Unsupported
 
 #: Characters of a passage: paragraphs are put together up to here.
 LENGTH = 900
@@ -29,6 +30,10 @@ TEXT_ENDS = (
 )
 #: Characters of text in one document, at most.
 MOST_CHARACTERS = 20_000_000
+
+
+#: Characters of a line that are looked at together.
+_LONGEST_LINE = 20_000
 
 
 @dataclass(frozen=True)
@@ -70,20 +75,28 @@ def read(name: str, data: bytes) -> list[Passage]:
 
 
 def _pdf(name: str, data: bytes) -> list[tuple[int, str]]:
-    import pypdf
-
+    """(number, text) of each page, read in a process with limits. Raises BadData, Unsupported."""
+    seconds = min(10 + 2 * len(data) / 100_000, 120)
+    bounds = limited.Bounds(cpu_s=seconds, wall_s=4 * seconds, memory_bytes=1 << 30, output_bytes=100 << 20)
     try:
-        reader = pypdf.PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Unsupported(f"{name} is locked by a password", "save it without one")
-        return [(number, page.extract_text()) for number, page in enumerate(reader.pages, start=1)]
-    except Unsupported:
-        raise
-    except Exception as error:  # a broken PDF fails in more ways than pypdf has names for
+        pages = json.loads(limited.run("freehold.serve.pdf:pages", data, bounds))
+    except limited.Exceeded as error:
         raise BadData(
-            f"{name} cannot be read as PDF ({str(error)[:120] or type(error).__name__})",
-            "open and save it again in a PDF program",
+            f"{name} cannot be read as PDF: it {error.reason}",
+            "open and save it again in a PDF program, split it, or save it as text",
         ) from error
+    except FreeholdError as error:
+        raise type(error)(f"{name} {error.message}", error.remedy) from error
+    return list(enumerate(pages, start=1))
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """(number, line) of each line, an empty one at the end; a very long one in several parts of the same number."""
+    number = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        for start in range(0, max(len(line), 1), _LONGEST_LINE):
+            yield number, line[start : start + _LONGEST_LINE]
+    yield number + 1, ""
 
 
 def _pieces(page: int, text: str) -> Iterator[Passage]:
@@ -96,7 +109,7 @@ def _pieces(page: int, text: str) -> Iterator[Passage]:
             lines.pop()
         return Passage("\n".join(lines).strip(), page, first, first + len(lines) - 1)
 
-    for number, line in enumerate([*text.splitlines(), ""], start=1):
+    for number, line in _lines(text):
         # a piece ends between paragraphs if it can, and else between lines
         if lines and (size + len(line) > LENGTH or (not line.strip() and size > LENGTH // 2)):
             yield piece()

@@ -180,10 +180,8 @@ class Pool:
                 "model_not_found",
             )
         if base not in self._open:  # others that are open are not held up meanwhile
-            async with self._opening:
-                if base not in self._open:
-                    await self._make_room(base)
-                    self._open[base] = await asyncio.to_thread(self._load, base)
+            # who waits may leave; what is being loaded is then kept for the next
+            await asyncio.shield(self._bring_in(base))
         found = self._open[base]
         found.users += 1
         try:
@@ -191,6 +189,12 @@ class Pool:
         finally:
             found.users -= 1
             found.used = time.monotonic()
+
+    async def _bring_in(self, base: str) -> None:
+        async with self._opening:
+            if base not in self._open:
+                await self._make_room(base)
+                self._open[base] = await asyncio.to_thread(self._load, base)
 
     def _need(self, name: str) -> int:
         return predict_memory(
@@ -241,7 +245,9 @@ class Pool:
         asked: dict[str, Asked] = {}
         for name in (name for name in self.names if self._root(name) == root):
             form = self.forms[name]
-            template = prompting(self.models[root].card, engine.vocabulary, plain=form.plain)
+            template = prompting(
+                self.models[root].card, engine.vocabulary, plain=form.plain, room=engine.longest
+            )
             asked[name] = Asked(template, choices_of(template, form))
         return asked
 

@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from freehold.errors import BadModel, Unsupported
 from freehold.hub import architectures, gguf, safetensors
 from freehold.hub.scans import Danger
+from freehold.trust.template_check import try_out
 
 #: Texts beyond this size are no configuration; vocabularies are.
 _MOST_TEXT = 64 << 20
@@ -64,8 +65,10 @@ _REMOTE_WHY = "it asks to run code that comes with the model ({})"
 _YAML_TAG = re.compile(r"!!python/|!<tag:yaml\.org,2002:python/")
 
 
+#: Chat templates in one file; models with several have three or four.
+_MOST_TEMPLATES = 16
 #: Changes whenever the same file may be told of otherwise than before.
-RULES = "2"
+RULES = "3"
 #: Kinds of findings that do harm to whoever merely opens or loads the file; the others cannot be vouched for.
 _UNSAFE = ("pickle", "remote code", "template", "yaml", "path", "link")
 #: Kinds of findings that are damage or carelessness and nobody's attack.
@@ -294,9 +297,9 @@ def _configuration(name: str, text: str) -> list[Finding]:
                     found.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
                 if key == "chat_template":
                     templates = inner if isinstance(inner, list) else [inner]
-                    for each in templates:
-                        source = each.get("template") if isinstance(each, dict) else each
-                        found += _template(name, source) if isinstance(source, str) else []
+                    found += _templates(
+                        name, [each.get("template") if isinstance(each, dict) else each for each in templates]
+                    )
                 if key == "_target_" or (key == "class_name" and inner == "Lambda"):
                     found.append(
                         Finding(
@@ -313,16 +316,24 @@ def _configuration(name: str, text: str) -> list[Finding]:
 
 def _template_in_gguf(name: str, path: Path) -> list[Finding]:
     fields = gguf.read_header(path).fields
-    return [
-        each
-        for key, value in fields.items()
-        if key.startswith("tokenizer.chat_template") and isinstance(value, str)
-        for each in _template(name, value)
-    ]
+    return _templates(
+        name, [value for key, value in fields.items() if key.startswith("tokenizer.chat_template")]
+    )
+
+
+def _templates(name: str, sources: Sequence[Any]) -> list[Finding]:
+    """The first finding in a file's chat templates: each is tried, which takes time."""
+    texts = list(dict.fromkeys(source for source in sources if isinstance(source, str)))
+    if len(texts) > _MOST_TEMPLATES:
+        return [Finding(name, "template", f"it has {len(texts):,} chat templates")]
+    for source in texts:
+        if found := _template(name, source):
+            return found
+    return []
 
 
 def _template(name: str, source: str) -> list[Finding]:
-    """A chat template that reaches for its sandbox's walls, never ends, or brings instructions and addresses of its own."""
+    """A chat template that reaches for its sandbox's walls, does not end, or brings instructions and addresses of its own."""
     if (escape := _ESCAPES.search(source)) is not None:
         return [
             Finding(name, "template", f"its chat template reaches out of its sandbox ({escape[0][:60]!r})")
@@ -340,5 +351,35 @@ def _template(name: str, source: str) -> list[Finding]:
             )
         ]
     if len(source) > 1 << 20:
-        return [Finding(name, "template", f"its chat template has {len(source):,} signs")]
+        return [Finding(name, "template", f"its chat template has {len(source):,} characters")]
+    if exceeded := try_out(source).exceeded:
+        return [Finding(name, "template", f"its chat template {exceeded} on an ordinary conversation")]
     return []
+
+
+def notes(files: Mapping[str, Path]) -> list[str]:
+    """What is no danger and should be known: a sentence for each chat template that takes no plain question."""
+    told: list[str] = []
+    for name, path in sorted(files.items()):
+        for source in _templates_of(name, path):
+            if refused := try_out(source).refused:
+                told.append(f"{name}: {refused}; chats need --template plain, or another template")
+    return told
+
+
+def _templates_of(name: str, path: Path) -> list[str]:
+    """The chat templates in a file that has been scanned. Raises BadModel, Unsupported."""
+    low = name.lower()
+    if low.endswith(".gguf"):
+        fields = gguf.read_header(path).fields
+        values = [value for key, value in fields.items() if key.startswith("tokenizer.chat_template")]
+    elif low.endswith(".jinja"):
+        values = [path.read_text("utf-8", "replace")]
+    elif low.endswith("tokenizer_config.json"):
+        config = json.loads(path.read_text("utf-8", "replace"))
+        given = config.get("chat_template") if isinstance(config, dict) else None
+        each = given if isinstance(given, list) else [given]
+        values = [one.get("template") if isinstance(one, dict) else one for one in each]
+    else:
+        values = []
+    return [value for value in values if isinstance(value, str)]

@@ -1,0 +1,151 @@
+"""What strangers wrote is read in a process that has limits and no way to harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from freehold import limited
+from freehold.errors import BadData, Busy
+
+BOUNDS = limited.Bounds(cpu_s=1.0, wall_s=20.0, memory_bytes=128 << 20, output_bytes=1 << 20)
+
+
+def called(how: str, bounds: limited.Bounds = BOUNDS, data: bytes = b"given") -> bytes:
+    return limited.run(f"tests.test_limited:{how}", data, bounds)
+
+
+# -- what runs in the process
+
+
+def double(data: bytes) -> bytes:
+    return data * 2
+
+
+def spin(_: bytes) -> bytes:
+    while True:
+        pass
+
+
+def sleep(_: bytes) -> bytes:
+    threading.Event().wait()
+    return b""
+
+
+def swell(_: bytes) -> bytes:
+    return bytes(1 << 30)
+
+
+def say_much(_: bytes) -> bytes:
+    return bytes(2 << 20)
+
+
+def crash(_: bytes) -> bytes:
+    os.kill(os.getpid(), 11)
+    return b""
+
+
+def fail(_: bytes) -> bytes:
+    raise BadData("line 3 is empty", "fill it in")
+
+
+def raise_wildly(_: bytes) -> bytes:
+    raise KeyError("x")
+
+
+def print_much(_: bytes) -> bytes:
+    print("not the answer" * 1000)
+    return b"the answer"
+
+
+def environment(_: bytes) -> bytes:
+    return json.dumps(sorted(os.environ)).encode()
+
+
+def write(data: bytes) -> bytes:
+    with open(data, "w") as file:
+        file.write("something")
+    return b"written"
+
+
+def connect(port: bytes) -> bytes:
+    try:
+        socket.create_connection(("127.0.0.1", int(port)), 1).close()
+    except OSError as error:
+        return type(error).__name__.encode()
+    return b"connected"
+
+
+# -- what is expected of it
+
+
+def test_it_gives_the_functions_answer() -> None:
+    assert called("double") == b"givengiven"
+    assert called("print_much") == b"the answer"
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("spin", "more than 1 s of processor time"),
+        ("swell", "more than 128 MiB of memory"),
+        ("say_much", "more than 1 MiB of text"),
+        ("crash", "SIGSEGV"),
+        ("raise_wildly", "KeyError"),
+    ],
+)
+def test_each_limit_is_told(how: str, reason: str) -> None:
+    with pytest.raises(limited.Exceeded, match=reason):
+        called(how)
+
+
+def test_time_without_work_is_limited_too() -> None:
+    with pytest.raises(limited.Exceeded, match=r"more than 0\.5 s"):
+        called("sleep", limited.Bounds(cpu_s=1.0, wall_s=0.5))
+
+
+def test_an_expected_failure_comes_through() -> None:
+    with pytest.raises(BadData, match="line 3 is empty") as told:
+        called("fail")
+    assert told.value.remedy == "fill it in"
+
+
+def test_it_has_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREEHOLD_SECRET", "x")
+    assert "FREEHOLD_SECRET" not in json.loads(called("environment"))
+
+
+def test_it_writes_no_files(tmp_path: Path) -> None:
+    with pytest.raises(limited.Exceeded, match="crashed"):
+        called("write", data=str(tmp_path / "out").encode())
+    assert not (tmp_path / "out").exists() or (tmp_path / "out").read_text() == ""
+
+
+def test_it_has_no_network_where_the_system_allows_that() -> None:
+    if subprocess.run(["unshare", "--user", "--net", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets no process have a network of its own")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert called("connect", data=str(listener.getsockname()[1]).encode()) != b"connected"
+
+
+def test_a_worker_goes_on_after_it_was_stopped() -> None:
+    worker = limited.Worker("tests.test_limited:double", BOUNDS)
+    spinning = limited.Worker("tests.test_limited:spin", BOUNDS)
+    assert worker.call(b"a") == b"aa"
+    assert worker.call(b"b" * 300_000) == b"b" * 600_000
+    with limited.until(lambda: True), pytest.raises(limited.Stopped):
+        spinning.call(b"")
+    assert spinning._process is None  # nothing is left behind
+    worker.close()
+
+
+def test_workers_that_are_all_busy_are_told() -> None:
+    workers = limited.Workers("tests.test_limited:sleep", limited.Bounds(cpu_s=1.0, wall_s=1.0), 0)
+    with pytest.raises(Busy, match="busy"):
+        workers.call(b"")
