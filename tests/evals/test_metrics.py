@@ -33,27 +33,6 @@ def test_json_fields() -> None:
     assert metrics.fields(example, "no json") == 0.0
 
 
-def test_code_is_run_against_its_tests_and_limited() -> None:
-    example = row(
-        "", entry_point="add", prompt="def add(a, b):\n", test="def check(f):\n    assert f(1, 2) == 3\n"
-    )
-    assert metrics.code(example, "    return a + b\n") == 1.0
-    assert metrics.code(example, "```python\ndef add(a, b):\n    return a + b\n```") == 1.0
-    assert metrics.code(example, "    return a - b\n") == 0.0
-    assert metrics.code(example, "    while True: pass\n") == 0.0
-    assert metrics.code(example, "    x = bytearray(3 << 30)\n    return a + b\n") == 0.0
-
-
-def test_code_has_no_network() -> None:
-    example = row("", entry_point="f", prompt="def f():\n", test="def check(f):\n    f()\n")
-    dial = "    import socket\n    server = socket.create_server(('127.0.0.1', 0))\n    socket.create_connection(server.getsockname(), 2)\n"
-    from freehold.evals import sandbox
-
-    if not sandbox._without_network():
-        pytest.skip("this system allows no network namespace")
-    assert metrics.code(example, dial) == 0.0
-
-
 def column(answers: list[str]) -> list[Example]:
     """Rows whose answers come from a label column."""
     return [row(answer, label=answer) for answer in answers]

@@ -48,6 +48,14 @@ Group = Annotated[
     ),
 ]
 
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run answers that are code without a sandbox, with your rights; needed only where there is none.",
+    ),
+]
+
 
 def options_of(
     columns: str,

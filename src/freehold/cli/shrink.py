@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json, print_table
-from freehold.cli.rows import Columns
+from freehold.cli.rows import Columns, TrustCode
 
 NAME = "shrink"
 
@@ -36,6 +36,7 @@ def command(
     ] = "10m",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-small if left out.")] = "",
     columns: Columns = "",
+    trust_code: TrustCode = False,
     json: Json = False,
 ) -> None:
     """Give each matrix of a model the type that costs your rows least within a size, and measure what that size costs.
@@ -65,7 +66,7 @@ def command(
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
-    wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time))
+    wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code)
     stored, points = shrink(
         store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()
     )

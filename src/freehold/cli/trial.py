@@ -10,7 +10,7 @@ import typer
 
 from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
-from freehold.cli.rows import BadRow, Columns, Encoding, Group, MergeLabels
+from freehold.cli.rows import BadRow, Columns, Encoding, Group, MergeLabels, TrustCode
 
 if TYPE_CHECKING:
     from freehold.trial.planner import Plan
@@ -87,6 +87,7 @@ def command(
             "--allow-leaks", help="Continue although many test rows also appear in the training rows."
         ),
     ] = False,
+    trust_code: TrustCode = False,
     api_model: Annotated[
         str, typer.Option(help="The API to compare the cost with, provider:model.")
     ] = "openai:gpt-5-mini",
@@ -219,6 +220,7 @@ def command(
         allow_leaks=allow_leaks,
         labels_file=labels,
         unknown_label=unknown_label,
+        trust_code=trust_code,
         sink=progress.for_stream(),
     )
     chosen = choose_models(store, model or [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import json
 import math
@@ -271,17 +272,18 @@ def _words(text: str) -> list[str]:
     return re.findall(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+", folded) or re.findall(r"\S", folded)
 
 
-def code(example: Example, answer: str) -> float:
-    """1 if the completed function passes its own unit tests."""
-    return float(sandbox.passes(program(example, answer))[0])
+def code(example: Example, answer: str, *, trusted: bool = False) -> float:
+    """1 if the completed function passes its own unit tests, run in the sandbox, or without it if trusted.
 
-
-def program(example: Example, answer: str) -> str:
-    """The answer as a program that runs the row's tests: without fences, with the signature where it is
-    missing.
+    Raises MissingPart where there is no sandbox.
     """
+    return float(sandbox.run(job(example, answer), trusted=trusted).passed)
+
+
+def job(example: Example, answer: str) -> sandbox.Job:
+    """The answer as a program beside the row's tests: without fences, with the signature where it is missing."""
     asked = example.reference.get("prompt", example.question)
-    fenced = re.search(r"```(?:python)?\s*\n(.*?)(?:```|\Z)", answer, re.S)
+    fenced = _CODE_BLOCK.search(answer)
     text = fenced.group(1) if fenced else answer
     entry = example.reference["entry_point"]
     if f"def {entry}" in text:
@@ -289,7 +291,10 @@ def program(example: Example, answer: str) -> str:
         body = f"{imports}\n{text}"
     else:
         body = asked + text
-    return f"{body}\n\n{example.reference['test']}\n\ncheck({entry})\n"
+    return sandbox.Job(body, asked, example.reference["test"], entry)
+
+
+_CODE_BLOCK = re.compile(r"```(?:python)?[^\S\n]*\n(.*?)(?:```|\Z)", re.S)
 
 
 _METHODS: dict[str, tuple[str, str, Grade]] = {
@@ -307,7 +312,7 @@ _METHODS: dict[str, tuple[str, str, Grade]] = {
     ),
     "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
     "exact": ("exact_match", "the answer is the expected one; case and what surrounds it are forgiven", same),
-    "code": ("pass_rate", "unit tests of the row, one try, in a limited child process", code),
+    "code": ("pass_rate", "unit tests of the row, one try, in a sandbox", code),
     "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
 }
 METRICS = {kind: Metric(kind, name, method, grade) for kind, (name, method, grade) in _METHODS.items()}
@@ -392,10 +397,13 @@ def choose(
     test: Sequence[Example] = (),
     labels: Sequence[str] = (),
     unknown: str = "",
+    *,
+    trust_code: bool = False,
 ) -> Metric:
     """The metric asked for, or the one that suits the rows, with the reason.
 
-    ``known`` are rows that may be learnt from: the scale of errors is theirs. Raises UsageError, BadData.
+    ``known`` are rows that may be learnt from: the scale of errors is theirs. ``trust_code``: answers that are
+    code are run without a sandbox. Raises UsageError, BadData.
     """
     rows = [*known, *test]
     if asked is None:
@@ -405,6 +413,9 @@ def choose(
         metric = METRICS[asked] if asked in METRICS else from_file(asked)
         metric = replace(metric, reason="chosen with --metric")
         _check_asked(metric, rows)
+    if metric.kind == "code" and trust_code:
+        method = "unit tests of the row, one try, without a sandbox (--trust-code)"
+        return replace(metric, method=method, grade=functools.partial(code, trusted=True))
     if metric.kind == "value":
         return _scaled(metric, known or test)
     if metric.kind == "label" and metric.name == METRICS["label"].name:

@@ -15,8 +15,8 @@ from freehold.data.examples import Example
 from freehold.engines.interface import Prompting
 from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
 from freehold.errors import BadData, DoesNotFit, UsageError
-from freehold.evals import measure, metrics
-from freehold.evals.kinds import wanted_label
+from freehold.evals import measure, metrics, sandbox
+from freehold.evals.kinds import detect, wanted_label
 from freehold.evals.measure import Ask
 from freehold.hub import answer_form, gguf
 from freehold.hub.card import Card
@@ -43,6 +43,8 @@ class Wish:
     keep_quality: float = 0.0
     context_length: int = 2048
     probing_s: float = 600.0
+    #: run answers that are code without a sandbox
+    trust_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Frontier:
         work: Path,
         sink: Sink = silent,
         probing_s: float = 600.0,
+        trust_code: bool = False,
     ):
         self.store, self.model, self.work, self.sink, self.probing_s = store, model, work, sink, probing_s
         self.source = self._wide()
@@ -94,7 +97,7 @@ class Frontier:
         self.judged = Reference(
             self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink
         )
-        self.metric = metrics.choose(None, examples)
+        self.metric = metrics.choose(None, examples, trust_code=trust_code)
         labels = tuple(sorted({wanted_label(e) for e in examples})) if self.metric.kind == "label" else ()
         longest = max(len(asking.row(e.messages)[1]) for e in examples)
         self.ask = Ask((), labels, longest + 8)
@@ -225,6 +228,8 @@ def shrink(
 
     Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.trial.forms`).
     """
+    if detect(examples).name == "code" and not wish.trust_code:
+        sandbox.require()
     model = as_gguf(store, model, [text for example in examples[:200] for _, text in example.messages], sink)
     if wish.memory_bytes:
         room_for_weights(model.card, wish)  # refused before anything is measured
@@ -232,7 +237,7 @@ def shrink(
         tempfile.TemporaryDirectory(prefix="shrink-", dir=store.incoming) as folder,
         durable.locked(store.incoming / f"{Path(folder).name}.lock", f"shrinking {model.name}"),
     ):
-        frontier = Frontier(store, model, examples, Path(folder), sink, wish.probing_s)
+        frontier = Frontier(store, model, examples, Path(folder), sink, wish.probing_s, wish.trust_code)
         if wish.keep_quality:
             file, kinds = frontier.smallest_keeping(wish.keep_quality)
         else:

@@ -15,7 +15,7 @@ from freehold.data.examples import Dataset, Example, RowOptions, read_splits
 from freehold.data.splits import SIMILAR, Splits, split
 from freehold.data.table import Fault
 from freehold.errors import BadData, Unsupported, UsageError
-from freehold.evals import measure, metrics
+from freehold.evals import measure, metrics, sandbox
 from freehold.evals.kinds import wanted_label
 from freehold.evals.metrics import Metric
 from freehold.progress import Sink, silent
@@ -56,12 +56,21 @@ class Task:
     left_out: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
     group_column: str = ""
+    #: whether answers that are code are run without a sandbox
+    trust_code: bool = False
 
     @cached_property
     def metric(self) -> Metric:
         """The metric of the rows, with the reason for it."""
         known = [*self.splits.train, *self.splits.valid]
-        return metrics.choose(self.metric_name, known, self.splits.test, self.labels, self.unknown_label)
+        return metrics.choose(
+            self.metric_name,
+            known,
+            self.splits.test,
+            self.labels,
+            self.unknown_label,
+            trust_code=self.trust_code,
+        )
 
     @cached_property
     def test(self) -> tuple[Example, ...]:
@@ -148,9 +157,12 @@ def load(
     allow_leaks: bool = False,
     labels_file: Path | None = None,
     unknown_label: str = "",
+    trust_code: bool = False,
     sink: Sink = silent,
 ) -> Task:
-    """Read, check and split the files. Raises UsageError, NotFound, and BadData with every fault of all files together."""
+    """Read, check and split the files. Raises UsageError, NotFound, BadData with every fault of all files
+    together, and MissingPart where answers would be code and there is no sandbox to run them in.
+    """
     local = [
         None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)
     ]
@@ -160,6 +172,8 @@ def load(
     refuse_leaks(splits, allow_leaks)
     known = (*splits.train, *splits.valid)
     kind = metrics.choose(metric, known, splits.test).kind
+    if kind == "code" and not trust_code:
+        sandbox.require()
     chosen = label_set(kind, known, splits.test, labels_file, unknown_label)
     return Task(
         name_of(str(train)),
@@ -174,6 +188,7 @@ def load(
         _left_out(read),
         _notes(read, splits),
         read["train"].mapping.group,
+        trust_code,
     )
 
 
@@ -280,6 +295,7 @@ def save(task: Task, path: Path) -> None:
         "left_out": [asdict(fault) for fault in task.left_out],
         "notes": task.notes,
         "group_column": task.group_column,
+        **({"trust_code": True} if task.trust_code else {}),
         **rows,
     }
     durable.write_atomically(path, json.dumps(value, ensure_ascii=False))
@@ -306,6 +322,7 @@ def read(path: Path) -> Task:
         tuple(Fault(**fault) for fault in value.get("left_out", ())),
         tuple(value.get("notes", ())),
         value.get("group_column", ""),
+        value.get("trust_code", False),
     )
 
 
