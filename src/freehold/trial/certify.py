@@ -53,7 +53,8 @@ def certify(
     store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Sink = silent
 ) -> tuple[dict[str, Any], Path]:
     """(what the certificate says, the folder it lies in). Raises FreeholdError; what was measured is kept and not measured again."""
-    keyring.private(asked.key)  # said before an hour of measuring, not after
+    certificate.check_days(asked.days)  # said before an hour of measuring, not after
+    keyring.private(asked.key)
     faults = store.verify([model], sink)
     if faults:
         raise BadModel("; ".join(faults), "pull it again, or restore the file from a backup")

@@ -79,8 +79,7 @@ def predicate(
     model: Model, says: Mapping[str, Any], key: Key, days: float, *, now: float | None = None
 ) -> dict[str, Any]:
     """What a certificate says but for the files beside it. Raises UsageError for ``days`` that are no time span."""
-    if not math.isfinite(days) or not 0 < days <= _LONGEST_DAYS:
-        raise UsageError(f"a certificate cannot hold for {days} days", f"use up to {_LONGEST_DAYS:.0f} days")
+    check_days(days)
     issued = time.time() if now is None else now
     return {
         "model": {"name": model.name, "revision": model.revision},
@@ -89,6 +88,12 @@ def predicate(
         "signed_by": {"name": key.name, "id": key.id},
         **says,
     }
+
+
+def check_days(days: float) -> None:
+    """Raises UsageError for a time for which a certificate cannot hold."""
+    if not math.isfinite(days) or not 0 < days <= _LONGEST_DAYS:
+        raise UsageError(f"a certificate cannot hold for {days} days", f"use up to {_LONGEST_DAYS:.0f} days")
 
 
 def seal(
