@@ -270,7 +270,9 @@ def test_what_does_not_hold_is_neither_pushed_nor_handed_on(home: Path, tmp_path
         freehold(home, "push", "clinic/tickets", "clinic/tickets", "--hub", "http://127.0.0.1:9"),
         "USE-RESTRICTIONS.txt is missing",
     )
-    assert freehold(home, "certify", "clinic/tickets", "--out", tmp_path / "again").code == 0  # it is made again
+    assert (
+        freehold(home, "certify", "clinic/tickets", "--out", tmp_path / "again").code == 0
+    )  # it is made again
     assert freehold(home, "verify", tmp_path / "again").code == 0
 
 
@@ -316,7 +318,11 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
         (lambda v: v.update(subject=v["subject"] * 2), "is named twice", 6),
         (lambda v: v["predicate"]["beside"].pop("model.sig"), "does not bind a signature", 6),
         (lambda v: v["predicate"]["beside"].pop("NOTICE.txt"), "NOTICE.txt is extra", 6),
-        (lambda v: v["predicate"].update(beside=["model.sig"]), "does not say plainly what lies beside it", 6),
+        (
+            lambda v: v["predicate"].update(beside=["model.sig"]),
+            "does not say plainly what lies beside it",
+            6,
+        ),
         (lambda v: v["predicate"]["beside"].update({"../x": "0" * 64}), "names an unsafe file", 6),
         (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "take for one file", 6),
         (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "another key has signed it", 6),

@@ -22,7 +22,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold import durable, settings
-from freehold.errors import BadData, NotFound, UsageError
+from freehold.errors import BadData, BadModel, NotFound, UsageError
 from freehold.trust import envelope
 from freehold.trust.key_files import (
     id_of,
@@ -287,13 +287,13 @@ class Keyring:
 
     def _refuse_successor(self, signer: Key, said: _Succession) -> None:
         if signer.revoked:
-            raise BadData(
+            raise BadModel(
                 f"{signer.name!r} names a successor, but the key is revoked ({signer.revoked}), so nothing it signs counts",
                 "ask for the public file of the new key, and trust that: freehold signer trust FILE",
             )
         before = self._succession(signer)
         if before is not None and id_of(before.key) != id_of(said.key):
-            raise BadData(
+            raise BadModel(
                 f"{signer.name!r} has named another successor before ({id_of(before.key)[:16]}); a key has one",
                 "ask the owner which is right: somebody else may hold the old key",
             )
