@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
 
-from freehold.errors import NotFound, Refused, UsageError
+from freehold.errors import BadModel, NotFound, Refused, UsageError
 from freehold.hub import remote
 from freehold.hub.accounts import Accounts
 from freehold.hub.answer_form import AnswerForm, of_model
@@ -18,10 +19,11 @@ from freehold.hub.sources import pull
 from freehold.hub.store import Model, Store
 from freehold.progress import silent
 from freehold.shrink.convert import to_gguf
+from freehold.trial.certify import Asked, certify
 from freehold.trial.keeping import keep_as_is
 from freehold.trial.model_card import measured, model_card
 from freehold.trial.push import files_to_share, hand_over, push
-from freehold.trust import obligations, provenance, signature
+from freehold.trust import certificate, obligations, provenance, signature
 from freehold.trust.keys import Keyring
 from tests import tiny
 from tests.hub.serving import hub_at
@@ -210,30 +212,25 @@ def test_a_readme_of_its_own_keeps_its_head_and_its_text(store: Store, tmp_path:
     assert "# Ours\n\nWritten by hand.\n\n## Added by Freehold when this model was pushed" in text
 
 
-def test_a_signed_model_is_still_what_was_signed_after_it_was_pushed(store: Store, tmp_path: Path) -> None:
+def test_a_certified_model_is_still_what_was_certified_after_it_was_pushed(
+    store: Store, tmp_path: Path
+) -> None:
     keyring = Keyring()
     keyring.create("clinic")
     model = store.find("plain")
-    from freehold.trust.certificate import place
-
-    evidence = place(store, model)
-    evidence.mkdir(parents=True)
-    signature.sign(store.folder_of(model), evidence / signature.SIGNATURE, keyring, "clinic")
+    certify(store, model, keyring, Asked(key="clinic"))
     with hub_at(tmp_path / "hub") as address:
         push(store, model, "clinic/plain", address, "", silent)
-        HfApi(endpoint=address, token=False).snapshot_download(
-            "clinic/plain", local_dir=tmp_path / "back", ignore_patterns=[".gitattributes"]
-        )
-    assert (tmp_path / "back" / "README.md").exists()
-    import shutil
-
-    shutil.rmtree(tmp_path / "back" / ".cache", ignore_errors=True)
+        HfApi(endpoint=address, token=False).snapshot_download("clinic/plain", local_dir=tmp_path / "back")
+    assert (tmp_path / "back" / ".gitattributes").exists()
+    with pytest.raises(BadModel, match=r"\.cache/huggingface/.* is extra"):
+        certificate.check_folder(tmp_path / "back", keyring)
+    shutil.rmtree(tmp_path / "back" / ".cache")
+    assert "README.md" in certificate.check_folder(tmp_path / "back", keyring).files
     signature.verify(tmp_path / "back", tmp_path / "back" / signature.SIGNATURE, keyring)
 
 
 def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Path) -> None:
-    from freehold.trust.certificate import place
-
     keyring = Keyring()
     keyring.create("office")
     (tmp_path / "README.md").write_text("# Signed\n")
@@ -242,9 +239,7 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
         {"s.gguf": store.weights(store.find("plain")), "README.md": tmp_path / "README.md"},
         {"source": "x"},
     )
-    evidence = place(store, model)
-    evidence.mkdir(parents=True)
-    signature.sign(store.folder_of(model), evidence / signature.SIGNATURE, keyring, "office")
+    certify(store, model, keyring, Asked(key="office"))
     with hub_at(tmp_path / "hub") as address:
         push(store, model, "clinic/signed", address, "", silent)
         path = HfApi(endpoint=address, token=False).hf_hub_download(

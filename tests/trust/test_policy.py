@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from freehold import durable
 from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
 from freehold.hub.accounts import Accounts
 from freehold.hub.store import Model, Store
@@ -61,7 +63,10 @@ def says(*, grade: str = "good", extraction: float = 0.0, over_refused: float = 
 def certify(store: Store, model: Model, ring: Keyring, told: dict[str, Any], days: float = 30.0) -> Path:
     place = certificate.place(store, model)
     signature.sign(store.folder_of(model), place / signature.SIGNATURE, ring, "")
-    (place / certificate.FILE).write_text(json.dumps(certificate.seal(model, told, ring, "", days)))
+    key, private = ring.private("")
+    beside = {signature.SIGNATURE: durable.sha256_file(place / signature.SIGNATURE)}
+    whole = certificate.predicate(model, told, key, days)
+    (place / certificate.FILE).write_text(json.dumps(certificate.seal(model, whole, beside, private, key)))
     return place
 
 
@@ -167,26 +172,26 @@ def test_a_policy_comes_into_force_whole(store: Store) -> None:
 def test_certificates_find_every_change_and_expire(store: Store, ring: Keyring, tmp_path: Path) -> None:
     model = add(store, tmp_path, "m", "mit", tuned=True)
     place = certify(store, model, ring, says())
-    checked = certificate.check(store.folder_of(model), place, ring)
-    assert checked.says["model"]["name"] == "m"
+    assert certificate.check_stored(store, model, ring).says["model"]["name"] == "m"
     with pytest.raises(Expired, match="expired on"):
-        certificate.check(store.folder_of(model), place, ring, now=4e9)
+        certificate.check_stored(store, model, ring, now=4e9)
     sealed = json.loads((place / certificate.FILE).read_text())
     other = add(store, tmp_path, "other", "mit")
-    with pytest.raises(BadModel, match=r"m\.gguf"):
-        certificate.check(store.folder_of(other), place, ring)
+    shutil.copytree(place, certificate.place(store, other))
+    with pytest.raises(BadModel, match="is of another revision"):
+        certificate.check_stored(store, other, ring)
     forged = {**sealed, "payload": sealed["payload"][:-8] + "AAAAAAA="}
     (place / certificate.FILE).write_text(json.dumps(forged))
     with pytest.raises(BadModel):
-        certificate.check(store.folder_of(model), place, ring)
+        certificate.check_stored(store, model, ring)
     (place / certificate.FILE).write_text(json.dumps(sealed))
     blob = store.blob(model.digest)
     os.chmod(blob, 0o644)
     data = bytearray(blob.read_bytes())
     data[-1] ^= 1
     blob.write_bytes(data)
-    with pytest.raises(BadModel, match=r"m\.gguf"):
-        certificate.check(store.folder_of(model), place, ring)
+    with pytest.raises(BadModel, match=r"m\.gguf was changed"):
+        certificate.check_stored(store, model, ring)
 
 
 def test_the_bill_is_valid_and_the_steps_are_statements(store: Store, ring: Keyring, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from json import dumps
 from typing import Annotated
 
 import typer
 
 from freehold.cli.listening import AllowHost, Connections, ConnectionsEach, limits, site
-from freehold.cli.output import Json, print_json, print_table, say
+from freehold.cli.output import Json, print_json, print_secret, print_table, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,14 +103,14 @@ def create(
     from freehold.hub.store import Store
 
     accounts = Accounts(Store())
-    made = accounts.create_token(user, role=role, label=label, days=days)
+    told = (lambda made: dumps({"token": made, "user": user, "role": role}, indent=2)) if json else str
+    accounts.create_token(
+        user, role=role, label=label, days=days, show=lambda made: print_secret(told(made), "the token")
+    )
     for name in organisation or []:
         accounts.add(name, organisation=True)
         accounts.join(name, user, role)
-    if json:
-        print_json({"token": made, "user": user, "role": role})
-    else:
-        print(made)
+    if not json:
         say("keep it: the hub holds only its digest and cannot show it again")
 
 

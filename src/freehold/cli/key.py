@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from json import dumps
 from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json, print_table, say
+from freehold.cli.output import Json, print_json, print_secret, print_table, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,10 +38,14 @@ def create(
     from freehold.hub.store import Store
     from freehold.serve.keys import Keys, Limits
 
-    made = Keys(Store()).create(
-        name, models=model or [], days=days, limits=Limits(requests, tokens, concurrent, priority)
+    Keys(Store()).create(
+        name,
+        models=model or [],
+        days=days,
+        limits=Limits(requests, tokens, concurrent, priority),
+        show=lambda key: _show(key, name, json),
     )
-    _show(made, name, json)
+    _remind(json)
 
 
 @app.command("rotate")
@@ -56,7 +61,8 @@ def rotate(
     from freehold.hub.store import Store
     from freehold.serve.keys import Keys
 
-    _show(Keys(Store()).rotate(name, overlap * 3600), name, json)
+    Keys(Store()).rotate(name, overlap * 3600, show=lambda key: _show(key, name, json))
+    _remind(json)
 
 
 @app.command("list")
@@ -97,8 +103,9 @@ def revoke(name: Annotated[str, typer.Argument(help="NAME of the key")], json: J
 
 
 def _show(key: str, name: str, json: bool) -> None:
-    if json:
-        print_json({"name": name, "key": key})
-    else:
-        print(key)
+    print_secret(dumps({"name": name, "key": key}, indent=2) if json else key, "the key")
+
+
+def _remind(json: bool) -> None:
+    if not json:
         say("keep it: only its digest is stored, and it cannot be shown again")

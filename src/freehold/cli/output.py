@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+
+from freehold.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -15,6 +18,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_secret(text: str, what: str) -> None:
+    """Print what cannot be shown again, at once. Raises UsageError where nobody can have got it: standard output is closed or full."""
+    if sys.stdout is None:  # it was closed when this process began
+        raise UsageError(
+            f"{what} cannot be shown: standard output is closed", "run it where its output is read"
+        )
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        # what could not be written would be tried again when the process ends, with a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(
+            f"{what} could not be shown ({error.strerror}), so there is none",
+            "run it where its output is read",
+        ) from error
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -66,7 +66,9 @@ def command(
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
-    wish = Wish(parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code)
+    wish = Wish(
+        parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code
+    )
     stored, points = shrink(
         store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from freehold.trust.keys import Key
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,9 +50,18 @@ def listed(json: Json = False) -> None:
         print_json([_told(key) for key in keys])
         return
     print_table(
-        ("name", "id", "whose", "revoked"),
-        [(key.name, key.id[:16], "own" if key.own else "trusted", key.revoked) for key in keys],
+        ("name", "id", "whose", "state"),
+        [(key.name, key.id[:16], "own" if key.own else "trusted", _state(key)) for key in keys],
     )
+
+
+def _state(key: Key) -> str:
+    """In words, whether what a key signs counts."""
+    if key.revoked:
+        return f"revoked: {key.revoked}"
+    if key.replaced:
+        return f"replaced on {time.strftime('%Y-%m-%d', time.gmtime(key.replaced))}"
+    return ""
 
 
 @app.command("rotate")
@@ -74,16 +87,22 @@ def revoke(
     reason: Annotated[str, typer.Option(help="Why; others will read it.")] = "",
     json: Json = False,
 ) -> None:
-    """Declare that nothing this key has signed is to be believed any more.
+    """Declare that nothing this key has ever signed counts: no model, no certificate, and not the successor it named either.
 
     Example: freehold signer revoke clinic --reason "laptop stolen"
     """
     from freehold.trust.keys import Keyring
 
-    told = Keyring().revoke(name, reason)
-    print_json({"revocation": str(told)}) if json else print(
-        f"revoked; give to those who trust the key: {told}"
-    )
+    ring = Keyring()
+    key = ring.find(name)
+    told = ring.revoke(name, reason)
+    successors = [one for one in ring.all() if one.own and not one.revoked and key.replaced]
+    if json:
+        print_json({"revocation": str(told)})
+        return
+    print(f"revoked; give to those who trust the key: {told}")
+    for one in successors:
+        print(f"others knew {one.name} only through it: give them its own public file: {one.path}")
 
 
 @app.command("trust")
@@ -91,15 +110,18 @@ def trust(
     file: Annotated[
         Path, typer.Argument(help="FILE: a public key, or a revocation or succession of a trusted one")
     ],
+    name: Annotated[
+        str, typer.Option("--as", help="Name for another's key; the file's own name if left out.")
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Believe somebody's key, or take in what they say of it.
+    """Trust somebody's key, or take in what they say of it.
 
     Example: freehold signer trust clinic.pub
     """
     from freehold.trust.keys import Keyring
 
-    key = Keyring().trust(file)
+    key = Keyring().trust(file, name)
     print_json(_told(key)) if json else print(
         f"{key.name}  {key.id[:16]}  {'revoked: ' + key.revoked if key.revoked else 'trusted'}"
     )
@@ -109,7 +131,7 @@ def trust(
 def distrust(
     name: Annotated[str, typer.Argument(help="NAME or id of a trusted key")], json: Json = False
 ) -> None:
-    """Believe somebody's key no more.
+    """Trust somebody's key no more.
 
     Example: freehold signer distrust clinic
     """

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from freehold.cli.output import Json, print_json
 
+if TYPE_CHECKING:
+    from freehold.hub.store import Model, Store
+    from freehold.trust.certificate import Checked
+
 NAME = "verify"
 NEEDS_ARGUMENTS = False
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What was found of stored models: sentences on damage, certificates that hold, and models that have none."""
+
+    faults: list[str]
+    certified: dict[str, Checked]
+    without: list[str]
 
 
 def command(
@@ -22,7 +36,9 @@ def command(
     ] = "",
     json: Json = False,
 ) -> None:
-    """Read every byte of a model again and hold it against its digest, its signature and its certificate. Needs no network.
+    """Read every byte of a model again and check it against its digest, its signature and its certificate. Needs no network.
+
+    A folder is checked whole: a file that is missing, changed or not named by the certificate fails.
 
     Exit codes: 0 all holds; 6 something was changed, or is signed by nobody you trust; 7 there is no such model or certificate; 14 expired.
 
@@ -31,51 +47,122 @@ def command(
     from freehold import progress
     from freehold.errors import BadModel
     from freehold.hub.store import Store
-    from freehold.trust import certificate
-    from freehold.trust.keys import Keyring
 
-    folder = Path(name)
-    if name and folder.is_dir() and (folder / certificate.FILE).exists():
-        checked = certificate.check(folder, folder, Keyring())
-        told: dict[str, Any] = {
-            "folder": name,
-            "model": checked.says["model"],
-            "files": checked.files,
-            "expires": checked.says["expires"],
-        }
-        _tell(told | {"signed_by": {"name": checked.key.name, "id": checked.key.id}}, json)
+    if name and Path(name).is_dir() and _is_folder(name):
+        _verify_folder(Path(name), json)
         return
     store = Store()
     models = [store.find(name)] if name else store.models()
     faults = store.verify(models, progress.for_stream())
-    certified: list[dict[str, Any]] = []
-    for model in models:
-        if (certificate.place(store, model) / certificate.FILE).exists() and not faults:
-            checked = certificate.check(store.folder_of(model), certificate.place(store, model), Keyring())
-            certified.append(
-                {
-                    "model": model.name,
-                    "expires": checked.says["expires"],
-                    "signed_by": {"name": checked.key.name, "id": checked.key.id},
-                }
-            )
+    result = _Stored(faults, {}, []) if faults else _certificates(store, models)
     if json:
-        print_json({"models": [model.name for model in models], "faults": faults, "certified": certified})
-    elif not faults:
-        print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
-        for one in certified:
-            print(
-                f"{one['model']}: certificate holds until {one['expires'][:10]}, signed with {one['signed_by']['name']}"
-            )
-    if faults:
-        raise BadModel("; ".join(faults), "pull it again, or restore the file from a backup")
+        print_json(_as_json(models, result))
+    elif not result.faults:
+        _print(models, result)
+    if result.faults:
+        remedy = "pull it again, or restore the file from a backup"
+        raise BadModel(
+            "; ".join(result.faults), remedy if faults else "certify the model again, or fetch it again"
+        )
 
 
-def _tell(told: dict[str, Any], json: bool) -> None:
+def _is_folder(name: str) -> bool:
+    """Whether a folder is meant, where a stored model may have the same name."""
+    from freehold.errors import NotFound
+    from freehold.hub.store import Store
+    from freehold.trust.certificate import FILE
+
+    if (Path(name) / FILE).exists():
+        return True
+    try:
+        Store().find(name)
+    except NotFound:
+        return True
+    return False
+
+
+def _verify_folder(folder: Path, json: bool) -> None:
+    from freehold.trust import certificate
+    from freehold.trust.keys import Keyring
+
+    checked = certificate.check_folder(folder, Keyring())
     if json:
-        print_json(told)
+        print_json(
+            {"folder": str(folder), "model": checked.says["model"], "files": checked.files, **_told(checked)}
+        )
         return
+    model = checked.says["model"]
     print(
-        f"{told['model']['name']}@{told['model']['revision'][:12]}: {len(told['files'])} files are what {told['signed_by']['name']} signed"
+        f"{model['name']}@{model['revision'][:12]}: {len(checked.files)} files are what {_who(checked)} signed"
     )
-    print(f"the certificate holds until {told['expires'][:10]}")
+    print(f"the certificate holds until {checked.says['expires'][:10]}")
+    for line in _unbound(checked):
+        print(line)
+
+
+def _certificates(store: Store, models: list[Model]) -> _Stored:
+    """Each certificate checked; one that fails does not hide the next. Raises Expired where nothing else is wrong."""
+    from freehold.errors import BadModel, Expired, NotFound
+    from freehold.trust import certificate
+    from freehold.trust.keys import Keyring
+
+    result, expired = _Stored([], {}, []), None
+    for model in models:
+        try:
+            certificate.refuse_stripped(store, model)
+            result.certified[f"{model.name}@{model.revision}"] = certificate.check_stored(
+                store, model, Keyring()
+            )
+        except NotFound:
+            result.without.append(model.name)
+        except BadModel as error:
+            result.faults.append(f"{model.name}: {error.message}")
+        except Expired as error:
+            expired = error
+    if expired is not None and not result.faults:
+        raise expired
+    return result
+
+
+def _told(checked: Checked) -> dict[str, Any]:
+    return {
+        "issued": checked.says["issued"],
+        "expires": checked.says["expires"],
+        "signed_by": {"name": checked.key.name, "id": checked.key.id},
+        "not_bound": list(checked.not_bound),
+    }
+
+
+def _who(checked: Checked) -> str:
+    return f"{checked.key.name} ({checked.key.id[:16]})"
+
+
+def _unbound(checked: Checked) -> list[str]:
+    if not checked.not_bound:
+        return []
+    names = ", ".join(checked.not_bound)
+    return [
+        f"not checked: {names}. The certificate is of an older format (version 1), which does not bind them: "
+        "they may have been replaced or removed. Certifying the model again binds every file."
+    ]
+
+
+def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
+    certified = [{"model": name.partition("@")[0], **_told(one)} for name, one in result.certified.items()]
+    return {
+        "models": [model.name for model in models],
+        "faults": result.faults,
+        "certified": certified,
+        "without_certificate": result.without,
+    }
+
+
+def _print(models: list[Model], result: _Stored) -> None:
+    print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
+    for name, checked in result.certified.items():
+        until = checked.says["expires"][:10]
+        print(f"{name.partition('@')[0]}: certificate holds until {until}, signed with {_who(checked)}")
+        for line in _unbound(checked):
+            print(line)
+    for name in result.without:
+        print(f"{name}: has no certificate")

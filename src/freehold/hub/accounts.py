@@ -7,10 +7,12 @@ first user on every request needs a token.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import string
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -88,19 +90,8 @@ class Accounts:
 
     def add(self, name: str, *, organisation: bool = False) -> None:
         """A user or an organisation; nothing when it is there already. Raises UsageError."""
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{name[:80]!r} cannot name a user", "use letters, digits, dash and underscore, 39 at most"
-            )
-        kind = "organisation" if organisation else "user"
         with self.engine.begin() as connection:
-            row = connection.execute(
-                sa.select(tables.people.c.kind).where(tables.people.c.name == name)
-            ).first()
-            if row is None:
-                connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
-            elif row.kind != kind:
-                raise UsageError(f"{name} is there already, as {row.kind}", "choose another name")
+            _add(connection, name, organisation=organisation)
 
     def known(self, name: str) -> bool:
         """Whether there is a user of that name."""
@@ -123,14 +114,27 @@ class Accounts:
 
     # -- tokens -------------------------------------------------------------------------------
 
-    def create_token(self, user: str, *, role: str = "write", label: str = "", days: float = 0.0) -> str:
-        """A new token, shown this once: ``hf_`` and 36 letters and digits, the form that clients accept. ``days`` 0: no expiry."""
+    def create_token(
+        self,
+        user: str,
+        *,
+        role: str = "write",
+        label: str = "",
+        days: float = 0.0,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> str:
+        """A new token: ``hf_`` and 36 letters and digits, the form that clients accept. ``days`` 0: no expiry.
+
+        ``show`` is given it before anything is kept: a token that nobody saw neither makes its user nor closes the hub.
+        """
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a role", f"choose one of {', '.join(ROLES)}")
-        self.add(user)
+        if not math.isfinite(days):
+            raise UsageError(f"a token cannot hold for {days} days", "use a number of days, or 0: for ever")
         token = "hf_" + "".join(secrets.choice(_LETTERS) for _ in range(36))
         expires = time.time() + days * 86400 if days else 0.0
         with self.engine.begin() as connection:
+            _add(connection, user, organisation=False)
             connection.execute(
                 tables.tokens.insert().values(
                     digest=digest_of(token),
@@ -141,6 +145,7 @@ class Accounts:
                     expires=expires,
                 )
             )
+            show(token)
         return token
 
     def tokens(self) -> list[Token]:
@@ -251,6 +256,19 @@ class Accounts:
                     ]
                 before = row.chain
         return []
+
+
+def _add(connection: sa.Connection, name: str, *, organisation: bool) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:80]!r} cannot name a user", "use letters, digits, dash and underscore, 39 at most"
+        )
+    kind = "organisation" if organisation else "user"
+    row = connection.execute(sa.select(tables.people.c.kind).where(tables.people.c.name == name)).first()
+    if row is None:
+        connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
+    elif row.kind != kind:
+        raise UsageError(f"{name} is there already, as {row.kind}", "choose another name")
 
 
 def digest_of(token: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import string
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from freehold.errors import NotFound, UsageError
 from freehold.hub.catalogue import Text
 from freehold.hub.store import Store
 
+_LONGEST_DAYS = 36_500.0
 _LETTERS = string.ascii_letters + string.digits
 metadata = sa.MetaData()
 #: ``old_digest`` is good until ``old_until``: the key before the last rotation.
@@ -58,6 +59,10 @@ class Key:
         return not self.models or model in self.models
 
 
+def _unseen(_: str) -> None:
+    """For whoever calls and takes the key from what is returned."""
+
+
 #: Who comes without a key where none are needed.
 ANYONE = Key("", (), 0.0, 0.0, Limits())
 
@@ -75,11 +80,24 @@ class Keys:
             return connection.execute(sa.select(keys.c.name).limit(1)).first() is not None
 
     def create(
-        self, name: str, *, models: Sequence[str] = (), days: float = 0.0, limits: Limits | None = None
+        self,
+        name: str,
+        *,
+        models: Sequence[str] = (),
+        days: float = 0.0,
+        limits: Limits | None = None,
+        show: Callable[[str], None] = _unseen,
     ) -> str:
-        """A new key, shown this once. Raises UsageError for a name that is taken."""
+        """A new key, which ``show`` is given before the record is kept: a key that nobody saw leaves nothing behind.
+
+        Raises UsageError for a name that is taken, and what ``show`` raises; then there is no such key.
+        """
         if not name or len(name) > 80 or not name.isprintable():
             raise UsageError(f"{name[:80]!r} cannot name a key", "use up to 80 printable characters")
+        if not 0 <= days <= _LONGEST_DAYS:
+            raise UsageError(
+                f"a key cannot hold for {days} days", f"use up to {_LONGEST_DAYS:.0f}, or 0: for ever"
+            )
         key = _new()
         expires = time.time() + days * 86_400 if days else 0.0
         with self.engine.begin() as connection:
@@ -91,10 +109,11 @@ class Keys:
                 keys.insert().values(name=name, digest=_digest(key), old_digest="", old_until=0.0, models=list(models), created=time.time(),
                                      expires=expires, limits=(limits or Limits()).__dict__)
             )  # fmt: skip
+            show(key)
         return key
 
-    def rotate(self, name: str, overlap_s: float = 0.0) -> str:
-        """A new key under an old name; the old one stays good for ``overlap_s``. Raises NotFound."""
+    def rotate(self, name: str, overlap_s: float = 0.0, *, show: Callable[[str], None] = _unseen) -> str:
+        """A new key under an old name, shown as by :meth:`create`; the old one stays good for ``overlap_s``. Raises NotFound."""
         key = _new()
         with self.engine.begin() as connection:
             row = connection.execute(sa.select(keys.c.digest).where(keys.c.name == name)).first()
@@ -105,6 +124,7 @@ class Keys:
                 .where(keys.c.name == name)
                 .values(digest=_digest(key), old_digest=row.digest, old_until=time.time() + overlap_s)
             )
+            show(key)
         return key
 
     def revoke(self, name: str) -> None:

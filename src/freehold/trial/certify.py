@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent
 from freehold.trial import stored_privacy
 from freehold.trial.evidence import measured
+from freehold.trial.model_card import model_card
 from freehold.trust import (
     bom,
     certificate,
     envelope,
+    inventory,
     obligations,
     provenance,
     scan,
@@ -50,47 +53,77 @@ def certify(
     store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Sink = silent
 ) -> tuple[dict[str, Any], Path]:
     """(what the certificate says, the folder it lies in). Raises FreeholdError; what was measured is kept and not measured again."""
-    keyring.private(asked.key)  # said before an hour of measuring, not after
+    certificate.check_days(asked.days)  # said before an hour of measuring, not after
+    keyring.private(asked.key)
     faults = store.verify([model], sink)
     if faults:
         raise BadModel("; ".join(faults), "pull it again, or restore the file from a backup")
-    folder = store.folder_of(model)
     findings = scan.scan(_named(store, model))
     owed = obligations.compute(provenance.components(store, model, asked.data_licence), model.name)
     safety = _safety(store, model, asked, sink)
     privacy = stored_privacy.evidence(store, model, _base(store, model), asked.data, asked.unseen, sink)
     figures = measured(model.digest)
-    place = certificate.place(store, model)
-    bill = bom.bill(model, owed, _figures(safety, privacy), _not_tested(model, safety, privacy, figures))
+    missing = _not_tested(model, safety, privacy, figures)
+    bill = bom.bill(model, owed, _figures(safety, privacy), missing)
     bom.check(bill)
     key, private = keyring.private(asked.key)
-    durable.write_atomically(place / certificate.BILL, json.dumps(bill, indent=1, ensure_ascii=False))
-    sealed = [envelope.seal(one, private, key.id) for one in provenance.statements(model)]
-    durable.write_atomically(place / certificate.STEPS, envelope.lines(sealed))
-    signature.sign(folder, place / signature.SIGNATURE, keyring, asked.key)
-    obligations.write(owed, model.name, place)
     card = model.card
-    says: dict[str, Any] = {
-        "card": {
-            "format": card.format,
-            "architecture": card.architecture,
-            "parameters": card.parameters,
-            "quantization": card.quantization,
+    says = certificate.predicate(
+        model,
+        {
+            "card": {
+                "format": card.format,
+                "architecture": card.architecture,
+                "parameters": card.parameters,
+                "quantization": card.quantization,
+            },
+            "scan": {"files": len(model.manifest), "findings": [str(one) for one in findings]},
+            "licence": owed.as_dict(),
+            **safety,
+            "privacy": privacy,
+            "evaluation": figures,
+            "not_tested": missing,
+            "made_with": machine.made_with(),
         },
-        "scan": {"files": len(model.manifest), "findings": [str(one) for one in findings]},
-        "licence": owed.as_dict(),
-        **safety,
-        "privacy": privacy,
-        "evaluation": figures,
-        "not_tested": _not_tested(model, safety, privacy, figures),
-        "made_with": machine.made_with(),
-        "beside": {name: durable.sha256_file(place / name) for name in (certificate.STEPS, certificate.BILL)},
+        key,
+        asked.days,
+    )
+    steps = [envelope.seal(one, private, key.id) for one in provenance.statements(model)]
+    texts = obligations.texts(owed, model.name) | {
+        certificate.BILL: json.dumps(bill, indent=1, ensure_ascii=False),
+        certificate.STEPS: envelope.lines(steps),
+        certificate.PAGE: certificate.page(says, provenance.drawing(model)),
     }
-    signed = certificate.seal(model, says, keyring, asked.key, asked.days)
-    durable.write_atomically(place / certificate.FILE, json.dumps(signed, indent=1))
-    whole = certificate.read(place / certificate.FILE, keyring)[0]["predicate"]
-    durable.write_atomically(place / certificate.PAGE, certificate.page(whole, provenance.drawing(model)))
-    return whole, place
+    if certificate.CARD not in model.manifest:
+        texts[certificate.CARD] = model_card(store, model, owed, "", "")
+    return says, _sign_and_keep(store, model, says, texts, keyring, asked.key)
+
+
+def _sign_and_keep(
+    store: Store, model: Model, says: dict[str, Any], texts: dict[str, str], keyring: Keyring, key_name: str
+) -> Path:
+    """Sign the model with ``texts`` beside it, bind all of it in a certificate, and keep that; the folder it lies in."""
+    with tempfile.TemporaryDirectory(prefix="freehold-certifying-") as work:
+        shared = Path(work) / model.revision  # the signature says this name
+        for name, digest in certificate.files_of(model).items():
+            if name not in texts:
+                (shared / name).parent.mkdir(parents=True, exist_ok=True)
+                (shared / name).symlink_to(store.blob(digest).absolute())
+        for name, text in texts.items():
+            durable.write_atomically(shared / name, text)
+        signature.sign(shared, shared / signature.SIGNATURE, keyring, key_name)
+        names = [*texts, signature.SIGNATURE]
+        beside = {name: durable.sha256_file(shared / name) for name in sorted(names)}
+        key, private = keyring.private(key_name)
+        sealed = certificate.seal(model, says, beside, private, key)
+        place = certificate.place(store, model)
+        for name in names:
+            durable.write_atomically(place / name, (shared / name).read_bytes())
+    for path in inventory.of_folder(place).files.values():
+        if path.name not in (*names, certificate.FILE):  # of an earlier certificate
+            path.unlink()
+    durable.write_atomically(place / certificate.FILE, json.dumps(sealed, indent=1))
+    return place
 
 
 def _named(store: Store, model: Model) -> dict[str, Path]:

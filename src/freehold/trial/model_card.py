@@ -86,14 +86,20 @@ def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]
 
 
 def model_card(store: Store, model: Model, owed: Obligations, to: str, address: str) -> str:
-    """The text of README.md. A README of the model's own keeps its head and text and gets what is missing."""
+    """The text of README.md. A README of the model's own keeps its head and text and gets what is missing.
+
+    ``to``: the repository it goes to, at the hub's ``address``; nothing where it is handed on as a folder.
+    """
     from huggingface_hub import ModelCard
 
     figures = measured(model.digest, model.card.step("asked"))
     head = _head(store, model, figures, to)
     if "README.md" not in model.manifest:
         body = "\n\n".join(
-            [f"# {to.rpartition('/')[2]}", *_sections(store, model, figures, owed, to, address)]
+            [
+                f"# {(to or model.name).rpartition('/')[2]}",
+                *_sections(store, model, figures, owed, to, address),
+            ]
         )
         return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n{body}\n"))
     kept = ModelCard(store.file(model, "README.md").read_text(errors="replace"), ignore_metadata_errors=True)
@@ -130,7 +136,7 @@ def _head(store: Store, model: Model, figures: list[Measured], to: str) -> Model
         library_name=_library(model, embeds),
         pipeline_tag="sentence-similarity" if embeds else "text-generation",
         eval_results=results or None,
-        model_name=to.rpartition("/")[2] if results else None,
+        model_name=(to or model.name).rpartition("/")[2] if results else None,
     )
 
 
@@ -371,13 +377,14 @@ def _length(recipe: dict[str, Any]) -> str:
 
 
 def _running(model: Model, to: str, address: str) -> str:
-    name = to.rpartition("/")[2]
-    server = "" if address.rstrip("/") == _PUBLIC else f"HF_ENDPOINT={address.rstrip('/')} "
+    name = (to or model.name).rpartition("/")[2]
+    server = "" if address.rstrip("/") in ("", _PUBLIC) else f"HF_ENDPOINT={address.rstrip('/')} "
+    source = f"hf:{to}" if to else "file:."
     freehold = [
-        "With Freehold:",
+        "With Freehold:" if to else "With Freehold, in this folder:",
         "",
         "```",
-        f"{server}freehold pull hf:{to} --as {name}",
+        f"{server}freehold pull {source} --as {name}",
         f"freehold serve {name}",
         "```",
     ]
@@ -388,11 +395,11 @@ def _running(model: Model, to: str, address: str) -> str:
             "With llama.cpp:",
             "",
             "```",
-            f"{server}hf download {to} {file} --local-dir .",
+            *([f"{server}hf download {to} {file} --local-dir ."] if to else []),
             f"llama-server -m {file}",
             "```",
             "",
-            "With Ollama, after the same download:",
+            "With Ollama, after the same download:" if to else "With Ollama:",
             "",
             "```",
             f"echo 'FROM ./{file}' > Modelfile",

@@ -19,13 +19,15 @@ from freehold.trust import obligations, provenance, signature
 
 
 def files_to_share(store: Store, model: Model) -> dict[str, Path]:
-    """A model's files and what is said of it, by name: all that is handed on."""
-    from freehold.trust.certificate import files_of, place
+    """A model's files and what its certificate binds, by name: all that is handed on.
 
-    evidence = place(store, model)
-    return {name: store.file(model, name) for name in files_of(model)} | {
-        path.name: path for path in (evidence.iterdir() if evidence.is_dir() else ())
-    }
+    Raises BadModel where a certificate is kept with it that does not hold: what cannot be checked is not handed on.
+    """
+    from freehold.trust.certificate import evidence_of, files_of
+    from freehold.trust.keys import Keyring
+
+    files = {name: store.file(model, name) for name in files_of(model)}
+    return files | evidence_of(store, model, Keyring())
 
 
 def hand_over(store: Store, model: Model, out: Path, *, with_examples: bool = False) -> list[Path]:
@@ -73,9 +75,9 @@ def push(
     files = files_to_share(store, model)
     with tempfile.TemporaryDirectory(prefix="pushing-", dir=store.incoming) as folder:
         owed = obligations.compute(provenance.components(store, model, ""), model.name)
-        notices = {path.name: path for path in obligations.write(owed, model.name, Path(folder))}
-        files = notices | files
-        if card_may_be_written(store, model):
+        if signature.SIGNATURE not in files:  # else its notices are signed, and no other may lie beside them
+            files = {path.name: path for path in obligations.write(owed, model.name, Path(folder))} | files
+        if card_may_be_written(files):
             files["README.md"] = Path(folder) / "README.md"
             durable.write_atomically(files["README.md"], model_card(store, model, owed, to, address))
         api = remote.client(address, token)
@@ -95,9 +97,7 @@ def push(
     return str(made.oid)
 
 
-def card_may_be_written(store: Store, model: Model) -> bool:
-    """Whether a README.md may differ from the stored one: not where a signature covers it."""
-    from freehold.trust.certificate import place
-
-    signed = place(store, model) / signature.SIGNATURE
-    return not signed.exists() or signature.leaves_out(signed, "README.md")
+def card_may_be_written(files: dict[str, Path]) -> bool:
+    """Whether a README.md may differ from the one in ``files``: not where a signature covers it."""
+    signed = files.get(signature.SIGNATURE)
+    return signed is None or signature.leaves_out(signed, "README.md")

@@ -2,34 +2,51 @@
 
 ``own/NAME.key`` (PEM, 0600) beside ``own/NAME.pub``; ``trusted/ID.pub`` of others; ``revoked/ID.json`` and ``succession/ID.json`` are
 envelopes that the key itself has signed: who trusts a key can check its revocation and its successor without asking anyone.
+
+Nothing that a revoked key has ever signed counts: not its models, not its certificates, and not its successor either. A signature
+bears no date that could be trusted, so a revocation holds from the beginning. A successor whose own file is trusted counts by itself.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold import durable, settings
-from freehold.errors import BadData, NotFound, UsageError
+from freehold.errors import BadData, BadModel, NotFound, UsageError
 from freehold.trust import envelope
+from freehold.trust.key_files import (
+    id_of,
+    parse_public,
+    public_pem,
+    read_bytes,
+    read_private,
+    read_public,
+    write_private,
+)
 
 REVOCATION, SUCCESSION = "urn:freehold:revocation:v1", "urn:freehold:succession:v1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: Letters that look like another one in many typefaces.
+_LOOKS_LIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "-", ".": "-"})
 
 
 @dataclass(frozen=True)
 class Key:
-    """A public key. ``id``: hex sha256 of its PEM, as model signatures name it; ``own``: its private part is here; ``revoked``: why, or nothing."""
+    """A public key. ``id``: hex sha256 of its PEM, as model signatures name it; ``own``: its private part is here.
+
+    ``revoked``: why nothing it signs counts, or nothing. ``replaced``: seconds since 1970 at which it named its successor; 0: never.
+    ``successor_of``: the id of the key through which alone it is known.
+    """
 
     id: str
     name: str
@@ -37,43 +54,24 @@ class Key:
     own: bool
     revoked: str
     successor_of: str = ""
+    replaced: float = 0.0
 
 
-def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
-    """A public key as PEM."""
-    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+@dataclass(frozen=True)
+class _Succession:
+    """What a key said of its successor."""
+
+    key: ec.EllipticCurvePublicKey
+    since: float
 
 
-def id_of(key: ec.EllipticCurvePublicKey) -> str:
-    """Hex sha256 of a key's PEM: the hint that OpenSSF model signatures hold."""
-    return hashlib.sha256(public_pem(key)).hexdigest()
+def look_alike(one: str, other: str) -> bool:
+    """Whether two names of keys can be taken for each other: by case, or by letters such as l, I and 1."""
+    return _skeleton(one) == _skeleton(other)
 
 
-def read_public(path: Path) -> ec.EllipticCurvePublicKey:
-    """A public key from a PEM file. Raises BadData, NotFound."""
-    return _public(_bytes(path), str(path))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise NotFound(f"the key file {path} cannot be read ({error.strerror})", "check the path") from error
-
-
-def _public(data: bytes, where: str) -> ec.EllipticCurvePublicKey:
-    try:
-        key = serialization.load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadData(
-            f"{where} holds no public key in PEM", "give the .pub file that 'freehold signer create' wrote"
-        ) from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise BadData(
-            f"{where} holds a key of another kind than elliptic curve", "use a key on P-256, P-384 or P-521"
-        )
-    envelope.digest_for(key)
-    return key
+def _skeleton(name: str) -> str:
+    return name.lower().translate(_LOOKS_LIKE).replace("rn", "m").replace("vv", "w")
 
 
 class Keyring:
@@ -82,42 +80,72 @@ class Keyring:
     def __init__(self, folder: Path | None = None):
         self.folder = folder or settings.home() / "keys"
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the folder, so that two processes do not make one name at once."""
+        with durable.locked(self.folder / ".lock", "the keys", wait=True):
+            yield
+
     # -- own keys -------------------------------------------------------------------------------
 
     def create(self, name: str) -> Key:
-        """Make a key pair on P-256. Raises UsageError for a name that is taken or none."""
+        """Make a key pair on P-256. Raises UsageError for a name that is taken, looks like another key's, or cannot be one."""
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} cannot name a key", "use letters, digits, dot, dash and underscore")
-        private, public = self._own(name), self._own(name).with_suffix(".pub")
-        if private.exists():
-            raise UsageError(
-                f"there is a key {name!r} already", f"choose another name, or: freehold signer rotate {name}"
-            )
-        made = ec.generate_private_key(ec.SECP256R1())
-        _secret(
-            private,
-            made.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
-        durable.write_atomically(public, public_pem(made.public_key()))
-        return self.find(name)
+        with self._changing():
+            self._finish_rotation(name)
+            private, public = self._own(name), self._own(name).with_suffix(".pub")
+            if private.exists() and not public.exists():  # it was stopped before anybody saw the key
+                durable.write_atomically(public, public_pem(read_private(private).public_key()))
+                return self.find(name)
+            if private.exists():
+                raise UsageError(
+                    f"there is a key {name!r} already",
+                    f"choose another name, or: freehold signer rotate {name}",
+                )
+            self._refuse_look_alike(name, "")
+            self._write_pair(name, ec.generate_private_key(ec.SECP256R1()))
+            return self.find(name)
+
+    def _write_pair(self, name: str, key: ec.EllipticCurvePrivateKey) -> None:
+        write_private(self._own(name), key)
+        durable.write_atomically(self._own(name).with_suffix(".pub"), public_pem(key.public_key()))
 
     def _own(self, name: str) -> Path:
         return self.folder / "own" / f"{name}.key"
 
+    def _refuse_look_alike(self, name: str, key_id: str) -> None:
+        """Raises UsageError where another key than ``key_id`` has a name that could be taken for ``name``."""
+        for key in self.all():
+            if key.id != key_id and look_alike(key.name, name):
+                raise UsageError(
+                    f"the name {name!r} could be taken for {key.name!r}, the name of the key {key.id[:16]}",
+                    "choose another name; 'freehold signer trust FILE --as NAME' names another's key",
+                )
+
     def private(self, name: str) -> tuple[Key, ec.EllipticCurvePrivateKey]:
-        """An own key with its private part; the only one there is for no name. Raises NotFound, UsageError, BadData."""
-        own = [key for key in self.all() if key.own and not key.revoked]
-        if not name and len(own) != 1:
-            told = (
-                "there is none" if not own else f"there are {len(own)}: {', '.join(key.name for key in own)}"
-            )
+        """An own key with its private part, to sign with; the only one there is for no name. Raises NotFound, UsageError, BadData."""
+        usable = [key for key in self.all() if key.own and not key.revoked and not key.replaced]
+        if not name and len(usable) != 1:
+            names = ", ".join(key.name for key in usable)
             raise UsageError(
-                f"it is not clear which key signs; {told}",
-                "freehold signer create NAME" if not own else "name one with --key",
+                "it is not clear which key signs; "
+                + (f"there are {len(usable)}: {names}" if usable else "there is none"),
+                "name one with --key" if usable else "freehold signer create NAME",
             )
-        key = self.find(name or own[0].name)
+        key, private = self._pair(name or usable[0].name)
+        if key.replaced:
+            stopped = self._next(key.name).exists()
+            raise UsageError(
+                f"the key {key.name!r} was replaced on {_day(key.replaced)}",
+                f"finish that: freehold signer rotate {key.name}"
+                if stopped
+                else "sign with its successor: freehold signer list",
+            )
+        return key, private
+
+    def _pair(self, name: str) -> tuple[Key, ec.EllipticCurvePrivateKey]:
+        key = self.find(name)
         if not key.own:
             raise UsageError(
                 f"of the key {key.name!r} only the public part is here", "sign where its private part is"
@@ -126,43 +154,90 @@ class Keyring:
             raise UsageError(
                 f"the key {key.name!r} is revoked ({key.revoked})", "sign with another: freehold signer list"
             )
-        loaded = serialization.load_pem_private_key(_bytes(self._own(key.name)), None)
-        if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        private = read_private(self._own(key.name))
+        if id_of(private.public_key()) != key.id:
             raise BadData(
-                f"the key {key.name!r} is of another kind than elliptic curve",
-                "make one: freehold signer create NAME",
+                f"{key.path} is not the public part of {self._own(key.name).name}",
+                "restore both from a backup, or make a new key: freehold signer create NAME",
             )
-        return key, loaded
+        return key, private
 
     def private_path(self, key: Key) -> Path:
         """Where an own key's private part lies."""
         return self._own(key.name)
 
     def rotate(self, name: str) -> Key:
-        """A new key in the old one's place, named by the old one as its successor; the old one is kept as NAME-1, NAME-2 ..."""
-        old, private = self.private(name)
-        number = next(n for n in range(1, 10**6) if not self._own(f"{old.name}-{n}").exists())
-        for suffix in (".key", ".pub"):
-            os.replace(
-                self._own(old.name).with_suffix(suffix), self._own(f"{old.name}-{number}").with_suffix(suffix)
+        """A new key in the old one's place, named by the old one as its successor; the old one is kept as NAME-1, NAME-2 ...
+
+        Stopped at any point, the same call goes on from there. Raises NotFound, UsageError, BadData.
+        """
+        with self._changing():
+            if self._finish_rotation(name):
+                return self.find(name)
+            old, private = self._pair(name)
+            if old.replaced and not self._next(old.name).exists():
+                raise UsageError(
+                    f"the key {name!r} was replaced on {_day(old.replaced)}",
+                    "rotate its successor: freehold signer list",
+                )
+            if not self._next(old.name).exists():
+                write_private(self._next(old.name), ec.generate_private_key(ec.SECP256R1()))
+            successor = read_private(self._next(old.name)).public_key()
+            said = {"key": public_pem(successor).decode(), "since": time.time()}
+            sealed = envelope.seal(
+                envelope.statement({"key": id_of(successor)}, SUCCESSION, said), private, old.id
             )
-        durable.sync(self._own(old.name).parent)
-        made = self.create(old.name)
-        said = envelope.statement(
-            {"key": made.id}, SUCCESSION, {"key": made.path.read_text(), "since": time.time()}
-        )
-        self._put("succession", old.id, envelope.seal(said, private, old.id))
-        return self.find(made.name)
+            self._put("succession", old.id, sealed)
+            number = next(n for n in range(1, 10**6) if not self._own(f"{old.name}-{n}").exists())
+            for suffix in (".pub", ".key"):
+                os.replace(
+                    self._own(old.name).with_suffix(suffix),
+                    self._own(f"{old.name}-{number}").with_suffix(suffix),
+                )
+            durable.sync(self._own(old.name).parent)
+            self._finish_rotation(old.name)
+            return self.find(old.name)
+
+    def _next(self, name: str) -> Path:
+        """Where a rotation keeps the new private part until the old one has moved away."""
+        return self.folder / "own" / f".{name}.next"
+
+    def _finish_rotation(self, name: str) -> bool:
+        """Put the new key in its place where a rotation has moved the old one away; whether it did."""
+        waiting = self._next(name)
+        if not waiting.exists():
+            return False
+        if self._own(name).exists():
+            return self._finish_moving(name)
+        private = read_private(waiting)
+        durable.write_atomically(self._own(name).with_suffix(".pub"), public_pem(private.public_key()))
+        os.replace(waiting, self._own(name))
+        durable.sync(waiting.parent)
+        return True
+
+    def _finish_moving(self, name: str) -> bool:
+        """Move the old private part after its public one, where a rotation was stopped between the two; whether it did."""
+        if self._own(name).with_suffix(".pub").exists():
+            return False
+        key_id = id_of(read_private(self._own(name)).public_key())
+        aside = sorted((self.folder / "own").glob(f"{name}-*.pub"))
+        moved = next((path for path in aside if id_of(read_public(path)) == key_id), None)
+        if moved is None:
+            return False
+        os.replace(self._own(name), moved.with_suffix(".key"))
+        durable.sync(moved.parent)
+        return self._finish_rotation(name)
 
     def revoke(self, name: str, reason: str) -> Path:
-        """Sign that an own key is not to be believed any more; the file that tells others. Raises NotFound, UsageError."""
+        """Sign that nothing an own key has signed counts; the file that tells others. Raises NotFound, UsageError."""
         if not reason.strip():
             raise UsageError("no reason was given", "say it with --reason, others will read it")
-        key, private = self.private(name)
-        said = envelope.statement(
-            {"key": key.id}, REVOCATION, {"reason": reason.strip(), "since": time.time()}
-        )
-        return self._put("revoked", key.id, envelope.seal(said, private, key.id))
+        with self._changing():
+            key, private = self._pair(name)
+            said = envelope.statement(
+                {"key": key.id}, REVOCATION, {"reason": reason.strip(), "since": time.time()}
+            )
+            return self._put("revoked", key.id, envelope.seal(said, private, key.id))
 
     def _put(self, what: str, key_id: str, sealed: dict[str, Any]) -> Path:
         path = self.folder / what / f"{key_id}.json"
@@ -171,118 +246,179 @@ class Keyring:
 
     # -- others' ----------------------------------------------------------------------------------
 
-    def trust(self, path: Path) -> Key:
-        """Believe a public key, or take in a revocation or succession that a trusted key has signed. Raises BadData, BadModel, NotFound."""
-        data = _bytes(path)
-        if not data.lstrip().startswith(b"{"):
-            key = _public(data, str(path))
-            name = id_of(key)
-            stem = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)[:64]
-            durable.write_atomically(
-                self.folder / "trusted" / f"{name}.pub", public_pem(key) + f"# {stem}\n".encode()
-            )
-            return self.find(name)
-        try:
-            sealed = json.loads(data)
-        except ValueError as error:
-            raise BadData(f"{path} is no JSON ({error})", "fetch it again") from error
-        value, signer = envelope.unseal(
-            sealed, {key.id: read_public(key.path) for key in self.all()}, path.name
+    def trust(self, path: Path, name: str = "") -> Key:
+        """Trust a public key, as ``name`` or by its file's, or take in a revocation or succession that a known key has signed.
+
+        Raises BadData, BadModel, NotFound, and UsageError for a name that could be taken for another key's.
+        """
+        data = read_bytes(path)
+        with self._changing():
+            if data.lstrip().startswith(b"{"):
+                return self._take_in(data, path)
+            return self._trust_key(parse_public(data, str(path)), name or path.stem)
+
+    def _trust_key(self, key: ec.EllipticCurvePublicKey, name: str) -> Key:
+        stem, key_id = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:64], id_of(key)
+        self._refuse_look_alike(stem, key_id)
+        durable.write_atomically(
+            self.folder / "trusted" / f"{key_id}.pub", public_pem(key) + f"# {stem}\n".encode()
         )
-        where = {REVOCATION: "revoked", SUCCESSION: "succession"}.get(str(value["predicateType"]))
-        if where is None:
+        return self.find(key_id)
+
+    def _take_in(self, data: bytes, path: Path) -> Key:
+        """Take in what a key says of itself: that it is revoked, or who follows it."""
+        sealed, every = envelope.read_json(data, path.name), self.all()
+        value, signer = envelope.unseal(sealed, {key.id: read_public(key.path) for key in every}, path.name)
+        kind = value["predicateType"]
+        if kind == REVOCATION:
+            _reason_in(value, signer, path.name)
+            if not (self.folder / "revoked" / f"{signer}.json").exists():  # the first reason stays
+                self._put("revoked", signer, sealed)
+        elif kind == SUCCESSION:
+            said = _succession_in(value, path.name)
+            self._refuse_successor(next(key for key in every if key.id == signer), said)
+            self._put("succession", signer, sealed)
+        else:
             raise BadData(
                 f"{path} is neither a key nor a revocation nor a succession",
                 "give the file that 'freehold signer' wrote",
             )
-        self._put(where, signer, sealed)
         return self.find(signer)
 
-    def distrust(self, name: str) -> Key:
-        """Believe another's key no more. Raises NotFound, UsageError."""
-        key = self.find(name)
-        if key.own or key.successor_of:
-            raise UsageError(
-                f"{key.name!r} is {'your own' if key.own else 'a successor of a trusted key'}",
-                "revoke it, or distrust the key before it",
+    def _refuse_successor(self, signer: Key, said: _Succession) -> None:
+        if signer.revoked:
+            raise BadModel(
+                f"{signer.name!r} names a successor, but the key is revoked ({signer.revoked}), so nothing it signs counts",
+                "ask for the public file of the new key, and trust that: freehold signer trust FILE",
             )
-        key.path.unlink()
-        return key
+        before = self._succession(signer)
+        if before is not None and id_of(before.key) != id_of(said.key):
+            raise BadModel(
+                f"{signer.name!r} has named another successor before ({id_of(before.key)[:16]}); a key has one",
+                "ask the owner which is right: somebody else may hold the old key",
+            )
+
+    def distrust(self, name: str) -> Key:
+        """Trust another's key no more. Raises NotFound, UsageError."""
+        with self._changing():
+            key = self.find(name)
+            if key.own or key.successor_of:
+                raise UsageError(
+                    f"{key.name!r} is {'your own' if key.own else 'a successor of a trusted key'}",
+                    "revoke it, or distrust the key before it",
+                )
+            key.path.unlink()
+            return key
 
     # -- reading ----------------------------------------------------------------------------------
 
     def all(self) -> list[Key]:
-        """Own keys, then trusted ones, then successors that trusted keys have named."""
-        found: dict[str, Key] = {}
-        for path in sorted((self.folder / "own").glob("*.pub")):
-            name = id_of(read_public(path))
-            found[name] = Key(name, path.stem, path, path.with_suffix(".key").exists(), "")
-        for path in sorted((self.folder / "trusted").glob("*.pub")):
-            if path.stem not in found:
-                told = next(
-                    (line[2:] for line in path.read_text().splitlines() if line.startswith("# ")),
-                    path.stem[:16],
-                )
-                found[path.stem] = Key(path.stem, told, path, False, "")
-        keys = {name: read_public(key.path) for name, key in found.items()}
-        waiting = sorted((self.folder / "succession").glob("*.json"))
-        while known := [path for path in waiting if path.stem in keys]:
-            waiting = [path for path in waiting if path not in known]
-            for path in known:
-                value, signer = envelope.unseal(
-                    json.loads(path.read_text()), {path.stem: keys[path.stem]}, path.name
-                )
-                successor = _public(str(value["predicate"]["key"]).encode(), path.name)
-                name = id_of(successor)
-                keys[name] = successor
-                if name not in found:
-                    place = self.folder / "succession" / f"{name}.pub"
-                    if not place.exists():
-                        durable.write_atomically(place, public_pem(successor))
-                    found[name] = Key(
-                        name, f"{found[signer].name}, rotated", place, False, "", found[signer].id
-                    )
-        return [self._with_revocation(key, keys[key.id]) for key in found.values()]
+        """Own keys, then trusted ones, then successors they have named; those that only a revoked key has named are revoked too."""
+        keys = {key.id: key for key in self._held()}
+        self._follow(keys, lambda key: not key.revoked)
+        self._follow(keys, lambda _: True)
+        return list(keys.values())
 
-    def _with_revocation(self, key: Key, public: ec.EllipticCurvePublicKey) -> Key:
+    def _held(self) -> Iterator[Key]:
+        """Keys whose own files are here, by what the files hold and not by what they are called."""
+        own: set[str] = set()
+        for path in sorted((self.folder / "own").glob("*.pub")):
+            key_id = id_of(read_public(path))
+            own.add(key_id)
+            yield self._judged(Key(key_id, path.stem, path, path.with_suffix(".key").exists(), ""))
+        for path in sorted((self.folder / "trusted").glob("*.pub")):
+            key_id = id_of(read_public(path))
+            if key_id not in own:
+                named = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+                yield self._judged(Key(key_id, next(iter(named), key_id[:16]), path, False, ""))
+
+    def _follow(self, keys: dict[str, Key], counts: Callable[[Key], bool]) -> None:
+        """Add to ``keys`` the successors of those that ``counts``, and theirs. Each is looked at once, so a loop ends."""
+        waiting = [key for key in keys.values() if counts(key)]
+        while waiting:
+            signer = waiting.pop(0)
+            said = self._succession(signer)
+            if said is None or id_of(said.key) in keys:
+                continue
+            key = self._successor(signer, said.key)
+            keys[key.id] = key
+            if counts(key):
+                waiting.append(key)
+
+    def _successor(self, signer: Key, public: ec.EllipticCurvePublicKey) -> Key:
+        key_id = id_of(public)
+        path = self.folder / "succession" / f"{key_id}.pub"
+        if not path.exists() or id_of(read_public(path)) != key_id:
+            durable.write_atomically(path, public_pem(public))
+        key = self._judged(Key(key_id, f"{signer.name}, rotated", path, False, "", signer.id))
+        if signer.revoked and not key.revoked:
+            why = f"only {signer.name!r} has named it, and that key is revoked: {signer.revoked}"
+            return replace(key, revoked=why)
+        return key
+
+    def _judged(self, key: Key) -> Key:
+        """The key with what it has said of itself: revoked, replaced."""
+        said = self._succession(key)
         path = self.folder / "revoked" / f"{key.id}.json"
+        reason = ""
+        if path.exists():
+            value, _ = envelope.unseal(
+                envelope.read_json(path.read_bytes(), path.name), {key.id: read_public(key.path)}, path.name
+            )
+            reason = _reason_in(value, key.id, path.name)
+        return replace(key, revoked=reason, replaced=said.since if said else 0.0)
+
+    def _succession(self, key: Key) -> _Succession | None:
+        path = self.folder / "succession" / f"{key.id}.json"
         if not path.exists():
-            return key
-        value, _ = envelope.unseal(json.loads(path.read_text()), {key.id: public}, path.name)
-        return Key(key.id, key.name, key.path, key.own, str(value["predicate"]["reason"]), key.successor_of)
+            return None
+        value, _ = envelope.unseal(
+            envelope.read_json(path.read_bytes(), path.name), {key.id: read_public(key.path)}, path.name
+        )
+        return _succession_in(value, path.name)
 
     def find(self, name: str) -> Key:
-        """A key by its name, or by its id or the beginning of it (8 or more). Raises NotFound, UsageError."""
+        """A key by its name, or by its id or the beginning of it (8 or more). Raises NotFound, UsageError for one that fits several."""
         every = self.all()
-        found = [key for key in every if key.name == name] or [
-            key for key in every if len(name) >= 8 and key.id.startswith(name)
+        fitting = [key for key in every if key.id == name] or [
+            key for key in every if key.name == name or (len(name) >= 8 and key.id.startswith(name))
         ]
-        if not found:
+        if not fitting:
             raise NotFound(
                 f"no key is named {name!r} (here: {', '.join(key.name for key in every) or 'none'})",
                 "freehold signer create NAME",
             )
-        if len(found) > 1:
+        if len(fitting) > 1:
             raise UsageError(
-                f"{len(found)} keys are named {name!r}",
-                f"use their ids: {', '.join(key.id[:16] for key in found)}",
+                f"{len(fitting)} keys are named {name!r}, or have an id that begins so",
+                f"use their ids: {', '.join(key.id[:24] for key in fitting)}",
             )
-        return found[0]
+        return fitting[0]
 
     def believed(self) -> dict[str, ec.EllipticCurvePublicKey]:
         """Keys by id whose signatures count: own and trusted ones and their successors, none revoked."""
         return {key.id: read_public(key.path) for key in self.all() if not key.revoked}
 
 
-def _secret(path: Path, data: bytes) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(".part")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    durable.sync(path.parent)
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def _reason_in(value: dict[str, Any], signer: str, what: str) -> str:
+    """Why a key revokes itself. Raises BadData for a revocation of another key: only its own owner can revoke one."""
+    if value["predicateType"] != REVOCATION or envelope.subjects_of(value, what) != {"key": signer}:
+        raise BadData(
+            f"{what} does not revoke the key that has signed it ({signer[:16]}); only its owner can revoke a key",
+            "ask the key's owner for a revocation",
+        )
+    return str(value["predicate"].get("reason") or "no reason given")
+
+
+def _succession_in(value: dict[str, Any], what: str) -> _Succession:
+    key = parse_public(str(value["predicate"].get("key", "")).encode(), what)
+    if value["predicateType"] != SUCCESSION or envelope.subjects_of(value, what) != {"key": id_of(key)}:
+        raise BadData(f"{what} does not name one successor", "ask the key's owner for it again")
+    since = value["predicate"].get("since")
+    if isinstance(since, bool) or not isinstance(since, int | float) or not 0 < since < 1e11:
+        raise BadData(f"{what} does not say since when", "ask the key's owner for it again")
+    return _Succession(key, float(since))

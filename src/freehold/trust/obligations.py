@@ -279,10 +279,15 @@ def restrictions(found: Obligations, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def texts(found: Obligations, name: str) -> dict[str, str]:
+    """What the licences want to go with the result: the texts of NOTICE and, where a licence restricts use, USE-RESTRICTIONS."""
+    every = {NOTICE: notice(found, name), RESTRICTIONS: restrictions(found, name)}
+    return {file: text for file, text in every.items() if text}
+
+
 def write(found: Obligations, name: str, folder: Path) -> list[Path]:
     """Write what the licences want to go with the result into a folder; the files."""
-    texts = {NOTICE: notice(found, name), RESTRICTIONS: restrictions(found, name)}
-    written = [folder / file for file, text in texts.items() if text]
-    for path in written:
-        durable.write_atomically(path, texts[path.name])
-    return written
+    named = texts(found, name)
+    for file, text in named.items():
+        durable.write_atomically(folder / file, text)
+    return [folder / file for file in named]

@@ -203,8 +203,7 @@ def object_to_model(
         return found  # nothing hangs on a certificate, and checking one reads every byte of the model
     says: Mapping[str, Any] | None = None
     try:
-        evidence = certificate.place(store, model)
-        says = certificate.check(store.folder_of(model), evidence, keyring).says
+        says = certificate.check_stored(store, model, keyring).says
     except (NotFound, BadModel, Expired) as error:
         if required:
             found.append(Objection(f"certificate.{verb}", error.message, f"freehold certify {model.name}"))

@@ -14,11 +14,14 @@ from typing import Any
 
 from freehold import durable
 from freehold.errors import BadModel, NotFound
+from freehold.trust import envelope
+from freehold.trust.inventory import shown
+from freehold.trust.key_files import read_public
 from freehold.trust.keys import Key, Keyring
 
-#: Beside a model's files, and never a part of what is signed: what is said about the model, and rows it was trained on.
+#: Beside a model's files, and never a part of the model: what is said about it, and rows it was trained on.
 SIGNATURE = "model.sig"
-NOT_SIGNED = (
+NOT_SHARED = (
     SIGNATURE,
     "certificate.json",
     "certificate.html",
@@ -28,20 +31,22 @@ NOT_SIGNED = (
     "USE-RESTRICTIONS.txt",
     "task.json",
 )
+#: What cannot be signed beside a signature: itself, the certificate that binds it, and rows.
+_NOT_SIGNED = (SIGNATURE, "certificate.json", "task.json")
+#: Names that signatures in this format leave out by themselves.
+GITS_OWN = (".gitattributes", ".gitignore", ".github/", ".git/")
+_STATED = "https://model_signing/signature/v1.0"
 
 
 def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
-    """Sign all files of a folder but :data:`NOT_SIGNED`; the key that did it. Raises NotFound, UsageError, BadModel."""
+    """Sign all files of a folder but a signature, a certificate and rows; the key that did it. Raises NotFound, UsageError, BadModel."""
     from model_signing import hashing, signing
 
     key, _ = keyring.private(key_name)
-    # a model card is written when the model is pushed, where it has none of its own
-    card = () if (folder / "README.md").exists() else ("README.md",)
-    ignored = [folder / name for name in (*NOT_SIGNED, *card)]
     config = (
         hashing.Config()
         .use_file_serialization(allow_symlinks=True)
-        .set_ignored_paths(paths=ignored)
+        .set_ignored_paths(paths=[folder / name for name in _NOT_SIGNED])
         .set_allow_symlinks(True)
     )
     signer = (
@@ -67,9 +72,19 @@ def signed_by(signature: Path) -> str:
     return str(_bundle(signature)["verificationMaterial"]["publicKey"]["hint"])
 
 
-def digests(signature: Path) -> dict[str, str]:
-    """File -> hex sha256 as a signature states them; its truth is not looked at. Raises BadModel, NotFound."""
-    return {str(one["name"]): str(one["digest"]) for one in _predicate(signature)["resources"]}
+def stated(signature: Path, keyring: Keyring) -> tuple[dict[str, str], Key]:
+    """(file -> hex sha256 as a trusted key has signed them, the key); the files themselves are not read. Raises BadModel, NotFound."""
+    key = key_named(signed_by(signature), keyring, signature.name)
+    sealed = dict(_bundle(signature)["dsseEnvelope"])
+    try:
+        sealed["signatures"] = [{"sig": one["sig"], "keyid": key.id} for one in sealed["signatures"]]
+    except (KeyError, TypeError) as error:
+        raise BadModel(f"{signature.name} is not a model signature", "fetch it again") from error
+    value, _ = envelope.unseal(sealed, {key.id: read_public(key.path)}, signature.name)
+    if value["predicateType"] != _STATED:
+        raise BadModel(f"{signature.name} is a statement of another kind", "fetch it again")
+    _ = _predicate(signature)  # of the right shape
+    return {str(one["name"]): str(one["digest"]) for one in value["predicate"]["resources"]}, key
 
 
 def leaves_out(signature: Path, name: str) -> bool:
@@ -94,7 +109,7 @@ def _predicate(signature: Path) -> dict[str, Any]:
 
 def _bundle(signature: Path) -> dict[str, Any]:
     try:
-        value = json.loads(signature.read_text())
+        value = envelope.read_json(signature.read_bytes(), signature.name)
         _ = value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
     except OSError as error:
         raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
@@ -106,21 +121,24 @@ def _bundle(signature: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
-    """Hold a folder against its signature; the key that made it. Raises BadModel naming the files that differ, NotFound."""
-    named = signed_by(signature)
-    keys = {key.id: key for key in keyring.all()}
-    if named not in keys:
+    """Check a folder against its signature; the key that made it. Raises BadModel naming the files that differ, NotFound."""
+    return verify_with(folder, signature, key_named(signed_by(signature), keyring, signature.name))
+
+
+def key_named(key_id: str, keyring: Keyring, what: str) -> Key:
+    """The key that has signed ``what``. Raises BadModel for one that is not trusted or is revoked: then nothing it has signed counts."""
+    key = next((key for key in keyring.all() if key.id == key_id), None)
+    if key is None:
         raise BadModel(
-            f"{signature.name} is signed by {named[:16]}, whom you do not trust",
+            f"{what} is signed by {shown(key_id)[:16] or 'nobody'}, whom you do not trust",
             "trust the key, if you know whose it is: freehold signer trust FILE",
         )
-    key = keys[named]
     if key.revoked:
         raise BadModel(
-            f"{signature.name} is signed with the key {key.name!r}, which was revoked: {key.revoked}",
-            "have the model signed anew",
+            f"{what} is signed with the key {key.name!r}, which was revoked: {key.revoked}",
+            "have the model signed again with another key",
         )
-    return verify_with(folder, signature, key)
+    return key
 
 
 def verify_with(folder: Path, signature: Path, key: Key) -> Key:

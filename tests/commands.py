@@ -1,0 +1,44 @@
+"""A verb run as the command line runs it, in this process: its exit code and what it said."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from freehold.cli import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+def freehold(home: Path, *words: str | Path, **environment: str) -> Done:
+    """Run ``freehold WORDS`` with this home. The process's own umask and signals are as before afterwards."""
+    out, err = io.StringIO(), io.StringIO()
+    umask, interrupt = os.umask(0o022), signal.getsignal(signal.SIGINT)
+    code = 0
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["freehold", *map(str, words)]),
+            mock.patch.dict(os.environ, {"FREEHOLD_HOME": str(home), **environment}),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            main.run()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 1
+    finally:
+        os.umask(umask)
+        signal.signal(signal.SIGINT, interrupt)
+    return Done(code, out.getvalue(), err.getvalue())
