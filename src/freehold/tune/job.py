@@ -291,6 +291,7 @@ def _store(
     data: _Lessons,
 ) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
+    shutil.rmtree(place / "adapter", ignore_errors=True)  # a run killed here may have left half a file
     adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, model.name)
     merged = place / "merged.gguf"
     adapter.merge_gguf(merged, weights, tuned.factors, tuned.recipe.scale)
