@@ -520,7 +520,8 @@ class Trial:
         return result
 
     def _skip(self, what: str, why: str) -> None:
-        self.left_out.append(what)
+        if what not in self.left_out:  # the plan may have left it out, and said so
+            self.left_out.append(what)
         self.notes.append(f"{what} was skipped: {why}")
 
     def _shots(self, model: Model, look: dict[str, Any]) -> list[str]:
