@@ -1,11 +1,11 @@
-# The same words everywhere: setup, trial, test, lint, bench, docs.
+# The same words everywhere: setup, trial, test, test-long, lint, bench, docs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # the multimodal part of llama.cpp is not used; leaving it out shortens the engine's build
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: setup trial test lint bench docs clean
+.PHONY: setup trial test test-long lint bench docs clean
 
 setup: $(VENV)/.installed
 
@@ -35,7 +35,11 @@ lint: setup
 # two at a time, each on a core of its own; the slow ones file by file, as a file's tests share what was slow to make
 test: setup lint
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --durations=8
-	$(BIN)/python -m pytest -m slow -n 2 --durations=16 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m 'slow and not minutes' -n 2 --durations=16 --dist loadfile --no-loadscope-reorder
+
+# what takes minutes each: whole trials, kills, load; CI runs these too
+test-long: setup
+	$(BIN)/python -m pytest -m minutes -n 2 --durations=16
 
 # what needs data of its own reads it from DATA; the peers are installed by the extra "bench"
 DATA ?= ../shared/data/banking77

@@ -123,6 +123,7 @@ def test_the_trial_runs_without_a_network_and_reports(finished: tuple[dict[str, 
     assert "href=" not in page
 
 
+@pytest.mark.minutes
 def test_killed_at_five_random_moments_it_ends_as_an_unbroken_run(
     finished: tuple[dict[str, str], dict, Path], home: Path, rows: Path, tmp_path: Path
 ) -> None:

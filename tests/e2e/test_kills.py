@@ -24,6 +24,7 @@ pytestmark = [
 QUICK = [task.name for task in kill_rounds.TASKS if task.name not in ("shrink", "trial")]
 
 
+@pytest.mark.minutes
 def test_forty_rounds_lose_nothing_and_do_nothing_twice() -> None:
     done = kill_rounds.main(40, 1, 5, QUICK)
     assert sum(done[fault] for fault in kill_rounds.FAULTS if fault in done) == 40

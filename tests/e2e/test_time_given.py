@@ -112,6 +112,7 @@ def test_a_row_too_long_for_a_model_is_left_out_or_the_model_is(
     assert said in done.stderr
 
 
+@pytest.mark.minutes
 def test_a_trial_shows_its_plan_first_and_goes_on_with_more_time(
     home: Path, tickets: Path, tmp_path: Path
 ) -> None:

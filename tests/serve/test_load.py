@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.minutes
 @pytest.mark.slow
 def test_two_minutes_at_twice_capacity(home: Path) -> None:
     benchmark = Path(__file__).parents[2] / "benchmarks"
