@@ -142,6 +142,7 @@ def test_a_test_cut_short_goes_on_and_ends_as_an_unbroken_one(
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_smollm2_tuned_too_long_on_a_few_rows_is_found_out(smollm2: Path, tmp_path: Path) -> None:
     """The trades that a trial uses: prompts by its own template, LoRA, the merged GGUF file, llama.cpp."""
     few = LEARNT[:6]
