@@ -43,7 +43,14 @@ def routes(hub: Hub) -> APIRouter:
             found, actor = hub.readable(request, plural, repo, files=True), hub.reader(request)
         else:
             raise Answer(404, f"there are no {role[:40]} tokens; read and write ones there are")
-        commit = hub.revision(found, plain(revision))
+        try:
+            commit = hub.revision(found, plain(revision))
+        except Answer:
+            if role != "write":
+                raise
+            commit = hub.revision(
+                found, "main"
+            )  # clients that propose a change name no revision, or one to be made
         grant = hub.grants.give(role, hub.who(request), found, commit, GRANTED_FOR_S)
         access, address = hub.grants.token(grant), base_of(request) + hub.chunk_store(actor)
         return JSONResponse(
