@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from fastapi.testclient import TestClient
@@ -73,7 +74,7 @@ class Person:
     def chunk_store(self, repo: str, right: str = "read", revision: str = "main") -> ChunkStore:
         token = self.get(f"/api/models/{repo}/xet-{right}-token/{revision}")
         assert token.status_code == 200, token.text
-        path = token.json()["casUrl"].replace("http://testserver", "")
+        path = urlsplit(token.json()["casUrl"]).path
         return ChunkStore(self.client, path, {"Authorization": f"Bearer {token.json()['accessToken']}"})
 
     def push_chunks(self, repo: str, path: str, chunks: list[bytes]) -> None:
@@ -171,7 +172,7 @@ def hub_with_people(folder: Path) -> People:
     """A hub that everyone may read, with two people."""
     store = Store(folder)
     accounts = Accounts(store)
-    client = TestClient(make_app(store))
+    client = TestClient(make_app(store), base_url="http://127.0.0.1:8600")
     ada, bob = (
         Person(client, {"Authorization": f"Bearer {accounts.create_token(name)}"}) for name in ("ada", "bob")
     )
