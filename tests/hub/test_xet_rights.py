@@ -227,6 +227,19 @@ def test_whoever_has_the_bytes_can_upload_them_again(people: People) -> None:
     assert Repositories(people.store).check() == []
 
 
+def test_who_sends_bytes_is_not_told_that_others_sent_them_before(people: People) -> None:
+    store = people.bob.chunk_store("bob/own", "write")
+    for chunks in (PRIVATE, chunks_of(97)):
+        terms = [(xorb_name(chunks), 0, 4)]
+        told = [
+            store.put_xorb(chunks).json(),
+            store.put_xorb(chunks).json(),
+            store.put_file(chunks, terms).json(),
+            store.put_file(chunks, terms).json(),
+        ]
+        assert told == [{"was_inserted": True}, {"was_inserted": False}, {"result": 1}, {"result": 0}]
+
+
 def test_a_shard_may_use_chunks_of_what_its_sender_may_read(people: People) -> None:
     store = people.bob.chunk_store("bob/own", "write")
     extra = chunks_of(11)

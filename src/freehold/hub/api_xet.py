@@ -79,9 +79,14 @@ def routes(hub: Hub) -> APIRouter:
         actor, _ = await run_in_threadpool(writing, place, request)
         async with hub.landing() as path:
             await receive(request, path, xet.MOST_XORB_BYTES + (1 << 20))
-            new = await run_in_threadpool(hub.contents.put_xorb, name, path)
-        await run_in_threadpool(hub.uploads.xorb, actor.name, name)
-        return {"was_inserted": new}
+            await run_in_threadpool(hub.contents.put_xorb, name, path)
+        return {"was_inserted": await run_in_threadpool(sent, actor, name)}
+
+    def sent(actor: Actor, xorb: str) -> bool:
+        """Note who sent a xorb; whether it is new from them. That another has sent it before is not told."""
+        known = hub.uploads.xorbs_of(actor.name, {xorb})
+        hub.uploads.xorb(actor.name, xorb)
+        return not known
 
     @router.post(at + "/v1/shards")
     async def put_shard(place: str, request: Request) -> dict[str, int]:
@@ -89,14 +94,17 @@ def routes(hub: Hub) -> APIRouter:
         async with hub.landing() as path:
             await receive(request, path, 256 << 20)
             new = await run_in_threadpool(lambda: registered(actor, found, path.read_bytes()))
-        return {"result": int(new > 0)}
+        return {"result": int(new)}
 
-    def registered(actor: Actor, found: Repository, data: bytes) -> int:
-        shard = hub.contents.put_shard(data, lambda spans: hub.rights.missing_chunks(actor, spans))
-        for content in shard.contents:
-            hub.uploads.content(actor.name, found.id, content.sha256)
-        hub.uploads.packed(actor.name, {term.xorb for content in shard.contents for term in content.terms})
-        return shard.new
+    def registered(actor: Actor, found: Repository, data: bytes) -> bool:
+        """Take a shard; whether a file of it is new among those that its sender may name."""
+        contents = hub.contents.put_shard(data, lambda spans: hub.rights.missing_chunks(actor, spans))
+        digests = {content.sha256 for content in contents}
+        known = hub.rights.nameable(actor, found, digests)
+        for digest in sorted(digests):
+            hub.uploads.content(actor.name, found.id, digest)
+        hub.uploads.packed(actor.name, {term.xorb for content in contents for term in content.terms})
+        return known != digests
 
     @router.get(at + "/v1/chunks/{prefix}/{chunk}")
     def alike(place: str, prefix: str, chunk: str, request: Request) -> Response:
