@@ -192,7 +192,10 @@ class Contents:
                 )
             content = Content(digest.hexdigest(), size, file.hash, file.terms)
             taken.append(content)
-            if self._register(content):
+            self._register(content)
+            if (
+                self._chunked(chunked.c.sha256 == content.sha256) == content
+            ):  # else it is kept in other chunks
                 self._mark(content, [value for value, _ in pairs])
         return taken
 
@@ -235,14 +238,14 @@ class Contents:
             for xorb, own in known.items()
         ]  # fmt: skip
 
-    def _register(self, content: Content) -> bool:
+    def _register(self, content: Content) -> None:
         with self.store.engine.begin() as connection:
             # changing first takes SQLite's write lock, so that of two equal uploads at once one waits and then finds the other's row
             again = connection.execute(
                 chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time())
             )
             if again.rowcount:  # uploaded again: not old enough for collection any more
-                return False
+                return
             terms = [[term.xorb, term.first, term.end, term.size] for term in content.terms]
             statement = upsert(connection, chunked).values(
                 sha256=content.sha256,
@@ -251,7 +254,7 @@ class Contents:
                 terms=terms,
                 created=time.time(),
             )
-            return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+            connection.execute(statement.on_conflict_do_nothing())
 
     # -- reading ----------------------------------------------------------------------------
 
