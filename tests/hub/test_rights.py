@@ -292,6 +292,36 @@ def test_a_private_repository_answers_as_one_that_is_not_there(people: People) -
         assert "ada/private" not in people.bob.get(f"/api/models?{query}").text
 
 
+def _paths(people: People, repo: str) -> list[str]:
+    """Every address that can be read of a repository, as the application lists its routes."""
+    values = {
+        "plural": "models", "repo": repo, "where": repo, "revision": "main", "path": "w.bin", "folder": "", "number": "1", "role": "read",
+        "status": "pending", "oid": sha256(PRIVATE), "place": "0" * 16, "prefix": "default", "chunk": "0" * 64, "name": "0" * 64,
+    }  # fmt: skip
+    description = people.ada.get("/openapi.json").json()["paths"]
+    return [re.sub(r"\{(\w+)\}", lambda part: values[part[1]], path) for path, ways in description.items() if "get" in ways]  # fmt: skip
+
+
+@pytest.mark.parametrize("repo", ["ada/private", "ada/gated"])
+def test_no_address_tells_outsiders_what_is_in_a_closed_repository(people: People, repo: str) -> None:
+    """Also those that are made after this test: the list is the application's own."""
+    data = PRIVATE if repo == "ada/private" else GATED
+    for line in (small_line("w.txt", data), lfs_line("w2.bin", data)):
+        assert people.ada.commit(repo, line, create_pr="1").is_success
+    entries = people.ada.get(f"/api/models/{repo}/tree/main").json()
+    secrets = [data[:40].decode(), *(one["oid"] for one in entries), sha256(data), sha256(data)[:12]]
+    paths = _paths(people, repo)
+    assert len(paths) > 30
+    query = "expand=true&recursive=true&blobs=true&diff=1&full=true&search=ada&securityStatus=true"
+    for path in paths:
+        for asker in (people.bob, people.nobody):
+            for browser in ({}, BROWSER):
+                said = asker.get(f"{path}?{query}" if "?" not in path else path, headers=browser)
+                told = said.text + str(said.headers)
+                asked = sha256(PRIVATE) in path
+                assert not [one for one in secrets if one in told and not (asked and one in path)], path
+
+
 # -- revisions ------------------------------------------------------------------------------------
 
 

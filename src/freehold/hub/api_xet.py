@@ -120,8 +120,7 @@ def routes(hub: Hub) -> APIRouter:
         """A file of the commit that the token is for. Raises NotFound."""
         grant, _, found = granted(place, request)
         content = hub.contents.find_file(file_hash)
-        files = hub.repositories.commit(found, hub.revision(found, grant.subject)).files
-        if content is None or not hub.rights.of_revision(files, content.sha256):
+        if content is None or not hub.rights.of_revision(found, grant.subject, content.sha256):
             raise NotFound(f"no file with the Xet hash {file_hash[:12]} is here", "upload it first")
         return content, grant, found
 
@@ -173,13 +172,15 @@ def routes(hub: Hub) -> APIRouter:
     ) -> Response:
         hub.redeem(link.grant("xorb", f"{name}:{first}:{last}"), link.signature)
         size = hub.contents.xorb_size(name)
-        start, end = byte_range(request.headers.get("range", ""), size) or (0, size)
+        asked = byte_range(request.headers.get("range", ""), size)
+        start, end = asked or (0, size)
         if start < first or end > last + 1:
             raise Answer(403, f"this address opens bytes {first} to {last}; ask for a Range within them")
         return StreamingResponse(
             hub.contents.xorbs.read(name, start, end),
-            status_code=206,
-            headers={"Content-Length": str(end - start), "Content-Range": f"bytes {start}-{end - 1}/{size}"},
+            status_code=206 if asked else 200,
+            headers={"Content-Length": str(end - start)}
+            | ({"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {}),
             media_type="application/octet-stream",
         )
 
