@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,19 @@ def test_what_is_here_under_another_name_is_not_fetched(
     )
     assert said["name"] == "copies/intents"
     assert said["bytes_fetched"] < 1000
+
+
+@pytest.mark.parametrize("closed", [{"private": True}, {"gated": "manual"}], ids=["private", "gated"])
+def test_what_is_closed_here_does_not_become_open_by_a_copy(
+    there: Repositories, address: str, tmp_path: Path, closed: dict[str, Any]
+) -> None:
+    """Another hub may name any digest: the bytes must come from there."""
+    home = tmp_path / "here"
+    here = Repositories(Store(home))
+    push(here, "bob/other", {"same.safetensors": b"\1" * 5_000_000})
+    here.settings(here.find("model", "bob/other"), **closed)
+    said = json.loads(freehold(home, "mirror", f"{address}/ada/intents", "--json").stdout)
+    assert said["bytes_fetched"] > 5_000_000
 
 
 def test_a_repository_that_is_no_copy_is_not_overwritten(

@@ -43,7 +43,14 @@ def routes(hub: Hub) -> APIRouter:
             found, actor = hub.readable(request, plural, repo, files=True), hub.reader(request)
         else:
             raise Answer(404, f"there are no {role[:40]} tokens; read and write ones there are")
-        commit = hub.revision(found, plain(revision))
+        try:
+            commit = hub.revision(found, plain(revision))
+        except Answer:
+            if role != "write":
+                raise
+            commit = hub.revision(
+                found, "main"
+            )  # clients that propose a change name no revision, or one to be made
         grant = hub.grants.give(role, hub.who(request), found, commit, GRANTED_FOR_S)
         access, address = hub.grants.token(grant), base_of(request) + hub.chunk_store(actor)
         return JSONResponse(
@@ -72,9 +79,14 @@ def routes(hub: Hub) -> APIRouter:
         actor, _ = await run_in_threadpool(writing, place, request)
         async with hub.landing() as path:
             await receive(request, path, xet.MOST_XORB_BYTES + (1 << 20))
-            new = await run_in_threadpool(hub.contents.put_xorb, name, path)
-        await run_in_threadpool(hub.uploads.xorb, actor.name, name)
-        return {"was_inserted": new}
+            await run_in_threadpool(hub.contents.put_xorb, name, path)
+        return {"was_inserted": await run_in_threadpool(sent, actor, name)}
+
+    def sent(actor: Actor, xorb: str) -> bool:
+        """Note who sent a xorb; whether it is new from them. That another has sent it before is not told."""
+        known = hub.uploads.xorbs_of(actor.name, {xorb})
+        hub.uploads.xorb(actor.name, xorb)
+        return not known
 
     @router.post(at + "/v1/shards")
     async def put_shard(place: str, request: Request) -> dict[str, int]:
@@ -82,14 +94,17 @@ def routes(hub: Hub) -> APIRouter:
         async with hub.landing() as path:
             await receive(request, path, 256 << 20)
             new = await run_in_threadpool(lambda: registered(actor, found, path.read_bytes()))
-        return {"result": int(new > 0)}
+        return {"result": int(new)}
 
-    def registered(actor: Actor, found: Repository, data: bytes) -> int:
-        shard = hub.contents.put_shard(data, lambda spans: hub.rights.missing_chunks(actor, spans))
-        for content in shard.contents:
-            hub.uploads.content(actor.name, found.id, content.sha256)
-        hub.uploads.packed(actor.name, {term.xorb for content in shard.contents for term in content.terms})
-        return shard.new
+    def registered(actor: Actor, found: Repository, data: bytes) -> bool:
+        """Take a shard; whether a file of it is new among those that its sender may name."""
+        contents = hub.contents.put_shard(data, lambda spans: hub.rights.missing_chunks(actor, spans))
+        digests = {content.sha256 for content in contents}
+        known = hub.rights.nameable(actor, found, digests)
+        for digest in sorted(digests):
+            hub.uploads.content(actor.name, found.id, digest)
+        hub.uploads.packed(actor.name, {term.xorb for content in contents for term in content.terms})
+        return known != digests
 
     @router.get(at + "/v1/chunks/{prefix}/{chunk}")
     def alike(place: str, prefix: str, chunk: str, request: Request) -> Response:
@@ -105,8 +120,7 @@ def routes(hub: Hub) -> APIRouter:
         """A file of the commit that the token is for. Raises NotFound."""
         grant, _, found = granted(place, request)
         content = hub.contents.find_file(file_hash)
-        files = hub.repositories.commit(found, hub.revision(found, grant.subject)).files
-        if content is None or not hub.rights.of_revision(files, content.sha256):
+        if content is None or not hub.rights.of_revision(found, grant.subject, content.sha256):
             raise NotFound(f"no file with the Xet hash {file_hash[:12]} is here", "upload it first")
         return content, grant, found
 
@@ -158,13 +172,15 @@ def routes(hub: Hub) -> APIRouter:
     ) -> Response:
         hub.redeem(link.grant("xorb", f"{name}:{first}:{last}"), link.signature)
         size = hub.contents.xorb_size(name)
-        start, end = byte_range(request.headers.get("range", ""), size) or (0, size)
+        asked = byte_range(request.headers.get("range", ""), size)
+        start, end = asked or (0, size)
         if start < first or end > last + 1:
             raise Answer(403, f"this address opens bytes {first} to {last}; ask for a Range within them")
         return StreamingResponse(
             hub.contents.xorbs.read(name, start, end),
-            status_code=206,
-            headers={"Content-Length": str(end - start), "Content-Range": f"bytes {start}-{end - 1}/{size}"},
+            status_code=206 if asked else 200,
+            headers={"Content-Length": str(end - start)}
+            | ({"Content-Range": f"bytes {start}-{end - 1}/{size}"} if asked else {}),
             media_type="application/octet-stream",
         )
 

@@ -34,14 +34,6 @@ class Content:
     terms: tuple[xet.Term, ...] = ()
 
 
-@dataclass(frozen=True)
-class Shard:
-    """What a shard brought: how many contents are new, and all of them."""
-
-    new: int
-    contents: tuple[Content, ...]
-
-
 #: Chunks of a xorb: the first, and the one after the last.
 Span = tuple[int, int]
 
@@ -163,13 +155,13 @@ class Contents:
             raise NotFound(f"the xorb {name[:12]} is not here", "upload it first")
         return size
 
-    def put_shard(self, data: bytes, missing: Callable[[Mapping[str, Sequence[Span]]], str]) -> Shard:
-        """Register the files of a shard. Raises BadData, NotFound when chunks are missing or a file is not what it says.
+    def put_shard(self, data: bytes, missing: Callable[[Mapping[str, Sequence[Span]]], str]) -> list[Content]:
+        """Register the files of a shard; their contents. Raises BadData, NotFound when chunks are missing or a file is not what it says.
 
         ``missing``: of the chunks (first, end) that the files take from each xorb, a xorb that is as good as not here for who sends the
         shard, or nothing.
         """
-        new, taken = 0, list[Content]()
+        taken: list[Content] = []
         files = xet.read_shard(data)
         spans: dict[str, list[Span]] = {}
         for term in (term for file in files for term in file.terms):
@@ -200,10 +192,12 @@ class Contents:
                 )
             content = Content(digest.hexdigest(), size, file.hash, file.terms)
             taken.append(content)
-            if self._register(content):
-                new += 1
+            self._register(content)
+            if (
+                self._chunked(chunked.c.sha256 == content.sha256) == content
+            ):  # else it is kept in other chunks
                 self._mark(content, [value for value, _ in pairs])
-        return Shard(new, tuple(taken))
+        return taken
 
     def _mark(self, content: Content, chunks: list[bytes]) -> None:
         """Note the chunks and the xorbs by which a content can be found."""
@@ -244,14 +238,14 @@ class Contents:
             for xorb, own in known.items()
         ]  # fmt: skip
 
-    def _register(self, content: Content) -> bool:
+    def _register(self, content: Content) -> None:
         with self.store.engine.begin() as connection:
             # changing first takes SQLite's write lock, so that of two equal uploads at once one waits and then finds the other's row
             again = connection.execute(
                 chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time())
             )
             if again.rowcount:  # uploaded again: not old enough for collection any more
-                return False
+                return
             terms = [[term.xorb, term.first, term.end, term.size] for term in content.terms]
             statement = upsert(connection, chunked).values(
                 sha256=content.sha256,
@@ -260,7 +254,7 @@ class Contents:
                 terms=terms,
                 created=time.time(),
             )
-            return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+            connection.execute(statement.on_conflict_do_nothing())
 
     # -- reading ----------------------------------------------------------------------------
 

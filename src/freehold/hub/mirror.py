@@ -187,7 +187,7 @@ def _compare(
             )
         here = before.files.get(one.rfilename)
         content = repositories.contents.find(one.lfs.sha256) if one.lfs and one.lfs.sha256 in shared else None
-        if content is not None:
+        if one.lfs is not None and content is not None:
             repositories.contents.renew(content)
             wanted[one.rfilename] = lfs_file(one.lfs.sha256, one.lfs.size)
         elif one.lfs is None and here is not None and here.oid == one.blob_id:

@@ -475,6 +475,17 @@ class Repositories:
                     left -= {values[0] for values in files.values()}
         return ever - left
 
+    def digests_at(self, repository: int, commit_id: str) -> frozenset[str]:
+        """The contents that a commit of a repository, by its number, holds."""
+        commits = tables.commits
+        with self.engine.connect() as connection:
+            files = connection.execute(
+                sa.select(commits.c.files).where(
+                    commits.c.repository == repository, commits.c.id == commit_id
+                )
+            ).scalar_one()
+        return frozenset(values[0] for values in files.values())
+
     def commit(self, found: Repository, revision: str) -> Commit:
         """The state at a revision. Raises NotFound."""
         return self._state(found, self.resolve(found, revision))

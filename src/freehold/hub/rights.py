@@ -8,13 +8,15 @@ nothing: who names bytes by their digest must be able to read them in some repos
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 import sqlalchemy as sa
 
+from freehold.errors import NotFound
 from freehold.hub import catalogue as tables
 from freehold.hub.accounts import Accounts, Actor
 from freehold.hub.contents import Content, Contents
-from freehold.hub.repositories import File, Repositories, Repository
+from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.uploads import Uploads
 
 #: Repositories and contents that are looked at for one digest or chunk. Of what very many hold, a few answers decide; a wrong "no" costs an upload.
@@ -29,6 +31,8 @@ class Rights:
     def __init__(self, repositories: Repositories, accounts: Accounts, uploads: Uploads):
         self._repositories, self._accounts, self._uploads = repositories, accounts, uploads
         self._contents: Contents = repositories.contents
+        # a client asks for one file of a commit after the other, and a commit does not change
+        self._digests = lru_cache(64)(repositories.digests_at)
 
     # -- repositories ---------------------------------------------------------------------------
 
@@ -50,9 +54,13 @@ class Rights:
 
     # -- contents -------------------------------------------------------------------------------
 
-    def of_revision(self, files: Mapping[str, File], digest: str) -> bool:
-        """Whether a revision, given by its files, holds a content."""
-        return any(file.sha256 == digest for file in files.values())
+    def of_revision(self, repository: Repository, commit_id: str, digest: str) -> bool:
+        """Whether a commit that a branch, tag or request of the repository leads to holds a content."""
+        try:
+            revision = self._repositories.resolve(repository, commit_id)
+        except NotFound:
+            return False
+        return digest in self._digests(repository.id, revision)
 
     def held(self, repository: Repository, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that some revision of the repository holds."""
