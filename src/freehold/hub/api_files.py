@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from freehold import durable
 from freehold.errors import DoesNotFit
+from freehold.hub import lfs_parts
 from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
@@ -35,8 +36,6 @@ from freehold.web.bodies import JsonRoute
 REGULAR_BYTES = 10 << 20
 #: A commit's body: many small files in base64.
 COMMIT_BYTES = 1 << 30
-#: Uploads larger than this come in parts of this size, so that a broken one is not sent from the start.
-PART_BYTES = 64 << 20
 _TRUE = ("1", "true", "True")
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -53,7 +52,7 @@ class Batch(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     operation: str
-    objects: list[LfsObject] = Field(max_length=10_000)
+    objects: list[LfsObject] = Field(max_length=lfs_parts.MOST_OBJECTS)
     transfers: list[str] = ["basic"]
 
 
@@ -166,8 +165,8 @@ def routes(hub: Hub) -> APIRouter:
         etag = f'"{file.sha256 if file.lfs else file.oid}"'
         name = path.rsplit("/", 1)[-1]
         headers = {
-            "X-Repo-Commit": commit, "ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff",
-            "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}; filename=\"{quote(name)}\";",
+            "X-Repo-Commit": commit, "ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}; filename=\"{quote(name)}\";",
             "Access-Control-Expose-Headers": "X-Repo-Commit, ETag, X-Linked-Size, X-Linked-ETag, Link, X-Xet-Hash",
         }  # fmt: skip
         if file.lfs:
@@ -219,11 +218,8 @@ def routes(hub: Hub) -> APIRouter:
                 "objects": [one.model_dump() for one in body.objects],
                 "hash_algo": "sha256",
             }
-        parts = (
-            body.operation == "upload"
-            and "multipart" in body.transfers
-            and any(one.size > PART_BYTES for one in body.objects)
-        )
+        large = sum(one.size > lfs_parts.PART_BYTES for one in body.objects)
+        parts = body.operation == "upload" and "multipart" in body.transfers and large > 0
         objects: list[dict[str, Any]] = []
         for one in body.objects:
             entry: dict[str, Any] = {"oid": one.oid, "size": one.size}
@@ -238,14 +234,19 @@ def routes(hub: Hub) -> APIRouter:
                     entry["actions"] = {
                         "download": {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}
                     }
+            elif (there is None or there.size != one.size) and (
+                reason := lfs_parts.why_not(hub.parts, one.size)
+            ):
+                entry["error"] = {"code": 507, "message": reason}
             elif there is None or there.size != one.size:
                 upload: dict[str, Any] = {"href": f"{base}/lfs/{one.oid}?{query}", "expires_in": 6 * 3600}
-                if parts and one.size > PART_BYTES:
+                if parts and one.size > lfs_parts.PART_BYTES:
+                    plan = lfs_parts.parts_of(one.size, large)
+                    query += f"&large={large}"
                     upload["href"] = f"{base}/lfs/{one.oid}/complete?{query}"
-                    count = -(-one.size // PART_BYTES)
-                    upload["header"] = {"chunk_size": str(PART_BYTES)} | {
+                    upload["header"] = {"chunk_size": str(plan.part_bytes)} | {
                         str(number): f"{base}/lfs/{one.oid}/{number}?{query}"
-                        for number in range(1, count + 1)
+                        for number in range(1, plan.count + 1)
                     }
                 verify = f"{base}/api/{plural}/{found.name}/lfs-verify"
                 entry["actions"] = {"upload": upload, "verify": {"href": verify, "expires_in": 6 * 3600}}
@@ -274,27 +275,32 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.put("/lfs/{oid}/{number}")
     async def lfs_part(
-        oid: str, number: int, size: int, expires: int, signature: str, request: Request
+        oid: str, number: int, size: int, expires: int, signature: str, request: Request, large: int = 1
     ) -> Response:
         hub.check(signature, expires, "upload", oid, size)
-        count = -(-size // PART_BYTES)
-        if not 1 <= number <= count:
-            raise Answer(400, f"the upload has parts 1 to {count}, and this is part {number}")
-        folder = hub.parts / f"{oid}-{size}"
+        plan = lfs_parts.parts_of(size, large)
+        if not 1 <= number <= plan.count:
+            raise Answer(400, f"the upload has parts 1 to {plan.count}, and this is part {number}")
+        folder = hub.parts / f"{oid}-{size}-{plan.part_bytes}"
         folder.mkdir(exist_ok=True)
         async with hub.landing() as path:
-            await receive(request, path, PART_BYTES)
-            wanted = min(PART_BYTES, size - (number - 1) * PART_BYTES)
-            if path.stat().st_size != wanted:
-                raise Answer(400, f"part {number} has {path.stat().st_size} bytes and should have {wanted}")
+            await receive(request, path, plan.bytes_of(number))
+            if path.stat().st_size != plan.bytes_of(number):
+                raise Answer(
+                    400,
+                    f"part {number} has {path.stat().st_size} bytes and should have {plan.bytes_of(number)}",
+                )
             etag = await run_in_threadpool(durable.sha256_file, path)
             path.replace(folder / str(number))
         return Response(status_code=200, headers={"ETag": f'"{etag}"'})
 
     @router.post("/lfs/{oid}/complete")
-    def lfs_complete(oid: str, body: Completion, size: int, expires: int, signature: str) -> dict[str, Any]:
+    def lfs_complete(
+        oid: str, body: Completion, size: int, expires: int, signature: str, large: int = 1
+    ) -> dict[str, Any]:
         hub.check(signature, expires, "upload", oid, size)
-        folder, count = hub.parts / f"{oid}-{size}", -(-size // PART_BYTES)
+        plan = lfs_parts.parts_of(size, large)
+        folder, count = hub.parts / f"{oid}-{size}-{plan.part_bytes}", plan.count
         missing = [number for number in range(1, count + 1) if not (folder / str(number)).exists()]
         if missing and hub.contents.find(oid) is None:
             raise Answer(400, f"part {missing[0]} of {count} was not uploaded")
