@@ -38,11 +38,11 @@ def server(folder: Path, site: Site | None = None, *, key: str = "") -> FastAPI:
 
 
 @contextlib.contextmanager
-def running(app: Any, limits: Limits | None = None, host: str = "127.0.0.1") -> Iterator[str]:
+def running(app: Any, limits: Limits | None = None, host: str = "127.0.0.1", **options: Any) -> Iterator[str]:
     """The address of an application that is served until the block ends."""
     listener = listening.listen(host, 0)
     address = listening.address(host, listener)
-    made = Server(app, limits, log_level="critical", timeout_graceful_shutdown=1)
+    made = Server(app, limits, log_level="critical", timeout_graceful_shutdown=1, **options)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not made.started:
