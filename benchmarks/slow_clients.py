@@ -137,13 +137,18 @@ def _plain(target: Target) -> Target:
 
 
 def _started(words: list[str], home: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """A verb with a server, and the JSON line it begins with."""
+    """A verb with a server, and the JSON it begins with."""
     program = [sys.executable, "-m", "freehold.cli.main", *words, "--port", "0", "--json"]
     process = subprocess.Popen(
         program, stdout=subprocess.PIPE, text=True, env={**os.environ, "FREEHOLD_HOME": str(home)}
     )
     assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())
+    said = ""
+    for line in process.stdout:
+        said += line
+        with contextlib.suppress(ValueError):  # not yet whole
+            return process, json.loads(said)
+    raise SystemExit(f"the server did not start: {said}")
 
 
 def _before(home: str, listening: socket.socket) -> None:
