@@ -3,7 +3,8 @@
     python benchmarks/slow_clients.py --model smollm2
 
 Slow clients that are turned away come back at once, so the load stays. All come from this machine, whose addresses have no limit of
-their own: what is measured is the common limit and the times. ``--before`` serves the hub by uvicorn without either.
+their own: what is measured is the common limit and the times. ``--before`` serves the hub by uvicorn without either, with the 1,024 open files
+that systems give a process unless it asks for more. Needs Linux.
 """
 
 from __future__ import annotations
@@ -152,11 +153,18 @@ def _started(words: list[str], home: Path) -> tuple[subprocess.Popen[str], dict[
 
 
 def _before(home: str, listening: socket.socket) -> None:
+    import logging
+    import resource
+
     import uvicorn
 
     from freehold.hub.protocol import make_app
     from freehold.hub.store import Store
 
+    logging.getLogger("asyncio").setLevel(
+        logging.CRITICAL
+    )  # it says of every connection that there are too many
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     uvicorn.Server(uvicorn.Config(make_app(Store(Path(home))), log_level="critical", access_log=False)).run(
         sockets=[listening]
     )

@@ -50,7 +50,7 @@ def check_together(paths: Iterable[str]) -> None:
         other = folded.setdefault(_folded(path), path)
         if other != path:
             raise UsageError(
-                f"{_shown(path)} and {_shown(other)} differ only in case or in how their letters are composed, "
+                f"{_shown(path)} and {_shown(other)} differ in case alone or in how letters are composed, "
                 "which many disks cannot hold",
                 "rename one of them",
             )
