@@ -55,6 +55,7 @@ bench: setup
 	$(BIN)/python benchmarks/hub_transfer.py
 	$(BIN)/python benchmarks/hub_chunks.py --data $(DATA)
 	$(BIN)/python benchmarks/hub_kill.py
+	$(BIN)/python benchmarks/slow_clients.py
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/sign_speed.py
 	$(BIN)/python benchmarks/header_fuzz.py

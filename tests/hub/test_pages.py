@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from freehold.hub.accounts import Accounts
-from freehold.hub.pages import rendered
+from freehold.hub.markdown import rendered
 from freehold.hub.protocol import make_app
 from freehold.hub.session import Known
 from freehold.hub.store import Store

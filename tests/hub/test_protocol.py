@@ -95,7 +95,7 @@ def test_an_upload_that_is_not_what_it_says_leaves_nothing(client: Client, tmp_p
 def test_a_large_upload_comes_in_parts_and_can_be_taken_up_again(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freehold.hub.api_files.PART_BYTES", 1000)
+    monkeypatch.setattr("freehold.hub.lfs_parts.PART_BYTES", 1000)
     data = bytes(range(256)) * 10
     one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
     batch = {"operation": "upload", "objects": [one], "transfers": ["basic", "multipart"]}

@@ -166,7 +166,7 @@ def test_an_upload_counts_for_who_sent_it_and_where(people: People) -> None:
 def test_parts_that_another_has_sent_are_not_joined_for_who_knows_the_digest(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freehold.hub.api_files.PART_BYTES", 1000)
+    monkeypatch.setattr("freehold.hub.lfs_parts.PART_BYTES", 1000)
     data = os.urandom(2500)
     body = {
         "operation": "upload",

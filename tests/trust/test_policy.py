@@ -147,7 +147,7 @@ def test_refusals_name_rule_and_way_and_overrides_are_recorded(
     [
         ("licences: {}", "no name"), ("name: x\nlicense: {}", "'license' is not a key"), ("name: x\nlicences: {allow: free}", "licences.allow is 'free'"),
         ("name: x\nlicences: {alow: any}", "licences.alow"), ("name: x\ngrades: {safety: superb}", "grades.safety is 'superb'"),
-        ("name: x\nlimits: {extraction: 5}", "limits.extraction is 5"), ("name: x\nsources: {allow: [ftp]}", "sources.allow names 'ftp'"), ("name: [", "no YAML"),
+        ("name: x\nlimits: {extraction: 5}", "limits.extraction is 5"), ("name: x\nsources: {allow: [ftp]}", "sources.allow names 'ftp'"), ("name: [", "not valid YAML"),
         ("name: x\ncertificate: {serve: yes please}", "serve is 'yes please'"), ("name: x\npersonal_data: maybe", "personal_data is 'maybe'"),
     ],
 )  # fmt: skip

@@ -15,16 +15,13 @@ from starlette.concurrency import run_in_threadpool
 
 from freehold import durable
 from freehold.errors import DoesNotFit
+from freehold.hub import lfs_parts
 from freehold.hub.accounts import Actor
 from freehold.hub.contents import Content
 from freehold.hub.repositories import File, Repository
 from freehold.hub.session import Answer, Hub, Link, base_of, plain, whose
 from freehold.web.bodies import JsonRoute
 
-#: Uploads larger than this come in parts of this size, so that a broken one is not sent from the start.
-PART_BYTES = 64 << 20
-#: Parts of one upload, whose parts grow instead, and of all that are asked for at once: the answer has a link for each.
-MOST_PARTS, PARTS_AT_ONCE = 1000, 10_000
 #: Seconds for which links hold.
 DOWNLOAD_S, UPLOAD_S = 3600, 6 * 3600
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -42,7 +39,7 @@ class Batch(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     operation: str
-    objects: list[LfsObject] = Field(max_length=10_000)
+    objects: list[LfsObject] = Field(max_length=lfs_parts.MOST_OBJECTS)
     transfers: list[str] = ["basic"]
 
 
@@ -160,8 +157,8 @@ def routes(hub: Hub) -> APIRouter:
         etag = f'"{file.sha256 if file.lfs else file.oid}"'
         name = path.rsplit("/", 1)[-1]
         headers = {
-            "X-Repo-Commit": commit, "ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff",
-            "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}; filename=\"{quote(name)}\";",
+            "X-Repo-Commit": commit, "ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}; filename=\"{quote(name)}\";",
             "Access-Control-Expose-Headers": "X-Repo-Commit, ETag, X-Linked-Size, X-Linked-ETag, Link, X-Xet-Hash",
         }  # fmt: skip
         if file.lfs:
@@ -233,17 +230,19 @@ def routes(hub: Hub) -> APIRouter:
         """Links for what must be sent: all that the asker may not name in a commit, whether this hub has it or not."""
         here = present(actor, found, body.objects)
         sent = [one for one in body.objects if one.oid not in here]
-        parts = "multipart" in body.transfers and any(one.size > PART_BYTES for one in sent)
-        if parts and sum(count_of(one.size) for one in sent) > PARTS_AT_ONCE:
-            raise Answer(413, f"the objects have more than {PARTS_AT_ONCE} parts; ask for fewer at once")
+        large = sum(one.size > lfs_parts.PART_BYTES for one in sent)
+        parts = "multipart" in body.transfers and large > 0
         verify = {"href": f"{base_of(request)}/api/{plural}/{found.name}/lfs-verify", "expires_in": UPLOAD_S}
         objects: list[dict[str, Any]] = []
         for one in body.objects:
             entry: dict[str, Any] = {"oid": one.oid, "size": one.size}
-            if one.oid not in here:
+            if one.oid not in here and (reason := lfs_parts.why_not(hub.parts, one.size)):
+                entry["error"] = {"code": 507, "message": reason}
+            elif one.oid not in here:
                 grant = hub.grants.give("upload", hub.who(request), found, f"{one.oid}:{one.size}", UPLOAD_S)
                 query = f"size={one.size}&{hub.grants.query(grant)}"
-                upload = upload_action(f"{base_of(request)}/lfs/{one.oid}", query, one.size, parts=parts)
+                address = f"{base_of(request)}/lfs/{one.oid}"
+                upload = upload_action(address, query, one.size, large if parts else 0)
                 entry["actions"] = {"upload": upload, "verify": verify}
             objects.append(entry)
         return {"transfer": "multipart" if parts else "basic", "objects": objects, "hash_algo": "sha256"}
@@ -293,35 +292,38 @@ def routes(hub: Hub) -> APIRouter:
         await run_in_threadpool(hub.uploads.content, actor.name, found.id, oid)
         return Response(status_code=200)
 
-    def parts_of(actor: Actor, found: Repository, oid: str, size: int) -> Path:
+    def parts_of(actor: Actor, found: Repository, oid: str, plan: lfs_parts.Parts) -> Path:
         """Where the parts of an upload lie: everyone's apart, so that nobody completes another's."""
-        return hub.parts / durable.digest_of([actor.name, found.id, oid, size])
+        return hub.parts / durable.digest_of([actor.name, found.id, oid, plan.size_bytes, plan.part_bytes])
 
     @router.put("/lfs/{oid}/{number}")
     async def lfs_part(
-        oid: str, number: int, size: int, link: Annotated[Link, Depends()], request: Request
+        oid: str, number: int, size: int, link: Annotated[Link, Depends()], request: Request, large: int = 1
     ) -> Response:
         actor, found = await run_in_threadpool(uploading, oid, size, link)
-        count, each = count_of(size), part_bytes(size)
-        if not 1 <= number <= count:
-            raise Answer(400, f"the upload has parts 1 to {count}, and this is part {number}")
-        folder = parts_of(actor, found, oid, size)
+        plan = lfs_parts.parts_of(size, large)
+        if not 1 <= number <= plan.count:
+            raise Answer(400, f"the upload has parts 1 to {plan.count}, and this is part {number}")
+        folder = parts_of(actor, found, oid, plan)
         folder.mkdir(exist_ok=True)
         async with hub.landing() as path:
-            await receive(request, path, each)
-            wanted = min(each, size - (number - 1) * each)
-            if path.stat().st_size != wanted:
-                raise Answer(400, f"part {number} has {path.stat().st_size} bytes and should have {wanted}")
+            await receive(request, path, plan.bytes_of(number))
+            if path.stat().st_size != plan.bytes_of(number):
+                raise Answer(
+                    400,
+                    f"part {number} has {path.stat().st_size} bytes and should have {plan.bytes_of(number)}",
+                )
             etag = await run_in_threadpool(durable.sha256_file, path)
             path.replace(folder / str(number))
         return Response(status_code=200, headers={"ETag": f'"{etag}"'})
 
     @router.post("/lfs/{oid}/complete")
     def lfs_complete(
-        oid: str, body: Completion, size: int, link: Annotated[Link, Depends()]
+        oid: str, body: Completion, size: int, link: Annotated[Link, Depends()], large: int = 1
     ) -> dict[str, Any]:
         actor, found = uploading(oid, size, link)
-        folder, count = parts_of(actor, found, oid, size), count_of(size)
+        plan = lfs_parts.parts_of(size, large)
+        folder, count = parts_of(actor, found, oid, plan), plan.count
         missing = [number for number in range(1, count + 1) if not (folder / str(number)).exists()]
         if not missing:
             join(folder, count, oid, size)
@@ -364,21 +366,11 @@ def routes(hub: Hub) -> APIRouter:
     return router
 
 
-def part_bytes(size: int) -> int:
-    """Bytes of each part of an upload but the last: so many that there are not too many parts."""
-    return max(PART_BYTES, -(-size // MOST_PARTS))
-
-
-def count_of(size: int) -> int:
-    """How many parts an upload of this size has."""
-    return max(1, -(-size // part_bytes(size)))
-
-
-def upload_action(address: str, query: str, size: int, *, parts: bool) -> dict[str, Any]:
-    """Where an object is sent, in one piece or in parts."""
-    if not parts or size <= PART_BYTES:
+def upload_action(address: str, query: str, size: int, large: int) -> dict[str, Any]:
+    """Where an object is sent: in parts where it is one of ``large`` large ones, else in one piece."""
+    if not large or size <= lfs_parts.PART_BYTES:
         return {"href": f"{address}?{query}", "expires_in": UPLOAD_S}
-    numbers = range(1, count_of(size) + 1)
-    header = {"chunk_size": str(part_bytes(size))}
-    header |= {str(number): f"{address}/{number}?{query}" for number in numbers}
+    plan, query = lfs_parts.parts_of(size, large), f"{query}&large={large}"
+    header = {"chunk_size": str(plan.part_bytes)}
+    header |= {str(number): f"{address}/{number}?{query}" for number in range(1, plan.count + 1)}
     return {"href": f"{address}/complete?{query}", "expires_in": UPLOAD_S, "header": header}

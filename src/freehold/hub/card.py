@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from freehold.errors import BadModel
+from freehold import yaml_text
+from freehold.errors import BadData, BadModel
 from freehold.hub import architectures, gguf, peft, safetensors
 from freehold.hub.peft import AdapterFacts
 
@@ -222,14 +223,12 @@ def _template_of(files: dict[str, Path]) -> str | None:
 
 def _licence_in_readme(path: Path) -> tuple[str, str]:
     """``license:`` of a model card's YAML head."""
-    import yaml
-
     text = path.read_text(errors="replace")
     if not text.startswith("---"):
         return "", ""
     try:
-        head = yaml.safe_load(text.split("---", 2)[1])
-    except yaml.YAMLError:
+        head = yaml_text.load(text.split("---", 2)[1], path.name)
+    except BadData:
         return "", ""
     found = stated_licence(head) if isinstance(head, dict) else ""
     return (found, "license in README.md") if found else ("", "")

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
-from freehold import durable
+from freehold import durable, yaml_text
 from freehold.errors import BadModel, NotFound, Unsupported
 from freehold.hub import packages
 from freehold.progress import Sink, Task, task
@@ -89,7 +87,7 @@ def read_table(path: Path = TABLE, sha256: str = TABLE_SHA256) -> tuple[KnownWei
             f"{path.name} was changed: its sha256 is not the one that Freehold expects",
             "install Freehold again",
         )
-    value = yaml.safe_load(data)
+    value = yaml_text.load(data.decode(), path.name)
     if value.get("version") != _VERSION:
         raise BadModel(
             f"{path.name} has version {value.get('version')!r}; this Freehold reads version {_VERSION}",

@@ -1,7 +1,6 @@
 """The hub's web pages: lists, cards, files, revisions and discussions, rendered here and readable without a script.
 
-Cards are Markdown of strangers: HTML in them is shown as text, links keep to http, https and mailto, pictures come from the
-repository itself, and the pages' policy lets nothing from elsewhere load.
+Cards are Markdown of strangers (`markdown.py`), and the pages' policy lets nothing from elsewhere load.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from fastapi import APIRouter, Request
 from fastapi import Query as Parameter
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from freehold.hub.accounts import Actor
@@ -27,6 +25,7 @@ from freehold.hub.discussions import Discussion, Event
 from freehold.hub.figures import stated
 from freehold.hub.index import Query
 from freehold.hub.lineage import Graph, graph
+from freehold.hub.markdown import rendered
 from freehold.hub.mirror import mirrors
 from freehold.hub.repositories import KINDS, File, Repository
 from freehold.hub.scans import Danger, worst
@@ -58,27 +57,6 @@ def _templates() -> Environment:
     return Environment(
         loader=PackageLoader("freehold.hub"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-
-
-@cache
-def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable("table")
-
-
-def rendered(text: str, files: str) -> Markup:
-    """Markdown as HTML that is safe to show, under a page's own heading; relative links and pictures lead below the address ``files``."""
-    parts = _markdown().parse(text)
-    for part in parts:
-        if part.type in ("heading_open", "heading_close"):
-            part.tag = f"h{min(6, int(part.tag[1]) + 1)}"
-    for part in [inner for outer in parts for inner in (outer.children or [])]:
-        for name in ("href", "src"):
-            target = str(part.attrGet(name) or "")
-            if target and ":" not in target.split("/", maxsplit=1)[0] and not target.startswith(("/", "#")):
-                part.attrSet(name, f"{files}/{target}")
-        if part.type == "link_open":
-            part.attrSet("rel", "nofollow noreferrer")
-    return Markup(_markdown().renderer.render(parts, _markdown().options, {}))
 
 
 def day(seconds: float) -> str:

@@ -8,6 +8,7 @@ the branch's move are written, which happens in one transaction after every cont
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Collection, Iterable
@@ -15,16 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-import yaml
 from sqlalchemy.exc import IntegrityError
 
-from freehold import durable
+from freehold import durable, yaml_text
 from freehold.errors import BadData, Busy, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
 from freehold.hub import discussions
 from freehold.hub.contents import Contents
 from freehold.hub.index import Entry, Index, Query, step_of
-from freehold.hub.names import check_path
+from freehold.hub.names import check_path, check_together
 from freehold.hub.store import Store
 from freehold.hub.uploads import forget_old, in_parts, under_way
 
@@ -183,13 +183,7 @@ def read_front_matter(text: str) -> dict[str, Any]:
     found = re.match(r"\A﻿?---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(\r?\n|\Z)", text, re.DOTALL)
     if not found:
         return {}
-    try:
-        values = yaml.safe_load(found[1]) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadData(
-            f"the card's metadata is not valid YAML: {str(error).splitlines()[0]}",
-            "mend the lines between the two '---'",
-        ) from None
+    values = yaml_text.load(found[1], "the card's metadata, between the two '---',") or {}
     if not isinstance(values, dict):
         raise BadData(
             "the card's metadata is not a mapping", "write 'key: value' lines between the two '---'"
@@ -203,6 +197,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
@@ -626,7 +622,7 @@ class Repositories:
                 )
             ).one()
             files = self._changed({path: File(*values) for path, values in row.files.items()}, found, change)
-            _check_tree(files)
+            check_together(files)
             values = self._commit_row(head, change, author, files)
             connection.execute(tables.commits.insert().values(repository=found.id, **values))
             moved = connection.execute(
@@ -898,22 +894,6 @@ def check_repository_name(name: str) -> None:
             f"{name[:120]!r} cannot name a repository",
             "use org/name of letters, digits, dot, dash and underscore, 96 at most",
         )
-
-
-def _check_tree(files: dict[str, File]) -> None:
-    """Raises UsageError when a path is both a file and a folder, or two differ in case alone."""
-    folders = {path[:at] for path in files for at in range(len(path)) if path[at] == "/"}
-    both = folders & files.keys()
-    if both:
-        raise UsageError(f"{min(both)[:120]!r} would be a file and a folder", "rename one of them")
-    folded: dict[str, str] = {}
-    for path in files:
-        other = folded.setdefault(path.casefold(), path)
-        if other != path:
-            raise UsageError(
-                f"{path[:120]!r} and {other[:120]!r} differ in case alone, which many disks cannot hold",
-                "rename one of them",
-            )
 
 
 def _card(text: str) -> dict[str, Any]:

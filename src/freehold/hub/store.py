@@ -23,7 +23,7 @@ from freehold.errors import BadModel, Busy, NotFound, Unsupported, UsageError
 from freehold.hub import answer_form
 from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import holdings, models, open_catalogue
-from freehold.hub.names import check_path
+from freehold.hub.names import check_path, check_together
 from freehold.hub.uploads import under_way
 from freehold.progress import Sink, silent, task
 
@@ -112,6 +112,7 @@ class Store:
         check_name(name)
         for file_name in files:
             check_path(file_name)
+        check_together(files)
         answer_form.check(files)
         card = read_card(files, licence=licence, licence_from=licence_from)
         card = card if base is None else on_base(card, base)

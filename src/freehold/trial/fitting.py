@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from freehold import durable, machine, settings
+from freehold import durable, machine, settings, yaml_text
 from freehold.data.templates import PLAIN
 from freehold.engines.interface import Request
 from freehold.engines.loading import context_that_fits, open_engine, predict_memory, prompting
@@ -42,7 +40,7 @@ class Fit:
 
 def known() -> list[tuple[str, Card]]:
     """Published shapes of models that are not in the store."""
-    rows = yaml.safe_load((Path(cards.__file__).parent / "known.yaml").read_text())
+    rows = yaml_text.load((Path(cards.__file__).parent / "known.yaml").read_text(), "known.yaml")
     return [
         (
             row["name"],

@@ -14,8 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from freehold import yaml_text
 from freehold.engines.embedding import is_embedder
-from freehold.errors import NotFound
+from freehold.errors import BadData, NotFound
 from freehold.hub.answer_form import FILE, of_model
 from freehold.hub.store import Model, Store
 from freehold.trial import evidence
@@ -102,7 +103,9 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
             ]
         )
         return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n{body}\n"))
-    kept = ModelCard(store.file(model, "README.md").read_text(errors="replace"), ignore_metadata_errors=True)
+    kept = ModelCard(
+        _readable(store.file(model, "README.md").read_text(errors="replace")), ignore_metadata_errors=True
+    )
     for key, value in head.to_dict().items():
         if kept.data.get(key) is None and not (
             key in ("license_name", "license_link") and kept.data.get("license") is not None
@@ -115,6 +118,20 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
     )
     title = "## Added by Freehold when this model was pushed"
     return f"---\n{kept.data.to_yaml()}\n---\n{kept.text.rstrip()}\n\n{title}\n\n{added}\n"
+
+
+def _readable(text: str) -> str:
+    """A README without its head where that cannot be read within the limits on YAML from elsewhere: the library has none."""
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    while (head := REGEX_YAML_BLOCK.search(text)) is not None:
+        try:
+            yaml_text.load(head[2], "README.md")
+        except BadData:
+            text = text[head.end() :]
+        else:
+            break
+    return text
 
 
 # -- the head -----------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold.errors import UsageError
+from freehold import yaml_text
+from freehold.errors import BadData, UsageError
 from freehold.statistics import rows_for_power
 from freehold.trust import grades, licence
 from freehold.trust.hazards import GRADES
@@ -130,11 +131,11 @@ def parse_seconds(text: str) -> float:
 
 def read_task_file(path: Path) -> list[str]:
     """The needs of a ``task.yaml`` (key ``needs``, a list). Unknown keys are errors. Raises UsageError."""
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        value = yaml_text.load(path.read_text(), str(path))
+    except BadData as error:
+        raise UsageError(error.message, "correct it there") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]})", "correct it") from error
     if (
         not isinstance(value, dict)

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from importlib import resources
 
-import yaml
+from freehold import yaml_text
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 #: Below this share of English words, a text of at least this many words is not English prose.
@@ -24,7 +24,7 @@ _FEW = 4
 def _common() -> tuple[frozenset[str], frozenset[str]]:
     """Common words of English, and of other languages in Latin letters."""
     text = (resources.files("freehold.trust") / "languages.yaml").read_text(encoding="utf-8")
-    lists = yaml.safe_load(text)
+    lists = yaml_text.load(text, "languages.yaml")
     return frozenset(lists["english"].split()), frozenset(lists["other"].split())
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from freehold import yaml_text
 from freehold.trust import expression
 
 #: What may be asked of a licence.
@@ -132,12 +133,9 @@ def _text(value: Any) -> str:
 @cache
 def table() -> dict[str, Terms]:
     """All licences by identifier, aliases included."""
-    import yaml
-
     found: dict[str, Terms] = {}
-    for key, value in yaml.safe_load(
-        (resources.files("freehold.trust") / "licences.yaml").read_text()
-    ).items():
+    text = (resources.files("freehold.trust") / "licences.yaml").read_text()
+    for key, value in yaml_text.load(text, "licences.yaml").items():
         aliases = value.pop("aliases", [])
         for part in ("must", "pass_on", "may_not", "becomes", "not_into"):
             value[part] = tuple(value.get(part, ()))

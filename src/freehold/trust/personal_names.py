@@ -6,8 +6,7 @@ import re
 from functools import cache
 from importlib import resources
 
-import yaml
-
+from freehold import yaml_text
 from freehold.trust.personal_rules import NAME, Match, Rule, digits, has, is_sum_or_amount
 
 # -- where people live ----------------------------------------------------------------------------
@@ -123,7 +122,7 @@ _GREETING = (
 def listed(name: str) -> frozenset[str]:
     """A list of words of ``personal_words.yaml``: not_surnames or not_users."""
     text = resources.files("freehold.trust").joinpath("personal_words.yaml").read_text("utf-8")
-    return frozenset(yaml.safe_load(text)[name].split())
+    return frozenset(yaml_text.load(text, "personal_words.yaml")[name].split())
 
 
 @cache

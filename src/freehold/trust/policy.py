@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, settings
-from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
+from freehold import durable, settings, yaml_text
+from freehold.errors import BadData, BadModel, Expired, NotFound, Refused, UsageError
 from freehold.hub.accounts import Accounts
 from freehold.hub.store import Model, Store
 from freehold.trust import certificate, expression, licence
@@ -69,17 +69,14 @@ def examples() -> list[str]:
 
 def read(text: str, where: str) -> Policy:
     """A policy from YAML. Raises UsageError naming the key that cannot be right."""
-    import yaml
 
     def wrong(what: str, way: str) -> UsageError:
         return UsageError(f"{where}: {what}", way)
 
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise wrong(
-            f"no YAML ({' '.join(str(error).split())[:160]})", "mend it; see 'freehold policy show hospital'"
-        ) from error
+        value = yaml_text.load(text, where)
+    except BadData as error:
+        raise UsageError(error.message, "correct it; see 'freehold policy show hospital'") from error
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise wrong("it has no name", "begin with 'name: ...'; see 'freehold policy show hospital'")
     for key, inner in value.items():

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import yaml
+from freehold import yaml_text
 
 #: Words of an answer that say most: about 80 tokens, which is what a safety test lets a model write.
 BODY_WORDS = 60
@@ -80,7 +80,7 @@ class Weights:
 def patterns() -> Patterns:
     """The shipped patterns."""
     text = (resources.files("freehold.trust") / "refusal_patterns.yaml").read_text(encoding="utf-8")
-    value = yaml.safe_load(text)
+    value = yaml_text.load(text, "refusal_patterns.yaml")
 
     def compiled(pattern: str) -> re.Pattern[str]:
         for name, part in value["parts"].items():

@@ -29,8 +29,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 _MOST = 4096
 #: File descriptors kept free for files, the database and connections that were ended but are not yet closed.
 _KEPT_FREE = 512
-#: Connections accepted between two other pieces of work, and those the system keeps waiting for that.
-_AT_ONCE, _BACKLOG = 128, 2048
+#: Connections accepted between two other pieces of work: few against the limits, so that a head that has come is read before its connection
+#: could have to make room.
+_AT_ONCE = 64
+#: Connections the system keeps waiting for that.
+_BACKLOG = 2048
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
 )
@@ -100,6 +103,11 @@ class Crowd:
 
     def __len__(self) -> int:
         return len(self._all.members)
+
+    @property
+    def most(self) -> int:
+        """Connections in all."""
+        return self._all.most
 
     def peer(self, number: int) -> Peer:
         """The connection of a file descriptor."""
@@ -293,7 +301,11 @@ class Server(uvicorn.Server):
         limits = limits or Limits()
         self.crowd = Crowd(limits)
         kind: Any = functools.partial(Connection, self.crowd)
-        options = {"log_level": "warning", "access_log": False, "backlog": _AT_ONCE} | options
+        options = {
+            "log_level": "warning",
+            "access_log": False,
+            "backlog": min(_AT_ONCE, self.crowd.most // 8),
+        } | options
         keep_alive_s = max(1, int(limits.idle_s))
         super().__init__(
             uvicorn.Config(
