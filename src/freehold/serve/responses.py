@@ -50,7 +50,7 @@ def _kind(item: Any) -> Any:
 class Item(fields.Loose):
     """A part of the input: a message, a call or what it gave."""
 
-    type: str
+    type: fields.Name
     role: Literal["system", "developer", "user", "assistant"] = "user"
     content: fields.Content = ""
     call_id: fields.Name = ""
