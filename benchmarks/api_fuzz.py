@@ -56,6 +56,7 @@ class Target:
     statuses: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    slowest: str = ""
     normal: int = 0
 
     @property
@@ -105,7 +106,8 @@ async def ask(client: httpx.AsyncClient, target: Target, sent: Sent) -> None:
         return
     except (httpx.InvalidURL, UnicodeError, ValueError):  # a client cannot send it
         return
-    target.slowest_s = max(target.slowest_s, time.monotonic() - began)
+    if (took := time.monotonic() - began) > target.slowest_s:
+        target.slowest_s, target.slowest = took, str(sent)[:300]
     target.statuses[answer.status_code] += 1
     if why := fault_of(answer):
         target.faults.append(f"{why}: {sent} -> {answer.status_code} {answer.text[:300]}")
@@ -196,7 +198,7 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
         target.faults.append(f"memory has grown by {grown:.0%} since the first tenth of the requests")
     return {
         "requests": done, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
-        "slowest_s": round(target.slowest_s, 2), "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
+        "slowest_s": round(target.slowest_s, 2), "slowest": target.slowest, "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
         "memory_mb_end": target.memory >> 20, "memory_growth": round(grown, 3), "faults": len(target.faults),
     }  # fmt: skip
 

@@ -35,7 +35,7 @@ def parse(data: bytes) -> tuple[Any, str | None]:
     try:
         value = jiter.from_json(data, catch_duplicate_keys=True)
     except ValueError as error:
-        raise BadData(f"the JSON cannot be read: {_plain(str(error))}") from None
+        raise BadData(f"the JSON cannot be read: {_plain(str(error), data)}") from None
     return value, _unfit(value) if _SUSPECT.search(data) else None
 
 
@@ -44,12 +44,18 @@ def unfit_at(place: str) -> str:
     return f"{place or 'the JSON'}: a number must be finite, and a whole number below 2^64"
 
 
-def _plain(fault: str) -> str:
+def _plain(fault: str, data: bytes) -> str:
     """The parser's words in ours."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8"
     for theirs, ours in (
         ("recursion limit exceeded", "it is nested deeper than 200 levels"),
         ("Detected duplicate key", "it has a name twice:"),
-        ("invalid unicode code point", "it holds bytes that are not UTF-8"),
+        ("expected value", "a value is missing"),
+        ("expected ident", "a value is missing"),
+        ("EOF while parsing", "it ends in the middle of"),
         ("number out of range", "it holds a number that is too large"),
         ("lone leading surrogate in hex escape", "it holds half of a pair of surrogates"),
         ("unexpected end of hex escape", "it holds half of a pair of surrogates"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,11 @@ def test_bodies_of_the_hub_are_read_in_the_same_place(module: Any, tmp_path: Pat
         (b'{"a": NaN}', "a: a number must be finite"),
         (b"18446744073709551616", "a number must be finite, and a whole number below 2^64"),
         (b'{"a": 1, "a": 1}', "a name twice"),
-        (b"[" * 201, "deeper than 200"),
+        (b"[" * 250, "deeper than 200"),
     ],
 )
 def test_json_that_readers_disagree_about_is_refused(data: bytes, told: str) -> None:
-    with pytest.raises(BadData, match=told.replace("^", r"\^")):
+    with pytest.raises(BadData, match=re.escape(told)):
         strict_json.read(data)
 
 

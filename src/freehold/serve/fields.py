@@ -236,8 +236,10 @@ Query = Annotated[str, Check(_query, {"type": "string", "minLength": 1})]
 
 
 def _stops(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) else list_at(value, most=MOST_STOPS)
-    if any(not isinstance(stop, str) or not 0 < len(stop) <= MOST_STOP_CHARACTERS for stop in stops):
+    stops = [value] if isinstance(value, str) else list_at(value)
+    if len(stops) > MOST_STOPS or any(
+        not isinstance(stop, str) or not 0 < len(stop) <= MOST_STOP_CHARACTERS for stop in stops
+    ):
         raise fault(f"must be up to {MOST_STOPS} texts of 1 to {MOST_STOP_CHARACTERS} characters")
     return tuple(stops)
 
