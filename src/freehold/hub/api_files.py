@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import pathspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +23,7 @@ from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import address
 from freehold.hub.contents import Content
 from freehold.hub.discussions import number_of
+from freehold.hub.ignore import ignoring
 from freehold.hub.json_route import JsonRoute
 from freehold.hub.names import check_path
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
@@ -336,10 +336,10 @@ def routes(hub: Hub) -> APIRouter:
             and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None
         ):
             rules = b"".join(hub.contents.read(kept)).decode("utf-8", "replace")
-        ignored = pathspec.GitIgnoreSpec.from_lines((rules or "").splitlines())
+        ignored = ignoring(rules or "")
         return {
             "files": [
-                {"path": one.path, "uploadMode": _mode(one), "shouldIgnore": ignored.match_file(one.path),
+                {"path": one.path, "uploadMode": _mode(one), "shouldIgnore": ignored(one.path),
                  "oid": (there[one.path].sha256 if there[one.path].lfs else there[one.path].oid) if one.path in there else None}
                 for one in body.files
             ]
