@@ -16,6 +16,8 @@ from freehold.errors import BadData
 
 #: Integers from here on are refused: what is sent on as JSON must be read the same by all.
 MOST_INTEGER = 2**64
+#: Names, and lists and objects, in one text: a million of them take a processor's second, in which nothing else is done.
+MOST_PARTS = 500_000
 #: Long numbers, large exponents and what JSON has no numbers for; only where there are some are all values looked at.
 _SUSPECT = re.compile(rb"[0-9]{19}|[0-9.][eE]\+?[0-9]{3}|NaN|Infinity")
 _MARK = b"\xef\xbb\xbf"
@@ -32,6 +34,8 @@ def read(data: bytes) -> Any:
 def parse(data: bytes) -> tuple[Any, str | None]:
     """(the value that ``data`` holds, the place of a number in it that no reader may use, if any). Raises BadData."""
     data = data.removeprefix(_MARK)
+    if max(data.count(b":"), data.count(b"[") + data.count(b"{")) > MOST_PARTS:
+        raise BadData(f"the JSON cannot be read: it has more than {MOST_PARTS:,} names, lists or objects")
     try:
         value = jiter.from_json(data, catch_duplicate_keys=True)
     except ValueError as error:

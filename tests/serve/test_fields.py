@@ -241,6 +241,7 @@ BROKEN: list[tuple[bytes, str]] = [
     ('{"model": "tiny"}'.encode("utf-16"), "not UTF-8"),
     (b'{"seed": ' + b"1" * 5000 + b"}", "too large"),
     (b'{"' + b"x" * 100_000 + b'": 1}', "this field is not known"),
+    (b"[" + b"{}," * 600_000 + b"1]", "more than 500,000 names, lists or objects"),
     (json.dumps({f"x{n}": 1 for n in range(200_000)}).encode(), "x0: this field is not known"),
 ]
 
