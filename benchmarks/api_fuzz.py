@@ -67,28 +67,30 @@ class Target:
 
 def made(strategy: Any, count: int, number: int) -> list[Any]:
     """So many values of a strategy, always the same for a number."""
-    found: list[Any] = []
+    values: list[Any] = []
 
     @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet)  # fmt: skip
     @seed(number)
     @given(strategy)
     def collect(value: Any) -> None:
-        found.append(value)
+        values.append(value)
 
     collect()
-    return found
+    return values
 
 
 def batches(target: Target, count: int, number: int, first: int) -> Iterator[list[Sent]]:
     """The requests to a target, in batches; every tenth is of the API's own document."""
-    own, bases = list(fitting(target.document)), BASES[target.kind]
+    strategies, bases = list(fitting(target.document)), BASES[target.kind]
     for batch in range(first, first + -(-count // BATCH)):
         there = number * 1_000_003 + batch
         if batch % 10 == 9:
-            each = -(-BATCH // len(own))
-            chosen = [own[(batch * 7 + at) % len(own)] for at in range(min(len(own), 40))]
-            yield [one for strategy in chosen for one in made(strategy, max(each, 10), there)][:BATCH]
+            each = -(-BATCH // len(strategies))
+            chosen = [
+                strategies[(batch * 7 + at) % len(strategies)] for at in range(min(len(strategies), 40))
+            ]
+            yield [sent for strategy in chosen for sent in made(strategy, max(each, 10), there)][:BATCH]
         else:
             breaking = Breaking(random.Random(there), made(ANYTHING, 60, there), made(WORDS, 30, there))
             yield [breaking.request(bases) for _ in range(BATCH)]
@@ -121,12 +123,12 @@ def fault_of(answer: httpx.Response) -> str:
         if "text/html" in answer.headers.get("content-type", ""):
             return ""
         try:
-            told = answer.json()
+            body = answer.json()
         except ValueError:
             return "a refusal that is not JSON"
-        error = told.get("error")
+        error = body.get("error")
         sentence = error.get("message") if isinstance(error, dict) else error
-        if "errors" not in told and (not isinstance(sentence, str) or not 8 <= len(sentence) <= 2000):
+        if "errors" not in body and (not isinstance(sentence, str) or not 8 <= len(sentence) <= 2000):
             return "a refusal without a sentence"
     if "the engine has a fault" in answer.text or "server_error" in answer.text:
         return "a stream that ends in a fault"
@@ -178,7 +180,7 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
     async with asking as client, beside(client, target):
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def one(sent: Sent) -> None:
+        async def send(sent: Sent) -> None:
             async with places:
                 await ask(client, target, sent)
 
@@ -188,7 +190,7 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
             following = asyncio.create_task(
                 asyncio.to_thread(next, coming, None)
             )  # made while these are sent
-            await asyncio.gather(*map(one, requests))
+            await asyncio.gather(*map(send, requests))
             done += len(requests)
             warm = target.memory if not warm and done >= count / 10 else warm
             if sys.stderr.isatty():
@@ -244,8 +246,8 @@ def begun(kind: str, home: Path) -> Target:
         if kind == "keyed":
             token = keyed(home)
     document = document_of(kind, home)
-    process, told = started(home, *words)
-    address = told["base_url"].removesuffix("/v1") if kind == "server" else told["address"]
+    process, started_as = started(home, *words)
+    address = started_as["base_url"].removesuffix("/v1") if kind == "server" else started_as["address"]
     target = Target(kind, address, psutil.Process(process.pid), document, token)
     if kind != "server":
         fill_hub(target)
@@ -282,19 +284,19 @@ def main(
     warnings.filterwarnings("ignore")
     shares = {"server": 0.7, "hub": 0.2, "keyed": 0.1}
     whole = sum(shares[kind] for kind in only)
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for kind in only:
         with tempfile.TemporaryDirectory() as home:
             target = begun(kind, Path(home))
             try:
-                told[kind] = asyncio.run(
+                figures[kind] = asyncio.run(
                     fuzz(target, max(BATCH, int(requests * shares[kind] / whole)), seed, first)
                 )
             finally:
                 target.process.send_signal(signal.SIGTERM)
                 target.process.wait(60)
-        told[kind]["examples"] = target.faults[:20]
-    return told
+        figures[kind]["examples"] = target.faults[:20]
+    return figures
 
 
 if __name__ == "__main__":

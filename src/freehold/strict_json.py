@@ -32,7 +32,7 @@ def read(data: bytes) -> Any:
 
 
 def parse(data: bytes) -> tuple[Any, str | None]:
-    """(the value that ``data`` holds, the place of a number in it that no reader may use, if any). Raises BadData."""
+    """(the value that ``data`` holds, the path of a number in it that no reader may use, if any). Raises BadData."""
     data = data.removeprefix(_MARK)
     if max(data.count(b":"), data.count(b"[") + data.count(b"{")) > MOST_PARTS:
         raise BadData(f"the JSON cannot be read: it has more than {MOST_PARTS:,} names, lists or objects")
@@ -43,9 +43,9 @@ def parse(data: bytes) -> tuple[Any, str | None]:
     return value, _unfit(value) if _SUSPECT.search(data) else None
 
 
-def unfit_at(place: str) -> str:
+def unfit_at(path: str) -> str:
     """The sentence that refuses a number."""
-    return f"{place or 'the JSON'}: a number must be finite, and a whole number below 2^64"
+    return f"{path or 'the JSON'}: a number must be finite, and a whole number below 2^64"
 
 
 def _plain(fault: str, data: bytes) -> str:
@@ -69,7 +69,7 @@ def _plain(fault: str, data: bytes) -> str:
 
 
 def _unfit(value: Any) -> str | None:
-    """The place of a number that is not finite or too large, such as ``messages.0.weight``; None where there is none."""
+    """The path of a number that is not finite or too large, such as ``messages.0.weight``; None where there is none."""
     if isinstance(value, float):
         return None if math.isfinite(value) else ""
     if isinstance(value, int):

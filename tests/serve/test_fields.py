@@ -175,7 +175,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "messages.0.content.0: this model"),
     (MESSAGES, {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": []}]}]}, "messages.0.content.0.input: must"),
     (CHAT, {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]}]}, "tool_calls.0.function.arguments"),
-    (OLLAMA, {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}, "messages.0.tool_calls: 0.function.name: must be text"),
+    (OLLAMA, {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}, "messages.0.tool_calls.0.function.name: must be text"),
     (CHAT, {"response_format": []}, "response_format: must be an object"),
     (CHAT, {"response_format": {"type": "json_schema", "json_schema": []}}, "response_format.json_schema: must be an object"),
     (RESPONSES, {"text": {"format": {"type": "json_schema", "schema": []}}}, "text.format.schema: must be an object"),
@@ -201,7 +201,7 @@ def test_what_lies_outside_is_refused_with_its_range(
     client: httpx.Client, alone: str, path: str, changes: dict[str, Any], told: str
 ) -> None:
     (sentence,) = sent_beside(client, path, [BODIES[path][1] | changes], alone)
-    assert told.replace(": 0.function", ".0.function") in sentence
+    assert told in sentence
 
 
 @pytest.mark.parametrize(
