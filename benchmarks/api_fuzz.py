@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import json
 import random
 import runpy
@@ -34,6 +36,7 @@ import httpx
 import psutil
 from fuzz_requests import ANYTHING, BASES, WORDS, Breaking, Sent, fitting
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 from processes import started
 
 #: Requests made together, and sent at once; seconds that an answer may take.
@@ -80,20 +83,24 @@ def made(strategy: Any, count: int, number: int) -> list[Any]:
     return values
 
 
-def batches(target: Target, count: int, number: int, first: int) -> Iterator[list[Sent]]:
-    """The requests to a target, in batches; every tenth is of the API's own document."""
+def batches(target: Target, number: int, first: int) -> Iterator[list[Sent]]:
+    """Batches of requests to a target without end; every tenth is of the API's own document."""
     strategies, bases = list(fitting(target.document)), BASES[target.kind]
-    for batch in range(first, first + -(-count // BATCH)):
+    for batch in itertools.count(first):
         there = number * 1_000_003 + batch
         if batch % 10 == 9:
-            each = -(-BATCH // len(strategies))
-            chosen = [
-                strategies[(batch * 7 + at) % len(strategies)] for at in range(min(len(strategies), 40))
-            ]
-            yield [sent for strategy in chosen for sent in made(strategy, max(each, 10), there)][:BATCH]
+            yield list(fitted(strategies, batch, there))
         else:
             breaking = Breaking(random.Random(there), made(ANYTHING, 60, there), made(WORDS, 30, there))
             yield [breaking.request(bases) for _ in range(BATCH)]
+
+
+def fitted(strategies: list[Any], batch: int, number: int) -> Iterator[Sent]:
+    """Requests of the API's own document, of some of its operations at a time; one that cannot be broken is left out."""
+    each = max(10, -(-BATCH // len(strategies)))
+    for at in range(min(len(strategies), BATCH // each)):
+        with contextlib.suppress(Unsatisfiable):
+            yield from made(strategies[(batch * 7 + at) % len(strategies)], each, number)
 
 
 async def ask(client: httpx.AsyncClient, target: Target, sent: Sent) -> None:
@@ -184,22 +191,22 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
             async with places:
                 await ask(client, target, sent)
 
-        coming = batches(target, count, number, first)
-        following = asyncio.create_task(asyncio.to_thread(next, coming, None))
-        while (requests := await following) is not None:
-            following = asyncio.create_task(
-                asyncio.to_thread(next, coming, None)
-            )  # made while these are sent
+        coming, following_batch = batches(target, number, first), first
+        making = asyncio.create_task(asyncio.to_thread(next, coming))
+        while done < count:
+            requests, following_batch = await making, following_batch + 1
+            making = asyncio.create_task(asyncio.to_thread(next, coming))  # while these are sent
             await asyncio.gather(*map(send, requests))
             done += len(requests)
             warm = target.memory if not warm and done >= count / 10 else warm
             if sys.stderr.isatty():
                 print(f"\r{target.kind}: {done:,} of {count:,}, {len(target.faults)} faults", end="", file=sys.stderr)  # fmt: skip
+        await making
     grown = target.memory / warm - 1
     if grown > GROWTH and count >= 5000:
         target.faults.append(f"memory has grown by {grown:.0%} since the first tenth of the requests")
     return {
-        "requests": done, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
+        "requests": done, "next_batch": following_batch, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
         "slowest_s": round(target.slowest_s, 2), "slowest": target.slowest, "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
         "memory_mb_end": target.memory >> 20, "memory_growth": round(grown, 3), "faults": len(target.faults),
     }  # fmt: skip
