@@ -59,6 +59,7 @@ bench: setup
 	$(BIN)/python benchmarks/catalogue.py
 	$(BIN)/python benchmarks/sign_speed.py
 	$(BIN)/python benchmarks/header_fuzz.py
+	$(BIN)/python benchmarks/api_fuzz.py
 
 docs: setup
 	$(BIN)/python docs/verbs.py

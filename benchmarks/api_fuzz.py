@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import json
 import random
 import runpy
@@ -34,6 +36,7 @@ import httpx
 import psutil
 from fuzz_requests import ANYTHING, BASES, WORDS, Breaking, Sent, fitting
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 from processes import started
 
 #: Requests made together, and sent at once; seconds that an answer may take.
@@ -56,6 +59,7 @@ class Target:
     statuses: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    slowest: str = ""
     normal: int = 0
 
     @property
@@ -66,31 +70,37 @@ class Target:
 
 def made(strategy: Any, count: int, number: int) -> list[Any]:
     """So many values of a strategy, always the same for a number."""
-    found: list[Any] = []
+    values: list[Any] = []
 
     @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet)  # fmt: skip
     @seed(number)
     @given(strategy)
     def collect(value: Any) -> None:
-        found.append(value)
+        values.append(value)
 
     collect()
-    return found
+    return values
 
 
-def batches(target: Target, count: int, number: int, first: int) -> Iterator[list[Sent]]:
-    """The requests to a target, in batches; every tenth is of the API's own document."""
-    own, bases = list(fitting(target.document)), BASES[target.kind]
-    for batch in range(first, first + -(-count // BATCH)):
+def batches(target: Target, number: int, first: int) -> Iterator[list[Sent]]:
+    """Batches of requests to a target without end; every tenth is of the API's own document."""
+    strategies, bases = list(fitting(target.document)), BASES[target.kind]
+    for batch in itertools.count(first):
         there = number * 1_000_003 + batch
         if batch % 10 == 9:
-            each = -(-BATCH // len(own))
-            chosen = [own[(batch * 7 + at) % len(own)] for at in range(min(len(own), 40))]
-            yield [one for strategy in chosen for one in made(strategy, max(each, 10), there)][:BATCH]
+            yield list(fitted(strategies, batch, there))
         else:
             breaking = Breaking(random.Random(there), made(ANYTHING, 60, there), made(WORDS, 30, there))
             yield [breaking.request(bases) for _ in range(BATCH)]
+
+
+def fitted(strategies: list[Any], batch: int, number: int) -> Iterator[Sent]:
+    """Requests of the API's own document, of some of its operations at a time; one that cannot be broken is left out."""
+    each = max(10, -(-BATCH // len(strategies)))
+    for at in range(min(len(strategies), BATCH // each)):
+        with contextlib.suppress(Unsatisfiable):
+            yield from made(strategies[(batch * 7 + at) % len(strategies)], each, number)
 
 
 async def ask(client: httpx.AsyncClient, target: Target, sent: Sent) -> None:
@@ -105,7 +115,8 @@ async def ask(client: httpx.AsyncClient, target: Target, sent: Sent) -> None:
         return
     except (httpx.InvalidURL, UnicodeError, ValueError):  # a client cannot send it
         return
-    target.slowest_s = max(target.slowest_s, time.monotonic() - began)
+    if (took := time.monotonic() - began) > target.slowest_s:
+        target.slowest_s, target.slowest = took, str(sent)[:300]
     target.statuses[answer.status_code] += 1
     if why := fault_of(answer):
         target.faults.append(f"{why}: {sent} -> {answer.status_code} {answer.text[:300]}")
@@ -119,12 +130,12 @@ def fault_of(answer: httpx.Response) -> str:
         if "text/html" in answer.headers.get("content-type", ""):
             return ""
         try:
-            told = answer.json()
+            body = answer.json()
         except ValueError:
             return "a refusal that is not JSON"
-        error = told.get("error")
+        error = body.get("error")
         sentence = error.get("message") if isinstance(error, dict) else error
-        if "errors" not in told and (not isinstance(sentence, str) or not 8 <= len(sentence) <= 2000):
+        if "errors" not in body and (not isinstance(sentence, str) or not 8 <= len(sentence) <= 2000):
             return "a refusal without a sentence"
     if "the engine has a fault" in answer.text or "server_error" in answer.text:
         return "a stream that ends in a fault"
@@ -176,27 +187,27 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
     async with asking as client, beside(client, target):
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def one(sent: Sent) -> None:
+        async def send(sent: Sent) -> None:
             async with places:
                 await ask(client, target, sent)
 
-        coming = batches(target, count, number, first)
-        following = asyncio.create_task(asyncio.to_thread(next, coming, None))
-        while (requests := await following) is not None:
-            following = asyncio.create_task(
-                asyncio.to_thread(next, coming, None)
-            )  # made while these are sent
-            await asyncio.gather(*map(one, requests))
+        coming, following_batch = batches(target, number, first), first
+        making = asyncio.create_task(asyncio.to_thread(next, coming))
+        while done < count:
+            requests, following_batch = await making, following_batch + 1
+            making = asyncio.create_task(asyncio.to_thread(next, coming))  # while these are sent
+            await asyncio.gather(*map(send, requests))
             done += len(requests)
             warm = target.memory if not warm and done >= count / 10 else warm
             if sys.stderr.isatty():
                 print(f"\r{target.kind}: {done:,} of {count:,}, {len(target.faults)} faults", end="", file=sys.stderr)  # fmt: skip
+        await making
     grown = target.memory / warm - 1
     if grown > GROWTH and count >= 5000:
         target.faults.append(f"memory has grown by {grown:.0%} since the first tenth of the requests")
     return {
-        "requests": done, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
-        "slowest_s": round(target.slowest_s, 2), "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
+        "requests": done, "next_batch": following_batch, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
+        "slowest_s": round(target.slowest_s, 2), "slowest": target.slowest, "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
         "memory_mb_end": target.memory >> 20, "memory_growth": round(grown, 3), "faults": len(target.faults),
     }  # fmt: skip
 
@@ -242,8 +253,8 @@ def begun(kind: str, home: Path) -> Target:
         if kind == "keyed":
             token = keyed(home)
     document = document_of(kind, home)
-    process, told = started(home, *words)
-    address = told["base_url"].removesuffix("/v1") if kind == "server" else told["address"]
+    process, started_as = started(home, *words)
+    address = started_as["base_url"].removesuffix("/v1") if kind == "server" else started_as["address"]
     target = Target(kind, address, psutil.Process(process.pid), document, token)
     if kind != "server":
         fill_hub(target)
@@ -280,19 +291,19 @@ def main(
     warnings.filterwarnings("ignore")
     shares = {"server": 0.7, "hub": 0.2, "keyed": 0.1}
     whole = sum(shares[kind] for kind in only)
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for kind in only:
         with tempfile.TemporaryDirectory() as home:
             target = begun(kind, Path(home))
             try:
-                told[kind] = asyncio.run(
+                figures[kind] = asyncio.run(
                     fuzz(target, max(BATCH, int(requests * shares[kind] / whole)), seed, first)
                 )
             finally:
                 target.process.send_signal(signal.SIGTERM)
                 target.process.wait(60)
-        told[kind]["examples"] = target.faults[:20]
-    return told
+        figures[kind]["examples"] = target.faults[:20]
+    return figures
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 WORDS = st.text(st.characters(), max_size=12)
-_AWKWARD_WORDS = [one if isinstance(one, str) else json.dumps(one)[:2000] for one in AWKWARD]
+_AWKWARD_WORDS = [value if isinstance(value, str) else json.dumps(value)[:2000] for value in AWKWARD]
 _HEADERS = [
     ("Content-Type", ""), ("Content-Type", "text/plain"), ("Content-Type", "application/json; charset=utf-16"), ("Content-Encoding", "gzip"),
     ("Content-Type", "multipart/form-data; boundary=x"), ("Range", "bytes=9-1"), ("Range", "bytes=-"), ("Range", "bytes=-99999999999999999999"), ("Accept", "text/html"),
@@ -253,22 +253,22 @@ class Breaking:
 
     def _value_in(self, body: Any) -> Any:
         """A JSON value with another one at one of its places."""
-        place = self.chance.choice(list(_places(body)))
-        if not place:
+        path = self.chance.choice(list(_places(body)))
+        if not path:
             return self._value()
         body = copy.deepcopy(body)
         parent = body
-        for key in place[:-1]:
+        for key in path[:-1]:
             parent = parent[key]
         kind = self.chance.randrange(10)
         if kind == 0:
-            del parent[place[-1]]
+            del parent[path[-1]]
         elif kind == 1 and isinstance(parent, dict):
             parent[self.chance.choice([*self.words, "model", "stop", "\ud800", "x" * 3000])] = self._value()
         elif kind == 2 and isinstance(parent, list):
             parent.extend([parent[0]] * self.chance.choice([1, 40, 2000]))
         else:
-            parent[place[-1]] = self._value()
+            parent[path[-1]] = self._value()
         return body
 
     def _bytes(self, data: bytes) -> bytes:
@@ -287,8 +287,8 @@ def fitting(document: dict[str, Any]) -> Iterator[Any]:
     import schemathesis
     from schemathesis import GenerationMode
 
-    for found in schemathesis.openapi.from_dict(document).get_all_operations():
-        operation = found.ok()
+    for result in schemathesis.openapi.from_dict(document).get_all_operations():
+        operation = result.ok()
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             try:
                 strategy = operation.as_strategy(generation_mode=mode)
@@ -298,10 +298,10 @@ def fitting(document: dict[str, Any]) -> Iterator[Any]:
 
 
 def _of_case(case: Any) -> Sent:
-    told = case.as_transport_kwargs(base_url="http://x")
-    path = told["url"].removeprefix("http://x/")
-    body = told.get("json")
-    data = told.get("data")
+    sent = case.as_transport_kwargs(base_url="http://x")
+    path = sent["url"].removeprefix("http://x/")
+    body = sent.get("json")
+    data = sent.get("data")
     raw = (
         data
         if isinstance(data, bytes)
@@ -309,11 +309,15 @@ def _of_case(case: Any) -> Sent:
         if isinstance(data, str)
         else None
     )
-    query = told.get("params") or {}
+    query = sent.get("params") or {}
     pairs = [
-        (name, one) for name, many in query.items() for one in (many if isinstance(many, list) else [many])
+        (name, value)
+        for name, many in query.items()
+        for value in (many if isinstance(many, list) else [many])
     ]
-    return Fitted(told["method"], (path,), body, tuple((str(name), str(one)) for name, one in pairs), raw=raw)
+    return Fitted(
+        sent["method"], (path,), body, tuple((str(name), str(value)) for name, value in pairs), raw=raw
+    )
 
 
 class Fitted(Sent):

@@ -16,6 +16,8 @@ from freehold.errors import BadData
 
 #: Integers from here on are refused: what is sent on as JSON must be read the same by all.
 MOST_INTEGER = 2**64
+#: Names, and lists and objects, in one text: a million of them take a processor's second, in which nothing else is done.
+MOST_PARTS = 500_000
 #: Long numbers, large exponents and what JSON has no numbers for; only where there are some are all values looked at.
 _SUSPECT = re.compile(rb"[0-9]{19}|[0-9.][eE]\+?[0-9]{3}|NaN|Infinity")
 _MARK = b"\xef\xbb\xbf"
@@ -30,26 +32,34 @@ def read(data: bytes) -> Any:
 
 
 def parse(data: bytes) -> tuple[Any, str | None]:
-    """(the value that ``data`` holds, the place of a number in it that no reader may use, if any). Raises BadData."""
+    """(the value that ``data`` holds, the path of a number in it that no reader may use, if any). Raises BadData."""
     data = data.removeprefix(_MARK)
+    if max(data.count(b":"), data.count(b"[") + data.count(b"{")) > MOST_PARTS:
+        raise BadData(f"the JSON cannot be read: it has more than {MOST_PARTS:,} names, lists or objects")
     try:
         value = jiter.from_json(data, catch_duplicate_keys=True)
     except ValueError as error:
-        raise BadData(f"the JSON cannot be read: {_plain(str(error))}") from None
+        raise BadData(f"the JSON cannot be read: {_plain(str(error), data)}") from None
     return value, _unfit(value) if _SUSPECT.search(data) else None
 
 
-def unfit_at(place: str) -> str:
+def unfit_at(path: str) -> str:
     """The sentence that refuses a number."""
-    return f"{place or 'the JSON'}: a number must be finite, and a whole number below 2^64"
+    return f"{path or 'the JSON'}: a number must be finite, and a whole number below 2^64"
 
 
-def _plain(fault: str) -> str:
+def _plain(fault: str, data: bytes) -> str:
     """The parser's words in ours."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} is not UTF-8"
     for theirs, ours in (
         ("recursion limit exceeded", "it is nested deeper than 200 levels"),
         ("Detected duplicate key", "it has a name twice:"),
-        ("invalid unicode code point", "it holds bytes that are not UTF-8"),
+        ("expected value", "a value is missing"),
+        ("expected ident", "a value is missing"),
+        ("EOF while parsing", "it ends in the middle of"),
         ("number out of range", "it holds a number that is too large"),
         ("lone leading surrogate in hex escape", "it holds half of a pair of surrogates"),
         ("unexpected end of hex escape", "it holds half of a pair of surrogates"),
@@ -59,7 +69,7 @@ def _plain(fault: str) -> str:
 
 
 def _unfit(value: Any) -> str | None:
-    """The place of a number that is not finite or too large, such as ``messages.0.weight``; None where there is none."""
+    """The path of a number that is not finite or too large, such as ``messages.0.weight``; None where there is none."""
     if isinstance(value, float):
         return None if math.isfinite(value) else ""
     if isinstance(value, int):

@@ -17,7 +17,7 @@ import numpy as np
 
 from freehold import limited
 from freehold.engines import hf
-from freehold.errors import BadModel, DoesNotFit, Unsupported
+from freehold.errors import BadData, BadModel, DoesNotFit, Unsupported
 
 #: Tokens in one call of the encoder, those that fill short texts up included.
 BATCH_TOKENS = 8192
@@ -47,7 +47,8 @@ class Embedder(Protocol):
     width: int
 
     def embed(self, texts: Sequence[str], *, cut: bool = False) -> Embedded:
-        """A vector for each text. Raises DoesNotFit for one that is too long, unless it is to be ``cut``."""
+        """A vector for each text. Raises DoesNotFit for one that is too long, unless it is to be ``cut``, and
+        BadData for one without a token."""
         ...
 
     def count(self, text: str) -> int:
@@ -114,6 +115,8 @@ class SentenceEmbedder:
         """See :class:`Embedder`."""
         rows = self._rows(list(texts), cut)
         for number, row in enumerate(rows):
+            if not row:  # its vector would be the mean of nothing
+                raise BadData(f"text {number + 1} of {len(rows)} has no token of this model", "leave it out")
             if len(row) > self.context_length and not cut:
                 raise DoesNotFit(
                     f"text {number + 1} of {len(rows)} has {len(row)} tokens and this model reads {self.context_length}",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import pathspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +23,7 @@ from freehold.hub.accounts import Actor
 from freehold.hub.api_files import receive
 from freehold.hub.api_repositories import address
 from freehold.hub.discussions import number_of
+from freehold.hub.ignore import ignoring
 from freehold.hub.names import check_path
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.scans import Danger, worst
@@ -80,10 +80,10 @@ def routes(hub: Hub) -> APIRouter:
             and (kept := hub.contents.find(there[".gitignore"].sha256)) is not None
         ):
             rules = b"".join(hub.contents.read(kept)).decode("utf-8", "replace")
-        ignored = pathspec.GitIgnoreSpec.from_lines((rules or "").splitlines())
+        ignored = ignoring(rules or "")
         return {
             "files": [
-                {"path": one.path, "uploadMode": _mode(one), "shouldIgnore": ignored.match_file(one.path),
+                {"path": one.path, "uploadMode": _mode(one), "shouldIgnore": ignored(one.path),
                  "oid": (there[one.path].sha256 if there[one.path].lfs else there[one.path].oid) if one.path in there else None}
                 for one in body.files
             ]

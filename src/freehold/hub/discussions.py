@@ -164,12 +164,14 @@ class Discussions:
     def find(self, repository: int, number: int) -> Discussion:
         """Raises NotFound."""
         table = tables.discussions
-        with self.engine.connect() as connection:
-            row = connection.execute(
-                sa.select(table).where(table.c.repository == repository, table.c.number == number)
-            ).first()
+        row = None
+        if 0 < number < 2**31:  # databases hold no larger ones
+            with self.engine.connect() as connection:
+                row = connection.execute(
+                    sa.select(table).where(table.c.repository == repository, table.c.number == number)
+                ).first()
         if row is None:
-            raise NotFound(f"there is no discussion {number}", "look at the list of discussions")
+            raise NotFound(f"there is no discussion {str(number)[:40]}", "look at the list of discussions")
         return Discussion(*row)
 
     def events(self, found: Discussion) -> list[Event]:

@@ -92,6 +92,7 @@ _SENTENCES = {
     "too_short": "must hold at least {min_length} item(s)",
     "literal_error": "must be {expected}",
     "string_type": "must be text",
+    "none_required": "this field is not supported; leave it out",
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of at most 64 bits",
     "bool_parsing": "must be true or false",
@@ -115,13 +116,13 @@ def sentence(errors: Sequence[Any]) -> str:
 
 def _number(low: float, high: float, *, above: bool = False) -> Check:
     """A finite number from ``low`` (``above``: not ``low`` itself) to ``high``."""
-    told = f"must be a number above {low:g} and up to {high:g}" if above else f"must be a number from {low:g} to {high:g}"  # fmt: skip
+    allowed = f"must be a number above {low:g} and up to {high:g}" if above else f"must be a number from {low:g} to {high:g}"  # fmt: skip
 
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise fault(told)
+            raise fault(allowed)
         if not low <= value <= high or (above and value == low):
-            raise fault(told)
+            raise fault(allowed)
         return float(value)
 
     bound = "exclusiveMinimum" if above else "minimum"
@@ -130,12 +131,12 @@ def _number(low: float, high: float, *, above: bool = False) -> Check:
 
 def _whole(low: int, high: int) -> Check:
     """A whole number from ``low`` to ``high``; 3.0 is one."""
-    told = f"must be a whole number from {low} to {high}"
+    allowed = f"must be a whole number from {low} to {high}"
 
     def check(value: Any) -> int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if isinstance(value, bool) or not whole or not low <= value <= high:
-            raise fault(told)
+            raise fault(allowed)
         return int(value)
 
     return Check(check, {"type": "integer", "minimum": low, "maximum": high})
@@ -183,15 +184,15 @@ def _temperature(high: float) -> Check:
     rule = _number(0, high)
 
     def check(value: Any) -> float:
-        found = rule.check(value)
-        return found if found >= LEAST_TEMPERATURE else 0.0
+        number = rule.check(value)
+        return number if number >= LEAST_TEMPERATURE else 0.0
 
     return Check(check, rule.schema)
 
 
 def _top_k(value: Any) -> int:
-    found = _TOP_K.check(value)
-    return max(found, 0)
+    number = _TOP_K.check(value)
+    return max(number, 0)
 
 
 _TOP_K = _whole(-1, MOST_INT32)
@@ -236,8 +237,10 @@ Query = Annotated[str, Check(_query, {"type": "string", "minLength": 1})]
 
 
 def _stops(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) else list_at(value, most=MOST_STOPS)
-    if any(not isinstance(stop, str) or not 0 < len(stop) <= MOST_STOP_CHARACTERS for stop in stops):
+    stops = [value] if isinstance(value, str) else list_at(value)
+    if len(stops) > MOST_STOPS or any(
+        not isinstance(stop, str) or not 0 < len(stop) <= MOST_STOP_CHARACTERS for stop in stops
+    ):
         raise fault(f"must be up to {MOST_STOPS} texts of 1 to {MOST_STOP_CHARACTERS} characters")
     return tuple(stops)
 
@@ -334,16 +337,16 @@ def text_of(value: Any, at: str = "") -> str:
     """The text of a message's content: text, or parts of which each is text. Raises fault."""
     if value is None or isinstance(value, str):
         return value or ""
-    found: list[str] = []
+    texts: list[str] = []
     for number, part in enumerate(list_at(value, at)):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "input_text", "output_text") or not isinstance(part.get("text"), str):
-            told = kind[:40] if isinstance(kind, str) else type(part).__name__
+            shown = kind[:40] if isinstance(kind, str) else type(part).__name__
             raise fault(
-                f"this model reads text only, and a part is of type {told!r}", _joined(at, str(number))
+                f"this model reads text only, and a part is of type {shown!r}", _joined(at, str(number))
             )
-        found.append(part["text"])
-    return "".join(found)
+        texts.append(part["text"])
+    return "".join(texts)
 
 
 def arguments_of(value: Any, at: str = "") -> dict[str, Any]:
@@ -368,8 +371,8 @@ def _tools(value: Any) -> list[dict[str, Any]]:
     for number, tool in enumerate(tools):
         kind = object_at(tool, str(number)).get("type")
         if kind != "function":
-            told = kind[:40] if isinstance(kind, str) else type(kind).__name__
-            raise fault(f"one is of type {told!r}; functions are supported", str(number))
+            shown = kind[:40] if isinstance(kind, str) else type(kind).__name__
+            raise fault(f"one is of type {shown!r}; functions are supported", str(number))
         at = f"{number}.function" if "function" in tool else str(number)
         check_function(object_at(tool.get("function", tool), at), at, "parameters")
     return tools

@@ -38,8 +38,8 @@ def _kind(item: Any) -> Any:
     if kind == "reasoning":
         return {"type": kind}
     if kind not in ("message", "function_call", "function_call_output"):
-        told = kind[:40] if isinstance(kind, str) else kind if kind is None else type(kind).__name__
-        raise fields.fault(f"{told!r} is none of message, function_call, function_call_output", "type")
+        shown = kind[:40] if isinstance(kind, str) else kind if kind is None else type(kind).__name__
+        raise fields.fault(f"{shown!r} is none of message, function_call, function_call_output", "type")
     needed = {"message": ("role", "content"), "function_call": ("name",), "function_call_output": ("output",)}
     for name in needed[kind]:
         if item.get(name) is None:
@@ -50,7 +50,7 @@ def _kind(item: Any) -> Any:
 class Item(fields.Loose):
     """A part of the input: a message, a call or what it gave."""
 
-    type: str
+    type: fields.Name
     role: Literal["system", "developer", "user", "assistant"] = "user"
     content: fields.Content = ""
     call_id: fields.Name = ""
@@ -95,7 +95,7 @@ class Format(fields.Loose):
 
 
 class TextSettings(fields.Loose):
-    """How text is answered; told in the answer as it came."""
+    """How text is answered; the response repeats it."""
 
     model_config = ConfigDict(extra="allow")
     format: Format = Format()
