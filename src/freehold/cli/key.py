@@ -28,6 +28,9 @@ def create(
     ] = 0,
     concurrent: Annotated[int, typer.Option(help="Requests at once; 0: no limit.", min=0)] = 0,
     priority: Annotated[int, typer.Option(help="Higher goes before lower where requests wait.")] = 0,
+    group: Annotated[
+        str, typer.Option(help="Keys of one group may reuse what was computed of each other's prompts.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Make a key and show it, this once. From the first one on, the server answers to keys only.
@@ -38,7 +41,7 @@ def create(
     from freehold.serve.keys import Keys, Limits
 
     made = Keys(Store()).create(
-        name, models=model or [], days=days, limits=Limits(requests, tokens, concurrent, priority)
+        name, models=model or [], days=days, limits=Limits(requests, tokens, concurrent, priority, group)
     )
     _show(made, name, json)
 
