@@ -53,11 +53,10 @@ class Sampling:
             recent = np.unique(
                 np.asarray([*prompt[-self.repeat_last :], *answer][-self.repeat_last :], dtype=np.int64)
             )
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-                logits[recent] = np.where(
-                    logits[recent] > 0, logits[recent] / self.repeat, logits[recent] * self.repeat
-                )
-            np.clip(logits, None, np.finfo(logits.dtype).max, out=logits)
+            before, largest = logits[recent].astype(np.float64), np.finfo(logits.dtype).max
+            with np.errstate(over="ignore"):
+                after = np.where(before > 0, before / self.repeat, before * self.repeat)
+            logits[recent] = np.clip(after, -largest, largest)
         if self.presence or self.frequency:
             for token, count in Counter(answer).items():
                 logits[token] -= self.presence + self.frequency * count
