@@ -14,7 +14,7 @@ from freehold.engines.asking import Ask
 from freehold.engines.batching import BatchingEngine, Ended
 from freehold.engines.reproducible import ReproducibleEngine
 from freehold.engines.sampling import Sampling
-from freehold.errors import DoesNotFit, FreeholdError, UsageError
+from freehold.errors import DoesNotFit, FreeholdError, Unsupported, UsageError
 from tests.serve.conftest import tiny_original, tiny_weights  # noqa: F401
 
 GOOD = Ask((40, 90, 33), 24, Sampling(bias=((1, -100.0),)))
@@ -70,8 +70,6 @@ def nothing_left(logits: np.ndarray, prompt: object, answer: object) -> np.ndarr
     return np.full_like(logits, -np.inf)
 
 
-#: Each token multiplies what may follow.
-GROWING = {"type": "string", "pattern": "(.*[ab].{200}){8}x"}
 BAD = {
     "a hook that fails": Ask((40, 91), 8, Sampling(processors=(broken,))),
     "logits that are no numbers": Ask((40, 91), 8, Sampling(processors=(no_numbers,))),
@@ -79,7 +77,6 @@ BAD = {
     "nothing to draw": Ask((40, 91), 8, Sampling(processors=(nothing_left,))),
     "nothing to draw, drawn": Ask((40, 91), 8, Sampling(temperature=1.0, processors=(nothing_left,))),
     "a grammar that is none": Ask((40, 91), 8, grammar="{not a grammar"),
-    "a grammar that grows": Ask((40, 91), 200, Sampling(temperature=2.0), grammar=grammar.of_schema(GROWING)),
     "a call that fails": Ask((40, CURSED, 91), 8),
 }
 
@@ -93,6 +90,19 @@ def test_others_are_answered_as_if_it_had_not_been_asked(engine: BatchingEngine,
     assert [beside[number].completion.text for number in (0, 2)] == [alone.text, alone.text]
     assert ended(engine, [GOOD])[0].completion.text == alone.text
     assert len(engine._running) == 0
+
+
+@pytest.mark.parametrize("how", ["it has failed", "it costs too much"])
+def test_a_grammar_that_fails_on_the_way_ends_its_answer_alone(engine: BatchingEngine, how: str) -> None:
+    alone = ended(engine, [GOOD])[0].completion
+    matcher = grammar.matcher(engine, grammar.of_gbnf('root ::= "yes" | "no"'))
+    if how == "it has failed":
+        assert not matcher.inner.consume_token(CURSED)  # llguidance never leaves this state
+    else:
+        matcher.spent_s = 2 * grammar.MASKS_S
+    beside = ended(engine, [GOOD, Ask((40, 91), 8, matcher=matcher), GOOD])
+    assert isinstance(beside[1].error, Unsupported)
+    assert [beside[number].completion.text for number in (0, 2)] == [alone.text, alone.text]
 
 
 def test_where_every_call_fails_the_engine_says_so(tiny_weights: Path) -> None:

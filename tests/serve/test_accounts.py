@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import httpx
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from freehold.engines.asking import Ask
 from freehold.engines.batching import BatchingEngine
+from freehold.engines.sampling import Sampling
 from freehold.hub.store import Store
 from freehold.ledger.usage import usage
 from freehold.serve.keys import Keys, Limits
@@ -62,21 +63,6 @@ def test_an_answer_that_takes_too_long_is_charged_and_told(tiny_home: Path) -> N
     for row in rows(tiny_home, 2):
         assert (row.status, row.prompt_tokens) == ("error", len(TOKENS))
         assert row.answer_tokens > 0
-
-
-def test_an_answer_that_ends_with_an_error_is_charged(tiny_home: Path) -> None:
-    growing = {"type": "string", "pattern": "(.*[ab].{200}){8}x"}
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": growing}}
-    body = {"model": TINY, "messages": [{"role": "user", "content": "Hello"}], "response_format": form}
-    with server(tiny_home, *MORE, names=(TINY,)) as address:
-        more = {"temperature": 2.0, "seed": 1, "max_tokens": 400}
-        answer = httpx.post(f"{address}/v1/chat/completions", json=body | more, timeout=60)
-        assert answer.status_code == 400, answer.text
-        assert "form" in answer.json()["error"]["message"]
-    (row,) = rows(tiny_home, 1)
-    assert row.status == "error"
-    assert row.prompt_tokens > 0
-    assert row.answer_tokens > 0
 
 
 def test_what_is_under_way_when_the_server_ends_is_charged(tiny_home: Path) -> None:
@@ -143,3 +129,21 @@ def test_a_deadline_covers_the_time_in_the_queue(tiny_weights: Path) -> None:
         await first.aclose()
 
     assert ends_of(tiny_weights, leave) == [Outcome("error")]
+
+
+def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> None:
+    def failing(logits: np.ndarray, prompt: object, answer: Sequence[int]) -> np.ndarray:
+        if len(answer) == 5:
+            raise RuntimeError("a hook of the operator's")
+        return logits
+
+    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        asks = Ask((40, 90), 40, Sampling(bias=((1, -100.0),), processors=(failing,)))
+        assert [piece async for piece in runner.stream(engine, asks, on_end=ends.append)][
+            -1
+        ].error is not None
+
+    (outcome,) = ends_of(tiny_weights, leave)
+    assert outcome.status == "error"
+    assert outcome.completion is not None
+    assert (outcome.completion.prompt_tokens, len(outcome.completion.tokens)) == (2, 5)

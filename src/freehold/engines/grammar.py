@@ -163,7 +163,9 @@ class Matcher:
         self.spent_s += time.perf_counter() - began
         self.masks += 1
         allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
-        if not allowed.any():
+        if (
+            self.inner.is_error() or not allowed.any()
+        ):  # a grammar that has failed allows the end, as if it were kept to
             raise Unsupported(
                 f"the answer's form cannot be followed ({self._fault() or 'no token fits'})",
                 "simplify the schema or grammar",
