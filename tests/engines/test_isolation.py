@@ -14,7 +14,7 @@ from freehold.engines.asking import Ask
 from freehold.engines.batching import BatchingEngine, Ended
 from freehold.engines.reproducible import ReproducibleEngine
 from freehold.engines.sampling import Sampling
-from freehold.errors import DoesNotFit, FreeholdError, Unsupported, UsageError
+from freehold.errors import Busy, DoesNotFit, FreeholdError, Unsupported, UsageError
 from tests.serve.conftest import tiny_original, tiny_weights  # noqa: F401
 
 GOOD = Ask((40, 90, 33), 24, Sampling(bias=((1, -100.0),)))
@@ -182,3 +182,13 @@ def test_requests_of_two_scopes_do_not_wait_for_each_other(tiny_weights: Path) -
     found = ended(engine, [Ask(tokens, 2, scope=scope) for scope in ("a", "b", "a")])
     assert [found[number].completion.reused > 100 for number in range(3)] == [False, False, True]
     engine.close()
+
+
+def test_a_number_that_is_no_token_has_no_text_and_a_closed_model_has_none(tiny_weights: Path) -> None:
+    engine = BatchingEngine(tiny_weights, context_length=512, parallel=1, batch=128, threads=1)
+    for token in (-1, 384, 1 << 31):  # llama.cpp ends the process for these
+        with pytest.raises(UsageError):
+            engine.vocabulary.piece(token)
+    engine.close()
+    with pytest.raises(Busy):
+        engine.vocabulary.piece(50)

@@ -24,7 +24,7 @@ import numpy as np
 from freehold.engines import grammar
 from freehold.engines.interface import Completion, Request, common_prefix
 from freehold.engines.sampling import draw
-from freehold.errors import BadModel, DoesNotFit, Unsupported, UsageError
+from freehold.errors import BadModel, Busy, DoesNotFit, Unsupported, UsageError
 from freehold.machine import require_engine
 
 _GGML_TYPE_F32 = 0
@@ -109,6 +109,8 @@ class LlamaVocabulary:
         )
         self.eos_token = self._text(self._lib.llama_vocab_eos(self._vocab))
         self._pieces: dict[int, bytes] = {}
+        #: Whether its model is gone.
+        self.closed = False
 
     def _text(self, token: int) -> str:
         return (
@@ -136,6 +138,8 @@ class LlamaVocabulary:
     def piece(self, token: int) -> bytes:
         """Bytes of one token; empty for control tokens. Raises UsageError for a number that is no token."""
         if token not in self._pieces:
+            if self.closed:  # llama.cpp's vocabulary went with its model
+                raise Busy("the model was closed meanwhile", "ask again")
             if not 0 <= token < self.size:  # llama.cpp ends the process for these
                 raise UsageError(f"{token} is not a token", f"tokens are numbers from 0 to {self.size - 1}")
             room = 256
@@ -262,6 +266,7 @@ class LlamaContext:
     def close(self) -> None:
         """Give the memory back."""
         if self._model:
+            self.vocabulary.closed = True
             self._lib.llama_free(self._context)
             self._lib.llama_model_free(self._model)
             self._model = None

@@ -73,7 +73,8 @@ class Health:
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way. ``sent``: how much of its text has gone out; ``deadline``: monotonic seconds, or None."""
+    """A request on its way. ``sent``: how much of its text has gone out; ``deadline``: monotonic seconds, or None; ``reading``: a thread
+    that uses the engine's vocabulary."""
 
     number: int
     engine: BatchingEngine
@@ -87,6 +88,7 @@ class Job:
     came: float = field(default_factory=time.monotonic)
     sent: int = 0
     over: bool = False
+    reading: asyncio.Future[grammar.Matcher] | None = None
 
     def send(self, piece: Piece) -> None:
         """Hand a piece to whoever listens."""
@@ -100,6 +102,19 @@ class Job:
         self._call(self.on_end, outcome)
         if piece is not None:
             self.send(piece)
+
+    def end_after_reading(self, outcome: Outcome) -> None:
+        """It is over once no thread uses the engine any more, which is not closed before."""
+        if self.reading is None or self.reading.done():
+            self.end(outcome)
+            return
+
+        def end(reading: asyncio.Future[grammar.Matcher]) -> None:
+            if not reading.cancelled():
+                reading.exception()  # nobody else looks at it
+            self.end(outcome)
+
+        self.reading.add_done_callback(end)
 
     def _call(self, function: Callable[..., None], *values: object) -> None:
         try:
@@ -200,10 +215,10 @@ class Runner:
             finally:
                 self._preparing.discard(job)
         except BaseException:
-            job.end(Outcome("cancelled"))
+            job.end_after_reading(Outcome("cancelled"))
             raise
         if error is not None:
-            job.end(Outcome("error"))
+            job.end_after_reading(Outcome("error"))
             yield Piece("", error=error)
             return
         self._order(lambda: self._take_in(job))
@@ -226,7 +241,8 @@ class Runner:
             async with asyncio.timeout(_left(job)):
                 if isinstance(source, Source):
                     source = await self._compiler.compiled(source, job.ask.scope)
-                matcher = await asyncio.to_thread(grammar.matcher, job.engine, source)
+                job.reading = asyncio.ensure_future(asyncio.to_thread(grammar.matcher, job.engine, source))
+                matcher = await asyncio.shield(job.reading)
         except TimeoutError:
             raise _late() from None
         return replace(job.ask, grammar=source, matcher=matcher)
