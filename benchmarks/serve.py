@@ -1,12 +1,13 @@
 """Freehold's server beside llama.cpp's own (in xllamacpp): the same weights, threads, requests, in turns.
 
-Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states|adapters|texts]
+Run: python benchmarks/serve.py [--rounds 3] [--only plain|prefix|quoting|states|adapters|keys|texts]
 Needs the extra ``bench`` and the store's smollm2. Each server is a process of its own with two threads, the same context and as many
 answers at once as are asked for; each round starts both anew, one after the other, the order turned each round. What is told: answer
 tokens per second of all requests together, the time to the first token and between tokens (median and 95th percentile over all
 answers), and whether the greedy texts are the same. Mixes: ``plain`` (short questions at 1, 8 and 32 at once), ``prefix`` (half of the
 requests begin with the same 1,200 tokens), ``quoting`` (answers that repeat their input), ``states`` (a document of about 3,000 tokens
-asked twice with a restart between), and ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same).
+asked twice with a restart between), ``adapters`` (eight of rank 16 on one base, each request naming one, beside all naming the same), and
+``keys`` (``prefix`` asked by four keys in turn, which share what was computed, or do not).
 
 Sums in other kernels round otherwise and decide near-ties differently, and the peer's package has kernels for AVX2 only. So texts are
 to be compared with llama.cpp's server built for this processor, from the very source that llama-cpp-python's package holds:
@@ -135,8 +136,9 @@ async def asked(
     at_once: int,
     most: int,
     more: list[dict[str, Any]] | None = None,
+    keys: list[str] | None = None,
 ) -> Answers:
-    """Send requests, so many at once; streamed. ``more``: what each request says beside."""
+    """Send requests, so many at once; streamed. ``more``: what each request says beside; ``keys``: who asks, in turn."""
     found = Answers(texts=[""] * len(messages))
     turn = asyncio.Semaphore(at_once)
     async with httpx.AsyncClient(
@@ -154,7 +156,9 @@ async def asked(
                     "stream_options": {"include_usage": True},
                 } | (more[number] if more else {})
                 started, last, text = time.perf_counter(), 0.0, ""
-                async with client.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
+                sender = {"authorization": f"Bearer {keys[number % len(keys)]}"} if keys else {}
+                url = f"{address}/v1/chat/completions"
+                async with client.stream("POST", url, json=body, headers=sender) as response:
                     response.raise_for_status()
                     async for line in response.aiter_lines():
                         if not line.startswith("data: ") or line == "data: [DONE]":
@@ -272,9 +276,10 @@ class Server:
         at_once: int,
         most: int,
         more: list[dict[str, Any]] | None = None,
+        keys: list[str] | None = None,
     ) -> Answers:
         """Send requests."""
-        return asyncio.run(asked(self.address, messages, at_once, most, more))
+        return asyncio.run(asked(self.address, messages, at_once, most, more, keys))
 
     def end(self) -> None:
         """Stop it."""
@@ -462,6 +467,34 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
             store.remove(name)
 
 
+def with_keys(store: Any, rounds: int, count: int = 4) -> None:
+    """Four keys whose requests begin with the same text, where they share what was computed of it, and where each has its own."""
+    from freehold.serve.keys import Keys
+
+    known, names = Keys(store), [f"benchmark-{number}" for number in range(count)]
+    keys = [known.create(name) for name in names]
+    speeds: dict[str, list[float]] = {"all": [], "key": []}
+    last: dict[str, Answers] = {}
+    try:
+        for number in range(rounds):
+            for sharing in list(speeds) if number % 2 == 0 else list(speeds)[::-1]:
+                server = Server("freehold", Path(), 8, 24576, "--states", "0B", "--share-prompts", sharing)
+                server.ask(questions(1), 1, 4, None, keys)
+                last[sharing] = server.ask(with_prefix(32), 8, 64, None, keys)
+                server.end()
+                speeds[sharing].append(last[sharing].tokens / last[sharing].seconds)
+    finally:
+        for name in names:
+            known.revoke(name)
+    for sharing, answers in last.items():
+        print(
+            f"{f'four keys, sharing: {sharing}':24} {statistics.median(speeds[sharing]):7.1f} tok/s "
+            f"({', '.join(f'{speed:.1f}' for speed in speeds[sharing])}), first token "
+            f"{centile(answers.first, 0.5):6.0f} / {centile(answers.first, 0.95):6.0f} ms",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Print a line for each mix and server."""
     parser = argparse.ArgumentParser(
@@ -515,6 +548,8 @@ def main() -> None:
             compare(title, weights, messages, at_once, most, context, options.rounds)
     if options.only in ("", "adapters"):
         with_adapters(store, weights, options.rounds)
+    if options.only in ("", "keys"):
+        with_keys(store, options.rounds)
     if options.only in ("", "texts"):
         texts(weights)
     if options.only in ("", "states"):

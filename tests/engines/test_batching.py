@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from freehold.engines import grammar
-from freehold.engines.batching import Ask, BatchingEngine, Cells, settled
+from freehold.engines.asking import Ask
+from freehold.engines.batching import BatchingEngine, Cells, settled
 from freehold.engines.interface import Completion, Prompting, Request
 from freehold.engines.llama import LlamaEngine
 from freehold.engines.lookup import Lookup

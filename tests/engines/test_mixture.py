@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from freehold.engines import mixture
-from freehold.engines.batching import Ask, BatchingEngine
+from freehold.engines.asking import Ask
+from freehold.engines.batching import BatchingEngine
 from freehold.engines.interface import Prompting
 from freehold.engines.llama import LlamaEngine
 from freehold.errors import BadModel

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from freehold.data.templates import choose
-from freehold.engines.batching import PIECE, Ask
+from freehold.engines.asking import Ask
+from freehold.engines.batching import PIECE
 from freehold.engines.interface import Prompting
 from freehold.engines.reproducible import SPLIT, TILE, ReproducibleEngine
 from freehold.engines.states import States

@@ -10,7 +10,7 @@ import pytest
 
 from freehold.data.templates import choose
 from freehold.engines.answering import choices_of, request_of
-from freehold.engines.batching import Ask
+from freehold.engines.asking import Ask
 from freehold.engines.interface import Prompting
 from freehold.errors import BadModel
 from freehold.hub.answer_form import AnswerForm

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freehold.engines.batching import Ask, BatchingEngine
+from freehold.engines.asking import Ask
+from freehold.engines.batching import BatchingEngine
 from freehold.engines.sampling import Sampling
 from freehold.errors import FreeholdError
 from freehold.serve.refusals import of_fault

@@ -29,6 +29,9 @@ def create(
     ] = 0,
     concurrent: Annotated[int, typer.Option(help="Requests at once; 0: no limit.", min=0)] = 0,
     priority: Annotated[int, typer.Option(help="Higher goes before lower where requests wait.")] = 0,
+    group: Annotated[
+        str, typer.Option(help="Keys of one group may reuse what was computed of each other's prompts.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Make a key and show it, this once. From the first one on, the server answers to keys only.
@@ -42,7 +45,7 @@ def create(
         name,
         models=model or [],
         days=days,
-        limits=Limits(requests, tokens, concurrent, priority),
+        limits=Limits(requests, tokens, concurrent, priority, group),
         show=lambda key: _show(key, name, json),
     )
     _remind(json)

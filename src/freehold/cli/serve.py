@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -78,6 +78,13 @@ def command(
             help="Ask models as they were measured: labels, worked examples and system message of their answer form.",
         ),
     ] = True,
+    share_prompts: Annotated[
+        Literal["all", "group", "key"],
+        typer.Option(
+            help="Whose prompts are reused for a request that begins alike: key (its own key's), group (its key's group, "
+            "else its key), all (everybody's, whose times then tell of each other's prompts)."
+        ),
+    ] = "group",
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
     cors: Annotated[
@@ -196,6 +203,7 @@ def command(
         guessing,
         reproducible,
         forms=form,
+        sharing=share_prompts,
     )
     chosen = Settings(
         is_loopback(host),

@@ -2,8 +2,11 @@
 
 A call holds one token of each answer under way, the guesses that look-up offers for it (lookup.py), and pieces of prompts that are still
 read, short ones so that answers do not stall. What was computed for a request stays in memory as long as there is room, and a later one
-that begins alike starts from there; long prompts are also kept on disk (states.py). Requests name an adapter each: one base is loaded,
-and one call serves all of its adapters (mixture.py).
+that begins alike starts from there if it is of the same scope; long prompts are also kept on disk (states.py). Requests name an adapter
+each: one base is loaded, and one call serves all of its adapters (mixture.py).
+
+A fault of one answer ends that answer alone. Where a whole call fails, its texts are computed again one by one, and those that fail then
+are ended.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ctypes
 import os
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +25,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from freehold.engines import grammar, mixture
+from freehold.engines.asking import Ask, checked
 from freehold.engines.interface import Choices, Completion
 from freehold.engines.llama import LlamaContext
 from freehold.engines.lookup import Lookup
 from freehold.engines.mixture import Mixture
-from freehold.engines.sampling import GREEDY, Likelihood, Sampling, likelihood
+from freehold.engines.sampling import Likelihood, likelihood
 from freehold.engines.states import LEAST_TOKENS, State, States, shared
-from freehold.errors import DoesNotFit, NotFound
+from freehold.errors import FreeholdError, NotFound, StepFailed
 
 #: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
 PIECE = 128
@@ -37,29 +42,10 @@ GUESSED = 24
 WORTH_WAITING = 64
 #: The name of all adapters together; no model can be called so.
 ALL = "*"
+#: Calls that fail one after the other, however few texts they have, until the engine itself is what has failed.
+MOST_FAILED = 2
 #: Texts kept in memory beside those that run.
 HELD = 32
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a server is asked: a prompt and how to answer it.
-
-    ``grammar``: what binds the answer, as :func:`freehold.engines.grammar.of_schema` and its like give it; or ``choices``: the answers of
-    which it is one, drawn as :class:`freehold.engines.llama.LlamaEngine` draws them. ``likelihoods``: how many of the likeliest
-    tokens to report beside each drawn one; None for no report. ``guess``: whether look-up may offer tokens. ``adapter``: one of the
-    engine's, or nothing.
-    """
-
-    tokens: tuple[int, ...]
-    max_tokens: int
-    sampling: Sampling = GREEDY
-    stops: tuple[str, ...] = ()
-    grammar: str | None = None
-    likelihoods: int | None = None
-    adapter: str = ""
-    guess: bool = True
-    choices: Choices | None = None
 
 
 class Meter(Protocol):
@@ -107,10 +93,11 @@ class Cells:
 @dataclass
 class Line:
     """A text in the cache: llama.cpp's sequence, the tokens computed, and their cells. ``array``: the tokens of one that is held; ``whole``:
-    how many of its first were read as :mod:`freehold.engines.reproducible` tells apart."""
+    how many of its first were read as :mod:`freehold.engines.reproducible` tells apart. ``scope``: who may go on from it."""
 
     sequence: int
     adapter: str
+    scope: str
     tokens: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
     array: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
@@ -147,6 +134,11 @@ class Running:
         return bool(self.tokens)
 
     @property
+    def read(self) -> int:
+        """Tokens of its prompt that have been computed or taken over."""
+        return len(self.prompt) if self.answering else min(len(self.prompt), len(self.line.tokens))
+
+    @property
     def left(self) -> int:
         """Cells it may still take."""
         return len(self.pending) + self.ask.max_tokens - len(self.tokens)
@@ -161,6 +153,15 @@ class Part:
     line: Line
     tokens: list[int]
     wanted: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A request that is over: its completion, or what was computed of it until ``error`` ended it."""
+
+    number: int
+    completion: Completion
+    error: FreeholdError | None = None
 
 
 class TokenBatch:
@@ -220,6 +221,10 @@ class BatchingEngine(LlamaContext):
         self._cells = Cells(self.context_length)
         self._sequences = list(range(parallel + held - 1, -1, -1))
         self._waiting: deque[tuple[int, Ask, np.ndarray]] = deque()
+        self._ended: list[Ended] = []
+        #: Faults that ended one answer, and calls that failed and were computed again text by text, since the engine was made.
+        self.answer_faults = self.call_faults = 0
+        self._failed_calls = 0  # one after the other
         self._running: list[Running] = []
         self._held: list[Line] = []
         self._adapters: dict[str, Any] = {"": None} | (self._load(path, adapters) if adapters else {})
@@ -265,43 +270,65 @@ class BatchingEngine(LlamaContext):
         return len(self._running), len(self._waiting)
 
     def submit(self, number: int, ask: Ask) -> None:
-        """Queue a request. Raises DoesNotFit if it can never fit, NotFound for an unknown adapter."""
-        if not ask.tokens:
-            raise DoesNotFit("the prompt is empty", "give it at least one token")
-        if len(ask.tokens) + ask.max_tokens > self.longest:
-            raise DoesNotFit(
-                f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of {self.longest} tokens",
-                "shorten the prompt, ask for fewer tokens, or serve with a larger --context",
-            )
+        """Queue a request. Raises DoesNotFit if it can never fit, UsageError where a value is out of its range, NotFound for an unknown adapter."""
+        tokens = checked(ask, self.vocabulary.size, self.longest)
         if ask.adapter not in self._adapters:
             raise NotFound(f"no adapter is named {ask.adapter!r}", "name one that is served")
-        self._waiting.append((number, ask, np.asarray(ask.tokens, dtype=np.int32)))
+        self._waiting.append((number, ask, tokens))
 
-    def cancel(self, number: int) -> None:
-        """Forget a waiting or running request; what was computed for it stays for others."""
+    def cancel(self, number: int) -> Completion | None:
+        """Forget a waiting or running request; what was computed for it stays for others of its scope. What that was; None for one that does
+        not run."""
         self._waiting = deque(entry for entry in self._waiting if entry[0] != number)
         for one in [one for one in self._running if one.number == number]:
+            completion = self._completion(one, "cancelled")
             self._end(one)
+            return completion
+        return None
 
     def _admit(self) -> None:
         """Take in what there is room for, in order; but one whose prompt begins as another that is still read waits until it can share that."""
         for number, ask, tokens in list(self._waiting):
             if len(self._running) == self.parallel:
                 return
-            source, reused = self._nearest(tokens, ask.adapter)
-            if self._soon(tokens, ask.adapter) >= reused + WORTH_WAITING:
+            source, reused = self._nearest(tokens, ask)
+            if self._soon(tokens, ask) >= reused + WORTH_WAITING:
                 continue
             line = self._line_for(ask, tokens, source, reused)
             if line is None:
                 return
             self._waiting = deque(entry for entry in self._waiting if entry[0] != number)
-            started = time.perf_counter()
-            reused = self._from_disk(line, tokens)
-            one = Running(number, ask, line, list(ask.tokens[reused:]), reused, started, np.random.default_rng(ask.sampling.seed),
-                          Lookup(ask.tokens) if self.guessing and ask.guess and ask.choices is None else None, tokens)  # fmt: skip
-            if ask.grammar is not None:
-                one.matcher = grammar.matcher(self, ask.grammar)
+            one = self._begun(number, ask, tokens, line)
             self._running.append(one)
+            try:
+                if ask.matcher is None and ask.grammar is not None:
+                    compiled = ask.grammar if isinstance(ask.grammar, str) else ask.grammar.compiled()
+                    one.matcher = grammar.matcher(self, compiled)
+            except Exception as error:  # whatever it is, it is this request's alone
+                self._fail(one, error)
+
+    def _begun(self, number: int, ask: Ask, tokens: np.ndarray, line: Line) -> Running:
+        started = time.perf_counter()
+        try:
+            reused = self._from_disk(line, tokens)
+        except (OSError, ValueError) as error:
+            self._log(error)
+            self._cut(line, 0)
+            reused = 0
+        lookup = Lookup(tokens.tolist()) if self.guessing and ask.guess and ask.choices is None else None
+        return Running(number, ask, line, tokens[reused:].tolist(), reused, started, np.random.default_rng(ask.sampling.seed), lookup,
+                       tokens, ask.matcher)  # fmt: skip
+
+    def _fail(self, one: Running, error: Exception) -> None:
+        """End one answer that has a fault; the others go on."""
+        self.answer_faults += 1
+        if not isinstance(error, FreeholdError):
+            traceback.print_exception(error)
+            error = StepFailed(
+                f"this answer has a fault ({type(error).__name__}: {error})", "see what the server wrote"
+            )
+        self._ended.append(Ended(one.number, self._completion(one, "error"), error))
+        self._end(one)
 
     def _usable(self, same: int, whole: int, count: int) -> int:
         """How much of a text that begins with the ``same`` tokens a prompt of ``count`` tokens can take over; ``whole``: see :class:`Line`."""
@@ -311,10 +338,10 @@ class BatchingEngine(LlamaContext):
         """``whole`` of a prompt of ``count`` tokens once it is read."""
         return count
 
-    def _soon(self, tokens: np.ndarray, adapter: str) -> int:
+    def _soon(self, tokens: np.ndarray, ask: Ask) -> int:
         """Tokens that a request which is still read will share with these once it is."""
         reading = (
-            [one for one in self._running if not one.answering and one.ask.adapter == adapter]
+            [one for one in self._running if not one.answering and _alike(one.line, ask)]
             if self._cuts
             else []
         )
@@ -326,14 +353,14 @@ class BatchingEngine(LlamaContext):
             default=0,
         )
 
-    def _nearest(self, tokens: np.ndarray, adapter: str) -> tuple[Line | None, int]:
+    def _nearest(self, tokens: np.ndarray, ask: Ask) -> tuple[Line | None, int]:
         """The line in memory that most can be taken over from, and how many tokens."""
-        held = self._best(((line, line.array) for line in self._held if line.adapter == adapter), tokens)
+        held = self._best(((line, line.array) for line in self._held if _alike(line, ask)), tokens)
         running = self._best(
             (
                 (one.line, one.prompt[: len(one.line.tokens)])
                 for one in self._running
-                if one.line.adapter == adapter
+                if _alike(one.line, ask)
             ),
             tokens,
         )
@@ -356,7 +383,7 @@ class BatchingEngine(LlamaContext):
             return None
         if not self._sequences:
             self._drop(next(line for line in self._held if line is not source))
-        line = Line(self._sequences.pop(), ask.adapter)
+        line = Line(self._sequences.pop(), ask.adapter, ask.scope)
         if source is not None and reused:
             self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, 0, reused)
             line.tokens, line.cells = source.tokens[:reused], self._cells.share(source.cells[:reused])
@@ -404,7 +431,8 @@ class BatchingEngine(LlamaContext):
         for other in [
             other
             for other in self._held
-            if other.adapter == line.adapter and len(other.array) <= len(line.array)
+            if (other.adapter, other.scope) == (line.adapter, line.scope)
+            and len(other.array) <= len(line.array)
         ]:
             if shared(other.array, line.array) == len(other.array):
                 self._drop(other)
@@ -412,11 +440,11 @@ class BatchingEngine(LlamaContext):
 
     # -- states on disk -----------------------------------------------------------------------
 
-    def _on_disk(self, tokens: np.ndarray, adapter: str) -> tuple[State | None, int]:
+    def _on_disk(self, tokens: np.ndarray, adapter: str, scope: str) -> tuple[State | None, int]:
         """The state on disk that shares most with a prompt, and how much of it the prompt can take over."""
         if self.states is None or adapter or len(tokens) < LEAST_TOKENS:
             return None, 0
-        state, same = self.states.best(tokens)
+        state, same = self.states.best(tokens, scope)
         return state, self._usable(
             same, self._whole(len(state.tokens)), len(tokens)
         ) if state is not None else 0
@@ -424,7 +452,7 @@ class BatchingEngine(LlamaContext):
     def _from_disk(self, line: Line, tokens: np.ndarray) -> int:
         """Read a state that shares more than what the line has into it; how many tokens it has then."""
         reused = len(line.tokens)
-        state, same = self._on_disk(tokens, line.adapter)
+        state, same = self._on_disk(tokens, line.adapter, line.scope)
         if (
             self.states is None
             or state is None
@@ -453,17 +481,20 @@ class BatchingEngine(LlamaContext):
         """Keep a prompt that has just been read, where it is long and most of it was not on disk."""
         if self.states is None or one.line.adapter or len(one.ask.tokens) < LEAST_TOKENS:
             return
-        tokens = one.prompt
-        if len(tokens) - self.states.best(tokens)[1] < LEAST_TOKENS // 2:
+        tokens, scope = one.prompt, one.line.scope
+        if len(tokens) - self.states.best(tokens, scope)[1] < LEAST_TOKENS // 2:
             return
-        place = self.states.place(tokens)
-        values = (self._lib.llama_token * len(tokens))(*one.ask.tokens)
-        if self._lib.llama_state_seq_save_file(
-            self._context, os.fsencode(place), one.line.sequence, values, len(tokens)
-        ):
-            self.states.keep(tokens, place)
-        else:
-            place.unlink(missing_ok=True)
+        place = self.states.place(tokens, scope)
+        values = (self._lib.llama_token * len(tokens))(*tokens.tolist())
+        try:
+            if self._lib.llama_state_seq_save_file(
+                self._context, os.fsencode(place), one.line.sequence, values, len(tokens)
+            ):
+                self.states.keep(tokens, place, scope)
+            else:
+                place.unlink(missing_ok=True)
+        except OSError as error:  # a full disk keeps no states, and ends no answer
+            self._log(error)
 
     def _cut(self, line: Line, length: int) -> None:
         """Cut a line back to its first ``length`` tokens."""
@@ -476,13 +507,32 @@ class BatchingEngine(LlamaContext):
     # -- steps --------------------------------------------------------------------------------
 
     def step(self) -> list[tuple[int, Completion]]:
-        """One decode call; the requests that ended."""
+        """One decode call; the requests that ended as they should. Raises the first error of one that did not; the others go on, and
+        :meth:`ended` has all of them."""
+        over = self.ended()
+        for one in over:
+            if one.error is not None:
+                raise one.error
+        return [(one.number, one.completion) for one in over]
+
+    def ended(self) -> list[Ended]:
+        """One decode call; the requests that ended, with their faults. Raises where the engine itself has failed: then :meth:`forget` it."""
+        self._ready()
         self._admit()
-        if not self._running:
-            return []
+        if self._running:
+            self._metered()
+        over, self._ended = self._ended, []
+        return over
+
+    def _ready(self) -> None:
+        """What is to be done once before the first call."""
+
+    def _metered(self) -> None:
+        """A call, with its energy shared among its requests by their tokens."""
         span, spent = self._meter.begin() if self._meter is not None else None, 0.0
+        plan = self._planned()
         try:
-            plan, ended = self._call()
+            decoded = self._call(plan)
         finally:
             if self._meter is not None:
                 spent = self._meter.end(span)
@@ -490,7 +540,8 @@ class BatchingEngine(LlamaContext):
         for part in plan:
             if part.one is not None:
                 part.one.joules += spent * len(part.tokens) / count
-        return [(one.number, self._completion(one, finish)) for one, finish in ended]
+        for one, finish in decoded:
+            self._ended.append(Ended(one.number, self._completion(one, finish)))
 
     def _planned(self) -> list[Part]:
         """What the next call computes."""
@@ -518,29 +569,80 @@ class BatchingEngine(LlamaContext):
         piece = one.pending[:most]
         return Part(one, one.line, piece, int(len(piece) == len(one.pending)))
 
-    def _call(self) -> tuple[list[Part], list[tuple[Running, str]]]:
-        """Decode what all need next; what that was, and who ended with it, and why."""
-        plan = self._planned()
+    def _call(self, plan: list[Part]) -> list[tuple[Running, str]]:
+        """Compute a plan; who ended with it, and why. Where the call fails its texts are computed one by one."""
+        try:
+            self._decode(plan)
+        except Exception as error:
+            if not self._cuts:
+                raise  # what the call has changed of these texts cannot be taken back
+            self._log(error)
+            return self._separately(plan, error)
+        return self._taken(plan)
+
+    def _separately(self, plan: list[Part], fault: Exception) -> list[tuple[Running, str]]:
+        """Compute what a failed call had, each text by itself, and end those that fail again. Raises where all of several do."""
+        self.call_faults += 1
+        self._undo(plan)
+        ended, failed = list[tuple[Running, str]](), list[tuple[Running, Exception]]()
+        asked = [part for part in plan if part.one is not None]
+        for part in asked:
+            alone = self._alone(part)
+            try:
+                self._decode(alone)
+            except Exception as error:
+                assert part.one is not None
+                self._undo(alone)
+                failed.append((part.one, error))
+                continue
+            ended += self._taken(alone)
+        self._failed_calls += len(failed)
+        if len(failed) == len(asked) and self._failed_calls >= MOST_FAILED:
+            raise fault  # it is not one answer's doing
+        for one, error in failed:
+            self._fail(one, error)
+        return ended
+
+    def _alone(self, part: Part) -> list[Part]:
+        """The plan that computes one text by itself."""
+        return [part]
+
+    def _undo(self, plan: list[Part]) -> None:
+        """Take back what a failed call may have left of its texts in the cache."""
+        for part in plan:
+            self._lib.llama_memory_seq_rm(self._memory, part.line.sequence, len(part.line.tokens), -1)
+
+    def _log(self, error: Exception) -> None:
+        if not isinstance(error, FreeholdError):
+            traceback.print_exception(error)
+
+    def _decode(self, plan: list[Part]) -> None:
+        """Decode what a plan has."""
         self._make_room(sum(len(part.tokens) for part in plan))
-        at, rows, reach = 0, list[int](), dict[int, int]()
+        at, reach = 0, dict[int, int]()
         for part in plan:
             sequence = part.line.sequence
             position = reach.get(sequence, len(part.line.tokens))
             reach[sequence] = position + len(part.tokens)
             self._batch.lay(at, part.tokens, position, sequence, part.wanted)
             at += len(part.tokens)
-            rows.append(at - part.wanted)
         reading = any(part.one is not None and not part.one.answering for part in plan)
         self._use([(part.line.adapter, len(part.tokens), part.wanted) for part in plan])
         began = time.perf_counter()
         self._run(self._batch.struct, at)
         if self._mixture is not None and self._mixture.failed is not None:
-            raise self._mixture.failed
+            fault, self._mixture.failed = self._mixture.failed, None
+            raise fault
+        self._failed_calls = 0
         if not reading:
             self._timed(at, time.perf_counter() - began)
-        ended: list[tuple[Running, str]] = []
-        for part, row in zip(plan, rows, strict=True):
+
+    def _taken(self, plan: list[Part]) -> list[tuple[Running, str]]:
+        """Take in what a call has computed; who ended with it, and why."""
+        ended, at = list[tuple[Running, str]](), 0
+        for part in plan:
             one, line, tokens = part.one, part.line, part.tokens
+            at += len(tokens)
             if one is None:
                 self._lib.llama_memory_seq_rm(self._memory, line.sequence, len(line.tokens), -1)
                 continue
@@ -551,13 +653,17 @@ class BatchingEngine(LlamaContext):
                 line.whole = min(self._whole(len(one.prompt)), len(line.tokens))
             if not part.wanted:
                 continue
-            if not one.answering:
-                self._to_disk(one)
-            finish = self._take(one, row)
+            try:
+                if not one.answering:
+                    self._to_disk(one)
+                finish = self._take(one, at - part.wanted)
+            except Exception as error:  # whatever it is, it is this answer's alone
+                self._fail(one, error)
+                continue
             if finish:
                 self._end(one)
                 ended.append((one, finish))
-        return plan, ended
+        return ended
 
     def _timed(self, count: int, seconds: float) -> None:
         """Learn what a call of so many tokens costs."""
@@ -574,7 +680,7 @@ class BatchingEngine(LlamaContext):
             return []
         guess = one.lookup.guess(min(most, one.ask.max_tokens - len(one.tokens) - 1))
         if guess and one.matcher is not None:
-            guess = guess[: one.matcher.validate_tokens(guess)]
+            guess = guess[: one.matcher.fits(guess)]
         return guess if guess and one.lookup.pays(self._price(answering, len(guess))) else []
 
     def _take(self, one: Running, row: int) -> str:
@@ -597,16 +703,20 @@ class BatchingEngine(LlamaContext):
         ask = one.ask
         if not one.first_token_s:
             one.first_token_s = time.perf_counter() - one.started
+        if not np.isfinite(logits).all():
+            raise StepFailed(
+                "the model's numbers for the next token are not finite", "check the model's file"
+            )
         changed = ask.sampling.applied(logits, ask.tokens, one.tokens)
         if ask.choices is not None:
             return self._choose(one, ask.choices, logits, changed)
         if one.matcher is not None:
-            changed = grammar.bound(one.matcher, changed)
+            changed = one.matcher.bound(changed)
         token = ask.sampling.pick(changed, one.random)
         if ask.likelihoods is not None:
             one.likelihoods.append(likelihood(logits, token, ask.likelihoods))
         if one.matcher is not None:
-            one.matcher.consume_token(token)
+            one.matcher.take(token)
         if self.vocabulary.is_end(token):
             return "stop"
         one.tokens.append(token)
@@ -620,7 +730,7 @@ class BatchingEngine(LlamaContext):
             if one.data.find(text, max(0, len(one.data) - len(piece) - len(text))) >= 0:
                 one.stopped_by = stop
                 return "stop"
-        if one.matcher is not None and one.matcher.is_stopped():
+        if one.matcher is not None and one.matcher.over:
             return "stop"
         return "length" if len(one.tokens) >= ask.max_tokens else ""
 
@@ -655,13 +765,14 @@ class BatchingEngine(LlamaContext):
         if one.stopped_by:
             text = text.partition(one.stopped_by.encode())[0]
         return Completion(
-            text.decode("utf-8", "replace"), tokens, finish, len(one.ask.tokens), one.first_token_s, time.perf_counter() - one.started,
+            text.decode("utf-8", "replace"), tokens, finish, one.read, one.first_token_s, time.perf_counter() - one.started,
             one.stopped_by, one.reused, one.guessed, one.right, tuple(one.likelihoods), one.joules if self._meter is not None else None,
         )  # fmt: skip
 
     def forget(self) -> None:
-        """Drop all requests and everything in memory, after a decode call has failed."""
+        """Drop all requests and everything in memory, after the engine has failed."""
         self._waiting.clear()
+        self._ended.clear()
         for line in [*(one.line for one in self._running), *self._held]:
             self._sequences.append(line.sequence)
         self._running.clear()
@@ -670,15 +781,20 @@ class BatchingEngine(LlamaContext):
         self._lib.llama_memory_clear(self._memory, True)
 
 
+def _alike(line: Line, ask: Ask) -> bool:
+    """Whether a request may go on from a line: of the same adapter, and of its own scope."""
+    return line.adapter == ask.adapter and line.scope == ask.scope
+
+
 def settled(data: bytes, stops: Sequence[str]) -> str:
     """The text of ``data`` short of what may become a stop text, and of a character whose last bytes have not come."""
     end = len(data)
     for stop in stops:
         text = stop.encode()
-        for size in range(min(len(text) - 1, len(data)), 0, -1):
-            if data.endswith(text[:size]):
-                end = min(end, len(data) - size)
-                break
+        at = data.find(text[:1], max(0, len(data) - len(text) + 1), end)
+        while at >= 0 and not text.startswith(data[at:]):
+            at = data.find(text[:1], at + 1, end)
+        end = at if at >= 0 else end
     data = data[:end]
     for back in range(1, min(4, len(data)) + 1):
         first = data[-back]

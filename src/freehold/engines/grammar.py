@@ -1,11 +1,19 @@
-"""Answers bound to a form: JSON schemas, regular expressions and grammars, checked token by token by llguidance."""
+"""Answers bound to a form: JSON schemas, regular expressions and grammars, checked token by token by llguidance.
+
+A grammar comes from a client, so its cost has limits: of text (:data:`MOST_BYTES`), of llguidance's work on it and at each token
+(:func:`limits`), and of an answer's masks altogether (:data:`MASKS_S`). llguidance ends its process where it finds no memory; a server
+therefore tries a grammar in a process of its own first (:mod:`freehold.engines.compiler`).
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import threading
+import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,14 +22,77 @@ from freehold.errors import Unsupported, UsageError
 if TYPE_CHECKING:
     from freehold.engines.llama import LlamaContext
 
+#: Bytes of a schema's or grammar's text.
+MOST_BYTES = 1 << 20
+#: Seconds that the masks of one answer may take in all, and for each of its tokens beside. Other answers wait for them.
+MASKS_S, MASK_S = 1.0, 0.02
+
 _tokenizers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_reading = threading.Lock()
 
 
-@functools.lru_cache(256)
+@dataclass(frozen=True)
+class Source:
+    """A form as a client wrote it, not compiled yet: a JSON schema, one between two texts, or a GBNF grammar."""
+
+    kind: Literal["schema", "wrapped", "gbnf"]
+    text: str
+    before: str = ""
+    after: str = ""
+
+    @classmethod
+    def of_schema(cls, schema: Any, before: str = "", after: str = "") -> Source:
+        """A JSON schema, which may stand between two texts. Raises UsageError."""
+        try:
+            text = json.dumps(schema)
+        except (RecursionError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"the JSON schema cannot be written as JSON ({type(error).__name__})", "correct the schema"
+            ) from None
+        return cls("wrapped" if before or after else "schema", text, before, after)
+
+    @classmethod
+    def any_json(cls) -> Source:
+        """Any JSON object."""
+        return cls("schema", '{"type": "object"}')
+
+    def compiled(self) -> str:
+        """llguidance's form, checked. May take seconds and much memory. Raises UsageError."""
+        if self.kind == "gbnf":
+            return of_gbnf(self.text)
+        if self.kind == "wrapped":
+            return _wrapped(self.before, self.text, self.after)
+        return _of_schema_text(self.text)
+
+
+def limits() -> Any:
+    """What llguidance may spend on a grammar, and on the mask of one token: a tenth of a second at the most on a slow core."""
+    from llguidance import LLParserLimits
+
+    return LLParserLimits(
+        initial_lexer_fuel=1_000_000,
+        step_lexer_fuel=100_000,
+        step_max_items=30_000,
+        max_lexer_states=50_000,
+        max_grammar_size=200_000,
+        precompute_large_lexemes=False,
+        verbose_errors=False,
+    )
+
+
+def _within_size(text: str) -> None:
+    if len(text) > MOST_BYTES:
+        raise UsageError(
+            f"the schema or grammar has {len(text):,} characters, and at most {MOST_BYTES:,} are allowed",
+            "make it shorter",
+        )
+
+
+@functools.lru_cache(32)
 def _checked(grammar: str) -> str:
     from llguidance import LLMatcher
 
-    fault = LLMatcher.validate_grammar(grammar)
+    fault = LLMatcher.validate_grammar(grammar, limits=limits())
     if fault and not fault.startswith("WARNING"):
         raise UsageError(
             f"the answer's form is not understood: {fault.strip().splitlines()[0][:300]}",
@@ -32,12 +103,15 @@ def _checked(grammar: str) -> str:
 
 def of_schema(schema: dict[str, Any]) -> str:
     """A JSON schema as a grammar. Raises UsageError."""
+    return _of_schema_text(Source.of_schema(schema).text)
+
+
+def _of_schema_text(text: str) -> str:
     from llguidance import LLMatcher
 
+    _within_size(text)
     try:
-        return _checked(
-            LLMatcher.grammar_from_json_schema(json.dumps(schema), {"whitespace_flexible": False})
-        )
+        return _checked(LLMatcher.grammar_from_json_schema(text, {"whitespace_flexible": False}))
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"the JSON schema is not understood: {str(error).splitlines()[0][:300]}", "correct the schema"
@@ -46,15 +120,15 @@ def of_schema(schema: dict[str, Any]) -> str:
 
 def of_wrapped_schema(before: str, schema: dict[str, Any], after: str) -> str:
     """A JSON schema between two texts. Raises UsageError."""
+    return _wrapped(before, Source.of_schema(schema).text, after)
+
+
+def _wrapped(before: str, schema: str, after: str) -> str:
     from llguidance import LLMatcher
 
-    lark = f"start: {json.dumps(before)} value {json.dumps(after)}\nvalue: %json {json.dumps(schema)}\n"
+    _within_size(schema)
+    lark = f"start: {json.dumps(before)} value {json.dumps(after)}\nvalue: %json {schema}\n"
     return _checked(LLMatcher.grammar_from_lark(lark))
-
-
-def of_any_json() -> str:
-    """Any JSON object."""
-    return of_schema({"type": "object"})
 
 
 def of_gbnf(text: str) -> str:
@@ -62,6 +136,7 @@ def of_gbnf(text: str) -> str:
     from llguidance import LLMatcher
     from llguidance.gbnf_to_lark import gbnf_to_lark
 
+    _within_size(text)
     try:
         return _checked(LLMatcher.grammar_from_lark(gbnf_to_lark(text)))
     except UsageError:
@@ -73,24 +148,76 @@ def of_gbnf(text: str) -> str:
         ) from None
 
 
-def matcher(engine: LlamaContext, grammar: str) -> Any:
-    """What follows an answer through a grammar. The first one of an engine reads its vocabulary, which takes about a second."""
+@dataclass
+class Matcher:
+    """Follows an answer through a grammar, and counts what its masks cost: :attr:`spent_s` for so many :attr:`masks`."""
+
+    inner: Any
+    spent_s: float = 0.0
+    masks: int = field(default=0)
+
+    def bound(self, logits: np.ndarray) -> np.ndarray:
+        """Logits of the tokens that may come next, the others out of reach. Raises Unsupported where none may, or they cost too much."""
+        began = time.perf_counter()
+        mask = np.frombuffer(self.inner.compute_bitmask(), dtype=np.uint8)
+        self.spent_s += time.perf_counter() - began
+        self.masks += 1
+        allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
+        if (
+            self.inner.is_error() or not allowed.any()
+        ):  # a grammar that has failed allows the end, as if it were kept to
+            raise Unsupported(
+                f"the answer's form cannot be followed ({self._fault() or 'no token fits'})",
+                "simplify the schema or grammar",
+            )
+        if self.spent_s > MASKS_S + MASK_S * self.masks:
+            raise Unsupported(
+                f"the answer's form took {self.spent_s:.1f} s for {self.masks} tokens, which holds up other answers",
+                "simplify the schema or grammar",
+            )
+        return np.where(allowed, logits, -np.inf)
+
+    def take(self, token: int) -> None:
+        """Go on by a token. Raises Unsupported for one that does not fit."""
+        if not self.inner.consume_token(token):
+            raise Unsupported(
+                f"the answer left its form ({self._fault() or 'the token does not fit'})",
+                "simplify the schema or grammar",
+            )
+
+    def fits(self, tokens: list[int]) -> int:
+        """How many of these tokens may come next, one after the other."""
+        return self.inner.validate_tokens(tokens)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing but the end may follow. Raises Unsupported where the grammar has failed."""
+        if self.inner.is_error():
+            raise Unsupported(
+                f"the answer's form cannot be followed ({self._fault()})", "simplify the schema or grammar"
+            )
+        return self.inner.is_stopped()
+
+    def _fault(self) -> str:
+        return self.inner.get_error().partition("\n")[0][:300]
+
+
+def matcher(engine: LlamaContext, grammar: str) -> Matcher:
+    """What follows an answer through a grammar. The first one of an engine reads its vocabulary, which takes about a second.
+
+    Raises UsageError where the grammar is beyond the limits.
+    """
     from llguidance import LLMatcher
     from llguidance.llamacpp import lltokenizer_from_vocab
 
     vocabulary = engine.vocabulary
-    if vocabulary not in _tokenizers:
-        _tokenizers[vocabulary] = lltokenizer_from_vocab(vocabulary._vocab, eos_token=vocabulary.end)  # noqa: SLF001
-    return LLMatcher(_tokenizers[vocabulary], grammar)
-
-
-def bound(matcher: Any, logits: np.ndarray) -> np.ndarray:
-    """Logits of the tokens that a grammar allows next, the others out of reach. Raises Unsupported where none is allowed."""
-    mask = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
-    allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
-    if not allowed.any():
-        raise Unsupported(
-            f"the answer's form cannot be kept to ({matcher.get_error() or 'no token fits'})",
-            "simplify the schema or grammar",
+    with _reading:
+        if vocabulary not in _tokenizers:
+            _tokenizers[vocabulary] = lltokenizer_from_vocab(vocabulary._vocab, eos_token=vocabulary.end)  # noqa: SLF001
+    inner = LLMatcher(_tokenizers[vocabulary], grammar, log_level=0, limits=limits())
+    if inner.is_error():
+        raise UsageError(
+            f"the answer's form is not understood: {inner.get_error().strip().partition(chr(10))[0][:300]}",
+            "correct or simplify the schema or grammar",
         )
-    return np.where(allowed, logits, -np.inf)
+    return Matcher(inner)

@@ -25,7 +25,7 @@ from freehold.engines import grammar
 from freehold.engines.interface import Completion, Request, common_prefix
 from freehold.engines.sampling import draw
 from freehold.engines.shortest import Shortest
-from freehold.errors import BadModel, DoesNotFit, Unsupported
+from freehold.errors import BadModel, Busy, DoesNotFit, Unsupported, UsageError
 from freehold.machine import require_engine
 
 _GGML_TYPE_F32 = 0
@@ -113,6 +113,8 @@ class LlamaVocabulary:
         self.eos_token = self._text(self._lib.llama_vocab_eos(self._vocab))
         self._pieces: dict[int, bytes] = {}
         self._shortest: Shortest | None = None
+        #: Whether its model is gone.
+        self.closed = False
 
     def _text(self, token: int) -> str:
         return (
@@ -122,8 +124,14 @@ class LlamaVocabulary:
         )
 
     def encode(self, text: str, *, start: bool) -> list[int]:
-        """See :class:`freehold.engines.interface.Vocabulary`."""
-        data = text.encode()
+        """See :class:`freehold.engines.interface.Vocabulary`. Raises Unsupported for half characters (lone surrogates)."""
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            raise Unsupported(
+                f"the text has half a character (a lone surrogate) at position {error.start}",
+                "send valid Unicode",
+            ) from None
         room = 3 * len(data) + 8  # a space can become three tokens, the bytes of SentencePiece's mark for it
         buffer = (self._lib.llama_token * room)()
         count = self._lib.llama_tokenize(self._vocab, data, len(data), buffer, room, start, True)
@@ -145,10 +153,19 @@ class LlamaVocabulary:
         return buffer.raw[: max(size, 0)] if size >= 0 else bytes(-size)
 
     def piece(self, token: int) -> bytes:
-        """Bytes of one token; empty for control tokens."""
+        """Bytes of one token; empty for control tokens. Raises UsageError for a number that is no token."""
         if token not in self._pieces:
-            buffer = ctypes.create_string_buffer(256)
-            size = self._lib.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
+            if self.closed:  # llama.cpp's vocabulary went with its model
+                raise Busy("the model was closed meanwhile", "ask again")
+            if not 0 <= token < self.size:  # llama.cpp ends the process for these
+                raise UsageError(f"{token} is not a token", f"tokens are numbers from 0 to {self.size - 1}")
+            room = 256
+            buffer = ctypes.create_string_buffer(room)
+            size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
+            if size < -room:
+                room = -size
+                buffer = ctypes.create_string_buffer(room)
+                size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
             self._pieces[token] = buffer.raw[: max(size, 0)]
         return self._pieces[token]
 
@@ -266,6 +283,7 @@ class LlamaContext:
     def close(self) -> None:
         """Give the memory back."""
         if self._model:
+            self.vocabulary.closed = True
             self._lib.llama_free(self._context)
             self._lib.llama_model_free(self._model)
             self._model = None
@@ -437,7 +455,7 @@ class LlamaEngine(LlamaContext):
 
     def _sample(self, slot: _Slot, logits: np.ndarray) -> int:
         if slot.matcher is not None:
-            logits = grammar.bound(slot.matcher, logits)
+            logits = slot.matcher.bound(logits)
         request, random = slot.request, slot.random
         token = (
             int(np.argmax(logits))
@@ -445,7 +463,7 @@ class LlamaEngine(LlamaContext):
             else draw(logits, request.temperature, request.top_p, random)
         )
         if slot.matcher is not None:
-            slot.matcher.consume_token(token)
+            slot.matcher.take(token)
         return token
 
     def _completion(self, slot: _Slot, finish: str) -> Completion:

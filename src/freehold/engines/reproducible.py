@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines.batching import PIECE, Ask, BatchingEngine, Line, Meter, Part, Running
-from freehold.engines.interface import Completion
+from freehold.engines.asking import Ask
+from freehold.engines.batching import PIECE, BatchingEngine, Line, Meter, Part, Running
 from freehold.engines.lookup import MOST
 from freehold.engines.states import LEAST_TOKENS, States, shared
 from freehold.hub import gguf
@@ -62,8 +62,7 @@ class ReproducibleEngine(BatchingEngine):
         #: Tokens that a call may have for each to give what it gives alone; 0 until the first step has measured it.
         self.alike = 0
 
-    def step(self) -> list[tuple[int, Completion]]:
-        """See :class:`BatchingEngine`."""
+    def _ready(self) -> None:
         if not self.alike:
             # not when it is loaded: OpenMP keeps threads for every thread that computes, and with more of them than processors they wait slowly
             self.alike = (
@@ -75,7 +74,6 @@ class ReproducibleEngine(BatchingEngine):
             )
             if self.alike < max(ROWS):
                 self.alike = min(self.alike, FEW)
-        return super().step()
 
     def _compared(self, numbers: Sequence[int]) -> int:
         """The greatest of the numbers of tokens up to which calls of so many give the same logits, digit for digit."""
@@ -114,16 +112,19 @@ class ReproducibleEngine(BatchingEngine):
     def _line_for(self, ask: Ask, tokens: np.ndarray, source: Line | None, reused: int) -> Line | None:
         """Cells for a request: those of the line it goes on from, else nobody's, else those unused for longest; and into them a copy of the
         source, if it is worth it."""
-        on_disk = self._on_disk(tokens, ask.adapter)[1]
+        on_disk = self._on_disk(tokens, ask.adapter, ask.scope)[1]
         if on_disk and self._copying:
             return None  # llama.cpp copies with the next call, but reads from disk at once
         if source is not None and source in self._held and 2 * reused >= len(source.tokens):
             line = source
         elif self._sequences:
-            line = Line(self._sequences.pop(self._sequences.index(min(self._sequences))), ask.adapter)
+            line = Line(
+                self._sequences.pop(self._sequences.index(min(self._sequences))), ask.adapter, ask.scope
+            )
         else:
             line = self._held[0]
-        own = self._usable(shared(line.array, tokens), line.whole, len(tokens)) if line.tokens else 0
+        usable = line.tokens and line.scope == ask.scope
+        own = self._usable(shared(line.array, tokens), line.whole, len(tokens)) if usable else 0
         copies = (
             source is not None
             and source is not line
@@ -133,6 +134,7 @@ class ReproducibleEngine(BatchingEngine):
         if line in self._held:
             self._held.remove(line)
         self._cut(line, 0 if copies else own)
+        line.scope = ask.scope
         if source is not None and copies:
             self._lib.llama_memory_seq_cp(self._memory, source.sequence, line.sequence, -1, -1)
             self._lib.llama_memory_seq_rm(self._memory, line.sequence, reused, -1)
@@ -184,6 +186,11 @@ class ReproducibleEngine(BatchingEngine):
         self._last = turn[-1].line.sequence
         return self._filled(self._guessed(turn, self.alike), self.alike)
 
+    def _alone(self, part: Part) -> list[Part]:
+        assert part.one is not None
+        tiled = not part.one.answering and (not self._all_alike or len(part.one.prompt) >= TILE)
+        return [part] if tiled else self._filled([part], self.batch if self._all_alike else self.alike)
+
     def _tiles(self, one: Running, most: int) -> Part:
         """The next piece of a long prompt: of at least :data:`TILE` tokens, and so that at least as many are left, or none."""
         left = len(one.pending)
@@ -222,7 +229,7 @@ class ReproducibleEngine(BatchingEngine):
         filled, room = plan[:1], limit - sum(counts.values())
         for part in plan[1:]:
             gap = [
-                idle.get(number) or Line(number, "")
+                idle.get(number) or Line(number, "", "")
                 for number in range(filled[-1].line.sequence + 1, part.line.sequence)
             ]
             if len(gap) <= min(GAP, room) and all(len(line.tokens) < self.longest for line in gap):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from freehold.errors import Unsupported
+
 #: Changes logits before a token is drawn: (logits (vocabulary,), prompt tokens, answer tokens so far) -> logits of the same shape. It runs
 #: after penalties and before grammar and temperature, once for every token of an answer. It may change the array it is given; the sum of
 #: what it adds is its own affair. This is where a watermark goes in.
@@ -41,7 +43,7 @@ class Sampling:
         return bool(self.presence or self.frequency or self.repeat != 1.0 or self.bias or self.processors)
 
     def applied(self, logits: np.ndarray, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
-        """Logits after bias, penalties and processors; a new array where there are any."""
+        """Logits after bias, penalties and processors; a new array where there are any. Never NaN or positive infinity."""
         if not self.changes:
             return logits
         logits = logits.copy()
@@ -51,9 +53,10 @@ class Sampling:
             recent = np.unique(
                 np.asarray([*prompt[-self.repeat_last :], *answer][-self.repeat_last :], dtype=np.int64)
             )
-            logits[recent] = np.where(
-                logits[recent] > 0, logits[recent] / self.repeat, logits[recent] * self.repeat
-            )
+            before, largest = logits[recent].astype(np.float64), np.finfo(logits.dtype).max
+            with np.errstate(over="ignore"):
+                after = np.where(before > 0, before / self.repeat, before * self.repeat)
+            logits[recent] = np.clip(after, -largest, largest)
         if self.presence or self.frequency:
             for token, count in Counter(answer).items():
                 logits[token] -= self.presence + self.frequency * count
@@ -62,12 +65,15 @@ class Sampling:
         return logits
 
     def pick(self, logits: np.ndarray, random: np.random.Generator) -> int:
-        """A token."""
-        return (
-            int(np.argmax(logits))
-            if self.temperature == 0
-            else draw(logits, self.temperature, self.top_p, random, self.top_k, self.min_p)
-        )
+        """A token. Raises Unsupported where bias, penalties and form leave none."""
+        likeliest = int(np.argmax(logits))  # the place of a NaN where there is one
+        if not np.isfinite(logits[likeliest]):
+            raise Unsupported(
+                "no token is left to draw from", "check logit_bias, penalties and the answer's form"
+            )
+        if self.temperature == 0:
+            return likeliest
+        return draw(logits, self.temperature, self.top_p, random, self.top_k, self.min_p)
 
 
 GREEDY = Sampling()
@@ -84,6 +90,7 @@ class Likelihood:
 
 def likelihood(logits: np.ndarray, token: int, top: int) -> Likelihood:
     """Log-probabilities of a token and of the ``top`` likeliest."""
+    top = min(top, len(logits) - 1)
     highest = float(logits.max())
     total = highest + float(np.log(np.exp(logits - highest, dtype=np.float64).sum()))
     best = np.argpartition(-logits, top)[:top] if top else np.empty(0, dtype=np.int64)
@@ -104,11 +111,14 @@ def draw(
     """A token by temperature and nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751), among the ``top_k`` likeliest and those of at
     least ``min_p`` of the likeliest's probability."""
     kept = np.argpartition(-logits, top_k - 1)[:top_k] if 0 < top_k < len(logits) else np.arange(len(logits))
-    scaled = logits[kept].astype(np.float64) / temperature
-    chance = np.exp(scaled - scaled.max())
+    scaled = logits[kept].astype(np.float64)
+    with np.errstate(
+        over="ignore"
+    ):  # the greatest is taken off first, so that a tiny temperature gives 0 and -inf, not NaN
+        chance = np.exp((scaled - scaled.max()) / temperature)
     chance /= chance.sum()
     if min_p > 0.0:
-        likely = chance >= min_p * chance.max()
+        likely = chance >= min(min_p, 1.0) * chance.max()
         kept, chance = kept[likely], chance[likely]
         chance /= chance.sum()
     if top_p < 1.0:

@@ -1,7 +1,8 @@
 """Computed prefixes on disk: keys and values of long prompts, so that after a restart they are read instead of computed again.
 
 A state is two files: ``NAME.state`` as llama.cpp writes it, and ``NAME.json`` with its tokens and sha256, written last. They hold what was
-asked, so the folder is for its owner alone. States belong to one file of weights (and one adapter); the folder's name says which.
+asked, so the folder is for its owner alone. States belong to one file of weights (and one adapter); the folder's name says which. Each has a
+scope (whose prompt it was), and is given to nobody else.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from freehold import durable
 
 #: Shorter prompts are computed about as fast as they are read.
 LEAST_TOKENS = 384
-_FORMAT = 1
+#: 2: with the scope; states of before are deleted, since nobody knows whose they were.
+_FORMAT = 2
 
 
 @dataclass
 class State:
-    """One prefix: its tokens, the file, and its bytes."""
+    """One prefix: its tokens, the file, its bytes, and its scope."""
 
     tokens: np.ndarray
     path: Path
     size: int
+    scope: str
 
 
 class States:
@@ -47,17 +50,26 @@ class States:
                 record.unlink()
                 continue
             listed.add(path.name)
-            self._known.append(State(np.asarray(values["tokens"], dtype=np.int32), path, path.stat().st_size))
+            self._known.append(
+                State(
+                    np.asarray(values["tokens"], dtype=np.int32), path, path.stat().st_size, values["scope"]
+                )
+            )
         for path in folder.iterdir():  # what a killed process left half written
             if path.suffix == ".part" or (path.suffix == ".state" and path.name not in listed):
                 path.unlink()
 
-    def best(self, tokens: np.ndarray) -> tuple[State | None, int]:
-        """The state that shares most with the beginning of ``tokens``, and how many tokens that is."""
-        found = max(
-            ((shared(state.tokens, tokens), at) for at, state in enumerate(self._known)), default=(0, -1)
+    def best(self, tokens: np.ndarray, scope: str = "") -> tuple[State | None, int]:
+        """The state of this scope that shares most with the beginning of ``tokens``, and how many tokens that is."""
+        most, at = max(
+            (
+                (shared(state.tokens, tokens), at)
+                for at, state in enumerate(self._known)
+                if state.scope == scope
+            ),
+            default=(0, -1),
         )
-        return (self._known[found[1]], found[0]) if found[0] else (None, 0)
+        return (self._known[at], most) if most else (None, 0)
 
     def whole(self, state: State) -> bool:
         """Whether the file is what was written; a state that is not is forgotten. Marks it as used."""
@@ -70,23 +82,29 @@ class States:
         self._remove(state)
         return False
 
-    def place(self, tokens: np.ndarray) -> Path:
+    def place(self, tokens: np.ndarray, scope: str = "") -> Path:
         """Where the state of these tokens is to be written first; :meth:`keep` makes it count."""
-        name = hashlib.sha256(tokens.astype("<i4").tobytes()).hexdigest()[:32]
+        name = hashlib.sha256(scope.encode() + b"\0" + tokens.astype("<i4").tobytes()).hexdigest()[:32]
         return self.folder / f"{name}.state.part"
 
-    def keep(self, tokens: np.ndarray, written: Path) -> None:
+    def keep(self, tokens: np.ndarray, written: Path, scope: str = "") -> None:
         """Take in a state that was written where :meth:`place` said."""
         durable.sync(written)
         os.chmod(written, 0o600)
         path = written.with_suffix("")
         digest = durable.sha256_file(written)
         os.replace(written, path)
-        record = {"format": _FORMAT, "tokens": tokens.tolist(), "sha256": digest, "at": time.time()}
+        record = {
+            "format": _FORMAT,
+            "scope": scope,
+            "tokens": tokens.tolist(),
+            "sha256": digest,
+            "at": time.time(),
+        }
         durable.write_atomically(path.with_suffix(".json"), json.dumps(record))
         os.chmod(path.with_suffix(".json"), 0o600)
         self._known = [state for state in self._known if state.path != path]
-        self._known.append(State(tokens.astype(np.int32), path, path.stat().st_size))
+        self._known.append(State(tokens.astype(np.int32), path, path.stat().st_size, scope))
         while sum(state.size for state in self._known) > self.most_bytes and len(self._known) > 1:
             self._remove(self._known[0])
 

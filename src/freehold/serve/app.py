@@ -139,12 +139,12 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         keeping = [asyncio.create_task(desk.keep_accounts()), asyncio.create_task(desk.log.keep())]
         yield
+        await asyncio.to_thread(runner.close)  # what it ends is still accounted for
         for one in keeping:
             one.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await one
         await asyncio.to_thread(desk.close)
-        await asyncio.to_thread(runner.close)
         await asyncio.to_thread(traces.close)
 
     app = FastAPI(title="Freehold", docs_url=None, redoc_url=None, lifespan=lifespan)
@@ -181,16 +181,35 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
         return response(request.url.path, Refusal(error.status_code, told))
 
     @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def health() -> JSONResponse:
+        state = runner.health
+        if state.stuck:  # nothing but an end of the process helps
+            return JSONResponse({"status": "stuck", "reason": state.reason}, 503)
+        return JSONResponse({"status": "ok"})
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
+        state = runner.health
+        engine = {
+            "alive": state.alive,
+            "step_s": round(state.step_s, 3),
+            "restarts": state.restarts,
+            "faults": state.faults,
+        }
         if desk.draining:
-            return JSONResponse({"status": "ending"}, 503)
-        return JSONResponse(
-            {"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting, "energy": counter.method}
-        )
+            return JSONResponse({"status": "ending", "engine": engine}, 503)
+        if state.reason:
+            return JSONResponse({"status": "failing", "reason": state.reason, "engine": engine}, 503)
+        # the way of counting energy takes seconds to find when the server has just started
+        energy = await asyncio.to_thread(lambda: counter.method)
+        told = {
+            "status": "ok",
+            "loaded": pool.loaded,
+            "waiting": runner.waiting,
+            "energy": energy,
+            "engine": engine,
+        }
+        return JSONResponse(told)
 
     @app.get("/metrics")
     async def metrics() -> Response:

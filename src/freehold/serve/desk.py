@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Counts
@@ -18,12 +18,13 @@ from freehold.engines.interface import Completion
 from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger, Used
 from freehold.serve.dialogue import Dialogue, ask_of, tokens_of
-from freehold.serve.keys import Key
+from freehold.serve.engine_metrics import EngineMetrics
+from freehold.serve.keys import Key, scope_of
 from freehold.serve.limits import Limiter
 from freehold.serve.pool import Pool, Served
 from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault
-from freehold.serve.runner import Piece, Runner
+from freehold.serve.runner import Late, Outcome, Piece, Runner
 from freehold.serve.traces import Traces
 from freehold.serve.work import Gone, Work
 
@@ -70,6 +71,7 @@ class Metrics:
         self.joules = Counts(
             "freehold_energy_joules", "Energy of answers, as the ledger counts it.", ["model"], registry=own
         )
+        own.register(EngineMetrics(runner))
         Gauge(
             "freehold_waiting_requests", "Requests that no engine has taken yet.", registry=own
         ).set_function(lambda: runner.waiting)
@@ -164,57 +166,65 @@ class Desk:
     async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
         """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
         self._admit(key, dialogue.model)
+        arrived = time.monotonic()
+        deadline = arrived + self.deadline_s if self.deadline_s else None
         span = self.traces.begin("chat" if dialogue.prompt is None else "text_completion", dialogue.model)
-        lease = self.pool.lease(dialogue.model)
+        served = None
         try:
-            served = await lease.__aenter__()
-            try:
-                async with self._deadline():
-                    ask = await self.work.run(
-                        lambda: ask_of(
-                            dialogue, served.prompting, served.form, served.choices, served.engine.longest, served.adapter
-                        ),
-                        gone,
-                    )  # fmt: skip
-                if len(ask.tokens) + ask.max_tokens > served.engine.longest:
-                    raise Refusal(
-                        400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
-                        f"{served.engine.longest} tokens", "context_length_exceeded",
-                    )  # fmt: skip
-            except BaseException:
-                await lease.__aexit__(None, None, None)
-                raise
+            async with self._deadline():
+                served = await self.pool.hold(dialogue.model)
+                ask = await self.work.run(
+                    lambda: ask_of(
+                        dialogue, served.prompting, served.form, served.choices, served.engine.longest, served.adapter
+                    ),
+                    gone,
+                )  # fmt: skip
+            if len(ask.tokens) + ask.max_tokens > served.engine.longest:
+                raise Refusal(
+                    400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
+                    f"{served.engine.longest} tokens", "context_length_exceeded",
+                )  # fmt: skip
         except BaseException:
+            if served is not None:
+                self.pool.let_go(served)
             self.limiter.leave(key, 0)
             self.traces.end(span, "error", 0)
             raise
+        ask = replace(ask, scope=scope_of(key, self.pool.terms.sharing))
+        begun, held = False, served
+
+        def ended(outcome: Outcome) -> None:
+            """Account for the answer: called once, however it ends."""
+            done = outcome.completion
+            self.limiter.leave(key, done.prompt_tokens + len(done.tokens) if done else 0)
+            self.traces.end(span, outcome.status, done.prompt_tokens if done else 0, done)
+            self._account(key, dialogue.model, outcome, time.monotonic() - arrived)
+            self.pool.let_go(held)
+            self.log.write(key.name, dialogue, done, outcome.status)
 
         async def pieces() -> AsyncGenerator[Piece]:
-            arrived, ended = time.monotonic(), None
-            stream = self.runner.stream(served.engine, ask, key=key.name, priority=key.limits.priority)
-            status = "cancelled"
+            nonlocal begun
+            begun = True
+            stream = self.runner.stream(
+                held.engine, ask, key=key.name, priority=key.limits.priority, deadline=deadline, on_end=ended
+            )
             try:
-                async with asyncio.timeout(self.deadline_s or None):
-                    async for piece in stream:
-                        if piece.error is not None:
-                            status = "error"
-                            raise of_fault(piece.error)
-                        ended = piece.completion
-                        status = "ok" if ended else status
-                        yield piece
-            except TimeoutError:
-                status = "error"
-                raise Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout") from None
+                async for piece in stream:
+                    if piece.error is not None:
+                        raise self._late() if isinstance(piece.error, Late) else of_fault(piece.error)
+                    yield piece
             finally:
                 await stream.aclose()
-                self.limiter.leave(key, len(ask.tokens) + len(ended.tokens) if ended else 0)
-                self.traces.end(span, status, len(ask.tokens), ended)
-                self._account(key, dialogue.model, len(ask.tokens), ended, status, time.monotonic() - arrived)
-                await lease.__aexit__(None, None, None)
-                self.log.write(key.name, dialogue, ended, status)
 
         coming = pieces()
-        return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
+        try:
+            return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
+        finally:
+            if not begun:  # the client left before it could begin
+                ended(Outcome("cancelled"))
+
+    def _late(self) -> Refusal:
+        return Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout")
 
     def permit(self, key: Key, model: str) -> None:
         """Raises Refusal where the key may not ask the model, or nobody serves it."""
@@ -247,6 +257,8 @@ class Desk:
         """Let a request in; whoever calls this lets it out of the limiter again. Raises Refusal."""
         if self.draining:
             raise Refusal(503, "the server is ending", "overloaded", 5.0)
+        if reason := self.runner.health.reason:
+            raise Refusal(503, f"no answers at the moment: {reason}", "overloaded", 5.0)
         self.permit(key, model)
         self.limiter.enter(key, self.waiting)
 
@@ -257,7 +269,7 @@ class Desk:
             async with asyncio.timeout(self.deadline_s or None):
                 yield
         except TimeoutError:
-            raise Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout") from None
+            raise self._late() from None
 
     @asynccontextmanager
     async def visit(self, key: Key, model: str, gone: Gone | None = None) -> AsyncIterator[Visit]:
@@ -343,21 +355,23 @@ class Desk:
 
     # -- accounts -----------------------------------------------------------------------------
 
-    def _account(
-        self, key: Key, model: str, prompt_tokens: int, ended: Completion | None, status: str, seconds: float
-    ) -> None:
-        metrics = self.metrics
-        if ended is not None:
-            metrics.first.labels(model).observe(ended.first_token_s)
-            metrics.tokens.labels(model, "prompt").inc(ended.prompt_tokens - ended.reused)
-            metrics.tokens.labels(model, "reused").inc(ended.reused)
-            metrics.tokens.labels(model, "answer").inc(len(ended.tokens))
-            metrics.joules.labels(model).inc(ended.joules or 0.0)
-            metrics.guesses.labels(model, "offered").inc(ended.guessed)
-            metrics.guesses.labels(model, "right").inc(ended.right)
+    def _account(self, key: Key, model: str, outcome: Outcome, seconds: float) -> None:
+        """Book what was computed of an answer, whole or not."""
+        metrics, done = self.metrics, outcome.completion
+        if done is None:
+            self._book(Used(time.time(), key.name, model, 0, 0, 0, 0.0, 0.0, outcome.status), seconds)
+            return
+        if done.tokens:
+            metrics.first.labels(model).observe(done.first_token_s)
+        metrics.tokens.labels(model, "prompt").inc(max(0, done.prompt_tokens - done.reused))
+        metrics.tokens.labels(model, "reused").inc(done.reused)
+        metrics.tokens.labels(model, "answer").inc(len(done.tokens))
+        metrics.joules.labels(model).inc(done.joules or 0.0)
+        metrics.guesses.labels(model, "offered").inc(done.guessed)
+        metrics.guesses.labels(model, "right").inc(done.right)
         self._book(
-            Used(time.time(), key.name, model, prompt_tokens if ended else 0, ended.reused if ended else 0, len(ended.tokens) if ended else 0,
-                 ended.first_token_s if ended else 0.0, ended.total_s if ended else 0.0, status, ended.joules if ended else None), seconds
+            Used(time.time(), key.name, model, done.prompt_tokens, done.reused, len(done.tokens), done.first_token_s, done.total_s,
+                 outcome.status, done.joules), seconds
         )  # fmt: skip
 
     def _book(self, used: Used, seconds: float) -> None:

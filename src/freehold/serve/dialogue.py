@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freehold import strict_json
-from freehold.engines import grammar
 from freehold.engines.answering import USUAL
-from freehold.engines.batching import Ask
+from freehold.engines.asking import Ask
+from freehold.engines.grammar import Source
 from freehold.engines.interface import Choices, Prompting
 from freehold.engines.sampling import Sampling
 from freehold.errors import BadData
@@ -155,8 +155,8 @@ def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict
     return merged
 
 
-def grammar_of(dialogue: Dialogue, form: AnswerForm) -> str | None:
-    """What binds the answer beside labels; None for nothing. Raises UsageError, Refusal."""
+def grammar_of(dialogue: Dialogue, form: AnswerForm) -> Source | None:
+    """What binds the answer beside labels, not compiled yet; None for nothing. Raises UsageError, Refusal."""
     if dialogue.calls and dialogue.tool_choice not in ("auto", "none"):
         tools = [tool for tool in dialogue.tools if dialogue.tool_choice in ("required", tool.name)]
         if not tools:
@@ -166,19 +166,15 @@ def grammar_of(dialogue: Dialogue, form: AnswerForm) -> str | None:
              "required": ["name", "arguments"], "additionalProperties": False}
             for tool in tools
         ]  # fmt: skip
-        return grammar.of_wrapped_schema(
-            f"{OPEN}\n", calls[0] if len(calls) == 1 else {"anyOf": calls}, f"\n{CLOSE}"
-        )
+        return Source.of_schema(calls[0] if len(calls) == 1 else {"anyOf": calls}, f"{OPEN}\n", f"\n{CLOSE}")
     if dialogue.form is None:
         bound = form.schema and dialogue.in_form(form)
-        return grammar.of_schema(json.loads(form.schema)) if bound else None
+        return Source.of_schema(json.loads(form.schema)) if bound else None
     if isinstance(dialogue.form, dict):
-        return grammar.of_schema(dialogue.form)
-    return (
-        grammar.of_gbnf(dialogue.form.removeprefix("gbnf:"))
-        if dialogue.form.startswith("gbnf:")
-        else grammar.of_any_json()
-    )
+        return Source.of_schema(dialogue.form)
+    if dialogue.form.startswith("gbnf:"):
+        return Source("gbnf", dialogue.form.removeprefix("gbnf:"))
+    return Source.any_json()
 
 
 def ask_of(

@@ -36,12 +36,13 @@ keys = sa.Table(
 
 @dataclass(frozen=True)
 class Limits:
-    """What a key may have; 0: no limit. ``priority``: higher goes first."""
+    """What a key may have; 0: no limit. ``priority``: higher goes first. ``group``: keys of one group may share what was computed of prompts."""
 
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     concurrent: int = 0
     priority: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class Key:
 
 def _unseen(_: str) -> None:
     """For whoever calls and takes the key from what is returned."""
+
+
+def scope_of(key: Key, sharing: str) -> str:
+    """Whose prompts a key may go on from: all of one scope. ``sharing``: all, group or key, as :class:`freehold.serve.pool.Terms` says.
+
+    A key that was taken back and made again under its old name is another.
+    """
+    if sharing == "all" or not key.name:
+        return ""
+    if sharing == "group" and key.limits.group:
+        return f"group {key.limits.group}"
+    return f"key {key.name} {key.created!r}"
 
 
 #: Who comes without a key where none are needed.

@@ -33,7 +33,8 @@ from freehold.trial.forms import as_gguf
 class Terms:
     """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
     states of long prompts (0: none are kept); ``reproducible``: see :class:`ReproducibleEngine`; ``threads`` for each model (0: as many as this process may use);
-    ``forms``: whether models are asked in the form in which they were measured."""
+    ``forms``: whether models are asked in the form in which they were measured; ``sharing``: whose prompts a request may go on from: its
+    key's (``key``), those of its key's group, where it has one (``group``), or everybody's (``all``)."""
 
     context_length: int = 8192
     parallel: int = 8
@@ -43,6 +44,7 @@ class Terms:
     reproducible: bool = False
     threads: int = 0
     forms: bool = True
+    sharing: str = "group"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Served:
     form: AnswerForm
     choices: Choices | None
     adapter: str
+    held: Open
 
 
 class Pool:
@@ -99,6 +102,7 @@ class Pool:
         self.forms = {name: self._form_of(name) for name in self.names}
         self._open: dict[str, Open] = {}
         self._opening = asyncio.Lock()
+        self._loading: dict[str, asyncio.Task[None]] = {}
 
     def _first_of(self, model: Model) -> str:
         return next(name for name, other in self.models.items() if other.digest == model.digest)
@@ -145,14 +149,28 @@ class Pool:
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
         """A model that answers, held in memory for a block. Raises Refusal."""
+        served = await self.hold(name)
+        try:
+            yield served
+        finally:
+            self.let_go(served)
+
+    async def hold(self, name: str) -> Served:
+        """A model that answers, held in memory until :meth:`let_go`. Raises Refusal."""
         base = self._root(name)
         if self.embeds(base):
             raise Refusal(400, f"{name} makes vectors of texts and answers nothing; ask it at /v1/embeddings")
-        async with self._held(base, name) as found:
-            assert isinstance(found.engine, BatchingEngine)
-            asked = found.asked[name]
-            adapter = name if name in self.adapters else ""
-            yield Served(name, found.engine, asked.prompting, self.forms[name], asked.choices, adapter)
+        opened = await self._opened(base, name)
+        assert isinstance(opened.engine, BatchingEngine)
+        opened.users += 1
+        asked = opened.asked[name]
+        adapter = name if name in self.adapters else ""
+        return Served(name, opened.engine, asked.prompting, self.forms[name], asked.choices, adapter, opened)
+
+    def let_go(self, served: Served) -> None:
+        """Hold a model no longer."""
+        served.held.users -= 1
+        served.held.used = time.monotonic()
 
     @asynccontextmanager
     async def lease_embedder(self, name: str) -> AsyncIterator[Embedder]:
@@ -173,28 +191,44 @@ class Pool:
 
     @asynccontextmanager
     async def _held(self, base: str, asked: str) -> AsyncIterator[Open]:
+        opened = await self._opened(base, asked)
+        opened.users += 1
+        try:
+            yield opened
+        finally:
+            opened.users -= 1
+            opened.used = time.monotonic()
+
+    async def _opened(self, base: str, asked: str) -> Open:
+        """A model in memory; to be counted as used before anything else is awaited. Raises Refusal."""
         if base not in self.models:
             raise Refusal(
                 404,
                 f"the model {asked[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
                 "model_not_found",
             )
-        if base not in self._open:  # others that are open are not held up meanwhile
-            # who waits may leave; what is being loaded is then kept for the next
-            await asyncio.shield(self._bring_in(base))
-        found = self._open[base]
-        found.users += 1
-        try:
-            yield found
-        finally:
-            found.users -= 1
-            found.used = time.monotonic()
+        while (opened := self._open.get(base)) is None or self._failed(opened):
+            if base not in self._loading:
+                task = self._loading[base] = asyncio.create_task(self._bring(base))
+                task.add_done_callback(lambda _: self._loading.pop(base, None))
+            # who waits may leave; the model is then there for the next
+            await asyncio.shield(self._loading[base])
+        return opened
 
-    async def _bring_in(self, base: str) -> None:
+    async def _bring(self, base: str) -> None:
+        """Load a model, one at a time; others that are open are not held up meanwhile. Raises Refusal."""
         async with self._opening:
-            if base not in self._open:
-                await self._make_room(base)
-                self._open[base] = await asyncio.to_thread(self._load, base)
+            if (failed := self._open.get(base)) is not None:
+                if failed.users:
+                    raise Refusal(503, f"{base} is being opened again after a fault", "overloaded", 2.0)
+                del self._open[base]
+                assert isinstance(failed.engine, BatchingEngine)
+                await self.runner.release(failed.engine)
+            await self._make_room(base)
+            self._open[base] = await asyncio.to_thread(self._load, base)
+
+    def _failed(self, opened: Open) -> bool:
+        return isinstance(opened.engine, BatchingEngine) and self.runner.failed(opened.engine)
 
     def _need(self, name: str) -> int:
         return predict_memory(

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from freehold.errors import BadModel, DoesNotFit, FreeholdError, NotFound, StepFailed
+from freehold.errors import BadModel, Busy, DoesNotFit, FreeholdError, NotFound, StepFailed
 
 _OPENAI = {
     401: "authentication_error",
@@ -35,6 +35,8 @@ def of_fault(error: FreeholdError) -> Refusal:
         return Refusal(400, str(error), "context_length_exceeded")
     if isinstance(error, NotFound):
         return Refusal(404, str(error), "model_not_found")
+    if isinstance(error, Busy):
+        return Refusal(503, str(error), "overloaded", 5.0)
     return Refusal(500 if isinstance(error, BadModel | StepFailed) else 400, str(error))
 
 

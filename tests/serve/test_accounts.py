@@ -1,0 +1,148 @@
+"""Whatever way an answer ends, what was computed of it is charged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from freehold.engines.asking import Ask
+from freehold.engines.batching import BatchingEngine
+from freehold.engines.sampling import Sampling
+from freehold.hub.store import Store
+from freehold.ledger.usage import usage
+from freehold.serve.keys import Keys, Limits
+from freehold.serve.runner import Outcome, Runner
+from tests.serve.asking import complete, streamed
+from tests.serve.conftest import TINY
+from tests.serve.serving import server, start
+from tests.serve.test_supervision import LONG
+
+MORE = ("--context", "8192", "--parallel", "2", "--states", "0B")
+TOKENS = [40 + number for number in range(30)]
+
+
+def rows(home: Path, count: int) -> list[sa.Row[tuple[str, int, int]]]:
+    """(status, prompt tokens, answer tokens) of the requests, once there are so many."""
+    asked = sa.select(usage.c.status, usage.c.prompt_tokens, usage.c.answer_tokens).order_by(usage.c.id)
+    for _ in range(600):
+        with contextlib.suppress(sa.exc.OperationalError), Store(home).engine.connect() as connection:
+            found = list(connection.execute(asked))
+            if len(found) >= count:
+                return found
+        time.sleep(0.1)
+    raise AssertionError("the requests are not booked")
+
+
+def test_a_stream_that_its_client_leaves_is_charged(tiny_home: Path) -> None:
+    key = Keys(Store(tiny_home)).create("few", limits=Limits(tokens_per_minute=35))
+    with server(tiny_home, *MORE, names=(TINY,)) as address:
+        with streamed(address, key, prompt=TOKENS, max_tokens=8000) as lines:
+            for _, line in zip(range(20), lines, strict=False):
+                assert "error" not in line
+        (row,) = rows(tiny_home, 1)
+        assert (row.status, row.prompt_tokens) == ("cancelled", len(TOKENS))
+        assert 5 <= row.answer_tokens < 8000
+        # and what it had counts against the key's limit
+        assert complete(address, key=key).status_code == 429
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_takes_too_long_is_charged_and_told(tiny_home: Path, stream: bool) -> None:
+    with server(tiny_home, *MORE, "--deadline", "3", names=(TINY,)) as address:
+        late = complete(address, TOKENS, max_tokens=8000, logit_bias={"1": -100}, stream=stream)
+        assert "took longer than 3 s" in late.text
+    (row,) = rows(tiny_home, 1)
+    assert (row.status, row.prompt_tokens) == ("error", len(TOKENS))
+    assert row.answer_tokens > 0
+
+
+def test_what_is_under_way_when_the_server_ends_is_charged(tiny_home: Path) -> None:
+    process, address = start(tiny_home, *MORE, names=(TINY,))
+    with streamed(address, prompt=TOKENS, max_tokens=3000) as lines:
+        next(lines)
+        process.send_signal(signal.SIGTERM)
+        assert "data: [DONE]" in list(lines)
+    assert process.wait(60) == 0
+    (row,) = rows(tiny_home, 1)
+    assert row.prompt_tokens == len(TOKENS)
+    assert row.answer_tokens > 0
+
+
+def ends_of(weights: Path, leave: Callable[[Runner, BatchingEngine, list[Outcome]], object]) -> list[Outcome]:
+    async def whole() -> list[Outcome]:
+        runner, ends = Runner(), list[Outcome]()
+        engine = BatchingEngine(weights, context_length=4096, parallel=1, batch=128, threads=1)
+        await asyncio.wait_for(leave(runner, engine, ends), 60)  # type: ignore[arg-type]
+        await asyncio.to_thread(runner.close)
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if ends:
+                break
+        return ends
+
+    return asyncio.run(whole())
+
+
+def test_closing_the_engine_charges_what_runs(tiny_weights: Path) -> None:
+    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        stream = runner.stream(engine, LONG, on_end=ends.append)
+        await anext(stream)
+        await asyncio.to_thread(runner.close)
+        assert [piece async for piece in stream][-1].error is not None
+
+    (outcome,) = ends_of(tiny_weights, leave)
+    assert outcome.status == "cancelled"
+    assert outcome.completion is not None
+    assert outcome.completion.prompt_tokens == 3
+    assert len(outcome.completion.tokens) > 0
+
+
+def test_one_that_leaves_while_it_waits_is_ended_with_nothing_to_charge(tiny_weights: Path) -> None:
+    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        first = runner.stream(engine, LONG)
+        await anext(first)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await anext(runner.stream(engine, Ask((5, 6), 4), on_end=ends.append))
+        await first.aclose()
+
+    assert ends_of(tiny_weights, leave) == [Outcome("cancelled")]
+
+
+def test_a_deadline_covers_the_time_in_the_queue(tiny_weights: Path) -> None:
+    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        first = runner.stream(engine, Ask((40, 90), 4000, LONG.sampling))
+        await anext(first)
+        waits = runner.stream(engine, Ask((5, 6), 4), deadline=time.monotonic() + 0.2, on_end=ends.append)
+        last = [piece async for piece in waits][-1]
+        assert last.error is not None
+        assert "longer" in str(last.error)
+        await first.aclose()
+
+    assert ends_of(tiny_weights, leave) == [Outcome("error")]
+
+
+def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> None:
+    def failing(logits: np.ndarray, prompt: object, answer: Sequence[int]) -> np.ndarray:
+        if len(answer) == 5:
+            raise RuntimeError("a hook of the operator's")
+        return logits
+
+    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        asks = Ask((40, 90), 40, Sampling(bias=((1, -100.0),), processors=(failing,)))
+        assert [piece async for piece in runner.stream(engine, asks, on_end=ends.append)][
+            -1
+        ].error is not None
+
+    (outcome,) = ends_of(tiny_weights, leave)
+    assert outcome.status == "error"
+    assert outcome.completion is not None
+    assert (outcome.completion.prompt_tokens, len(outcome.completion.tokens)) == (2, 5)
