@@ -23,7 +23,7 @@ from freehold.hub.store import Store
 from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger
 from freehold.serve import anthropic, api_documents, embeddings, ollama, openai, pages, responses
-from freehold.serve.desk import Desk
+from freehold.serve.desk import Desk, Figures
 from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
 from freehold.serve.prompt_log import PromptLog
@@ -184,12 +184,13 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
         if desk.draining:
             return JSONResponse({"status": "ending"}, 503)
         return JSONResponse(
-            {"status": "ok", "loaded": pool.loaded, "waiting": runner.waiting, "energy": counter.method}
+            {"status": "ok", "loaded": len(pool.loaded), "waiting": runner.waiting, "energy": counter.method}
         )
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(desk.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        figures = Figures(desk.metrics.registry, request.state.key)
+        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
 
     app.include_router(pages.routes())
     app.include_router(openai.routes(desk))
