@@ -23,7 +23,7 @@ from freehold.hub.store import Store
 from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger
 from freehold.serve import anthropic, api_documents, embeddings, fields, ollama, openai, pages, responses
-from freehold.serve.desk import Desk
+from freehold.serve.desk import Desk, Figures
 from freehold.serve.keys import ANYONE, Key, Keys
 from freehold.serve.pool import Pool, Terms
 from freehold.serve.prompt_log import PromptLog
@@ -200,20 +200,20 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
             return JSONResponse({"status": "ending", "engine": engine}, 503)
         if state.reason:
             return JSONResponse({"status": "failing", "reason": state.reason, "engine": engine}, 503)
-        # the way of counting energy takes seconds to find when the server has just started
-        energy = await asyncio.to_thread(lambda: counter.method)
+        energy = await asyncio.to_thread(lambda: counter.method)  # the first answer takes seconds to look up
         told = {
             "status": "ok",
-            "loaded": pool.loaded,
-            "waiting": runner.waiting,
+            "loaded": len(pool.loaded),
+            "waiting": desk.waiting,
             "energy": energy,
             "engine": engine,
         }
         return JSONResponse(told)
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(desk.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        figures = Figures(desk.metrics.registry, request.state.key)
+        return Response(generate_latest(figures), media_type=CONTENT_TYPE_LATEST)
 
     app.include_router(pages.routes())
     app.include_router(openai.routes(desk))

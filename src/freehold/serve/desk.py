@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
 from prometheus_client import Counter as Counts
 
 from freehold.engines.embedding import Embedded
@@ -81,6 +81,25 @@ class Metrics:
         Gauge("freehold_loaded_models", "Models in memory.", registry=own).set_function(
             lambda: len(pool.loaded)
         )
+
+
+class Figures(CollectorRegistry):
+    """The metrics that a key may read: of its own models alone, where it is for some."""
+
+    def __init__(self, registry: CollectorRegistry, key: Key):
+        super().__init__()
+        self._whole, self._key = registry, key
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`CollectorRegistry`."""
+        for metric in self._whole.collect():
+            if self._key.models:
+                metric.samples = [
+                    sample
+                    for sample in metric.samples
+                    if "model" not in sample.labels or self._key.opens(sample.labels["model"])
+                ]
+            yield metric
 
 
 @dataclass

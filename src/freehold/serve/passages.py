@@ -32,6 +32,8 @@ TEXT_ENDS = (
 MOST_CHARACTERS = 20_000_000
 
 
+#: Seconds of processor time for reading a PDF; two more for each 100 KB of it.
+PDF_S = 10.0
 #: Characters of a line that are looked at together.
 _LONGEST_LINE = 20_000
 
@@ -76,7 +78,7 @@ def read(name: str, data: bytes) -> list[Passage]:
 
 def _pdf(name: str, data: bytes) -> list[tuple[int, str]]:
     """(number, text) of each page, read in a process with limits. Raises BadData, Unsupported."""
-    seconds = min(10 + 2 * len(data) / 100_000, 120)
+    seconds = min(PDF_S + 2 * len(data) / 100_000, 120)
     bounds = limited.Bounds(cpu_s=seconds, wall_s=4 * seconds, memory_bytes=1 << 30, output_bytes=100 << 20)
     try:
         pages = json.loads(limited.run("freehold.serve.pdf:pages", data, bounds))

@@ -1,0 +1,105 @@
+"""A server in this process, over models of random weights that take no time: two that answer and one that embeds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from freehold import listening
+from freehold.hub.store import Store
+from freehold.serve.app import Settings, make_app
+from freehold.serve.desk import Desk
+from freehold.serve.pool import Terms
+from tests import tiny
+
+#: Names of the models: two answer, one embeds.
+ANSWERING, EMBEDDING = ("alpha", "beta"), "vectors"
+
+
+def embedder(folder: Path) -> Path:
+    """A folder of a tiny encoder as Sentence Transformers writes it."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=384, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=128,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    tiny.tokenizer(folder)
+    (folder / "modules.json").write_text(
+        json.dumps([{"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling")])
+    )
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    return folder
+
+
+def stocked(folder: Path, template: str = tiny.TEMPLATE) -> Store:
+    """A store with all models, those that answer with a ``template``."""
+    store = Store(folder / "home")
+    for seed, name in enumerate(ANSWERING):
+        made = tiny.model("llama", folder / name, seed=seed)
+        config = json.loads((made / "tokenizer_config.json").read_text())
+        (made / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
+        store.add(name, _files(made), {"source": "test"})
+    store.add(EMBEDDING, _files(embedder(folder / EMBEDDING)), {"source": "test"})
+    return store
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+@dataclass
+class Shop:
+    """A server that runs."""
+
+    address: str
+    desk: Desk
+    app: FastAPI
+
+    def post(self, path: str, body: Any, key: str = "", timeout: float = 60.0) -> httpx.Response:
+        """A request with JSON."""
+        return httpx.post(self.address + path, json=body, headers=bearer(key), timeout=timeout)
+
+    def get(self, path: str, key: str = "") -> httpx.Response:
+        """A request without a body."""
+        return httpx.get(self.address + path, headers=bearer(key), timeout=60)
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The headers that carry a key."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+@contextlib.contextmanager
+def opened(store: Store, **settings: Any) -> Iterator[Shop]:
+    """A server over the store's models until the block ends."""
+    terms = Terms(context_length=512, parallel=2, state_bytes=0, threads=1)
+    app, desk = make_app(store, [*ANSWERING, EMBEDDING], [], Settings(terms=terms, **settings))
+    listener = listening.listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield Shop(listening.address("127.0.0.1", listener), desk, app)
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        listener.close()
