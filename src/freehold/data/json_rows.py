@@ -187,6 +187,7 @@ def _read_lines(name: str, text: str) -> Draft:
     rows = _Rows(name)
     decoder = rows.decoder
     commas = 0
+    rows.draft.bound.check_rows(text.count("\n"), 1)
     for number, line in _lines(text):
         value, wrong = _decoded(decoder, line)
         if wrong and line.rstrip().endswith("},"):
