@@ -139,7 +139,7 @@ TRICKS = {
 
 @pytest.mark.parametrize("name", TRICKS)
 def test_a_trick_does_not_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(sandbox, "TIMEOUT_S", 3)
     assert not passes(TRICKS[name])
 
 
@@ -185,10 +185,11 @@ def _command(process: psutil.Process) -> str:
 
 def test_the_memory_of_the_caller_stays_small_whatever_is_written() -> None:
     code = (
-        "import resource, sys\nfrom freehold.evals import sandbox\nsandbox.require()\n"
+        "import sys\nfrom freehold.evals import sandbox\nsandbox.require()\n"
         "job = sandbox.Job('def f(x):\\n    import os\\n    while True: os.write(4, b\"x\" * 65536)', '', "
         "'import sys\\ndef check(f):\\n    f(2)', 'f')\nprint(sandbox.run(job).passed)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 300_000)"
+        "status = dict(line.split(':', 1) for line in open('/proc/self/status'))\n"
+        "print(int(status['VmHWM'].split()[0]) < 300_000)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
-from freehold.data.draft import Draft, distinct_names, quoted, unusable
+from freehold.data.draft import Draft, check_columns, distinct_names, quoted, unusable
 from freehold.errors import BadData
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 256
@@ -26,12 +27,16 @@ def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
     import pyarrow as pa
 
     bound = Bound(name)
+    mapped = content.stat().st_size if isinstance(content, Path) else 0
     try:
-        batches = {"parquet": _parquet, "arrow": _arrow, "stream": _stream, "feather": _feather}[kind](
-            _opened(content), bound
-        )
-        schema = next(batches)
-        return _filled(name, schema, batches, bound)  # type: ignore[arg-type]
+        with bound.step(mapped):
+            batches = {"parquet": _parquet, "arrow": _arrow, "stream": _stream, "feather": _feather}[kind](
+                _opened(content), bound
+            )
+            schema = next(batches)
+        return _filled(name, schema, _bounded(batches, bound), bound)
+    except MemoryError:
+        raise
     except UnicodeDecodeError as error:
         raise BadData(
             f"{name} contains text that is not UTF-8 ({error.reason})", "Save it again as UTF-8 text"
@@ -45,6 +50,16 @@ def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
         ) from error
 
 
+def _bounded(batches: Iterator[Any], bound: Bound) -> Iterator[pa.RecordBatch]:
+    """The batches, each decoded within the bound: a few bytes may stand for gigabytes."""
+    while True:
+        with bound.step():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
+
+
 def _opened(content: Path | bytes) -> pa.NativeFile:
     import pyarrow as pa
 
@@ -56,14 +71,59 @@ def _parquet(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(source) as file:
-        metadata = file.metadata
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        values = sum(
-            group.column(column).num_values for group in groups for column in range(metadata.num_columns)
+        check_columns(bound.name, file.metadata.num_columns)
+        chunks = list(_chunks(file.metadata))
+        values = sum(chunk.num_values for chunk in chunks)
+        bound.check(
+            max(sum(chunk.total_uncompressed_size for chunk in chunks), values * BYTES_PER_VALUE // 4)
         )
-        bound.check(max(sum(group.total_byte_size for group in groups), values * BYTES_PER_VALUE // 4))
-        yield file.schema_arrow
-        yield from file.iter_batches(_ROWS_AT_ONCE)
+        schema, rows, shared = file.schema_arrow, _rows_at_once(file.metadata, bound), _shared(chunks, bound)
+    yield schema
+    with pq.ParquetFile(source, read_dictionary=shared) as file:
+        yield from file.iter_batches(rows)
+
+
+def _chunks(metadata: Any) -> Iterator[Any]:
+    """What the file says of each column of each group of rows."""
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        yield from (row_group.column(column) for column in range(metadata.num_columns))
+
+
+def _shared(chunks: Sequence[Any], bound: Bound) -> list[str]:
+    """Columns whose texts, written once in a dictionary, may be more than memory takes when written out.
+
+    They are read as they are written, and counted before they are written out.
+    """
+    return sorted(
+        {
+            chunk.path_in_schema
+            for chunk in chunks
+            if chunk.physical_type == "BYTE_ARRAY"
+            and chunk.num_values * chunk.total_uncompressed_size > bound.most
+            and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+        }
+    )
+
+
+def _rows_at_once(metadata: Any, bound: Bound) -> int:
+    """Rows in a batch: fewer where each of its values may be as long as all that is written of them.
+
+    Raises DoesNotFit where even one row may hold too many of those.
+    """
+    rows = _ROWS_AT_ONCE
+    for number in range(metadata.num_columns):
+        column = metadata.schema.column(number)
+        chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
+        if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+            bound.check(sum(chunk.num_values for chunk in chunks) * max(column.length, 1))
+        grown = [chunk for chunk in chunks if "DELTA_BYTE_ARRAY" in chunk.encodings]
+        longest = max((chunk.total_uncompressed_size for chunk in grown), default=0)
+        if longest:
+            rows = min(rows, max(1, bound.most // 4 // longest))
+        if column.max_repetition_level:
+            bound.check(max((c.num_values * c.total_uncompressed_size for c in grown), default=0))
+    return rows
 
 
 def _arrow(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
@@ -105,10 +165,11 @@ def _filled(name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], bou
     plain = {column: _plain(field.type) for column, field in zip(draft.columns, schema, strict=True)}
     number = 0
     for batch in batches:
+        draft.bound.check_rows(batch.num_rows, batch.num_columns)
         for part in _parts(batch):
             bound.more(_expanded(part))
             cells = [
-                _cells(column, plain[key], labels.get(key))
+                _cells(_plainly(column), plain[key], labels.get(key))
                 for key, column in zip(draft.columns, part.columns, strict=True)
             ]
             for row in zip(*cells, strict=True):
@@ -126,13 +187,56 @@ def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _expanded(batch: pa.RecordBatch) -> int:
-    """Bytes of a batch with its dictionaries written out."""
+    """Bytes of a batch with all that stands in it once and is used often written out; nothing is written."""
+    return sum(_written_out(column) for column in batch.columns)
+
+
+def _written_out(array: pa.Array) -> int:
     import pyarrow as pa
 
-    columns = (
-        each.dictionary_decode() if isinstance(each, pa.DictionaryArray) else each for each in batch.columns
-    )
-    return batch.num_rows * batch.num_columns * 8 + sum(each.nbytes for each in columns)
+    slots = len(array) * 8
+    if isinstance(array, pa.ExtensionArray):
+        return _written_out(array.storage)
+    if isinstance(array, pa.DictionaryArray):
+        lengths = _lengths(array.dictionary)
+        used = array.indices.drop_null().to_numpy(zero_copy_only=False)
+        return slots + int(lengths[used].sum())
+    if isinstance(array, pa.RunEndEncodedArray):
+        return slots + len(array) * _longest(array.values)
+    if isinstance(array, pa.MapArray):
+        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        return slots + sum(
+            _written_out(each.slice(first, last - first)) for each in (array.keys, array.items)
+        )
+    if isinstance(array, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        return slots + _written_out(array.flatten())
+    if isinstance(array, pa.ListViewArray | pa.LargeListViewArray):
+        entries = sum(size for size in array.sizes.to_pylist() if size)
+        return slots + entries * (8 + _longest(array.values))
+    if isinstance(array, pa.StructArray):
+        return slots + sum(map(_written_out, array.flatten()))
+    return slots + int(_lengths(array).sum())
+
+
+def _longest(array: pa.Array) -> int:
+    return int(_lengths(array).max(initial=0))
+
+
+def _lengths(array: pa.Array) -> np.ndarray[Any, Any]:
+    """Bytes of each value; of nested ones, those of all together, which no value exceeds."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(array, pa.StringArray | pa.LargeStringArray | pa.BinaryArray | pa.LargeBinaryArray):
+        lengths = pc.call_function("binary_length", [array])
+        return lengths.fill_null(0).to_numpy(zero_copy_only=False)
+    if isinstance(array, pa.StringViewArray | pa.BinaryViewArray):
+        views = np.frombuffer(array.buffers()[1], dtype="<i4")[array.offset * 4 :: 4][: len(array)]
+        return views.astype(np.int64)
+    if array.type.num_fields or isinstance(array, pa.DictionaryArray | pa.ExtensionArray):
+        return np.full(len(array), _written_out(array))
+    return np.full(len(array), 8)
 
 
 def _take(draft: Draft, number: int, fields: dict[str, Any]) -> None:
@@ -142,6 +246,13 @@ def _take(draft: Draft, number: int, fields: dict[str, Any]) -> None:
         draft.fault(place, reason)
     else:
         draft.add(place, fields)
+
+
+def _plainly(column: pa.Array) -> pa.Array:
+    """A column with its texts written out; that they fit was counted before."""
+    import pyarrow as pa
+
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
 def _cells(

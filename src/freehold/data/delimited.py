@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from freehold.data.draft import Draft, distinct_names, quoted
+from freehold.data.draft import Draft, check_columns, distinct_names, quoted
 from freehold.data.header import COMMON, has_header, made_up_names, no_header_note
 from freehold.data.values import without_unit
 from freehold.errors import BadData
@@ -56,6 +56,7 @@ class Record:
 def read_delimited(name: str, text: str, suffix: str) -> Draft:
     """Rows of a text with delimiters. Raises BadData where there is none."""
     draft = Draft(name)
+    draft.bound.lines(text.count("\n") + text.count("\r"))
     lines = list(io.StringIO(text.rstrip("\x1a"), newline=""))
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     dialect, start = _declared(lines, first)
@@ -241,6 +242,7 @@ def _fill(draft: Draft, lines: list[str], start: int, dialect: Dialect) -> None:
             f"{draft.name}, line {first.line}: the header cannot be read: {first.wrong}",
             "Fix the quotes in this line",
         )
+    check_columns(draft.name, len(first.fields))
     records = list(_records(lines, start, dialect, len(first.fields)))
     titles = _title_rows(records)
     if titles:

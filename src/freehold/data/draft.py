@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from freehold.data.bounds import Bound
 from freehold.data.table import Fault, Row, Table
+from freehold.errors import BadData
 
 #: Half of a pair that stands for one character, which no encoding can write, and the character that ends a
 #: text in C.
 _UNUSABLE = re.compile("[\ud800-\udfff\0]")
 #: Values nested deeper than this cannot be an answer that anything else reads.
 DEEPEST = 200
+#: Columns that a table may have.
+MOST_COLUMNS = 10_000
 
 
 @dataclass
@@ -27,21 +32,29 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
+    #: Counts what rows cost beside their text; its own where the reader gives none.
+    bound: Bound = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bound = Bound(self.name)
 
     def add(self, place: str, fields: dict[str, Any]) -> None:
-        """Take a row in."""
+        """Take a row in. Raises DoesNotFit."""
+        self.bound.row(len(fields))
         self.rows.append(Row(place, fields))
 
     def fault(self, place: str, reason: str) -> None:
-        """Note a row that cannot be used."""
+        """Note a row that cannot be used. Raises DoesNotFit."""
+        self.bound.row(2)
         self.faults.append(Fault(place, reason))
 
     def table(self, digest: str) -> Table:
-        """The finished table; its columns are those of all rows."""
+        """The finished table; its columns are those of all rows. Raises BadData where they are too many."""
         columns = dict.fromkeys(self.columns)
         for row in self.rows:
             if not row.fields.keys() <= columns.keys():
                 columns |= dict.fromkeys(row.fields)
+                check_columns(self.name, len(columns))
         return Table(
             self.name, digest, tuple(columns), tuple(self.rows), tuple(self.notes), tuple(self.faults)
         )
@@ -92,20 +105,30 @@ def depth(value: Any) -> int:
     return deepest
 
 
+def check_columns(name: str, count: int) -> None:
+    """Raises BadData where a table has more columns than any reader needs."""
+    if count > MOST_COLUMNS:
+        raise BadData(
+            f"{name} has {count:,} columns; at most {MOST_COLUMNS:,} can be read",
+            "Write a file that has only the columns with the texts and the answers",
+        )
+
+
 def distinct_names(names: list[str], draft: Draft) -> list[str]:
-    """Column names without outer spaces, none empty, none twice; says what was changed."""
+    """Column names without outer spaces, none empty, none twice; says what was changed. Raises BadData."""
+    check_columns(draft.name, len(names))
     trimmed = [name.strip().strip("\ufeff\u200b").strip() for name in names]
     if any(name != short for name, short in zip(names, trimmed, strict=True)):
         changed = [short for name, short in zip(names, trimmed, strict=True) if name != short]
         draft.notes.append(f"Spaces around column names are removed: {quoted(changed)}.")
-    taken: set[str] = set()
+    given, taken, counts = frozenset(trimmed), set[str](), Counter[str]()
     final: list[str] = []
     for number, name in enumerate(trimmed, 1):
         name = name or f"column_{number}"
-        unique, count = name, 1
-        while unique in taken or (unique != name and unique in trimmed):
-            count += 1
-            unique = f"{name}_{count}"
+        unique, counts[name] = name, max(counts[name], 1)
+        while unique in taken or (unique != name and unique in given):
+            counts[name] += 1
+            unique = f"{name}_{counts[name]}"
         taken.add(unique)
         final.append(unique)
     _say_renamed(trimmed, final, draft)

@@ -25,6 +25,7 @@ from freehold.data.values import (
     has_half_characters,
     is_missing,
     json_text,
+    json_value,
     text_of,
     without_control,
 )
@@ -367,7 +368,7 @@ def _agrees(part: str, row: Row, one: Shaped) -> bool:
         return False
     answer, text = one.messages[-1][1].strip(), text_of(value).strip()
     if part == "labels":
-        listed = json.loads(text) if text.startswith("[") else []
+        listed = json_value(text) if text.startswith("[") else []
         return all(isinstance(label, str) for label in listed) and answer in (
             labels_text(listed, True),
             labels_text(listed, False),
@@ -460,7 +461,7 @@ def _with_labels(read: dict[str, Dataset], merge: bool) -> dict[str, Dataset]:
 
 def _labels(example: Example) -> list[str]:
     if "labels" in example.reference:
-        return json.loads(example.reference["labels"])
+        return json_value(example.reference["labels"])
     return [example.reference.get("label", example.answer)]
 
 

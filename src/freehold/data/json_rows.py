@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,8 +41,8 @@ class _Decoder:
     def _fields(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) != len(pairs):
-            keys = [key for key, _ in pairs]
-            self.repeated = next(key for key in keys if keys.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            self.repeated = next(key for key, count in counts.items() if count > 1)
         return fields
 
     def _constant(self, _literal: str) -> None:
@@ -186,6 +187,7 @@ def _read_lines(name: str, text: str) -> Draft:
     rows = _Rows(name)
     decoder = rows.decoder
     commas = 0
+    rows.draft.bound.check_rows(text.count("\n"), 1)
     for number, line in _lines(text):
         value, wrong = _decoded(decoder, line)
         if wrong and line.rstrip().endswith("},"):

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from freehold.data.values import is_missing, text_of
+from freehold.data.values import is_missing, json_value, text_of
 from freehold.errors import BadData, NotFound
 
 _UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\u00ad]")
@@ -113,7 +113,7 @@ def _decoded(path: Path) -> str:
 
 def _listed(path: Path, text: str) -> list[str]:
     try:
-        value = json.loads(text)
+        value = json_value(text)
     except ValueError as error:
         raise BadData(
             f"{path.name} is not valid JSON ({error})",

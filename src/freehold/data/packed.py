@@ -40,21 +40,26 @@ _BLOCK_BYTES = 1 << 20
 
 def unpack(name: str, content: Path | bytes, kind: str) -> bytes:
     """What a file of kind gzip, zstd, bz2 or xz holds. Raises BadData, DoesNotFit."""
-    bound = Bound(name)
-    parts: list[bytes] = []
     try:
         with _opened(content, kind) as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                bound.more(len(block))
-                parts.append(block)
+            data = _contents(name, stream)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadData(
             f"{name} cannot be unpacked; it is damaged or cut off ({error})", "Download it or pack it again"
         ) from error
-    data = b"".join(parts)
     if data[257:262] == b"ustar":
         raise Unsupported(f"{name} is a tar archive", "Unpack it and pass the folder or the file")
     return data
+
+
+def _contents(name: str, stream: IO[bytes]) -> bytes:
+    """All that a stream gives, whatever the file says of its size. Raises DoesNotFit while it swells."""
+    bound = Bound(name)
+    parts: list[bytes] = []
+    while block := stream.read(_BLOCK_BYTES):
+        bound.more(len(block))
+        parts.append(block)
+    return b"".join(parts)
 
 
 def _opened(content: Path | bytes, kind: str) -> Any:
@@ -78,7 +83,7 @@ def archive_kind(name: str, content: Path | bytes) -> str:
     """
     with open_zip(name, content) as archive:
         names = set(archive.namelist())
-        kind = archive.read("mimetype")[:200].decode("ascii", "replace") if "mimetype" in names else ""
+        kind = _first_bytes(archive, "mimetype") if "mimetype" in names else ""
     if "opendocument.spreadsheet" in kind or names & {"xl/workbook.xml", "xl/workbook.bin"}:
         return "sheets"
     for mark, what in (("word/", "a Word document"), ("ppt/", "a presentation")):
@@ -92,6 +97,11 @@ def archive_kind(name: str, content: Path | bytes) -> str:
             "Save the rows as CSV, JSONL, Excel or Parquet",
         )
     return "zip"
+
+
+def _first_bytes(archive: zipfile.ZipFile, member: str) -> str:
+    with archive.open(member) as stream:
+        return stream.read(200).decode("ascii", "replace")
 
 
 def open_zip(name: str, content: Path | bytes) -> zipfile.ZipFile:
@@ -122,7 +132,8 @@ def single_member(name: str, content: Path | bytes) -> tuple[str, bytes]:
             )
             raise BadData(f"{name} contains {what}", "Unpack it and pass the file or the folder")
         try:
-            return f"{name}/{members[0].filename}", archive.read(members[0])
+            with archive.open(members[0]) as stream:
+                return f"{name}/{members[0].filename}", _contents(name, stream)
         except (RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             reason = "it is encrypted" if "password" in str(error) else str(error)
             raise BadData(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted, unusable
-from freehold.errors import BadData, NotFound, UsageError
+from freehold.errors import BadData, DoesNotFit, NotFound, UsageError
 
+#: Seconds that a query may take, with its rows.
+LONGEST_QUERY_S = 600.0
+_ROWS_AT_ONCE = 256
+#: Steps of SQLite's machine between two looks at the clock.
+_STEPS = 100_000
 _EXAMPLE = 'sqlite:FILE?SELECT ..., for example "sqlite:tickets.db?SELECT body, team FROM tickets"'
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 
@@ -27,6 +34,16 @@ def read_query(rest: str) -> Draft:
     try:
         _fill(draft, connection, path, query)
     except sqlite3.DatabaseError as error:
+        if "interrupted" in str(error):
+            raise DoesNotFit(
+                f"the query on {path.name} did not end within {LONGEST_QUERY_S:g} s",
+                "Add a LIMIT, or check that none of its views repeats itself without end",
+            ) from None
+        if "too big" in str(error):
+            raise DoesNotFit(
+                f"the query on {path.name} has a value that is larger than the memory that may be read into",
+                "Select fewer or shorter columns",
+            ) from None
         raise _explained(connection, path, error) from error
     finally:
         connection.close()
@@ -94,17 +111,30 @@ def _fill(draft: Draft, connection: sqlite3.Connection, path: Path, query: str) 
     bound = Bound(draft.name)
     connection.set_authorizer(_allow)
     connection.text_factory = bytes
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(bound.most, 2**31 - 1))
+    ends = time.monotonic() + LONGEST_QUERY_S
+    connection.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
     try:
         cursor = connection.execute(query)
     except sqlite3.ProgrammingError as error:
         raise BadData(f"the query cannot be run: {error}", "Use one SELECT") from error
     draft.columns = distinct_names([each[0] for each in cursor.description or []], draft)
-    for number, values in enumerate(cursor, 1):
+    for number, values in enumerate(_rows(cursor, bound), 1):
         bound.more(
             sum(len(value) if isinstance(value, bytes) else 8 for value in values)
             + len(values) * BYTES_PER_VALUE // 4
         )
         _take(draft, f"{draft.name}, row {number} of the query", values)
+
+
+def _rows(cursor: sqlite3.Cursor, bound: Bound) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, some at a time; each of these steps is bounded."""
+    while True:
+        with bound.step():
+            rows = cursor.fetchmany(_ROWS_AT_ONCE)
+        if not rows:
+            return
+        yield from rows
 
 
 def _take(draft: Draft, place: str, values: tuple[Any, ...]) -> None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from freehold.data.bounds import Bound
+from freehold.data.bounds import Bound, within_memory
 from freehold.data.columnar import read_columnar
 from freehold.data.delimited import read_delimited, sniff
 from freehold.data.draft import Draft, quoted
@@ -56,13 +56,15 @@ def read_tables(source: str | Path, encoding: str = "") -> dict[str, Table]:
                 "Pass a file or a folder on this machine",
             )
         raise NotFound(f"there is no data file {path}", "Check the path")
-    drafts = _file(path, encoding, sheet)
+    with within_memory(path.name):
+        drafts = _file(path, encoding, sheet)
     digest = sha256_file(path)
     return {split: draft.table(digest) for split, draft in drafts.items()}
 
 
 def _queried(rest: str) -> Table:
-    draft = read_query(rest)
+    with within_memory(rest.partition("?")[0]):
+        draft = read_query(rest)
     if not draft.rows and not draft.faults:
         raise BadData(f"the query on {draft.name} returned no rows", "Fix the query")
     return draft.table(digest_of([row.fields for row in draft.rows]))
@@ -81,7 +83,8 @@ def _folder(folder: Path, encoding: str) -> dict[str, Table]:
 
 
 def _only_table(path: Path, encoding: str) -> Table:
-    drafts = _file(path, encoding, "")
+    with within_memory(path.name):
+        drafts = _file(path, encoding, "")
     if len(drafts) > 1 or "train" not in drafts:
         raise BadData(
             f"the file {path.name} has several splits in it", "Pass this file instead of its folder"

@@ -2,115 +2,98 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import io
-import re
-import zipfile
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted
 from freehold.data.header import has_header, made_up_names, no_header_note
-from freehold.errors import BadData, NotFound
+from freehold.data.sheet_process import Page
+from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound
 
+#: Seconds that a spreadsheet may take to be read.
+LONGEST_READING_S = 600.0
 _SNIFFED_ROWS = 500
-_BLOCK_BYTES = 1 << 20
-#: The start of a cell in a sheet's XML: its column's letters and its row. Blocks overlap by more than its
-#: length.
-_CELL, _LONGEST_CELL = re.compile(rb'[<:]c r="([A-Z]{1,3})(\d{1,7})"'), 24
 
 
 def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
     """Rows of an .xlsx, .xlsm, .xlsb, .xls or .ods file. Raises BadData, NotFound, DoesNotFit."""
-    import python_calamine as calamine
-
-    bound = Bound(name)
-    try:
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        _check_extent(data, bound)
-        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-        chosen, filled = _choose(name, book, sheet)
-        rows = _rows(book, chosen)
-    except calamine.PasswordError:
-        raise BadData(f"{name} is protected by a password", "Save it without a password") from None
-    except (calamine.CalamineError, OSError) as error:
-        raise BadData(
-            f"{name} cannot be read as a spreadsheet; it is damaged or is another kind of file ({error})",
-            "Save it again",
-        ) from error
+    page = _page(name, content, sheet)
+    if page.fault:
+        raise _explained(name, sheet, page)
     draft = Draft(name)
-    draft.notes.append(f'The rows are in the sheet "{chosen}".')
-    others = [other for other in filled if other != chosen]
+    draft.notes.append(f'The rows are in the sheet "{page.sheet}".')
+    others = [other for other in page.filled if other != page.sheet]
     if others:
         draft.notes.append(f"Sheets that are not used: {quoted(others)}. Choose one with {name}#{others[0]}.")
-    _fill(draft, chosen, rows)
+    _fill(draft, page.sheet, page.rows)
     return draft
 
 
-def _check_extent(data: bytes, bound: Bound) -> None:
-    """Raises DoesNotFit where a sheet's first and last cell span more cells than memory takes: all of them
-    would be laid out.
-    """
-    if not data.startswith(b"PK"):
-        return
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for name in archive.namelist():
-            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
-                with archive.open(name) as sheet:
-                    rows, columns = _extent(sheet)
-                bound.check(rows * columns * BYTES_PER_VALUE // 4)
+def _page(name: str, content: Path | bytes, sheet: str) -> Page:
+    """What a process of its own reads, with half of the memory that is free. Raises DoesNotFit."""
+    bound = Bound(name)
+    with contextlib.ExitStack() as stack:
+        if isinstance(content, bytes):
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="freehold-sheet-"))
+            file.write(content)
+            file.flush()
+            path = file.name
+        else:
+            path = str(content)
+        memory_bytes = bound.free_bytes // 2
+        words = [sys.executable, "-m", "freehold.data.sheet_process", path, sheet, str(memory_bytes)]
+        try:
+            done = subprocess.run(words, capture_output=True, timeout=LONGEST_READING_S, check=False)
+        except subprocess.TimeoutExpired:
+            raise DoesNotFit(
+                f"{name} was not read within {LONGEST_READING_S:g} s", "Save the sheet with the rows as CSV"
+            ) from None
+    if done.returncode:
+        raise _ended(name, done.returncode, done.stderr.decode("utf-8", "replace"), bound)
+    bound.check(len(done.stdout))
+    page = Page(*pickle.loads(done.stdout))
+    bound.more(sum(map(len, page.rows)) * BYTES_PER_VALUE // 4)
+    return page
 
 
-def _extent(sheet: IO[bytes]) -> tuple[int, int]:
-    """(the number of the last row, the number of the last column) that hold a cell."""
-    rows, letters, tail = 0, {b"A"}, b""
-    while block := sheet.read(_BLOCK_BYTES):
-        cells = _CELL.findall(tail + block)
-        rows = max(rows, max((int(row) for _, row in cells), default=0))
-        letters |= {column for column, _ in cells}
-        tail = block[-_LONGEST_CELL:]
-    return rows, max(_column_number(column) for column in letters)
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number
-
-
-def _choose(name: str, book: Any, sheet: str) -> tuple[str, list[str]]:
-    """(the sheet to read, all sheets that hold something)."""
-    import python_calamine as calamine
-
-    if sheet and sheet not in book.sheet_names:
-        raise NotFound(
-            f'{name} has no sheet "{sheet}"; it has {quoted(book.sheet_names)}', "Write one of these after #"
+def _ended(name: str, status: int, complaint: str, bound: Bound) -> FreeholdError:
+    """Why the process ended before it had read: memory, or a file that its library cannot stand."""
+    if status < 0 or "MemoryError" in complaint or "memory allocation" in complaint:
+        return DoesNotFit(
+            f"{name} takes more than {bound.free_bytes / 2e9:.1f} GB of memory when all of its cells are laid out",
+            "Save the sheet with the rows as CSV, without empty rows and columns",
         )
-    filled: list[str] = []
-    for each in book.sheet_names:
-        page = book.get_sheet_by_name(each)
-        if page.height:
-            filled.append(each)
-    if not filled:
-        raise BadData(f"{name} has no rows in any sheet", "Pass a file with rows")
-    hidden = {page.name for page in book.sheets_metadata if page.visible != calamine.SheetVisibleEnum.Visible}
-    return sheet or next((each for each in filled if each not in hidden), filled[0]), filled
+    reason = complaint.strip().splitlines()[-1][:200] if complaint.strip() else "it cannot be read"
+    return _damaged(name, reason)
 
 
-def _rows(book: Any, sheet: str) -> list[list[Any]]:
-    """Cells by row from the sheet's first row on; merged cells repeat their value downwards."""
-    page = book.get_sheet_by_name(sheet)
-    rows = [list(row) for row in page.to_python(skip_empty_area=False)]
-    for (top, left), (bottom, right) in page.merged_cell_ranges or []:
-        if left == right:
-            for row in range(top + 1, min(bottom + 1, len(rows))):
-                rows[row][left] = rows[top][left]
-    return rows
+def _explained(name: str, sheet: str, page: Page) -> FreeholdError:
+    if page.fault == "password":
+        return BadData(f"{name} is protected by a password", "Save it without a password")
+    if page.fault == "no sheet":
+        there = quoted(page.filled)
+        return NotFound(f'{name} has no sheet "{sheet}"; it has {there}', "Write one of these after #")
+    if page.fault == "no rows":
+        return BadData(f"{name} has no rows in any sheet", "Pass a file with rows")
+    return _damaged(name, page.fault)
 
 
-def _fill(draft: Draft, sheet: str, rows: list[list[Any]]) -> None:
+def _damaged(name: str, reason: str) -> BadData:
+    return BadData(
+        f"{name} cannot be read as a spreadsheet; it is damaged or is another kind of file ({reason})",
+        "Save it again",
+    )
+
+
+def _fill(draft: Draft, sheet: str, rows: Sequence[Sequence[Any]]) -> None:
     widths = [sum(cell != "" for cell in row) for row in rows]
     usual = max(widths, default=0)
     top = next((number for number, width in enumerate(widths) if width > 1 and width * 2 >= usual), None)

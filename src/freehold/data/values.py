@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from freehold.data.draft import DEEPEST, depth
+
 #: Written-out forms of "nothing", in answers and labels.
 MISSING = frozenset(
     {
@@ -42,6 +44,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 #: What stands before or after an amount.
 _UNIT = re.compile(r"(?:[€$£¥%]|EUR|USD|GBP|CHF|PLN|zł)")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+#: Characters of a list as Python prints it, at most: reading one takes hundreds of times its length.
+_LONGEST_LITERAL = 1 << 16
 
 
 class RowFault(Exception):
@@ -107,6 +113,21 @@ def _inner(value: Any, column: str) -> Any:
     return value if isinstance(value, list | int | float) else text_of(value, column)
 
 
+def json_value(text: str) -> Any:
+    """The JSON value that a text is: the one way to read JSON in cells and answers.
+
+    Raises ValueError where it is not one, is nested more than :data:`DEEPEST` levels deep, which nothing that
+    works on it could follow, or has a number of too many digits.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("lists and objects are nested too deeply") from None
+    if text.count("[") + text.count("{") > DEEPEST and depth(value) > DEEPEST:
+        raise ValueError(f"lists and objects are nested more than {DEEPEST} levels deep")
+    return value
+
+
 def parsed(value: Any) -> Any:
     """A list or object written as JSON, or as Python prints it, as the list or object; anything else as it
     is.
@@ -115,9 +136,11 @@ def parsed(value: Any) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
-        return json.loads(value)
+        return json_value(value)
     except ValueError:
         pass
+    if len(value) > _LONGEST_LITERAL:
+        return value
     try:
         literal = ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -142,7 +165,7 @@ def json_text(text: str) -> tuple[str, bool] | None:
     if not inner.lstrip().startswith(("{", "[")):
         return None
     try:
-        json.loads(inner)
+        json_value(inner)
     except ValueError:
         return None
     return (inner.strip() if match else text), bool(match)

@@ -4,7 +4,6 @@ or text.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.data.examples import Example
-from freehold.data.values import without_unit
+from freehold.data.values import json_value, without_unit
 from freehold.evals.numbers import whole_number
 
 #: A label column holds labels if at least this share of its rows carry a label that another row has too.
@@ -45,7 +44,7 @@ def wanted_label(example: Example) -> str:
 
 def wanted_labels(example: Example) -> frozenset[str]:
     """The labels of a row that may have several. Raises ValueError where the row has no such list."""
-    listed = json.loads(example.reference["labels"])
+    listed = json_value(example.reference["labels"])
     return frozenset(str(label).strip() for label in listed)
 
 
@@ -66,8 +65,8 @@ def unfenced(text: str) -> str:
 def parse_json(text: str) -> Any:
     """The object or list that a text holds, fenced or not; None if it is not one."""
     try:
-        value = json.loads(unfenced(text))
-    except (ValueError, RecursionError):
+        value = json_value(unfenced(text))
+    except ValueError:
         return None
     return value if isinstance(value, dict | list) else None
 

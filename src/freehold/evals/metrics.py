@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from freehold.data.draft import DEEPEST, depth
 from freehold.data.examples import Example
 from freehold.errors import BadData, UsageError
 from freehold.evals import kinds, sandbox
@@ -155,9 +156,13 @@ def find_json(text: str, kind: type) -> Any:
         if start < 0:
             return None
         try:
-            return decoder.raw_decode(text, start)[0]
+            value = decoder.raw_decode(text, start)[0]
         except (ValueError, RecursionError):
-            start = text.find(opening, start + 1)
+            value = None
+        if value is not None:
+            # What is nested more deeply than anything can follow is no answer.
+            return value if depth(value) <= DEEPEST else None
+        start = text.find(opening, start + 1)
     return None
 
 

@@ -80,8 +80,9 @@ def plainly(text: str) -> str:
     """The text with the numbers in it written with digits and plain signs: \u00bd as 1/2, 3 x 10^5 as 3e5,
     minus 5 as -5.
     """
+    text = _without_endless(text)
     if not text.isascii():
-        text = _FRACTION_SIGN.sub(_written_out, text)
+        text = _without_endless(_FRACTION_SIGN.sub(_written_out, text))
         text = re.sub(
             r"10([\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+)",
             lambda match: f"10^{match[1].translate(_SUPERSCRIPTS)}",
@@ -93,6 +94,33 @@ def plainly(text: str) -> str:
     return text
 
 
+def _without_endless(text: str) -> str:
+    """The text with long runs of white space, and of what numbers are written with, cut in their middle.
+
+    What is looked for below is looked for from every character of such a run to its end.
+    """
+    return _ENDLESS.sub(_ends_of_run, _MUCH_SPACE.sub(lambda m: "\n\n" if "\n" in m[0] else "  ", text))
+
+
+def _ends_of_run(match: re.Match[str]) -> str:
+    """The first and the last numbers of a run; a run without separators is no number at all."""
+    pieces = re.findall(r"[^.,/]+|[.,/]", match[0])
+    if len(pieces) < 8:
+        return " # "
+    head, tail = "".join(pieces[:100])[: _LONGEST // 2], "".join(pieces[-100:])[-_LONGEST // 2 :]
+    return f"{head.rpartition(_last_separator(head))[0]} # {tail.partition(_first_separator(tail))[2]}"
+
+
+def _first_separator(text: str) -> str:
+    return next((character for character in text if character in ".,/"), "#")
+
+
+def _last_separator(text: str) -> str:
+    return _first_separator(text[::-1])
+
+
+_MUCH_SPACE = re.compile(r"\s{9,}+")
+_ENDLESS = re.compile(rf"[\d.,/{_GROUPS}{_MINUS}+eE\u00bc-\u00be\u2150-\u215e]{{{_LONGEST + 1},}}+")
 _FRACTION_SIGN = re.compile("(\\d*)\\s?([\u00bc-\u00be\u2150-\u215e])")
 
 

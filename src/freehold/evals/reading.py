@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from freehold.data.values import json_value
 from freehold.evals.kinds import unfenced
 
 #: Marks that may surround a label and say nothing: quotes, brackets, Markdown, the end of a sentence.
@@ -85,8 +86,8 @@ def _forms(text: str) -> Iterator[str]:
     inside = unfenced(text)
     yield inside
     try:
-        value = json.loads(inside)
-    except (ValueError, RecursionError):
+        value = json_value(inside)
+    except ValueError:
         return
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold import durable, settings
 from freehold.data.examples import Example
+from freehold.data.values import json_value
 from freehold.errors import FreeholdError
 from freehold.evals import measure
 from freehold.evals.kinds import unfenced
@@ -388,8 +389,8 @@ def _starved(dialect: Dialect, ask: Ask, reply: Reply) -> bool:
 def _label_in(text: str) -> str | None:
     """The label of an answer in the form of our schema; None where it has not that form."""
     try:
-        value = json.loads(unfenced(final_answer(text)))
-    except (ValueError, RecursionError):
+        value = json_value(unfenced(final_answer(text)))
+    except ValueError:
         return None
     return str(value["label"]) if isinstance(value, dict) and "label" in value else None
 

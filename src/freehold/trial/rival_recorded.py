@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.data.examples import Example
+from freehold.data.values import json_value
 from freehold.errors import BadData, NotFound
 from freehold.evals import measure
 from freehold.evals.metrics import Metric
@@ -58,7 +59,7 @@ def _read(path: Path) -> _Recording:
         if not line.strip():
             continue
         try:
-            name, text = _pair(json.loads(line))
+            name, text = _pair(json_value(line))
         except (ValueError, KeyError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
             faults.append(f"{path.name}:{number}: needs fields 'id' and 'answer' ({why})")

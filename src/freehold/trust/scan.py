@@ -23,6 +23,8 @@ from freehold.trust.template_check import try_out
 
 #: Texts beyond this size are no configuration; vocabularies are.
 _MOST_TEXT = 64 << 20
+#: Bytes of a pickle whose operations are looked at: it is refused whatever they are, and each takes time and memory.
+_MOST_PICKLE = 1 << 20
 _MAGIC: tuple[tuple[bytes, int, str], ...] = (
     (b"\x7fELF", 0, "a program (ELF)"), (b"MZ", 0, "a program (Windows)"), (b"\xcf\xfa\xed\xfe", 0, "a program (macOS)"),
     (b"\xca\xfe\xba\xbe", 0, "a program (macOS or Java)"), (b"#!", 0, "a script"), (b"PK\x03\x04", 0, "a zip archive"), (b"PK\x05\x06", 0, "a zip archive"),
@@ -232,7 +234,7 @@ def _zip(name: str, path: Path) -> Finding:
                     start = file.read(2)
                 if _PICKLE.match(start) or entry.filename.endswith((".pkl", ".pickle")):
                     with archive.open(entry) as file:
-                        told = _pickle(name, io.BytesIO(file.read(_MOST_TEXT)))
+                        told = _pickle(name, io.BytesIO(file.read(_MOST_PICKLE)))
                     return Finding(
                         name,
                         "pickle",
@@ -248,7 +250,7 @@ def _pickle(name: str, file: Any) -> Finding:
     from picklescan import scanner
 
     with file:
-        data = file.read(_MOST_TEXT)
+        data = file.read(_MOST_PICKLE)
     try:
         result = scanner.scan_pickle_bytes(io.BytesIO(data), name)
         called = [
