@@ -6,9 +6,9 @@ from fastapi.testclient import TestClient
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
 from freehold.hub.session import Known
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.hub.variants import variants
+from tests.entry import pull
 from tests.hub.test_mirror import push
 from tests.hub.test_pages import BROWSER
 

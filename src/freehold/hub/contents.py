@@ -77,9 +77,9 @@ class Contents:
         if content.terms:
             self._register(content)
         else:
-            self._shelf(content.sha256).renew(content.sha256)
+            self.shelf(content.sha256).renew(content.sha256)
 
-    def _shelf(self, digest: str) -> Shelf:
+    def shelf(self, digest: str) -> Shelf:
         """Where a whole content lies."""
         return self.local if self.local.size(digest) is not None else self.whole
 
@@ -253,11 +253,11 @@ class Contents:
         stop = content.size if end is None else min(end, content.size)
         if content.terms:
             return self._assembled(content.terms, start, stop)
-        return self._shelf(content.sha256).read(content.sha256, start, stop)
+        return self.shelf(content.sha256).read(content.sha256, start, stop)
 
     def path(self, content: Content) -> Path | None:
         """Where a content lies on this machine's disk as one file; None where it does not."""
-        return None if content.terms else self._shelf(content.sha256).path(content.sha256)
+        return None if content.terms else self.shelf(content.sha256).path(content.sha256)
 
     def lay_head(self, content: Content, target: Path, most: int) -> None:
         """Put a file at ``target`` that has the content's size and its first ``most`` bytes; the rest reads as zeros and takes no room."""
@@ -313,6 +313,10 @@ class Contents:
             self.whole.collect(kept.__contains__, oldest) if not isinstance(self.whole, Folder) else (0, 0)
         )
         return removed[0] + others[0], removed[1] + others[1]
+
+    def forget_indexes(self) -> None:
+        """Read lists of chunks anew when they are next needed."""
+        self._indexes.cache_clear()
 
     def check(self, content: Content) -> str:
         """A sentence when the content's bytes are not what they should be, else nothing."""
