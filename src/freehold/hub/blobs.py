@@ -41,7 +41,7 @@ class Blobs:
 
     def __init__(self, folder: Path, damaged: Path, engine: sa.Engine):
         self.folder, self.damaged, self._engine = folder, damaged, engine
-        self._known: dict[str, Mark] = {}
+        self._known: dict[str, Mark | None] = {}
         self._lock = threading.Lock()
 
     def path(self, digest: str) -> Path:
@@ -65,9 +65,34 @@ class Blobs:
             self._record(digest, mark)
         return True
 
-    def note(self, digest: str) -> None:
-        """Keep the mark of a blob whose bytes have just been read and matched."""
-        self._record(digest, Mark.of(self.path(digest)))
+    def note(self, digest: str, *, keep: bool = True) -> None:
+        """Remember the mark of a blob whose bytes have just been read and matched. ``keep``: beyond this process too."""
+        mark = Mark.of(self.path(digest))
+        if keep:
+            self._record(digest, mark)
+        else:
+            self._remember(digest, mark)
+
+    def was_damaged(self, digest: str) -> bool:
+        """Whether a blob that was whole was written to since and is no longer what its name says.
+
+        Cheap where nothing was written; a blob that was never read is not read here. Writes nothing, so it may be asked
+        within a transaction. Raises FileNotFoundError.
+        """
+        recorded, mark = self._recorded(digest), Mark.of(self.path(digest))
+        if recorded is None or recorded == mark:
+            return False
+        if durable.sha256_file(self.path(digest)) != digest:
+            return True
+        self._remember(digest, mark)
+        return False
+
+    def renewed(self, digest: str, renew: Callable[[], None]) -> None:
+        """Let ``renew`` touch a blob, whose bytes stay what they were."""
+        same = self._recorded(digest) == Mark.of(self.path(digest))
+        renew()
+        if same:
+            self.note(digest, keep=False)
 
     def set_aside(self, digest: str) -> Path:
         """Move a damaged blob out of reach, so that a good one can take its place; where it is kept."""
@@ -80,21 +105,24 @@ class Blobs:
 
     def _recorded(self, digest: str) -> Mark | None:
         with self._lock:
-            known = self._known.get(digest)
-        if known is not None:
-            return known
+            if digest in self._known:
+                return self._known[digest]
         columns = checked_blobs.c
+        asked = sa.select(columns.bytes, columns.modified_ns, columns.changed_ns).where(
+            columns.digest == digest
+        )
         with self._engine.connect() as connection:
-            row = connection.execute(
-                sa.select(columns.bytes, columns.modified_ns, columns.changed_ns).where(
-                    columns.digest == digest
-                )
-            ).first()
-        return None if row is None else Mark(*row)
+            row = connection.execute(asked).first()
+        mark = None if row is None else Mark(*row)
+        self._remember(digest, mark)
+        return mark
 
-    def _record(self, digest: str, mark: Mark) -> None:
+    def _remember(self, digest: str, mark: Mark | None) -> None:
         with self._lock:
             self._known[digest] = mark
+
+    def _record(self, digest: str, mark: Mark) -> None:
+        self._remember(digest, mark)
         values = {"bytes": mark.size, "modified_ns": mark.modified_ns, "changed_ns": mark.changed_ns}
         with self._engine.begin() as connection:
             statement = upsert(connection, checked_blobs).values(digest=digest, **values)

@@ -68,6 +68,8 @@ class Contents:
         there = self.find(digest)
         if there is None:
             self.whole.put(digest, data)
+            if self.whole is self.local:
+                self.store.checked.note(digest, keep=False)
         else:
             self.renew(there)
         return digest
@@ -76,8 +78,10 @@ class Contents:
         """Let a collection take a content for one that has just come: whoever was told that it is here will name it in a commit."""
         if content.terms:
             self._register(content)
+        elif (shelf := self.shelf(content.sha256)) is self.local:
+            self.store.checked.renewed(content.sha256, lambda: shelf.renew(content.sha256))
         else:
-            self.shelf(content.sha256).renew(content.sha256)
+            shelf.renew(content.sha256)
 
     def shelf(self, digest: str) -> Shelf:
         """Where a whole content lies."""
@@ -96,6 +100,8 @@ class Contents:
             )
             raise BadData(f"the upload of {digest[:12]} is not whole: {told}", "send it again")
         self.whole.take(digest, temporary)
+        if self.whole is self.local:
+            self.store.checked.note(digest)
 
     # -- chunks -----------------------------------------------------------------------------
 
@@ -211,12 +217,24 @@ class Contents:
     # -- reading ----------------------------------------------------------------------------
 
     def find(self, digest: str) -> Content | None:
-        """A content that is here, else None."""
+        """A content that is here, else None. One whose bytes were damaged since they came is moved aside, so that it
+        is asked for again.
+        """
         for shelf in (self.local, self.whole) if self.whole is not self.local else (self.local,):
             size = shelf.size(digest)
-            if size is not None:
+            if size is not None and not (shelf is self.local and self._lost(digest)):
                 return Content(digest, size)
         return self._chunked(chunked.c.sha256 == digest)
+
+    def _lost(self, digest: str) -> bool:
+        """Whether a content on this disk is damaged; then it is moved aside."""
+        try:
+            if not self.store.checked.was_damaged(digest):
+                return False
+            self.store.checked.set_aside(digest)
+        except FileNotFoundError:  # another process was quicker
+            pass
+        return True
 
     def find_file(self, file_hash: str) -> Content:
         """A chunked content by its Xet hash. Raises BadData, NotFound."""
@@ -291,6 +309,11 @@ class Contents:
                 at += chunk.size
             stream = _Stream(self.xorbs.read(term.xorb, wanted[0].offset, wanted[-1].end))
             for chunk, (_, _, data) in zip(wanted, xet.read_chunks(stream), strict=True):
+                if xet.chunk_hash(data) != chunk.hash:
+                    raise BadData(
+                        f"a chunk of xorb {term.xorb[:12]} is damaged",
+                        "freehold hub check --repair, then upload the file again",
+                    )
                 yield data[max(0, start - first) : end - first]
                 first += chunk.size
 

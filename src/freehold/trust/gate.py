@@ -13,6 +13,9 @@ from pathlib import Path
 
 from freehold.engines import admission
 from freehold.hub import archive, sources
+from freehold.hub.commit_gate import CommitGate
+from freehold.hub.contents import Contents
+from freehold.hub.scans import Scans
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent
 from freehold.trust import policy, scan
@@ -36,7 +39,7 @@ class Gate:
         """Raises Refused where the policy lets nothing come from ``source``."""
         rules = policy.in_force()
         if rules is not None:
-            self._permit(policy.object_to_source(rules, source), rules, source)
+            self.permit(policy.object_to_source(rules, source), rules, source)
 
     def dangers(self, files: Mapping[str, Path]) -> list[str]:
         """A sentence for each file that cannot be vouched for. Raises BadModel for dangerous ones, which no override lets in."""
@@ -46,15 +49,18 @@ class Gate:
         """Raises Refused where the policy does not allow the licence."""
         rules = policy.in_force()
         if rules is not None:
-            self._permit(policy.object_to_licence(rules, licence), rules, source)
+            self.permit(policy.object_to_licence(rules, licence), rules, source)
 
     def try_out(self, files: Mapping[str, Path], folder: Path) -> None:
         """Raises BadModel or Unsupported where no engine here loads the files."""
         admission.try_out(files, folder)
 
-    def _permit(self, objections: list[policy.Objection], rules: policy.Policy, subject: str) -> None:
+    def permit(
+        self, objections: list[policy.Objection], rules: policy.Policy, subject: str, verb: str = "pull"
+    ) -> None:
+        """Raises Refused where there are objections that are not overridden; an override is recorded and said."""
         actor = os.environ.get("FREEHOLD_ACTOR", "")
-        for rule in policy.permit(objections, rules, "pull", subject, self.store, actor, self.reason):
+        for rule in policy.permit(objections, rules, verb, subject, self.store, actor, self.reason):
             self.say(f"overridden, and recorded: {rule}")
 
 
@@ -82,3 +88,23 @@ def restore(
 ) -> Model:
     """Take a model in from an archive, as ``name`` or under its own, looked at as one that is pulled. Raises FreeholdError."""
     return archive.restore(store, file, Gate(store, override, say), name, sink)
+
+
+def allows_push(store: Store, reason: str = "", say: Say = _quiet) -> Callable[[str, str], None]:
+    """What the hub asks of the policy: raises Refused where a repository may not hold weights under a licence."""
+    gate = Gate(store, reason, say)
+
+    def allow(repository: str, licence: str) -> None:
+        rules = policy.in_force()
+        if rules is not None:
+            gate.permit(policy.object_to_licence(rules, licence), rules, repository, "push")
+
+    return allow
+
+
+def commits(
+    store: Store, contents: Contents, *, strict: bool, reason: str = "", say: Say = _quiet
+) -> CommitGate:
+    """The gate of commits that no server takes, such as a mirror's."""
+    scans = Scans(contents, scan.dangers, scan.RULES)
+    return CommitGate(scans, allows_push(store, reason, say), strict=strict)
