@@ -421,6 +421,8 @@ def write_adapter(target: Path, base: Path, seed: int, rank: int = 16) -> Path:
 
 def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> None:
     """Eight adapters at once beside one adapter, on both servers."""
+    from freehold.hub.intake import made_here
+
     base = store.find(MODEL)
     with tempfile.TemporaryDirectory() as folder:
         files = [write_adapter(Path(folder) / f"{number}.gguf", weights, number) for number in range(count)]
@@ -429,7 +431,7 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
         for name, file in zip(names, files, strict=True):
             store.add(
                 name,
-                {"serve.gguf": weights, "adapter.lora": file},
+                made_here({"serve.gguf": weights, "adapter.lora": file}),
                 {"source": "benchmarks/serve.py"},
                 lineage=lineage,
             )
@@ -517,6 +519,7 @@ def main() -> None:
     global BUILT  # noqa: PLW0603
     OWN[:] = ["--reproducible"] if options.reproducible else []
     BUILT = str(options.llama_server.resolve()) if options.llama_server else ""
+    from freehold.hub.intake import made_here
     from freehold.hub.store import Store
 
     store = Store()
@@ -526,10 +529,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "serve.gguf"
             quantize(store.weights(store.find("smollm2")), made, options.type)
-            store.add(MODEL, {made.name: made}, {"source": "benchmarks/serve.py"}, move=True)
+            store.add(MODEL, made_here({made.name: made}), {"source": "benchmarks/serve.py"}, move=True)
     else:
         store.add(
-            MODEL, {"serve.gguf": store.weights(store.find("smollm2"))}, {"source": "benchmarks/serve.py"}
+            MODEL,
+            made_here({"serve.gguf": store.weights(store.find("smollm2"))}),
+            {"source": "benchmarks/serve.py"},
         )
     weights = store.weights(store.find(MODEL))
     print(f"SmolLM2-135M as {options.type}, {weights.stat().st_size / 1e6:.0f} MB; rounds: {options.rounds}")

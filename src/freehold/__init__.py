@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from freehold.errors import FreeholdError
-    from freehold.hub.sources import pull
     from freehold.hub.store import Model, Store
     from freehold.trial.export import export
     from freehold.trial.loading import load
     from freehold.trial.trial import Options, Trial
+    from freehold.trust.gate import pull
 
 __all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull"]
 
@@ -25,7 +25,7 @@ _HOMES = {
     "Trial": "freehold.trial.trial",
     "export": "freehold.trial.export",
     "load": "freehold.trial.loading",
-    "pull": "freehold.hub.sources",
+    "pull": "freehold.trust.gate",
 }
 
 

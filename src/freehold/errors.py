@@ -11,7 +11,8 @@ FreeholdError            1   something went wrong that has a cause and a remedy
 ├── Busy                11   another process holds what is needed
 ├── Refused             12   a licence or policy says no
 ├── StepFailed          13   a step of a trial ended before its result
-└── Expired             14   a certificate that was good and is not any more
+├── Expired             14   a certificate that was good and is not any more
+└── DamagedStore        15   the catalogue or a manifest of the store is damaged or gone
 
 3 and 4 are not failures but verdicts (not yet; rent it or not with these models); Ctrl-C exits with 130.
 """
@@ -103,9 +104,16 @@ class Expired(FreeholdError):
     exit_code = 14
 
 
+class DamagedStore(FreeholdError):
+    """The catalogue or a manifest of the store is damaged or gone."""
+
+    exit_code = 15
+
+
 BY_NAME: dict[str, type[FreeholdError]] = {
     kind.__name__: kind
     for kind in (
         FreeholdError, UsageError, BadData, BadModel, NotFound, Unsupported, DoesNotFit, MissingPart, Busy, Refused, StepFailed, Expired,
+        DamagedStore,
     )
 }  # fmt: skip

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser
 from freehold.hub.discussions import Discussions
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
+from tests.entry import pull
 from tests.hub.client import Client
 from tests.hub.serving import hub_at
 from tests.hub.test_pages import CARD, push

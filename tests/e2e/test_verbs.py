@@ -16,6 +16,7 @@ import pytest
 
 from freehold.engines.session import NO_FORM, open_session
 from freehold.hub.answer_form import of_model
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 from tests.layers import first_layers
@@ -139,7 +140,9 @@ def test_a_model_is_shrunk_and_answers(place: tuple[dict[str, str], Path]) -> No
     store = Store(place[1] / "home")
     store.add(
         "short",
-        {"short.gguf": first_layers(store.weights(store.find("smollm2")), place[1] / "short.gguf", 6)},
+        made_here(
+            {"short.gguf": first_layers(store.weights(store.find("smollm2")), place[1] / "short.gguf", 6)}
+        ),
         {"source": "tests"},
     )
     done = run(

@@ -12,9 +12,10 @@ import pytest
 from freehold.errors import BadModel
 from freehold.hub import answer_form, listing
 from freehold.hub.answer_form import FILE, AnswerForm, of_model, parse
-from freehold.hub.archive import archive, restore
-from freehold.hub.sources import pull
+from freehold.hub.archive import archive
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
+from tests.entry import pull, restore
 from tests.hub.models import gguf
 
 FORM = AnswerForm(
@@ -141,7 +142,9 @@ def test_a_model_with_a_hostile_form_is_not_taken_in(store: Store, folder: Path)
     with pytest.raises(BadModel, match="a label must be text"):
         pull(store, f"file:{folder}", "one")
     with pytest.raises(BadModel, match="a label must be text"):
-        store.add("one", {"m.gguf": folder / "model.gguf", FILE: folder / FILE}, {"source": "test"})
+        store.add(
+            "one", made_here({"m.gguf": folder / "model.gguf", FILE: folder / FILE}), {"source": "test"}
+        )
     assert store.models() == []
 
 
@@ -178,4 +181,6 @@ def test_a_model_without_a_form_says_nothing_and_an_older_tuned_one_its_system_m
     rows = {"train": [{"messages": [["system", "Be brief."], ["user", "q"], ["assistant", "a"]]}] * 2}
     (folder / "task.json").write_text(json.dumps(rows))
     files = {"m.gguf": folder / "model.gguf", "task.json": folder / "task.json"}
-    assert of_model(store, store.add("old", files, {"source": "test"})) == AnswerForm(system="Be brief.")
+    assert of_model(store, store.add("old", made_here(files), {"source": "test"})) == AnswerForm(
+        system="Be brief."
+    )

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from freehold.errors import BadModel, NotFound
-from freehold.hub.archive import archive, restore
-from freehold.hub.sources import pull
+from freehold.hub.archive import archive
 from freehold.hub.store import Store
+from tests.entry import pull, restore
 from tests.hub.serving import freehold
 
 

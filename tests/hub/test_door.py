@@ -17,9 +17,9 @@ import pytest
 from freehold.engines import admission
 from freehold.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
 from freehold.hub import gguf as ggufs
-from freehold.hub.sources import pull
+from freehold.hub import sources
 from freehold.hub.store import Model, Store
-from freehold.trust.scan import refuse
+from freehold.trust.gate import Gate
 from tests.hub.models import (
     adapter,
     copied,
@@ -40,23 +40,18 @@ ANSWER = (
 )  # fmt: skip
 
 
-def in_this_process(files: Mapping[str, Path], folder: Path) -> None:
-    """What the command line asks a process of its own."""
-    admission.load(admission.linked(files, folder / "model"))
+class InThisProcess(Gate):
+    """The gate of the command line, which asks the engine in this process instead of one of its own."""
+
+    def try_out(self, files: Mapping[str, Path], folder: Path) -> None:
+        """Load the model without its weights."""
+        admission.load(admission.linked(files, folder / "model"))
 
 
 def take(store: Store, path: Path, name: str = "m", base: str = "", notes: list[str] | None = None) -> Model:
     """Pull a folder or file, scanned and tried out as the command line does."""
     say = notes.append if notes is not None else lambda _: None
-    return pull(
-        store,
-        f"file:{path}",
-        name,
-        inspect=lambda delivery: refuse(delivery.files) and None,
-        try_out=in_this_process,
-        base=base,
-        say=say,
-    )
+    return sources.pull(store, f"file:{path}", name, InThisProcess(store), base=base, say=say)
 
 
 @pytest.fixture

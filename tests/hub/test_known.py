@@ -16,10 +16,10 @@ import pytest
 
 from freehold.errors import BadModel, DoesNotFit, NotFound, Unsupported
 from freehold.hub import known
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.progress import Event
 from tests.conftest import FREEHOLD
+from tests.entry import pull
 from tests.hub.models import gguf
 
 

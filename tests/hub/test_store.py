@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import BadModel, NotFound, UsageError
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
+from tests.entry import pull
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
 from freehold.hub.session import Known
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.hub.variants import variants
+from tests.entry import pull
 from tests.hub.client import Client
 from tests.hub.test_mirror import push
 from tests.hub.test_pages import BROWSER

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from tests.conftest import FREEHOLD
 
@@ -19,7 +20,9 @@ def own_home(home: Path, folder: Path, *names: str) -> Path:
     there, here = Store(home), Store(folder / "home")
     for name in names:
         model = there.find(name)
-        here.add(name, {file: there.file(model, file) for file in model.manifest}, {"source": "test"})
+        here.add(
+            name, made_here({file: there.file(model, file) for file in model.manifest}), {"source": "test"}
+        )
     return here.folder
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import MissingPart, StepFailed, Unsupported, UsageError
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.serve import vllm
 
@@ -31,8 +32,8 @@ def stored(smollm2_folder: Path, smollm2: Path, tmp_path: Path) -> tuple[Store, 
     """A store with the model as safetensors, two adapters of it, and a GGUF."""
     store = Store(tmp_path / "home")
     files = {path.name: path for path in smollm2_folder.iterdir() if path.is_file()}
-    model = store.add("smollm2", files, {"source": "test"})
-    store.add("packed", {"model.gguf": smollm2}, {"source": "test"})
+    model = store.add("smollm2", made_here(files), {"source": "test"})
+    store.add("packed", made_here({"model.gguf": smollm2}), {"source": "test"})
     for name, rank in (("one", 6), ("two", 24)):
         config, weights = tmp_path / f"{name}.json", tmp_path / f"{name}.safetensors"
         config.write_text(json.dumps({"r": rank}))
@@ -40,7 +41,7 @@ def stored(smollm2_folder: Path, smollm2: Path, tmp_path: Path) -> tuple[Store, 
         parts = {"model.gguf": smollm2, "adapter_config.json": config, "adapter_model.safetensors": weights}
         store.add(
             name,
-            parts,
+            made_here(parts),
             {"source": "test"},
             lineage=[{"step": "base", "model": "smollm2", "digest": model.digest}],
         )
@@ -102,10 +103,12 @@ def test_what_it_cannot_serve_is_refused(stored: tuple[Store, Model], tmp_path: 
         made(store, "packed")
     store.add(
         "stray",
-        {
-            "model.gguf": store.weights(store.find("packed")),
-            "adapter_model.safetensors": tmp_path / "one.safetensors",
-        },
+        made_here(
+            {
+                "model.gguf": store.weights(store.find("packed")),
+                "adapter_model.safetensors": tmp_path / "one.safetensors",
+            }
+        ),
         {"source": "test"},
     )
     with pytest.raises(Unsupported, match="was tuned on another model"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.trial.certify import Asked, certify
 from freehold.trial.forms import as_gguf
@@ -25,14 +26,16 @@ def tuned(store: Store, tmp_path: Path) -> Model:
     """A model of random weights that its lineage says was tuned from another one."""
     folders = [tiny.model("llama", tmp_path / name, seed=seed) for seed, name in enumerate(("base", "tuned"))]
     files = [{path.name: path for path in folder.iterdir()} for folder in folders]
-    base = as_gguf(store, store.add("base", files[0], {"source": "file:base"}))
-    made = as_gguf(store, store.add("tuned", files[1], {"source": "file:tuned"}))
+    base = as_gguf(store, store.add("base", made_here(files[0]), {"source": "file:base"}))
+    made = as_gguf(store, store.add("tuned", made_here(files[1]), {"source": "file:tuned"}))
     lineage = [
         {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
         {"step": "tuned", "data": {}, "recipe": {}, "made_with": {}, "digest": made.digest},
     ]
     weights = store.weights(made)
-    return store.add("orders/tuned", {"model.gguf": weights}, {"source": "file:tuned"}, lineage=lineage)
+    return store.add(
+        "orders/tuned", made_here({"model.gguf": weights}), {"source": "file:tuned"}, lineage=lineage
+    )
 
 
 def test_what_a_certificate_says_of_safety(store: Store, tuned: Model, tmp_path: Path) -> None:

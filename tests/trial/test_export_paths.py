@@ -13,6 +13,7 @@ from freehold import durable
 from freehold.data.examples import Example
 from freehold.engines.loading import open_engine
 from freehold.errors import FreeholdError, StepFailed, Unsupported
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.progress import silent
 from freehold.shrink.quantize import quantize
@@ -53,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         store = Store(folder / "home")
         base = store.add(
             "org/tiny",
-            files_in(tiny.model("llama", folder / "folder")),
+            made_here(files_in(tiny.model("llama", folder / "folder"))),
             {"source": "hf:org/tiny", "repository": "org/tiny"},
             licence="apache-2.0",
             licence_from="license in README.md",
@@ -69,14 +70,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         step = {"step": "quantized", "type": "Q8_0", "digest": quantized.digest}
         store.add(
             "trial/tiny-q8_0",
-            {"trial-tiny-q8_0.gguf": folder / "q8.gguf", **beside},
+            made_here({"trial-tiny-q8_0.gguf": folder / "q8.gguf", **beside}),
             {"source": "trial:1"},
             lineage=[*made["rows"].card.lineage, step],
         )
         shrunk = quantize(store.weights(made["rows"]), folder / "small.gguf", "Q4_0")
         store.add(
             "small",
-            {"small.gguf": folder / "small.gguf", **beside},
+            made_here({"small.gguf": folder / "small.gguf", **beside}),
             {"source": "shrink:rows"},
             lineage=[
                 *made["rows"].card.lineage,
@@ -157,7 +158,7 @@ def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: st
     files = {name: store.file(model, name) for name in ("rows.gguf", "adapter_config.json")}
     store.add(
         "mixed",
-        {**files, "adapter_model.safetensors": store.file(other, "adapter_model.safetensors")},
+        made_here({**files, "adapter_model.safetensors": store.file(other, "adapter_model.safetensors")}),
         {},
         lineage=model.card.lineage,
     )

@@ -6,10 +6,10 @@ import pytest
 
 from freehold.errors import UsageError
 from freehold.hub.repositories import Change, Repositories, lfs_file
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.trial.evidence import likeness, stated, words
 from freehold.trial.finding import Wanted, find, parse_parameters
+from tests.entry import pull
 from tests.hub.serving import freehold, hub_at
 from tests.hub.test_mirror import push
 

@@ -14,6 +14,7 @@ from freehold.engines.loading import open_engine
 from freehold.errors import NotFound, Unsupported
 from freehold.hub.card import Card
 from freehold.hub.catalogue import models
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.trial.forms import as_gguf, base_of, find_gguf, public_name, runnable
 from freehold.tune import adapter
@@ -39,7 +40,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 def folder_model(store: Store, tmp_path: Path) -> Model:
     return store.add(
         "org/tiny",
-        files_in(tiny.model("llama", tmp_path / "folder")),
+        made_here(files_in(tiny.model("llama", tmp_path / "folder"))),
         {"source": "hf:org/tiny", "repository": "org/tiny"},
     )
 
@@ -125,8 +126,10 @@ def test_a_folder_is_converted_once_and_found_again(store: Store, folder_model: 
 def test_a_name_that_another_model_has_is_left_to_it(
     store: Store, folder_model: Model, tmp_path: Path
 ) -> None:
-    other = as_gguf(store, store.add("other", files_in(tiny.model("qwen2", tmp_path / "other")), {}))
-    theirs = store.add("org/tiny-gguf", {"x.gguf": store.weights(other)}, {"source": "file:x"})
+    other = as_gguf(
+        store, store.add("other", made_here(files_in(tiny.model("qwen2", tmp_path / "other"))), {})
+    )
+    theirs = store.add("org/tiny-gguf", made_here({"x.gguf": store.weights(other)}), {"source": "file:x"})
     made = as_gguf(store, folder_model)
     assert made.name == f"org/tiny-gguf-{folder_model.revision[:8]}"
     assert store.find("org/tiny-gguf") == theirs
@@ -214,11 +217,13 @@ def test_an_adapter_that_is_more_than_lora_is_refused(tmp_path: Path, what: str)
 
 def test_the_base_is_the_one_named_where_two_have_the_same_weights(store: Store, folder_model: Model) -> None:
     first = as_gguf(store, folder_model)
-    second = store.add("copy", {"copy.gguf": store.weights(first)}, {"source": "file:copy"})
+    second = store.add("copy", made_here({"copy.gguf": store.weights(first)}), {"source": "file:copy"})
     assert first.digest == second.digest
     for base in (first, second):
         record = {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest}
-        made = store.add("tuned", {f"{base.revision[:4]}.gguf": store.weights(first)}, {}, lineage=[record])
+        made = store.add(
+            "tuned", made_here({f"{base.revision[:4]}.gguf": store.weights(first)}), {}, lineage=[record]
+        )
         assert base_of(store, made) == base
 
 
@@ -230,7 +235,7 @@ def test_an_adapter_whose_base_is_gone_names_it(store: Store, folder_model: Mode
 
 
 def test_what_cannot_be_converted_is_run_by_transformers_and_said(store: Store, tmp_path: Path) -> None:
-    model = store.add("other", files_in(tiny.model("olmo2", tmp_path / "other")), {})
+    model = store.add("other", made_here(files_in(tiny.model("olmo2", tmp_path / "other"))), {})
     said: list[str] = []
     assert runnable(store, model, said.append) == model
     assert said == [

@@ -14,11 +14,11 @@ from freehold.errors import BadModel
 from freehold.evals.measure import Ask
 from freehold.hub import answer_form
 from freehold.hub.answer_form import AnswerForm, of_model
-from freehold.hub.sources import pull
 from freehold.hub.store import Store
 from freehold.trial import keeping
 from freehold.trial.task import Task
 from freehold.trial.trial import choose_models
+from tests.entry import pull
 from tests.hub.models import gguf
 from tests.trial.rows import labelled, row, task_of
 

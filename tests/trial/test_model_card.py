@@ -15,7 +15,7 @@ from freehold.hub import remote
 from freehold.hub.accounts import Accounts
 from freehold.hub.answer_form import AnswerForm, of_model
 from freehold.hub.card import read_card
-from freehold.hub.sources import pull
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.progress import silent
 from freehold.shrink.convert import to_gguf
@@ -26,6 +26,7 @@ from freehold.trial.push import files_to_share, hand_over, push
 from freehold.trust import certificate, obligations, provenance, signature
 from freehold.trust.keys import Keyring
 from tests import tiny
+from tests.entry import pull
 from tests.hub.serving import hub_at
 from tests.trial.test_export_paths import rows, tuned
 from tests.trial.test_forms import files_in
@@ -43,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         store = Store(folder / "home")
         base = store.add(
             "org/tiny",
-            files_in(tiny.model("llama", folder / "folder")),
+            made_here(files_in(tiny.model("llama", folder / "folder"))),
             {"source": "hf:org/tiny", "repository": "org/tiny"},
             licence="apache-2.0",
             licence_from="license in README.md",
@@ -54,7 +55,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         files = {name: store.file(first, name) for name in first.manifest}
         store.add(
             "orders/tiny",
-            files | {"task.json": task},
+            made_here(files | {"task.json": task}),
             {"source": "trial:abc"},
             licence="apache-2.0",
             licence_from="inherited from org/tiny",
@@ -63,7 +64,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         trial(store.folder, "abc", first.digest)
         bare = tiny.model("qwen2", folder / "bare")
         to_gguf(bare, folder / "x.gguf", read_card(files_in(bare)))
-        store.add("unstated", {"x.gguf": folder / "x.gguf"}, {"source": "file:/home/ada/private/x.gguf"})
+        store.add(
+            "unstated", made_here({"x.gguf": folder / "x.gguf"}), {"source": "file:/home/ada/private/x.gguf"}
+        )
         yield store
 
 
@@ -179,7 +182,7 @@ def test_what_is_not_known_is_said_and_not_invented(store: Store) -> None:
 def test_a_licence_of_its_own_keeps_its_name(store: Store) -> None:
     model = store.add(
         "own",
-        {"own.gguf": store.weights(store.find("unstated"))},
+        made_here({"own.gguf": store.weights(store.find("unstated"))}),
         {"source": "x"},
         licence="Clinic Licence 3",
         licence_from="x",
@@ -198,7 +201,7 @@ def test_a_readme_of_its_own_keeps_its_head_and_its_text(store: Store, tmp_path:
     weights = store.weights(store.find("plain"))
     model = store.add(
         "written",
-        {"w.gguf": weights, "README.md": readme},
+        made_here({"w.gguf": weights, "README.md": readme}),
         {"source": "hf:a/b"},
         licence="mit",
         licence_from="license in README.md",
@@ -236,7 +239,7 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
     (tmp_path / "README.md").write_text("# Signed\n")
     model = store.add(
         "signed",
-        {"s.gguf": store.weights(store.find("plain")), "README.md": tmp_path / "README.md"},
+        made_here({"s.gguf": store.weights(store.find("plain")), "README.md": tmp_path / "README.md"}),
         {"source": "x"},
     )
     certify(store, model, keyring, Asked(key="office"))

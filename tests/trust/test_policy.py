@@ -13,6 +13,7 @@ import pytest
 from freehold import durable
 from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
 from freehold.hub.accounts import Accounts
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.trust import bom, certificate, envelope, obligations, policy, provenance, signature
 from freehold.trust.keys import Keyring
@@ -51,7 +52,7 @@ def add(store: Store, tmp_path: Path, name: str, licence: str, *, tuned: bool = 
             },
             {"step": "quantized", "type": "Q4_K_M"},
         ]
-    return store.add(name, {path.name: path}, {"source": "file:x"}, lineage=lineage)
+    return store.add(name, made_here({path.name: path}), {"source": "file:x"}, lineage=lineage)
 
 
 def says(*, grade: str = "good", extraction: float = 0.0, over_refused: float = 0.1) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import BadModel
-from freehold.hub.sources import SOURCES, Delivery, pull
+from freehold.hub.sources import SOURCES, Delivery
 from freehold.hub.store import Store
 from freehold.trust.scan import refuse, scan
+from tests.entry import pull
 from tests.trust.corpus import gguf, malicious, safetensors
 
 
@@ -92,7 +93,7 @@ def test_what_was_fetched_and_refused_lies_in_quarantine(
     monkeypatch.setitem(SOURCES, "pypi", fetch)
     store = Store(tmp_path / "home")
     with pytest.raises(BadModel, match="refused as dangerous") as caught:
-        pull(store, "pypi:evil", "evil", inspect=lambda delivery: refuse(delivery.files))
+        pull(store, "pypi:evil", "evil")
     assert "quarantine" in caught.value.remedy
     (place,) = (store.folder / "quarantine").iterdir()
     assert "pypi:evil: refused as dangerous: model.safetensors" in (place / "WHY.txt").read_text()

@@ -52,7 +52,7 @@ def serve(
     from freehold.hub.session import Known
     from freehold.hub.store import Store
     from freehold.trial.evidence import measured
-    from freehold.trust import scan
+    from freehold.trust import gate, scan
     from freehold.trust.licence import duties
 
     settings.go_quiet()
@@ -71,7 +71,7 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-    known = Known(duties, measured, scan.dangers, scan.RULES)
+    known = Known(duties, measured, scan.dangers, scan.RULES, gate.allows_push(store))
     listening.run(
         make_app(store, loopback=loopback, known=known, strict=refuse_unsafe, site=allowed),
         listener,
@@ -160,7 +160,9 @@ def check(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="First mend what can be: what search knows, and what collection spares."
+            "--repair",
+            help="First mend what can be: what search knows, what collection spares, and damaged bytes, which are moved aside "
+            "so that their files can be uploaded again.",
         ),
     ] = False,
     json: Json = False,
@@ -175,7 +177,7 @@ def check(
 
     store = Store()
     repositories = Repositories(store)
-    mended = repositories.repair() if repair else []
+    mended = repositories.repair() + repositories.set_damaged_aside() if repair else []
     faults = repositories.check() + Accounts(store).audit_faults()
     for sentence in mended if not json else []:
         print(f"mended: {sentence}")

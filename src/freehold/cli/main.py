@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
 
 import typer
 
+from freehold import faults
 from freehold.cli import (
     archive,
     certify,
@@ -34,6 +36,7 @@ from freehold.cli import (
     show,
     shrink,
     signer,
+    store,
     trial,
     trials,
     tune,
@@ -42,7 +45,6 @@ from freehold.cli import (
 )
 from freehold.cli import run as run_verb
 from freehold.cli.output import fail
-from freehold.errors import FreeholdError
 
 app = typer.Typer(
     name="freehold",
@@ -83,6 +85,7 @@ for module in (
     usage,
 ):
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
+app.add_typer(store.app, name="store")
 app.add_typer(hub.app, name="hub")
 app.add_typer(key.app, name="key")
 app.add_typer(signer.app, name="signer")
@@ -101,33 +104,59 @@ def run() -> None:
     """Entry point; exit codes follow :mod:`freehold.errors`."""
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        app()
-    except FreeholdError as error:
-        fail(error.message, error.remedy)
-        sys.exit(error.exit_code)
+        faults.check_working_folder()
+        app(standalone_mode=True)
+    except SystemExit as done:
+        sys.exit(_flushed(done.code))
     except (Interrupted, KeyboardInterrupt):
         fail("stopped by Ctrl-C; what was finished is kept", "run the same command again to go on")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
-        import traceback
+        sys.exit(_told(error))
 
-        from sqlalchemy.exc import OperationalError
 
-        if isinstance(error, OperationalError):
-            from freehold.hub.catalogue import cause_of
+def _told(error: Exception) -> int:
+    """Say what went wrong in one sentence; the exit code."""
+    known = faults.explain(error)
+    if known is not None:
+        fail(known.message, known.remedy)
+        return known.exit_code
+    fail(f"Freehold has a fault: {type(error).__name__}: {error}", _report(error))
+    return 1
 
-            fail(
-                f"the catalogue cannot be used ({cause_of(error)})",
-                "free some space, or start its database, and run the same command again",
-            )
-            sys.exit(1)
 
+def _report(error: Exception) -> str:
+    """What to do about a fault of Freehold: where its traceback lies, or the end of it where no file can be written."""
+    import traceback
+
+    try:
         with tempfile.NamedTemporaryFile("w", prefix="freehold-fault-", suffix=".txt", delete=False) as file:
-            traceback.print_exc(file=file)
-        fail(f"Freehold has a fault: {type(error).__name__}: {error}", f"report it with {file.name}")
-        sys.exit(1)
+            traceback.print_exception(error, file=file)
+    except OSError:
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        return f"report it with this place: {', '.join(f'{frame.filename}:{frame.lineno}' for frame in last)}"
+    return f"report it with {file.name}"
+
+
+def _flushed(code: str | int | None) -> str | int | None:
+    """The exit code once all output is written; another where it could not be."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        return 141
+    except OSError as error:
+        _discard_output()
+        fail(f"the output could not be written ({os.strerror(error.errno or 0)})", "give it another place")
+        return 9
+    return code
+
+
+def _discard_output() -> None:
+    """Let nothing more be written at the end of the process, where it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

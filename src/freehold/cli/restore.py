@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
-
-if TYPE_CHECKING:
-    from freehold.hub.sources import Delivery
 
 NAME = "restore"
 
@@ -28,17 +25,12 @@ def command(
 
     Example: freehold restore smollm2.tar --as smollm2
     """
-    from freehold import progress
-    from freehold.cli import permission
-    from freehold.hub.archive import restore
+    from freehold import progress, settings
     from freehold.hub.store import Store
+    from freehold.trust.gate import restore
 
-    store = Store()
-
-    def inspect(delivery: Delivery) -> None:
-        permission.of_delivery(store, f"file:{file}", delivery, permission.of_files(delivery), override)
-
-    model = restore(store, file, name, progress.for_stream(), inspect=inspect)
+    settings.go_quiet()
+    model = restore(Store(), file, name, progress.for_stream(), override=override, say=say)
     if json:
         print_json({"name": model.name, "revision": model.revision, "files": model.manifest})
     else:

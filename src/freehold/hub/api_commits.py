@@ -26,7 +26,6 @@ from freehold.hub.discussions import number_of
 from freehold.hub.ignore import ignoring
 from freehold.hub.names import check_path
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
-from freehold.hub.scans import Danger, worst
 from freehold.hub.session import Answer, Hub, base_of, plain
 from freehold.web.bodies import JsonRoute
 
@@ -136,8 +135,6 @@ def routes(hub: Hub) -> APIRouter:
             raise Answer(400, "the commit has no summary; send it in the header line")
         change.put |= _lfs_files(hub, actor, found, named)
         head = hub.revision(found, branch)
-        if hub.strict:
-            _refuse_unsafe(hub.dangers(found, change.put))
         if as_request:
             made, name = hub.repositories.propose(found, head, change, author)
         else:
@@ -148,18 +145,6 @@ def routes(hub: Hub) -> APIRouter:
         return done, name
 
     return router
-
-
-def _refuse_unsafe(found: dict[str, list[Danger]]) -> None:
-    """Raises Answer, naming the files that do harm when they are opened."""
-    unsafe = {path: dangers for path, dangers in sorted(found.items()) if worst(dangers) == "unsafe"}
-    if unsafe:
-        told = "; ".join(f"{path[:80]}: {dangers[0].why}" for path, dangers in list(unsafe.items())[:3])
-        more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""
-        raise Answer(
-            403,
-            f"this hub takes no unsafe files, and the commit brings {told}{more}; bring weights as safetensors or GGUF",
-        )
 
 
 def _lines(path: Path) -> Iterator[bytes]:

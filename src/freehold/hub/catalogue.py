@@ -13,10 +13,13 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from freehold import durable, settings
+from freehold import durable, faults, settings
 from freehold.errors import MissingPart, NotFound, UsageError
 
 metadata = sa.MetaData()
+#: The name of the SQLite file in the store's folder, and seconds that it is waited for while another process writes.
+FILE = "freehold.db"
+BUSY_S = 60
 #: Text in the order of its bytes, as SQLite has it: words that begin alike are one range, whatever the database's language.
 Text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
@@ -25,7 +28,7 @@ def address(folder: Path) -> sa.URL:
     """The database of the store in ``folder``. Raises UsageError for a setting that is none."""
     asked = settings.database()
     if not asked:
-        return sa.URL.create("sqlite", database=str(folder / "freehold.db"))
+        return sa.URL.create("sqlite", database=str(folder / FILE))
     hint = "write postgresql://USER:PASSWORD@HOST/DATABASE"
     try:
         url = sa.make_url(asked)
@@ -44,11 +47,18 @@ def cause_of(error: DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0]
 
 
-def open_catalogue(folder: Path) -> sa.Engine:
-    """The catalogue of the store in ``folder``, its tables made where they are not there. Raises UsageError, MissingPart, NotFound."""
+def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
+    """The catalogue of the store in ``folder``, its tables made where they are not there.
+
+    ``lost``: the store holds what a catalogue must have named, so that one that is not there, or is empty, was lost.
+    Raises UsageError, MissingPart, NotFound, DamagedStore.
+    """
     url = address(folder)
     if url.drivername == "sqlite":
-        engine = sa.create_engine(url, connect_args={"timeout": 60})
+        file = folder / FILE
+        if lost and not (file.exists() and file.stat().st_size):
+            raise faults.damaged(folder, "it is empty" if file.exists() else "it is not there")
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     else:
@@ -94,6 +104,17 @@ models = sa.Table(
     sa.Column("card", sa.JSON, nullable=False),
     sa.Column("manifest", sa.JSON, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
+)
+
+#: Blobs whose bytes were read and matched their digest, and what the file system said of the file then (see blobs.py): as long as that
+#: stays the same, the bytes are not read again before they are used.
+checked_blobs = sa.Table(
+    "checked_blobs",
+    metadata,
+    sa.Column("digest", Text, primary_key=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("modified_ns", sa.BigInteger, nullable=False),
+    sa.Column("changed_ns", sa.BigInteger, nullable=False),
 )
 
 #: ``folded``: the name in lower case, so that two names that differ in case alone cannot exist.

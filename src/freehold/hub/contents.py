@@ -81,6 +81,8 @@ class Contents:
         there = self.find(digest)
         if there is None:
             self.whole.put(digest, data)
+            if self.whole is self.local:
+                self.store.checked.note(digest, keep=False)
         else:
             self.renew(there)
         return digest
@@ -89,10 +91,12 @@ class Contents:
         """Let a collection take a content for one that has just come: whoever was told that it is here will name it in a commit."""
         if content.terms:
             self._register(content)
+        elif (shelf := self.shelf(content.sha256)) is self.local:
+            self.store.checked.renewed(content.sha256, lambda: shelf.renew(content.sha256))
         else:
-            self._shelf(content.sha256).renew(content.sha256)
+            shelf.renew(content.sha256)
 
-    def _shelf(self, digest: str) -> Shelf:
+    def shelf(self, digest: str) -> Shelf:
         """Where a whole content lies."""
         return self.local if self.local.size(digest) is not None else self.whole
 
@@ -114,6 +118,8 @@ class Contents:
             self.renew(there)
         else:
             self.whole.take(digest, temporary)
+            if self.whole is self.local:
+                self.store.checked.note(digest)
 
     # -- chunks -----------------------------------------------------------------------------
 
@@ -259,12 +265,24 @@ class Contents:
     # -- reading ----------------------------------------------------------------------------
 
     def find(self, digest: str) -> Content | None:
-        """A content that is here, else None."""
+        """A content that is here, else None. One whose bytes were damaged since they came is moved aside, so that it
+        is asked for again.
+        """
         for shelf in (self.local, self.whole) if self.whole is not self.local else (self.local,):
             size = shelf.size(digest)
-            if size is not None:
+            if size is not None and not (shelf is self.local and self._lost(digest)):
                 return Content(digest, size)
         return self._chunked(chunked.c.sha256 == digest)
+
+    def _lost(self, digest: str) -> bool:
+        """Whether a content on this disk is damaged; then it is moved aside."""
+        try:
+            if not self.store.checked.was_damaged(digest):
+                return False
+            self.store.checked.set_aside(digest)
+        except FileNotFoundError:  # another process was quicker
+            pass
+        return True
 
     def find_file(self, file_hash: str) -> Content | None:
         """A chunked content by its Xet hash; None for one that is not here. Raises BadData."""
@@ -294,11 +312,11 @@ class Contents:
         stop = content.size if end is None else min(end, content.size)
         if content.terms:
             return self._assembled(content.terms, start, stop)
-        return self._shelf(content.sha256).read(content.sha256, start, stop)
+        return self.shelf(content.sha256).read(content.sha256, start, stop)
 
     def path(self, content: Content) -> Path | None:
         """Where a content lies on this machine's disk as one file; None where it does not."""
-        return None if content.terms else self._shelf(content.sha256).path(content.sha256)
+        return None if content.terms else self.shelf(content.sha256).path(content.sha256)
 
     def lay_head(self, content: Content, target: Path, most: int) -> None:
         """Put a file at ``target`` that has the content's size and its first ``most`` bytes; the rest reads as zeros and takes no room."""
@@ -332,6 +350,11 @@ class Contents:
                 at += chunk.size
             stream = _Stream(self.xorbs.read(term.xorb, wanted[0].offset, wanted[-1].end))
             for chunk, (_, _, data) in zip(wanted, xet.read_chunks(stream), strict=True):
+                if xet.chunk_hash(data) != chunk.hash:
+                    raise BadData(
+                        f"a chunk of xorb {term.xorb[:12]} is damaged",
+                        "freehold hub check --repair, then upload the file again",
+                    )
                 yield data[max(0, start - first) : end - first]
                 first += chunk.size
 
@@ -358,6 +381,10 @@ class Contents:
             self.whole.collect(kept.__contains__, oldest) if not isinstance(self.whole, Folder) else (0, 0)
         )
         return removed[0] + others[0], removed[1] + others[1]
+
+    def forget_indexes(self) -> None:
+        """Read lists of chunks anew when they are next needed."""
+        self._indexes.cache_clear()
 
     def check(self, content: Content) -> str:
         """A sentence when the content's bytes are not what they should be, else nothing."""

@@ -105,6 +105,7 @@ def mirror(
             known is not None
             and known.commit == told.sha
             and _stands(repositories, found, told.sha) == before.id
+            and all(repositories.contents.find(file.sha256) is not None for file in before.files.values())
         ):
             return Mirrored(known, False, 0, 0, sum(file.size for file in before.files.values()))
         wanted, missing = _compare(repositories, found, source, told.siblings or [], before)
@@ -190,7 +191,12 @@ def _compare(
         if one.lfs is not None and content is not None:
             repositories.contents.renew(content)
             wanted[one.rfilename] = lfs_file(one.lfs.sha256, one.lfs.size)
-        elif one.lfs is None and here is not None and here.oid == one.blob_id:
+        elif (
+            one.lfs is None
+            and here is not None
+            and here.oid == one.blob_id
+            and repositories.contents.find(here.sha256) is not None
+        ):
             wanted[one.rfilename] = here
         else:
             missing.append(one)

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ from sqlalchemy.exc import IntegrityError
 from freehold import durable, yaml_text
 from freehold.errors import BadData, Busy, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
-from freehold.hub import discussions
+from freehold.hub import damage, discussions
+from freehold.hub.card import stated_licence
 from freehold.hub.contents import Contents
 from freehold.hub.index import Entry, Index, Query, step_of
 from freehold.hub.names import check_path, check_together
@@ -226,11 +227,17 @@ def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+#: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and the licence
+#: that their card states. Raises Refused.
+Admit = Callable[["Repository", Mapping[str, "File"], Mapping[str, "File"], str], None]
+
+
 class Repositories:
     """Every repository in one store."""
 
-    def __init__(self, store: Store, contents: Contents | None = None):
-        self.store = store
+    def __init__(self, store: Store, contents: Contents | None = None, admit: Admit | None = None):
+        """``admit``: what every commit passes (see commit_gate.py); what serves others, or copies from them, has one."""
+        self.store, self.admit = store, admit
         self.contents = contents or Contents(store)
         self.engine = store.engine
         self.index = Index(self.engine)
@@ -597,6 +604,7 @@ class Repositories:
         if missing:
             raise BadData(f"the content of {missing[0]!r} was not uploaded" + (f" ({len(missing)} such files)" if len(missing) > 1 else ""),
                           "upload it before the commit")  # fmt: skip
+        self._ask(found, start or branch, change)
         with self.engine.begin() as connection:
             self._lock(connection, found)
             if start:
@@ -668,6 +676,16 @@ class Repositories:
         return Commit(
             values["id"], head, values["title"], values["message"], author, values["created"], files
         ), branch
+
+    def _ask(self, found: Repository, revision: str, change: Change) -> None:
+        """Put a commit before the gate; outside the transaction, since files are looked into. Raises Refused, NotFound."""
+        if self.admit is None:
+            return
+        before = self.commit(found, revision).files
+        files = self._changed(before, found, change)
+        brings = {path: file for path, file in files.items() if before.get(path) != file}
+        licence = stated_licence(_card(self._card_text(files.get("README.md"))))
+        self.admit(found, brings, files, licence)
 
     def _new_line(self, connection: sa.Connection, found: Repository, number: int, commit_id: str) -> str:
         name = discussions.line_of(number)
@@ -819,6 +837,15 @@ class Repositories:
                     done.append(f"{entry.kind} {entry.name} is found by search again")
         return done
 
+    def set_damaged_aside(self) -> list[str]:
+        """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for each."""
+        with self.engine.connect() as connection:
+            held = connection.execute(sa.select(tables.holdings.c.sha256).distinct()).scalars().all()
+        contents = [content for digest in sorted(held) if (content := self.contents.find(digest)) is not None]
+        return [
+            damage.set_aside(self.contents, content) for content in contents if self.contents.check(content)
+        ]
+
     def check(self) -> list[str]:
         """A sentence for every ref without its commit, file without its content, content that has changed, and what search misses."""
         faults: list[str] = []
@@ -849,7 +876,7 @@ class Repositories:
                     if digest not in seen:
                         content = self.contents.find(digest)
                         seen[digest] = (
-                            "is missing"
+                            damage.why_missing(self.store.checked.damaged, digest)
                             if content is None
                             else "has another size"
                             if content.size != size

@@ -18,6 +18,7 @@ from fastapi import Request
 from freehold import durable
 from freehold.errors import NotFound
 from freehold.hub.accounts import KEEPER, Accounts, Actor, digest_of
+from freehold.hub.commit_gate import Allow, CommitGate
 from freehold.hub.contents import Contents
 from freehold.hub.discussions import Discussions
 from freehold.hub.grants import NOBODY, OPEN, Grant, Grants, Void
@@ -70,12 +71,14 @@ class Link:
 @dataclass(frozen=True)
 class Known:
     """What rooms above this one know. ``duties``: what a licence obliges to, in a sentence, or nothing; ``measured``: sentences of what was
-    measured here of weights with a sha256; ``look``: what is dangerous in files, by the rules of that name."""
+    measured here of weights with a sha256; ``look``: what is dangerous in files, by the rules of that name; ``allow``: raises Refused where
+    the policy does not let a repository hold weights under a licence."""
 
     duties: Callable[[str], str] = lambda _: ""
     measured: Callable[[str], list[str]] = lambda _: []
     look: Look | None = None
     rules: str = ""
+    allow: Allow = lambda _, __: None
 
 
 class Hub:
@@ -88,7 +91,8 @@ class Hub:
         self.store, self.public, self.known, self.strict = store, public, known or Known(), strict
         self.contents = Contents(store)
         self.scans = Scans(self.contents, self.known.look, self.known.rules)
-        self.repositories = Repositories(store, self.contents)
+        gate = CommitGate(self.scans, self.known.allow, strict=strict)
+        self.repositories = Repositories(store, self.contents, gate)
         self.accounts = Accounts(store)
         self.discussions = Discussions(store.engine)
         self.key = _key(store.folder / "keys" / "hub.key")

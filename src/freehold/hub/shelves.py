@@ -8,6 +8,7 @@ and as whom.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,10 @@ class Shelf(Protocol):
 
     def path(self, name: str) -> Path | None:
         """Where an entry lies on this machine's disk; None where it does not."""
+        ...
+
+    def set_aside(self, name: str, damaged: Path) -> None:
+        """Move a damaged entry into the folder ``damaged`` of this machine, so that another can take its place."""
         ...
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
@@ -106,6 +111,11 @@ class Folder:
         """See :class:`Shelf`."""
         found = self._place(name)
         return found if found.exists() else None
+
+    def set_aside(self, name: str, damaged: Path) -> None:
+        """See :class:`Shelf`."""
+        damaged.mkdir(exist_ok=True)
+        os.replace(self._place(name), damaged / f"{name}-{time.time_ns()}")
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
         """See :class:`Shelf`."""
@@ -182,6 +192,13 @@ class Bucket:
     def path(self, name: str) -> Path | None:
         """See :class:`Shelf`."""
         return None
+
+    def set_aside(self, name: str, damaged: Path) -> None:
+        """See :class:`Shelf`. Raises Away."""
+        damaged.mkdir(exist_ok=True)
+        with self._explained():
+            self.client.download_file(self.bucket, self._key(name), str(damaged / f"{name}-{time.time_ns()}"))
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
         """See :class:`Shelf`. Raises Away."""

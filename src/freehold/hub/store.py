@@ -1,12 +1,13 @@
 """The store: content-addressed blobs, and a catalogue that names models.
 
 A model's revision is the sha256 of its manifest (file names, digests, sizes). Blobs are written
-under a temporary name, synced and renamed; the catalogue is written last, so a killed pull leaves
-at most blobs that ``gc`` removes.
+under a temporary name, synced and renamed; the catalogue is written after them, so a killed pull leaves
+at most blobs that ``gc`` removes. Last comes the manifest beside the blobs, from which a lost catalogue is rebuilt.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -18,12 +19,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold import durable, settings
-from freehold.errors import BadModel, Busy, NotFound, Unsupported, UsageError
-from freehold.hub import answer_form
+from freehold import durable, faults, settings
+from freehold.errors import BadModel, Busy, DamagedStore, NotFound, Unsupported, UsageError
+from freehold.hub.blobs import Blobs
 from freehold.hub.card import Card, on_base, read_card
-from freehold.hub.catalogue import holdings, models, open_catalogue
-from freehold.hub.names import check_path, check_together
+from freehold.hub.catalogue import checked_blobs, holdings, models, open_catalogue
+from freehold.hub.intake import Admitted
+from freehold.hub.manifests import Entry, Manifests
 from freehold.hub.uploads import under_way
 from freehold.progress import Sink, silent, task
 
@@ -48,28 +50,59 @@ class Model:
         return self.revision
 
 
+#: Kinds of sources that a model can be pulled from again.
+_SOURCES = ("pypi", "known", "hf", "hub", "file", "ollama")
+
+
 class Store:
-    """Blobs and catalogue under one folder; safe for several processes at once."""
+    """Blobs and catalogue under one folder; safe for several processes at once.
+
+    Raises DamagedStore where the folder holds models and the catalogue that named them is gone.
+    """
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder or settings.home()
         self.blobs = self.folder / "blobs"
         self.incoming = self.folder / "incoming"
+        self.manifests = Manifests(self.folder / "manifests")
         for path in (self.blobs, self.incoming):
             path.mkdir(parents=True, exist_ok=True)
-        self.engine = open_catalogue(self.folder)
+        self.engine = open_catalogue(self.folder, lost=holds_models(self.folder))
+        self.checked = Blobs(self.blobs, self.folder / "damaged", self.engine)
+        if not self.manifests.folder.exists():  # a home from before there were manifests
+            self.manifests.folder.mkdir(exist_ok=True)
+            for model in self.models():
+                self.manifests.write(entry_of(model))
 
     def blob(self, digest: str) -> Path:
         """Where the blob of this sha256 lies, or will."""
-        return self.blobs / digest[:2] / digest
+        return self.checked.path(digest)
 
     def file(self, model: Model, name: str) -> Path:
-        """A model's file on disk."""
-        return self.blob(model.manifest[name][0])
+        """A model's file on disk, whose bytes are what was stored.
+
+        Raises BadModel where it is missing or damaged; a damaged one is moved aside, so that pulling the model again
+        brings a good one.
+        """
+        digest = model.manifest[name][0]
+        try:
+            whole = self.checked.is_whole(digest)
+        except FileNotFoundError:
+            raise BadModel(f"{model.name}: {name} is missing from the store", remedy_of(model)) from None
+        if not whole:
+            aside = self.checked.set_aside(digest)
+            raise BadModel(
+                f"{model.name}: {name} is damaged, its bytes no longer match sha256 {digest[:12]}; "
+                f"the damaged file was moved to {aside}",
+                remedy_of(model),
+            )
+        return self.checked.path(digest)
 
     def weights(self, model: Model) -> Path:
-        """The GGUF file, or the folder of a safetensors model or an adapter."""
-        return self.blob(model.digest) if model.card.format == "gguf" else self.folder_of(model)
+        """The GGUF file, or the folder of a safetensors model or an adapter. Raises BadModel like :meth:`file`."""
+        if model.card.format != "gguf":
+            return self.folder_of(model)
+        return self.file(model, next(name for name in model.manifest if name.endswith(".gguf")))
 
     def base_of(self, adapter: Model) -> Model:
         """The stored model an adapter belongs to. Raises NotFound where it is gone, Unsupported for what is no adapter."""
@@ -92,28 +125,38 @@ class Store:
         return same[-1]
 
     def folder_of(self, model: Model) -> Path:
-        """A model's files under their own names, as links into the blobs."""
+        """A model's files under their own names, as links into the blobs. Raises BadModel like :meth:`file`."""
         view = self.folder / "views" / model.revision
         view.mkdir(parents=True, exist_ok=True)
-        for name, (digest, _) in model.manifest.items():
-            target = view / name
-            if not target.exists():
+        for name in model.manifest:
+            blob, target = self.file(model, name), view / name
+            if not (target.is_symlink() and target.readlink() == blob):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
-                target.symlink_to(self.blob(digest))
+                target.symlink_to(blob)
         return view
 
-    def add(self, name: str, files: dict[str, Path], provenance: dict[str, Any], *, licence: str = "", licence_from: str = "",
-            lineage: list[dict[str, Any]] | None = None, move: bool = False, base: Card | None = None, sink: Sink = silent) -> Model:  # fmt: skip
-        """Check the files, take them in and name them. ``base``: of an adapter, the card of the model it belongs to.
+    def add(
+        self,
+        name: str,
+        admitted: Admitted,
+        provenance: dict[str, Any],
+        *,
+        licence: str = "",
+        licence_from: str = "",
+        lineage: list[dict[str, Any]] | None = None,
+        move: bool = False,
+        base: Card | None = None,
+        sink: Sink = silent,
+    ) -> Model:
+        """Take in files that were looked at, and name them. ``base``: of an adapter, the card of the model it belongs to.
 
         Raises BadModel, UsageError, DoesNotFit; then nothing is kept.
         """
+        if not isinstance(admitted, Admitted):
+            raise TypeError("files go into the store through freehold.hub.intake")
         check_name(name)
-        for file_name in files:
-            check_path(file_name)
-        check_together(files)
-        answer_form.check(files)
+        files = admitted.files
         card = read_card(files, licence=licence, licence_from=licence_from)
         card = card if base is None else on_base(card, base)
         total = sum(path.stat().st_size for path in files.values())
@@ -124,23 +167,35 @@ class Store:
         ):
             for file_name, path in sorted(files.items()):
                 digest = durable.sha256_file(path, progress.more)
+                admitted.check_unchanged(file_name)
                 manifest[file_name] = (digest, path.stat().st_size)
                 self._take(path, digest, move, sink)
-        revision = durable.digest_of(manifest)
         values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
+        entry = Entry(name, durable.digest_of(manifest), values, manifest, self._later_than(name))
+        self.keep(entry)
+        return self.find(f"{name}@{entry.revision}")
+
+    def keep(self, entry: Entry) -> None:
+        """Name a revision in the catalogue, then in a manifest beside the blobs; one of that name is replaced."""
         with self.engine.begin() as connection:
-            connection.execute(models.delete().where(models.c.name == name, models.c.revision == revision))
             connection.execute(
-                models.insert().values(
-                    name=name, revision=revision, card=values, manifest=manifest, created=time.time()
-                )
+                models.delete().where(models.c.name == entry.name, models.c.revision == entry.revision)
             )
-        return self.find(name)
+            connection.execute(models.insert().values(**vars(entry)))
+        self.manifests.write(entry)
+
+    def _later_than(self, name: str) -> float:
+        """The time now; where the clock was set back, just after the newest revision of ``name``."""
+        with self.engine.connect() as connection:
+            newest = connection.execute(
+                sa.select(sa.func.max(models.c.created)).where(models.c.name == name)
+            ).scalar()
+        return max(time.time(), (newest or 0.0) + 0.001)
 
     def _take(self, path: Path, digest: str, move: bool, sink: Sink = silent) -> None:
         """Take a file in under its digest. A blob of that name with other bytes is set aside, and the good one takes its place."""
         target = self.blob(digest)
-        if target.exists() and self._holds(target, digest, path.stat().st_size, sink):
+        if target.exists() and self._holds(digest, sink):
             return
         if not move:
             durable.need_disk(self.blobs, path.stat().st_size, f"storing {path.name}")
@@ -153,18 +208,15 @@ class Store:
                     raise BadModel(
                         f"{path.name} changed while it was being stored", "run the same command again"
                     )
+        self.checked.note(digest)
 
-    def _holds(self, blob: Path, digest: str, size: int, sink: Sink) -> bool:
-        """Whether a blob holds what its name says; one that does not is moved to ``damaged``, and that is said."""
-        if blob.stat().st_size == size and durable.sha256_file(blob) == digest:
+    def _holds(self, digest: str, sink: Sink) -> bool:
+        """Whether a blob holds what its name says; one that does not is moved aside, and that is said."""
+        if self.checked.is_whole(digest, again=True):
             return True
-        aside = self.folder / "damaged" / f"{digest}-{time.time_ns()}"
-        aside.parent.mkdir(exist_ok=True)
-        os.replace(blob, aside)
-        with task(
-            sink,
-            f"replacing the blob {digest[:12]}, whose bytes were damaged; the old one is kept in {aside.parent}",
-        ):
+        aside = self.checked.set_aside(digest)
+        told = f"replacing the blob {digest[:12]}, whose bytes were damaged; the old one is kept as {aside}"
+        with task(sink, told):
             pass
         return False
 
@@ -177,6 +229,7 @@ class Store:
             if m.name == wanted and (not revision or (len(revision) >= 8 and m.revision.startswith(revision)))
         ]
         if not found:
+            self._check_lost(wanted)
             known = ", ".join(sorted({model.name for model in self.models()})) or "none yet"
             raise NotFound(
                 f"no model is named {name!r} (in the store: {known})",
@@ -185,19 +238,23 @@ class Store:
         return found[-1]
 
     def models(self) -> list[Model]:
-        """Every revision, oldest first."""
+        """Every revision, oldest first. Raises DamagedStore where the catalogue names none and the store holds some."""
         with self.engine.connect() as connection:
-            rows = connection.execute(models.select().order_by(models.c.created)).all()
-        return [
-            Model(
-                row.name,
-                row.revision,
-                Card.from_dict(row.card),
-                {k: (v[0], v[1]) for k, v in row.manifest.items()},
-                row.created,
-            )
-            for row in rows
-        ]
+            try:
+                rows = connection.execute(models.select().order_by(models.c.created)).all()
+                found = [_model(row) for row in rows]
+            except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+                raise faults.damaged(self.folder, f"a model's row cannot be read: {error}") from None
+        if not found:
+            self._check_lost("")
+        return found
+
+    def _check_lost(self, name: str) -> None:
+        """Raises DamagedStore where a manifest names a model, or this one, that the catalogue does not."""
+        kept = {(known, revision) for known, revision in self.manifests.names() if name in ("", known)}
+        if kept:
+            what = f"the model {name}" if name else f"{len(kept)} models"
+            raise faults.damaged(self.folder, f"it does not name {what}, whose manifests are in the store")
 
     def newest(self) -> list[Model]:
         """The newest revision of each name."""
@@ -208,6 +265,8 @@ class Store:
         self.find(name)
         wanted, _, revision = name.partition("@")
         gone = [m for m in self.models() if m.name == wanted and m.revision.startswith(revision)]
+        for model in gone:  # before the rows: a manifest without a row means that the catalogue lost it
+            self.manifests.remove(model.name, model.revision)
         with self.engine.begin() as connection:
             for model in gone:
                 connection.execute(
@@ -225,13 +284,13 @@ class Store:
         }
         with task(sink, "verifying", sum(size for *_, size in wanted.values()), "bytes") as progress:
             for digest, (model_name, name, _) in wanted.items():
-                path = self.blob(digest)
-                if not path.exists():
+                try:
+                    if not self.checked.is_whole(digest, again=True, on_bytes=progress.more):
+                        faults.append(
+                            f"{model_name}: {name} was changed; its bytes no longer match sha256 {digest[:12]}"
+                        )
+                except FileNotFoundError:
                     faults.append(f"{model_name}: {name} is missing from the store")
-                elif durable.sha256_file(path, progress.more) != digest:
-                    faults.append(
-                        f"{model_name}: {name} was changed; its bytes no longer match sha256 {digest[:12]}"
-                    )
         return faults
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
@@ -240,6 +299,10 @@ class Store:
         A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
         """
         kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
+        entries, damaged = self.manifests.read()
+        kept |= {digest for entry in entries for digest, _ in entry.manifest.values()}
+        if damaged:
+            raise DamagedStore(next(iter(damaged.values())), "freehold store repair, then collect again")
         with self.engine.connect() as connection:
             kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
             kept |= under_way(connection)
@@ -250,6 +313,9 @@ class Store:
             if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest
         ]
         count, freed = _unlink(found)
+        with self.engine.begin() as connection:
+            for path in found:
+                connection.execute(checked_blobs.delete().where(checked_blobs.c.digest == path.name))
         for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
             try:
                 with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
@@ -264,6 +330,30 @@ class Store:
                 continue
             count, freed = count + more[0], freed + more[1]
         return count, freed
+
+
+def entry_of(model: Model) -> Entry:
+    """A model's row, as its manifest keeps it."""
+    return Entry(model.name, model.revision, model.card.as_dict(), model.manifest, model.created)
+
+
+def _model(row: Any) -> Model:
+    manifest = {name: (record[0], record[1]) for name, record in row.manifest.items()}
+    return Model(row.name, row.revision, Card.from_dict(row.card), manifest, row.created)
+
+
+def holds_models(folder: Path) -> bool:
+    """Whether a store's folder holds what its catalogue must have named: a manifest or a blob."""
+    kept = itertools.chain((folder / "manifests").glob("*/*.json"), (folder / "blobs").glob("??/*"))
+    return next(kept, None) is not None
+
+
+def remedy_of(model: Model) -> str:
+    """How a model's files come back: by pulling it again where it was pulled, else from an archive."""
+    source = str(model.card.provenance.get("source", ""))
+    if source.partition(":")[0] in _SOURCES:
+        return f"pull it again: freehold pull {source} --as {model.name}"
+    return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
 
 
 def _unlink(paths: list[Path]) -> tuple[int, int]:

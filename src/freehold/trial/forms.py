@@ -14,6 +14,7 @@ from typing import Any
 from freehold import durable
 from freehold.errors import NotFound, Unsupported
 from freehold.hub import answer_form
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent
 from freehold.shrink.convert import check_tokens, to_gguf
@@ -141,7 +142,7 @@ def keep_gguf(
     asked = {beside: store.file(model, beside) for beside in (answer_form.FILE,) if beside in model.manifest}
     return store.add(
         name,
-        {f"{name.replace('/', '-')}.gguf": file, **asked},
+        made_here({f"{name.replace('/', '-')}.gguf": file, **asked}),
         {"source": source or f"{record['step']}:{model.name}"},
         licence=model.card.licence,
         licence_from=f"inherited from {model.name}",

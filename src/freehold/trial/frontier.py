@@ -20,6 +20,7 @@ from freehold.evals.kinds import detect, wanted_label
 from freehold.evals.measure import Ask
 from freehold.hub import answer_form, gguf
 from freehold.hub.card import Card
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, silent, task
 from freehold.shrink import allocate
@@ -264,7 +265,7 @@ def shrink(
         ]
         stored = store.add(
             name,
-            kept,
+            made_here(kept),
             {"source": f"shrink:{model.name}"},
             licence=model.card.licence,
             licence_from=f"inherited from {model.name}",

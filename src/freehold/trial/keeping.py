@@ -10,6 +10,7 @@ from freehold import durable
 from freehold.data.examples import Example
 from freehold.hub import answer_form
 from freehold.hub.answer_form import AnswerForm
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.trial.task import Task
 
@@ -79,7 +80,7 @@ def keep_as_is(
     with tempfile.TemporaryDirectory(prefix="form-", dir=store.incoming) as folder:
         return store.add(
             name,
-            files | write_form(Path(folder), form),
+            made_here(files | write_form(Path(folder), form)),
             {"source": f"trial:{trial}"},
             licence=model.card.licence,
             licence_from=f"inherited from {model.name}",

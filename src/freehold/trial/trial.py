@@ -23,6 +23,7 @@ from freehold.hub import architectures, gguf
 from freehold.hub.answer_form import AnswerForm
 from freehold.hub.card import Card
 from freehold.hub.decoders import ARCHITECTURES, config_of
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink, duration
 from freehold.trial import costs, forms, jobs, judging, keeping, planner, rival, served_check
@@ -727,7 +728,7 @@ class Trial:
                 "made_with": machine.made_with(),
             },
         ]
-        kept = self.store.add(name, files, {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
+        kept = self.store.add(name, made_here(files), {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
                               lineage=lineage)  # fmt: skip
         variant["weights"] = str(self.store.weights(kept))
 

@@ -19,6 +19,7 @@ from freehold.engines.loading import open_vocabulary, prompting
 from freehold.errors import BadData, Unsupported
 from freehold.hub import gguf
 from freehold.hub.decoders import ARCHITECTURES, config_of
+from freehold.hub.intake import made_here
 from freehold.hub.store import Model, Store
 from freehold.progress import Sink
 from freehold.tune import adapter, memory
@@ -319,7 +320,7 @@ def _store(
             "digest": durable.sha256_file(merged),
         },
     ]
-    stored = store.add(name, files, {"source": f"tune:{model.name}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
+    stored = store.add(name, made_here(files), {"source": f"tune:{model.name}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
                        lineage=lineage)  # fmt: skip
     merged.unlink()
     return stored

@@ -1,0 +1,67 @@
+"""freehold store: check, repair"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from freehold.cli.output import Json, print_json, say
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check the store, and make it usable again after damage.\n\nExample: freehold store check",
+)
+
+
+@app.command("check")
+def check(json: Json = False) -> None:
+    """Read every byte of the store, and check its catalogue and manifests. Exit code 15 when something is wrong.
+
+    The hub's repositories are checked by 'freehold hub check'.
+
+    Example: freehold store check --json
+    """
+    from dataclasses import asdict
+
+    from freehold import progress, settings
+    from freehold.errors import DamagedStore
+    from freehold.hub.checking import check as check_store
+
+    found = check_store(settings.home(), progress.for_stream())
+    if json:
+        print_json({"faults": [asdict(fault) for fault in found]})
+    elif found:
+        for fault in found:
+            print(fault)
+    else:
+        print("the store is whole: its catalogue, its manifests and every byte of its models")
+    if found:
+        sys.exit(DamagedStore.exit_code)
+
+
+@app.command("repair")
+def repair(json: Json = False) -> None:
+    """Rebuild a damaged or lost catalogue from the manifests beside the models, and move damaged files aside.
+
+    Nothing is thrown away: what was damaged is kept in the home's folder 'damaged'. Exit code 15 when something is
+    left to do.
+
+    Example: freehold store repair
+    """
+    from freehold import progress, settings
+    from freehold.errors import DamagedStore
+    from freehold.hub.rebuilding import repair as repair_store
+
+    told = repair_store(settings.home(), progress.for_stream())
+    if json:
+        print_json({"done": told.done, "left": told.left})
+    else:
+        for sentence in told.done:
+            print(sentence)
+        for sentence in told.left:
+            say(f"left to do: {sentence}")
+        if not told.done and not told.left:
+            print("the store is whole; nothing was changed")
+    if told.left:
+        sys.exit(DamagedStore.exit_code)

@@ -1,0 +1,103 @@
+"""Whether a store is whole: its database, its manifests, and every byte of its blobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from freehold import durable, faults
+from freehold.errors import DamagedStore
+from freehold.hub.catalogue import FILE, holdings
+from freehold.hub.manifests import Manifests
+from freehold.hub.store import Store, remedy_of
+from freehold.progress import Sink, silent, task
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a store. ``what``: catalogue, manifest, model or blob; ``why``: a sentence; ``remedy``: what to do."""
+
+    what: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.why}; {self.remedy}"
+
+
+_REPAIR = "freehold store repair"
+
+
+def check(folder: Path, sink: Sink = silent) -> list[Fault]:
+    """Everything that is wrong with the store in ``folder``; every blob is read. Raises Busy, FreeholdError."""
+    try:
+        store = Store(folder)
+        return [*_database(store), *_manifests(store), *_blobs(store, sink)]
+    except Exception as error:
+        known = faults.explain(error)
+        if not isinstance(known, DamagedStore):
+            raise
+        return [Fault("catalogue", known.message, known.remedy), *_unreadable(folder)]
+
+
+def _database(store: Store) -> list[Fault]:
+    """What SQLite itself says of its file."""
+    if store.engine.dialect.name != "sqlite":
+        return []
+    with store.engine.connect() as connection:
+        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    return [Fault("catalogue", f"{FILE} is damaged: {line}", _REPAIR) for line in found if line != "ok"][:20]
+
+
+def _manifests(store: Store) -> list[Fault]:
+    """Rows of the catalogue and manifests beside the blobs name the same models."""
+    kept, rows = store.manifests.names(), {(model.name, model.revision) for model in store.models()}
+    found = _unreadable(store.folder)
+    for name, revision in sorted(kept - rows):
+        found.append(
+            Fault("catalogue", f"{FILE} does not name {name}@{revision[:12]}, which is kept", _REPAIR)
+        )
+    for name, revision in sorted(rows - kept):
+        found.append(Fault("manifest", f"{name}@{revision[:12]} has no manifest", _REPAIR))
+    for model in store.models():
+        if durable.digest_of(model.manifest) != model.revision:
+            why = f"the files that {FILE} names for {model.name} do not match its revision {model.revision[:12]}"
+            found.append(Fault("catalogue", why, _REPAIR))
+    return found
+
+
+def _unreadable(folder: Path) -> list[Fault]:
+    """Manifests that are not what was written."""
+    return [Fault("manifest", why, _REPAIR) for why in Manifests(folder / "manifests").read()[1].values()]
+
+
+def _blobs(store: Store, sink: Sink) -> list[Fault]:
+    """Every blob that a model names is here, and every blob is what its name says."""
+    needed = {
+        digest: (model, name) for model in store.models() for name, (digest, _) in model.manifest.items()
+    }
+    here = {path.name: path for path in store.blobs.glob("??/*") if len(path.name) == 64}
+    found = [
+        Fault("model", f"{model.name}: {name} is missing from the store", remedy_of(model))
+        for digest, (model, name) in needed.items()
+        if digest not in here
+    ]
+    with store.engine.connect() as connection:
+        held = set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
+    with task(
+        sink, "reading the store", sum(path.stat().st_size for path in here.values()), "bytes"
+    ) as progress:
+        for digest in sorted(here):
+            if store.checked.is_whole(digest, again=True, on_bytes=progress.more):
+                continue
+            if digest in needed:
+                model, name = needed[digest]
+                why, way = f"{model.name}: {name} is damaged", remedy_of(model)
+            elif digest in held:
+                why, way = f"the hub's content {digest[:12]} is damaged", "freehold hub check --repair"
+            else:
+                why, way = f"the blob {digest[:12]}, which nothing needs, is damaged", "freehold gc"
+            found.append(Fault("blob", f"{why}: its bytes do not match sha256 {digest[:12]}", way))
+    return found

@@ -1,0 +1,99 @@
+"""Manifests beside the blobs: what the catalogue knows of each model, in a file of its own, so that a lost catalogue can be rebuilt.
+
+``manifests/REVISION/NAME.json`` is written after the catalogue's row and removed before it, so a manifest without a row
+always means that the catalogue lost something. A slash in a name is written as ``@``, which no name has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold import durable
+from freehold.errors import DamagedStore
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the catalogue's table of models. ``manifest``: file name -> (sha256, bytes); ``created``: seconds since 1970."""
+
+    name: str
+    revision: str
+    card: dict[str, Any]
+    manifest: dict[str, tuple[str, int]]
+    created: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, with its version and a digest over the rest."""
+        value = {
+            "manifest_version": VERSION,
+            "name": self.name,
+            "revision": self.revision,
+            "card": self.card,
+            "manifest": {name: list(record) for name, record in self.manifest.items()},
+            "created": self.created,
+        }
+        return value | {"digest": durable.digest_of(value)}
+
+
+class Manifests:
+    """The manifests of one store."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def path(self, name: str, revision: str) -> Path:
+        """Where the manifest of a model lies, or will."""
+        return self.folder / revision / f"{name.replace('/', '@')}.json"
+
+    def write(self, entry: Entry) -> None:
+        """Keep a manifest, whole or not at all. Raises DoesNotFit."""
+        text = json.dumps(entry.as_dict(), ensure_ascii=False, indent=1)
+        durable.write_atomically(self.path(entry.name, entry.revision), text + "\n")
+
+    def remove(self, name: str, revision: str) -> None:
+        """Forget a manifest; no fault where it is not there."""
+        self.path(name, revision).unlink(missing_ok=True)
+
+    def paths(self) -> Iterator[Path]:
+        """Every manifest's file."""
+        return iter(sorted(self.folder.glob("*/*.json")))
+
+    def names(self) -> set[tuple[str, str]]:
+        """(name, revision) of every manifest, by its file's name alone."""
+        return {(path.stem.replace("@", "/"), path.parent.name) for path in self.folder.glob("*/*.json")}
+
+    def read(self) -> tuple[list[Entry], dict[Path, str]]:
+        """(the manifests that are whole, oldest first; a sentence for each file that is not one)."""
+        entries, faults = list[Entry](), dict[Path, str]()
+        for path in self.paths():
+            try:
+                entries.append(read(path))
+            except DamagedStore as error:
+                faults[path] = error.message
+        return sorted(entries, key=lambda entry: entry.created), faults
+
+
+def read(path: Path) -> Entry:
+    """A manifest from its file. Raises DamagedStore where its bytes are not what was written."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        digest = value.pop("digest")
+        if digest != durable.digest_of(value):
+            raise ValueError("its digest does not match")
+        if value["manifest_version"] != VERSION:
+            raise ValueError(f"it has version {value['manifest_version']!r}; version {VERSION} is read")
+        manifest = {name: (record[0], record[1]) for name, record in value["manifest"].items()}
+        if durable.digest_of(manifest) != value["revision"]:
+            raise ValueError("its files do not match its revision")
+        return Entry(value["name"], value["revision"], value["card"], manifest, value["created"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise DamagedStore(
+            f"the manifest {path} is damaged ({error})",
+            "freehold store repair writes it again from the catalogue",
+        ) from None
