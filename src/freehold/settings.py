@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from freehold import permissions
 from freehold.errors import UsageError
 
 #: No library may phone anywhere. ``pull hf:`` is the one verb that lifts the first two, for itself.
@@ -47,17 +48,46 @@ def secret(variable: str, what: str) -> str:
     return found
 
 
-def home() -> Path:
-    """``FREEHOLD_HOME``, or the platform's data folder; made if absent."""
-    chosen = os.environ.get("FREEHOLD_HOME")
-    if chosen:
-        path = Path(chosen).expanduser().absolute()
-    else:
+def home_path() -> Path:
+    """Where the home is: ``FREEHOLD_HOME``, or the platform's data folder. Raises UsageError where that cannot be told."""
+    hint = "set FREEHOLD_HOME to a folder"
+    try:
+        if chosen := os.environ.get("FREEHOLD_HOME"):
+            return Path(chosen).expanduser().absolute()
         from platformdirs import user_data_path
 
         path = user_data_path("freehold", appauthor=False)
-    path.mkdir(parents=True, exist_ok=True)
+    except RuntimeError:
+        raise UsageError("your home folder is not known (HOME is not set)", hint) from None
+    except FileNotFoundError:
+        raise UsageError("FREEHOLD_HOME is relative to a folder that was removed", hint) from None
+    if not path.is_absolute():
+        raise UsageError("your home folder is not known (HOME is not set)", hint)
     return path
+
+
+def home() -> Path:
+    """The home, made if absent and its owner's alone. Raises UsageError where something else has its name."""
+    path = home_path()
+    try:
+        permissions.make_home(path)
+    except (FileExistsError, NotADirectoryError):
+        broken = path.is_symlink() and not path.exists()
+        raise UsageError(
+            f"{path} {'is a link to nothing' if broken else 'is not a folder, or lies under a file'}",
+            "set FREEHOLD_HOME to a folder",
+        ) from None
+    return path
+
+
+def guard_process() -> None:
+    """What a process does first: see :func:`freehold.permissions.guard_process`."""
+    try:
+        home_folder = home_path()
+    except UsageError:  # a verb that needs a home says so itself
+        permissions.guard_process(None)
+    else:
+        permissions.guard_process(home_folder)
 
 
 def database() -> str:

@@ -8,6 +8,7 @@ import tempfile
 
 import typer
 
+from freehold import settings
 from freehold.cli import (
     archive,
     certify,
@@ -99,6 +100,7 @@ def _interrupt(*_: object) -> None:
 
 def run() -> None:
     """Entry point; exit codes follow :mod:`freehold.errors`."""
+    settings.guard_process()
     signal.signal(signal.SIGINT, _interrupt)
     try:
         app()

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from freehold import durable, settings
+from freehold import durable, permissions, settings
 from freehold.errors import MissingPart, NotFound, UsageError
 
 metadata = sa.MetaData()
@@ -47,6 +47,7 @@ def cause_of(error: DBAPIError) -> str:
 def open_catalogue(folder: Path) -> sa.Engine:
     """The catalogue of the store in ``folder``, its tables made where they are not there. Raises UsageError, MissingPart, NotFound."""
     url = address(folder)
+    permissions.make_home(folder)
     if url.drivername == "sqlite":
         engine = sa.create_engine(url, connect_args={"timeout": 60})
         with engine.connect() as connection:
@@ -66,6 +67,8 @@ def open_catalogue(folder: Path) -> sa.Engine:
                 "PostgreSQL needs the package psycopg", "pip install 'freehold[postgresql]'"
             ) from None
     with durable.locked(folder / ".schema.lock", "the catalogue", wait=True):
+        for suffix in ("", "-wal", "-shm"):
+            durable.narrow(folder / f"freehold.db{suffix}")
         try:
             metadata.create_all(engine)
         except OperationalError as error:

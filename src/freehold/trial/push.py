@@ -36,7 +36,7 @@ def hand_over(store: Store, model: Model, out: Path, *, with_examples: bool = Fa
         refuse_examples(store, model)
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
-    out.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(out)
     files = files_to_share(store, model)
     written = [out / name for name in files]
     with removed_on_failure(written):
