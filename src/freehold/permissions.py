@@ -50,6 +50,8 @@ _UMASK = "FREEHOLD_UMASK"
 _EVERYONE, _OTHERS = 0o077, 0o007
 #: Homes by their paths, and whether each is its group's.
 _homes: dict[Path, bool] = {}
+#: Those that this process has made or put right.
+_made: set[Path] = set()
 
 
 def guard_process(home: Path | None) -> None:
@@ -104,8 +106,9 @@ def make_home(folder: Path) -> None:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-    if folder in _homes:
+    if folder in _made:
         return
+    _made.add(folder)
     _homes[folder] = _homes[folder.resolve()] = _is_shared(folder)
     if not (folder / _MARK).exists():
         _put_right(folder)
@@ -169,7 +172,13 @@ def is_private(path: Path) -> bool:
 
 def _home_of(path: Path) -> Path | None:
     absolute = path.absolute()
-    return next((folder for folder in (absolute, *absolute.parents) if folder in _homes), None)
+    for folder in (absolute, *absolute.parents):
+        if folder in _homes:
+            return folder
+        if (folder / _MARK).is_file():  # one that this process was only given paths in
+            _homes[folder] = _is_shared(folder)
+            return folder
+    return None
 
 
 def _shared_at(path: Path) -> bool:

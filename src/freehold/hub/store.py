@@ -55,7 +55,7 @@ class Store:
         self.blobs = self.folder / "blobs"
         self.incoming = self.folder / "incoming"
         for path in (self.blobs, self.incoming):
-            path.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(path)
         self.engine = open_catalogue(self.folder)
 
     def blob(self, digest: str) -> Path:
@@ -93,11 +93,11 @@ class Store:
     def folder_of(self, model: Model) -> Path:
         """A model's files under their own names, as links into the blobs."""
         view = self.folder / "views" / model.revision
-        view.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(view)
         for name, (digest, _) in model.manifest.items():
             target = view / name
             if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
+                durable.make_folder(target.parent)
                 target.unlink(missing_ok=True)
                 target.symlink_to(self.blob(digest))
         return view
@@ -157,7 +157,7 @@ class Store:
         if blob.stat().st_size == size and durable.sha256_file(blob) == digest:
             return True
         aside = self.folder / "damaged" / f"{digest}-{time.time_ns()}"
-        aside.parent.mkdir(exist_ok=True)
+        durable.make_folder(aside.parent)
         os.replace(blob, aside)
         with task(
             sink,
