@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from freehold import permissions
@@ -19,6 +20,9 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+
+#: How variables that hold secrets are called.
+_SECRET = re.compile(r"TOKEN(?!IZERS)|API_?KEY|SECRET|PASSW|CREDENTIAL|(^|_)KEY$|^FREEHOLD_DATABASE$")
 
 #: Turns that a thread of libgomp waits in a loop before it sleeps. By default it turns for milliseconds, so that one
 #: other program at work makes an engine with a thread on each processor up to 50 times slower; so few cost an idle
@@ -44,8 +48,27 @@ def secret(variable: str, what: str) -> str:
     """The key or token (``what``) that an environment variable holds; nothing where none is named. Raises UsageError for an empty one."""
     found = os.environ.get(variable, "") if variable else ""
     if variable and not found:
-        raise UsageError(f"the environment variable {variable} holds no {what}", f"export {variable}=...")
+        raise UsageError(
+            f"the environment variable {variable} holds no {what}",
+            f"type it in where no history keeps it: read -rs {variable} && export {variable}",
+        )
     return found
+
+
+def plain_address(address: str) -> str:
+    """The address as it was given. Raises UsageError for one with a name or password in it, which would be printed, kept and passed on."""
+    server = address.partition("://")[2].partition("/")[0]
+    if "@" in server:
+        raise UsageError(
+            f"the address of {server.rpartition('@')[2]} holds a name or a password, which reports and cards would show",
+            "leave it out of the address, and put the key into an environment variable",
+        )
+    return address
+
+
+def without_secrets() -> dict[str, str]:
+    """This process's environment without keys, tokens and passwords: for children that read what strangers made."""
+    return {name: value for name, value in os.environ.items() if not _SECRET.search(name.upper())}
 
 
 def home_path() -> Path:
