@@ -172,6 +172,24 @@ def _socket(folder: Path) -> str:
     return "s is neither a file nor a folder"
 
 
+def _pipe_for_a_certificate(folder: Path) -> str:
+    (folder / "certificate.json").unlink()
+    os.mkfifo(folder / "certificate.json")
+    return "certificate.json is neither a file nor a folder"
+
+
+def _linked_certificate(folder: Path) -> str:
+    (folder / "certificate.json").rename(folder.parent / "certificate.json")
+    (folder / "certificate.json").symlink_to(folder.parent / "certificate.json")
+    return "certificate.json is a link"
+
+
+def _endless_certificate(folder: Path) -> str:
+    with (folder / "certificate.json").open("ab") as file:
+        file.truncate(1 << 40)  # a hole, which takes no room on the disk
+    return "certificate.json is longer than 64 MB"
+
+
 def _rows(folder: Path) -> str:
     (folder / "task.json").write_text("{}")
     return "task.json is extra"
@@ -183,7 +201,7 @@ def _control_characters(folder: Path) -> str:
 
 
 def _attributes_that_do_more(folder: Path) -> str:
-    (folder / ".gitattributes").write_text("*.gguf filter=evil\n")
+    (folder / ".gitattributes").write_text(" " * 90_000 + "\n*.gguf filter=evil\n")
     return ".gitattributes is extra"
 
 
@@ -200,6 +218,9 @@ def _attributes_that_do_more(folder: Path) -> str:
         _linked_folder,
         _pipe,
         _socket,
+        _pipe_for_a_certificate,
+        _linked_certificate,
+        _endless_certificate,
         _rows,
         _control_characters,
         _attributes_that_do_more,

@@ -122,20 +122,20 @@ def check_folder(folder: Path, keyring: Keyring, *, now: float | None = None) ->
     Expired; NotFound where there is no certificate.
     """
     lying = inventory.without_hubs_own(inventory.of_folder(folder))
-    return _check(_read(folder / FILE, keyring), lying, keyring, now)
+    return _check(_read(lying, folder, keyring), lying, keyring, now)
 
 
 def check_stored(store: Store, model: Model, keyring: Keyring, *, now: float | None = None) -> Checked:
     """Check a stored model and what is kept beside it, in the same way. Raises BadModel, Expired, NotFound."""
     folder = place(store, model)
-    statement = _read(folder / FILE, keyring)
+    beside = inventory.of_folder(folder) if folder.is_dir() else Inventory({})
+    statement = _read(beside, folder, keyring)
     revision = statement.says.get("model", {}).get("revision")
     if revision != model.revision:
         raise BadModel(
             f"the certificate kept for {model.name}@{model.revision[:12]} is of another revision ({str(revision)[:12]})",
             f"have the model certified again: freehold certify {model.name}",
         )
-    beside = inventory.of_folder(folder)
     files = {name: store.blob(digest) for name, digest in files_of(model).items()} | beside.files
     there = {name: path for name, path in files.items() if path.exists()}
     return _check(statement, Inventory(there, beside.faults), keyring, now)
@@ -175,12 +175,14 @@ def refuse_stripped(store: Store, model: Model) -> None:
         raise BadModel(*_stripped(model, place(store, model)))
 
 
-def _read(path: Path, keyring: Keyring) -> _Statement:
-    """A certificate whose signature holds. Raises BadModel, NotFound."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise NotFound(f"there is no certificate {path}", "freehold certify NAME writes one") from error
+def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
+    """The certificate in a folder, whose signature holds. Raises BadModel, NotFound."""
+    path = lying.files.get(FILE)
+    if path is None and any(fault.startswith(f"{FILE} ") for fault in lying.faults):
+        raise BadModel("; ".join(lying.faults), "fetch the model again")
+    if path is None:
+        raise NotFound(f"there is no certificate {folder / FILE}", "freehold certify NAME writes one")
+    text = envelope.read_bytes(path)
     sealed = envelope.read_json(text, path.name)
     key = signature.key_named(envelope.signer(sealed, path.name), keyring, path.name)
     value, _ = envelope.unseal(sealed, {key.id: read_public(key.path)}, path.name)

@@ -12,6 +12,7 @@ import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -70,6 +71,15 @@ def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str)
         "payloadType": PAYLOAD_TYPE,
         "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
     }
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file that holds a statement. Raises BadModel for one that is too long, OSError."""
+    if path.stat().st_size > _LONGEST:
+        raise BadModel(
+            f"{path.name} is longer than {_LONGEST >> 20} MB", "fetch it again from whom you have it"
+        )
+    return path.read_bytes()
 
 
 def read_json(text: bytes | str, what: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 #: What hubs put into each repository: which files git keeps as large ones. It may say nothing else.
 HUBS_OWN = ".gitattributes"
-_LARGE_FILES = re.compile(rb"(\s*(#[^\n]*|[^\s#]+ filter=lfs diff=lfs merge=lfs -text)?\s*(\n|$))*")
+_LARGE_FILES = re.compile(rb"[^\s#]\S* filter=lfs diff=lfs merge=lfs -text|#.*|")
 _MOST_RULES = 100_000
 
 
@@ -52,7 +52,9 @@ def of_folder(folder: Path) -> Inventory:
 def without_hubs_own(inventory: Inventory) -> Inventory:
     """The inventory without a hub's list of large files, where it is nothing but that."""
     rules = inventory.files.get(HUBS_OWN)
-    if rules is None or rules.stat().st_size > _MOST_RULES or not _LARGE_FILES.fullmatch(rules.read_bytes()):
+    if rules is None or rules.stat().st_size > _MOST_RULES:
+        return inventory
+    if not all(_LARGE_FILES.fullmatch(line.strip()) for line in rules.read_bytes().split(b"\n")):
         return inventory
     return Inventory(
         {name: path for name, path in inventory.files.items() if name != HUBS_OWN}, inventory.faults

@@ -109,7 +109,7 @@ def _predicate(signature: Path) -> dict[str, Any]:
 
 def _bundle(signature: Path) -> dict[str, Any]:
     try:
-        value = envelope.read_json(signature.read_bytes(), signature.name)
+        value = envelope.read_json(envelope.read_bytes(signature), signature.name)
         _ = value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
     except OSError as error:
         raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
