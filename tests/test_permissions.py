@@ -1,4 +1,7 @@
-"""Who may read what is written: a home is its owner's alone whatever the umask, and what is written elsewhere takes the umask."""
+"""Who may read what is written.
+
+A home is its owner's alone whatever the umask, and what is written elsewhere takes the umask.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ def entries(folder: Path) -> Iterator[Path]:
 
 
 def assert_private(home: Path) -> None:
-    """Every file is 0600 and every folder 0700, and nothing lies there of which Freehold does not know that it is its own."""
+    """Every file is 0600 and every folder 0700, and nothing lies there of which Freehold does not know that
+    it is its own.
+    """
     wrong = {
         str(path.relative_to(home)): f"{mode(path):04o}"
         for path in entries(home)
@@ -83,7 +88,10 @@ def stored(home: Path, sources: Path, umask: int) -> None:
 
 @pytest.mark.parametrize("umask", UMASKS)
 def test_a_home_is_private_and_what_was_asked_for_is_not(sources: Path, tmp_path: Path, umask: int) -> None:
-    """Models and rows, keys, tokens, certificates, policies; and what each verb writes where it was asked to."""
+    """Models and rows, keys, tokens, certificates, policies.
+
+    And what each verb writes where it was asked to.
+    """
     home, out = tmp_path / "home", tmp_path / "out" / "deep"
 
     def done(*words: str | Path, code: int = 0) -> None:
@@ -107,7 +115,10 @@ def test_a_home_is_private_and_what_was_asked_for_is_not(sources: Path, tmp_path
 
 @pytest.mark.parametrize("umask", UMASKS)
 def test_a_library_that_writes_into_a_home_by_itself(tmp_path: Path, umask: int) -> None:
-    """Used as a library there is no command line to narrow the umask: the one way of writing does it, and the home's folder is closed."""
+    """Used as a library there is no command line to narrow the umask.
+
+    The one way of writing does it, and the home's folder is closed.
+    """
     script = (
         "import sys; from pathlib import Path; from freehold import durable; from freehold.hub.store import Store\n"
         "from freehold.trust.keys import Keyring\n"

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: temporary name, fsync, rename; and locks between processes. Who may read them: permissions.py."""
+"""Files that are whole or absent: temporary name, fsync, rename; and locks between processes.
+
+Who may read them: permissions.py.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""Who may read what is written: the home is its owner's alone, whatever the umask; elsewhere files take the umask.
+"""Who may read what is written: a home is its owner's alone, and elsewhere files take the umask.
 
-A home holds rows, prompts, documents, answers, keys and digests of tokens, so all of it is private: files 0600, folders 0700. Three things see to
-that: the command line narrows its own umask, so that what any library writes is private from its first byte; :mod:`freehold.durable`
-gives each file and folder below a home its mode, also where Freehold is used as a library; and a home of before is put right once.
-What is written where a person asked for it (``--out``) takes that person's umask.
+A home holds rows, prompts, documents, answers, keys and digests of tokens, so all of it is private: files
+0600, folders 0700. Three things see to that: the command line narrows its own umask, so that what any library
+writes is private from its first byte; :mod:`freehold.durable` gives each file and folder below a home its
+mode, also where Freehold is used as a library; and a home of before is put right once. What is written where
+a person asked for it (``--out``) takes that person's umask.
 
-A home whose folder has the mode 2770 is shared by its group: then files are 0660 and folders 2770. Signing keys stay their owner's.
+A home whose folder has the mode 2770 is shared by its group: then files are 0660 and folders 2770. Signing
+keys stay their owner's.
 """
 
 from __future__ import annotations
@@ -55,9 +57,10 @@ _made: set[Path] = set()
 
 
 def guard_process(home: Path | None) -> None:
-    """Keep what this process and its children write from others: a narrow umask, and no core dump of rows, prompts and keys.
+    """Keep what this process and its children write from others: a narrow umask, and no core dump.
 
-    ``home``: where the home is or will be, if that is known. Standard streams that are closed are opened on nothing, so that no file of ours gets their numbers.
+    ``home``: where the home is or will be, if that is known. Standard streams that are closed are opened on
+    nothing, so that no file of ours gets their numbers.
     """
     _fill_standard_streams()
     if _UMASK not in os.environ:
@@ -141,7 +144,10 @@ def _entries(home: Path) -> list[Path]:
 
 
 def _narrow(path: Path) -> bool:
-    """Take others' rights to a file or folder of ours; whether they had any. Links and other people's files are left alone."""
+    """Take others' rights to a file or folder of ours; whether they had any.
+
+    Links and other people's files are left alone.
+    """
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode) or (os.name == "posix" and status.st_uid != os.geteuid()):
         return False
@@ -203,7 +209,10 @@ def folder_mode(path: Path) -> int:
 
 
 def hand_out(path: Path) -> None:
-    """Give a file or a folder with all that is in it the modes of what a person asked for: what libraries wrote there was narrowed."""
+    """Give a new folder with all that is in it the modes of what a person asked for.
+
+    Libraries write there too, under the narrow umask.
+    """
     paths = [path]
     for parent, folders, files in os.walk(path):
         paths += [Path(parent, entry) for entry in (*folders, *files)]

@@ -1,4 +1,7 @@
-"""What a certificate binds: the signature and every file beside it. Each change to a folder that was handed on fails, with a sentence."""
+"""What a certificate binds: the signature and every file beside it.
+
+Each change to a folder that was handed on fails, with a sentence.
+"""
 
 from __future__ import annotations
 
@@ -456,7 +459,10 @@ def test_days_that_are_no_time_span(home: Path) -> None:
 
 @pytest.fixture
 def old(clinic: Path, tmp_path: Path) -> Path:
-    """A folder as version 1 made it: its certificate binds the model's files, the bill and the steps, its signature the model's files."""
+    """A folder as version 1 made it.
+
+    Its certificate binds the model's files, the bill and the steps, its signature the model's files.
+    """
     folder = tmp_path / "old"
     folder.mkdir()
     shutil.copyfile(clinic / "tickets" / "clinic-tickets.gguf", folder / "clinic-tickets.gguf")
@@ -493,7 +499,10 @@ def test_an_old_certificate_needs_its_signature_and_takes_no_extra_file(old: Pat
 
 
 def test_a_new_certificate_cannot_pass_as_an_old_one(old: Path, handover: Path, reader: Path) -> None:
-    """Nor can an old certificate of the same model stand in for the new one: the signature beside it binds more."""
+    """Nor can an old certificate of the same model stand in for the new one.
+
+    The signature beside it binds more.
+    """
     shutil.copyfile(old / "certificate.json", handover / "certificate.json")
     (handover / "README.md").unlink()
     refused(freehold(reader, "verify", handover), "model.sig and the certificate do not say the same")

@@ -1,4 +1,7 @@
-"""Keys over the command line: nothing that a revoked key has signed counts, names that look alike are refused, private files are private."""
+"""Keys over the command line.
+
+Nothing that a revoked key has signed counts, names that look alike are refused, private files are private.
+"""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
             peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
             made = (peft if to == "peft" else merged)(store, model, out, stem)
         how = export_form.write(of_model(store, model), out, model.name, to, made.files[0].name)
-        for path in made.files:
-            permissions.hand_out(path)
+        for folder in [path for path in made.files if path.is_dir()]:
+            permissions.hand_out(folder)
         return Exported([*made.files, *how, *_notices(store, model, out)], made.proof)
 
 
@@ -395,7 +395,8 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
         form = as_gguf(store, model)
         target = out / f"{stem}-f16.gguf"
         with removed_on_failure([target]):
-            shutil.copyfile(store.weights(form), target)
+            with durable.replacing(target) as temporary:
+                shutil.copyfile(store.weights(form), temporary)
             again = write_again(store, model, out)
             if not durable.sha256_file(target) == again == form.digest:
                 raise StepFailed(

@@ -21,7 +21,7 @@ from freehold.trust import obligations, provenance, signature
 def files_to_share(store: Store, model: Model) -> dict[str, Path]:
     """A model's files and what its certificate binds, by name: all that is handed on.
 
-    Raises BadModel where a certificate is kept with it that does not hold: what cannot be checked is not handed on.
+    Raises BadModel where its certificate does not hold: what cannot be checked is not handed on.
     """
     from freehold.trust.certificate import evidence_of, files_of
     from freehold.trust.keys import Keyring

@@ -1,4 +1,4 @@
-"""What lies in a folder that a certificate is checked against: plain files, and whatever else does not belong there."""
+"""What lies in a folder that a certificate is checked against: plain files, and what does not belong there."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ _MOST_RULES = 100_000
 
 @dataclass(frozen=True)
 class Inventory:
-    """``files``: each plain file by its name with slashes; ``faults``: a sentence on each link, empty folder and device."""
+    """What lies in a folder.
+
+    ``files``: each plain file by its name with slashes; ``faults``: a sentence on each link, empty folder, device.
+    """
 
     files: dict[str, Path]
     faults: tuple[str, ...] = ()
 
 
 def of_folder(folder: Path) -> Inventory:
-    """Every entry of a folder and of those in it; links are not followed. Raises OSError where one cannot be read."""
+    """Every entry of a folder and of those in it; links are not followed.
+
+    Raises OSError where one cannot be read.
+    """
     files: dict[str, Path] = {}
     faults: list[str] = []
     waiting = [(folder, "")]
