@@ -23,10 +23,10 @@ class Done:
     err: str
 
 
-def freehold(home: Path, *words: str | Path, **environment: str) -> Done:
-    """Run ``freehold WORDS`` with this home. The process's own umask and signals are as before afterwards."""
+def freehold(home: Path, *words: str | Path, umask: int = 0o022, **environment: str) -> Done:
+    """Run ``freehold WORDS`` with this home and umask. The process's own umask and signals are as before afterwards."""
     out, err = io.StringIO(), io.StringIO()
-    umask, interrupt = os.umask(0o022), signal.getsignal(signal.SIGINT)
+    before, interrupt = os.umask(umask), signal.getsignal(signal.SIGINT)
     code = 0
     try:
         with (
@@ -39,6 +39,6 @@ def freehold(home: Path, *words: str | Path, **environment: str) -> Done:
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else 1
     finally:
-        os.umask(umask)
+        os.umask(before)
         signal.signal(signal.SIGINT, interrupt)
     return Done(code, out.getvalue(), err.getvalue())

@@ -1,4 +1,7 @@
-"""Files that are whole or absent: temporary name, fsync, rename; and locks between processes."""
+"""Files that are whole or absent: temporary name, fsync, rename; and locks between processes.
+
+Who may read them: permissions.py.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from freehold import permissions
 from freehold.errors import Busy, DoesNotFit
 
 
@@ -27,18 +32,49 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync and rename it, on failure remove it."""
     with disk_full_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".part", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
             sync(temporary)
-            os.chmod(temporary, 0o644)
+            os.chmod(temporary, _mode_of(path))
             os.replace(temporary, path)
             sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _mode_of(path: Path) -> int:
+    """The mode of what replaces ``path``: outside of homes that of the file before it, if there is one."""
+    if path.is_file() and not permissions.is_private(path):
+        return stat.S_IMODE(path.stat().st_mode)
+    return permissions.file_mode(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it: private in a home, by the person's umask elsewhere."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        mode = permissions.folder_mode(folder)
+        try:
+            folder.mkdir(mode=mode & 0o777)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            continue  # another process was faster
+        os.chmod(folder, mode)
+
+
+def narrow(path: Path) -> None:
+    """Give a file that a library has written in a home the mode of files there; nothing where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        if permissions.is_private(path) and stat.S_IMODE(path.stat().st_mode) != permissions.file_mode(path):
+            os.chmod(path, permissions.file_mode(path))
 
 
 def sync(path: Path) -> None:
@@ -80,9 +116,9 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file; the system releases it when the process dies. Raises Busy if held and not ``wait``."""
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
-        with FileLock(path, timeout=-1 if wait else 0):
+        with FileLock(path, timeout=-1 if wait else 0, mode=permissions.file_mode(path)):
             yield
     except Timeout:
         raise Busy(
@@ -93,10 +129,20 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
 def append_line(path: Path, line: str) -> None:
     """Append one line and sync it; a torn last line is dropped by :func:`read_lines`."""
-    with disk_full_explained(path), path.open("ab") as file:
+    with disk_full_explained(path), open(path, "ab", opener=_opened) as file:
         file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _opened(name: str, flags: int) -> int:
+    """Open a file as Python does, and give one that is made by that its mode."""
+    path = Path(name)
+    is_new = not path.exists()
+    handle = os.open(path, flags, permissions.file_mode(path))
+    if is_new:
+        os.chmod(path, permissions.file_mode(path))
+    return handle
 
 
 def read_lines(path: Path) -> list[str]:

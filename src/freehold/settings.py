@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+from freehold import permissions
 from freehold.errors import UsageError
 
 #: No library may phone anywhere. ``pull hf:`` is the one verb that lifts the first two, for itself.
@@ -18,6 +20,9 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+
+#: How variables that hold secrets are called.
+_SECRET = re.compile(r"TOKEN(?!IZERS)|API_?KEY|SECRET|PASSW|CREDENTIAL|(^|_)KEY$|^FREEHOLD_DATABASE$")
 
 #: Turns that a thread of libgomp waits in a loop before it sleeps. By default it turns for milliseconds, so that one
 #: other program at work makes an engine with a thread on each processor up to 50 times slower; so few cost an idle
@@ -43,8 +48,27 @@ def secret(variable: str, what: str) -> str:
     """The key or token (``what``) that an environment variable holds; nothing where none is named. Raises UsageError for an empty one."""
     found = os.environ.get(variable, "") if variable else ""
     if variable and not found:
-        raise UsageError(f"the environment variable {variable} holds no {what}", f"export {variable}=...")
+        raise UsageError(
+            f"the environment variable {variable} holds no {what}",
+            f"type it in where no history keeps it: read -rs {variable} && export {variable}",
+        )
     return found
+
+
+def plain_address(address: str) -> str:
+    """The address as it was given. Raises UsageError for one with a name or password in it, which would be printed, kept and passed on."""
+    server = address.partition("://")[2].partition("/")[0]
+    if "@" in server:
+        raise UsageError(
+            f"the address of {server.rpartition('@')[2]} holds a name or a password, which reports and cards would show",
+            "leave it out of the address, and put the key into an environment variable",
+        )
+    return address
+
+
+def without_secrets() -> dict[str, str]:
+    """This process's environment without keys, tokens and passwords: for children that read what strangers made."""
+    return {name: value for name, value in os.environ.items() if not _SECRET.search(name.upper())}
 
 
 def home_path() -> Path:
@@ -66,10 +90,10 @@ def home_path() -> Path:
 
 
 def home() -> Path:
-    """The home, made if absent. Raises UsageError where something else has its name."""
+    """The home, made if absent and its owner's alone. Raises UsageError where something else has its name."""
     path = home_path()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        permissions.make_home(path)
     except (FileExistsError, NotADirectoryError):
         broken = path.is_symlink() and not path.exists()
         raise UsageError(
@@ -77,6 +101,16 @@ def home() -> Path:
             "set FREEHOLD_HOME to a folder",
         ) from None
     return path
+
+
+def guard_process() -> None:
+    """What a process does first: see :func:`freehold.permissions.guard_process`."""
+    try:
+        home_folder = home_path()
+    except UsageError:  # a verb that needs a home says so itself
+        permissions.guard_process(None)
+    else:
+        permissions.guard_process(home_folder)
 
 
 def database() -> str:

@@ -1,4 +1,7 @@
-"""What a certificate binds: the signature and every file beside it. Each change to a folder that was handed on fails, with a sentence."""
+"""What a certificate binds: the signature and every file beside it.
+
+Each change to a folder that was handed on fails, with a sentence.
+"""
 
 from __future__ import annotations
 
@@ -172,6 +175,24 @@ def _socket(folder: Path) -> str:
     return "s is neither a file nor a folder"
 
 
+def _pipe_for_a_certificate(folder: Path) -> str:
+    (folder / "certificate.json").unlink()
+    os.mkfifo(folder / "certificate.json")
+    return "certificate.json is neither a file nor a folder"
+
+
+def _linked_certificate(folder: Path) -> str:
+    (folder / "certificate.json").rename(folder.parent / "certificate.json")
+    (folder / "certificate.json").symlink_to(folder.parent / "certificate.json")
+    return "certificate.json is a link"
+
+
+def _endless_certificate(folder: Path) -> str:
+    with (folder / "certificate.json").open("ab") as file:
+        file.truncate(1 << 40)  # a hole, which takes no room on the disk
+    return "certificate.json is longer than 64 MB"
+
+
 def _rows(folder: Path) -> str:
     (folder / "task.json").write_text("{}")
     return "task.json is extra"
@@ -183,7 +204,7 @@ def _control_characters(folder: Path) -> str:
 
 
 def _attributes_that_do_more(folder: Path) -> str:
-    (folder / ".gitattributes").write_text("*.gguf filter=evil\n")
+    (folder / ".gitattributes").write_text(" " * 90_000 + "\n*.gguf filter=evil\n")
     return ".gitattributes is extra"
 
 
@@ -200,6 +221,9 @@ def _attributes_that_do_more(folder: Path) -> str:
         _linked_folder,
         _pipe,
         _socket,
+        _pipe_for_a_certificate,
+        _linked_certificate,
+        _endless_certificate,
         _rows,
         _control_characters,
         _attributes_that_do_more,
@@ -435,7 +459,10 @@ def test_days_that_are_no_time_span(home: Path) -> None:
 
 @pytest.fixture
 def old(clinic: Path, tmp_path: Path) -> Path:
-    """A folder as version 1 made it: its certificate binds the model's files, the bill and the steps, its signature the model's files."""
+    """A folder as version 1 made it.
+
+    Its certificate binds the model's files, the bill and the steps, its signature the model's files.
+    """
     folder = tmp_path / "old"
     folder.mkdir()
     shutil.copyfile(clinic / "tickets" / "clinic-tickets.gguf", folder / "clinic-tickets.gguf")
@@ -472,7 +499,10 @@ def test_an_old_certificate_needs_its_signature_and_takes_no_extra_file(old: Pat
 
 
 def test_a_new_certificate_cannot_pass_as_an_old_one(old: Path, handover: Path, reader: Path) -> None:
-    """Nor can an old certificate of the same model stand in for the new one: the signature beside it binds more."""
+    """Nor can an old certificate of the same model stand in for the new one.
+
+    The signature beside it binds more.
+    """
     shutil.copyfile(old / "certificate.json", handover / "certificate.json")
     (handover / "README.md").unlink()
     refused(freehold(reader, "verify", handover), "model.sig and the certificate do not say the same")

@@ -1,10 +1,14 @@
-"""Keys over the command line: nothing that a revoked key has signed counts, names that look alike are refused, private files are private."""
+"""Keys over the command line.
+
+Nothing that a revoked key has signed counts, names that look alike are refused, private files are private.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from freehold.trust import envelope, keys
 from freehold.trust.key_files import id_of, public_pem, read_private
 from freehold.trust.keys import Keyring
 from tests.commands import freehold
+from tests.conftest import FREEHOLD
 
 
 @pytest.fixture
@@ -233,6 +238,23 @@ def test_a_private_file_is_its_owners_alone_and_what_it_says(
     done = freehold(clinic, "signer", "rotate", "clinic")
     assert done.code == 5, done.out
     assert sentence in done.err
+
+
+def test_two_that_create_one_name_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "FREEHOLD_HOME": str(tmp_path / "home")}
+    running = [
+        subprocess.Popen(
+            [*FREEHOLD, "signer", "create", "clinic"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
+    ]
+    outcomes = [process.communicate(timeout=120) for process in running]
+    assert sorted(process.returncode for process in running) == [0, 2, 2]
+    shown = next(out for out, _ in outcomes if out).split()[1].decode()
+    assert Keyring(tmp_path / "home" / "keys").private("clinic")[0].id.startswith(shown)
 
 
 # -- stopped at any point ---------------------------------------------------------------------------

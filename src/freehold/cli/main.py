@@ -9,7 +9,7 @@ import tempfile
 
 import typer
 
-from freehold import faults
+from freehold import faults, settings
 from freehold.cli import (
     archive,
     certify,
@@ -102,6 +102,7 @@ def _interrupt(*_: object) -> None:
 
 def run() -> None:
     """Entry point; exit codes follow :mod:`freehold.errors`."""
+    settings.guard_process()
     signal.signal(signal.SIGINT, _interrupt)
     try:
         faults.check_working_folder()

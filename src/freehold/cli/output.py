@@ -21,7 +21,10 @@ def print_json(value: Any) -> None:
 
 
 def print_secret(text: str, what: str) -> None:
-    """Print what cannot be shown again, at once. Raises UsageError where nobody can have got it: standard output is closed or full."""
+    """Print what cannot be shown again, at once.
+
+    Raises UsageError where nobody can have got it: standard output is closed or full.
+    """
     if sys.stdout is None:  # it was closed when this process began
         raise UsageError(
             f"{what} cannot be shown: standard output is closed", "run it where its output is read"

@@ -46,6 +46,7 @@ def command(
         raise UsageError(
             "it was not said to which hub", "name it with --hub, e.g. --hub http://127.0.0.1:8600"
         )
+    settings.plain_address(address)
     settings.go_quiet(online=True)
     store = Store()
     model = store.find(name)

@@ -268,6 +268,8 @@ def _check_tls(certificate: Path | None, private_key: Path | None) -> None:
     for file in (certificate, private_key):
         if file is not None and not file.is_file():
             raise NotFound(f"there is no file {file}", "check --tls-certificate and --tls-key")
+    if private_key is not None and private_key.stat().st_mode & 0o004:
+        say(f"everybody on this machine can read the private key {private_key}: chmod o-r {private_key}")
 
 
 def _say_forms(store: Store, names: list[str]) -> None:

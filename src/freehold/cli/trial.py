@@ -186,6 +186,7 @@ def command(
         raise UsageError(
             f"--template {template} --licence {licence} is not understood", "see freehold trial --help"
         )
+    settings.plain_address(rival_endpoint)
     if rival_endpoint and not rival_model:
         raise UsageError("--rival-endpoint needs --rival-model", "name the model to ask there")
     if too_long not in TOO_LONG:

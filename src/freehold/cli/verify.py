@@ -20,7 +20,7 @@ NEEDS_ARGUMENTS = False
 
 @dataclass(frozen=True)
 class _Stored:
-    """What was found of stored models: sentences on damage, certificates that hold, and models that have none."""
+    """Sentences on stored models' damage, certificates that hold, and models that have none."""
 
     faults: list[str]
     certified: dict[str, Checked]
@@ -101,7 +101,10 @@ def _verify_folder(folder: Path, json: bool) -> None:
 
 
 def _certificates(store: Store, models: list[Model]) -> _Stored:
-    """Each certificate checked; one that fails does not hide the next. Raises Expired where nothing else is wrong."""
+    """Each certificate checked; one that fails does not hide the next.
+
+    Raises Expired where nothing else is wrong.
+    """
     from freehold.errors import BadModel, Expired, NotFound
     from freehold.trust import certificate
     from freehold.trust.keys import Keyring

@@ -34,7 +34,14 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     weights = linked(files, folder / "model")
     command = [sys.executable, "-m", "freehold.engines.admission", str(weights)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_S,
+            check=False,
+            env=settings.without_secrets(),
+        )
     except subprocess.TimeoutExpired as error:
         raise BadModel(
             f"{weights.name} could not be checked within {_LONGEST_S} s", "choose another model"

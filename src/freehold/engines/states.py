@@ -39,8 +39,7 @@ class States:
 
     def __init__(self, folder: Path, most_bytes: int):
         self.folder, self.most_bytes = folder, most_bytes
-        folder.mkdir(parents=True, exist_ok=True)
-        os.chmod(folder, 0o700)
+        durable.make_folder(folder)
         self._known: list[State] = []
         listed = set[str]()
         for record in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
@@ -90,7 +89,7 @@ class States:
     def keep(self, tokens: np.ndarray, written: Path, scope: str = "") -> None:
         """Take in a state that was written where :meth:`place` said."""
         durable.sync(written)
-        os.chmod(written, 0o600)
+        durable.narrow(written)
         path = written.with_suffix("")
         digest = durable.sha256_file(written)
         os.replace(written, path)
@@ -102,7 +101,6 @@ class States:
             "at": time.time(),
         }
         durable.write_atomically(path.with_suffix(".json"), json.dumps(record))
-        os.chmod(path.with_suffix(".json"), 0o600)
         self._known = [state for state in self._known if state.path != path]
         self._known.append(State(tokens.astype(np.int32), path, path.stat().st_size, scope))
         while sum(state.size for state in self._known) > self.most_bytes and len(self._known) > 1:

@@ -123,9 +123,10 @@ class Accounts:
         days: float = 0.0,
         show: Callable[[str], None] = lambda _: None,
     ) -> str:
-        """A new token: ``hf_`` and 36 letters and digits, the form that clients accept. ``days`` 0: no expiry.
+        """A new token: ``hf_`` and 36 letters and digits, the form that clients accept.
 
-        ``show`` is given it before anything is kept: a token that nobody saw neither makes its user nor closes the hub.
+        ``days`` 0: no expiry. ``show`` is given it before anything is kept: a token that nobody saw neither
+        makes its user nor closes the hub.
         """
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a role", f"choose one of {', '.join(ROLES)}")

@@ -52,7 +52,7 @@ def archive(
             for name, _, digest, size in beside
         }
     sums = "".join(f"{digest}  {name}\n" for name, _, digest, _ in [*parts, *beside])
-    target.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(target.parent)
     durable.need_disk(target.parent, total, f"archiving {model.name}")
     with (
         durable.replacing(target) as temporary,

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from freehold import durable, faults, settings
+from freehold import durable, faults, permissions, settings
 from freehold.errors import MissingPart, NotFound, UsageError
 
 metadata = sa.MetaData()
@@ -54,6 +54,7 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
     Raises UsageError, MissingPart, NotFound, DamagedStore.
     """
     url = address(folder)
+    permissions.make_home(folder)
     if url.drivername == "sqlite":
         file = folder / FILE
         if lost and not (file.exists() and file.stat().st_size):
@@ -76,6 +77,8 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
                 "PostgreSQL needs the package psycopg", "pip install 'freehold[postgresql]'"
             ) from None
     with durable.locked(folder / ".schema.lock", "the catalogue", wait=True):
+        for suffix in ("", "-wal", "-shm"):
+            durable.narrow(folder / f"freehold.db{suffix}")
         try:
             metadata.create_all(engine)
             holders.create(

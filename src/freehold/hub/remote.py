@@ -64,8 +64,9 @@ def read_address(text: str) -> Address:
 def client(endpoint: str = "", token: str = "") -> HfApi:
     """The client of a hub. Without ``token`` a hub that is named by its address is asked without any: the public hub's is not shown to it.
 
-    Raises NotFound when it does not answer.
+    Raises NotFound when it does not answer, UsageError for an address with a password in it.
     """
+    settings.plain_address(endpoint)
     for switch in (key for key in settings.QUIET if key.endswith("OFFLINE")):
         os.environ.pop(switch, None)
     from huggingface_hub import HfApi, constants

@@ -66,11 +66,11 @@ class Store:
         self.incoming = self.folder / "incoming"
         self.manifests = Manifests(self.folder / "manifests")
         for path in (self.blobs, self.incoming):
-            path.mkdir(parents=True, exist_ok=True)
+            durable.make_folder(path)
         self.engine = open_catalogue(self.folder, lost=holds_models(self.folder))
         self.checked = Blobs(self.blobs, self.folder / "damaged", self.engine)
         if not self.manifests.folder.exists():  # a home from before there were manifests
-            self.manifests.folder.mkdir(exist_ok=True)
+            durable.make_folder(self.manifests.folder)
             for model in self.models():
                 self.manifests.write(entry_of(model))
 
@@ -127,11 +127,11 @@ class Store:
     def folder_of(self, model: Model) -> Path:
         """A model's files under their own names, as links into the blobs. Raises BadModel like :meth:`file`."""
         view = self.folder / "views" / model.revision
-        view.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(view)
         for name in model.manifest:
             blob, target = self.file(model, name), view / name
             if not (target.is_symlink() and target.readlink() == blob):
-                target.parent.mkdir(parents=True, exist_ok=True)
+                durable.make_folder(target.parent)
                 target.unlink(missing_ok=True)
                 target.symlink_to(blob)
         return view

@@ -101,7 +101,7 @@ class Keys:
         limits: Limits | None = None,
         show: Callable[[str], None] = _unseen,
     ) -> str:
-        """A new key, which ``show`` is given before the record is kept: a key that nobody saw leaves nothing behind.
+        """A new key, which ``show`` is given before the record is kept: one that nobody saw leaves nothing.
 
         Raises UsageError for a name that is taken, and what ``show`` raises; then there is no such key.
         """
@@ -126,7 +126,10 @@ class Keys:
         return key
 
     def rotate(self, name: str, overlap_s: float = 0.0, *, show: Callable[[str], None] = _unseen) -> str:
-        """A new key under an old name, shown as by :meth:`create`; the old one stays good for ``overlap_s``. Raises NotFound."""
+        """A new key under an old name, shown as by :meth:`create`. Raises NotFound.
+
+        The old one stays good for ``overlap_s``.
+        """
         key = _new()
         with self.engine.begin() as connection:
             row = connection.execute(sa.select(keys.c.digest).where(keys.c.name == name)).first()

@@ -102,7 +102,7 @@ def certify(
 def _sign_and_keep(
     store: Store, model: Model, says: dict[str, Any], texts: dict[str, str], keyring: Keyring, key_name: str
 ) -> Path:
-    """Sign the model with ``texts`` beside it, bind all of it in a certificate, and keep that; the folder it lies in."""
+    """Sign the model with ``texts`` beside it and bind all of it in a certificate; the folder it is kept in."""
     with tempfile.TemporaryDirectory(prefix="freehold-certifying-") as work:
         shared = Path(work) / model.revision  # the signature says this name
         for name, digest in certificate.files_of(model).items():

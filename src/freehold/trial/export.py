@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
+from freehold import durable, permissions
 from freehold.data.templates import ChatTemplate, Messages
 from freehold.engines.answering import choices_of, request_of
 from freehold.engines.loading import open_engine, open_vocabulary, prompting
@@ -52,7 +52,7 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
     if to in ("peft", "merged") and model.card.format != "adapter":
         _tuning(store, model)  # refused before anything is written
     form = as_gguf(store, model, sink=sink) if to in ("gguf", "ollama") else model
-    out.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(out)
     with task(sink, f"exporting {model.name} to {to}") as progress:
         if to in ("gguf", "ollama"):
             made = _gguf(store, form, out, stem, modelfile=to == "ollama")
@@ -62,6 +62,8 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
             peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
             made = (peft if to == "peft" else merged)(store, model, out, stem)
         how = export_form.write(of_model(store, model), out, model.name, to, made.files[0].name)
+        for folder in [path for path in made.files if path.is_dir()]:
+            permissions.hand_out(folder)
         return Exported([*made.files, *how, *_notices(store, model, out)], made.proof)
 
 
@@ -393,7 +395,8 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
         form = as_gguf(store, model)
         target = out / f"{stem}-f16.gguf"
         with removed_on_failure([target]):
-            shutil.copyfile(store.weights(form), target)
+            with durable.replacing(target) as temporary:
+                shutil.copyfile(store.weights(form), temporary)
             again = write_again(store, model, out)
             if not durable.sha256_file(target) == again == form.digest:
                 raise StepFailed(

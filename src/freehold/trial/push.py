@@ -21,7 +21,7 @@ from freehold.trust import obligations, provenance, signature
 def files_to_share(store: Store, model: Model) -> dict[str, Path]:
     """A model's files and what its certificate binds, by name: all that is handed on.
 
-    Raises BadModel where a certificate is kept with it that does not hold: what cannot be checked is not handed on.
+    Raises BadModel where its certificate does not hold: what cannot be checked is not handed on.
     """
     from freehold.trust.certificate import evidence_of, files_of
     from freehold.trust.keys import Keyring
@@ -36,7 +36,7 @@ def hand_over(store: Store, model: Model, out: Path, *, with_examples: bool = Fa
         refuse_examples(store, model)
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"the folder {out} is not empty", "name one that is, or that is not there yet")
-    out.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(out)
     files = files_to_share(store, model)
     written = [out / name for name in files]
     with removed_on_failure(written):

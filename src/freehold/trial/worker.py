@@ -22,6 +22,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Run the job that stands on the first line of standard input."""
+    settings.guard_process()
     settings.go_quiet()
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints must not mix with our lines

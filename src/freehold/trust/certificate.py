@@ -1,9 +1,13 @@
-"""A model's certificate: one signed statement of where it comes from, what it obliges to, how it behaves, and what was not tested.
+"""A model's certificate: what is known of it, in one signed statement.
 
-It binds every file beside it by sha256: the model's files are its subjects, and ``beside`` names the signature, notices, restrictions, card,
-bill of materials, steps and page. A file that is missing, changed or not named there fails, each with a sentence.
+It says where it comes from, what it obliges to, how it behaves, and what was not tested.
 
-Version 1, of earlier releases, bound the model's files, the bill and the steps alone; it is read, and what it does not bind is said.
+It binds every file beside it by sha256: the model's files are its subjects, and ``beside`` names the
+signature, notices, restrictions, card, bill of materials, steps and page. A file that is missing, changed or
+not named there fails, each with a sentence.
+
+Version 1, of earlier releases, bound the model's files, the bill and the steps alone; it is read, and what it
+does not bind is said.
 """
 
 from __future__ import annotations
@@ -42,8 +46,11 @@ _UNBOUND_THEN = ("NOTICE.txt", "USE-RESTRICTIONS.txt", PAGE)
 
 @dataclass(frozen=True)
 class Checked:
-    """A certificate that holds. ``says``: its predicate; ``key``: who signed it; ``files``: name -> hex sha256 of each file it binds;
-    ``not_bound``: files it may lie beside and says nothing of."""
+    """A certificate that holds.
+
+    ``says``: its predicate; ``key``: who signed it; ``files``: name -> hex sha256 of each file it binds;
+    ``not_bound``: files it may lie beside and says nothing of.
+    """
 
     says: dict[str, Any]
     key: Key
@@ -53,7 +60,10 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Statement:
-    """A certificate as it was signed. ``stated``: the model's files; ``beside``: what lies with them, both name -> hex sha256."""
+    """A certificate as it was signed.
+
+    ``stated``: the model's files; ``beside``: what lies with them; both name -> hex sha256.
+    """
 
     version: int
     stated: dict[str, str]
@@ -78,7 +88,10 @@ def files_of(model: Model) -> dict[str, str]:
 def predicate(
     model: Model, says: Mapping[str, Any], key: Key, days: float, *, now: float | None = None
 ) -> dict[str, Any]:
-    """What a certificate says but for the files beside it. Raises UsageError for ``days`` that are no time span."""
+    """What a certificate says but for the files beside it.
+
+    Raises UsageError for ``days`` that are no time span.
+    """
     check_days(days)
     issued = time.time() if now is None else now
     return {
@@ -103,7 +116,10 @@ def seal(
     private: ec.EllipticCurvePrivateKey,
     key: Key,
 ) -> dict[str, Any]:
-    """The signed certificate. ``says``: a :func:`predicate`; ``beside``: name -> hex sha256 of every file that goes with the model."""
+    """The signed certificate.
+
+    ``says``: a :func:`predicate`; ``beside``: name -> hex sha256 of every file that goes with the model.
+    """
     whole = {**says, "beside": dict(beside)}
     return envelope.seal(envelope.statement(files_of(model), CERTIFICATE, whole), private, key.id)
 
@@ -118,24 +134,28 @@ def _date(seconds: float) -> str:
 def check_folder(folder: Path, keyring: Keyring, *, now: float | None = None) -> Checked:
     """Check a folder that was handed on against its certificate and its signature.
 
-    Raises BadModel with a sentence for each file that is missing, changed or extra, and where no trusted key has signed;
-    Expired; NotFound where there is no certificate.
+    Raises BadModel with a sentence for each file that is missing, changed or extra, and where no trusted key
+    has signed; Expired; NotFound where there is no certificate.
     """
     lying = inventory.without_hubs_own(inventory.of_folder(folder))
-    return _check(_read(folder / FILE, keyring), lying, keyring, now)
+    return _check(_read(lying, folder, keyring), lying, keyring, now)
 
 
 def check_stored(store: Store, model: Model, keyring: Keyring, *, now: float | None = None) -> Checked:
-    """Check a stored model and what is kept beside it, in the same way. Raises BadModel, Expired, NotFound."""
+    """Check a stored model and what is kept beside it, in the same way.
+
+    Raises BadModel, Expired, NotFound.
+    """
     folder = place(store, model)
-    statement = _read(folder / FILE, keyring)
+    beside = inventory.of_folder(folder) if folder.is_dir() else Inventory({})
+    statement = _read(beside, folder, keyring)
     revision = statement.says.get("model", {}).get("revision")
     if revision != model.revision:
         raise BadModel(
-            f"the certificate kept for {model.name}@{model.revision[:12]} is of another revision ({str(revision)[:12]})",
+            f"the certificate kept for {model.name}@{model.revision[:12]} is of another revision "
+            f"({str(revision)[:12]})",
             f"have the model certified again: freehold certify {model.name}",
         )
-    beside = inventory.of_folder(folder)
     files = {name: store.blob(digest) for name, digest in files_of(model).items()} | beside.files
     there = {name: path for name, path in files.items() if path.exists()}
     return _check(statement, Inventory(there, beside.faults), keyring, now)
@@ -175,12 +195,14 @@ def refuse_stripped(store: Store, model: Model) -> None:
         raise BadModel(*_stripped(model, place(store, model)))
 
 
-def _read(path: Path, keyring: Keyring) -> _Statement:
-    """A certificate whose signature holds. Raises BadModel, NotFound."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise NotFound(f"there is no certificate {path}", "freehold certify NAME writes one") from error
+def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
+    """The certificate in a folder, whose signature holds. Raises BadModel, NotFound."""
+    path = lying.files.get(FILE)
+    if path is None and any(fault.startswith(f"{FILE} ") for fault in lying.faults):
+        raise BadModel("; ".join(lying.faults), "fetch the model again")
+    if path is None:
+        raise NotFound(f"there is no certificate {folder / FILE}", "freehold certify NAME writes one")
+    text = envelope.read_bytes(path)
     sealed = envelope.read_json(text, path.name)
     key = signature.key_named(envelope.signer(sealed, path.name), keyring, path.name)
     value, _ = envelope.unseal(sealed, {key.id: read_public(key.path)}, path.name)
@@ -230,7 +252,7 @@ def _check(statement: _Statement, lying: Inventory, keyring: Keyring, now: float
     if faults:
         raise BadModel(
             "; ".join(faults),
-            "fetch the files named again, remove what does not belong there, or have the model certified again",
+            "fetch the files named again, remove what does not belong there, or certify the model again",
         )
     _check_dates(statement, time.time() if now is None else now)
     return Checked(statement.says, statement.key, bound, unbound)
@@ -265,7 +287,8 @@ def _signature_faults(statement: _Statement, lying: Inventory, keyring: Keyring)
         return
     signed, key = signature.stated(path, keyring)
     if key.id != statement.key.id:
-        yield f"{path.name} is signed by {key.name!r} ({key.id[:16]}), and the certificate by {statement.key.name!r}"
+        signers = f"{key.name!r} ({key.id[:16]}), and the certificate by {statement.key.name!r}"
+        yield f"{path.name} is signed by {signers}"
     expected = dict(statement.stated)
     if statement.version == 2:
         expected |= {name: d for name, d in statement.beside.items() if name != signature.SIGNATURE}
@@ -279,7 +302,8 @@ def _check_dates(statement: _Statement, now: float) -> None:
     name = str((statement.says.get("model") or {}).get("name"))
     if issued > now + _CLOCKS_DIFFER:
         raise BadModel(
-            f"the certificate of {name} was issued on {_date(issued)}, and this machine's clock says {_date(now)}",
+            f"the certificate of {name} was issued on {_date(issued)}, and this machine's clock says "
+            f"{_date(now)}",
             "set the clock; if it is right, do not trust the certificate",
         )
     if statement.key.replaced and issued > statement.key.replaced + _CLOCKS_DIFFER:

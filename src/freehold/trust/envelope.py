@@ -1,6 +1,7 @@
 """Signed statements: in-toto statements in DSSE envelopes, signed with elliptic-curve keys.
 
-An envelope here bears exactly one signature, and no object in it names a key twice: two readers cannot read two things out of it.
+An envelope here bears exactly one signature, and no object in it names a key twice: two readers cannot read
+two things out of it.
 
 Sources: the in-toto attestation framework (Statement v1), DSSE v1 (the pre-authentication encoding PAE).
 """
@@ -12,6 +13,7 @@ import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -45,7 +47,10 @@ def statement(subjects: Mapping[str, str], kind: str, predicate: Mapping[str, An
 
 
 def digest_for(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> ec.ECDSA:
-    """The signature algorithm of a curve: the digest as wide as its key. Raises BadModel for a curve that is not used here."""
+    """The signature algorithm of a curve: the digest as wide as its key.
+
+    Raises BadModel for a curve that is not used here.
+    """
     digest = _DIGESTS.get(key.curve.key_size)
     if digest is None:
         raise BadModel(
@@ -70,6 +75,15 @@ def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str)
         "payloadType": PAYLOAD_TYPE,
         "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
     }
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file that holds a statement. Raises BadModel for one that is too long, OSError."""
+    if path.stat().st_size > _LONGEST:
+        raise BadModel(
+            f"{path.name} is longer than {_LONGEST >> 20} MB", "fetch it again from whom you have it"
+        )
+    return path.read_bytes()
 
 
 def read_json(text: bytes | str, what: str) -> Any:
@@ -107,7 +121,8 @@ def unseal(
 ) -> tuple[dict[str, Any], str]:
     """(statement, id of the key that signed it).
 
-    Raises BadModel: not an envelope with one signature, signed by none of ``keys``, changed since, or not an in-toto statement.
+    Raises BadModel: not an envelope with one signature, signed by none of ``keys``, changed since, or not an
+    in-toto statement.
     """
     signed = _parts(envelope, what)
     key = keys.get(signed.key_id)
@@ -164,7 +179,10 @@ def _statement_in(payload: bytes, what: str) -> dict[str, Any]:
 
 
 def subjects_of(value: Mapping[str, Any], what: str = "the statement") -> dict[str, str]:
-    """Name -> hex sha256 of what a statement is about. Raises BadModel for a name that appears twice or has no sha256."""
+    """Name -> hex sha256 of what a statement is about.
+
+    Raises BadModel for a name that appears twice or has no sha256.
+    """
     subjects: dict[str, str] = {}
     try:
         for subject in value["subject"]:

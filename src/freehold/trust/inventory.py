@@ -1,4 +1,4 @@
-"""What lies in a folder that a certificate is checked against: plain files, and whatever else does not belong there."""
+"""What lies in a folder that a certificate is checked against: plain files, and what does not belong there."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from pathlib import Path
 
 #: What hubs put into each repository: which files git keeps as large ones. It may say nothing else.
 HUBS_OWN = ".gitattributes"
-_LARGE_FILES = re.compile(rb"(\s*(#[^\n]*|[^\s#]+ filter=lfs diff=lfs merge=lfs -text)?\s*(\n|$))*")
+_LARGE_FILES = re.compile(rb"[^\s#]\S* filter=lfs diff=lfs merge=lfs -text|#.*|")
 _MOST_RULES = 100_000
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """``files``: each plain file by its name with slashes; ``faults``: a sentence on each link, empty folder and device."""
+    """What lies in a folder.
+
+    ``files``: each plain file by its name with slashes; ``faults``: a sentence on each link, empty folder, device.
+    """
 
     files: dict[str, Path]
     faults: tuple[str, ...] = ()
 
 
 def of_folder(folder: Path) -> Inventory:
-    """Every entry of a folder and of those in it; links are not followed. Raises OSError where one cannot be read."""
+    """Every entry of a folder and of those in it; links are not followed.
+
+    Raises OSError where one cannot be read.
+    """
     files: dict[str, Path] = {}
     faults: list[str] = []
     waiting = [(folder, "")]
@@ -52,7 +58,9 @@ def of_folder(folder: Path) -> Inventory:
 def without_hubs_own(inventory: Inventory) -> Inventory:
     """The inventory without a hub's list of large files, where it is nothing but that."""
     rules = inventory.files.get(HUBS_OWN)
-    if rules is None or rules.stat().st_size > _MOST_RULES or not _LARGE_FILES.fullmatch(rules.read_bytes()):
+    if rules is None or rules.stat().st_size > _MOST_RULES:
+        return inventory
+    if not all(_LARGE_FILES.fullmatch(line.strip()) for line in rules.read_bytes().split(b"\n")):
         return inventory
     return Inventory(
         {name: path for name, path in inventory.files.items() if name != HUBS_OWN}, inventory.faults

@@ -74,7 +74,7 @@ def read_private(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def check_private_file(path: Path) -> None:
-    """Raises BadData unless ``path`` is a plain file that only its owner, who is you, may read or write; NotFound."""
+    """Raises BadData unless ``path`` is a plain file that is yours and only you may read or write; NotFound."""
     try:
         status = path.lstat()
     except OSError as error:
@@ -85,7 +85,8 @@ def check_private_file(path: Path) -> None:
         return
     if status.st_mode & 0o077:
         raise BadData(
-            f"the private key {path} can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o})",
+            f"the private key {path} can be read or written by others "
+            f"(mode {stat.S_IMODE(status.st_mode):04o})",
             f"chmod 600 {path}; if others use this machine, also make a new key and revoke this one",
         )
     if status.st_uid not in (os.geteuid(), 0):
@@ -95,7 +96,10 @@ def check_private_file(path: Path) -> None:
 
 
 def write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    """Write a private key that only its owner may read, from its first byte on, whole or not at all. Raises DoesNotFit."""
+    """Write a private key that only its owner may read, from its first byte on, whole or not at all.
+
+    Raises DoesNotFit.
+    """
     data = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -1,10 +1,12 @@
 """Keys that sign models and statements: made, trusted, rotated, revoked; all of it files in one folder.
 
-``own/NAME.key`` (PEM, 0600) beside ``own/NAME.pub``; ``trusted/ID.pub`` of others; ``revoked/ID.json`` and ``succession/ID.json`` are
-envelopes that the key itself has signed: who trusts a key can check its revocation and its successor without asking anyone.
+``own/NAME.key`` (PEM, 0600) beside ``own/NAME.pub``; ``trusted/ID.pub`` of others; ``revoked/ID.json`` and
+``succession/ID.json`` are envelopes that the key itself has signed: who trusts a key can check its revocation
+and its successor without asking anyone.
 
-Nothing that a revoked key has ever signed counts: not its models, not its certificates, and not its successor either. A signature
-bears no date that could be trusted, so a revocation holds from the beginning. A successor whose own file is trusted counts by itself.
+Nothing that a revoked key has ever signed counts: not its models, not its certificates, and not its successor
+either. A signature bears no date that could be trusted, so a revocation holds from the beginning. A successor
+whose own file is trusted counts by itself.
 """
 
 from __future__ import annotations
@@ -42,10 +44,11 @@ _LOOKS_LIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "-", "
 
 @dataclass(frozen=True)
 class Key:
-    """A public key. ``id``: hex sha256 of its PEM, as model signatures name it; ``own``: its private part is here.
+    """A public key. ``id``: hex sha256 of its PEM, as model signatures name it; ``own``: whether its
+    private part is here.
 
-    ``revoked``: why nothing it signs counts, or nothing. ``replaced``: seconds since 1970 at which it named its successor; 0: never.
-    ``successor_of``: the id of the key through which alone it is known.
+    ``revoked``: why nothing it signs counts, or nothing. ``replaced``: seconds since 1970 at which it named
+    its successor; 0: never. ``successor_of``: the id of the key through which alone it is known.
     """
 
     id: str
@@ -89,7 +92,10 @@ class Keyring:
     # -- own keys -------------------------------------------------------------------------------
 
     def create(self, name: str) -> Key:
-        """Make a key pair on P-256. Raises UsageError for a name that is taken, looks like another key's, or cannot be one."""
+        """Make a key pair on P-256.
+
+        Raises UsageError for a name that is taken, looks like another key's, or cannot be one.
+        """
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} cannot name a key", "use letters, digits, dot, dash and underscore")
         with self._changing():
@@ -124,7 +130,10 @@ class Keyring:
                 )
 
     def private(self, name: str) -> tuple[Key, ec.EllipticCurvePrivateKey]:
-        """An own key with its private part, to sign with; the only one there is for no name. Raises NotFound, UsageError, BadData."""
+        """An own key with its private part, to sign with; the only one there is for no name.
+
+        Raises NotFound, UsageError, BadData.
+        """
         usable = [key for key in self.all() if key.own and not key.revoked and not key.replaced]
         if not name and len(usable) != 1:
             names = ", ".join(key.name for key in usable)
@@ -167,7 +176,9 @@ class Keyring:
         return self._own(key.name)
 
     def rotate(self, name: str) -> Key:
-        """A new key in the old one's place, named by the old one as its successor; the old one is kept as NAME-1, NAME-2 ...
+        """A new key in the old one's place, named by the old one as its successor.
+
+        The old one is kept as NAME-1, NAME-2 ...
 
         Stopped at any point, the same call goes on from there. Raises NotFound, UsageError, BadData.
         """
@@ -216,7 +227,7 @@ class Keyring:
         return True
 
     def _finish_moving(self, name: str) -> bool:
-        """Move the old private part after its public one, where a rotation was stopped between the two; whether it did."""
+        """Whether a rotation was stopped between moving the public and the private part; then the rest is done."""
         if self._own(name).with_suffix(".pub").exists():
             return False
         key_id = id_of(read_private(self._own(name)).public_key())
@@ -229,7 +240,10 @@ class Keyring:
         return self._finish_rotation(name)
 
     def revoke(self, name: str, reason: str) -> Path:
-        """Sign that nothing an own key has signed counts; the file that tells others. Raises NotFound, UsageError."""
+        """Sign that nothing an own key has signed counts; the file that tells others.
+
+        Raises NotFound, UsageError.
+        """
         if not reason.strip():
             raise UsageError("no reason was given", "say it with --reason, others will read it")
         with self._changing():
@@ -247,7 +261,7 @@ class Keyring:
     # -- others' ----------------------------------------------------------------------------------
 
     def trust(self, path: Path, name: str = "") -> Key:
-        """Trust a public key, as ``name`` or by its file's, or take in a revocation or succession that a known key has signed.
+        """Trust a public key, as ``name`` or by its file's; or take in a known key's revocation or succession.
 
         Raises BadData, BadModel, NotFound, and UsageError for a name that could be taken for another key's.
         """
@@ -288,13 +302,15 @@ class Keyring:
     def _refuse_successor(self, signer: Key, said: _Succession) -> None:
         if signer.revoked:
             raise BadModel(
-                f"{signer.name!r} names a successor, but the key is revoked ({signer.revoked}), so nothing it signs counts",
+                f"{signer.name!r} names a successor, but the key is revoked ({signer.revoked}), "
+                "so nothing it signs counts",
                 "ask for the public file of the new key, and trust that: freehold signer trust FILE",
             )
         before = self._succession(signer)
         if before is not None and id_of(before.key) != id_of(said.key):
             raise BadModel(
-                f"{signer.name!r} has named another successor before ({id_of(before.key)[:16]}); a key has one",
+                f"{signer.name!r} has named another successor before ({id_of(before.key)[:16]}); "
+                "a key has one",
                 "ask the owner which is right: somebody else may hold the old key",
             )
 
@@ -313,7 +329,10 @@ class Keyring:
     # -- reading ----------------------------------------------------------------------------------
 
     def all(self) -> list[Key]:
-        """Own keys, then trusted ones, then successors they have named; those that only a revoked key has named are revoked too."""
+        """Own keys, then trusted ones, then successors they have named.
+
+        Those that only a revoked key has named are revoked too.
+        """
         keys = {key.id: key for key in self._held()}
         self._follow(keys, lambda key: not key.revoked)
         self._follow(keys, lambda _: True)
@@ -333,7 +352,10 @@ class Keyring:
                 yield self._judged(Key(key_id, next(iter(named), key_id[:16]), path, False, ""))
 
     def _follow(self, keys: dict[str, Key], counts: Callable[[Key], bool]) -> None:
-        """Add to ``keys`` the successors of those that ``counts``, and theirs. Each is looked at once, so a loop ends."""
+        """Add to ``keys`` the successors of those that ``counts``, and theirs.
+
+        Each is looked at once, so a loop ends.
+        """
         waiting = [key for key in keys.values() if counts(key)]
         while waiting:
             signer = waiting.pop(0)
@@ -378,7 +400,10 @@ class Keyring:
         return _succession_in(value, path.name)
 
     def find(self, name: str) -> Key:
-        """A key by its name, or by its id or the beginning of it (8 or more). Raises NotFound, UsageError for one that fits several."""
+        """A key by its name, or by its id or the beginning of it (8 or more).
+
+        Raises NotFound, UsageError for one that fits several.
+        """
         every = self.all()
         fitting = [key for key in every if key.id == name] or [
             key for key in every if key.name == name or (len(name) >= 8 and key.id.startswith(name))
@@ -405,10 +430,11 @@ def _day(seconds: float) -> str:
 
 
 def _reason_in(value: dict[str, Any], signer: str, what: str) -> str:
-    """Why a key revokes itself. Raises BadData for a revocation of another key: only its own owner can revoke one."""
+    """Why a key revokes itself. Raises BadData for a revocation of another key: only its owner can revoke one."""
     if value["predicateType"] != REVOCATION or envelope.subjects_of(value, what) != {"key": signer}:
         raise BadData(
-            f"{what} does not revoke the key that has signed it ({signer[:16]}); only its owner can revoke a key",
+            f"{what} does not revoke the key that has signed it ({signer[:16]}); "
+            "only its owner can revoke a key",
             "ask the key's owner for a revocation",
         )
     return str(value["predicate"].get("reason") or "no reason given")

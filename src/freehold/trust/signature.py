@@ -1,7 +1,8 @@
 """A model's signature in the OpenSSF Model Signing format (1.0), with an own elliptic-curve key, offline.
 
-Made and read by the package model-signing, so that its own command verifies ours and the other way round. A signature covers every
-file of a folder by its sha256; names are part of it, so that a file that was added, lost, renamed or changed is found and named.
+Made and read by the package model-signing, so that its own command verifies ours and the other way round. A
+signature covers every file of a folder by its sha256; names are part of it, so that a file that was added,
+lost, renamed or changed is found and named.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ _STATED = "https://model_signing/signature/v1.0"
 
 
 def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
-    """Sign all files of a folder but a signature, a certificate and rows; the key that did it. Raises NotFound, UsageError, BadModel."""
+    """Sign all files of a folder but a signature, a certificate and rows; the key that did it.
+
+    Raises NotFound, UsageError, BadModel.
+    """
     from model_signing import hashing, signing
 
     key, _ = keyring.private(key_name)
@@ -73,7 +77,10 @@ def signed_by(signature: Path) -> str:
 
 
 def stated(signature: Path, keyring: Keyring) -> tuple[dict[str, str], Key]:
-    """(file -> hex sha256 as a trusted key has signed them, the key); the files themselves are not read. Raises BadModel, NotFound."""
+    """(file -> hex sha256 as a trusted key has signed them, the key); the files themselves are not read.
+
+    Raises BadModel, NotFound.
+    """
     key = key_named(signed_by(signature), keyring, signature.name)
     sealed = dict(_bundle(signature)["dsseEnvelope"])
     try:
@@ -109,7 +116,7 @@ def _predicate(signature: Path) -> dict[str, Any]:
 
 def _bundle(signature: Path) -> dict[str, Any]:
     try:
-        value = envelope.read_json(signature.read_bytes(), signature.name)
+        value = envelope.read_json(envelope.read_bytes(signature), signature.name)
         _ = value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
     except OSError as error:
         raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
@@ -121,12 +128,18 @@ def _bundle(signature: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
-    """Check a folder against its signature; the key that made it. Raises BadModel naming the files that differ, NotFound."""
+    """Check a folder against its signature; the key that made it.
+
+    Raises BadModel naming the files that differ, NotFound.
+    """
     return verify_with(folder, signature, key_named(signed_by(signature), keyring, signature.name))
 
 
 def key_named(key_id: str, keyring: Keyring, what: str) -> Key:
-    """The key that has signed ``what``. Raises BadModel for one that is not trusted or is revoked: then nothing it has signed counts."""
+    """The key that has signed ``what``. Raises BadModel for one that is not trusted or is revoked.
+
+    Then nothing it has signed counts.
+    """
     key = next((key for key in keyring.all() if key.id == key_id), None)
     if key is None:
         raise BadModel(
