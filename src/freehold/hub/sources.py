@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from freehold import durable
-from freehold.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
+from freehold.errors import BadModel, FreeholdError, NotFound, Refused, Unsupported, UsageError
 from freehold.hub import bases, damage, door, known, listing, packages, remote, splits
 from freehold.hub.card import stated_licence
 from freehold.hub.intake import Admitted, Gate, admit
@@ -83,7 +83,7 @@ def pull(store: Store, source: str, name: str, gate: Gate, sink: Sink = silent, 
             for sentence in (*delivery.notes, *door.notes(delivery.files)):
                 say(sentence)
             model = _take_in(store, name, source, delivery, admitted, landing, base, gate, sink, say)
-        except (BadModel, Unsupported):
+        except (BadModel, Unsupported, Refused):
             shutil.rmtree(landing, ignore_errors=True)
             raise
         shutil.rmtree(landing, ignore_errors=True)
