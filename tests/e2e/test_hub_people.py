@@ -1,4 +1,5 @@
-"""The real client as two people and nobody, on one machine with one cache: public, private and gated repositories, chunked and plain."""
+"""The real client as two people and nobody, on one machine with one cache: public, private and gated
+repositories, chunked and plain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Who may read which bytes: two people and nobody, over HTTP. Digests, links and old revisions open nothing by themselves."""
+"""Who may read which bytes: two people and nobody, over HTTP. Digests, links and old revisions open nothing
+by themselves."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ BROWSER = {"accept": "text/html"}
 
 @pytest.fixture
 def people(tmp_path: Path) -> People:
-    """Ada has an open, a private and a gated repository, and had one that she deleted; Bob has one of his own."""
+    """Ada has an open, a private and a gated repository, and had one that she deleted; Bob has one of his
+    own."""
     made = hub_with_people(tmp_path)
     for name, data in (("open", OPEN), ("private", PRIVATE), ("gated", GATED), ("gone", GONE)):
         made.ada.create(f"ada/{name}", private=name == "private")
@@ -87,12 +89,14 @@ def test_a_link_ends_with_the_right_it_was_given_for(people: People, loss: str) 
         "deleted": lambda: people.ada.client.request(
             "DELETE", "/api/repos/delete", json={"name": "ada/open"}, headers=people.ada.headers
         ),
-        "revoked": lambda: [people.accounts.revoke(one.digest) for one in people.accounts.tokens() if one.user == "bob"],
+        "revoked": lambda: [
+            people.accounts.revoke(one.digest) for one in people.accounts.tokens() if one.user == "bob"
+        ],
         "private": lambda: people.ada.client.put(
             "/api/models/ada/open/settings", json={"private": True}, headers=people.ada.headers
         ),
         "gated": lambda: people.ada.gate("ada/open"),
-    }  # fmt: skip
+    }
     change[loss]()
     assert people.nobody.get(mine).status_code == 403
     assert people.nobody.get(everyones).status_code == (200 if loss == "revoked" else 403)
@@ -134,7 +138,9 @@ def test_bytes_that_others_have_can_be_uploaded_and_are_kept_once(people: People
 # -- commits that name bytes ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [PRIVATE, GATED, GONE, b"never sent"], ids=["private", "gated", "deleted", "none"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data", [PRIVATE, GATED, GONE, b"never sent"], ids=["private", "gated", "deleted", "none"]
+)
 def test_a_commit_gains_no_access_by_a_digest(people: People, data: bytes) -> None:
     for repo, query in (("bob/own", {}), ("ada/open", {"create_pr": "1"})):
         done = people.bob.commit(repo, lfs_line("stolen.bin", data), **query)
@@ -202,7 +208,10 @@ def test_the_answer_to_a_huge_object_stays_small(people: People) -> None:
 
 def test_files_are_copied_between_repositories_by_who_may_read_the_first(people: People) -> None:
     def ask(who: Person, source: str, target: str, data: bytes) -> tuple[int, list[str]]:
-        body = {"target": {"type": "model", "name": target}, "files": [{"sha256": sha256(data), "filename": "w.bin"}]}  # fmt: skip
+        body = {
+            "target": {"type": "model", "name": target},
+            "files": [{"sha256": sha256(data), "filename": "w.bin"}],
+        }
         done = who.post(f"/api/models/{source}/lfs-files/duplicate", json=body)
         return done.status_code, [one["sha256"] for one in done.json().get("failed", [])]
 
@@ -274,19 +283,36 @@ def test_a_refused_file_tells_nothing_in_its_headers(
                 method, f"/ada/gated/resolve/main/{path}", headers=asker.headers | more
             )
             assert said.status_code == 403
-            assert not {"etag", "x-linked-etag", "x-xet-hash", "x-linked-size", "x-repo-commit"} & said.headers.keys()  # fmt: skip
+            assert (
+                not {"etag", "x-linked-etag", "x-xet-hash", "x-linked-size", "x-repo-commit"}
+                & said.headers.keys()
+            )
 
 
 def test_a_private_repository_answers_as_one_that_is_not_there(people: People) -> None:
     paths = [
-        "/api/models/{}", "/api/models/{}/tree/main", "/api/models/{}/refs", "/api/models/{}/commits/main", "/{}/resolve/main/w.bin", "/{}",
-        "/{}/tree/main", "/{}/blob/main/w.bin", "/{}/lineage", "/api/models/{}/discussions", "/api/models/{}/xet-read-token/main",
-        "/api/models/{}/xet-write-token/main", "/api/models/{}/auth-check", "/{}/commit/main",
-    ]  # fmt: skip
+        "/api/models/{}",
+        "/api/models/{}/tree/main",
+        "/api/models/{}/refs",
+        "/api/models/{}/commits/main",
+        "/{}/resolve/main/w.bin",
+        "/{}",
+        "/{}/tree/main",
+        "/{}/blob/main/w.bin",
+        "/{}/lineage",
+        "/api/models/{}/discussions",
+        "/api/models/{}/xet-read-token/main",
+        "/api/models/{}/xet-write-token/main",
+        "/api/models/{}/auth-check",
+        "/{}/commit/main",
+    ]
     for asker in (people.bob, people.nobody):
         for path in paths:
             there, never = (asker.get(path.format(name)) for name in ("ada/private", "ada/nothing"))
-            assert (there.status_code, there.text.replace("private", "nothing")) == (never.status_code, never.text)  # fmt: skip
+            assert (there.status_code, there.text.replace("private", "nothing")) == (
+                never.status_code,
+                never.text,
+            )
             assert there.status_code in (401, 404)
     for query in ("search=private", "author=ada", "full=true"):
         assert "ada/private" not in people.bob.get(f"/api/models?{query}").text
@@ -295,11 +321,27 @@ def test_a_private_repository_answers_as_one_that_is_not_there(people: People) -
 def _paths(people: People, repo: str) -> list[str]:
     """Every address that can be read of a repository, as the application lists its routes."""
     values = {
-        "plural": "models", "repo": repo, "where": repo, "revision": "main", "path": "w.bin", "folder": "", "number": "1", "role": "read",
-        "status": "pending", "oid": sha256(PRIVATE), "place": "0" * 16, "prefix": "default", "chunk": "0" * 64, "name": "0" * 64,
-    }  # fmt: skip
+        "plural": "models",
+        "repo": repo,
+        "where": repo,
+        "revision": "main",
+        "path": "w.bin",
+        "folder": "",
+        "number": "1",
+        "role": "read",
+        "status": "pending",
+        "oid": sha256(PRIVATE),
+        "place": "0" * 16,
+        "prefix": "default",
+        "chunk": "0" * 64,
+        "name": "0" * 64,
+    }
     description = people.ada.get("/openapi.json").json()["paths"]
-    return [re.sub(r"\{(\w+)\}", lambda part: values[part[1]], path) for path, ways in description.items() if "get" in ways]  # fmt: skip
+    return [
+        re.sub(r"\{(\w+)\}", lambda part: values[part[1]], path)
+        for path, ways in description.items()
+        if "get" in ways
+    ]
 
 
 @pytest.mark.parametrize("repo", ["ada/private", "ada/gated"])

@@ -1,4 +1,5 @@
-"""The chunk store, asked by people: what a token, a file's hash, a chunk or an address of a xorb opens, and to whom."""
+"""The chunk store, asked by people: what a token, a file's hash, a chunk or an address of a xorb opens, and
+to whom."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def test_a_file_is_read_by_who_may_read_its_repository(people: People) -> None:
         assert head.headers["x-xet-hash"] == file_name(chunks)
         assert asker.chunk_store(repo).path in head.headers["link"]
         assert read(asker.chunk_store(repo), chunks) == b"".join(map(packed, chunks))
-        assert read(asker.chunk_store(repo), chunks, Range="bytes=1000-1999") == b"".join(map(packed, chunks[1:3]))  # fmt: skip
+        assert read(asker.chunk_store(repo), chunks, Range="bytes=1000-1999") == b"".join(
+            map(packed, chunks[1:3])
+        )
     for asker, repo, status in (
         (people.bob, "ada/private", 404),
         (people.nobody, "ada/private", 404),
@@ -89,7 +92,9 @@ def test_a_token_puts_together_only_files_of_its_revision(people: People, chunks
     for store in stores:
         foreign, never = store.reconstruction(chunks), store.reconstruction(chunks_of(99))
         assert foreign.status_code == never.status_code == 404
-        assert foreign.text.replace(file_name(chunks)[:12], "") == never.text.replace(file_name(chunks_of(99))[:12], "")  # fmt: skip
+        assert foreign.text.replace(file_name(chunks)[:12], "") == never.text.replace(
+            file_name(chunks_of(99))[:12], ""
+        )
 
 
 def test_a_token_is_for_one_commit(people: People) -> None:
@@ -156,7 +161,13 @@ def test_the_address_of_a_xorb_opens_the_bytes_it_was_given_for(people: People) 
     allowed = get(part["url"], headers={"Range": f"bytes=0-{end}"})
     assert (allowed.status_code, allowed.content) == (206, b"".join(map(packed, OLD[:2])))
     assert get(part["url"], headers={"Range": "bytes=5-9"}).content == allowed.content[5:10]
-    for more in ({}, {"Range": f"bytes=0-{end + 1}"}, {"Range": "bytes=-100"}, {"Range": f"bytes={end + 1}-"}, {"Range": "bytes=0-1,3-4"}):  # fmt: skip
+    for more in (
+        {},
+        {"Range": f"bytes=0-{end + 1}"},
+        {"Range": "bytes=-100"},
+        {"Range": f"bytes={end + 1}-"},
+        {"Range": "bytes=0-1,3-4"},
+    ):
         assert get(part["url"], headers=more).status_code == 403
     for changed in (
         re.sub(r"last=\d+", f"last={end + 900}", part["url"]),
@@ -223,7 +234,9 @@ def test_whoever_has_the_bytes_can_upload_them_again(people: People) -> None:
     people.bob.create("bob/other")
     people.bob.push("bob/other", "w.bin", b"".join(GATED))
     assert people.bob.get("/bob/other/resolve/main/w.bin").content == b"".join(GATED)
-    assert not [path for path in people.store.blobs.rglob("*") if path.is_file() and path.stat().st_size > 3000]  # fmt: skip
+    assert not [
+        path for path in people.store.blobs.rglob("*") if path.is_file() and path.stat().st_size > 3000
+    ]
     assert Repositories(people.store).check() == []
 
 
@@ -264,7 +277,9 @@ def test_a_collection_spares_chunks_whose_shard_is_to_come(people: People) -> No
     assert repositories.collect() == (0, 0)  # its commit is to come
     assert people.bob.commit("bob/own", lfs_line("late.bin", b"".join(OLD))).is_success
     assert repositories.check() == []
-    people.bob.client.request("DELETE", "/api/repos/delete", json={"name": "bob/own"}, headers=people.bob.headers)  # fmt: skip
+    people.bob.client.request(
+        "DELETE", "/api/repos/delete", json={"name": "bob/own"}, headers=people.bob.headers
+    )
     with people.store.engine.begin() as connection:
         connection.execute(tables.chunked.update().values(created=old))
     assert repositories.collect()[0] == 2  # the xorb and its index
@@ -273,11 +288,15 @@ def test_a_collection_spares_chunks_whose_shard_is_to_come(people: People) -> No
 def test_a_catalogue_of_an_earlier_version_keeps_its_savings(people: People) -> None:
     chunk = xet.text_of(xet.chunk_hash(OPEN[0]))
     with people.store.engine.begin() as connection:
-        row = connection.execute(sa.select(tables.marks.c.sha256).where(tables.marks.c.chunk == chunk)).scalar()  # fmt: skip
+        row = connection.execute(
+            sa.select(tables.marks.c.sha256).where(tables.marks.c.chunk == chunk)
+        ).scalar()
         for table in (tables.marks, tables.packs, tables.uploads):
             table.drop(connection)
         connection.execute(sa.text("CREATE TABLE landmarks (chunk VARCHAR PRIMARY KEY, sha256 VARCHAR)"))
-        connection.execute(sa.text("INSERT INTO landmarks VALUES (:chunk, :sha256)"), {"chunk": chunk, "sha256": row})  # fmt: skip
+        connection.execute(
+            sa.text("INSERT INTO landmarks VALUES (:chunk, :sha256)"), {"chunk": chunk, "sha256": row}
+        )
     Store(people.store.folder)
     store = people.bob.chunk_store("bob/own", "write")
     assert store.alike(OPEN[0]).status_code == 200

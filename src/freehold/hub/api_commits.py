@@ -1,6 +1,7 @@
 """The hub's routes that commit: which files go which way, and the commit itself.
 
-A commit may name bytes by their digest only if the committer uploaded them for this repository, or may read them in one.
+A commit may name bytes by their digest only if the committer uploaded them for this repository, or may read
+them in one.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _lfs_files(hub: Hub, actor: Actor, found: Repository, named: dict[str, Named]) -> dict[str, File]:
-    """Files that a commit names by their digest. Raises Answer, which does not tell whether others have the bytes."""
+    """Files that a commit names by their digest. Raises Answer, which does not tell whether others have the
+    bytes."""
     digests = {one.digest for one in named.values() if _SHA256.fullmatch(one.digest)}
     allowed = hub.rights.nameable(actor, found, digests)
     files: dict[str, File] = {}

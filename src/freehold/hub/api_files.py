@@ -1,4 +1,5 @@
-"""The hub's routes that move bytes: reading files, and Git LFS. Whether the asker may have them, :mod:`freehold.hub.rights` says."""
+"""The hub's routes that move bytes: reading files, and Git LFS. Whether the asker may have them,
+:mod:`freehold.hub.rights` says."""
 
 from __future__ import annotations
 
@@ -227,7 +228,8 @@ def routes(hub: Hub) -> APIRouter:
     def uploads(
         found: Repository, actor: Actor, plural: str, body: Batch, request: Request
     ) -> dict[str, Any]:
-        """Links for what must be sent: all that the asker may not name in a commit, whether this hub has it or not."""
+        """Links for what must be sent: all that the asker may not name in a commit, whether this hub has it
+        or not."""
         here = present(actor, found, body.objects)
         sent = [one for one in body.objects if one.oid not in here]
         large = sum(one.size > lfs_parts.PART_BYTES for one in sent)
@@ -248,7 +250,8 @@ def routes(hub: Hub) -> APIRouter:
         return {"transfer": "multipart" if parts else "basic", "objects": objects, "hash_algo": "sha256"}
 
     def present(actor: Actor, found: Repository, objects: list[LfsObject]) -> set[str]:
-        """Which of the objects the actor may name in a commit as they are; they are spared from collection for a while."""
+        """Which of the objects the actor may name in a commit as they are; they are spared from collection
+        for a while."""
         here: set[str] = set()
         sizes = {one.oid: one.size for one in objects}
         for oid in hub.rights.nameable(actor, found, sizes.keys()):

@@ -123,7 +123,8 @@ def address(base: str, found: Repository) -> str:
 
 
 def closed_entry(path: str, size: int, *, folder: bool) -> dict[str, Any]:
-    """A file or folder in a tree, for who may not read the repository's files: no digest tells what is in it."""
+    """A file or folder in a tree, for who may not read the repository's files: no digest tells what is in
+    it."""
     return {"type": "directory" if folder else "file", "oid": "", "size": size, "path": path}
 
 

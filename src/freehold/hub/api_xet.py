@@ -1,7 +1,8 @@
 """The Xet chunk store over HTTP: tokens, xorbs, shards and how files are put together again.
 
 Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants) is answered with 404, which
-clients take as "not here". A token is for one repository at one commit: only the files of that commit are put together with it, and only the
+clients take as "not here". A token is for one repository at one commit: only the files of that commit are
+put together with it, and only the
 bytes of their chunks are opened. What the asker may not read is answered as what is not here.
 """
 

@@ -308,7 +308,8 @@ def _carry_over(target: sa.Table, connection: sa.Connection, **_: Any) -> None:
                 connection.execute(packs.insert(), values)
 
 
-#: Chunks by which a client may ask whether a content like its own is here: the first of each content, and one in about a thousand of the
+#: Chunks by which a client may ask whether a content like its own is here: the first of each content, and
+#: one in about a thousand of the
 #: others. Several contents may have the same one: who asks is told of one that they may read.
 marks = sa.Table(
     "marks",
@@ -327,7 +328,8 @@ packs = sa.Table(
 for _table in (marks, packs):
     event.listen(_table, "after_create", _carry_over)
 
-#: Who has shown to have which bytes by uploading them (see uploads.py). ``repository`` 0: a xorb, whose chunks its uploader may use in any;
+#: Who has shown to have which bytes by uploading them (see uploads.py). ``repository`` 0: a xorb, whose
+#: chunks its uploader may use in any;
 #: ``kept``: a collection spares it, since its commit or its shard is still to come.
 uploads = sa.Table(
     "uploads",

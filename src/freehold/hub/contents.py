@@ -124,7 +124,8 @@ class Contents:
     # -- chunks -----------------------------------------------------------------------------
 
     def put_xorb(self, name: str, temporary: Path) -> bool:
-        """Take an uploaded xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``; then it is left where it is.
+        """Take an uploaded xorb; whether it is new. Raises BadData when its chunks do not hash to ``name``;
+        then it is left where it is.
 
         One that is here already is checked all the same: who sends it shows that they have it.
         """
@@ -162,9 +163,11 @@ class Contents:
         return size
 
     def put_shard(self, data: bytes, missing: Callable[[Mapping[str, Sequence[Span]]], str]) -> list[Content]:
-        """Register the files of a shard; their contents. Raises BadData, NotFound when chunks are missing or a file is not what it says.
+        """Register the files of a shard; their contents. Raises BadData, NotFound when chunks are missing
+        or a file is not what it says.
 
-        ``missing``: of the chunks (first, end) that the files take from each xorb, a xorb that is as good as not here for who sends the
+        ``missing``: of the chunks (first, end) that the files take from each xorb, a xorb that is as good
+        as not here for who sends the
         shard, or nothing.
         """
         taken: list[Content] = []
@@ -234,7 +237,8 @@ class Contents:
         return [_content(row) for row in rows]
 
     def known_chunks(self, content: Content) -> list[tuple[str, list[xet.Chunk | None]]]:
-        """Xorbs of a content with their chunks up to the last one it has; None in place of others' chunks. It is spared from collection for a while."""
+        """Xorbs of a content with their chunks up to the last one it has; None in place of others' chunks.
+        It is spared from collection for a while."""
         self.renew(content)
         known: dict[str, set[int]] = {}
         for term in content.terms:
@@ -361,7 +365,8 @@ class Contents:
     # -- keeping house ----------------------------------------------------------------------
 
     def collect(self, kept: set[str], *, grace_s: float) -> tuple[int, int]:
-        """Remove chunked contents outside ``kept`` and xorbs no content needs, both older than ``grace_s``; (files, bytes) removed.
+        """Remove chunked contents outside ``kept`` and xorbs no content needs, both older than ``grace_s``;
+        (files, bytes) removed.
 
         ``kept``: digests of contents, and names of xorbs that a shard to come may need.
         """

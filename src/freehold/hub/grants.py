@@ -1,6 +1,7 @@
 """Rights that a link or a token carries: who got it, over which repository, to do what, until when.
 
-Links and tokens travel without their owner's credentials, so each is bound to what was asked for and is looked at again when it is used: who
+Links and tokens travel without their owner's credentials, so each is bound to what was asked for and is
+looked at again when it is used: who
 has lost access since, or a repository that is gone, opens nothing.
 """
 
@@ -28,9 +29,11 @@ class Void(Exception):
 
 @dataclass(frozen=True)
 class Grant:
-    """``right``: read, write, download, upload or xorb. ``subject``: what it is for: a commit, a digest and bytes, a range of a xorb.
+    """``right``: read, write, download, upload or xorb. ``subject``: what it is for: a commit, a digest and
+    bytes, a range of a xorb.
 
-    ``who``: the sha256 of the asker's token, or nothing for nobody. ``repository``, ``created``: its number and when it was made, since
+    ``who``: the sha256 of the asker's token, or nothing for nobody. ``repository``, ``created``: its number
+    and when it was made, since
     numbers come again. ``expires``: seconds since 1970.
     """
 

@@ -1,7 +1,8 @@
 """Copies of repositories of other hubs, kept up to date: the same files bit by bit, under the same or another name.
 
 Every file is checked against what the other hub says of it: its sha256 where it is kept as LFS or Xet, git's object id otherwise. What is
-here already and open to everyone, or in the copy itself, is not fetched: another hub that knows the digest of a file which is private here
+here already and open to everyone, or in the copy itself, is not fetched: another hub that knows the digest
+of a file which is private here
 does not get it into a copy that others may read. The other hub's commit id works as a revision of the copy.
 """
 
@@ -204,7 +205,8 @@ def _compare(
 
 
 def _shared(repositories: Repositories, found: Repository, digests: set[str]) -> set[str]:
-    """Those of ``digests`` that the copy may hold without fetching them: its own, what was fetched for it, and what everyone may read here."""
+    """Those of ``digests`` that the copy may hold without fetching them: its own, what was fetched for it,
+    and what everyone may read here."""
     uploads = Uploads(repositories.engine)
     rights = Rights(repositories, Accounts(repositories.store), uploads)
     own = repositories.held(found, digests) | uploads.contents_of(KEEPER, found.id, digests)

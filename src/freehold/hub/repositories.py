@@ -417,7 +417,8 @@ class Repositories:
     def resolve(self, found: Repository, revision: str, *, lost: bool = False) -> str:
         """Commit id of a branch, tag or (shortened) commit id that one of them leads to. Raises NotFound.
 
-        ``lost``: also of a commit that nothing leads to any more, since its branch was removed or its history squashed.
+        ``lost``: also of a commit that nothing leads to any more, since its branch was removed or its
+        history squashed.
         """
         name = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
         with self.engine.connect() as connection:
@@ -453,7 +454,8 @@ class Repositories:
         return connection.execute(asked).first() is not None
 
     def held(self, found: Repository, digests: Collection[str]) -> set[str]:
-        """Those of the contents ``digests`` that a revision of the repository holds: a ref's commit or one before it."""
+        """Those of the contents ``digests`` that a revision of the repository holds: a ref's commit or one
+        before it."""
         return self.held_by(found.id, digests)
 
     def held_by(self, repository: int, digests: Collection[str]) -> set[str]:

@@ -1,8 +1,11 @@
 """Who may read which bytes: the one place that every route of the hub asks.
 
-Bytes are read only as a file of a repository and of a revision that the asker may read. A revision is a branch, a tag, a request, or a commit
-that one of them leads to; what only a removed branch, a squashed history or a deleted repository held is read by nobody. A digest opens
-nothing: who names bytes by their digest must be able to read them in some repository, or must have uploaded them.
+Bytes are read only as a file of a repository and of a revision that the asker may read. A revision is a
+branch, a tag, a request, or a commit
+that one of them leads to; what only a removed branch, a squashed history or a deleted repository held is
+read by nobody. A digest opens
+nothing: who names bytes by their digest must be able to read them in some repository, or must have uploaded
+them.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from freehold.hub.contents import Content, Contents
 from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.uploads import Uploads
 
-#: Repositories and contents that are looked at for one digest or chunk. Of what very many hold, a few answers decide; a wrong "no" costs an upload.
+#: Repositories and contents that are looked at for one digest or chunk. Of what very many hold, a few
+#: answers decide; a wrong "no" costs an upload.
 _LOOKED_AT = 50
 #: No xorb of a client has more chunks (the specification allows 8,192).
 _MOST_CHUNKS = 1 << 16
@@ -94,7 +98,8 @@ class Rights:
         return sa.or_(own, sa.and_(sa.not_(rows.c.private), sa.or_(rows.c.gated == "", let_in)))
 
     def nameable(self, actor: Actor, repository: Repository, digests: Collection[str]) -> set[str]:
-        """Those of ``digests`` that a commit by the actor to the repository may name: what they uploaded for it, and what they may read."""
+        """Those of ``digests`` that a commit by the actor to the repository may name: what they uploaded
+        for it, and what they may read."""
         known = self._uploads.contents_of(actor.name, repository.id, digests)
         left = set(digests) - known
         if left and self.opens(actor, repository):
@@ -109,7 +114,8 @@ class Rights:
         return next((content for content in candidates if self._readable(actor, content.sha256)), None)
 
     def missing_chunks(self, actor: Actor, wanted: Mapping[str, Sequence[tuple[int, int]]]) -> str:
-        """A xorb of which some wanted chunks (first, end) are neither of the actor's uploads nor of files they may read; nothing if none is."""
+        """A xorb of which some wanted chunks (first, end) are neither of the actor's uploads nor of files
+        they may read; nothing if none is."""
         for xorb in sorted(wanted.keys() - self._uploads.xorbs_of(actor.name, wanted.keys())):
             if max(end for _, end in wanted[xorb]) > _MOST_CHUNKS:
                 return xorb

@@ -112,7 +112,8 @@ class Hub:
     def chunk_store(self, actor: Actor) -> str:
         """The path of the chunk store for an actor.
 
-        Clients remember the chunks they have sent by its address: those that one person sent are of no use to another.
+        Clients remember the chunks they have sent by its address: those that one person sent are of no use
+        to another.
         """
         name = hmac.new(self.key, f"store\x1f{actor.name}".encode(), "sha256").hexdigest()[:16]
         return f"/xet/{name}"
@@ -125,7 +126,8 @@ class Hub:
             raise Answer(403, "this address is no longer valid; ask for a new one") from None
 
     def chunk_token(self, request: Request) -> tuple[Grant, Actor, Repository]:
-        """What a request to the chunk store is granted, who sends it, and the repository it is for. Raises Answer."""
+        """What a request to the chunk store is granted, who sends it, and the repository it is for. Raises
+        Answer."""
         text = request.headers.get("authorization", "").removeprefix("Bearer ")
         try:
             grant, signature = self.grants.read_token(text)

@@ -294,7 +294,8 @@ class Store:
         return faults
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
-        """Remove blobs that no model, no repository and no upload names, and leftovers of killed work older than ``grace_s``; (files, bytes) removed.
+        """Remove blobs that no model, no repository and no upload names, and leftovers of killed work older
+        than ``grace_s``; (files, bytes) removed.
 
         A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
         """

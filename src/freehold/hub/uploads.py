@@ -1,7 +1,10 @@
-"""Who uploaded what: proof that a person has the bytes which their commit, or a shard of theirs, names by a digest.
+"""Who uploaded what: proof that a person has the bytes which their commit, or a shard of theirs, names by a
+digest.
 
-A record stands from the moment its bytes were checked. That of a content holds for one repository and ends with the commit that names it, or
-after a day. That of a xorb holds for its uploader in every repository, as long as clients remember what they have sent.
+A record stands from the moment its bytes were checked. That of a content holds for one repository and ends
+with the commit that names it, or
+after a day. That of a xorb holds for its uploader in every repository, as long as clients remember what
+they have sent.
 """
 
 from __future__ import annotations
@@ -89,7 +92,8 @@ class Uploads:
 
 
 def under_way(connection: sa.Connection) -> set[str]:
-    """Digests of contents and names of xorbs whose commit or shard is still to come: a collection spares them."""
+    """Digests of contents and names of xorbs whose commit or shard is still to come: a collection spares
+    them."""
     table = tables.uploads
     recent = sa.select(table.c.name).where(table.c.kept, table.c.at > time.time() - CONTENT_S)
     return set(connection.execute(recent).scalars())

@@ -254,7 +254,8 @@ def write_shard(
 ) -> bytes:
     """A shard that names the chunks of xorbs (name, chunks), for a client to find its own among. ``now``, ``expires``: seconds since 1970.
 
-    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a chunk can recognise it. None stands
+    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a
+    chunk can recognise it. None stands
     for a chunk that the client may not know of: random bytes are in its place.
     """
     from blake3 import blake3
@@ -308,7 +309,8 @@ def write_shard(
 
 
 def _sizes(chunks: Sequence[Chunk | None]) -> tuple[int, int]:
-    """(bytes unpacked, bytes packed with their headers) of the chunks that are told; one byte for each other."""
+    """(bytes unpacked, bytes packed with their headers) of the chunks that are told; one byte for each
+    other."""
     return (
         sum(chunk.size if chunk else 1 for chunk in chunks),
         sum(chunk.packed + 8 if chunk else 1 for chunk in chunks),
