@@ -90,7 +90,6 @@ _SENTENCES = {
     "list_type": "must be a list",
     "too_long": "must hold at most {max_length} items",
     "too_short": "must hold at least {min_length} item(s)",
-    "literal_error": "must be {expected}",
     "string_type": "must be text",
     "none_required": "this field is not supported; leave it out",
     "int_parsing": "must be a whole number",
@@ -106,9 +105,20 @@ def sentence(errors: Sequence[Any]) -> str:
     where = [str(part)[:60] for part in first["loc"][1:]]
     if first["type"] == "missing" and not where:
         return "the request has no body: send a JSON object"
-    text = _SENTENCES.get(first["type"], "{msg}").format_map({**context, "msg": first["msg"]})
+    if first["type"] == "literal_error":
+        text = _none_of(first["input"], context["expected"])
+    else:
+        text = _SENTENCES.get(first["type"], "{msg}").format_map({**context, "msg": first["msg"]})
     at = ".".join([*where, *([context["at"]] if context.get("at") else [])])
     return f"{at}: {text}" if at else f"the request {text}"
+
+
+def _none_of(value: Any, expected: str) -> str:
+    """The sentence for a value that is none of pydantic's ``'a', 'b' or 'c'``."""
+    words = expected.replace("'", "").replace(" or ", ", ")
+    if "," not in words:
+        return f"must be {words.lower()}"
+    return f"{value[:40]!r} is none of {words}" if isinstance(value, str) else f"must be one of {words}"
 
 
 # -- numbers, words, flags -------------------------------------------------------------------------

@@ -104,7 +104,7 @@ class ResponseFormat(fields.Loose):
         """See :class:`Dialogue`. Raises Refusal."""
         if self.type == "json_schema":
             if self.json_schema is None:
-                raise Refusal(400, "response_format.json_schema: this field is required")
+                raise Refusal(400, "response_format.json_schema: it holds no schema")
             return self.json_schema.body
         return "json" if self.type == "json_object" else None
 

@@ -89,7 +89,7 @@ class Format(fields.Loose):
         """See :class:`Dialogue`. Raises Refusal."""
         if self.type == "json_schema":
             if self.body is None:
-                raise Refusal(400, "text.format.schema: this field is required")
+                raise Refusal(400, "text.format: it holds no schema")
             return self.body
         return "json" if self.type == "json_object" else None
 
