@@ -125,6 +125,22 @@ def test_calls_are_told_from_text() -> None:
     assert plain.add("1 < 2, <tool") + plain.rest()[0] == "1 < 2, <tool"
 
 
+def test_calls_are_told_in_time_that_grows_as_the_text_does() -> None:
+    for many in (
+        "<tool_call>{" * 200_000,
+        "<tool_call>{}x</tool_call>" * 50_000,
+        "<tool_call>" + " " * 500_000,
+    ):
+        assert split_calls(many) == (many, [])
+
+
+def test_a_call_may_hold_the_marks_of_calls() -> None:
+    inner = '{"name": "f", "arguments": {"code": "<tool_call>{}x</tool_call>"}}'
+    text, calls = split_calls(f"a<tool_call>{inner}</tool_call>b")
+    assert text == "ab"
+    assert [call.arguments for call in calls] == [{"code": "<tool_call>{}x</tool_call>"}]
+
+
 def test_errors_have_each_apis_shape() -> None:
     refusal = Refusal(429, "later", "overloaded", 3.0)
     assert body_of("/v1/chat/completions", refusal)["error"]["type"] == "rate_limit_error"
