@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,19 +53,20 @@ def test_a_full_disk_loses_nothing_and_says_so(small_disk: Path) -> None:
     # too much for the disk, whole and as an upload of its own
     assert commit(client, "big.txt", os.urandom(9_000_000)) in (200, 507)
     assert commit(client, "bigger.txt", os.urandom(14_000_000)) == 507
-    data = os.urandom(14_000_000)
-    asked = {
-        "operation": "upload",
-        "transfers": ["basic"],
-        "objects": [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}],
-    }
-    actions = client.post("/ada/one.git/info/lfs/objects/batch", json=asked).json()["objects"][0]["actions"]
-    sent = client.put(actions["upload"]["href"], content=data)
-    assert sent.status_code == 507
+
+    def offered(data: bytes) -> dict[str, Any]:
+        one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        asked = {"operation": "upload", "transfers": ["basic"], "objects": [one]}
+        return client.post("/ada/one.git/info/lfs/objects/batch", json=asked).json()["objects"][0]
+
+    assert offered(os.urandom(14_000_000))["error"]["code"] == 507
+    data = os.urandom(100_000)
+    address = offered(data)["actions"]["upload"]["href"]
     # and not a byte left for the catalogue either
     subprocess.run(
         ["dd", "if=/dev/zero", f"of={small_disk / 'filler'}", "bs=4096"], capture_output=True, check=False
     )
+    assert client.put(address, content=data).status_code == 507
     for number in range(40):  # until its log cannot grow
         status = commit(client, f"{number}.txt", b"x" * 5000)
         if status == 507:

@@ -78,6 +78,12 @@ def test_a_batch_has_so_many_objects(client: Client) -> None:
     assert batch(client, *[1] * 1001)["status"] == 400
 
 
+def test_so_many_paths_are_described_at_once(client: Client) -> None:
+    asked = {"paths": ["none"] * 1001}
+    assert client.post("/api/models/ada/first/paths-info/main", json=asked).status_code == 400
+    assert client.post("/api/models/ada/first/paths-info/main", json={"paths": ["none"] * 1000}).json() == []
+
+
 @pytest.mark.parametrize(
     ("size", "objects"),
     [(1, 1), (PART_BYTES + 1, 1), (1 << 40, 1), (1 << 50, 1), (1 << 40, 1000), (5 << 30, 256)],

@@ -280,12 +280,16 @@ def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path) -> Non
         check=True, capture_output=True,
     )  # fmt: skip
     options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
-    with serving.running(Application(), QUICK, **options) as address:
+    app = Application()
+    with serving.running(app, QUICK, **options) as address:
         assert rest(connected(address)) == b""
         assert rest(connected(address, b"\x16\x03\x01")) == b""
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
         assert httpx.get(address.replace("http:", "https:"), verify=unverified).text == "ok"
+        deaf = unverified.wrap_socket(connected(address, buffer=4096), server_hostname="x")
+        deaf.sendall(b"GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert holds(lambda: app.left == 1)
         with socket.create_connection((urlsplit(address).hostname, urlsplit(address).port), HANG_S) as plain:
             inside = unverified.wrap_socket(plain, server_hostname="x")
             inside.sendall(b"GET / HTTP/1.1\r\n")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from fastapi import FastAPI
 
 from freehold.errors import UsageError
 from freehold.web.site import Site, site
+from tests.conftest import FREEHOLD
 from tests.web import serving
 
 FOREIGN = "https://elsewhere.example"
@@ -200,3 +203,24 @@ def test_a_websocket_is_not_opened(served: tuple[FastAPI, httpx.Client]) -> None
     }
     assert client.get("/health", headers=upgrade).status_code == 200
     assert client.get("/health", headers=upgrade | {"origin": FOREIGN}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("hub", "serve", "--allow-host", "http://hub.example.org"),
+            "--allow-host 'http://hub.example.org' is not a host name",
+        ),
+        (("serve", "none", "--cors", "*"), "--cors '*' is not the address of a site"),
+    ],
+)
+def test_a_name_that_cannot_be_right_is_refused_before_anything_starts(
+    words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    environment = os.environ | {"FREEHOLD_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*FREEHOLD, *words], capture_output=True, text=True, check=False, env=environment, timeout=120
+    )
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())

@@ -24,6 +24,8 @@ from freehold.web.bodies import JsonRoute, body_of, limited, need_json_type
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
           "trending": "downloads", "modified": "modified"}  # fmt: skip
 _PAGE = 1000
+#: As many paths are described at once; each is looked for among all files.
+_PATHS = 1000
 #: As many tags are listed, the most frequent ones.
 _TAGS = 10_000
 Expand = Annotated[list[str] | None, Parameter()]
@@ -166,9 +168,14 @@ async def _paths(request: Request) -> tuple[list[str], bool]:
         else:
             form = await request.form()
             paths, expand = form.getlist("paths"), str(form.get("expand", "")).lower() == "true"
-        return [paths] if isinstance(paths, str) else [str(path) for path in paths], expand
+        asked = [paths] if isinstance(paths, str) else [str(path) for path in paths]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Answer(400, "send the field 'paths', once for each path") from None
+    if len(asked) > _PATHS:
+        raise Answer(
+            400, f"{len(asked)} paths are asked for, and {_PATHS} are answered at most; ask in parts"
+        )
+    return asked, expand
 
 
 #: What is read beside the event loop, so that the routes themselves can work in threads.

@@ -229,6 +229,9 @@ class Connection(H11Protocol):
         self.head_since: float | None = None
         #: since when nothing has moved that should, what came since then, and what was not sent at the last look
         self.still_since, self.came, self.unsent = 0.0, 0, 0
+        self.closing_since: float | None = None
+        #: whether what was written before has gone since the last look
+        self.drained = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -256,8 +259,18 @@ class Connection(H11Protocol):
         self.crowd.waits(self.peer)
         super().on_response_complete()
 
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.drained = True
+        super().resume_writing()
+
     def look(self, now: float) -> None:
         """End this connection if its client does nothing."""
+        if self.transport.is_closing():  # what is left to send, or TLS's last word, has its time too
+            self.closing_since = self.closing_since or now
+            if now - self.closing_since > self.crowd.limits.stalled_s:
+                self.transport.abort()
+            return
         if self.head_since is None and self._is_idle_without_end():
             self.head_since = now
         if self.head_since is not None:
@@ -269,7 +282,7 @@ class Connection(H11Protocol):
             self.still_since, self.came = now, 0
         elif now - self.still_since > self.crowd.limits.stalled_s:
             self._end(b"" if self.cycle.response_started else _TOO_SLOW)
-        self.unsent = unsent
+        self.unsent, self.drained = unsent, False
 
     def _is_idle_without_end(self) -> bool:
         """Whether no timer of uvicorn's ends the wait for a request: after a body that was not read to its end."""
@@ -279,14 +292,14 @@ class Connection(H11Protocol):
 
     def _has_moved(self, unsent: int) -> bool:
         """Whether the client has done its part since :attr:`still_since`."""
-        if unsent and (self.flow.write_paused or self.transport.is_closing()):
-            return not self.unsent or unsent < self.unsent
+        if unsent and self.flow.write_paused:
+            return self.drained or not self.unsent or unsent < self.unsent
         awaited = self.conn.their_state is h11.SEND_BODY and not self.conn.they_are_waiting_for_100_continue
         return not awaited or self.flow.read_paused or self.came >= self.crowd.limits.least_bytes
 
     def _end(self, last: bytes) -> None:
         """Close, with a last word where nothing was said yet; at once where nobody reads."""
-        if last and not self.transport.is_closing():
+        if last:
             self.transport.write(last)
         if self.transport.get_write_buffer_size():
             self.transport.abort()
