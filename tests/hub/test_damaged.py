@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -9,13 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from freehold.errors import BadModel
+from freehold.hub import xet
 from freehold.hub.archive import archive
+from freehold.hub.contents import Content, Contents
+from freehold.hub.damage import whole_file
+from freehold.hub.mirror import mirror
+from freehold.hub.protocol import make_app
+from freehold.hub.remote import read_address
+from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store
 from tests.entry import pull, restore
 from tests.hub.models import gguf
-from tests.hub.serving import freehold
+from tests.hub.serving import freehold, hub_at
+from tests.hub.test_pages import push
 
 
 @pytest.fixture
@@ -139,3 +149,129 @@ def test_the_store_is_checked_and_repaired_from_the_command_line(store: Store, m
     assert repaired.returncode == 15
     assert "tiny: tiny.gguf was damaged and is moved to" in repaired.stderr
     assert "freehold pull file:" in repaired.stderr
+
+
+# -- the hub ----------------------------------------------------------------------------------------
+
+
+def upload(client: TestClient, data: bytes) -> bool:
+    """Offer a content as LFS clients do and send it if it is asked for; whether it was."""
+    digest = hashlib.sha256(data).hexdigest()
+    asked = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": digest, "size": len(data)}]}
+    (told,) = client.post("/ada/one.git/info/lfs/objects/batch", json=asked).json()["objects"]
+    if "actions" not in told:
+        return False
+    address = told["actions"]["upload"]["href"]
+    assert client.put(address[address.index("/", 8) :], content=data).status_code == 200
+    return True
+
+
+@DAMAGES
+@pytest.mark.parametrize("mended", ["by itself", "by hub check"])
+def test_a_damaged_content_of_the_hub_is_not_served_and_an_upload_replaces_it(
+    tmp_path: Path, damage: Callable[[Path], None], mended: str
+) -> None:
+    store, data = Store(tmp_path), bytes(range(256)) * 64
+    client = TestClient(make_app(store))
+    push(client, "ada/one", {"w.bin": data})
+    address, digest = "/ada/one/resolve/main/w.bin", hashlib.sha256(data).hexdigest()
+    assert client.get(address).content == data
+    damage(store.blob(digest))
+    if mended == "by hub check":
+        assert "w.bin was changed; its bytes no longer match" in " ".join(Repositories(store).check())
+        Repositories(store).set_damaged_aside()
+    assert client.get(address).status_code >= 400
+    assert [path.name[:64] for path in (tmp_path / "damaged").iterdir()] == [digest]
+    assert upload(client, data)
+    assert client.get(address).content == data
+    assert Repositories(store).check() == []
+
+
+def test_a_damaged_chunk_is_found_set_aside_and_replaced_by_an_upload(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    client = TestClient(make_app(store))
+    data = bytes(range(256)) * 64
+    push(client, "ada/one", {"w.bin": data})
+    digest = hashlib.sha256(data).hexdigest()
+    chunked_content(store, data)
+    store.blob(digest).unlink()
+    address = "/ada/one/resolve/main/w.bin"
+    assert client.get(address).content == data
+    (xorb,) = [path for path in (tmp_path / "xorbs").rglob("*") if len(path.name) == 64]
+    damaged = bytearray(xorb.read_bytes())
+    damaged[100] ^= 1
+    xorb.chmod(0o644)
+    xorb.write_bytes(damaged)
+    repositories = Repositories(store)
+    assert any("w.bin" in fault for fault in repositories.check())
+    with pytest.raises(BadModel, match="hub is damaged"):
+        whole_file(repositories.contents, digest, tmp_path / "out", "w.bin")
+    (told,) = repositories.set_damaged_aside()
+    assert "damaged chunks" in told
+    assert upload(client, data)
+    assert client.get(address).content == data
+    assert repositories.check() == []
+
+
+def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    client = TestClient(make_app(store))
+    data = bytes(range(256)) * 64
+    push(client, "ada/one", {"w.bin": data})
+    chunked_content(store, data)
+    store.blob(hashlib.sha256(data).hexdigest()).unlink()
+    (index,) = (tmp_path / "xorbs").rglob("*.index")
+    index.chmod(0o644)
+    index.write_bytes(bytes(index.stat().st_size))
+    (told,) = Repositories(store).set_damaged_aside()
+    assert "can be read again" in told
+    assert Repositories(store).check() == []
+
+
+def chunked_content(store: Store, data: bytes) -> None:
+    """Keep a content as one chunk, as Xet clients send them."""
+    contents = Contents(store)
+    half = len(data) // 2
+    parts = [data[:half], data[half:]]
+    body = b"".join(
+        bytes([0]) + len(part).to_bytes(3, "little") + bytes([0]) + len(part).to_bytes(3, "little") + part
+        for part in parts
+    )
+    hashes = [(xet.chunk_hash(part), len(part)) for part in parts]
+    name = xet.text_of(xet.tree_hash(hashes))
+    temporary = store.incoming / "xorb"
+    temporary.write_bytes(body)
+    contents.put_xorb(name, temporary)
+    content = Content(
+        hashlib.sha256(data).hexdigest(),
+        len(data),
+        xet.text_of(xet.file_hash(hashes)),
+        (xet.Term(name, 0, 2, len(data)),),
+    )
+    contents._register(content)
+
+
+def test_a_pull_from_the_hub_does_not_take_damaged_bytes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    client = TestClient(make_app(store))
+    weights = gguf(tmp_path / "tiny.gguf").read_bytes()
+    push(client, "ada/one", {"tiny.gguf": weights})
+    zeroed(store.blob(hashlib.sha256(weights).hexdigest()))
+    with pytest.raises(BadModel, match=r"tiny\.gguf in ada/one"):
+        pull(Store(tmp_path), "hub:ada/one", "one")
+    assert Store(tmp_path).models() == []
+    assert upload(client, weights)
+    assert pull(Store(tmp_path), "hub:ada/one", "one").digest == hashlib.sha256(weights).hexdigest()
+
+
+def test_a_mirror_brings_damaged_contents_again(tmp_path: Path) -> None:
+    other, store = Store(tmp_path / "other"), Store(tmp_path / "home")
+    data = bytes(range(256)) * 64
+    push(TestClient(make_app(other)), "ada/one", {"w.bin": data, "README.md": b"# One"})
+    repositories = Repositories(store)
+    with hub_at(tmp_path / "other") as address:
+        mirror(repositories, read_address(f"{address}/ada/one"))
+        for content in (data, b"# One"):
+            zeroed(store.blob(hashlib.sha256(content).hexdigest()))
+        mirror(repositories, read_address(f"{address}/ada/one"))
+    assert repositories.check() == []

@@ -397,7 +397,7 @@ class Contents:
         try:
             for block in self.read(content):
                 digest.update(block)
-        except (BadData, NotFound, OSError) as error:
+        except (BadData, NotFound, OSError, ValueError, IndexError) as error:
             return f"{content.sha256[:12]} cannot be read: {error}"
         return (
             ""

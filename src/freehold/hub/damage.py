@@ -28,6 +28,8 @@ def whole_file(contents: Contents, digest: str, target: Path, name: str) -> Path
     lies = contents.path(content)
     if lies is not None:
         whole = contents.store.checked.is_whole(digest)
+        if not whole:
+            contents.store.checked.set_aside(digest)
     else:
         lies = target
         target.parent.mkdir(parents=True, exist_ok=True)

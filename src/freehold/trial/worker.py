@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from freehold import progress, settings
+from freehold import faults, progress, settings
 from freehold.errors import FreeholdError
 
 
@@ -18,6 +18,15 @@ def _end_with_parent() -> None:
     """Standard input closes when the parent has died or wants no more."""
     sys.stdin.read()
     os._exit(1)
+
+
+def _told(error: Exception, place: Path) -> dict[str, str]:
+    """What the parent says of a failure in one sentence; the traceback of a fault goes to the step's folder."""
+    known = faults.explain(error)
+    if known is not None:
+        return {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
+    (place / "traceback.txt").write_text(traceback.format_exc())
+    return {"kind": type(error).__name__, "message": str(error), "remedy": ""}
 
 
 def main() -> None:
@@ -35,9 +44,8 @@ def main() -> None:
         answer = {"result": jobs.JOBS[request["job"]](request["arguments"], progress.Pipe(out))}
     except FreeholdError as error:
         answer = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
-    except Exception as error:  # the parent says it in one sentence; the traceback goes to the step's folder
-        Path(request["arguments"]["place"], "traceback.txt").write_text(traceback.format_exc())
-        answer = {"error": {"kind": type(error).__name__, "message": str(error), "remedy": ""}}
+    except Exception as error:
+        answer = {"error": _told(error, Path(request["arguments"]["place"]))}
     print(json.dumps(answer), file=out, flush=True)
     os._exit(0)
 
