@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 256
+#: Dictionaries that were looked at, each with the lengths of its values.
+Known = dict[tuple[int, int, int], tuple[Any, Any]]
 
 
 def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
@@ -163,11 +165,11 @@ def _filled(name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], bou
     draft.columns = distinct_names(list(schema.names), draft)
     labels = class_labels(schema.metadata, draft)
     plain = {column: _plain(field.type) for column, field in zip(draft.columns, schema, strict=True)}
-    number = 0
+    number, known = 0, Known()
     for batch in batches:
         draft.bound.check_rows(batch.num_rows, batch.num_columns)
         for part in _parts(batch):
-            bound.more(_expanded(part))
+            bound.more(_expanded(part, known))
             cells = [
                 _cells(_plainly(column), plain[key], labels.get(key))
                 for key, column in zip(draft.columns, part.columns, strict=True)
@@ -186,19 +188,19 @@ def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, _ROWS_AT_ONCE)
 
 
-def _expanded(batch: pa.RecordBatch) -> int:
+def _expanded(batch: pa.RecordBatch, known: Known) -> int:
     """Bytes of a batch with all that stands in it once and is used often written out; nothing is written."""
-    return sum(_written_out(column) for column in batch.columns)
+    return sum(_written_out(column, known) for column in batch.columns)
 
 
-def _written_out(array: pa.Array) -> int:
+def _written_out(array: pa.Array, known: Known) -> int:
     import pyarrow as pa
 
     slots = len(array) * 8
     if isinstance(array, pa.ExtensionArray):
-        return _written_out(array.storage)
+        return _written_out(array.storage, known)
     if isinstance(array, pa.DictionaryArray):
-        lengths = _lengths(array.dictionary)
+        lengths = _lengths_once(array.dictionary, known)
         used = array.indices.drop_null().to_numpy(zero_copy_only=False)
         return slots + int(lengths[used].sum())
     if isinstance(array, pa.RunEndEncodedArray):
@@ -206,16 +208,28 @@ def _written_out(array: pa.Array) -> int:
     if isinstance(array, pa.MapArray):
         first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
         return slots + sum(
-            _written_out(each.slice(first, last - first)) for each in (array.keys, array.items)
+            _written_out(each.slice(first, last - first), known) for each in (array.keys, array.items)
         )
     if isinstance(array, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
-        return slots + _written_out(array.flatten())
+        return slots + _written_out(array.flatten(), known)
     if isinstance(array, pa.ListViewArray | pa.LargeListViewArray):
         entries = sum(size for size in array.sizes.to_pylist() if size)
         return slots + entries * (8 + _longest(array.values))
     if isinstance(array, pa.StructArray):
-        return slots + sum(map(_written_out, array.flatten()))
+        return slots + sum(_written_out(each, known) for each in array.flatten())
     return slots + int(_lengths(array).sum())
+
+
+def _lengths_once(dictionary: pa.Array, known: Known) -> np.ndarray[Any, Any]:
+    """The lengths of a dictionary's values; many batches share one, which is kept so that its address stays its own."""
+    if not dictionary.buffers()[-1]:
+        return _lengths(dictionary)
+    key = dictionary.buffers()[-1].address, len(dictionary), dictionary.offset
+    if key not in known:
+        if len(known) > 64:
+            known.clear()
+        known[key] = dictionary, _lengths(dictionary)
+    return known[key][1]
 
 
 def _longest(array: pa.Array) -> int:
@@ -235,7 +249,7 @@ def _lengths(array: pa.Array) -> np.ndarray[Any, Any]:
         views = np.frombuffer(array.buffers()[1], dtype="<i4")[array.offset * 4 :: 4][: len(array)]
         return views.astype(np.int64)
     if array.type.num_fields or isinstance(array, pa.DictionaryArray | pa.ExtensionArray):
-        return np.full(len(array), _written_out(array))
+        return np.full(len(array), _written_out(array, {}))
     return np.full(len(array), 8)
 
 
