@@ -228,9 +228,10 @@ def weights(folder: Path, name: str = "tiny.gguf", seed: int = 0) -> None:
 def make_weights(kept: Path) -> None:
     """Write the models of all rounds, in a process of its own that may load torch."""
     sys.path.insert(0, str(ROOT))
+    from tests import tiny
+
     from freehold.hub.card import read_card
     from freehold.shrink.convert import to_gguf
-    from tests import tiny
 
     for seed in (0, 1):
         folder = tiny.model("llama", kept / f"folder-{seed}", seed=seed)
