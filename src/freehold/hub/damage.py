@@ -8,7 +8,7 @@ from pathlib import Path
 from freehold import durable
 from freehold.errors import BadData, BadModel, NotFound
 from freehold.hub import xet
-from freehold.hub.catalogue import chunked, landmarks
+from freehold.hub.catalogue import chunked, marks, packs
 from freehold.hub.contents import Content, Contents
 
 REMEDY = (
@@ -74,7 +74,8 @@ def set_aside(contents: Contents, content: Content) -> str:
         return f"{content.sha256[:12]} can be read again: a list of its chunks was written anew"
     with contents.store.engine.begin() as connection:
         connection.execute(chunked.delete().where(chunked.c.sha256 == content.sha256))
-        connection.execute(landmarks.delete().where(landmarks.c.sha256 == content.sha256))
+        for table in (marks, packs):
+            connection.execute(table.delete().where(table.c.sha256 == content.sha256))
     return f"{content.sha256[:12]} had damaged chunks, which are moved to {damaged}; {_AGAIN}"
 
 
