@@ -217,6 +217,7 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
 
 def fill_store(home: Path) -> None:
     """A store with a tiny random model that answers and one that embeds."""
+    from freehold.hub.intake import made_here
     from freehold.hub.store import Store
     from freehold.trial.forms import as_gguf
 
@@ -224,7 +225,7 @@ def fill_store(home: Path) -> None:
     for name, make in (("tiny", lambda at: TINY["model"]("llama", at)), ("vectors", TINY["embedder"])):
         folder = make(home / "made" / name)
         files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-        model = store.add(name, files, {"source": "made for a test"})
+        model = store.add(name, made_here(files), {"source": "made for a test"})
         if name == "tiny":
             as_gguf(store, model)
 

@@ -77,9 +77,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stored(home: Path, sources: Path, umask: int) -> None:
     """The model in the store, put there by a process with this umask, its rows with it."""
     script = (
-        "import sys; from pathlib import Path; from freehold.hub.store import Store\n"
+        "import sys; from pathlib import Path; from freehold.hub.intake import made_here; from freehold.hub.store import Store\n"
         "model, rows = map(Path, sys.argv[1:])\n"
-        "store = Store(); made = store.add('tiny', {'terms.gguf': model, 'notes.json': rows}, {'source': 'x'})\n"
+        "store = Store(); made = store.add('tiny', made_here({'terms.gguf': model, 'notes.json': rows}), {'source': 'x'})\n"
         "store.folder_of(made)\n"
     )
     command = [sys.executable, "-c", script, str(sources / "terms.gguf"), str(sources / "rows.jsonl")]

@@ -11,6 +11,7 @@ import pytest
 
 from freehold import settings
 from freehold.engines import admission
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from tests.commands import freehold
 from tests.trust.corpus import gguf
@@ -20,7 +21,7 @@ from tests.trust.corpus import gguf
 def home(tmp_path: Path) -> Path:
     model = tmp_path / "m.gguf"
     model.write_bytes(gguf({"general.architecture": "llama"}))
-    Store(tmp_path / "home").add("m", {"m.gguf": model}, {"source": "x"})
+    Store(tmp_path / "home").add("m", made_here({"m.gguf": model}), {"source": "x"})
     return tmp_path / "home"
 
 

@@ -11,6 +11,7 @@ from freehold.engines.interface import Prompting
 from freehold.engines.llama import LlamaVocabulary
 from freehold.engines.shortest import Shortest
 from freehold.errors import DoesNotFit
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.trial.forms import as_gguf
 from tests import tiny
@@ -38,7 +39,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> LlamaVocabulary:
     folder = tmp_path_factory.mktemp("tiny")
     files = {path.name: path for path in tiny.model("llama", folder / "model").iterdir()}
     store = Store(folder / "home")
-    model = as_gguf(store, store.add("tiny", files, {"source": "test"}))
+    model = as_gguf(store, store.add("tiny", made_here(files), {"source": "test"}))
     return LlamaVocabulary(store.weights(model))
 
 

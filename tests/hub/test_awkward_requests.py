@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
+from tests.hub.client import Client
 
 REPO = "/api/models/ada/first"
 DEEP = b'{"a":' * 100_000
@@ -18,8 +18,8 @@ SURROGATE = b'{"%s": "\\ud800"}'
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> TestClient:
-    made = TestClient(make_app(Store(tmp_path)), raise_server_exceptions=False)
+def client(tmp_path: Path) -> Client:
+    made = Client(make_app(Store(tmp_path)), raise_server_exceptions=False)
     assert made.post("/api/repos/create", json={"name": "first", "organization": "ada"}).status_code == 200
     assert made.post(f"{REPO}/discussions", json={"title": "a change"}).status_code == 200
     return made
@@ -47,13 +47,13 @@ def client(tmp_path: Path) -> TestClient:
         ("/api/repos/create", b""),
     ],
 )
-def test_a_body_that_is_no_clean_json_is_refused(client: TestClient, path: str, data: bytes) -> None:
+def test_a_body_that_is_no_clean_json_is_refused(client: Client, path: str, data: bytes) -> None:
     answer = client.post(path, content=data, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert 8 < len(answer.json()["error"]) < 500
 
 
-def test_json_is_read_whatever_it_is_sent_as(client: TestClient) -> None:
+def test_json_is_read_whatever_it_is_sent_as(client: Client) -> None:
     body = json.dumps({"name": "second", "organization": "ada"})
     for kind in ("", "application/x-www-form-urlencoded"):
         answer = client.post("/api/repos/create", content=body, headers={"Content-Type": kind})
@@ -61,7 +61,7 @@ def test_json_is_read_whatever_it_is_sent_as(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2**31, 2**63, 2**64, 10**400])
-def test_a_discussion_of_any_number_is_not_found(client: TestClient, number: int) -> None:
+def test_a_discussion_of_any_number_is_not_found(client: Client, number: int) -> None:
     for path in (f"{REPO}/discussions/{number}", f"/ada/first/discussions/{number}"):
         assert client.get(path).status_code == 404
     assert client.post(f"{REPO}/discussions/{number}/comment", json={"comment": "c"}).status_code == 404
@@ -77,7 +77,7 @@ def test_a_discussion_of_any_number_is_not_found(client: TestClient, number: int
     ],
 )
 def test_rules_of_what_to_ignore_are_read_as_git_reads_them(
-    client: TestClient, rules: str, ignored: list[bool]
+    client: Client, rules: str, ignored: list[bool]
 ) -> None:
     sample = base64.b64encode(b"abc").decode()
     names = ["a" * 150 + ".bin", "keep.bin"]
@@ -86,7 +86,7 @@ def test_rules_of_what_to_ignore_are_read_as_git_reads_them(
     assert [file["shouldIgnore"] for file in answer.json()["files"]] == ignored
 
 
-def test_too_many_rules_are_refused(client: TestClient) -> None:
+def test_too_many_rules_are_refused(client: Client) -> None:
     for rules in ("x" * 1001, "x\n" * 1001):
         answer = client.post(f"{REPO}/preupload/main", json={"files": [], "gitIgnore": rules})
         assert answer.status_code == 400

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
 from freehold.errors import BadModel
 from freehold.hub import xet
@@ -23,6 +22,7 @@ from freehold.hub.remote import read_address
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Model, Store
 from tests.entry import pull, restore
+from tests.hub.client import Client
 from tests.hub.models import gguf
 from tests.hub.serving import freehold, hub_at
 from tests.hub.test_pages import push
@@ -154,7 +154,7 @@ def test_the_store_is_checked_and_repaired_from_the_command_line(store: Store, m
 # -- the hub ----------------------------------------------------------------------------------------
 
 
-def upload(client: TestClient, data: bytes) -> bool:
+def upload(client: Client, data: bytes) -> bool:
     """Offer a content as LFS clients do and send it if it is asked for; whether it was."""
     digest = hashlib.sha256(data).hexdigest()
     asked = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": digest, "size": len(data)}]}
@@ -172,7 +172,7 @@ def test_a_damaged_content_of_the_hub_is_not_served_and_an_upload_replaces_it(
     tmp_path: Path, damage: Callable[[Path], None], mended: str
 ) -> None:
     store, data = Store(tmp_path), bytes(range(256)) * 64
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     push(client, "ada/one", {"w.bin": data})
     address, digest = "/ada/one/resolve/main/w.bin", hashlib.sha256(data).hexdigest()
     assert client.get(address).content == data
@@ -189,7 +189,7 @@ def test_a_damaged_content_of_the_hub_is_not_served_and_an_upload_replaces_it(
 
 def test_a_damaged_chunk_is_found_set_aside_and_replaced_by_an_upload(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     data = bytes(range(256)) * 64
     push(client, "ada/one", {"w.bin": data})
     digest = hashlib.sha256(data).hexdigest()
@@ -215,7 +215,7 @@ def test_a_damaged_chunk_is_found_set_aside_and_replaced_by_an_upload(tmp_path: 
 
 def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     data = bytes(range(256)) * 64
     push(client, "ada/one", {"w.bin": data})
     chunked_content(store, data)
@@ -253,7 +253,7 @@ def chunked_content(store: Store, data: bytes) -> None:
 
 def test_a_pull_from_the_hub_does_not_take_damaged_bytes(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    client = TestClient(make_app(store))
+    client = Client(make_app(store))
     weights = gguf(tmp_path / "tiny.gguf").read_bytes()
     push(client, "ada/one", {"tiny.gguf": weights})
     zeroed(store.blob(hashlib.sha256(weights).hexdigest()))
@@ -267,7 +267,7 @@ def test_a_pull_from_the_hub_does_not_take_damaged_bytes(tmp_path: Path) -> None
 def test_a_mirror_brings_damaged_contents_again(tmp_path: Path) -> None:
     other, store = Store(tmp_path / "other"), Store(tmp_path / "home")
     data = bytes(range(256)) * 64
-    push(TestClient(make_app(other)), "ada/one", {"w.bin": data, "README.md": b"# One"})
+    push(Client(make_app(other)), "ada/one", {"w.bin": data, "README.md": b"# One"})
     repositories = Repositories(store)
     with hub_at(tmp_path / "other") as address:
         mirror(repositories, read_address(f"{address}/ada/one"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.trial.forms import as_gguf
 from tests import tiny
@@ -21,7 +22,9 @@ def tiny_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     files = tiny.model("llama", folder / "model", max_position_embeddings=4096)
     store = Store(folder / "home")
-    as_gguf(store, store.add(TINY, {path.name: path for path in files.iterdir()}, {"source": "test"}))
+    as_gguf(
+        store, store.add(TINY, made_here({path.name: path for path in files.iterdir()}), {"source": "test"})
+    )
     return store.folder
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.trial.forms import as_gguf
 from tests import tiny
@@ -31,7 +32,7 @@ def store_tiny(home: Path, folder: Path) -> Store:
         ("vectors", tiny.embedder(folder / "vectors")),
     ):
         files = {str(path.relative_to(made)): path for path in made.rglob("*") if path.is_file()}
-        model = store.add(name, files, {"source": "test"})
+        model = store.add(name, made_here(files), {"source": "test"})
         if name == "tiny":
             as_gguf(store, model)
     return store

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from freehold import listening
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.serve.app import Settings, make_app
 from freehold.serve.desk import Desk
@@ -54,8 +55,8 @@ def stocked(folder: Path, template: str = tiny.TEMPLATE) -> Store:
         made = tiny.model("llama", folder / name, seed=seed)
         config = json.loads((made / "tokenizer_config.json").read_text())
         (made / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
-        store.add(name, _files(made), {"source": "test"})
-    store.add(EMBEDDING, _files(embedder(folder / EMBEDDING)), {"source": "test"})
+        store.add(name, made_here(_files(made)), {"source": "test"})
+    store.add(EMBEDDING, made_here(_files(embedder(folder / EMBEDDING))), {"source": "test"})
     return store
 
 

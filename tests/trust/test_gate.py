@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 import freehold
 from freehold.errors import BadModel, FreeholdError, Refused
@@ -30,6 +29,7 @@ from freehold.hub.sources import Delivery
 from freehold.hub.store import Store
 from freehold.trust import gate, policy, scan
 from tests.entry import Quick, restore
+from tests.hub.client import Client
 from tests.hub.models import decoder, gguf
 from tests.hub.serving import freehold as typed
 from tests.hub.serving import hub_at
@@ -329,13 +329,13 @@ def test_an_archive_that_the_policy_refuses_stays_out(home: Path, tmp_path: Path
 
 
 @pytest.fixture
-def client(home: Path) -> TestClient:
+def client(home: Path) -> Client:
     store = Store(home)
     known = Known(look=scan.dangers, rules=scan.RULES, allow=gate.allows_push(store))
-    return TestClient(make_app(store, known=known, strict=True))
+    return Client(make_app(store, known=known, strict=True))
 
 
-def test_a_commit_to_the_hub_passes_the_same_rules(home: Path, client: TestClient) -> None:
+def test_a_commit_to_the_hub_passes_the_same_rules(home: Path, client: Client) -> None:
     push(client, "ada/one", {"README.md": b"---\nlicense: apache-2.0\n---\n"})
     policy.put_in_force(NO_MIT, "here")
     for files, told in (
@@ -370,7 +370,7 @@ def test_a_request_is_merged_through_the_gate(home: Path) -> None:
 def test_a_mirror_passes_the_gate(home: Path, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     push(
-        TestClient(make_app(other)),
+        Client(make_app(other)),
         "ada/one",
         {"helper.pkl": PICKLE, "README.md": b"---\nlicense: mit\n---\n"},
     )

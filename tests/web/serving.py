@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from freehold import listening
 from freehold.hub.accounts import Accounts
+from freehold.hub.intake import made_here
 from freehold.hub.protocol import make_app as make_hub
 from freehold.hub.store import Store
 from freehold.serve.app import Settings
@@ -32,7 +33,7 @@ def hub(folder: Path, site: Site | None = None, *, closed: bool = False) -> tupl
 def server(folder: Path, site: Site | None = None, *, key: str = "") -> FastAPI:
     """A server's application over a model of random weights."""
     store = Store(folder / "server")
-    store.add("tiny", {"tiny.gguf": gguf(folder / "tiny.gguf")}, {"source": "test"})
+    store.add("tiny", made_here({"tiny.gguf": gguf(folder / "tiny.gguf")}), {"source": "test"})
     settings = Settings(loopback=not key, key=key, site=site or Site())
     return make_server(store, ["tiny"], [], settings)[0]
 
