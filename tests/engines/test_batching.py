@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from freehold import permissions
 from freehold.engines import grammar
 from freehold.engines.asking import Ask
 from freehold.engines.batching import BatchingEngine, Cells, settled
@@ -181,6 +182,7 @@ def test_stop_texts_end_the_answer_and_are_not_shown(
 
 def test_states_come_back_after_a_restart(float_model: Path, asking: Prompting, tmp_path: Path) -> None:
     ask = Ask(prompt(asking, f"{STORY * 3}\nWho kept a ledger?"), 16)
+    permissions.make_home(tmp_path)
 
     def once() -> Completion:
         made = BatchingEngine(

@@ -194,16 +194,12 @@ def test_parts_that_another_has_sent_are_not_joined_for_who_knows_the_digest(
 
 
 def test_the_answer_to_a_huge_object_stays_small(people: People) -> None:
-    objects = [{"oid": sha256(b"%d" % number), "size": 1 << 44} for number in range(9)]
+    objects = [{"oid": sha256(b"%d" % number), "size": 1 << 44} for number in range(1000)]
     body = {"operation": "upload", "transfers": ["multipart"], "objects": objects}
     done = people.bob.post("/bob/own.git/info/lfs/objects/batch", json=body)
     assert done.is_success
-    assert len(done.content) < 9 * 1000 * 500
-    for entry in done.json()["objects"]:
-        header = entry["actions"]["upload"]["header"]
-        assert int(header["chunk_size"]) * (len(header) - 1) >= 1 << 44
-    many = {**body, "objects": [{"oid": sha256(b"%d" % n), "size": 1 << 44} for n in range(1000)]}
-    assert people.bob.post("/bob/own.git/info/lfs/objects/batch", json=many).status_code == 413
+    assert len(done.content) < 1000 * 500
+    assert {entry["error"]["code"] for entry in done.json()["objects"]} == {507}
 
 
 def test_files_are_copied_between_repositories_by_who_may_read_the_first(people: People) -> None:

@@ -107,7 +107,7 @@ def test_closing_the_engine_charges_what_runs(tiny_weights: Path) -> None:
 
 def test_one_that_leaves_while_it_waits_is_ended_with_nothing_to_charge(tiny_weights: Path) -> None:
     async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        first = runner.stream(engine, LONG)
+        first = runner.stream(engine, Ask((40, 90), 4000, LONG.sampling))
         await anext(first)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):

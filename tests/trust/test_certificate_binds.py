@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from freehold import durable
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.trust import certificate, envelope, signature
 from freehold.trust.keys import Keyring
@@ -41,7 +42,7 @@ def stored(home: Path, name: str, text: str = "") -> None:
     path.write_bytes(
         gguf({"general.architecture": "llama", "general.license": "gemma", "general.name": text or name})
     )
-    Store(home).add(name, {path.name: path}, {"source": f"file:{path.name}"}, licence="gemma")
+    Store(home).add(name, made_here({path.name: path}), {"source": f"file:{path.name}"}, licence="gemma")
 
 
 @pytest.fixture(scope="module")
