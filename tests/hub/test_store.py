@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from freehold.errors import BadModel, NotFound, UsageError
+from freehold.hub.index import Query
+from freehold.hub.repositories import Repositories
 from freehold.hub.store import Store
 from tests.entry import pull
 
@@ -138,3 +140,27 @@ def test_a_damaged_blob_is_replaced_by_the_remedy_named_and_kept_aside(store: St
     assert any("damaged" in title for title in said)
     (aside,) = (store.folder / "damaged").iterdir()
     assert aside.name.startswith(model.digest)
+
+
+def test_a_catalogue_whose_making_was_cut_short_is_finished(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.engine.begin() as connection:  # as a release that made tables one by one could leave it
+        connection.exec_driver_sql("DROP TABLE search")
+        connection.exec_driver_sql("DROP INDEX holders")
+        connection.exec_driver_sql("DROP TABLE refs")
+    store.engine.dispose()
+    repositories = Repositories(Store(tmp_path))
+    repositories.create("model", "ada/first")
+    assert [found.name for found in repositories.list(Query("model", words="first"))[0]] == ["ada/first"]
+    assert repositories.check() == []
+
+
+def test_what_killed_work_left_beside_other_files_is_collected(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "keys").mkdir(exist_ok=True)
+    left, fresh = (tmp_path / "keys" / f".hub.key.{name}.part" for name in ("old", "new"))
+    for path in (left, fresh):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    assert store.collect() == (1, 4)
+    assert (left.exists(), fresh.exists()) == (False, True)

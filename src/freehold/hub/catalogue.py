@@ -80,10 +80,7 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
         for suffix in ("", "-wal", "-shm"):
             durable.narrow(folder / f"freehold.db{suffix}")
         try:
-            metadata.create_all(engine)
-            holders.create(
-                engine, checkfirst=True
-            )  # a catalogue of an earlier version has the table without it
+            make_tables(engine, metadata)
         except OperationalError as error:
             if url.drivername == "sqlite":
                 raise
@@ -92,6 +89,39 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
                 "start it, or mend FREEHOLD_DATABASE",
             ) from None
     return engine
+
+
+def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
+    """Make the tables and indexes that are not there, all or none: one that was killed on the way leaves nothing half made."""
+    with engine.connect() as connection:
+        if _is_made(connection, tables):
+            return
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # by itself Python's driver commits after each statement that makes a table
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        tables.create_all(connection)
+        for (
+            table
+        ) in tables.tables.values():  # a catalogue of an earlier version may have the table without it
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+        if documents.name in tables.tables and not sa.inspect(connection).has_table("search"):
+            for statement in _SEARCH[connection.dialect.name]:
+                connection.exec_driver_sql(statement)
+        connection.commit()
+
+
+def _is_made(connection: sa.Connection, tables: sa.MetaData) -> bool:
+    """Whether all tables and their indexes are there."""
+    inspector = sa.inspect(connection)
+    there = set(inspector.get_table_names())
+    if not {*tables.tables, *(["search"] if documents.name in tables.tables else [])} <= there:
+        return False
+    return all(
+        {index.name for index in table.indexes} <= {index["name"] for index in inspector.get_indexes(name)}
+        for name, table in tables.tables.items()
+    )
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -160,9 +190,6 @@ _SEARCH = {
         "CREATE INDEX search_tokens ON search USING gin (tokens) WITH (fastupdate = off)",
     ],
 }
-for _dialect, _statements in _SEARCH.items():
-    for _statement in _statements:
-        event.listen(documents, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
 
 #: How many public repositories there are of a kind (by its first letter, here and below), and how many of them have a tag: ``tag`` as the
 #: index writes it, ``label`` as they do.
@@ -282,7 +309,7 @@ holdings = sa.Table(
     sa.Column("repository", sa.Integer, primary_key=True),
     sa.Column("sha256", Text, primary_key=True),
 )
-holders = sa.Index("holders", holdings.c.sha256)
+sa.Index("holders", holdings.c.sha256)
 
 #: Contents kept as chunks: ``terms`` are [xorb, first chunk, end, bytes] in order.
 chunked = sa.Table(

@@ -12,14 +12,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from freehold import durable, faults, settings
+from freehold import durable, faults, permissions, settings
 from freehold.errors import BadModel, Busy, DamagedStore, NotFound, Unsupported, UsageError
 from freehold.hub.blobs import Blobs
 from freehold.hub.card import Card, on_base, read_card
@@ -65,6 +65,7 @@ class Store:
         self.blobs = self.folder / "blobs"
         self.incoming = self.folder / "incoming"
         self.manifests = Manifests(self.folder / "manifests")
+        permissions.make_home(self.folder)  # before anything is in it, so that all of it is private
         for path in (self.blobs, self.incoming):
             durable.make_folder(path)
         self.engine = open_catalogue(self.folder, lost=holds_models(self.folder))
@@ -317,6 +318,8 @@ class Store:
         with self.engine.begin() as connection:
             for path in found:
                 connection.execute(checked_blobs.delete().where(checked_blobs.c.digest == path.name))
+        more = _unlink([path for path in self._parts() if path.stat().st_mtime < oldest])
+        count, freed = count + more[0], freed + more[1]
         for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
             try:
                 with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
@@ -355,6 +358,11 @@ def remedy_of(model: Model) -> str:
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
     return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
+
+    def _parts(self) -> Iterator[Path]:
+        """Files beside others that killed work left half written, in folders that are not collected otherwise."""
+        for name in ("keys", "manifests", "attestations", "trials", "documents"):
+            yield from (self.folder / name).rglob(".*.part")
 
 
 def _unlink(paths: list[Path]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.hub.catalogue import Text
+from freehold.hub.catalogue import Text, make_tables
 from freehold.hub.store import Store
 
 metadata = sa.MetaData()
@@ -67,7 +67,7 @@ class Ledger:
 
     def __init__(self, store: Store):
         self.engine = store.engine
-        metadata.create_all(self.engine)
+        make_tables(self.engine, metadata)
         if "joules" not in {
             column["name"] for column in sa.inspect(self.engine).get_columns("usage")
         }:  # a table from before energy was counted

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.errors import NotFound, UsageError
-from freehold.hub.catalogue import Text
+from freehold.hub.catalogue import Text, make_tables
 from freehold.hub.store import Store
 
 _LONGEST_DAYS = 36_500.0
@@ -85,7 +85,7 @@ class Keys:
 
     def __init__(self, store: Store):
         self.engine = store.engine
-        metadata.create_all(self.engine)
+        make_tables(self.engine, metadata)
 
     def any(self) -> bool:
         """Whether there are keys."""
