@@ -278,3 +278,17 @@ def test_bound_answers_are_those_of_the_plain_engine_and_end_where_one_is_left(
     assert {one.text for one in drawn} <= set(labels)
     (cut,) = answers(batching, [Ask(prompts[0], 1, choices=asking.choices((("user", "-"),), labels[:2]))])
     assert (cut.finish, cut.text) == ("length", "card")
+
+
+def test_one_of_many_states_of_different_lengths_is_used_again(tmp_path: Path) -> None:
+    states = States(tmp_path, 1 << 20)
+    kept = [np.arange(length, dtype=np.int32) + length for length in (430, 384, 741)]
+    for tokens in kept:
+        written = states.place(tokens)
+        written.write_bytes(tokens.tobytes())
+        states.keep(tokens, written)
+    for tokens in reversed(kept):
+        state, shared_tokens = states.best(tokens)
+        assert state is not None
+        assert shared_tokens == len(tokens)
+        assert states.whole(state)

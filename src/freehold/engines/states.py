@@ -24,9 +24,9 @@ LEAST_TOKENS = 384
 _FORMAT = 2
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
-    """One prefix: its tokens, the file, its bytes, and its scope."""
+    """One prefix: its tokens, the file, its bytes, and its scope. Compared by identity: arrays of tokens have no single equality."""
 
     tokens: np.ndarray
     path: Path

@@ -335,6 +335,11 @@ class Store:
             count, freed = count + more[0], freed + more[1]
         return count, freed
 
+    def _parts(self) -> Iterator[Path]:
+        """Files beside others that killed work left half written, in folders that are not collected otherwise."""
+        for name in ("keys", "manifests", "attestations", "trials", "documents"):
+            yield from (self.folder / name).rglob(".*.part")
+
 
 def entry_of(model: Model) -> Entry:
     """A model's row, as its manifest keeps it."""
@@ -358,11 +363,6 @@ def remedy_of(model: Model) -> str:
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
     return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
-
-    def _parts(self) -> Iterator[Path]:
-        """Files beside others that killed work left half written, in folders that are not collected otherwise."""
-        for name in ("keys", "manifests", "attestations", "trials", "documents"):
-            yield from (self.folder / name).rglob(".*.part")
 
 
 def _unlink(paths: list[Path]) -> tuple[int, int]:
