@@ -53,6 +53,14 @@ def test_a_body_that_is_no_clean_json_is_refused(client: Client, path: str, data
     assert 8 < len(answer.json()["error"]) < 500
 
 
+def test_a_refusal_does_not_repeat_a_long_value_whole(client: Client) -> None:
+    long = "x" * 5000
+    moved = client.post("/api/repos/move", json={"fromRepo": "ada/first", "toRepo": "ada/b", "type": long})
+    gated = client.put(f"{REPO}/settings", json={"gated": long})
+    assert (moved.status_code, gated.status_code) == (400, 400)
+    assert max(len(moved.json()["error"]), len(gated.json()["error"])) < 700
+
+
 def test_json_is_read_whatever_it_is_sent_as(client: Client) -> None:
     body = json.dumps({"name": "second", "organization": "ada"})
     for kind in ("", "application/x-www-form-urlencoded"):

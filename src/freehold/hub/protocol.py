@@ -142,9 +142,15 @@ def _refusal(
     return JSONResponse({"error": message} | (also or {}), status_code=status, headers=extra)
 
 
+#: Characters of a refusal's sentence.
+_MOST_TOLD = 600
+
+
 def _told(request: Request, status: int, message: str, code: str = "", headers: dict[str, str] | None = None,
           also: dict[str, str] | None = None) -> Response:  # fmt: skip
-    """A refusal in the form that was asked for: a page for a browser."""
+    """A refusal in the form that was asked for: a page for a browser. What it repeats of a request is cut."""
+    if len(message) > _MOST_TOLD:
+        message = f"{message[:_MOST_TOLD]}..."
     if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/"):
         return pages.refused(status, message, headers)
     return _refusal(status, message, code, headers, also)
