@@ -105,11 +105,13 @@ def routes(hub: Hub) -> APIRouter:
         plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = ""
     ) -> dict[str, Any]:
         branch, as_request = plain(revision), create_pr in _TRUE
-        found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
+        await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
         if as_request and branch != "main":
             raise Answer(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
         async with hub.landing() as path:
             await receive(request, path, COMMIT_BYTES)
+            hub.ask_again(request)
+            found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
             done, request_name = await run_in_threadpool(apply, found, branch, path, actor, as_request)
         page = address(base_of(request), found)
         pull = f"{page}/discussions/{number_of(request_name)}" if request_name else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -105,13 +107,12 @@ _PROPERTIES = frozenset(
 
 def chosen(info: dict[str, Any], asked: list[str] | None) -> dict[str, Any]:
     """A description cut to the asked properties. Raises Answer for one that nobody knows."""
-    names = [name for value in asked or [] for name in value.split(",") if name]
-    for name in names:
-        if name not in _PROPERTIES:
-            raise Answer(
-                400, f"expand has no property {name[:40]!r}; known are {', '.join(sorted(_PROPERTIES))}"
-            )
-    return {key: value for key, value in info.items() if key in ("_id", "id", *names)} if names else info
+    names = {name for value in asked or [] for name in value.split(",") if name}
+    if unknown := sorted(names - _PROPERTIES):
+        raise Answer(
+            400, f"expand has no property {unknown[0][:40]!r}; known are {', '.join(sorted(_PROPERTIES))}"
+        )
+    return {key: value for key, value in info.items() if key in {"_id", "id"} | names} if names else info
 
 
 def when(seconds: float) -> str:
@@ -147,6 +148,11 @@ def file_entry(path: str, file: File, file_hash: str = "") -> dict[str, Any]:
 def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
     text = "\n".join(f"{name} {file.oid}" for name, file in sorted(inside.items()))
     return {"type": "directory", "oid": git_oid("tree", text.encode()), "size": 0, "path": path}
+
+
+def _below(ordered: list[str], folder: str) -> list[str]:
+    """Of paths in order those that lie in a folder, at any depth."""
+    return ordered[bisect_left(ordered, folder + "/") : bisect_left(ordered, folder + "0")]  # "0" follows "/"
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -276,8 +282,9 @@ def routes(hub: Hub) -> APIRouter:
         if gated not in (None, "", "auto", "manual"):
             raise Answer(400, f"gated must be auto, manual or false, and is {gated!r}")
         repositories.settings(found, private=private, gated=gated)
-        hub.accounts.record(actor.name, "settings", f"{found.kind} {found.name}", body.model_dump_json())
-        return {"private": private, "gated": gated}
+        changed = {"private": private, "gated": gated}
+        hub.accounts.record(actor.name, "settings", f"{found.kind} {found.name}", json.dumps(changed))
+        return changed
 
     # -- describing -----------------------------------------------------------------------------
 
@@ -319,7 +326,7 @@ def routes(hub: Hub) -> APIRouter:
                         "pointerSize": len(pointer(file.sha256, file.size)),
                     }
             siblings.append(entry)
-        known = variants(hub.contents, commit.files) if found.kind == "model" and facts else []
+        known = variants(hub.contents, commit.files) if found.kind == "model" and facts and opened else []
         return info | {"siblings": siblings, "spaces": []} | variants_described(known)
 
     def informed(
@@ -391,6 +398,7 @@ def routes(hub: Hub) -> APIRouter:
                 for path in paths
             ]
         changes = _last_changes(found, commit) if expand else {}
+        ordered = sorted(commit.files)
         dangers = (
             hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files})
             if expand
@@ -403,14 +411,10 @@ def routes(hub: Hub) -> APIRouter:
                 content = hub.contents.find(file.sha256) if file.lfs else None
                 row = file_entry(path, file, content.file_hash if content else "")
             else:
-                row = _folder_entry(
-                    path, {name: one for name, one in commit.files.items() if name.startswith(path + "/")}
-                )
+                row = _folder_entry(path, {name: commit.files[name] for name in _below(ordered, path)})
             if expand:
-                last = max(
-                    (changes[name] for name in commit.files if name == path or name.startswith(path + "/")),
-                    key=lambda one: one.created,
-                )
+                names = [path] if file is not None else _below(ordered, path)
+                last = max((changes[name] for name in names), key=lambda one: one.created)
                 row["lastCommit"] = {"id": last.id, "title": last.title, "date": when(last.created)}
                 if file is not None:
                     row["securityFileStatus"] = file_status(dangers[path]) if path in dangers else None
@@ -474,11 +478,8 @@ def routes(hub: Hub) -> APIRouter:
         found = hub.readable(request, plural, repo)
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         wanted = [path.strip("/") for path in asked]
-        there = [
-            path
-            for path in wanted
-            if path and (path in commit.files or any(name.startswith(path + "/") for name in commit.files))
-        ]
+        ordered = sorted(commit.files)
+        there = [path for path in wanted if path and (path in commit.files or _below(ordered, path))]
         return entries(found, commit, there, request, expand=expand)
 
     # -- branches and tags ------------------------------------------------------------------------
@@ -583,13 +584,22 @@ def routes(hub: Hub) -> APIRouter:
         asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(hub.reader(request)), sort=_SORTS[sort],
                       descending=direction != 1)  # fmt: skip
         rows, following = repositories.list(asked, cursor, limit)
+        asker = hub.reader(request)
         if following:
             response.headers["Link"] = _next(request, cursor=following)
         wanted = {name for value in expand or [] for name in value.split(",")}
         facts = bool({"gguf", "safetensors"} & wanted)
         whole = full or facts or bool({"sha", "siblings", "usedStorage"} & wanted)
         return [
-            chosen(described(row, repositories.commit(row, "main") if whole else None, facts=facts), expand)
+            chosen(
+                described(
+                    row,
+                    repositories.commit(row, "main") if whole else None,
+                    facts=facts,
+                    opened=hub.rights.opens(asker, row),
+                ),
+                expand,
+            )
             for row in rows
         ]
 
