@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from freehold.errors import UsageError
+from freehold.hub import xet
 from freehold.hub.names import check_together
 from freehold.hub.repositories import Change, File, Repositories
-from tests.hub.people import People, Person, hub_with_people, small_line
+from tests.hub.models import gguf
+from tests.hub.people import People, Person, hub_with_people, shard, small_line
 
 HEADER = {"key": "header", "value": {"summary": "a change"}}
 BROWSER = {"accept": "text/html"}
@@ -218,3 +220,27 @@ def test_the_audit_log_takes_of_settings_what_they_are(people: People) -> None:
     with people.store.engine.connect() as connection:
         told = connection.exec_driver_sql("SELECT detail FROM audit WHERE action = 'settings'").scalar()
     assert json.loads(str(told)) == {"private": False, "gated": "manual"}
+
+
+def test_what_the_header_of_a_gated_file_says_is_told_to_those_who_may_read_it(
+    people: People, tmp_path: Path
+) -> None:
+    made = gguf(tmp_path / "made.gguf")
+    people.ada.push("ada/open", "w.gguf", made.read_bytes())
+    everyone = people.nobody.get("/api/models/ada/open").json()
+    assert everyone["gguf"]["total"] > 0
+    people.ada.gate("ada/open")
+    for path in ("/api/models/ada/open", "/api/models?expand=gguf&expand=safetensors"):
+        assert "total" not in people.bob.get(path).text
+        assert "total" in people.ada.get(path).text
+    assert "Runs as" not in people.bob.get("/ada/open", headers=BROWSER).text
+    assert "Runs as" in people.ada.get("/ada/open", headers=BROWSER).text
+
+
+def test_spans_of_a_shard_are_counted_once(people: People) -> None:
+    """A shard of 1.4 MB named 2,000,000,000 chunks, one after the other."""
+    store = people.bob.chunk_store("bob/own", "write")
+    missing = "a" * 64
+    rows = [(xet.bytes_of(missing), 1, 0, 65_000)] * 30_000
+    done = store.post("/v1/shards", shard(xet.bytes_of("b" * 64), rows, bytes(32)))
+    assert done.status_code == 404
