@@ -244,3 +244,46 @@ def test_spans_of_a_shard_are_counted_once(people: People) -> None:
     rows = [(xet.bytes_of(missing), 1, 0, 65_000)] * 30_000
     done = store.post("/v1/shards", shard(xet.bytes_of("b" * 64), rows, bytes(32)))
     assert done.status_code == 404
+
+
+@pytest.mark.usefixtures("each_database")
+def test_a_page_of_a_list_ends_where_cards_state_much(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.hub.repositories._PAGE_CHARACTERS", 3000)
+    for number in range(5):
+        people.ada.create(f"ada/m{number}")
+        card = f"---\nnote: {'n' * 1000}\n---\n"
+        people.ada.commit(f"ada/m{number}", small_line("README.md", card.encode()))
+    names: list[str] = []
+    asked, pages = "/api/models?author=ada", 0
+    while asked:
+        page = people.nobody.get(asked)
+        names += [one["id"] for one in page.json()]
+        asked, pages = page.links.get("next", {}).get("url", ""), pages + 1
+    assert sorted(names) == [*(f"ada/m{number}" for number in range(5)), "ada/open"]
+    assert pages == 3
+
+
+@pytest.mark.parametrize("name", ["refs/pr/1", "refs/heads/main", "refs/x"])
+def test_no_branch_or_tag_stands_for_a_request(people: People, name: str) -> None:
+    path = name.replace("/", "%2F")
+    assert people.ada.post(f"/api/models/ada/open/branch/{path}", json={}).status_code == 400
+    assert people.ada.post("/api/models/ada/open/tag/main", json={"tag": name}).status_code == 400
+
+
+def test_when_a_file_changed_last_is_looked_for_so_far_back(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        people.ada.commit("ada/open", small_line(f"d/{number}.txt", b"x"))
+    at = "/api/models/ada/open/tree/main?recursive=true&expand=true"
+
+    def known() -> dict[str, bool]:
+        return {one["path"]: one["lastCommit"] is not None for one in people.nobody.get(at).json()}
+
+    assert all(known().values())
+    monkeypatch.setattr("freehold.hub.api_repositories._COMPARED", 5)
+    assert known() == {
+        ".gitattributes": False, "d": True, "d/0.txt": False, "d/1.txt": False, "d/2.txt": True, "d/3.txt": True,
+    }  # fmt: skip

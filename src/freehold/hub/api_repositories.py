@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -28,6 +29,8 @@ _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "down
 _PAGE = 1000
 #: As many paths are described at once; each is looked for among all files.
 _PATHS = 1000
+#: As many files of earlier commits are looked at for when each file of a list changed last.
+_COMPARED = 500_000
 #: As many tags are listed, the most frequent ones.
 _TAGS = 10_000
 Expand = Annotated[list[str] | None, Parameter()]
@@ -397,8 +400,10 @@ def routes(hub: Hub) -> APIRouter:
                 closed_entry(path, there[path].size if path in there else 0, folder=path not in there)
                 for path in paths
             ]
-        changes = _last_changes(found, commit) if expand else {}
         ordered = sorted(commit.files)
+        below = {path: [path] if path in commit.files else _below(ordered, path) for path in paths}
+        names = {name for inside in below.values() for name in inside}
+        changes = _last_changes(found, commit, names) if expand else {}
         dangers = (
             hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files})
             if expand
@@ -411,32 +416,31 @@ def routes(hub: Hub) -> APIRouter:
                 content = hub.contents.find(file.sha256) if file.lfs else None
                 row = file_entry(path, file, content.file_hash if content else "")
             else:
-                row = _folder_entry(path, {name: commit.files[name] for name in _below(ordered, path)})
+                row = _folder_entry(path, {name: commit.files[name] for name in below[path]})
             if expand:
-                names = [path] if file is not None else _below(ordered, path)
-                last = max((changes[name] for name in names), key=lambda one: one.created)
-                row["lastCommit"] = {"id": last.id, "title": last.title, "date": when(last.created)}
+                known = [changes[name] for name in below[path] if name in changes]
+                last = max(known, key=lambda one: one.created, default=None)
+                row["lastCommit"] = last and {"id": last.id, "title": last.title, "date": when(last.created)}
                 if file is not None:
                     row["securityFileStatus"] = file_status(dangers[path]) if path in dangers else None
             rows.append(row)
         return rows
 
-    def _last_changes(found: Repository, commit: Commit) -> dict[str, Commit]:
-        """Path -> the commit that last changed it."""
+    def _last_changes(found: Repository, commit: Commit, names: Iterable[str]) -> dict[str, Commit]:
+        """Path -> the commit that last changed it; without those whose change lies further back than is looked."""
         changes: dict[str, Commit] = {}
-        at = commit
-        while True:
+        left, at, compared = set(names), commit, 0
+        while left and compared < _COMPARED:
             before = repositories.before(found, at)
-            for path, file in at.files.items():
-                if (
-                    path not in changes
-                    and commit.files.get(path) == file
-                    and (before is None or before.files.get(path) != file)
-                ):
-                    changes[path] = at
-            if before is None or len(changes) == len(commit.files):
-                return changes
+            earlier = before.files if before is not None else {}
+            changed = [name for name in left if earlier.get(name) != commit.files[name]]
+            changes |= dict.fromkeys(changed, at)
+            left.difference_update(changed)
+            compared += len(earlier)
+            if before is None:
+                break
             at = before
+        return changes
 
     def tree_rows(plural: str, repo: str, revision: str, folder: str, request: Request, response: Response, recursive: bool, expand: bool,
                   limit: int, cursor: str) -> list[dict[str, Any]]:  # fmt: skip

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ from freehold.hub.uploads import forget_old, in_parts, under_way
 
 #: Longest first line of a commit, in characters.
 MOST_TITLE = 1000
+#: Characters of what cards state in one page of a list.
+_PAGE_CHARACTERS = 16 << 20
 #: Tags of one repository; more are left out: every list holds them.
 MOST_TAGS = 1000
 #: A card larger than this is a file like any other.
@@ -365,6 +367,9 @@ class Repositories:
     def list(self, query: Query, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
         """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is none."""
         numbers, following = self.index.page(query, cursor, limit)
+        fitting = self._fitting(numbers)
+        if fitting < len(numbers):
+            numbers, following = self.index.page(query, cursor, fitting)
         found: dict[int, Repository] = {}
         with self.engine.connect() as connection:
             for start in range(0, len(numbers), 500):
@@ -373,6 +378,22 @@ class Repositories:
                 )
                 found |= {row.id: _repository(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
+
+    def _fitting(self, numbers: Sequence[int]) -> int:
+        """How many of the first repositories, one at least, make a page: cards may state up to megabytes each."""
+        rows = tables.repositories
+        lengths: dict[int, int] = {}
+        with self.engine.connect() as connection:
+            for start in range(0, len(numbers), 500):
+                length = sa.func.length(sa.cast(rows.c.card, sa.Text))
+                asked = sa.select(rows.c.id, length).where(rows.c.id.in_(numbers[start : start + 500]))
+                lengths |= {number: count for number, count in connection.execute(asked)}
+        left = _PAGE_CHARACTERS
+        for count, number in enumerate(numbers):
+            left -= lengths.get(number, 0)
+            if left < 0:
+                return max(1, count)
+        return len(numbers)
 
     def _entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
         """What the index should hold of a repository as it stands within a transaction. ``card``: its card's text, read here where it is None."""
@@ -770,6 +791,7 @@ class Repositories:
             not _REF.fullmatch(name)
             or ".." in name
             or name.endswith((".lock", "/"))
+            or name.startswith("refs/")  # it would stand for a request's commits
             or _COMMIT.fullmatch(name)
         ):
             raise UsageError(
