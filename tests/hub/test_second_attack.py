@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from freehold.errors import UsageError
 from freehold.hub import xet
 from freehold.hub.names import check_together
 from freehold.hub.repositories import Change, File, Repositories
+from freehold.hub.shelves import Folder
 from tests.hub.models import gguf
 from tests.hub.people import People, Person, hub_with_people, shard, small_line
 
@@ -287,3 +289,28 @@ def test_when_a_file_changed_last_is_looked_for_so_far_back(
     assert known() == {
         ".gitattributes": False, "d": True, "d/0.txt": False, "d/1.txt": False, "d/2.txt": True, "d/3.txt": True,
     }  # fmt: skip
+
+
+def test_a_collection_spares_what_was_renewed_after_it_was_listed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    names = [f"{number}" * 64 for number in range(3)]
+    for name in names:
+        folder.put(name, b"x")
+        os.utime(folder.path(name) or "", (1, 1))
+    judged: list[str] = []
+
+    def needed(name: str) -> bool:
+        """A commit names each again, right after the collection has looked at it."""
+        for one in judged:
+            folder.renew(one)
+        judged.append(name)
+        return False
+
+    assert folder.collect(needed, 1000.0) == (1, 1)
+    assert [name for name in names if folder.path(name)] == sorted(judged[:2])
+
+
+def test_a_line_of_a_commit_has_an_end(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freehold.hub.api_commits.MOST_LINE_BYTES", 10_000)
+    assert people.ada.commit("ada/open", small_line("a.txt", b"x" * 9000)).status_code == 413
+    assert people.ada.commit("ada/open", small_line("a.txt", b"x" * 5000)).status_code == 200

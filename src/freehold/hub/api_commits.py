@@ -34,6 +34,8 @@ from freehold.web.bodies import JsonRoute
 REGULAR_BYTES = 10 << 20
 #: A commit's body: many small files in base64.
 COMMIT_BYTES = 1 << 30
+#: A line of it, which is in memory several times while it is read: a file that should have gone through LFS.
+MOST_LINE_BYTES = 64 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TRUE = ("1", "true", "True")
 
@@ -152,7 +154,12 @@ def routes(hub: Hub) -> APIRouter:
 
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        for line in file:
+        while line := file.readline(MOST_LINE_BYTES + 1):
+            if len(line) > MOST_LINE_BYTES:
+                raise Answer(
+                    413,
+                    f"a line of the commit has more than {MOST_LINE_BYTES >> 20} MiB; send large files by LFS",
+                )
             if line.strip():
                 yield line
 
