@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -42,11 +43,22 @@ def print_secret(text: str, what: str) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last may be any length."""
+    rows = [[seen(str(cell)) for cell in row] for row in rows]
     widths = [max(len(str(row[i])) for row in [headings, *rows]) for i in range(len(headings))]
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     for index, row in enumerate([headings, *rows]):
         cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
         print((bold if index == 0 else "") + "  ".join(cells).rstrip() + (plain if index == 0 else ""))
+
+
+def seen(text: str) -> str:
+    """Text from elsewhere as a terminal may show it: a character that moves its cursor, or turns the text around, as its code."""
+    return "".join(
+        ascii(sign)[1:-1]
+        if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in "\n\t\u200c\u200d"
+        else sign
+        for sign in text
+    )
 
 
 def say(text: str) -> None:
@@ -57,6 +69,6 @@ def say(text: str) -> None:
 def fail(message: str, remedy: str) -> None:
     """An error for people, on standard error."""
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
-    say(f"{red}error:{plain} {message}")
+    say(f"{red}error:{plain} {seen(message)}")
     if remedy:
-        say(f"  what to do: {remedy}")
+        say(f"  what to do: {seen(remedy)}")

@@ -265,7 +265,12 @@ def _add(connection: sa.Connection, name: str, *, organisation: bool) -> None:
             f"{name[:80]!r} cannot name a user", "use letters, digits, dash and underscore, 39 at most"
         )
     kind = "organisation" if organisation else "user"
-    row = connection.execute(sa.select(tables.people.c.kind).where(tables.people.c.name == name)).first()
+    people = tables.people
+    row = connection.execute(sa.select(people).where(sa.func.lower(people.c.name) == name.lower())).first()
+    if row is not None and row.name != name:  # their repositories would have each other's names
+        raise UsageError(
+            f"{name} differs from {row.name}, who is there already, in case alone", "choose another name"
+        )
     if row is None:
         connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
     elif row.kind != kind:

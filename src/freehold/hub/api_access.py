@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.hub.accounts import ACCESS
 from freehold.hub.api_repositories import address, when
@@ -27,7 +27,7 @@ class Decision(BaseModel):
     user: str | None = None
     requestId: str | None = None
     status: str
-    rejectionReason: str | None = None
+    rejectionReason: str | None = Field(None, max_length=1000)
 
 
 def routes(hub: Hub) -> APIRouter:

@@ -34,6 +34,8 @@ from freehold.web.bodies import JsonRoute
 REGULAR_BYTES = 10 << 20
 #: A commit's body: many small files in base64.
 COMMIT_BYTES = 1 << 30
+#: A line of it, which is in memory several times while it is read: a file that should have gone through LFS.
+MOST_LINE_BYTES = 64 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TRUE = ("1", "true", "True")
 
@@ -105,11 +107,13 @@ def routes(hub: Hub) -> APIRouter:
         plural: str, repo: str, revision: str, request: Request, create_pr: Annotated[str, Query()] = ""
     ) -> dict[str, Any]:
         branch, as_request = plain(revision), create_pr in _TRUE
-        found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
+        await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
         if as_request and branch != "main":
             raise Answer(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
         async with hub.landing() as path:
             await receive(request, path, COMMIT_BYTES)
+            hub.ask_again(request)
+            found, actor = await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
             done, request_name = await run_in_threadpool(apply, found, branch, path, actor, as_request)
         page = address(base_of(request), found)
         pull = f"{page}/discussions/{number_of(request_name)}" if request_name else None
@@ -150,7 +154,12 @@ def routes(hub: Hub) -> APIRouter:
 
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        for line in file:
+        while line := file.readline(MOST_LINE_BYTES + 1):
+            if len(line) > MOST_LINE_BYTES:
+                raise Answer(
+                    413,
+                    f"a line of the commit has more than {MOST_LINE_BYTES >> 20} MiB; send large files by LFS",
+                )
             if line.strip():
                 yield line
 

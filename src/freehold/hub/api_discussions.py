@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from freehold.hub.accounts import Actor
 from freehold.hub.api_repositories import when
+from freehold.hub.difference import unified
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
 from freehold.hub.repositories import Commit, File, Repository, pointer
 from freehold.hub.session import Answer, Hub
@@ -18,6 +18,8 @@ from freehold.web.bodies import JsonRoute
 _PAGE = 50
 #: Files larger than this are named in a diff, not shown.
 _DIFF_BYTES = 1 << 20
+#: As many bytes of changed files are compared; those beyond are named.
+_COMPARED_BYTES = 16 << 20
 
 
 class Opened(BaseModel):
@@ -100,8 +102,8 @@ def routes(hub: Hub) -> APIRouter:
     def open_one(
         plural: str, repo: str, number: int, request: Request
     ) -> tuple[Repository, Discussion, Actor]:
-        found = hub.readable(request, plural, repo)
-        return found, discussions.find(found.id, number), hub.someone(request)
+        found, actor = hub.speaking(request, plural, repo)
+        return found, discussions.find(found.id, number), actor
 
     def steer(found: Repository, actor: Actor, author: str) -> None:
         if actor.name != author and not actor.may_write(found.author):
@@ -128,7 +130,7 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.post("")
     def opened(plural: str, repo: str, body: Opened, request: Request) -> dict[str, Any]:
-        found, actor = hub.readable(request, plural, repo), hub.someone(request)
+        found, actor = (hub.proposing if body.pullRequest else hub.speaking)(request, plural, repo)
         title = check_text(body.title, TITLE, "title")
         text = check_text(body.description, TEXT, "description") if body.description.strip() else ""
         number = repositories.discuss(found, title, actor.name, text=text, request=body.pullRequest)
@@ -216,15 +218,17 @@ def _diff(hub: Hub, base: Commit, head: Commit) -> str:
         return None if text is None else text.splitlines()
 
     parts: list[str] = []
+    compared = 0
     for path in sorted(base.files.keys() | head.files.keys()):
         old, new = base.files.get(path), head.files.get(path)
         if old == new:
             continue
-        before, after = lines(old), lines(new)
+        compared += sum(file.size for file in (old, new) if file is not None and file.size <= _DIFF_BYTES)
+        before, after = (lines(old), lines(new)) if compared <= _COMPARED_BYTES else (None, None)
         names = f"a/{path}" if old else "/dev/null", f"b/{path}" if new else "/dev/null"
         parts.append(f"diff --git a/{path} b/{path}")
         if before is None or after is None:
             parts.append(f"Binary files {names[0]} and {names[1]} differ")
         else:
-            parts += difflib.unified_diff(before, after, *names, lineterm="")
+            parts += unified(before, after, *names)
     return "\n".join([*parts, ""]) if parts else ""

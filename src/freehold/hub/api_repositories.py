@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_left
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -26,6 +29,8 @@ _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "down
 _PAGE = 1000
 #: As many paths are described at once; each is looked for among all files.
 _PATHS = 1000
+#: As many files of earlier commits are looked at for when each file of a list changed last.
+_COMPARED = 500_000
 #: As many tags are listed, the most frequent ones.
 _TAGS = 10_000
 Expand = Annotated[list[str] | None, Parameter()]
@@ -105,13 +110,12 @@ _PROPERTIES = frozenset(
 
 def chosen(info: dict[str, Any], asked: list[str] | None) -> dict[str, Any]:
     """A description cut to the asked properties. Raises Answer for one that nobody knows."""
-    names = [name for value in asked or [] for name in value.split(",") if name]
-    for name in names:
-        if name not in _PROPERTIES:
-            raise Answer(
-                400, f"expand has no property {name[:40]!r}; known are {', '.join(sorted(_PROPERTIES))}"
-            )
-    return {key: value for key, value in info.items() if key in ("_id", "id", *names)} if names else info
+    names = {name for value in asked or [] for name in value.split(",") if name}
+    if unknown := sorted(names - _PROPERTIES):
+        raise Answer(
+            400, f"expand has no property {unknown[0][:40]!r}; known are {', '.join(sorted(_PROPERTIES))}"
+        )
+    return {key: value for key, value in info.items() if key in {"_id", "id"} | names} if names else info
 
 
 def when(seconds: float) -> str:
@@ -147,6 +151,11 @@ def file_entry(path: str, file: File, file_hash: str = "") -> dict[str, Any]:
 def _folder_entry(path: str, inside: dict[str, File]) -> dict[str, Any]:
     text = "\n".join(f"{name} {file.oid}" for name, file in sorted(inside.items()))
     return {"type": "directory", "oid": git_oid("tree", text.encode()), "size": 0, "path": path}
+
+
+def _below(ordered: list[str], folder: str) -> list[str]:
+    """Of paths in order those that lie in a folder, at any depth."""
+    return ordered[bisect_left(ordered, folder + "/") : bisect_left(ordered, folder + "0")]  # "0" follows "/"
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -276,8 +285,9 @@ def routes(hub: Hub) -> APIRouter:
         if gated not in (None, "", "auto", "manual"):
             raise Answer(400, f"gated must be auto, manual or false, and is {gated!r}")
         repositories.settings(found, private=private, gated=gated)
-        hub.accounts.record(actor.name, "settings", f"{found.kind} {found.name}", body.model_dump_json())
-        return {"private": private, "gated": gated}
+        changed = {"private": private, "gated": gated}
+        hub.accounts.record(actor.name, "settings", f"{found.kind} {found.name}", json.dumps(changed))
+        return changed
 
     # -- describing -----------------------------------------------------------------------------
 
@@ -319,7 +329,7 @@ def routes(hub: Hub) -> APIRouter:
                         "pointerSize": len(pointer(file.sha256, file.size)),
                     }
             siblings.append(entry)
-        known = variants(hub.contents, commit.files) if found.kind == "model" and facts else []
+        known = variants(hub.contents, commit.files) if found.kind == "model" and facts and opened else []
         return info | {"siblings": siblings, "spaces": []} | variants_described(known)
 
     def informed(
@@ -390,7 +400,10 @@ def routes(hub: Hub) -> APIRouter:
                 closed_entry(path, there[path].size if path in there else 0, folder=path not in there)
                 for path in paths
             ]
-        changes = _last_changes(found, commit) if expand else {}
+        ordered = sorted(commit.files)
+        below = {path: [path] if path in commit.files else _below(ordered, path) for path in paths}
+        names = {name for inside in below.values() for name in inside}
+        changes = _last_changes(found, commit, names) if expand else {}
         dangers = (
             hub.dangers(found, {path: commit.files[path] for path in paths if path in commit.files})
             if expand
@@ -403,36 +416,31 @@ def routes(hub: Hub) -> APIRouter:
                 content = hub.contents.find(file.sha256) if file.lfs else None
                 row = file_entry(path, file, content.file_hash if content else "")
             else:
-                row = _folder_entry(
-                    path, {name: one for name, one in commit.files.items() if name.startswith(path + "/")}
-                )
+                row = _folder_entry(path, {name: commit.files[name] for name in below[path]})
             if expand:
-                last = max(
-                    (changes[name] for name in commit.files if name == path or name.startswith(path + "/")),
-                    key=lambda one: one.created,
-                )
-                row["lastCommit"] = {"id": last.id, "title": last.title, "date": when(last.created)}
+                known = [changes[name] for name in below[path] if name in changes]
+                last = max(known, key=lambda one: one.created, default=None)
+                row["lastCommit"] = last and {"id": last.id, "title": last.title, "date": when(last.created)}
                 if file is not None:
                     row["securityFileStatus"] = file_status(dangers[path]) if path in dangers else None
             rows.append(row)
         return rows
 
-    def _last_changes(found: Repository, commit: Commit) -> dict[str, Commit]:
-        """Path -> the commit that last changed it."""
+    def _last_changes(found: Repository, commit: Commit, names: Iterable[str]) -> dict[str, Commit]:
+        """Path -> the commit that last changed it; without those whose change lies further back than is looked."""
         changes: dict[str, Commit] = {}
-        at = commit
-        while True:
+        left, at, compared = set(names), commit, 0
+        while left and compared < _COMPARED:
             before = repositories.before(found, at)
-            for path, file in at.files.items():
-                if (
-                    path not in changes
-                    and commit.files.get(path) == file
-                    and (before is None or before.files.get(path) != file)
-                ):
-                    changes[path] = at
-            if before is None or len(changes) == len(commit.files):
-                return changes
+            earlier = before.files if before is not None else {}
+            changed = [name for name in left if earlier.get(name) != commit.files[name]]
+            changes |= dict.fromkeys(changed, at)
+            left.difference_update(changed)
+            compared += len(earlier)
+            if before is None:
+                break
             at = before
+        return changes
 
     def tree_rows(plural: str, repo: str, revision: str, folder: str, request: Request, response: Response, recursive: bool, expand: bool,
                   limit: int, cursor: str) -> list[dict[str, Any]]:  # fmt: skip
@@ -474,11 +482,8 @@ def routes(hub: Hub) -> APIRouter:
         found = hub.readable(request, plural, repo)
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         wanted = [path.strip("/") for path in asked]
-        there = [
-            path
-            for path in wanted
-            if path and (path in commit.files or any(name.startswith(path + "/") for name in commit.files))
-        ]
+        ordered = sorted(commit.files)
+        there = [path for path in wanted if path and (path in commit.files or _below(ordered, path))]
         return entries(found, commit, there, request, expand=expand)
 
     # -- branches and tags ------------------------------------------------------------------------
@@ -583,13 +588,22 @@ def routes(hub: Hub) -> APIRouter:
         asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(hub.reader(request)), sort=_SORTS[sort],
                       descending=direction != 1)  # fmt: skip
         rows, following = repositories.list(asked, cursor, limit)
+        asker = hub.reader(request)
         if following:
             response.headers["Link"] = _next(request, cursor=following)
         wanted = {name for value in expand or [] for name in value.split(",")}
         facts = bool({"gguf", "safetensors"} & wanted)
         whole = full or facts or bool({"sha", "siblings", "usedStorage"} & wanted)
         return [
-            chosen(described(row, repositories.commit(row, "main") if whole else None, facts=facts), expand)
+            chosen(
+                described(
+                    row,
+                    repositories.commit(row, "main") if whole else None,
+                    facts=facts,
+                    opened=hub.rights.opens(asker, row),
+                ),
+                expand,
+            )
             for row in rows
         ]
 

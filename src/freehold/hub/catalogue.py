@@ -173,6 +173,15 @@ repositories = sa.Table(
     sa.Index("by_id", "id", "kind", "modified", "downloads", "private", "author"),
 )
 
+#: The highest number that a repository ever had: SQLite would give that of a deleted one again, and whoever is still at work on the
+#: deleted one would work on another's.
+numbers = sa.Table(
+    "numbers",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("last", sa.Integer, nullable=False),
+)
+
 #: The tokens by which each repository is found (see index.py), compressed: what the full-text table ``search`` holds of it.
 documents = sa.Table(
     "documents",

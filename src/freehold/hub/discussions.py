@@ -62,6 +62,12 @@ def number_of(line: str) -> int:
     return int(number) if number != line and number.isdecimal() and len(number) < 10 else 0
 
 
+def check_most(value: str, most: int, what: str) -> None:
+    """Raises UsageError for a text that is too long."""
+    if len(value) > most:
+        raise UsageError(f"the {what} has {len(value)} characters", f"send at most {most}")
+
+
 def check_text(value: str, most: int, what: str) -> str:
     """The text without the space around it. Raises UsageError for an empty or a too long one."""
     text = value.strip()

@@ -39,6 +39,8 @@ CARD_WORDS, LONGEST = 1000, 40
 #: Words that begin as the one searched for: the most frequent of so many.
 STARTS, LOOKED_AT = 16, 2000
 DAY = 86_400
+#: Words and tags of one search: each is looked for by itself.
+MOST_ASKED = 64
 _OTHER = re.compile(r"[\x00-\x7f]")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.:/")
 _WORD = re.compile(r"[^\W_]+")
@@ -79,6 +81,11 @@ class Query:
     names: tuple[str, ...] | None = None
     sort: str = "modified"
     descending: bool = True
+
+    def check(self) -> None:
+        """Raises UsageError where more is asked for than a person would."""
+        if max(len(words_of(self.words)), len(words_of(self.text)), len(self.tags)) > MOST_ASKED:
+            raise UsageError(f"the search has more than {MOST_ASKED} words or tags", "use fewer")
 
     @property
     def searches(self) -> bool:
@@ -251,6 +258,7 @@ class Index:
 
     def page(self, query: Query, cursor: str = "", limit: int = 100) -> tuple[list[int], str]:
         """(ids in order, the cursor of the next page or nothing). Raises UsageError for a cursor that is none."""
+        query.check()
         after = _read_cursor(cursor)
         with self.engine.connect() as connection:
             if query.searches:

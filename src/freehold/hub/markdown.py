@@ -7,15 +7,24 @@ one from elsewhere would tell its owner who reads a card and when, and becomes a
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markupsafe import Markup
 
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]*)\s*:", re.IGNORECASE)
 _LINKED = frozenset({"http", "https", "mailto"})
+#: Characters of a text that are read as Markdown; the rest is left out, and the page says so.
+MOST_CHARACTERS = 100_000
+#: What reading the lines of one text may cost: each bracket, backtick and angle looks for its other end to the end of its paragraph.
+#: Without a limit 100,000 characters take minutes.
+_MOST_LOOKED_AT = 100_000_000
+#: Cells of tables in one text; with more, tables are shown as they were written.
+_MOST_CELLS = 50_000
+_LOOKS = re.compile(r"[\[<`*_]")
 _WRITTEN_OUT = re.compile(r"data:image/(gif|png|jpeg|webp);base64,[A-Za-z0-9+/=]*")
 
 
@@ -29,19 +38,48 @@ class _Markdown(MarkdownIt):
 
 
 @cache
-def _markdown() -> MarkdownIt:
-    return _Markdown("commonmark", {"html": False}).enable("table")
+def _markdown(tables: bool) -> MarkdownIt:
+    made = _Markdown("commonmark", {"html": False})
+    if tables:
+        made.enable("table")
+    made.core.ruler.before("inline", "costly_lines", _show_costly_lines)
+    return made
 
 
+def _show_costly_lines(state: StateCore) -> None:
+    """Show paragraphs as they were written from where reading them would cost too much."""
+    left = _MOST_LOOKED_AT
+    for part in state.tokens:
+        if part.type == "inline":
+            left -= len(part.content) * len(_LOOKS.findall(part.content))
+            if left < 0:
+                part.type, part.children = "text", []
+
+
+@lru_cache(64)
 def rendered(text: str, files: str) -> Markup:
     """Markdown as HTML, under a page's own heading; relative links and pictures lead below the address ``files``."""
-    parts = _markdown().parse(text)
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]}\n\n*The text is longer than what is shown here.*\n"
+    reader = _markdown(_cells(text) <= _MOST_CELLS)
+    parts = reader.parse(text)
     for part in parts:
         if part.type in ("heading_open", "heading_close"):
             part.tag = f"h{min(6, int(part.tag[1]) + 1)}"
         if part.children:
             part.children = _inline(part.children, files)
-    return Markup(_markdown().renderer.render(parts, _markdown().options, {}))
+    return Markup(reader.renderer.render(parts, reader.options, {}))
+
+
+def _cells(text: str) -> int:
+    """The most cells that the tables of a text can come to: short rows are filled up to the longest."""
+    count = lines = widest = 0
+    for line in [*text.splitlines(), ""]:
+        if line.strip():
+            lines, widest = lines + 1, max(widest, line.count("|"))
+        else:
+            count, lines, widest = count + lines * widest, 0, 0
+    return count
 
 
 def _inline(parts: list[Token], files: str) -> list[Token]:

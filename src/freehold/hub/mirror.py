@@ -8,6 +8,7 @@ does not get it into a copy that others may read. The other hub's commit id work
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ from freehold.progress import Sink, silent, task
 
 #: Files that are not LFS are held in memory while they are checked; a hub keeps larger ones as LFS.
 _SMALL = 64 << 20
+#: Bytes by which an answer may exceed a file: what a server packs and describes.
+_SLACK = 1 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ def mirror(
             told: Any = api.repo_info(
                 source.name, repo_type=source.kind, revision=source.revision or None, files_metadata=True
             )
+        _check_commit(source, told.sha)
         found, known = _copy(repositories, source, name, private=bool(told.private))
         before = repositories.commit(found, "main")
         if (
@@ -112,11 +117,15 @@ def mirror(
         wanted, missing = _compare(repositories, found, source, told.siblings or [], before)
         total = sum(one.size or 0 for one in missing)
         durable.need_disk(store.folder, total, f"mirroring {source}")
+        from freehold.hub import reach
+
         with task(sink, f"mirroring {source}", total, "bytes") as progress:
             arrived = 0
             for one in missing:
                 with (
                     remote.explained(f"{one.rfilename} of {source}"),
+                    # where the size is not told, that of a file which is no LFS file
+                    reach.at_most((one.size if isinstance(one.size, int) else _SMALL) + _SLACK),
                     remote.watched(landing, progress, arrived),
                 ):
                     path = Path(
@@ -144,6 +153,15 @@ def mirror(
         Accounts(store).record(KEEPER, "mirror", f"{found.kind}s/{found.name}", f"{source} at {told.sha}")
         shutil.rmtree(landing)
     return Mirrored(made, bool(put or gone), len(missing), total, sum(file.size for file in wanted.values()))
+
+
+def _check_commit(source: Address, commit: object) -> None:
+    """Raises BadData for what is no commit's name: it becomes a revision of the copy, and could stand for a tag."""
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise BadData(
+            f"{source} names no commit ({str(commit)[:40]!r})",
+            "mirror from a hub of the Hugging Face protocol",
+        )
 
 
 def _copy(

@@ -14,6 +14,8 @@ from freehold.errors import UsageError
 
 #: Bytes of a path and of one part of it, and parts: what common file systems and programs hold.
 MOST_PATH, MOST_PART, MOST_PARTS = 1000, 255, 64
+#: Files and folders of one model or repository: every commit and every list goes through all of them.
+MOST_NAMES = 250_000
 #: Unicode's categories of characters that are not seen: control, format (marks of direction, zero width), surrogates, private, unassigned.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 #: Characters of other categories that are not seen either: Unicode's Default_Ignorable_Code_Point, and the empty Braille pattern.
@@ -40,9 +42,18 @@ def check_path(path: str) -> str:
 
 
 def check_together(paths: Iterable[str]) -> None:
-    """Raises UsageError where two paths of one model or repository would be the same file on some system, or a file and a folder."""
+    """Raises UsageError where two paths of one model or repository would be the same file on some system, or a file and a folder,
+    and where they are too many to be listed.
+    """
     names = list(paths)
-    folders = {path[:at] for path in names for at in range(len(path)) if path[at] == "/"}
+    folders = set[str]()
+    for path in names:
+        folders.update(path[:at] for at in range(len(path)) if path[at] == "/")
+        if len(names) + len(folders) > MOST_NAMES:
+            raise UsageError(
+                f"there are more than {MOST_NAMES:,} files and folders",
+                "put many small files into fewer large ones",
+            )
     if both := folders.intersection(names):
         raise UsageError(f"{_shown(min(both))} would be a file and a folder", "rename one of them")
     folded: dict[str, str] = {}

@@ -5,8 +5,6 @@ Cards are Markdown of strangers (`markdown.py`), and the pages' policy lets noth
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -21,6 +19,7 @@ from markupsafe import Markup
 
 from freehold.hub.accounts import Actor
 from freehold.hub.card import stated_licence
+from freehold.hub.difference import unified
 from freehold.hub.discussions import Discussion, Event
 from freehold.hub.figures import stated
 from freehold.hub.index import Query
@@ -37,6 +36,8 @@ _PAGE = 30
 _SHOWN_BYTES = 512 << 10
 #: Longest difference that is shown, in lines.
 _SHOWN_LINES = 2000
+#: The last so many events of a discussion are shown, and so many characters of their comments are read as Markdown.
+_SHOWN_EVENTS, _READ_CHARACTERS = 500, 200_000
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -260,7 +261,8 @@ def routes(hub: Hub) -> APIRouter:
         if one.request and hub.opened(request, found):
             proposal = repositories.proposed(found, one)
             lines = _difference(hub, proposal.base.files, proposal.head.files)
-        events = [_event(event) for event in hub.discussions.events(one)]
+        files = page_path(found.kind, found.name, "resolve", "main")
+        events = _events(hub.discussions.events(one), files)
         return part(
             found,
             "Discussions",
@@ -311,7 +313,7 @@ def routes(hub: Hub) -> APIRouter:
         ]  # fmt: skip
         return part(
             found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request),
-            runs=_runs(hub, found, head.files), stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(stated_licence(found.card)),
+            runs=_runs(hub, found, head.files) if hub.rights.opens(asker, found) else [], stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(stated_licence(found.card)),
             unsafe=unsafe, tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
@@ -395,11 +397,21 @@ def _discussion_row(found: Repository, one: Discussion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _events(events: list[Event], files: str) -> list[dict[str, Any]]:
+    """The events as the page shows them; comments beyond :data:`_READ_CHARACTERS` as they were written."""
+    rows: list[dict[str, Any]] = []
+    left = _READ_CHARACTERS
+    for event in events[-_SHOWN_EVENTS:]:
+        left -= len(event.data["raw"]) if event.kind == "comment" else 0
+        rows.append(_event(event, files, read=left >= 0))
+    return rows
+
+
+def _event(event: Event, files: str, *, read: bool) -> dict[str, Any]:
     data, text = event.data, Markup()
     if event.kind == "comment":
         what = "wrote something that is hidden" if data["hidden"] else "wrote"
-        text = rendered(data["raw"], "")
+        text = rendered(data["raw"], files) if read else Markup("<p>{}</p>").format(data["raw"])
     elif event.kind == "commit":
         what = f"added {data['oid'][:10]}: {data['subject']}"
     elif event.kind == "title-change":
@@ -436,16 +448,12 @@ def _changes(old: dict[str, File], new: dict[str, File]) -> list[tuple[str, str]
 def _difference(hub: Hub, old: dict[str, File], new: dict[str, File]) -> list[tuple[str, str]]:
     """(added, gone or nothing; line) of the text files that differ."""
     lines: list[tuple[str, str]] = []
-    for path, _ in _changes(old, new):
+    for path, _ in _changes(old, new)[:_SHOWN_LINES]:
         before, after = (_text(hub, files[path]) if path in files else "" for files in (old, new))
         if before is None or after is None:
             continue
-        for line in _unified(before, after, path):
+        for line in unified(before.splitlines(), after.splitlines(), path, path):
             lines.append(("added" if line.startswith("+") else "gone" if line.startswith("-") else "", line))
             if len(lines) == _SHOWN_LINES:
                 return [*lines, ("", f"the first {_SHOWN_LINES} lines are shown")]
     return lines
-
-
-def _unified(before: str, after: str, path: str) -> Iterable[str]:
-    return difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, lineterm="")

@@ -70,12 +70,15 @@ def client(endpoint: str = "", token: str = "") -> HfApi:
     for switch in (key for key in settings.QUIET if key.endswith("OFFLINE")):
         os.environ.pop(switch, None)
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars, set_client_factory
+
+    from freehold.hub import reach
 
     constants.HF_HUB_OFFLINE = False
     disable_progress_bars()
     api = HfApi(endpoint=endpoint or None, token=token or (False if endpoint else None))
     _knock(api.endpoint)
+    set_client_factory(reach.client_of(api.endpoint))
     return api
 
 

@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +29,12 @@ from freehold.hub.names import check_path, check_together
 from freehold.hub.store import Store
 from freehold.hub.uploads import forget_old, in_parts, under_way
 
+#: Longest first line of a commit, in characters.
+MOST_TITLE = 1000
+#: Characters of what cards state in one page of a list.
+_PAGE_CHARACTERS = 16 << 20
+#: Tags of one repository; more are left out: every list holds them.
+MOST_TAGS = 1000
 #: A card larger than this is a file like any other.
 _CARD_BYTES = 5_000_000
 KINDS = ("model", "dataset", "space")
@@ -224,7 +230,7 @@ def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
     for key in ("task_categories", "task_ids", "size_categories"):
         add(card.get(key), f"{key}:")
     add(card.get("license"), "license:")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))[:MOST_TAGS]
 
 
 #: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and the licence
@@ -262,19 +268,19 @@ class Repositories:
                         tables.moves.c.kind == kind, tables.moves.c.folded == name.lower()
                     )
                 )
-                made = connection.execute(tables.repositories.insert().values(**values)).inserted_primary_key
-                assert made is not None
+                number = _new_number(connection)
+                connection.execute(tables.repositories.insert().values(id=number, **values))
                 first = self._commit_row("", Change("initial commit"), owner or "freehold", files)
-                connection.execute(tables.commits.insert().values(repository=made[0], **first))
+                connection.execute(tables.commits.insert().values(repository=number, **first))
                 connection.execute(
                     tables.refs.insert().values(
-                        repository=made[0], kind="branch", name="main", commit_id=first["id"]
+                        repository=number, kind="branch", name="main", commit_id=first["id"]
                     )
                 )
                 connection.execute(
-                    tables.holdings.insert().values(repository=made[0], sha256=files[".gitattributes"].sha256)
+                    tables.holdings.insert().values(repository=number, sha256=files[".gitattributes"].sha256)
                 )
-                self._indexed(connection, made[0], "")
+                self._indexed(connection, number, "")
         except IntegrityError:
             raise Exists(
                 f"a {kind} named {name} is there already (names differ by more than case)",
@@ -361,6 +367,9 @@ class Repositories:
     def list(self, query: Query, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
         """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is none."""
         numbers, following = self.index.page(query, cursor, limit)
+        fitting = self._fitting(numbers)
+        if fitting < len(numbers):
+            numbers, following = self.index.page(query, cursor, fitting)
         found: dict[int, Repository] = {}
         with self.engine.connect() as connection:
             for start in range(0, len(numbers), 500):
@@ -369,6 +378,22 @@ class Repositories:
                 )
                 found |= {row.id: _repository(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
+
+    def _fitting(self, numbers: Sequence[int]) -> int:
+        """How many of the first repositories, one at least, make a page: cards may state up to megabytes each."""
+        rows = tables.repositories
+        lengths: dict[int, int] = {}
+        with self.engine.connect() as connection:
+            for start in range(0, len(numbers), 500):
+                length = sa.func.length(sa.cast(rows.c.card, sa.Text))
+                asked = sa.select(rows.c.id, length).where(rows.c.id.in_(numbers[start : start + 500]))
+                lengths |= {number: count for number, count in connection.execute(asked)}
+        left = _PAGE_CHARACTERS
+        for count, number in enumerate(numbers):
+            left -= lengths.get(number, 0)
+            if left < 0:
+                return max(1, count)
+        return len(numbers)
 
     def _entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
         """What the index should hold of a repository as it stands within a transaction. ``card``: its card's text, read here where it is None."""
@@ -725,6 +750,8 @@ class Repositories:
         return files | change.put
 
     def _commit_row(self, parent: str, change: Change, author: str, files: dict[str, File]) -> dict[str, Any]:
+        discussions.check_most(change.title, MOST_TITLE, "summary of a commit")
+        discussions.check_most(change.message, discussions.TEXT, "description of a commit")
         plain = {path: [file.sha256, file.size, file.lfs, file.oid] for path, file in sorted(files.items())}
         values = {
             "parent": parent,
@@ -764,6 +791,7 @@ class Repositories:
             not _REF.fullmatch(name)
             or ".." in name
             or name.endswith((".lock", "/"))
+            or name.startswith("refs/")  # it would stand for a request's commits
             or _COMMIT.fullmatch(name)
         ):
             raise UsageError(
@@ -892,6 +920,17 @@ class Repositories:
                         f"{name}: search does not know it as it is; 'freehold hub check --repair' mends that"
                     )
         return faults
+
+
+def _new_number(connection: sa.Connection) -> int:
+    """A number that no repository has or ever had, within a transaction."""
+    table, highest = tables.numbers, sa.select(sa.func.max(tables.repositories.c.id)).scalar_subquery()
+    own = table.c.name == "repository"
+    first = tables.upsert(connection, table).values(name="repository", last=0)
+    connection.execute(first.on_conflict_do_nothing())
+    last = sa.case((highest > table.c.last, highest), else_=table.c.last)
+    connection.execute(table.update().where(own).values(last=last + 1))
+    return connection.execute(sa.select(table.c.last).where(own)).scalar_one()
 
 
 def _line_of_refs(repository: int) -> sa.CTE:

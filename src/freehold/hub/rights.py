@@ -10,7 +10,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -55,6 +55,10 @@ class Rights:
     def proposes(self, actor: Actor, repository: Repository) -> bool:
         """Whether the actor may upload to a repository, for a commit or for a request to change it."""
         return actor.role != "read" and self.opens(actor, repository)
+
+    def speaks(self, actor: Actor, repository: Repository) -> bool:
+        """Whether the actor may write in a repository's discussions."""
+        return actor.role != "read" and self.sees(actor, repository)
 
     # -- contents -------------------------------------------------------------------------------
 
@@ -119,9 +123,9 @@ class Rights:
         for xorb in sorted(wanted.keys() - self._uploads.xorbs_of(actor.name, wanted.keys())):
             if max(end for _, end in wanted[xorb]) > _MOST_CHUNKS:
                 return xorb
-            left = {number for first, end in wanted[xorb] for number in range(first, end)}
+            left = _numbers(wanted[xorb])
             for content in self._contents.packed_in(xorb, _LOOKED_AT):
-                own = {n for term in content.terms if term.xorb == xorb for n in range(term.first, term.end)}
+                own = _numbers((term.first, term.end) for term in content.terms if term.xorb == xorb)
                 if left & own and self._readable(actor, content.sha256):
                     left -= own
                 if not left:
@@ -129,3 +133,13 @@ class Rights:
             if left:
                 return xorb
         return ""
+
+
+def _numbers(spans: Iterable[tuple[int, int]]) -> set[int]:
+    """The chunks of spans (first, end). Spans may be many and overlap: each chunk is counted once."""
+    numbers: set[int] = set()
+    beyond = 0
+    for first, end in sorted(set(spans)):
+        numbers.update(range(max(first, beyond), end))
+        beyond = max(beyond, end)
+    return numbers

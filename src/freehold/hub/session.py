@@ -154,6 +154,10 @@ class Hub:
             request.state.actor = self._actor(request)
         return request.state.actor
 
+    def ask_again(self, request: Request) -> None:
+        """Look up anew who asks: a body may take hours to come, and rights may end meanwhile."""
+        del request.state.actor
+
     def who(self, request: Request) -> str:
         """Who asks, as a grant names them. Raises Answer."""
         actor = self.actor(request)
@@ -221,6 +225,13 @@ class Hub:
         actor, found = self.someone(request), self.readable(request, plural, name, files=True)
         if not self.rights.proposes(actor, found):
             raise Answer(403, "this token may only read; propose changes with one of role write")
+        return found, actor
+
+    def speaking(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
+        """A repository in whose discussions the asker may write. Raises Answer."""
+        actor, found = self.someone(request), self.readable(request, plural, name)
+        if not self.rights.speaks(actor, found):
+            raise Answer(403, "this token may only read; write in discussions with one of role write")
         return found, actor
 
     def revision(self, found: Repository, revision: str, *, lost: bool = False) -> str:

@@ -71,6 +71,17 @@ def blocks_of(path: Path, start: int, end: int) -> Iterator[bytes]:
             yield block
 
 
+def remove_old(paths: list[Path], oldest: float) -> tuple[int, int]:
+    """Remove files but those that were put or renewed since they were listed, which takes a while; (how many, bytes)."""
+    count = freed = 0
+    for path in paths:
+        status = path.stat()
+        if status.st_mtime < oldest:
+            path.unlink()
+            count, freed = count + 1, freed + status.st_size
+    return count, freed
+
+
 class Folder:
     """A folder with one below it for each first two digits."""
 
@@ -124,10 +135,7 @@ class Folder:
             for path in self.folder.rglob("*")
             if path.is_file() and not needed(path.name) and path.stat().st_mtime < oldest
         ]
-        freed = sum(path.stat().st_size for path in gone)
-        for path in gone:
-            path.unlink()
-        return len(gone), freed
+        return remove_old(gone, oldest)
 
 
 class Bucket:

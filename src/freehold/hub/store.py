@@ -26,6 +26,7 @@ from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import checked_blobs, holdings, models, open_catalogue
 from freehold.hub.intake import Admitted
 from freehold.hub.manifests import Entry, Manifests
+from freehold.hub.shelves import remove_old
 from freehold.hub.uploads import under_way
 from freehold.progress import Sink, silent, task
 
@@ -314,7 +315,7 @@ class Store:
             for path in self.blobs.rglob("*")
             if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest
         ]
-        count, freed = _unlink(found)
+        count, freed = remove_old(found, oldest)
         with self.engine.begin() as connection:
             for path in found:
                 connection.execute(checked_blobs.delete().where(checked_blobs.c.digest == path.name))
@@ -323,13 +324,8 @@ class Store:
         for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
             try:
                 with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
-                    more = _unlink(
-                        [
-                            path
-                            for path in folder.rglob("*")
-                            if path.is_file() and path.stat().st_mtime < oldest
-                        ]
-                    )
+                    files = [path for path in folder.rglob("*") if path.is_file()]
+                    more = remove_old(files, oldest)
             except Busy:
                 continue
             count, freed = count + more[0], freed + more[1]
@@ -363,13 +359,6 @@ def remedy_of(model: Model) -> str:
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
     return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
-
-
-def _unlink(paths: list[Path]) -> tuple[int, int]:
-    freed = sum(path.stat().st_size for path in paths)
-    for path in paths:
-        path.unlink()
-    return len(paths), freed
 
 
 def check_name(name: str) -> None:

@@ -15,7 +15,7 @@ from freehold.errors import UsageError
 from freehold.hub import remote
 from freehold.hub.card import Card, stated_licence
 from freehold.hub.index import Query
-from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.repositories import Repositories, Repository, check_repository_name
 from freehold.hub.store import Model, Store
 from freehold.hub.variants import Variant, variants
 from freehold.progress import Sink, silent, task
@@ -191,6 +191,7 @@ def _elsewhere(hub: str, wanted: Wanted, token: str, sink: Sink) -> list[Found]:
         properties: Any = ["downloads", "tags", "lastModified", "cardData", "gguf", "safetensors"]
         for one in api.list_models(search=wanted.text or None, filter=[wanted.format] if wanted.format else None, sort=sort, limit=_LOOKED_AT,
                                    expand=properties):  # fmt: skip
+            check_repository_name(str(one.id))  # it becomes part of a command that the user copies
             card = dict(one.card_data.to_dict()) if one.card_data else {}
             licence = stated_licence(card) or next(
                 (tag[8:] for tag in one.tags or [] if tag.startswith("license:")), ""
