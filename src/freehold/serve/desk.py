@@ -142,8 +142,12 @@ class Answer:
                     if piece.completion is None and await gone():
                         raise Refusal(499, "the client went away")
         finally:
-            await self.rest.aclose()  # so that it is accounted for now, not when it is collected
+            await self.close()
         return piece.completion
+
+    async def close(self) -> None:
+        """Cancel what has not come yet, so that it is accounted for now, not when it is collected."""
+        await self.rest.aclose()
 
 
 async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
