@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
 from prometheus_client import Counter as Counts
 
 from freehold.engines.embedding import Embedded
 from freehold.engines.interface import Completion
+from freehold.errors import FreeholdError
 from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger, Used
 from freehold.serve.dialogue import Dialogue, ask_of, tokens_of
@@ -31,6 +34,8 @@ from freehold.serve.work import Gone, Work
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 #: Usage is written so often, in seconds: what a killed server may lose of its accounts.
 WRITTEN_EVERY = 0.25
+#: What could not be written.
+log = logging.getLogger("freehold.usage")
 
 
 class Metrics:
@@ -185,6 +190,8 @@ class Desk:
         #: rendering and counting; vectors, one request at a time; what is read and searched of documents
         self.work, self.embedding, self.reading = Work(max(2, len(os.sched_getaffinity(0)))), Work(1), Work(2)
         self._unwritten: list[Used] = []
+        #: whether the database did not take what was written last
+        self._refused = False
 
     async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
         """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
@@ -404,7 +411,10 @@ class Desk:
         self._unwritten.append(used)
 
     async def keep_accounts(self) -> None:
-        """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then."""
+        """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then.
+
+        What the database does not take (the disk is full, another writes for too long) is kept and tried again.
+        """
         try:
             while True:
                 await asyncio.sleep(WRITTEN_EVERY)
@@ -417,9 +427,15 @@ class Desk:
         rows, self._unwritten = self._unwritten, []
         try:
             await asyncio.to_thread(self.ledger.add, rows)
-        except Exception:
-            self._unwritten = rows + self._unwritten  # the disk may have room again later
-            raise
+        except (sa.exc.SQLAlchemyError, FreeholdError, OSError) as error:
+            self._unwritten = rows + self._unwritten
+            if not self._refused:
+                log.error("usage cannot be written, and is kept until it can be: %s", error)
+            self._refused = True
+        else:
+            if self._refused:
+                log.warning("usage is written again")
+            self._refused = False
 
     async def drain(self, seconds: float) -> None:
         """Take nothing more in, and wait for what is under way."""
