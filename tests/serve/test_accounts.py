@@ -175,3 +175,21 @@ def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> No
             assert [row.requests for row in desk.ledger.sums()] == [3]
 
     asyncio.run(whole())
+
+
+def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home: Path) -> None:
+    store = Store(tiny_home)
+    key = Keys(store).create("few", limits=Limits(tokens_per_minute=200))
+    app, _ = make_app(store, [TINY], [], Settings(terms=Terms(context_length=1024, threads=1)))
+
+    async def whole() -> list[int]:
+        transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=60) as client,
+        ):  # fmt: skip
+            body = {"model": TINY, "prompt": "Hello", "max_tokens": 300, "logit_bias": {"1": -100}}
+            answers = await asyncio.gather(*(client.post("/v1/completions", json=body) for _ in range(5)))
+            return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(whole()) == [200, 429, 429, 429, 429]

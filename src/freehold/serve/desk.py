@@ -214,6 +214,8 @@ class Desk:
                     400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
                     f"{served.engine.longest} tokens", "context_length_exceeded",
                 )  # fmt: skip
+            expected = len(ask.tokens) + ask.max_tokens
+            self.limiter.expect(key, expected)  # last: what fails before has taken nothing
         except BaseException:
             if served is not None:
                 self.pool.let_go(served)
@@ -226,7 +228,7 @@ class Desk:
         def ended(outcome: Outcome) -> None:
             """Account for the answer: called once, however it ends."""
             done = outcome.completion
-            self.limiter.leave(key, done.prompt_tokens + len(done.tokens) if done else 0)
+            self.limiter.leave(key, done.prompt_tokens + len(done.tokens) if done else 0, expected)
             self.traces.end(span, outcome.status, done.prompt_tokens if done else 0, done)
             self._account(key, dialogue.model, outcome, time.monotonic() - arrived)
             self.pool.let_go(held)
