@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
 from prometheus_client import Counter as Counts
+from sqlalchemy.exc import SQLAlchemyError
 
 from freehold.engines.embedding import Embedded
 from freehold.engines.interface import Completion
@@ -429,7 +429,7 @@ class Desk:
         rows, self._unwritten = self._unwritten, []
         try:
             await asyncio.to_thread(self.ledger.add, rows)
-        except (sa.exc.SQLAlchemyError, FreeholdError, OSError) as error:
+        except (SQLAlchemyError, FreeholdError, OSError) as error:
             self._unwritten = rows + self._unwritten
             if not self._refused:
                 log.error("usage cannot be written, and is kept until it can be: %s", error)
