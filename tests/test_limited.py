@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import threading
@@ -103,6 +104,22 @@ def test_it_gives_the_functions_answer() -> None:
 def test_each_limit_is_told(how: str, reason: str) -> None:
     with pytest.raises(limited.Exceeded, match=reason):
         called(how)
+
+
+def test_one_that_ends_before_it_has_read_is_told_too() -> None:
+    with pytest.raises(limited.Exceeded, match="exit 1"):
+        called("there_is_no_such_function", data=bytes(4 << 20))
+
+
+def test_where_the_system_starts_no_process_the_caller_may_try_again() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))  # no further file can be opened, nor a pipe
+    try:
+        with pytest.raises(Busy, match="starts no process at the moment"):
+            called("double")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert called("double") == b"givengiven"
 
 
 def test_time_without_work_is_limited_too() -> None:

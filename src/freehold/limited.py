@@ -95,7 +95,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def call(self, data: bytes) -> bytes:
-        """See :func:`run`."""
+        """See :func:`run`. Raises Busy too, where the system starts no process."""
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._process = self._start()
@@ -111,10 +111,13 @@ class Worker:
         start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from freehold import limited; limited.main()"
         asked = json.dumps({"function": self.function, "bounds": asdict(self.bounds)})
         command = [sys.executable, "-I", "-c", start, json.dumps([path for path in sys.path if path]), asked]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            bufsize=0, env=_environment(), start_new_session=True,
-        )  # fmt: skip
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                bufsize=0, env=environment(), start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise no_process(error) from error
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
         return process
@@ -135,7 +138,9 @@ class Worker:
                 raise Exceeded(f"took more than {self.bounds.wall_s:g} s")
             for file, event in poll.poll(1000 * _LOOK_S):
                 if file == to and left and event & select.POLLOUT:
-                    left = left[os.write(to, left[: 1 << 16]) :]
+                    # one that has ended reads no more; how it ended is known once its answer's end is
+                    with contextlib.suppress(BrokenPipeError):
+                        left = left[os.write(to, left[: 1 << 16]) :]
                 if file == to and (not left or event & (select.POLLERR | select.POLLHUP)):
                     poll.unregister(to)
                 if file == back:
@@ -165,9 +170,14 @@ class Worker:
                 pipe.close()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What an interpreter may need to start, and no secrets."""
     return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+
+
+def no_process(error: OSError) -> Busy:
+    """What is said where the system starts no process: too many of them, or too many files are open."""
+    return Busy(f"the system starts no process at the moment ({error.strerror})", "try again later")
 
 
 class Workers:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -18,7 +19,10 @@ from freehold.engines.batching import BatchingEngine
 from freehold.engines.sampling import Sampling
 from freehold.hub.store import Store
 from freehold.ledger.usage import usage
+from freehold.serve.app import Settings, make_app
+from freehold.serve.desk import WRITTEN_EVERY
 from freehold.serve.keys import Keys, Limits
+from freehold.serve.pool import Terms
 from freehold.serve.runner import Outcome, Runner
 from tests.serve.asking import complete, streamed
 from tests.serve.conftest import TINY
@@ -146,3 +150,46 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
     assert outcome.status == "error"
     assert outcome.completion is not None
     assert (outcome.completion.prompt_tokens, len(outcome.completion.tokens)) == (2, 5)
+
+
+def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> None:
+    store = Store(tiny_home)
+    app, desk = make_app(store, [TINY], [], Settings(terms=Terms(context_length=512, threads=1)))
+
+    async def asked(client: httpx.AsyncClient, count: int) -> None:
+        for _ in range(count):
+            body = {"model": TINY, "prompt": "Hello", "max_tokens": 2}
+            assert (await client.post("/v1/completions", json=body)).status_code == 200
+        await asyncio.sleep(4 * WRITTEN_EVERY)
+
+    async def whole() -> None:
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client,
+        ):
+            usage.drop(store.engine)  # what a database in trouble does: it refuses
+            await asked(client, 2)
+            usage.create(store.engine)
+            await asked(client, 1)
+            assert [row.requests for row in desk.ledger.sums()] == [3]
+
+    asyncio.run(whole())
+
+
+def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home: Path) -> None:
+    store = Store(tiny_home)
+    key = Keys(store).create("few", limits=Limits(tokens_per_minute=200))
+    app, _ = make_app(store, [TINY], [], Settings(terms=Terms(context_length=1024, threads=1)))
+
+    async def whole() -> list[int]:
+        transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=60) as client,
+        ):  # fmt: skip
+            body = {"model": TINY, "prompt": "Hello", "max_tokens": 300, "logit_bias": {"1": -100}}
+            answers = await asyncio.gather(*(client.post("/v1/completions", json=body) for _ in range(5)))
+            return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(whole()) == [200, 429, 429, 429, 429]

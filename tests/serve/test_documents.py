@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 
 from freehold.errors import BadData, NotFound, Unsupported
 from freehold.serve.documents import Documents
+from freehold.serve.keys import Keys
 from freehold.serve.passages import Passage, fitted, read
+from tests.serve import tiny_shop
 from tests.serve.serving import own_home, server
 
 TEXTS = [
@@ -233,3 +236,37 @@ def test_a_pdf_is_read_page_by_page() -> None:
 def test_what_cannot_be_read_is_refused(name: str, data: bytes, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         read(name, data)
+
+
+def test_a_key_made_again_under_a_name_has_none_of_the_former_keys_documents(tmp_path: Path) -> None:
+    kept = Documents(tmp_path / "documents.db", 2)
+    vector = np.array([[1.0, 0.0]], np.float32)
+    old = kept.add("ada", "old.txt", 3, [Passage("old", 0, 1, 1)], vector)
+    made = time.time()
+    assert kept.list("ada", made) == []
+    assert kept.search("ada", vector[0], 4, None, made) == []
+    assert kept.search("ada", vector[0], 4, [old.id], made) == []
+    with pytest.raises(NotFound):
+        kept.remove("ada", old.id, made)
+    new = kept.add("ada", "new.txt", 3, [Passage("new", 0, 1, 1)], vector)
+    assert [passage.document for passage in kept.search("ada", vector[0], 4, None, made)] == [new.id]
+    assert len(kept.list("ada")) == 2
+
+
+def test_over_http_too(tmp_path: Path) -> None:
+    store = tiny_shop.stocked(tmp_path)
+    keys = Keys(store)
+    first = keys.create("ada")
+    with tiny_shop.opened(store) as shop:
+        named, text = {"name": "secret.txt"}, b"the former one's secret"
+        brought = httpx.post(
+            f"{shop.address}/v1/documents", params=named, content=text, headers=tiny_shop.bearer(first), timeout=60
+        )  # fmt: skip
+        assert brought.status_code == 200, brought.text
+        assert len(shop.get("/v1/documents", first).json()["data"]) == 1
+        rotated = keys.rotate("ada")
+        assert len(shop.get("/v1/documents", rotated).json()["data"]) == 1
+        keys.revoke("ada")
+        second = keys.create("ada")
+        assert shop.get("/v1/documents", second).json()["data"] == []
+        assert shop.post("/v1/documents/search", {"query": "secret"}, second).json()["data"] == []

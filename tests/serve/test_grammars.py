@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +19,7 @@ import pytest
 
 from freehold.engines.compiler import Compiler
 from freehold.engines.grammar import Source
-from freehold.errors import UsageError
+from freehold.errors import Busy, UsageError
 from tests.serve.asking import HANG_S, complete, streamed
 from tests.serve.conftest import TINY
 from tests.serve.serving import server
@@ -90,7 +93,7 @@ def test_a_compilation_ends_with_its_client(address: str) -> None:
     def workers() -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter(["cmdline"]):
-            if "freehold.engines.compiler" in (process.info["cmdline"] or []):
+            if any("compiler.work()" in word for word in process.info["cmdline"] or []):
                 found.append(process)
         return found
 
@@ -140,3 +143,52 @@ def test_one_owners_grammars_cost_another_nothing_and_tell_nothing() -> None:
             compiler.close()
 
     asyncio.run(whole())
+
+
+def test_a_worker_that_was_killed_between_two_grammars_fails_nobody() -> None:
+    async def whole() -> None:
+        compiler = Compiler()
+        try:
+            await compiler.compiled(Source("gbnf", 'root ::= "a"'))
+            (worker,) = compiler._idle
+            os.kill(worker.pid, signal.SIGKILL)
+            async with asyncio.timeout(HANG_S):
+                await worker.wait()
+                assert await compiler.compiled(Source("gbnf", 'root ::= "b"'))
+        finally:
+            compiler.close()
+
+    asyncio.run(whole())
+
+
+def test_where_no_process_starts_the_client_may_try_again() -> None:
+    async def whole() -> None:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            with pytest.raises(Busy, match="starts no process"):
+                await Compiler().compiled(Source("gbnf", 'root ::= "a"'))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    asyncio.run(whole())
+
+
+def test_workers_take_no_code_from_the_folder_the_server_was_started_in_and_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "llguidance.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FREEHOLD_SECRET", "x")
+
+    async def whole() -> None:
+        compiler = Compiler()
+        try:
+            assert await compiler.compiled(Source("gbnf", 'root ::= "a"'))
+            (worker,) = compiler._idle
+            assert "FREEHOLD_SECRET" not in psutil.Process(worker.pid).environ()
+        finally:
+            compiler.close()
+
+    asyncio.run(whole())
+    assert not (tmp_path / "ran").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from datetime import UTC, date, datetime
@@ -37,6 +38,25 @@ def test_a_day_has_a_file_that_goes_when_its_time_is_over(tmp_path: Path) -> Non
     assert (row["key"], row["prompt"], row["answer"], row["status"]) == ("ada", "Héllo", None, "cancelled")
     with pytest.raises(UsageError, match="--log-days"):
         PromptLog(tmp_path)
+
+
+def test_names_that_are_no_days_and_a_folder_that_is_gone_stop_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = PromptLog(folder, 7)
+    strange = folder / "prompts-2026-13-99-kept-1-days.jsonl"
+    strange.write_text("")
+    (folder / f"prompts-2026-01-01-kept-{'9' * 20}-days.jsonl").write_text("")
+    log.forget(date(2026, 6, 1))
+    assert strange.exists()
+    folder.rename(tmp_path / "elsewhere")
+
+    async def kept() -> bool:
+        keeping = asyncio.create_task(log.keep())
+        done, _ = await asyncio.wait({keeping}, timeout=0.5)
+        keeping.cancel()
+        return not done
+
+    assert asyncio.run(kept())
 
 
 def test_a_server_writes_what_was_asked_and_answered(home: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -74,3 +76,18 @@ def test_a_json_body_of_any_size_is_not_kept(addresses: tuple[str, str]) -> None
     hub, _ = addresses
     for path in ("/api/repos/create", "/api/validate-yaml"):
         assert httpx.post(hub + path, content=endless(), timeout=60).status_code == 413
+
+
+def test_no_second_request_is_read_out_of_a_body_whose_end_is_in_doubt(addresses: tuple[str, str]) -> None:
+    hidden = b"0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for address in addresses:
+        parts = urlsplit(address)
+        assert parts.port
+        with socket.create_connection((parts.hostname or "", parts.port), timeout=30) as made:
+            made.sendall(
+                b"POST /api/show HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n%b" % (len(hidden), hidden)
+            )
+            answer = b"".join(iter(lambda made=made: made.recv(1 << 16), b""))  # to the connection's end
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.startswith(b"HTTP/1.1 400 ")

@@ -49,7 +49,7 @@ def _page(name: str, content: Path | bytes, sheet: str) -> Page:
         else:
             path = str(content)
         memory_bytes = bound.free_bytes // 2
-        words = [sys.executable, "-m", "freehold.data.sheet_process", path, sheet, str(memory_bytes)]
+        words = [sys.executable, "-P", "-m", "freehold.data.sheet_process", path, sheet, str(memory_bytes)]
         try:
             done = subprocess.run(words, capture_output=True, timeout=LONGEST_READING_S, check=False)
         except subprocess.TimeoutExpired:

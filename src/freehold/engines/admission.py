@@ -32,7 +32,7 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
     ``folder``: where links to them under their names may lie meanwhile.
     """
     weights = linked(files, folder / "model")
-    command = [sys.executable, "-m", "freehold.engines.admission", str(weights)]
+    command = [sys.executable, "-P", "-m", "freehold.engines.admission", str(weights)]
     try:
         done = subprocess.run(
             command,

@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from dataclasses import asdict
 
+from freehold import limited
 from freehold.engines.grammar import MOST_BYTES, Source
 from freehold.errors import UsageError
 
@@ -67,8 +68,8 @@ class Compiler:
             self._known.popitem(last=False)
 
     async def _asked(self, source: Source) -> str:
-        """What a worker says of it. Raises UsageError."""
-        worker = self._idle.pop() if self._idle else await self._start()
+        """What a worker says of it. Raises UsageError, Busy."""
+        worker = self._waiting_worker() or await self._start()
         try:
             async with asyncio.timeout(CLOCK_S):
                 answer = await _exchange(worker, source)
@@ -87,17 +88,34 @@ class Compiler:
             raise UsageError(answer["fault"], answer["remedy"])
         return answer["grammar"]
 
+    def _waiting_worker(self) -> asyncio.subprocess.Process | None:
+        """A worker that is kept; those that ended meanwhile, whoever ended them, are forgotten."""
+        while self._idle:
+            worker = self._idle.pop()
+            assert worker.stdout is not None
+            if worker.returncode is None and not worker.stdout.at_eof():
+                return worker
+            self._kill(worker)
+        return None
+
     async def _start(self) -> asyncio.subprocess.Process:
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "freehold.engines.compiler",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=1 << 20,
-            start_new_session=True,  # Ctrl-C is for the server, which ends its workers itself
-        )
+        start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from freehold.engines import compiler; compiler.work()"
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",  # nothing is imported from the folder that the server was started in
+                "-c",
+                start,
+                json.dumps([path for path in sys.path if path]),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=1 << 20,
+                env=limited.environment(),
+                start_new_session=True,  # Ctrl-C is for the server, which ends its workers itself
+            )
+        except OSError as error:
+            raise limited.no_process(error) from error
         self._all.add(worker.pid)
         return worker
 
@@ -157,7 +175,3 @@ def work() -> None:
         data = json.dumps(_answer(source)).encode()
         outward.write(_HEAD.pack(len(data)) + data)
         outward.flush()
-
-
-if __name__ == "__main__":
-    work()

@@ -33,6 +33,7 @@ def download(requirement: str, folder: Path) -> Path:
     command = [
         *(
             sys.executable,
+            "-P",
             "-m",
             "pip",
             "download",

@@ -93,6 +93,7 @@ def gather(
     wheels.mkdir(parents=True)
     command = [
         sys.executable,
+        "-P",
         "-m",
         "pip",
         "wheel",

@@ -295,7 +295,7 @@ def _core_watts() -> tuple[float, str]:
     own: it takes 80 MB to load.
     """
     program = "from codecarbon.core.cpu import TDP; found = TDP(); print(found.tdp or 0, found.model)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
     words = done.stdout.split(maxsplit=1)
     rated = float(words[0]) if done.returncode == 0 and words else 0.0
     count = os.cpu_count() or 1

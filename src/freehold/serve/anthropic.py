@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from freehold.engines.interface import Completion
@@ -22,6 +21,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown, Tool
 from freehold.serve.openai import event
 from freehold.serve.refusals import Refusal, body_of
+from freehold.serve.streams import Stream
 from freehold.web.bodies import JsonRoute
 
 
@@ -178,7 +178,7 @@ def routes(desk: Desk) -> APIRouter:
         dialogue = body.dialogue()
         answer = await desk.answer(request.state.key, dialogue, request.is_disconnected)
         if body.stream:
-            return StreamingResponse(_events(answer, dialogue), media_type="text/event-stream")
+            return Stream(answer, _events(answer, dialogue), media_type="text/event-stream")
         done = await answer.whole(request.is_disconnected)
         text, calls = dialogue.parts(done.text)
         content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
@@ -230,7 +230,7 @@ def _stop(done: Completion, calls: list[Call]) -> dict[str, Any]:
     return {"stop_reason": reason, "stop_sequence": done.stopped_by or None}
 
 
-async def _events(answer: Answer, dialogue: Dialogue) -> AsyncIterator[str]:
+async def _events(answer: Answer, dialogue: Dialogue) -> AsyncGenerator[str]:
     yield event(
         {"type": "message_start", "message": _message(dialogue.model, answer.prompt_tokens, 0)},
         "message_start",

@@ -90,7 +90,7 @@ def routes(desk: Desk) -> APIRouter:
         chosen = shelf.model(key, model)
         async with desk.visit(key, chosen):
             kept = await shelf.documents(chosen)
-            documents = await desk.reading.run(lambda: kept.list(key.name))
+            documents = await desk.reading.run(lambda: kept.list(key.name, key.created))
         return {"object": "list", "data": [told(document) for document in documents]}
 
     @router.delete("/{number}")
@@ -99,7 +99,7 @@ def routes(desk: Desk) -> APIRouter:
         chosen = shelf.model(key, model)
         async with desk.visit(key, chosen):
             kept = await shelf.documents(chosen)
-            await desk.reading.run(lambda: kept.remove(key.name, number))
+            await desk.reading.run(lambda: kept.remove(key.name, number, key.created))
         return {"id": number, "object": "document", "deleted": True}
 
     @router.post("/search")
@@ -111,7 +111,7 @@ def routes(desk: Desk) -> APIRouter:
             vector = (await desk.vectors(visit, [body.query], cut=True)).vectors[0]
             began = time.perf_counter()
             passages = await desk.reading.run(
-                lambda: kept.search(key.name, vector, body.limit, body.documents or None), gone
+                lambda: kept.search(key.name, vector, body.limit, body.documents or None, key.created), gone
             )
         return {
             "object": "list",

@@ -99,7 +99,7 @@ class Door:
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > settings.most_body_bytes:
             raise self._too_large()
-        if request.url.path in _OPEN or request.method == "OPTIONS":
+        if request.scope["path"] in _OPEN or request.method == "OPTIONS":
             return ANYONE
         given = request.headers.get("authorization", "").removeprefix(
             "Bearer "
@@ -163,22 +163,22 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return response(request.url.path, Refusal(400, fields.sentence(error.errors())))
+        return response(request.scope["path"], Refusal(400, fields.sentence(error.errors())))
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> JSONResponse:
-        return response(request.url.path, error)
+        return response(request.scope["path"], error)
 
     @app.exception_handler(FreeholdError)
     async def failed(request: Request, error: FreeholdError) -> JSONResponse:
-        return response(request.url.path, of_fault(error))
+        return response(request.scope["path"], of_fault(error))
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
         told = {404: "there is nothing at this address", 405: "this address takes another method"}.get(
             error.status_code
         ) or str(error.detail)
-        return response(request.url.path, Refusal(error.status_code, told))
+        return response(request.scope["path"], Refusal(error.status_code, told))
 
     @app.get("/health")
     async def health() -> JSONResponse:

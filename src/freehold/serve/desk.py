@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -12,9 +13,11 @@ from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
 from prometheus_client import Counter as Counts
+from sqlalchemy.exc import SQLAlchemyError
 
 from freehold.engines.embedding import Embedded
 from freehold.engines.interface import Completion
+from freehold.errors import FreeholdError
 from freehold.ledger.energy import Counter
 from freehold.ledger.usage import Ledger, Used
 from freehold.serve.dialogue import Dialogue, ask_of, tokens_of
@@ -31,6 +34,8 @@ from freehold.serve.work import Gone, Work
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 #: Usage is written so often, in seconds: what a killed server may lose of its accounts.
 WRITTEN_EVERY = 0.25
+#: What could not be written.
+log = logging.getLogger("freehold.usage")
 
 
 class Metrics:
@@ -142,8 +147,12 @@ class Answer:
                     if piece.completion is None and await gone():
                         raise Refusal(499, "the client went away")
         finally:
-            await self.rest.aclose()  # so that it is accounted for now, not when it is collected
+            await self.close()
         return piece.completion
+
+    async def close(self) -> None:
+        """Cancel what has not come yet, so that it is accounted for now, not when it is collected."""
+        await self.rest.aclose()
 
 
 async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
@@ -181,6 +190,8 @@ class Desk:
         #: rendering and counting; vectors, one request at a time; what is read and searched of documents
         self.work, self.embedding, self.reading = Work(max(2, len(os.sched_getaffinity(0)))), Work(1), Work(2)
         self._unwritten: list[Used] = []
+        #: whether the database did not take what was written last
+        self._refused = False
 
     async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
         """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
@@ -203,6 +214,8 @@ class Desk:
                     400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
                     f"{served.engine.longest} tokens", "context_length_exceeded",
                 )  # fmt: skip
+            expected = len(ask.tokens) + ask.max_tokens
+            self.limiter.expect(key, expected)  # last: what fails before has taken nothing
         except BaseException:
             if served is not None:
                 self.pool.let_go(served)
@@ -215,7 +228,7 @@ class Desk:
         def ended(outcome: Outcome) -> None:
             """Account for the answer: called once, however it ends."""
             done = outcome.completion
-            self.limiter.leave(key, done.prompt_tokens + len(done.tokens) if done else 0)
+            self.limiter.leave(key, done.prompt_tokens + len(done.tokens) if done else 0, expected)
             self.traces.end(span, outcome.status, done.prompt_tokens if done else 0, done)
             self._account(key, dialogue.model, outcome, time.monotonic() - arrived)
             self.pool.let_go(held)
@@ -400,7 +413,10 @@ class Desk:
         self._unwritten.append(used)
 
     async def keep_accounts(self) -> None:
-        """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then."""
+        """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then.
+
+        What the database does not take (the disk is full, another writes for too long) is kept and tried again.
+        """
         try:
             while True:
                 await asyncio.sleep(WRITTEN_EVERY)
@@ -413,9 +429,15 @@ class Desk:
         rows, self._unwritten = self._unwritten, []
         try:
             await asyncio.to_thread(self.ledger.add, rows)
-        except Exception:
-            self._unwritten = rows + self._unwritten  # the disk may have room again later
-            raise
+        except (SQLAlchemyError, FreeholdError, OSError) as error:
+            self._unwritten = rows + self._unwritten
+            if not self._refused:
+                log.error("usage cannot be written, and is kept until it can be: %s", error)
+            self._refused = True
+        else:
+            if self._refused:
+                log.warning("usage is written again")
+            self._refused = False
 
     async def drain(self, seconds: float) -> None:
         """Take nothing more in, and wait for what is under way."""

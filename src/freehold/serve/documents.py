@@ -94,18 +94,18 @@ class Documents:
                 )
         return made
 
-    def list(self, owner: str) -> list[Document]:
-        """An owner's documents, newest first."""
-        asked = "SELECT id, name, bytes, added, (SELECT count(*) FROM passages WHERE document = d.id) FROM documents d WHERE owner = ? ORDER BY added DESC"
+    def list(self, owner: str, since: float = 0.0) -> list[Document]:
+        """An owner's documents, newest first. ``since``: when the owner's key was made (seconds since 1970); what is older, here and
+        below, is another's, whose key had the same name."""
+        asked = "SELECT id, name, bytes, added, (SELECT count(*) FROM passages WHERE document = d.id) FROM documents d WHERE owner = ? AND added >= ? ORDER BY added DESC"
         with self._lock:
-            return [Document(*_values(row)) for row in self._connection.execute(asked, (owner,))]
+            return [Document(*_values(row)) for row in self._connection.execute(asked, (owner, since))]
 
-    def remove(self, owner: str, number: str) -> None:
+    def remove(self, owner: str, number: str, since: float = 0.0) -> None:
         """Forget a document. Raises NotFound."""
+        asked = "SELECT 1 FROM documents WHERE owner = ? AND id = ? AND added >= ?"
         with self._lock, self._connection as connection:
-            if not list(
-                connection.execute("SELECT 1 FROM documents WHERE owner = ? AND id = ?", (owner, number))
-            ):
+            if not list(connection.execute(asked, (owner, number, since))):
                 raise NotFound(f"there is no document {number[:80]!r}", "list them: GET /v1/documents")
             self._remove(number)
 
@@ -117,9 +117,14 @@ class Documents:
         execute("DELETE FROM documents WHERE id = ?", (number,))
 
     def search(
-        self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None
+        self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None, since: float = 0.0
     ) -> list[Found]:
         """The owner's passages nearest to a vector (width,), nearest first; of the documents ``among``, or of all."""
+        if since:  # vectors do not know how old they are
+            seen = {document.id for document in self.list(owner, since)}
+            among = [number for number in among or seen if number in seen]
+            if not among:
+                return []
         chosen = f" AND document IN ({', '.join('?' * len(among))})" if among else ""
         asked = (
             f"SELECT p.document, d.name, p.page, p.first, p.last, p.text, v.distance FROM (SELECT rowid, distance FROM vectors "

@@ -20,6 +20,7 @@ class Limiter:
         self._requests: defaultdict[str, deque[float]] = defaultdict(deque)
         self._tokens: defaultdict[str, deque[tuple[float, int]]] = defaultdict(deque)
         self._now: defaultdict[str, int] = defaultdict(int)
+        self._expected: defaultdict[str, int] = defaultdict(int)
 
     def enter(self, key: Key, waiting: int) -> None:
         """Let a request in. Raises Refusal with the seconds to wait."""
@@ -38,13 +39,7 @@ class Limiter:
                 "rate_limit_exceeded",
                 requests[0] + _WINDOW - now,
             )
-        if limits.tokens_per_minute and sum(count for _, count in tokens) >= limits.tokens_per_minute:
-            raise Refusal(
-                429,
-                f"this key may have {limits.tokens_per_minute} tokens a minute",
-                "rate_limit_exceeded",
-                tokens[0][0] + _WINDOW - now,
-            )
+        self._check_tokens(key)
         if limits.concurrent and self._now[name] >= limits.concurrent:
             raise Refusal(
                 429,
@@ -55,8 +50,26 @@ class Limiter:
         requests.append(now)
         self._now[name] += 1
 
-    def leave(self, key: Key, tokens: int) -> None:
-        """A request has ended after so many tokens of prompt and answer."""
+    def _check_tokens(self, key: Key) -> None:
+        """Raises Refusal where the key has had its tokens, or those under way may take them."""
+        most, tokens = key.limits.tokens_per_minute, self._tokens[key.name]
+        if most and sum(count for _, count in tokens) + self._expected[key.name] >= most:
+            wait_s = tokens[0][0] + _WINDOW - self._clock() if tokens else 1.0
+            raise Refusal(
+                429,
+                f"this key may have {most} tokens a minute, those that its requests under way may take included",
+                "rate_limit_exceeded",
+                wait_s,
+            )
+
+    def expect(self, key: Key, tokens: int) -> None:
+        """A request that is in may take so many tokens of prompt and answer. Raises Refusal where others take the rest."""
+        self._check_tokens(key)
+        self._expected[key.name] += tokens
+
+    def leave(self, key: Key, tokens: int, expected: int = 0) -> None:
+        """A request has ended after so many tokens of prompt and answer; ``expected``: what it might have taken."""
         self._now[key.name] -= 1
+        self._expected[key.name] -= expected
         if tokens:
             self._tokens[key.name].append((self._clock(), tokens))

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
@@ -24,6 +23,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import form_of, tools_of
 from freehold.serve.refusals import Refusal, body_of
+from freehold.serve.streams import Stream
 from freehold.web.bodies import JsonRoute
 
 
@@ -215,8 +215,8 @@ def routes(desk: Desk) -> APIRouter:
     ) -> Any:
         answer = await desk.answer(request.state.key, body.filled(dialogue), request.is_disconnected)
         if body.stream:
-            return StreamingResponse(
-                _lines(answer, dialogue, body.model, shape), media_type="application/x-ndjson"
+            return Stream(
+                answer, _lines(answer, dialogue, body.model, shape), media_type="application/x-ndjson"
             )
         done = await answer.whole(request.is_disconnected)
         text, calls = dialogue.parts(done.text)
@@ -265,7 +265,7 @@ def _end(done: Completion) -> dict[str, Any]:
 
 async def _lines(
     answer: Answer, dialogue: Dialogue, model: str, shape: Callable[[str, list[Call]], dict[str, Any]]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     def line(value: dict[str, Any]) -> str:
         return json.dumps({"model": model, "created_at": _when(), **value}, ensure_ascii=False) + "\n"
 

@@ -9,11 +9,10 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from freehold.engines.interface import Completion, Vocabulary
@@ -25,6 +24,7 @@ from freehold.serve.dialogue import Call, Dialogue, Shown, Tool, split_calls
 from freehold.serve.keys import Key
 from freehold.serve.pool import Served
 from freehold.serve.refusals import Refusal, body_of
+from freehold.serve.streams import Stream
 from freehold.web.bodies import JsonRoute
 
 #: Asks for the answer of a number, of several to one request.
@@ -216,7 +216,7 @@ def routes(desk: Desk) -> APIRouter:
 
         answer = await asked(0)
         if body.stream:
-            return StreamingResponse(_chat_events(answer, asked, body), media_type="text/event-stream")
+            return Stream(answer, _chat_events(answer, asked, body), media_type="text/event-stream")
         done = [await answer.whole(request.is_disconnected)]
         for number in range(1, body.n):  # what the first has computed the others reuse
             done.append(await (await asked(number)).whole(request.is_disconnected))
@@ -238,10 +238,9 @@ def routes(desk: Desk) -> APIRouter:
             return await desk.answer(request.state.key, dialogue, request.is_disconnected)
 
         if body.stream:
-            return StreamingResponse(
-                _completion_events(await asked(0), asked, len(prompts) * body.n, body),
-                media_type="text/event-stream",
-            )
+            first = await asked(0)
+            events = _completion_events(first, asked, len(prompts) * body.n, body)
+            return Stream(first, events, media_type="text/event-stream")
         choices: list[dict[str, Any]] = []
         done: list[Completion] = []
         for number in range(len(prompts) * body.n):
@@ -374,7 +373,7 @@ def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> AsyncIterator[str]:
+async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> AsyncGenerator[str]:
     head, ended, number = _head("chatcmpl", "chat.completion.chunk", body.model), list[Completion](), 0
 
     def chunk(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> str:
@@ -415,12 +414,14 @@ async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> Async
             yield event({**head, "choices": [], "usage": _usage(ended)})
     except Refusal as refusal:
         yield event(body_of("/v1/chat/completions", refusal))
+    finally:
+        await answer.close()
     yield "data: [DONE]\n\n"
 
 
 async def _completion_events(
     answer: Answer, asked: Asked, count: int, body: CompletionRequest
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     head, ended = _head("cmpl", "text_completion", body.model), list[Completion]()
     try:
         for number in range(count):
@@ -454,4 +455,6 @@ async def _completion_events(
             yield event({**head, "choices": [], "usage": _usage(ended)})
     except Refusal as refusal:
         yield event(body_of("/v1/completions", refusal))
+    finally:
+        await answer.close()
     yield "data: [DONE]\n\n"

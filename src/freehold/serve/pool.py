@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -103,6 +104,8 @@ class Pool:
         self._open: dict[str, Open] = {}
         self._opening = asyncio.Lock()
         self._loading: dict[str, asyncio.Task[None]] = {}
+        #: requests that wait for a model: one that has just been loaded for them is not closed again before they have it
+        self._awaited: Counter[str] = Counter()
 
     def _first_of(self, model: Model) -> str:
         return next(name for name, other in self.models.items() if other.digest == model.digest)
@@ -207,20 +210,24 @@ class Pool:
                 f"the model {asked[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
                 "model_not_found",
             )
-        while (opened := self._open.get(base)) is None or self._failed(opened):
-            if base not in self._loading:
-                task = self._loading[base] = asyncio.create_task(self._bring(base))
-                task.add_done_callback(lambda _: self._loading.pop(base, None))
-            # who waits may leave; the model is then there for the next
-            await asyncio.shield(self._loading[base])
-        return opened
+        self._awaited[base] += 1
+        try:
+            while (opened := self._open.get(base)) is None or self._failed(opened):
+                if base not in self._loading:
+                    task = self._loading[base] = asyncio.create_task(self._bring(base))
+                    task.add_done_callback(lambda _: self._loading.pop(base, None))
+                # who waits may leave; the model is then there for the next
+                await asyncio.shield(self._loading[base])
+            return opened
+        finally:
+            self._awaited[base] -= 1
 
     async def _bring(self, base: str) -> None:
         """Load a model, one at a time; others that are open are not held up meanwhile. Raises Refusal."""
         async with self._opening:
             if (failed := self._open.get(base)) is not None:
                 if failed.users:
-                    raise Refusal(503, f"{base} is being opened again after a fault", "overloaded", 2.0)
+                    raise Refusal(503, "the model is being opened again after a fault", "overloaded", 2.0)
                 del self._open[base]
                 assert isinstance(failed.engine, BatchingEngine)
                 await self.runner.release(failed.engine)
@@ -241,9 +248,9 @@ class Pool:
         while (
             limit and self._open and sum(one.bytes for one in self._open.values()) + self._need(name) > limit
         ):
-            idle = [other for other, one in self._open.items() if not one.users]
+            idle = [other for other, one in self._open.items() if not one.users and not self._awaited[other]]
             if not idle:
-                raise Refusal(503, f"{name} needs room that models in use take", "overloaded", 5.0)
+                raise Refusal(503, "the model needs room that models in use take", "overloaded", 5.0)
             closed = self._open.pop(min(idle, key=lambda other: self._open[other].used)).engine
             if isinstance(closed, BatchingEngine):
                 await self.runner.release(closed)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from freehold.engines.interface import Completion
 from freehold.errors import UsageError
 from freehold.serve.dialogue import Dialogue
 
+log = logging.getLogger("freehold.prompts")
 _NAME = re.compile(r"prompts-(\d{4}-\d{2}-\d{2})-kept-(\d+)-days\.jsonl")
 
 
@@ -64,13 +66,23 @@ class PromptLog:
         """Delete files whose time is over, by the days in their own names."""
         assert self.folder is not None
         for path in self.folder.iterdir():
-            if (found := _NAME.fullmatch(path.name)) and date.fromisoformat(found[1]) + timedelta(
-                days=int(found[2])
-            ) < today:
-                path.unlink()
+            if _is_over(path.name, today):
+                path.unlink(missing_ok=True)  # another server of this folder may have been faster
 
     async def keep(self) -> None:
         """Delete what is due, every hour until cancelled, also where nobody asks anything."""
         while self.folder is not None:
-            await asyncio.to_thread(self.forget, datetime.now(UTC).date())
+            try:
+                await asyncio.to_thread(self.forget, datetime.now(UTC).date())
+            except OSError as error:  # the folder may be there again in an hour
+                log.error("prompts whose time is over cannot be deleted, which is tried again: %s", error)
             await asyncio.sleep(3600)
+
+
+def _is_over(name: str, today: date) -> bool:
+    """Whether a file of this name is one of ours that has been kept for its days."""
+    named = _NAME.fullmatch(name)
+    try:
+        return named is not None and (today - date.fromisoformat(named[1])).days > int(named[2])
+    except ValueError:  # no day of the calendar: not ours
+        return False

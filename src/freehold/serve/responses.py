@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from freehold.engines.interface import Completion
@@ -22,6 +21,7 @@ from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
 from freehold.serve.openai import choice_of, event, tools_of
 from freehold.serve.refusals import Refusal
+from freehold.serve.streams import Stream
 from freehold.web.bodies import JsonRoute
 
 _STATELESS = "this server keeps no conversations: send the whole of it as input"
@@ -164,7 +164,7 @@ def routes(desk: Desk) -> APIRouter:
         answer = await desk.answer(request.state.key, dialogue, request.is_disconnected)
         telling = Telling(body)
         if body.stream:
-            return StreamingResponse(_events(answer, dialogue, telling), media_type="text/event-stream")
+            return Stream(answer, _events(answer, dialogue, telling), media_type="text/event-stream")
         done = await answer.whole(request.is_disconnected)
         text, calls = dialogue.parts(done.text)
         return telling.response(telling.items(text, calls, done), done)
@@ -247,7 +247,7 @@ class Telling:
         yield self.event("response.output_item.done", output_index=place, item=item)
 
 
-async def _events(answer: Answer, dialogue: Dialogue, telling: Telling) -> AsyncIterator[str]:
+async def _events(answer: Answer, dialogue: Dialogue, telling: Telling) -> AsyncGenerator[str]:
     yield telling.event("response.created", response=telling.response([], None))
     yield telling.event("response.in_progress", response=telling.response([], None))
     at = {"item_id": telling.message_id, "output_index": 0, "content_index": 0}

@@ -362,7 +362,7 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
     """
     key = secrets.token_hex(16)
     words = [
-        sys.executable, "-m", "freehold.cli.main", "serve", name, "--port", "0", "--json", "--key-env", KEY,
+        sys.executable, "-P", "-m", "freehold.cli.main", "serve", name, "--port", "0", "--json", "--key-env", KEY,
         "--states", "0B", "--until-stdin-closes",
     ]  # fmt: skip
     environment = {**os.environ, "FREEHOLD_HOME": str(home), KEY: key}

@@ -116,7 +116,7 @@ def _in_process(
     job: str, arguments: dict[str, Any], name: str, sink: Sink, end_s: float = 0.0
 ) -> dict[str, Any]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "freehold.trial.worker"],
+        [sys.executable, "-P", "-m", "freehold.trial.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

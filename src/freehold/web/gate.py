@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import Message
 
 from freehold.web.site import Request, Site
@@ -26,6 +27,12 @@ DEFAULTS = {
     "referrer-policy": "same-origin",
     "cache-control": "private, no-store",
 }
+
+#: To a request whose body ends at one place or another: a proxy that takes the other would let a second request through in it. What follows
+#: on the connection is not read (RFC 9112, 6.1 and 6.3).
+_AMBIGUOUS = PlainTextResponse(
+    "a request has either Content-Length or Transfer-Encoding", 400, headers={"connection": "close"}
+)
 
 
 def source_of(headers: Headers, method: str) -> Request:
@@ -63,7 +70,11 @@ class Gate:
                     headers.setdefault(name, value)
             await send(message)
 
-        reason = self.site.refusal(source_of(Headers(scope=scope), scope["method"]))
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            await _AMBIGUOUS(scope, receive, completed)
+            return
+        reason = self.site.refusal(source_of(headers, scope["method"]))
         if reason:
             await self.refused(scope, reason)(scope, receive, completed)
             return
