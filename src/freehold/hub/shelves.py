@@ -45,7 +45,7 @@ class Shelf(Protocol):
         ...
 
     def renew(self, name: str) -> None:
-        """Let a collection take an entry for a new one."""
+        """Let a collection take an entry for a new one. Raises FileNotFoundError where a folder has none."""
         ...
 
     def path(self, name: str) -> Path | None:
@@ -105,7 +105,7 @@ class Folder:
 
     def renew(self, name: str) -> None:
         """See :class:`Shelf`."""
-        self._place(name).touch()
+        os.utime(self._place(name))
 
     def path(self, name: str) -> Path | None:
         """See :class:`Shelf`."""
@@ -119,14 +119,8 @@ class Folder:
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
         """See :class:`Shelf`."""
-        gone = [
-            path
-            for path in self.folder.rglob("*")
-            if path.is_file() and not needed(path.name) and path.stat().st_mtime < oldest
-        ]
-        freed = sum(path.stat().st_size for path in gone)
-        for path in gone:
-            path.unlink()
+        others = [path for path in self.folder.rglob("*") if path.is_file() and not needed(path.name)]
+        gone, freed = durable.unlink_older(others, oldest)
         return len(gone), freed
 
 

@@ -65,6 +65,8 @@ class Store:
         self.blobs = self.folder / "blobs"
         self.incoming = self.folder / "incoming"
         self.manifests = Manifests(self.folder / "manifests")
+        #: Held together by whoever stores models, alone by whoever removes blobs.
+        self._blobs_lock = self.incoming / "blobs.lock"
         for path in (self.blobs, self.incoming):
             durable.make_folder(path)
         self.engine = open_catalogue(self.folder, lost=holds_models(self.folder))
@@ -163,6 +165,7 @@ class Store:
         manifest: dict[str, tuple[str, int]] = {}
         with (
             durable.disk_full_explained(self.blobs),
+            durable.together(self._blobs_lock),
             task(sink, f"storing {name}", total, "bytes") as progress,
         ):
             for file_name, path in sorted(files.items()):
@@ -170,9 +173,9 @@ class Store:
                 admitted.check_unchanged(file_name)
                 manifest[file_name] = (digest, path.stat().st_size)
                 self._take(path, digest, move, sink)
-        values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
-        entry = Entry(name, durable.digest_of(manifest), values, manifest, self._later_than(name))
-        self.keep(entry)
+            values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
+            entry = Entry(name, durable.digest_of(manifest), values, manifest, self._later_than(name))
+            self.keep(entry)
         return self.find(f"{name}@{entry.revision}")
 
     def keep(self, entry: Entry) -> None:
@@ -298,7 +301,14 @@ class Store:
         than ``grace_s``; (files, bytes) removed.
 
         A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
+        Waits while models are being stored: a blob that one of them is about to name must not go.
         """
+        with durable.together(self._blobs_lock, alone=True):
+            count, freed = self._collect_blobs(grace_s)
+        more = self._collect_incoming(grace_s)
+        return count + more[0], freed + more[1]
+
+    def _collect_blobs(self, grace_s: float) -> tuple[int, int]:
         kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
         entries, damaged = self.manifests.read()
         kept |= {digest for entry in entries for digest, _ in entry.manifest.values()}
@@ -307,29 +317,23 @@ class Store:
         with self.engine.connect() as connection:
             kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
             kept |= under_way(connection)
-        oldest = time.time() - grace_s
-        found = [
-            path
-            for path in self.blobs.rglob("*")
-            if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest
-        ]
-        count, freed = _unlink(found)
+        others = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept]
+        gone, freed = durable.unlink_older(others, time.time() - grace_s)
         with self.engine.begin() as connection:
-            for path in found:
+            for path in gone:
                 connection.execute(checked_blobs.delete().where(checked_blobs.c.digest == path.name))
+        return len(gone), freed
+
+    def _collect_incoming(self, grace_s: float) -> tuple[int, int]:
+        count, freed = 0, 0
         for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
             try:
                 with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
-                    more = _unlink(
-                        [
-                            path
-                            for path in folder.rglob("*")
-                            if path.is_file() and path.stat().st_mtime < oldest
-                        ]
-                    )
+                    files = [path for path in folder.rglob("*") if path.is_file()]
+                    gone, more = durable.unlink_older(files, time.time() - grace_s)
             except Busy:
                 continue
-            count, freed = count + more[0], freed + more[1]
+            count, freed = count + len(gone), freed + more
         return count, freed
 
 
@@ -355,13 +359,6 @@ def remedy_of(model: Model) -> str:
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
     return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
-
-
-def _unlink(paths: list[Path]) -> tuple[int, int]:
-    freed = sum(path.stat().st_size for path in paths)
-    for path in paths:
-        path.unlink()
-    return len(paths), freed
 
 
 def check_name(name: str) -> None:
