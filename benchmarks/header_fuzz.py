@@ -221,6 +221,7 @@ def damaged_folders(folder: Path, count: int, chance: random.Random) -> int:
             )
         weights = "model.safetensors" if "config.json" in names else "adapter_model.safetensors"
         files = {name: folder / name for name in [*names, weights]}
+        said = ""
         try:
             doubts = scan.refuse(files)
             door.check(files)
@@ -232,9 +233,9 @@ def damaged_folders(folder: Path, count: int, chance: random.Random) -> int:
             if "adapter_config.json" in names:
                 peft.peft_facts(files["adapter_config.json"], folder / "adapter.safetensors")
         except (BadModel, Unsupported) as error:
-            refused += 1
-            assert "\n" not in str(error), str(error)
-            assert len(str(error)) < 1000, str(error)[:200]
+            refused, said = refused + 1, str(error)
+        assert "\n" not in said, said
+        assert len(said) < 1000, said[:200]
     return refused
 
 

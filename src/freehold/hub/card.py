@@ -14,7 +14,6 @@ from freehold.errors import BadData, BadModel
 from freehold.hub import architectures, gguf, peft, safetensors
 from freehold.hub.peft import AdapterFacts
 
-
 #: No number of a model's shape is larger; larger ones could not be kept.
 _MOST_COUNT = 1 << 40
 

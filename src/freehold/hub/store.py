@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -25,11 +24,9 @@ from freehold.hub.blobs import Blobs
 from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import checked_blobs, holdings, models, open_catalogue
 from freehold.hub.intake import Admitted
-from freehold.hub.manifests import Entry, Manifests
+from freehold.hub.manifests import MODEL_NAME, Entry, Manifests, check_writable
 from freehold.hub.uploads import under_way
 from freehold.progress import Sink, silent, task
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
 @dataclass(frozen=True)
@@ -175,6 +172,7 @@ class Store:
                 self._take(path, digest, move, sink)
             values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
             entry = Entry(name, durable.digest_of(manifest), values, manifest, self._later_than(name))
+            check_writable(entry, self.manifests.path(entry.name, entry.revision))
             self.keep(entry)
         return self.find(f"{name}@{entry.revision}")
 
@@ -363,7 +361,7 @@ def remedy_of(model: Model) -> str:
 
 def check_name(name: str) -> None:
     """Raises UsageError unless ``name`` can name a model."""
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a model",
             "use letters, digits, dot, dash and underscore, with at most one slash: org/name",
