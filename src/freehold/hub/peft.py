@@ -102,7 +102,12 @@ def peft_facts(config: Path, weights: Path) -> AdapterFacts:
         )
     _refuse_extras(value)
     rank, alpha = value.get("r"), value.get("lora_alpha")
-    if type(rank) is not int or not 0 < rank <= _MOST_RANK or type(alpha) not in (int, float):
+    if (
+        type(rank) is not int
+        or not 0 < rank <= _MOST_RANK
+        or not isinstance(alpha, int | float)
+        or alpha is True
+    ):
         raise BadModel(f"{config.name} has no rank (r) or no lora_alpha", "fetch it again")
     if not -_MOST_RANK <= alpha <= _MOST_RANK:  # nor a number at all: no comparison holds for NaN
         raise BadModel(f"{config.name}: lora_alpha must be a number up to {_MOST_RANK:,}", "fetch it again")
