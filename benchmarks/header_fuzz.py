@@ -1,7 +1,8 @@
 """A million damaged headers of safetensors and GGUF files: each is read or refused in one sentence, in bounded time and memory.
 
 Run: python benchmarks/header_fuzz.py [--count 1000000] [--seed 0]
-Half of each kind. Headers are valid small ones, changed in one to six places: bytes, numbers set to extremes, pieces cut out, doubled or moved,
+Half of each kind, and beside them a tenth as many folders whose config.json, index, tokenizer.json, tokenizer_config.json or
+adapter_config.json says something else. Headers are valid small ones, changed in one to six places: bytes, numbers set to extremes, pieces cut out, doubled or moved,
 and in safetensors' JSON values of other kinds, doubled names and deep nesting. Reported: how many were refused, the slowest, and how much resident
 memory has grown. The physical floor is writing and mapping the file: a plain write and read of the same bytes is timed beside it.
 """
@@ -20,8 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from freehold.errors import BadModel
-from freehold.hub import gguf, safetensors
+from freehold.errors import BadModel, Unsupported
+from freehold.hub import door, gguf, peft, safetensors
+from freehold.hub.card import read_card
+from freehold.trust import scan
 
 EXTREMES = [0, 1, 7, 8, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1]
 ODD: list[Any] = [
@@ -93,6 +96,17 @@ def small_safetensors() -> bytes:
     return struct.pack("<Q", len(head)) + head + bytes(512)
 
 
+def small_adapter() -> bytes:
+    """A whole safetensors file with the two factors of one matrix."""
+    before = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    table = {
+        f"{before}{side}.weight": {"dtype": "F32", "shape": shape, "data_offsets": [128 * at, 128 * (at + 1)]}
+        for at, (side, shape) in enumerate({"A": [4, 8], "B": [8, 4]}.items())
+    }
+    head = json.dumps(table).encode()
+    return struct.pack("<Q", len(head)) + head + bytes(256)
+
+
 def damaged(data: bytes, chance: random.Random) -> bytes:
     """The bytes, changed in one to six places."""
     found = bytearray(data)
@@ -149,6 +163,82 @@ def damaged_table(data: bytes, chance: random.Random) -> bytes:
     return struct.pack("<Q", len(head)) + head + data[8 + length :]
 
 
+#: Name -> a small whole file of the JSON that lies beside weights.
+BESIDE: dict[str, Any] = {
+    "config.json": {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "vocab_size": 16, "max_position_embeddings": 64, "torch_dtype": "float32",
+        "rope_scaling": None, "quantization_config": {"quant_method": "gptq", "bits": 4},
+    },
+    "model.safetensors.index.json": {
+        "metadata": {"total_size": 512},
+        "weight_map": {f"layer.{number}.weight": "model.safetensors" for number in range(4)},
+    },
+    "tokenizer.json": {
+        "version": "1.0", "added_tokens": [{"id": 0, "content": "<s>", "special": True}],
+        "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}, "merges": ["a b"]},
+    },
+    "tokenizer_config.json": {"chat_template": "{{ messages }}", "eos_token": {"content": "</s>"}, "model_max_length": 64},
+    "adapter_config.json": {
+        "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "base_model_name_or_path": "some/base",
+        "rank_pattern": {"q_proj": 2}, "alpha_pattern": {}, "bias": "none",
+    },
+}  # fmt: skip
+
+
+def damaged_json(value: Any, chance: random.Random) -> Any:
+    """A value with one to three of its parts, however deep, in another form."""
+    value = copy.deepcopy(value)
+    for _ in range(chance.randint(1, 3)):
+        within = value
+        while chance.random() < 0.5:
+            inner = [each for each in (within.values() if isinstance(within, dict) else within)
+                     if isinstance(each, dict | list) and each]  # fmt: skip
+            if not inner:
+                break
+            within = chance.choice(inner)
+        key = chance.choice(list(within) if isinstance(within, dict) else range(len(within)))
+        within[key] = copy.deepcopy(chance.choice([*ODD, value]))
+    return value
+
+
+def damaged_folders(folder: Path, count: int, chance: random.Random) -> int:
+    """How many of so many damaged folders were refused. Raises whatever is no BadModel and no Unsupported."""
+    refused = 0
+    (folder / "model.safetensors").write_bytes(small_safetensors())
+    (folder / "adapter_model.safetensors").write_bytes(small_safetensors())
+    (folder / "adapter.safetensors").write_bytes(small_adapter())
+    for _ in range(count):
+        names = chance.choice([list(BESIDE)[:4], list(BESIDE)[2:]])
+        hurt = chance.choice(names)
+        for name in names:
+            value = damaged_json(BESIDE[name], chance) if name == hurt else BESIDE[name]
+            text = json.dumps(value)
+            if name == hurt and chance.random() < 0.2:
+                text = damaged(text.encode(), chance).decode("latin-1")
+            (folder / name).write_text(
+                text, encoding=chance.choice(["utf-8", "utf-8", "utf-8", "utf-16"]), errors="replace"
+            )
+        weights = "model.safetensors" if "config.json" in names else "adapter_model.safetensors"
+        files = {name: folder / name for name in [*names, weights]}
+        said = ""
+        try:
+            doubts = scan.refuse(files)
+            door.check(files)
+            if doubts:
+                refused += 1
+                continue
+            scan.notes(files)
+            read_card(files)
+            if "adapter_config.json" in names:
+                peft.peft_facts(files["adapter_config.json"], folder / "adapter.safetensors")
+        except (BadModel, Unsupported) as error:
+            refused, said = refused + 1, str(error)
+        assert "\n" not in said, said
+        assert len(said) < 1000, said[:200]
+    return refused
+
+
 def main(count: int, seed: int = 0) -> dict[str, Any]:
     """Damage and read; what came of it. Raises whatever a reader raises that is no BadModel."""
     chance = random.Random(seed)
@@ -179,7 +269,7 @@ def main(count: int, seed: int = 0) -> dict[str, Any]:
             began, told = time.perf_counter(), ""
             try:
                 read(path)
-            except BadModel as error:
+            except (BadModel, Unsupported) as error:
                 refused, told = refused + 1, str(error)
             took = time.perf_counter() - began
             assert "\n" not in told, told
@@ -187,8 +277,9 @@ def main(count: int, seed: int = 0) -> dict[str, Any]:
             reading, slowest = reading + took, max(slowest, took)
             if number % 10_000 == 9_999 and sys.stderr.isatty():
                 print(f"\r{number + 1:,} of {count:,}", end="", file=sys.stderr)
+        refused_folders = damaged_folders(Path(folder), count // 10, chance)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
-    return {"headers": count, "refused": refused, "read": count - refused, "slowest_ms": round(slowest * 1000, 2),
+    return {"headers": count, "folders": count // 10, "folders_refused": refused_folders, "refused": refused, "read": count - refused, "slowest_ms": round(slowest * 1000, 2),
             "mean_us": round(reading / count * 1e6, 1), "plain_write_and_read_us": round(plain / count * 1e6, 1), "memory_grown_mb": round(grown / 1000, 1)}  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,77 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     assert durable.read_lines(file) == ["whole \u2028 line"]
     durable.append_line(file, "next")
     assert durable.read_lines(file) == ["whole \u2028 line", "next"]
+
+
+WRITES = """
+import os, sys
+from pathlib import Path
+from freehold import durable
+with durable.replacing(Path(sys.argv[1])) as part:
+    part.write_bytes(b"half")
+    print(part.name, flush=True)
+    sys.stdin.read()
+    os._exit(9)
+"""
+
+
+def under_way(target: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A process in the middle of writing ``target``, and its part file, made to look old."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITES, str(target)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, target.with_name(process.stdout.readline().strip())
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is two minutes later than what the disk says of new files."""
+    monkeypatch.setattr("freehold.parts.time.time", lambda: time.time_ns() / 1e9 + 120)
+
+
+@pytest.mark.usefixtures("later")
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    target = tmp_path / "big [1].tar"
+    process, part = under_way(target)
+    process.kill()
+    process.communicate()
+    other = tmp_path / ".other.tar.abcdefgh.part"
+    mine = tmp_path / ".big [1].tar.my notes.part"
+    for path in (other, mine):
+        path.write_text("not ours")
+    assert part.exists()
+    durable.write_atomically(target, "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([target, other, mine])
+
+
+@pytest.mark.usefixtures("later")
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "big.tar"
+    process, part = under_way(target)
+    durable.write_atomically(target, "whole")
+    assert part.read_bytes() == b"half"
+    process.communicate()
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_that_was_put_in_place_of_the_part_is_locked_too(tmp_path: Path) -> None:
+    target = tmp_path / "blob"
+    with durable.replacing(target) as part:
+        (tmp_path / "download").write_text("moved")
+        os.replace(tmp_path / "download", part)
+        part_of_other = part
+    assert target.read_text() == "moved"
+    assert not part_of_other.exists()
+
+
+def test_a_new_part_is_left_alone_and_a_link_is_not_followed(tmp_path: Path) -> None:
+    target, outside = tmp_path / "file", tmp_path / "outside"
+    outside.write_text("somebody's")
+    (tmp_path / ".file.abcdefgh.part").write_text("not locked yet")
+    (tmp_path / ".file.bbcdefgh.part").symlink_to(outside)
+    os.mkfifo(tmp_path / ".file.cbcdefgh.part")
+    durable.write_atomically(target, "whole")
+    assert outside.read_text() == "somebody's"
+    assert (tmp_path / ".file.abcdefgh.part").exists()

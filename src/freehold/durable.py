@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from freehold import permissions
+from freehold import parts, permissions
 from freehold.errors import Busy, DoesNotFit
 
 
@@ -30,20 +30,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success sync and rename it, on failure remove it."""
+    """Give a temporary path beside ``path``; on success sync and rename it, on failure remove it.
+
+    What earlier processes that were killed left beside ``path`` is removed first.
+    """
     with disk_full_explained(path):
         make_folder(path.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            sync(temporary)
-            os.chmod(temporary, _mode_of(path))
-            os.replace(temporary, path)
+        parts.remove_abandoned(path)
+        with parts.new(path) as part:
+            yield part.path
+            part.hold()
+            sync(part.path)
+            os.chmod(part.path, _mode_of(path))
+            os.replace(part.path, path)
             sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _mode_of(path: Path) -> int:
@@ -125,6 +125,38 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             f"another process is working on {what}",
             "wait for it, or stop it, then run the same command again",
         ) from None
+
+
+def unlink_older(paths: Iterable[Path], oldest: float) -> tuple[list[Path], int]:
+    """Remove the files that were last written before ``oldest`` (seconds since 1970), each looked at right before it goes;
+    (those that went, their bytes)."""
+    gone, freed = list[Path](), 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            status = path.stat()
+            if status.st_mtime < oldest:
+                path.unlink()
+                gone.append(path)
+                freed += status.st_size
+    return gone, freed
+
+
+@contextlib.contextmanager
+def together(path: Path, *, alone: bool = False) -> Iterator[None]:
+    """Hold a lock that any number may hold together; ``alone``: that nobody else holds meanwhile. Waits for it.
+
+    For threads too. The system releases it when the process dies.
+    """
+    if sys.platform == "win32":
+        with locked(path, path.name, wait=True):
+            yield
+        return
+    import fcntl
+
+    make_folder(path.parent)
+    with open(path, "ab", opener=_opened) as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 def append_line(path: Path, line: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO
 
+from freehold import terminal
+
 
 @dataclass(frozen=True)
 class Event:
@@ -57,8 +59,9 @@ class Terminal:
         import shutil
 
         width = shutil.get_terminal_size().columns - 1
-        self.stream.write("\r\x1b[K" + describe(event)[:width] + ("\n" if event.ended else ""))
-        self.stream.flush()
+        stream = terminal.raw(self.stream)
+        stream.write("\r\x1b[K" + describe(event)[:width] + ("\n" if event.ended else ""))
+        stream.flush()
 
 
 class Log:
@@ -106,7 +109,7 @@ def describe(event: Event) -> str:
     when = (
         duration(event.elapsed_s) if event.ended else (f"{duration(left)} left" if left is not None else "")
     )
-    return "  ".join(part for part in (event.title, amount, when, event.note) if part)
+    return "  ".join(terminal.line(part) for part in (event.title, amount, when, event.note) if part)
 
 
 def duration(seconds: float) -> str:

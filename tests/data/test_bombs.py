@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from freehold.data import columnar
+from freehold.data.bounds import Bound
 from tests.data.test_sheets import HEADER, ROWS, xlsx
 
 #: Address space of the reading process: whoever lays a bomb out in full goes beyond it.
@@ -208,6 +210,39 @@ def test_ordinary_files_of_the_same_kinds_are_read_in_the_same_memory(tmp_path: 
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(f"text,label\n{lines}".encode()))
     for name in ("rows.parquet", "rows.csv.gz"):
         assert outcome(tmp_path / name) == f"read {rows} 0"
+
+
+def test_texts_of_an_ordinary_file_are_written_out_batch_by_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[list[str]] = []
+    real = pq.ParquetFile
+
+    def spied(source: pa.NativeFile, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+        opened.append(read_dictionary or [])
+        return real(source, read_dictionary=read_dictionary)
+
+    monkeypatch.setattr(pq, "ParquetFile", spied)
+    texts = [f"text {n} of an ordinary file, which is longer than a few words" for n in range(20_000)]
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b"] * 10_000}), tmp_path / "rows.parquet")
+    bound = Bound("rows.parquet", free_bytes=12 << 30)
+    source = pa.memory_map(str(tmp_path / "rows.parquet"))
+    _, *batches = columnar._parquet(source, bound)
+    assert opened == [[], []]
+    assert [value for batch in batches for value in batch.column("text").to_pylist()] == texts
+
+
+def test_a_head_of_a_page_that_lies_is_stopped_by_the_bound(tmp_path: Path) -> None:
+    content = bytearray(parquet(often(one_text(24_000_000), 400)))
+    head = content.index(
+        b"\x15\x04\x15", 4
+    )  # a dictionary's page, then its bytes as a number of four or five digits
+    end = head + 3
+    while content[end] & 0x80:
+        end += 1
+    content[head + 3 : end + 1] = b"\x90" + b"\x80" * (end - head - 4) + b"\x00"
+    (tmp_path / "lies.parquet").write_bytes(content)
+    assert "cannot be read as Parquet" in outcome(tmp_path / "lies.parquet")
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import BadModel
-from freehold.hub import gguf, safetensors
+from freehold.errors import BadModel, Unsupported
+from freehold.hub import gguf, peft, safetensors
+from freehold.hub.card import read_card
 from tests.scripts import script
 
 GOOD = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
@@ -67,3 +68,35 @@ def test_damaged_headers_are_read_or_refused_in_one_sentence() -> None:
     told = script("header_fuzz").main(6000, seed=7)
     assert told["refused"] > 3000
     assert told["read"] > 100
+    assert told["folders_refused"] > 300
+
+
+@pytest.mark.parametrize(
+    "key", ["num_attention_heads", "hidden_size", "vocab_size", "max_position_embeddings"]
+)
+@pytest.mark.parametrize("value", [[1], "8x", -1, 1e400, 2**70, 1.5, {}])
+def test_a_number_of_the_configuration_that_is_none_is_named(tmp_path: Path, key: str, value: object) -> None:
+    files = {"config.json": tmp_path / "config.json", "model.safetensors": tmp_path / "model.safetensors"}
+    files["config.json"].write_text(json.dumps({"model_type": "llama", key: value}))
+    files["model.safetensors"].write_bytes(script("header_fuzz").small_safetensors())
+    with pytest.raises(BadModel, match=f"{key} must be a whole number"):
+        read_card(files)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"lora_alpha": 10**400}, "lora_alpha must be"), ({"lora_alpha": float("nan")}, "lora_alpha must be"),
+        ({"r": 2**70}, "has no rank"), ({"r": True}, "has no rank"), ({"modules_to_save": 5}, "modules_to_save: 5"),
+        ({"peft_type": "x" * 5000}, "only LoRA"),
+    ],
+)  # fmt: skip
+def test_an_adapter_with_impossible_settings_is_refused_in_one_sentence(
+    tmp_path: Path, changed: dict[str, object], says: str
+) -> None:
+    config, weights = tmp_path / "adapter_config.json", tmp_path / "adapter_model.safetensors"
+    config.write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": 8} | changed))
+    weights.write_bytes(script("header_fuzz").small_adapter())
+    with pytest.raises((BadModel, Unsupported), match=says) as refusal:
+        peft.peft_facts(config, weights)
+    assert len(str(refusal.value)) < 400

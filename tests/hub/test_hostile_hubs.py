@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from freehold.cli.output import seen
 from freehold.errors import BadData, DoesNotFit, Refused, UsageError
 from freehold.hub import reach, remote
 from freehold.hub.mirror import mirror
 from freehold.hub.remote import read_address
 from freehold.hub.repositories import Repositories, git_oid
 from freehold.hub.store import Store
+from freehold.terminal import shown
 from freehold.trial.finding import Wanted, find
 
 COMMIT = "c" * 40
@@ -155,8 +155,8 @@ def test_a_model_s_name_from_elsewhere_is_a_name(tmp_path: Path) -> None:
 
 
 def test_text_from_elsewhere_moves_no_cursor() -> None:
-    assert seen("a\x1b[2Jb\rc\u202ed\x9b1m") == "a\\x1b[2Jb\\rc\\u202ed\\x9b1m"
-    assert seen("क्‍ष é 漢\nb") == "क्‍ष é 漢\nb"
+    assert shown("a\x1b[2Jb\rc\u202ed\x9b1m") == "a\\x1b[2Jb\\rc\\u202ed\\x9b1m"
+    assert shown("क्‍ष é 漢\nb") == "क्‍ष é 漢\nb"
 
 
 def test_the_client_of_a_hub_is_asked_with_these_rules(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json, say
+from freehold.cli.output import Json, print_answer, print_json, say
 
 if TYPE_CHECKING:
     from freehold.engines.interface import Request
@@ -78,7 +78,7 @@ def command(
         else:
             ((_, completion),) = engine.generate([request])
             text = completion.text
-            print_json({"answer": text, "finish": completion.finish}) if json else print(text)
+            print_json({"answer": text, "finish": completion.finish}) if json else print_answer(text)
         messages += (("assistant", text),)
     session.close()
     if sys.stdin.isatty():
@@ -99,8 +99,7 @@ def _written(engine: LlamaEngine, request: Request) -> str:
     while engine.busy:
         ended = engine.step()
         now = ended[0][1].text if ended else engine.partial(0)
-        sys.stdout.write(now[len(text) :])
-        sys.stdout.flush()
+        print_answer(now[len(text) :], end="")
         text = now if len(now) >= len(text) else text
     print()
     return text

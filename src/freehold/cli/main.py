@@ -9,7 +9,7 @@ import tempfile
 
 import typer
 
-from freehold import faults, settings
+from freehold import faults, settings, terminal
 from freehold.cli import (
     archive,
     certify,
@@ -103,6 +103,11 @@ def _interrupt(*_: object) -> None:
 def run() -> None:
     """Entry point; exit codes follow :mod:`freehold.errors`."""
     settings.guard_process()
+    with terminal.guarded():
+        _run()
+
+
+def _run() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     try:
         faults.check_working_folder()

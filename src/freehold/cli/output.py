@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from freehold import terminal
 from freehold.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -18,7 +18,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(terminal.in_json(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def print_answer(text: str, end: str = "\n") -> None:
+    """Print what a model wrote: as it is where another program reads it, safely on a terminal."""
+    stream = sys.stdout if sys.stdout.isatty() else terminal.raw(sys.stdout)
+    print(text, end=end, file=stream, flush=True)
 
 
 def print_secret(text: str, what: str) -> None:
@@ -43,32 +49,23 @@ def print_secret(text: str, what: str) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last may be any length."""
-    rows = [[seen(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(str(row[i])) for row in [headings, *rows]) for i in range(len(headings))]
+    table = [[terminal.line(str(cell)) for cell in row] for row in [headings, *rows]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
-    for index, row in enumerate([headings, *rows]):
-        cells = [str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print((bold if index == 0 else "") + "  ".join(cells).rstrip() + (plain if index == 0 else ""))
-
-
-def seen(text: str) -> str:
-    """Text from elsewhere as a terminal may show it: a character that moves its cursor, or turns the text around, as its code."""
-    return "".join(
-        ascii(sign)[1:-1]
-        if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign not in "\n\t\u200c\u200d"
-        else sign
-        for sign in text
-    )
+    for index, row in enumerate(table):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        text = "  ".join(cells).rstrip()
+        print(f"{bold}{text}{plain}" if index == 0 else text, file=terminal.raw(sys.stdout))
 
 
 def say(text: str) -> None:
     """A remark for people, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(terminal.shown(text), file=sys.stderr, flush=True)
 
 
 def fail(message: str, remedy: str) -> None:
     """An error for people, on standard error."""
     red, plain = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
-    say(f"{red}error:{plain} {seen(message)}")
+    print(f"{red}error:{plain} {terminal.shown(message)}", file=terminal.raw(sys.stderr), flush=True)
     if remedy:
-        say(f"  what to do: {seen(remedy)}")
+        say(f"  what to do: {remedy}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json, say
+from freehold.cli.output import Json, print_answer, print_json, say
 
 NAME = "run"
 
@@ -56,6 +56,6 @@ def command(
         print_json({"model": session.model.name, "digest": session.model.digest, "answer": completion.text, "finish": completion.finish,
                     "prompt_tokens": completion.prompt_tokens, "answer_tokens": len(completion.tokens), "seconds": completion.total_s})  # fmt: skip
     else:
-        print(completion.text)
+        print_answer(completion.text)
         if completion.finish == "length":
             say(f"(cut at {len(completion.tokens)} tokens; raise --max-tokens)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 256
+#: The kind of a page of Parquet that holds a dictionary; what Thrift writes before the next field if that is a number.
+_DICTIONARY_PAGE, _NEXT_NUMBER = 2, b"\x15"
 #: Dictionaries that were looked at, each with the lengths of its values.
 Known = dict[tuple[int, int, int], tuple[Any, Any]]
 
@@ -79,7 +81,13 @@ def _parquet(source: pa.NativeFile, bound: Bound) -> Iterator[Any]:
         bound.check(
             max(sum(chunk.total_uncompressed_size for chunk in chunks), values * BYTES_PER_VALUE // 4)
         )
-        schema, rows, shared = file.schema_arrow, _rows_at_once(file.metadata, bound), _shared(chunks, bound)
+        schema, rows = file.schema_arrow, _rows_at_once(file.metadata, bound)
+        nested = {
+            column.path
+            for column in map(file.metadata.schema.column, range(file.metadata.num_columns))
+            if column.max_repetition_level
+        }
+        shared = _shared(source, chunks, nested, rows, bound)
     yield schema
     with pq.ParquetFile(source, read_dictionary=shared) as file:
         yield from file.iter_batches(rows)
@@ -92,20 +100,55 @@ def _chunks(metadata: Any) -> Iterator[Any]:
         yield from (row_group.column(column) for column in range(metadata.num_columns))
 
 
-def _shared(chunks: Sequence[Any], bound: Bound) -> list[str]:
-    """Columns whose texts, written once in a dictionary, may be more than memory takes when written out.
+def _shared(
+    source: pa.NativeFile, chunks: Sequence[Any], nested: Set[str], rows: int, bound: Bound
+) -> list[str]:
+    """Columns whose texts, written once in a dictionary, may be more than memory takes when a batch of them is
+    written out.
 
-    They are read as they are written, and counted before they are written out.
+    They are read as they are written, and counted before they are written out. That takes twice as long, so it
+    is done only where it is needed: what is written out is counted batch by batch, and a batch of ``rows`` holds at
+    most so many times all of a dictionary. Of a nested column a batch may hold any number of values.
     """
     return sorted(
         {
             chunk.path_in_schema
             for chunk in chunks
             if chunk.physical_type == "BYTE_ARRAY"
-            and chunk.num_values * chunk.total_uncompressed_size > bound.most
             and any("DICTIONARY" in encoding for encoding in chunk.encodings)
+            and chunk.num_values * chunk.total_uncompressed_size > bound.most
+            and (chunk.path_in_schema in nested or rows * _longest_shared(source, chunk) > bound.most)
         }
     )
+
+
+def _longest_shared(source: pa.NativeFile, chunk: Any) -> int:
+    """Bytes that no text of a column's dictionary exceeds: those of the dictionary, as its page's head says.
+
+    A column chunk has one dictionary; where its first page is something else, all bytes of the chunk are the bound.
+    A head that lies is stopped by the bound of each step. Source: parquet.thrift (PageHeader), in Thrift's compact
+    protocol: kind of page, bytes as they are, bytes as they are written.
+    """
+    starts = [chunk.dictionary_page_offset, chunk.data_page_offset]
+    source.seek(min((start for start in starts if start), default=0))
+    head, at, numbers = source.read(24), 0, list[int]()
+    while len(numbers) < 3 and head[at : at + 1] == _NEXT_NUMBER:
+        number, at = _whole_number(head, at + 1)
+        numbers.append(number)
+    if len(numbers) < 3 or numbers[0] != _DICTIONARY_PAGE or min(numbers) < 0:
+        return chunk.total_uncompressed_size
+    return max(numbers[1:])
+
+
+def _whole_number(data: bytes, at: int) -> tuple[int, int]:
+    """(the zigzag number of variable length at a place, the place behind it); -1 where it is cut off."""
+    value = shift = 0
+    for place in range(at, min(at + 5, len(data))):
+        value |= (data[place] & 0x7F) << shift
+        shift += 7
+        if data[place] < 0x80:
+            return (value >> 1) ^ -(value & 1), place + 1
+    return -1, len(data)
 
 
 def _rows_at_once(metadata: Any, bound: Bound) -> int:

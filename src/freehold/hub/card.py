@@ -14,6 +14,9 @@ from freehold.errors import BadData, BadModel
 from freehold.hub import architectures, gguf, peft, safetensors
 from freehold.hub.peft import AdapterFacts
 
+#: No number of a model's shape is larger; larger ones could not be kept.
+_MOST_COUNT = 1 << 40
+
 
 @dataclass(frozen=True)
 class Card:
@@ -179,32 +182,47 @@ def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, 
         for record in safetensors.read_header(files[name]).values():
             parameters += math.prod(record["shape"])
             kinds.add(str(record["dtype"]))
-    heads = int(config.get("num_attention_heads", 1))
-    head_dim = int(config.get("head_dim") or int(config.get("hidden_size", 0)) // heads)
+    heads = _count(config, "num_attention_heads") or 1
+    head_dim = _count(config, "head_dim") or _count(config, "hidden_size") // heads
     if not licence and "README.md" in files:
         licence, licence_from = _licence_in_readme(files["README.md"])
     return Card(
         format="safetensors",
         architecture=str(config.get("model_type", "")),
         parameters=parameters,
-        context_length=int(config.get("max_position_embeddings", 0)),
+        context_length=_count(config, "max_position_embeddings"),
         quantization="+".join(sorted(kinds)),
         chat_template=_template_of(files),
         licence=licence,
         licence_from=licence_from,
         size_bytes=sum(path.stat().st_size for path in files.values()),
-        layers=int(config.get("num_hidden_layers", 0)),
-        hidden=int(config.get("hidden_size", 0)),
-        kv_width=int(config.get("num_key_value_heads", heads)) * head_dim,
-        vocabulary=int(config.get("vocab_size", 0)),
+        layers=_count(config, "num_hidden_layers"),
+        hidden=_count(config, "hidden_size"),
+        kv_width=(_count(config, "num_key_value_heads") or heads) * head_dim,
+        vocabulary=_count(config, "vocab_size"),
     )
+
+
+def _count(config: dict[str, Any], key: str) -> int:
+    """A whole number of config.json; 0 where it is not stated. Raises BadModel for anything else."""
+    value = config.get(key)
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= _MOST_COUNT:
+        raise BadModel(
+            f"config.json: {key} must be a whole number from 0 to {_MOST_COUNT:,}, not {ascii(value)[:60]}",
+            "fetch it again, or ask the publisher",
+        )
+    return value
 
 
 def _json_file(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
-    except ValueError as error:
-        raise BadModel(f"{path.name} is no JSON ({error})", "fetch it again") from error
+    except (ValueError, RecursionError) as error:
+        raise BadModel(f"{path.name} is not valid JSON ({str(error)[:120]})", "fetch it again") from error
     if not isinstance(value, dict):
         raise BadModel(f"{path.name} holds no JSON object", "fetch it again")
     return value
@@ -212,7 +230,7 @@ def _json_file(path: Path) -> dict[str, Any]:
 
 def _template_of(files: dict[str, Path]) -> str | None:
     if "chat_template.jinja" in files:
-        return files["chat_template.jinja"].read_text()
+        return files["chat_template.jinja"].read_text("utf-8", "replace")
     found = (
         _json_file(files["tokenizer_config.json"]).get("chat_template")
         if "tokenizer_config.json" in files

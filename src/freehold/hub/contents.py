@@ -6,6 +6,7 @@ they count: a blob against its sha256, a chunked content by putting it together 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,16 +80,26 @@ class Contents:
         """Keep a small content; its sha256."""
         digest = hashlib.sha256(data).hexdigest()
         there = self.find(digest)
-        if there is None:
-            self.whole.put(digest, data)
-            if self.whole is self.local:
-                self.store.checked.note(digest, keep=False)
-        else:
-            self.renew(there)
+        if there is not None:
+            with contextlib.suppress(NotFound):  # a collection removed it a moment ago
+                self.renew(there)
+                return digest
+        self.whole.put(digest, data)
+        if self.whole is self.local:
+            self.store.checked.note(digest, keep=False)
         return digest
 
     def renew(self, content: Content) -> None:
-        """Let a collection take a content for one that has just come: whoever was told that it is here will name it in a commit."""
+        """Let a collection take a content for one that has just come: whoever was told that it is here will name it in a commit.
+
+        Raises NotFound where a collection has just removed it.
+        """
+        try:
+            self._renew(content)
+        except FileNotFoundError:
+            raise NotFound(f"the content {content.sha256[:12]} is not here", "upload it again") from None
+
+    def _renew(self, content: Content) -> None:
         if content.terms:
             self._register(content)
         elif (shelf := self.shelf(content.sha256)) is self.local:

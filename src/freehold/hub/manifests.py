@@ -7,15 +7,23 @@ always means that the catalogue lost something. A slash in a name is written as 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from freehold import durable
-from freehold.errors import DamagedStore
+from freehold.errors import BadModel, DamagedStore
+from freehold.hub.intake import check_names
+from freehold.hub.unpacking import stated
 
 VERSION = 1
+#: What can name a model.
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: A manifest of more bytes than this is none of ours; nor is a larger file, nor a later time (the year 9999).
+_MOST_TEXT, _MOST_BYTES, _LATEST = 64 << 20, 1 << 50, 253_402_300_800.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,34 @@ class Manifests:
         return sorted(entries, key=lambda entry: entry.created), faults
 
 
+def _check(entry: Entry, path: Path) -> None:
+    """Raises ValueError, TypeError, KeyError or BadModel for what no store of ours has written, whatever its digest says."""
+    if not MODEL_NAME.fullmatch(entry.name):
+        raise ValueError(f"{ascii(entry.name)[:120]} cannot name a model")
+    if path.parent.name != entry.revision or path.name != f"{entry.name.replace('/', '@')}.json":
+        raise ValueError("it belongs elsewhere: its name or revision is another one")
+    check_names(list(entry.manifest))
+    for digest, size in entry.manifest.values():
+        if not _SHA256.fullmatch(digest) or type(size) is not int or not 0 <= size <= _MOST_BYTES:
+            raise ValueError("it names a file without a sha256 and a size")
+    if type(entry.created) not in (int, float) or not 0 <= entry.created <= _LATEST:
+        raise ValueError("it has no time")
+    stated(entry.card, path)
+
+
+def check_writable(entry: Entry, path: Path) -> None:
+    """Raises BadModel for an entry whose manifest could not be read again: a model may state anything of itself."""
+    try:
+        _check(entry, path)
+    except ValueError as error:
+        raise BadModel(f"{entry.name} cannot be kept: {error}", "ask whoever made the model") from None
+
+
 def read(path: Path) -> Entry:
     """A manifest from its file. Raises DamagedStore where its bytes are not what was written."""
     try:
+        if path.stat().st_size > _MOST_TEXT:
+            raise ValueError(f"it is larger than {_MOST_TEXT >> 20} MB")
         value = json.loads(path.read_text(encoding="utf-8"))
         digest = value.pop("digest")
         if digest != durable.digest_of(value):
@@ -91,8 +124,19 @@ def read(path: Path) -> Entry:
         manifest = {name: (record[0], record[1]) for name, record in value["manifest"].items()}
         if durable.digest_of(manifest) != value["revision"]:
             raise ValueError("its files do not match its revision")
-        return Entry(value["name"], value["revision"], value["card"], manifest, value["created"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        entry = Entry(value["name"], value["revision"], value["card"], manifest, value["created"])
+        _check(entry, path)
+        return entry
+    except (
+        OSError,
+        BadModel,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+    ) as error:
         raise DamagedStore(
             f"the manifest {path} is damaged ({error})",
             "freehold store repair writes it again from the catalogue",

@@ -28,6 +28,9 @@ GGUF_ADAPTER = "adapter.lora"
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|magnitude_vector)(?:\.default)?(?:\.weight)?")
 _GGUF_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<part>a|b)")
 
+#: No rank and no alpha is larger.
+_MOST_RANK = 1 << 20
+
 
 @dataclass(frozen=True)
 class AdapterFacts:
@@ -86,7 +89,7 @@ def peft_facts(config: Path, weights: Path) -> AdapterFacts:
     matrices alone.
     """
     value = _config(config)
-    kind = str(value.get("peft_type", ""))
+    kind = str(value.get("peft_type", ""))[:60]
     if "lora_parameters" in value or "fine_tune_type" in value:
         raise Unsupported(
             f"{config.name} belongs to an MLX adapter",
@@ -99,8 +102,15 @@ def peft_facts(config: Path, weights: Path) -> AdapterFacts:
         )
     _refuse_extras(value)
     rank, alpha = value.get("r"), value.get("lora_alpha")
-    if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float):
+    if (
+        type(rank) is not int
+        or not 0 < rank <= _MOST_RANK
+        or not isinstance(alpha, int | float)
+        or alpha is True
+    ):
         raise BadModel(f"{config.name} has no rank (r) or no lora_alpha", "fetch it again")
+    if not -_MOST_RANK <= alpha <= _MOST_RANK:  # nor a number at all: no comparison holds for NaN
+        raise BadModel(f"{config.name}: lora_alpha must be a number up to {_MOST_RANK:,}", "fetch it again")
     modules = sorted({name.rpartition(".")[2] for name in peft_pairs(weights)})
     base = value.get("base_model_name_or_path")
     named = base if isinstance(base, str) else ""
@@ -122,13 +132,13 @@ def _refuse_extras(value: dict[str, Any]) -> None:
     """Raises Unsupported for what goes beyond one rank and one scale on matrices that stay frozen."""
     way_out = "merge the adapter with its base (PEFT's merge_and_unload) and pull the result"
     if value.get("modules_to_save"):
-        names = ", ".join(map(str, value["modules_to_save"]))
+        names = ascii(value["modules_to_save"])[:120]
         raise Unsupported(f"the adapter also replaces whole matrices (modules_to_save: {names})", way_out)
     for key in ("rank_pattern", "alpha_pattern"):
         if value.get(key):
             raise Unsupported(f"the adapter has more than one rank or scale ({key})", way_out)
     if value.get("bias", "none") != "none":
-        raise Unsupported(f"the adapter also changes biases (bias: {value['bias']})", way_out)
+        raise Unsupported(f"the adapter also changes biases (bias: {ascii(value['bias'])[:60]})", way_out)
 
 
 def peft_pairs(weights: Path) -> dict[str, Pair]:

@@ -45,7 +45,7 @@ class Shelf(Protocol):
         ...
 
     def renew(self, name: str) -> None:
-        """Let a collection take an entry for a new one."""
+        """Let a collection take an entry for a new one. Raises FileNotFoundError where a folder has none."""
         ...
 
     def path(self, name: str) -> Path | None:
@@ -69,17 +69,6 @@ def blocks_of(path: Path, start: int, end: int) -> Iterator[bytes]:
         while left > 0 and (block := file.read(min(_BLOCK, left))):
             left -= len(block)
             yield block
-
-
-def remove_old(paths: list[Path], oldest: float) -> tuple[int, int]:
-    """Remove files but those that were put or renewed since they were listed, which takes a while; (how many, bytes)."""
-    count = freed = 0
-    for path in paths:
-        status = path.stat()
-        if status.st_mtime < oldest:
-            path.unlink()
-            count, freed = count + 1, freed + status.st_size
-    return count, freed
 
 
 class Folder:
@@ -116,7 +105,7 @@ class Folder:
 
     def renew(self, name: str) -> None:
         """See :class:`Shelf`."""
-        self._place(name).touch()
+        os.utime(self._place(name))
 
     def path(self, name: str) -> Path | None:
         """See :class:`Shelf`."""
@@ -130,12 +119,9 @@ class Folder:
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
         """See :class:`Shelf`."""
-        gone = [
-            path
-            for path in self.folder.rglob("*")
-            if path.is_file() and not needed(path.name) and path.stat().st_mtime < oldest
-        ]
-        return remove_old(gone, oldest)
+        others = [path for path in self.folder.rglob("*") if path.is_file() and not needed(path.name)]
+        gone, freed = durable.unlink_older(others, oldest)
+        return len(gone), freed
 
 
 class Bucket:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -25,12 +24,9 @@ from freehold.hub.blobs import Blobs
 from freehold.hub.card import Card, on_base, read_card
 from freehold.hub.catalogue import checked_blobs, holdings, models, open_catalogue
 from freehold.hub.intake import Admitted
-from freehold.hub.manifests import Entry, Manifests
-from freehold.hub.shelves import remove_old
+from freehold.hub.manifests import MODEL_NAME, Entry, Manifests, check_writable
 from freehold.hub.uploads import under_way
 from freehold.progress import Sink, silent, task
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,8 @@ class Store:
         self.incoming = self.folder / "incoming"
         self.manifests = Manifests(self.folder / "manifests")
         permissions.make_home(self.folder)  # before anything is in it, so that all of it is private
+        #: Held together by whoever stores models, alone by whoever removes blobs.
+        self._blobs_lock = self.incoming / "blobs.lock"
         for path in (self.blobs, self.incoming):
             durable.make_folder(path)
         self.engine = open_catalogue(self.folder, lost=holds_models(self.folder))
@@ -165,6 +163,7 @@ class Store:
         manifest: dict[str, tuple[str, int]] = {}
         with (
             durable.disk_full_explained(self.blobs),
+            durable.together(self._blobs_lock),
             task(sink, f"storing {name}", total, "bytes") as progress,
         ):
             for file_name, path in sorted(files.items()):
@@ -172,9 +171,10 @@ class Store:
                 admitted.check_unchanged(file_name)
                 manifest[file_name] = (digest, path.stat().st_size)
                 self._take(path, digest, move, sink)
-        values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
-        entry = Entry(name, durable.digest_of(manifest), values, manifest, self._later_than(name))
-        self.keep(entry)
+            values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
+            entry = Entry(name, durable.digest_of(manifest), values, manifest, self._later_than(name))
+            check_writable(entry, self.manifests.path(entry.name, entry.revision))
+            self.keep(entry)
         return self.find(f"{name}@{entry.revision}")
 
     def keep(self, entry: Entry) -> None:
@@ -300,7 +300,14 @@ class Store:
         than ``grace_s``; (files, bytes) removed.
 
         A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
+        Waits while models are being stored: a blob that one of them is about to name must not go.
         """
+        with durable.together(self._blobs_lock, alone=True):
+            count, freed = self._collect_blobs(grace_s)
+        more = self._collect_incoming(grace_s)
+        return count + more[0], freed + more[1]
+
+    def _collect_blobs(self, grace_s: float) -> tuple[int, int]:
         kept = {digest for model in self.models() for digest, _ in model.manifest.values()}
         entries, damaged = self.manifests.read()
         kept |= {digest for entry in entries for digest, _ in entry.manifest.values()}
@@ -309,26 +316,24 @@ class Store:
         with self.engine.connect() as connection:
             kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
             kept |= under_way(connection)
-        oldest = time.time() - grace_s
-        found = [
-            path
-            for path in self.blobs.rglob("*")
-            if path.is_file() and path.name not in kept and path.stat().st_mtime < oldest
-        ]
-        count, freed = remove_old(found, oldest)
+        others = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept]
+        gone, freed = durable.unlink_older(others, time.time() - grace_s)
         with self.engine.begin() as connection:
-            for path in found:
+            for path in gone:
                 connection.execute(checked_blobs.delete().where(checked_blobs.c.digest == path.name))
-        more = _unlink([path for path in self._parts() if path.stat().st_mtime < oldest])
-        count, freed = count + more[0], freed + more[1]
+        return len(gone), freed
+
+    def _collect_incoming(self, grace_s: float) -> tuple[int, int]:
+        parts, freed = durable.unlink_older(list(self._parts()), time.time() - grace_s)
+        count = len(parts)
         for folder in [path for path in self.incoming.iterdir() if path.is_dir()]:
             try:
                 with durable.locked(self.incoming / f"{folder.name}.lock", folder.name):
                     files = [path for path in folder.rglob("*") if path.is_file()]
-                    more = remove_old(files, oldest)
+                    gone, more = durable.unlink_older(files, time.time() - grace_s)
             except Busy:
                 continue
-            count, freed = count + more[0], freed + more[1]
+            count, freed = count + len(gone), freed + more
         return count, freed
 
     def _parts(self) -> Iterator[Path]:
@@ -363,7 +368,7 @@ def remedy_of(model: Model) -> str:
 
 def check_name(name: str) -> None:
     """Raises UsageError unless ``name`` can name a model."""
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot name a model",
             "use letters, digits, dot, dash and underscore, with at most one slash: org/name",

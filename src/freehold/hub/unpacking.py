@@ -125,7 +125,7 @@ def _read_list(tar: tarfile.TarFile, source: Path) -> Listed:
     return Listed(
         str(value["name"]),
         str(value["revision"]),
-        _stated(value["card"], source),
+        stated(value["card"], source),
         files,
         frozenset(value.get("runtime", {})),
     )
@@ -141,8 +141,8 @@ def _record(name: str, record: dict[str, Any]) -> tuple[str, int]:
     return digest, size
 
 
-def _stated(value: dict[str, Any], source: Path) -> Card:
-    """The card that an archive states, where it has the form of one. Raises BadModel, ValueError."""
+def stated(value: dict[str, Any], source: Path) -> Card:
+    """The card that an archive or a manifest states, where it has the form of one. Raises BadModel, ValueError."""
     card = Card.from_dict(value)
     texts = (card.format, card.licence, card.licence_from, card.architecture, card.quantization)
     numbers = (

@@ -317,6 +317,7 @@ class Server(uvicorn.Server):
         options = {
             "log_level": "warning",
             "access_log": False,
+            "use_colors": False,
             "backlog": min(_AT_ONCE, self.crowd.most // 8),
         } | options
         keep_alive_s = max(1, int(limits.idle_s))
