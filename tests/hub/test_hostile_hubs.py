@@ -110,9 +110,11 @@ def test_a_file_that_does_not_end_is_given_up(tmp_path: Path) -> None:
 
 def test_a_description_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "_MOST_JSON", 100_000)
-    with hub({"/api/models/eve/model": described() | {"x": "y" * 200_000}}) as address:
-        with pytest.raises(DoesNotFit, match="sends more than"):
-            mirrored(tmp_path, address)
+    with (
+        hub({"/api/models/eve/model": described() | {"x": "y" * 200_000}}) as address,
+        pytest.raises(DoesNotFit, match="sends more than"),
+    ):
+        mirrored(tmp_path, address)
 
 
 def test_no_redirect_leads_nearer_than_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
