@@ -43,7 +43,9 @@ def stored(smollm2_folder: Path, smollm2: Path, tmp_path: Path) -> tuple[Store, 
             name,
             made_here(parts),
             {"source": "test"},
-            lineage=[{"step": "base", "model": "smollm2", "digest": model.digest}],
+            lineage=[
+                {"step": "base", "model": "smollm2", "revision": model.revision, "digest": model.digest}
+            ],
         )
     return store, model
 
