@@ -19,7 +19,7 @@ from tests import tiny
 from tests.conftest import FREEHOLD
 from tests.test_permissions import ROWS, UMASKS, assert_handed_out, assert_private
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.e2e.test_journey import FLAGS, few_prompts, fresh_home, rows
 from tests.layers import first_layers_of_folder
 
 __all__ = ["rows"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 def test_a_safetensors_model_is_tried_as_gguf(

@@ -268,6 +268,7 @@ def test_the_server_of_a_check_ends_with_the_check_and_with_the_process_that_che
     assert serving.wait(60) is not None or not serving.is_running()
 
 
+@pytest.mark.minutes
 @pytest.mark.slow
 def test_a_trial_ends_with_a_check_through_a_running_server(home: Path, tmp_path: Path) -> None:
     store = Store(own_home(home, tmp_path, "smollm2"))

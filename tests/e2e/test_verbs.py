@@ -133,6 +133,7 @@ def test_a_search_shows_what_it_tried(place: tuple[dict[str, str], Path]) -> Non
     assert "a search in 2 s would train" in short.stderr
 
 
+@pytest.mark.minutes
 def test_a_model_is_shrunk_and_answers(place: tuple[dict[str, str], Path]) -> None:
     (place[1] / "few.jsonl").write_text(
         "".join((place[1] / "rows.jsonl").read_text().splitlines(keepends=True)[:24])

@@ -42,7 +42,16 @@ BODIES: dict[str, tuple[type[fields.Fields], dict[str, Any]]] = {
 FIELDS = [(path, name) for path, (model, _) in BODIES.items() for name in model.model_fields]
 OPTIONS = [name for name in ollama.Options.model_fields if not name.startswith(("num_", "use_", "low_"))]
 #: What refusals of other places say: of the model's name, its context, the prompt that a field became part of.
-ELSEWHERE = ("JSON", "the model", "context", "messages", "form is not understood", "text 1 of", "texts")
+ELSEWHERE = (
+    "JSON",
+    "the model",
+    "context",
+    "messages",
+    "form is not understood",
+    "text 1 of",
+    "texts",
+    "the schema or grammar",
+)
 DEEP: Any = 1
 for _ in range(150):
     DEEP = [DEEP]
@@ -217,7 +226,17 @@ def test_what_lies_outside_is_refused_with_its_range(
         (OLLAMA, {"options": {"seed": -1, "repeat_last_n": 0, "repeat_penalty": 2, "num_predict": 2}}),
         (OLLAMA, {"options": {"top_k": -1, "repeat_last_n": -1, "repeat_penalty": 2, "num_predict": 2}}),
         (TEXT, {"prompt": "a\0b"}),
-        (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"schema": {"$ref": "#"}}}}),
+        (
+            CHAT,
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {
+                        "schema": {"anyOf": [{"const": "a"}, {"type": "array", "items": {"$ref": "#"}}]}
+                    },
+                }
+            },
+        ),
         (RESPONSES, {"input": [{"type": "reasoning", "content": 5}, {"role": "user", "content": "Hi"}]}),
     ],
 )
