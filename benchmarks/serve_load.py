@@ -32,6 +32,7 @@ import httpx
 import psutil
 from processes import started
 
+from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.ledger.usage import Ledger
 
@@ -285,7 +286,7 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
         model = there.find("smollm2")
         here.add(
             "smollm2",
-            {name: there.file(model, name) for name in model.manifest},
+            made_here({name: there.file(model, name) for name in model.manifest}),
             {"source": "benchmarks/serve_load.py"},
         )
         process, told = started(
