@@ -30,7 +30,7 @@ import httpx
 import psutil
 
 HALF_HEADS, SLOW_BODIES, DEAF_READERS = 1500, 200, 100
-_LARGE_BYTES = 64 << 20
+_LARGE_BYTES = 32 << 20
 _PATIENCE_S = 10.0
 
 
