@@ -21,15 +21,18 @@ from freehold import parts, permissions
 from freehold.errors import Busy, DoesNotFit
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write ``content`` so that ``path`` is either the old file or the whole new one. Raises DoesNotFit on a full disk."""
+def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
+    """Write ``content`` so that ``path`` is either the old file or the whole new one. Its ``mode``: see permissions.py.
+
+    Until it is whole, only its owner can read it. Raises DoesNotFit on a full disk.
+    """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary:
+    with replacing(path, mode) as temporary:
         temporary.write_bytes(data)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync and rename it, on failure remove it.
 
     What earlier processes that were killed left beside ``path`` is removed first.
@@ -41,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part.path
             part.hold()
             sync(part.path)
-            os.chmod(part.path, _mode_of(path))
+            os.chmod(part.path, _mode_of(path) if mode is None else mode)
             os.replace(part.path, path)
             sync(path.parent)
 

@@ -120,7 +120,7 @@ BY_NAME: dict[str, type[FreeholdError]] = {
 
 
 def to_json(error: FreeholdError) -> dict[str, str]:
-    """An error as one process tells it another; a kind that belongs to a part of Freehold is told as the one above it."""
+    """An error for another process; a kind that only a part of Freehold has becomes the one above it."""
     kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in BY_NAME)
     return {"kind": kind, "message": error.message, "remedy": error.remedy}
 

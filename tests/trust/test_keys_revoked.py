@@ -220,7 +220,7 @@ def _link(path: Path) -> str:
 
 def _garbage(path: Path) -> str:
     path.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
-    return "holds no private key in PEM"
+    return "does not hold a private key in PEM"
 
 
 def _another(path: Path) -> str:
