@@ -1,6 +1,6 @@
 """Read a sheet of a spreadsheet: .xlsx, .xlsm, .xlsb, .xls, .ods.
 
-Its library lays out all cells, however few bytes name them, so it runs in a process with limits and without a network.
+Its library lays out all cells, however few bytes name them, so it runs in a process with limits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SNIFFED_ROWS = 500
 
 @dataclass(frozen=True)
 class _Page:
-    """``sheet``: the sheet that was read; ``filled``: all that hold something; ``rows``: cells from the first row on."""
+    """``sheet``: the one that was read; ``filled``: all that hold something; ``rows``: cells from the first row on."""
 
     sheet: str
     filled: list[str]
@@ -46,7 +46,7 @@ def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
 
 
 def _page(name: str, content: Path | bytes, sheet: str) -> _Page:
-    """What a process of its own reads, with half of the memory that is free. Raises BadData, NotFound, DoesNotFit."""
+    """What a process reads with half of the memory that is free. Raises BadData, NotFound, DoesNotFit."""
     bound = Bound(name)
     memory_bytes = bound.free_bytes // 2
     size = len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -60,13 +60,14 @@ def _page(name: str, content: Path | bytes, sheet: str) -> _Page:
     except limited.Exceeded as error:
         raise _too_large(name, bound, f"it {error.reason}") from error
     head, *rows = answer.decode().split("\n")
-    return _Page(*json.loads(head), [json.loads(row) for row in rows])
+    read, filled = json.loads(head)
+    return _Page(read, filled, [json.loads(row) for row in rows])
 
 
 def _too_large(name: str, bound: Bound, why: str) -> DoesNotFit:
     return DoesNotFit(
-        f"{name} takes more than {bound.free_bytes / 2e9:.1f} GB of memory when all of its cells are laid out, "
-        f"or more than {LONGEST_READING_S:g} s ({why})",
+        f"{name} takes more than {bound.free_bytes / 2e9:.1f} GB of memory when all of its cells are "
+        f"laid out, or more than {LONGEST_READING_S:g} s ({why})",
         "Save the sheet with the rows as CSV, without empty rows and columns",
     )
 
