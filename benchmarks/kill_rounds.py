@@ -154,8 +154,8 @@ def verb(*words: str) -> Callable[[], None]:
 @dataclass(frozen=True)
 class Task:
     """Something that writes. ``prepare`` makes the folder it begins from; ``step`` is what is killed and run
-    again; ``state`` says what it must end in; ``serves``: a hub runs meanwhile; ``hub_is_killed``: the hub is what
-    the fault meets, and is started again; ``beside``: run meanwhile; ``twin``: whether two may run it at once."""
+    again; ``state`` says what it must end in; ``serves``: a hub runs meanwhile; ``hub_is_killed``: the hub is
+    what the fault meets, and is started again; ``beside``: run meanwhile; ``twin``: whether two may run at once."""
 
     name: str
     weight: int
@@ -365,7 +365,8 @@ TASKS = (
     Task("tune", 6, with_rows,
          verb("tune", "tiny", "rows.jsonl", "--steps", "6", "--rank", "4", "--as", "tuned"), store_state),
     Task("shrink", 2, with_rows,
-         verb("shrink", "tiny", "--data", "rows.jsonl", "--bits", "5", "--time", "1s", "--as", "small"), store_state),
+         verb("shrink", "tiny", "--data", "rows.jsonl", "--bits", "5", "--time", "1s", "--as", "small"),
+         store_state),
     Task("trial", 1, with_rows, verb(*TRIAL), trial_state, twin=False),
 )  # fmt: skip
 

@@ -273,14 +273,20 @@ def _leave_the_network() -> None:
         library.unshare(_NEW_USER | _NEW_NETWORK)
 
 
+def address_space_bytes() -> int:
+    """What this process has mapped (Linux)."""
+    import resource
+
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
 def _confine(bounds: Bounds) -> None:
     """Memory, files, processes."""
     import resource
 
-    with open("/proc/self/statm") as file:
-        loaded = int(file.read().split()[0]) * resource.getpagesize()
     for kind, most in (
-        (resource.RLIMIT_AS, loaded + bounds.memory_bytes),
+        (resource.RLIMIT_AS, address_space_bytes() + bounds.memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -214,8 +214,8 @@ def _walls(seccomp: int) -> list[str]:
     """The command in front that makes the sandbox."""
     words = [
         shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--uid", "65534",
-        "--gid", "65534", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv",
-        "--hostname", "sandbox", "--ro-bind", "/usr", "/usr",
+        "--gid", "65534", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+        "--clearenv", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr",
     ]  # fmt: skip
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         path = Path("/", name)
