@@ -155,7 +155,7 @@ def verb(*words: str) -> Callable[[], None]:
 class Task:
     """Something that writes. ``prepare`` makes the folder it begins from; ``step`` is what is killed and run
     again; ``state`` says what it must end in; ``serves``: a hub runs meanwhile; ``hub_is_killed``: the hub is
-    what the fault meets, and is started again; ``beside``: run meanwhile; ``twin``: whether two may run at once."""
+    what the fault meets, and is started again; ``beside``: run meanwhile; ``twin``: two may run at once."""
 
     name: str
     weight: int

@@ -24,7 +24,8 @@ from freehold.errors import Busy, DoesNotFit
 def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
     """Write ``content`` so that ``path`` is either the old file or the whole new one.
 
-    ``mode``: as permissions.py says if it is None. Until it is whole, only its owner can read it. Raises DoesNotFit on a full disk.
+    ``mode``: as permissions.py says if it is None. Until it is whole, only its owner can read it. Raises
+    DoesNotFit on a full disk.
     """
     data = content.encode() if isinstance(content, str) else content
     with replacing(path, mode) as temporary:

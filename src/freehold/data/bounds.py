@@ -83,7 +83,7 @@ class Bound:
             ) from None
 
     def each(self, parts: Iterator[T]) -> Iterator[T]:
-        """The parts, each each made within a step: a few bytes may stand for gigabytes. Raises DoesNotFit."""
+        """The parts, each made within a step: a few bytes may stand for gigabytes. Raises DoesNotFit."""
         while True:
             with self.step():
                 part = next(parts, None)
