@@ -20,6 +20,12 @@ from typing import Any
 from freehold import parts, permissions
 from freehold.errors import Busy, DoesNotFit
 
+#: What to do about a full disk.
+FREE_SPACE = (
+    "free some space ('freehold gc' removes what no model needs) and run the same command again; "
+    "nothing finished is lost"
+)
+
 
 def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
     """Write ``content`` so that ``path`` is either the old file or the whole new one.
@@ -99,10 +105,7 @@ def disk_full_explained(path: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         place = path if path.is_dir() else path.parent
-        raise DoesNotFit(
-            f"the disk that holds {place} is full",
-            "free some space ('freehold gc' removes what no model needs) and run the same command again; nothing finished is lost",
-        ) from error
+        raise DoesNotFit(f"the disk that holds {place} is full", FREE_SPACE) from error
 
 
 def need_disk(folder: Path, needed_bytes: int, purpose: str) -> None:

@@ -26,7 +26,7 @@ _SNIFFED_ROWS = 500
 
 @dataclass(frozen=True)
 class _Page:
-    """``sheet``: the one that was read; ``filled``: those with something in them; ``rows``: from the first on."""
+    """``sheet``: the one read; ``filled``: those with something in them; ``rows``: from the first on."""
 
     sheet: str
     filled: list[str]
