@@ -20,16 +20,26 @@ from typing import Any
 from freehold import parts, permissions
 from freehold.errors import Busy, DoesNotFit
 
+#: What to do about a full disk.
+FREE_SPACE = (
+    "free some space ('freehold gc' removes what no model needs) and run the same command again; "
+    "nothing finished is lost"
+)
 
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write ``content`` so that ``path`` is either the old file or the whole new one. Raises DoesNotFit on a full disk."""
+
+def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
+    """Write ``content`` so that ``path`` is either the old file or the whole new one.
+
+    ``mode``: as permissions.py says if it is None. Until it is whole, only its owner can read it. Raises
+    DoesNotFit on a full disk.
+    """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path) as temporary:
+    with replacing(path, mode) as temporary:
         temporary.write_bytes(data)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync and rename it, on failure remove it.
 
     What earlier processes that were killed left beside ``path`` is removed first.
@@ -41,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield part.path
             part.hold()
             sync(part.path)
-            os.chmod(part.path, _mode_of(path))
+            os.chmod(part.path, _mode_of(path) if mode is None else mode)
             os.replace(part.path, path)
             sync(path.parent)
 
@@ -95,10 +105,7 @@ def disk_full_explained(path: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         place = path if path.is_dir() else path.parent
-        raise DoesNotFit(
-            f"the disk that holds {place} is full",
-            "free some space ('freehold gc' removes what no model needs) and run the same command again; nothing finished is lost",
-        ) from error
+        raise DoesNotFit(f"the disk that holds {place} is full", FREE_SPACE) from error
 
 
 def need_disk(folder: Path, needed_bytes: int, purpose: str) -> None:

@@ -117,3 +117,14 @@ BY_NAME: dict[str, type[FreeholdError]] = {
         DamagedStore,
     )
 }  # fmt: skip
+
+
+def to_json(error: FreeholdError) -> dict[str, str]:
+    """An error for another process; a kind that only a part of Freehold has becomes the one above it."""
+    kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in BY_NAME)
+    return {"kind": kind, "message": error.message, "remedy": error.remedy}
+
+
+def from_json(said: dict[str, str]) -> FreeholdError:
+    """The error that another process told."""
+    return BY_NAME[said["kind"]](said["message"], said["remedy"])

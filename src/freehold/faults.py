@@ -12,21 +12,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from freehold import settings
+from freehold import durable, settings
 from freehold.errors import Busy, DamagedStore, DoesNotFit, FreeholdError, NotFound
 
-_SPACE = (
-    "free some space ('freehold gc' removes what no model needs) and run the same command again; "
-    "nothing finished is lost"
-)
 _WRITABLE = "make it writable for your user, or set FREEHOLD_HOME to a folder that is"
 _DISK = (
     "check the disk and its cable or network (the system's log says more), then run the same command again"
 )
 #: errno -> (kind, what is wrong with the file, what to do).
 _SYSTEM: dict[int, tuple[type[FreeholdError], str, str]] = {
-    errno.ENOSPC: (DoesNotFit, "the disk that holds {} is full", _SPACE),
-    errno.EDQUOT: (DoesNotFit, "your share of the disk that holds {} is used up", _SPACE),
+    errno.ENOSPC: (DoesNotFit, "the disk that holds {} is full", durable.FREE_SPACE),
+    errno.EDQUOT: (DoesNotFit, "your share of the disk that holds {} is used up", durable.FREE_SPACE),
     errno.EFBIG: (
         DoesNotFit,
         "{} grew beyond the size that the file system or a limit allows",
@@ -107,7 +103,7 @@ def _of_sqlite(code: int | None, said: str) -> FreeholdError | None:
             "wait for it, or stop it, then run the same command again",
         )
     if kind == _SQLITE_FULL or (kind in (_SQLITE_IOERR, _SQLITE_CANTOPEN) and _is_full(home)):
-        return DoesNotFit(f"the disk that holds {home} is full", _SPACE)
+        return DoesNotFit(f"the disk that holds {home} is full", durable.FREE_SPACE)
     if kind in (_SQLITE_PERM, _SQLITE_READONLY, _SQLITE_CANTOPEN):
         return FreeholdError(f"the catalogue in {home} cannot be opened or written ({said})", _WRITABLE)
     if kind == _SQLITE_IOERR:

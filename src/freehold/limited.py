@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from freehold.errors import BY_NAME, Busy, DoesNotFit, FreeholdError
+from freehold.errors import Busy, DoesNotFit, FreeholdError, from_json, to_json
 
 #: Seconds between two looks at whether the work is still wanted.
 _LOOK_S = 0.1
@@ -218,8 +218,7 @@ def _result(status: bytes, data: bytes, bounds: Bounds) -> bytes:
     if status == _DONE and len(data) <= bounds.output_bytes:
         return data
     if status == _FAILED:
-        said = json.loads(data)
-        raise BY_NAME[said["kind"]](said["message"], said["remedy"])
+        raise from_json(json.loads(data))
     if status == _NO_MEMORY:
         raise Exceeded(f"took more than {bounds.memory_bytes >> 20} MiB of memory")
     if status in (_TOO_LARGE, _DONE):
@@ -256,7 +255,7 @@ def _outcome(function: Callable[[bytes], bytes], data: bytes, bounds: Bounds) ->
     try:
         answer = function(data)
     except FreeholdError as error:
-        said = {"kind": type(error).__name__, "message": error.message[:2000], "remedy": error.remedy[:2000]}
+        said = {part: text[:2000] for part, text in to_json(error).items()}
         return _FAILED, json.dumps(said).encode()
     except MemoryError:
         return _NO_MEMORY, b""
@@ -274,14 +273,20 @@ def _leave_the_network() -> None:
         library.unshare(_NEW_USER | _NEW_NETWORK)
 
 
+def address_space_bytes() -> int:
+    """What this process has mapped (Linux)."""
+    import resource
+
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
 def _confine(bounds: Bounds) -> None:
     """Memory, files, processes."""
     import resource
 
-    with open("/proc/self/statm") as file:
-        loaded = int(file.read().split()[0]) * resource.getpagesize()
     for kind, most in (
-        (resource.RLIMIT_AS, loaded + bounds.memory_bytes),
+        (resource.RLIMIT_AS, address_space_bytes() + bounds.memory_bytes),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -55,6 +56,7 @@ def look() -> Machine:
     )
 
 
+@functools.cache
 def _cpuinfo(key: str) -> str:
     path = Path("/proc/cpuinfo")
     if not path.exists():

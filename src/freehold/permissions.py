@@ -3,8 +3,8 @@
 A home holds rows, prompts, documents, answers, keys and digests of tokens, so all of it is private: files
 0600, folders 0700. Three things see to that: the command line narrows its own umask, so that what any library
 writes is private from its first byte; :mod:`freehold.durable` gives each file and folder below a home its
-mode, also where Freehold is used as a library; and a home of before is put right once. What is written where
-a person asked for it (``--out``) takes that person's umask.
+mode, also where Freehold is used as a library; and a home that an earlier version made is put right once.
+What is written where a person asked for it (``--out``) takes that person's umask.
 
 A home whose folder has the mode 2770 is shared by its group: then files are 0660 and folders 2770. Signing
 keys stay their owner's.
@@ -135,12 +135,13 @@ def _put_right(home: Path) -> None:
 
 
 def _entries(home: Path) -> list[Path]:
-    entries: list[Path] = []
-    for name in sorted(OURS & set(os.listdir(home))):
-        entries.append(home / name)
-        for parent, folders, files in os.walk(home / name):
-            entries += [Path(parent, entry) for entry in (*folders, *files)]
-    return entries
+    return [path for name in sorted(OURS & set(os.listdir(home))) for path in _with_contents(home / name)]
+
+
+def _with_contents(path: Path) -> list[Path]:
+    """A path and all that lies below it."""
+    below = os.walk(path)
+    return [path, *(Path(parent, one) for parent, folders, files in below for one in (*folders, *files))]
 
 
 def _narrow(path: Path) -> bool:
@@ -213,9 +214,6 @@ def hand_out(path: Path) -> None:
 
     Libraries write there too, under the narrow umask.
     """
-    paths = [path]
-    for parent, folders, files in os.walk(path):
-        paths += [Path(parent, entry) for entry in (*folders, *files)]
-    for one in paths:
+    for one in _with_contents(path):
         if not one.is_symlink():
             os.chmod(one, folder_mode(one) if one.is_dir() else file_mode(one))

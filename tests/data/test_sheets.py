@@ -176,6 +176,16 @@ def test_a_merged_cell_holds_for_all_its_rows(tmp_path: Path) -> None:
     assert [row["label"] for row in fields(table)] == ["x", "x", "y"]
 
 
+def test_a_merged_range_beside_the_used_cells_changes_nothing(tmp_path: Path) -> None:
+    assert fields(read(tmp_path, xlsx({"Jan": [HEADER, *ROWS]}, merged="H2:H9"))) == TWO
+
+
+def test_texts_cross_the_process_as_they_are(tmp_path: Path) -> None:
+    texts = ["two\nlines", 'a "quote" \\', "\u2028\x85 \U0001f600 zażółć", "007", "NaN", "[1]"]
+    table = read(tmp_path, xlsx({"Jan": [HEADER, *([text, "x"] for text in texts)]}))
+    assert [row["text"] for row in fields(table)] == texts
+
+
 def test_an_empty_cell_is_missing(tmp_path: Path) -> None:
     assert fields(read(tmp_path, xlsx({"Jan": [HEADER, ["a", None], ["b", "y"]]})))[0] == {
         "text": "a",

@@ -407,7 +407,7 @@ def test_an_envelope_bears_one_signature_over_one_type(clinic: Path, handover: P
         ([], "bears 0 signatures"),
         ({"0": own}, "bears no list of signatures"),
         ([stranger], "is signed by abababababababab, whom you do not trust"),
-        ([{**own, "sig": "!"}], "no signed statement"),
+        ([{**own, "sig": "!"}], "is not a signed statement"),
         ([{**own, "sig": "AAAA"}], "was changed after"),
     ):
         path.write_text(json.dumps({**sealed, "signatures": signatures}))

@@ -86,6 +86,14 @@ def test_a_successor_counts_until_the_key_that_named_it_is_revoked(clinic: Path,
     assert listed(reader)[new]["revoked"] == ""
 
 
+def test_a_revocation_tells_of_the_successors_and_of_no_other_key(clinic: Path) -> None:
+    for words in (("create", "laboratory"), ("rotate", "clinic"), ("rotate", "clinic")):
+        assert freehold(clinic, "signer", *words).code == 0
+    told = freehold(clinic, "signer", "revoke", "clinic-1", "--reason", "laptop stolen").out
+    said = [line for line in told.splitlines() if line.startswith("others knew ")]
+    assert [line.split()[2] for line in said] == ["clinic-2", "clinic"]
+
+
 def test_a_thief_of_a_revoked_key_cannot_name_a_successor(clinic: Path, reader: Path, tmp_path: Path) -> None:
     thief = home_of(tmp_path, "thief")
     theirs = names_as_successor(clinic, "clinic", thief, "thief")
@@ -220,7 +228,7 @@ def _link(path: Path) -> str:
 
 def _garbage(path: Path) -> str:
     path.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
-    return "holds no private key in PEM"
+    return "does not hold a private key in PEM"
 
 
 def _another(path: Path) -> str:

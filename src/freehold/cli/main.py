@@ -44,7 +44,7 @@ from freehold.cli import (
     verify,
 )
 from freehold.cli import run as run_verb
-from freehold.cli.output import fail
+from freehold.cli.output import discard_output, fail
 
 app = typer.Typer(
     name="freehold",
@@ -151,18 +151,13 @@ def _flushed(code: str | int | None) -> str | int | None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         return 141
     except OSError as error:
-        _discard_output()
+        discard_output()
         fail(f"the output could not be written ({os.strerror(error.errno or 0)})", "give it another place")
         return 9
     return code
-
-
-def _discard_output() -> None:
-    """Let nothing more be written at the end of the process, where it would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

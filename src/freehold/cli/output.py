@@ -39,12 +39,16 @@ def print_secret(text: str, what: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        # what could not be written would be tried again when the process ends, with a traceback
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         raise UsageError(
             f"{what} could not be shown ({error.strerror}), so there is none",
             "run it where its output is read",
         ) from error
+
+
+def discard_output() -> None:
+    """Write nothing more: what could not be written would be tried again at the end, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,29 +20,20 @@ Override = Annotated[
 ]
 
 
-def _actor() -> str:
-    return os.environ.get("FREEHOLD_ACTOR", "")
-
-
 def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None:
     """Raises Refused where one of the models may not be tuned, served or pushed."""
     from freehold.trust import policy
+
+    rules = policy.in_force()
+    if rules is None:
+        return
+    from freehold.trust.gate import Gate
     from freehold.trust.keys import Keyring
 
-    found = policy.in_force()
-    for model in models if found is not None else []:
-        assert found is not None
-        _told(
-            policy.permit(
-                policy.object_to_model(found, verb, store, model, Keyring()),
-                found,
-                verb,
-                model.name,
-                store,
-                _actor(),
-                reason,
-            )
-        )
+    gate = Gate(store, reason, say)
+    for model in models:
+        objections = policy.object_to_model(rules, verb, store, model, Keyring())
+        gate.permit(objections, rules, model.name, verb)
 
 
 def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[list[Example], list[Example]]:
@@ -67,8 +57,3 @@ def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[lis
             "tune with --mask",
         )
     return train, valid
-
-
-def _told(overridden: list[str]) -> None:
-    for one in overridden:
-        say(f"overridden, and recorded: {one}")

@@ -96,7 +96,7 @@ def revoke(
     ring = Keyring()
     key = ring.find(name)
     told = ring.revoke(name, reason)
-    successors = [one for one in ring.all() if one.own and not one.revoked and key.replaced]
+    successors = [one for one in ring.successors(key) if one.own and not one.revoked]
     if json:
         print_json({"revocation": str(told)})
         return

@@ -20,10 +20,10 @@ NEEDS_ARGUMENTS = False
 
 @dataclass(frozen=True)
 class _Stored:
-    """Sentences on stored models' damage, certificates that hold, and models that have none."""
+    """Sentences on stored models' damage, (model, certificate that holds), and models that have none."""
 
     faults: list[str]
-    certified: dict[str, Checked]
+    certified: list[tuple[str, Checked]]
     without: list[str]
 
 
@@ -54,7 +54,7 @@ def command(
     store = Store()
     models = [store.find(name)] if name else store.models()
     faults = store.verify(models, progress.for_stream())
-    result = _Stored(faults, {}, []) if faults else _certificates(store, models)
+    result = _Stored(faults, [], []) if faults else _certificates(store, models)
     if json:
         print_json(_as_json(models, result))
     elif not result.faults:
@@ -109,13 +109,11 @@ def _certificates(store: Store, models: list[Model]) -> _Stored:
     from freehold.trust import certificate
     from freehold.trust.keys import Keyring
 
-    result, expired = _Stored([], {}, []), None
+    result, expired = _Stored([], [], []), None
     for model in models:
         try:
             certificate.refuse_stripped(store, model)
-            result.certified[f"{model.name}@{model.revision}"] = certificate.check_stored(
-                store, model, Keyring()
-            )
+            result.certified.append((model.name, certificate.check_stored(store, model, Keyring())))
         except NotFound:
             result.without.append(model.name)
         except BadModel as error:
@@ -151,7 +149,7 @@ def _unbound(checked: Checked) -> list[str]:
 
 
 def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
-    certified = [{"model": name.partition("@")[0], **_told(one)} for name, one in result.certified.items()]
+    certified = [{"model": name, **_told(checked)} for name, checked in result.certified]
     return {
         "models": [model.name for model in models],
         "faults": result.faults,
@@ -162,9 +160,9 @@ def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
 
 def _print(models: list[Model], result: _Stored) -> None:
     print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
-    for name, checked in result.certified.items():
+    for name, checked in result.certified:
         until = checked.says["expires"][:10]
-        print(f"{name.partition('@')[0]}: certificate holds until {until}, signed with {_who(checked)}")
+        print(f"{name}: certificate holds until {until}, signed with {_who(checked)}")
         for line in _unbound(checked):
             print(line)
     for name in result.without:

@@ -11,8 +11,9 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TypeVar
 
-from freehold import machine
+from freehold import limited, machine
 from freehold.errors import DoesNotFit
 
 #: Bytes of memory that a byte of text takes at most while it is read, as rows and as examples.
@@ -24,6 +25,7 @@ _TEXT_PER_ROW, _TEXT_PER_VALUE, _TEXT_PER_LINE = 32, 8, 5
 #: Address space that a step may take beside its data: stacks of threads, what allocators set aside.
 _BESIDE_BYTES = 256 << 20
 _LOCK = threading.RLock()
+T = TypeVar("T")
 
 
 class Bound:
@@ -80,6 +82,15 @@ class Bound:
                 "Pass a part of it, write it with fewer rows in a group, or use a machine with more memory",
             ) from None
 
+    def each(self, parts: Iterator[T]) -> Iterator[T]:
+        """The parts, each made within a step: a few bytes may stand for gigabytes. Raises DoesNotFit."""
+        while True:
+            with self.step():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+
 
 @contextlib.contextmanager
 def within_memory(name: str) -> Iterator[None]:
@@ -102,15 +113,8 @@ def free_to_this_process() -> int:
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
-            free = min(free, max(limit - _address_space_bytes(), 0))
+            free = min(free, max(limit - limited.address_space_bytes(), 0))
     return free
-
-
-def _address_space_bytes() -> int:
-    import resource
-
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 @contextlib.contextmanager
@@ -123,7 +127,7 @@ def _address_space(more_bytes: int) -> Iterator[None]:
 
     with _LOCK:
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = _address_space_bytes() + more_bytes
+        limit = limited.address_space_bytes() + more_bytes
         if soft == resource.RLIM_INFINITY or limit < soft:
             resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:

@@ -38,7 +38,7 @@ def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
                 _opened(content), bound
             )
             schema = next(batches)
-        return _filled(name, schema, _bounded(batches, bound), bound)
+        return _filled(name, schema, bound.each(batches), bound)
     except MemoryError:
         raise
     except UnicodeDecodeError as error:
@@ -52,16 +52,6 @@ def read_columnar(name: str, content: Path | bytes, kind: str) -> Draft:
             f"{name} cannot be read as {what}; it is damaged or cut off ({reason})",
             "Save or download it again",
         ) from error
-
-
-def _bounded(batches: Iterator[Any], bound: Bound) -> Iterator[pa.RecordBatch]:
-    """The batches, each decoded within the bound: a few bytes may stand for gigabytes."""
-    while True:
-        with bound.step():
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
 
 
 def _opened(content: Path | bytes) -> pa.NativeFile:

@@ -32,7 +32,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
-    #: Counts what rows cost beside their text; its own where the reader gives none.
+    #: Counts what rows cost beside their text.
     bound: Bound = field(init=False)
 
     def __post_init__(self) -> None:

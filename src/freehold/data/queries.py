@@ -128,12 +128,8 @@ def _fill(draft: Draft, connection: sqlite3.Connection, path: Path, query: str) 
 
 
 def _rows(cursor: sqlite3.Cursor, bound: Bound) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query, some at a time; each of these steps is bounded."""
-    while True:
-        with bound.step():
-            rows = cursor.fetchmany(_ROWS_AT_ONCE)
-        if not rows:
-            return
+    """The rows of a query, some at a time."""
+    for rows in bound.each(iter(lambda: cursor.fetchmany(_ROWS_AT_ONCE), [])):
         yield from rows
 
 

@@ -1,21 +1,22 @@
-"""Rows in spreadsheets: the first sheet that holds any, or the one that was named."""
+"""Read a sheet of a spreadsheet: .xlsx, .xlsm, .xlsb, .xls, .ods.
+
+Its library lays out all cells, however few bytes name them, so it runs in a process with limits.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import pickle
-import subprocess
-import sys
-import tempfile
+import io
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from freehold import limited
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted
 from freehold.data.header import has_header, made_up_names, no_header_note
-from freehold.data.sheet_process import Page
 from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound
 
 #: Seconds that a spreadsheet may take to be read.
@@ -23,11 +24,18 @@ LONGEST_READING_S = 600.0
 _SNIFFED_ROWS = 500
 
 
+@dataclass(frozen=True)
+class _Page:
+    """``sheet``: the one read; ``filled``: those with something in them; ``rows``: from the first on."""
+
+    sheet: str
+    filled: list[str]
+    rows: list[list[Any]]
+
+
 def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
     """Rows of an .xlsx, .xlsm, .xlsb, .xls or .ods file. Raises BadData, NotFound, DoesNotFit."""
     page = _page(name, content, sheet)
-    if page.fault:
-        raise _explained(name, sheet, page)
     draft = Draft(name)
     draft.notes.append(f'The rows are in the sheet "{page.sheet}".')
     others = [other for other in page.filled if other != page.sheet]
@@ -37,59 +45,30 @@ def read_sheets(name: str, content: Path | bytes, sheet: str = "") -> Draft:
     return draft
 
 
-def _page(name: str, content: Path | bytes, sheet: str) -> Page:
-    """What a process of its own reads, with half of the memory that is free. Raises DoesNotFit."""
+def _page(name: str, content: Path | bytes, sheet: str) -> _Page:
+    """What a process reads with half of the memory that is free. Raises BadData, NotFound, DoesNotFit."""
     bound = Bound(name)
-    with contextlib.ExitStack() as stack:
-        if isinstance(content, bytes):
-            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="freehold-sheet-"))
-            file.write(content)
-            file.flush()
-            path = file.name
-        else:
-            path = str(content)
-        memory_bytes = bound.free_bytes // 2
-        words = [sys.executable, "-P", "-m", "freehold.data.sheet_process", path, sheet, str(memory_bytes)]
-        try:
-            done = subprocess.run(words, capture_output=True, timeout=LONGEST_READING_S, check=False)
-        except subprocess.TimeoutExpired:
-            raise DoesNotFit(
-                f"{name} was not read within {LONGEST_READING_S:g} s", "Save the sheet with the rows as CSV"
-            ) from None
-    if done.returncode:
-        raise _ended(name, done.returncode, done.stderr.decode("utf-8", "replace"), bound)
-    bound.check(len(done.stdout))
-    page = Page(*pickle.loads(done.stdout))
-    bound.more(sum(map(len, page.rows)) * BYTES_PER_VALUE // 4)
-    return page
+    memory_bytes = bound.free_bytes // 2
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if size > memory_bytes // 4:  # it lies there several times while it is read
+        raise _too_large(name, bound, f"the file itself has {size / 1e9:.1f} GB")
+    asked = json.dumps({"name": name, "sheet": sheet, "free_bytes": bound.free_bytes}).encode()
+    data = b"\n".join((asked, content if isinstance(content, bytes) else content.read_bytes()))
+    bounds = limited.Bounds(LONGEST_READING_S, LONGEST_READING_S, memory_bytes, bound.most + (1 << 20))
+    try:
+        answer = limited.run("freehold.data.sheets:laid_out", data, bounds)
+    except limited.Exceeded as error:
+        raise _too_large(name, bound, f"it {error.reason}") from error
+    head, *rows = answer.decode().split("\n")
+    read, filled = json.loads(head)
+    return _Page(read, filled, [json.loads(row) for row in rows])
 
 
-def _ended(name: str, status: int, complaint: str, bound: Bound) -> FreeholdError:
-    """Why the process ended before it had read: memory, or a file that its library cannot stand."""
-    if status < 0 or "MemoryError" in complaint or "memory allocation" in complaint:
-        return DoesNotFit(
-            f"{name} takes more than {bound.free_bytes / 2e9:.1f} GB of memory when all of its cells are laid out",
-            "Save the sheet with the rows as CSV, without empty rows and columns",
-        )
-    reason = complaint.strip().splitlines()[-1][:200] if complaint.strip() else "it cannot be read"
-    return _damaged(name, reason)
-
-
-def _explained(name: str, sheet: str, page: Page) -> FreeholdError:
-    if page.fault == "password":
-        return BadData(f"{name} is protected by a password", "Save it without a password")
-    if page.fault == "no sheet":
-        there = quoted(page.filled)
-        return NotFound(f'{name} has no sheet "{sheet}"; it has {there}', "Write one of these after #")
-    if page.fault == "no rows":
-        return BadData(f"{name} has no rows in any sheet", "Pass a file with rows")
-    return _damaged(name, page.fault)
-
-
-def _damaged(name: str, reason: str) -> BadData:
-    return BadData(
-        f"{name} cannot be read as a spreadsheet; it is damaged or is another kind of file ({reason})",
-        "Save it again",
+def _too_large(name: str, bound: Bound, why: str) -> DoesNotFit:
+    return DoesNotFit(
+        f"{name} takes more than {bound.free_bytes / 2e9:.1f} GB of memory when all of its cells are "
+        f"laid out, or more than {LONGEST_READING_S:g} s ({why})",
+        "Save the sheet with the rows as CSV, without empty rows and columns",
     )
 
 
@@ -133,19 +112,77 @@ def _take(draft: Draft, sheet: str, table: list[list[Any]], number: int) -> None
 
 
 def as_value(cell: Any) -> Any:
-    """A cell as text or number: dates in ISO form, whole numbers without a fraction, empty cells and errors
-    as missing.
-    """
+    """A cell as text or number: whole numbers without a fraction, empty cells and errors as missing."""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
         return int(cell)
-    if isinstance(cell, datetime.datetime):
-        return cell.isoformat(sep=" ") if cell.time() != datetime.time() else cell.date().isoformat()
-    if isinstance(cell, datetime.date | datetime.time):
-        return cell.isoformat()
-    if isinstance(cell, datetime.timedelta):
-        return str(cell)
     if isinstance(cell, str):
         return (
             None if cell in ("", "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!") else cell
         )
     return cell
+
+
+# -- in the process ---------------------------------------------------------------------------------
+
+
+def laid_out(data: bytes) -> bytes:
+    """A line with the sheet and all that hold something, then a line for each row, all in JSON.
+
+    ``data``: a line with what is asked, then the file. Raises BadData, NotFound, DoesNotFit.
+    """
+    head, content = data.split(b"\n", 1)
+    asked = json.loads(head)
+    page = _opened(asked["name"], io.BytesIO(content), asked["sheet"])
+    bound = Bound(asked["name"], asked["free_bytes"])
+    bound.check(sum(map(len, page.rows)) * BYTES_PER_VALUE // 4, least=True)
+    written = json.JSONEncoder(ensure_ascii=False, default=_moment).encode
+    lines = [json.dumps([page.sheet, page.filled]).encode()]
+    for row in page.rows:
+        lines.append(written(row).encode())
+        bound.more(len(lines[-1]))
+    return b"\n".join(lines)
+
+
+def _opened(name: str, file: io.BytesIO, sheet: str) -> _Page:
+    import python_calamine as calamine
+
+    try:
+        book = calamine.CalamineWorkbook.from_filelike(file)
+        if sheet and sheet not in book.sheet_names:
+            there = quoted(book.sheet_names)
+            raise NotFound(f'{name} has no sheet "{sheet}"; it has {there}', "Write one of these after #")
+        pages = {each: book.get_sheet_by_name(each) for each in book.sheet_names}
+        filled = [each for each, page in pages.items() if page.height]
+        if not filled:
+            raise BadData(f"{name} has no rows in any sheet", "Pass a file with rows")
+        visible = calamine.SheetVisibleEnum.Visible
+        hidden = {page.name for page in book.sheets_metadata if page.visible != visible}
+        chosen = sheet or next((each for each in filled if each not in hidden), filled[0])
+        return _Page(chosen, filled, _rows(pages[chosen]))
+    except calamine.PasswordError:
+        raise BadData(f"{name} is protected by a password", "Save it without a password") from None
+    except (FreeholdError, MemoryError):
+        raise
+    except BaseException as error:  # a panic of the library is not an Exception
+        raise BadData(
+            f"{name} cannot be read as a spreadsheet; it is damaged or is another kind of file "
+            f"({str(error)[:200] or type(error).__name__})",
+            "Save it again",
+        ) from None
+
+
+def _rows(page: Any) -> list[list[Any]]:
+    """Cells from the first row on; merged cells repeat their value downwards."""
+    rows = page.to_python(skip_empty_area=False)
+    for (top, left), (bottom, right) in page.merged_cell_ranges or []:
+        if left == right and top < len(rows) and left < len(rows[top]):
+            for row in rows[top + 1 : bottom + 1]:
+                row[left] = rows[top][left]
+    return rows
+
+
+def _moment(cell: Any) -> str:
+    """A date, a time or both in ISO form, or a time span."""
+    if isinstance(cell, datetime.datetime):
+        return cell.isoformat(sep=" ") if cell.time() != datetime.time() else cell.date().isoformat()
+    return str(cell) if isinstance(cell, datetime.timedelta) else cell.isoformat()

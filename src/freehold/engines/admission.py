@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from freehold import settings
-from freehold.errors import BY_NAME, BadModel, FreeholdError, Unsupported
+from freehold.errors import BadModel, FreeholdError, Unsupported, from_json, to_json
 from freehold.hub import listing
 
 _LONGEST_S = 300
@@ -59,7 +59,7 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
         )
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     if answer:
-        raise BY_NAME[answer["kind"]](answer["message"], answer["remedy"])
+        raise from_json(answer)
 
 
 def linked(files: Mapping[str, Path], view: Path) -> Path:
@@ -145,7 +145,7 @@ def main() -> None:
         with contextlib.redirect_stdout(sys.stderr):
             load(Path(sys.argv[1]))
     except FreeholdError as error:
-        answer = {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}
+        answer = to_json(error)
     print(json.dumps(answer), file=out, flush=True)
 
 

@@ -150,9 +150,9 @@ def _run(job: Job, trusted: bool) -> Outcome:
         start = functools.partial(_started, stack, trusted)
         asks, asked = _pipe(stack)
         tells, told = _pipe(stack)
-        start("boxed.answer_process.main()", asks, told, subprocess.DEVNULL)
-        code = f"boxed.tests_process.main({tells.fileno()}, {asked.fileno()})"
-        tests = start(code, job_file, subprocess.PIPE, subprocess.PIPE, (tells, asked))
+        start("answer_process.main()", asks, told, subprocess.DEVNULL)
+        call = f"tests_process.main({tells.fileno()}, {asked.fileno()})"
+        tests = start(call, job_file, subprocess.PIPE, subprocess.PIPE, (tells, asked))
         for end in (asks, asked, tells, told):
             end.close()
         return _report(tests)
@@ -166,22 +166,18 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
 def _started(
     stack: contextlib.ExitStack,
     trusted: bool,
-    code: str,
+    call: str,
     reads: IO[bytes],
     writes: IO[bytes] | int,
     complaints: int,
     more: Sequence[IO[bytes]] = (),
 ) -> subprocess.Popen[bytes]:
-    """A Python that runs a function of the ``boxed`` package; it and what it started ends with the stack."""
+    """A Python that does a call of the ``boxed`` package; it and what it started ends with the stack."""
     folder = Path(__file__).parent if trusted else Path("/freehold")
-    python = [
-        _python(),
-        "-I",
-        "-S",
-        "-B",
-        "-c",
-        f"import sys; sys.path.append({str(folder)!r}); {_import(code)}",
-    ]
+    start = (
+        f"import sys; sys.path.append({str(folder)!r}); from boxed import {call.partition('.')[0]}; {call}"
+    )
+    python = [_python(), "-I", "-S", "-B", "-c", start]
     passed = [end.fileno() for end in more]
     if trusted:
         command, where = python, stack.enter_context(tempfile.TemporaryDirectory(prefix="freehold-code-"))
@@ -197,11 +193,6 @@ def _started(
     )  # fmt: skip
     stack.callback(_end, process)
     return process
-
-
-def _import(code: str) -> str:
-    module = code.partition(".main")[0]
-    return f"import {module}; {code}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -222,25 +213,10 @@ def _python() -> str:
 def _walls(seccomp: int) -> list[str]:
     """The command in front that makes the sandbox."""
     words = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--uid",
-        "65534",
-        "--gid",
-        "65534",
-        "--disable-userns",
-    ]
-    words += [
-        "--die-with-parent",
-        "--new-session",
-        "--cap-drop",
-        "ALL",
-        "--clearenv",
-        "--hostname",
-        "sandbox",
-    ]
-    words += ["--ro-bind", "/usr", "/usr"]
+        shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--uid", "65534",
+        "--gid", "65534", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+        "--clearenv", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr",
+    ]  # fmt: skip
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         path = Path("/", name)
         if path.is_symlink():
@@ -250,14 +226,8 @@ def _walls(seccomp: int) -> list[str]:
     for folder in {os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)}:
         if not Path(folder).is_relative_to("/usr"):
             words += ["--ro-bind", folder, folder]
-    words += [
-        "--ro-bind-try",
-        "/nix/store",
-        "/nix/store",
-        "--ro-bind-try",
-        "/etc/ld.so.cache",
-        "/etc/ld.so.cache",
-    ]
+    for path in ("/nix/store", "/etc/ld.so.cache"):
+        words += ["--ro-bind-try", path, path]
     words += ["--ro-bind", str(Path(__file__).with_name("boxed")), "/freehold/boxed", "--proc", "/proc"]
     for device in _DEVICES:
         words += ["--dev-bind", device, device]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold import durable
-from freehold.errors import BY_NAME, FreeholdError, StepFailed
+from freehold.errors import BY_NAME, FreeholdError, StepFailed, from_json
 from freehold.progress import Event, Sink
 
 #: How often a running step writes down the time it has taken, so that a killed one's is counted.
@@ -170,11 +170,10 @@ def _in_process(
     )
 
 
-def _failure(error: dict[str, Any]) -> FreeholdError:
-    kind = BY_NAME.get(error["kind"])
-    if kind is None:
+def _failure(error: dict[str, str]) -> FreeholdError:
+    if error["kind"] not in BY_NAME:
         return StepFailed(
             f"{error['kind']}: {error['message']}",
             "this is a fault of Freehold; the step's log holds the traceback",
         )
-    return kind(error["message"], error["remedy"])
+    return from_json(error)

@@ -10,8 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from freehold import faults, progress, settings
-from freehold.errors import FreeholdError
+from freehold import errors, faults, progress, settings
 
 
 def _end_with_parent() -> None:
@@ -24,7 +23,7 @@ def _told(error: Exception, place: Path) -> dict[str, str]:
     """What the parent says of a failure in one sentence; the traceback of a fault goes to the step's folder."""
     known = faults.explain(error)
     if known is not None:
-        return {"kind": type(known).__name__, "message": known.message, "remedy": known.remedy}
+        return errors.to_json(known)
     (place / "traceback.txt").write_text(traceback.format_exc())
     return {"kind": type(error).__name__, "message": str(error), "remedy": ""}
 
@@ -42,8 +41,6 @@ def main() -> None:
     answer: dict[str, Any]
     try:
         answer = {"result": jobs.JOBS[request["job"]](request["arguments"], progress.Pipe(out))}
-    except FreeholdError as error:
-        answer = {"error": {"kind": type(error).__name__, "message": error.message, "remedy": error.remedy}}
     except Exception as error:
         answer = {"error": _told(error, Path(request["arguments"]["place"]))}
     print(json.dumps(answer), file=out, flush=True)

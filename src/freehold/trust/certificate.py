@@ -166,33 +166,23 @@ def evidence_of(store: Store, model: Model, keyring: Keyring) -> dict[str, Path]
 
     Raises BadModel where the certificate does not hold. One that has expired says so itself.
     """
+    refuse_stripped(store, model)
     folder = place(store, model)
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return {}
     if not (folder / FILE).exists():
-        raise BadModel(*_stripped(model, folder))
+        return {}
     with contextlib.suppress(Expired):  # whoever gets it is told by 'freehold verify'
         check_stored(store, model, keyring)
     return inventory.of_folder(folder).files
 
 
-def is_stripped(store: Store, model: Model) -> bool:
-    """Whether evidence is kept of a model, and its certificate is gone."""
-    folder = place(store, model)
-    return folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists()
-
-
-def _stripped(model: Model, folder: Path) -> tuple[str, str]:
-    return (
-        f"the certificate of {model.name} is missing from {folder}, where the rest of its evidence lies",
-        f"have the model certified again: freehold certify {model.name}",
-    )
-
-
 def refuse_stripped(store: Store, model: Model) -> None:
     """Raises BadModel where evidence is kept of a model, and its certificate is gone."""
-    if is_stripped(store, model):
-        raise BadModel(*_stripped(model, place(store, model)))
+    folder = place(store, model)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
+        raise BadModel(
+            f"the certificate of {model.name} is missing from {folder}, where the rest of its evidence lies",
+            f"have the model certified again: freehold certify {model.name}",
+        )
 
 
 def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:

@@ -163,7 +163,7 @@ def _parts(envelope: Any, what: str) -> _Signed:
         )
     except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
         raise BadModel(
-            f"{what} is no signed statement ({type(error).__name__}: {str(error)[:80]})", "fetch it again"
+            f"{what} is not a signed statement ({type(error).__name__}: {str(error)[:80]})", "fetch it again"
         ) from error
 
 
@@ -171,7 +171,7 @@ def _statement_in(payload: bytes, what: str) -> dict[str, Any]:
     value = read_json(payload, what)
     if not isinstance(value, dict) or value.get("_type") != STATEMENT:
         raise BadModel(
-            f"{what} holds no in-toto statement of version 1", "fetch it again, or update Freehold"
+            f"{what} does not hold an in-toto statement of version 1", "fetch it again, or update Freehold"
         )
     if not isinstance(value.get("predicateType"), str) or not isinstance(value.get("predicate"), dict):
         raise BadModel(f"{what} holds a statement without a predicate", "fetch it again")

@@ -81,7 +81,7 @@ def read_prompts(path: Path) -> list[Prompt]:
         else:
             faults.append(f"{row.place}: {prompt}")
     if faults:
-        raise BadData("; ".join(faults[:5]), "mend the rows named", faults)
+        raise BadData("; ".join(faults[:5]), "correct the rows named", faults)
     return prompts
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -48,7 +47,8 @@ def parse_public(data: bytes, where: str) -> ec.EllipticCurvePublicKey:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise BadData(
-            f"{where} holds no public key in PEM", "give the .pub file that 'freehold signer create' wrote"
+            f"{where} does not hold a public key in PEM",
+            "give the .pub file that 'freehold signer create' wrote",
         ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise BadData(
@@ -65,7 +65,7 @@ def read_private(path: Path) -> ec.EllipticCurvePrivateKey:
         key = serialization.load_pem_private_key(read_bytes(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadData(
-            f"{path} holds no private key in PEM without a password ({type(error).__name__})",
+            f"{path} does not hold a private key in PEM without a password ({type(error).__name__})",
             f"restore it from a backup, or {_NEW}",
         ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -103,16 +103,5 @@ def write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     data = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with durable.disk_full_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.parent / f".{secrets.token_hex(8)}.part"
-        try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        durable.sync(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    durable.write_atomically(path, data, mode=0o600)

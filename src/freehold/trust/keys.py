@@ -380,24 +380,29 @@ class Keyring:
 
     def _judged(self, key: Key) -> Key:
         """The key with what it has said of itself: revoked, replaced."""
-        said = self._succession(key)
-        path = self.folder / "revoked" / f"{key.id}.json"
-        reason = ""
-        if path.exists():
-            value, _ = envelope.unseal(
-                envelope.read_json(path.read_bytes(), path.name), {key.id: read_public(key.path)}, path.name
-            )
-            reason = _reason_in(value, key.id, path.name)
+        said, revocation = self._succession(key), self._said("revoked", key)
+        reason = "" if revocation is None else _reason_in(revocation, key.id, f"{key.id}.json")
         return replace(key, revoked=reason, replaced=said.since if said else 0.0)
 
     def _succession(self, key: Key) -> _Succession | None:
-        path = self.folder / "succession" / f"{key.id}.json"
+        value = self._said("succession", key)
+        return None if value is None else _succession_in(value, f"{key.id}.json")
+
+    def _said(self, what: str, key: Key) -> dict[str, Any] | None:
+        """What a key has signed of itself in the folder ``what``; None where it has not. Raises BadModel."""
+        path = self.folder / what / f"{key.id}.json"
         if not path.exists():
             return None
-        value, _ = envelope.unseal(
-            envelope.read_json(path.read_bytes(), path.name), {key.id: read_public(key.path)}, path.name
-        )
-        return _succession_in(value, path.name)
+        sealed = envelope.read_json(path.read_bytes(), path.name)
+        return envelope.unseal(sealed, {key.id: read_public(key.path)}, path.name)[0]
+
+    def successors(self, key: Key) -> list[Key]:
+        """The keys that a key has named, directly or through one that it named, in this order."""
+        keys = {one.id: one for one in self.all()}
+        found: dict[str, Key] = {}
+        while (said := self._succession(key)) is not None and (named := id_of(said.key)) not in found:
+            key = found[named] = keys[named]
+        return list(found.values())
 
     def find(self, name: str) -> Key:
         """A key by its name, or by its id or the beginning of it (8 or more).

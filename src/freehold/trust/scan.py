@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
     with path.open("rb") as file:
         head = file.read(1 << 16)
     if low.endswith(".gguf") or head.startswith(b"GGUF"):  # adapters are GGUF under a name of their own
-        return _weights(name, path, head) or _template_in_gguf(name, path)
+        return _weights(name, path, head) or _templates(name, _in_gguf(path))
     if low.endswith(".safetensors"):
         return _weights(name, path, head)
     if low.endswith(_PROGRAMS):
@@ -288,7 +288,7 @@ def _configuration(name: str, text: str) -> list[Finding]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return [Finding(name, "json", f"it is no JSON that can be read ({str(error)[:80]})")]
+        return [Finding(name, "json", f"it is not valid JSON ({str(error)[:80]})")]
     found: list[Finding] = []
     waiting: list[Any] = [value]
     while waiting:
@@ -298,10 +298,7 @@ def _configuration(name: str, text: str) -> list[Finding]:
                 if key in _REMOTE and inner:
                     found.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
                 if key == "chat_template":
-                    templates = inner if isinstance(inner, list) else [inner]
-                    found += _templates(
-                        name, [each.get("template") if isinstance(each, dict) else each for each in templates]
-                    )
+                    found += _templates(name, _in_config(inner))
                 if key == "_target_" or (key == "class_name" and inner == "Lambda"):
                     found.append(
                         Finding(
@@ -316,16 +313,24 @@ def _configuration(name: str, text: str) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _template_in_gguf(name: str, path: Path) -> list[Finding]:
+def _in_config(value: Any) -> list[str]:
+    """The chat templates under the key ``chat_template``: one, or a list of named ones."""
+    templates = value if isinstance(value, list) else [value]
+    return _texts(each.get("template") if isinstance(each, dict) else each for each in templates)
+
+
+def _in_gguf(path: Path) -> list[str]:
     fields = gguf.read_header(path).fields
-    return _templates(
-        name, [value for key, value in fields.items() if key.startswith("tokenizer.chat_template")]
-    )
+    return _texts(value for key, value in fields.items() if key.startswith("tokenizer.chat_template"))
 
 
-def _templates(name: str, sources: Sequence[Any]) -> list[Finding]:
+def _texts(values: Iterable[Any]) -> list[str]:
+    """Those that are texts, each once."""
+    return list(dict.fromkeys(value for value in values if isinstance(value, str)))
+
+
+def _templates(name: str, texts: Sequence[str]) -> list[Finding]:
     """The first finding in a file's chat templates: each is tried, which takes time."""
-    texts = list(dict.fromkeys(source for source in sources if isinstance(source, str)))
     if len(texts) > _MOST_TEMPLATES:
         return [Finding(name, "template", f"it has {len(texts):,} chat templates")]
     for source in texts:
@@ -373,15 +378,10 @@ def _templates_of(name: str, path: Path) -> list[str]:
     """The chat templates in a file that has been scanned. Raises BadModel, Unsupported."""
     low = name.lower()
     if low.endswith(".gguf"):
-        fields = gguf.read_header(path).fields
-        values = [value for key, value in fields.items() if key.startswith("tokenizer.chat_template")]
-    elif low.endswith(".jinja"):
-        values = [path.read_text("utf-8", "replace")]
-    elif low.endswith("tokenizer_config.json"):
+        return _in_gguf(path)
+    if low.endswith(".jinja"):
+        return [path.read_text("utf-8", "replace")]
+    if low.endswith("tokenizer_config.json"):
         config = json.loads(path.read_text("utf-8", "replace"))
-        given = config.get("chat_template") if isinstance(config, dict) else None
-        each = given if isinstance(given, list) else [given]
-        values = [one.get("template") if isinstance(one, dict) else one for one in each]
-    else:
-        values = []
-    return [value for value in values if isinstance(value, str)]
+        return _in_config(config.get("chat_template")) if isinstance(config, dict) else []
+    return []

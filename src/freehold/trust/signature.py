@@ -132,33 +132,10 @@ def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
 
     Raises BadModel naming the files that differ, NotFound.
     """
-    return verify_with(folder, signature, key_named(signed_by(signature), keyring, signature.name))
-
-
-def key_named(key_id: str, keyring: Keyring, what: str) -> Key:
-    """The key that has signed ``what``. Raises BadModel for one that is not trusted or is revoked.
-
-    Then nothing it has signed counts.
-    """
-    key = next((key for key in keyring.all() if key.id == key_id), None)
-    if key is None:
-        raise BadModel(
-            f"{what} is signed by {shown(key_id)[:16] or 'nobody'}, whom you do not trust",
-            "trust the key, if you know whose it is: freehold signer trust FILE",
-        )
-    if key.revoked:
-        raise BadModel(
-            f"{what} is signed with the key {key.name!r}, which was revoked: {key.revoked}",
-            "have the model signed again with another key",
-        )
-    return key
-
-
-def verify_with(folder: Path, signature: Path, key: Key) -> Key:
-    """The same with a key that is known already."""
     from cryptography.exceptions import InvalidSignature
     from model_signing import hashing, verifying
 
+    key = key_named(signed_by(signature), keyring, signature.name)
     checking = verifying.Config().use_elliptic_key_verifier(public_key=key.path)
     if (
         _predicate(signature)["serialization"]["method"] == "files"
@@ -184,8 +161,27 @@ def verify_with(folder: Path, signature: Path, key: Key) -> Key:
         told = _differences(str(error))
         raise BadModel(
             f"{folder.name} is not what {key.name!r} signed: {told}",
-            "fetch the files named anew, or have the model signed again",
+            "fetch the files named again, or have the model signed again",
         ) from error
+    return key
+
+
+def key_named(key_id: str, keyring: Keyring, what: str) -> Key:
+    """The key that has signed ``what``. Raises BadModel for one that is not trusted or is revoked.
+
+    Then nothing it has signed counts.
+    """
+    key = next((key for key in keyring.all() if key.id == key_id), None)
+    if key is None:
+        raise BadModel(
+            f"{what} is signed by {shown(key_id)[:16] or 'nobody'}, whom you do not trust",
+            "trust the key, if you know whose it is: freehold signer trust FILE",
+        )
+    if key.revoked:
+        raise BadModel(
+            f"{what} is signed with the key {key.name!r}, which was revoked: {key.revoked}",
+            "have the model signed again with another key",
+        )
     return key
 
 

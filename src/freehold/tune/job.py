@@ -205,7 +205,7 @@ def _lessons(
         if again != prompt or chosen == rejected:
             raise BadData(
                 f"row {example.id}: the chosen and the rejected answer do not differ",
-                "mend or remove the row",
+                "correct or remove the row",
             )
         return prompt, chosen, rejected
 
