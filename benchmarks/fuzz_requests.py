@@ -36,9 +36,13 @@ class Sent:
     @property
     def url(self) -> str:
         """Path and query as they go over the wire."""
-        parts = "/".join(quote(part.encode("utf-8", "surrogatepass"), safe="") for part in self.path)
         asked = urlencode([(name, text.encode("utf-8", "surrogatepass")) for name, text in self.query])
-        return f"/{parts}" + (f"?{asked}" if asked else "")
+        return f"/{self.written_path}" + (f"?{asked}" if asked else "")
+
+    @property
+    def written_path(self) -> str:
+        """The path as it goes over the wire."""
+        return "/".join(quote(part.encode("utf-8", "surrogatepass"), safe="") for part in self.path)
 
     def content(self) -> bytes | None:
         """The body's bytes."""
@@ -324,7 +328,6 @@ class Fitted(Sent):
     """A request whose path is written as it goes over the wire."""
 
     @property
-    def url(self) -> str:
-        """Path and query as they go over the wire."""
-        asked = urlencode([(name, text.encode("utf-8", "surrogatepass")) for name, text in self.query])
-        return f"/{self.path[0]}" + (f"?{asked}" if asked else "")
+    def written_path(self) -> str:
+        """The path as it goes over the wire."""
+        return self.path[0]

@@ -115,7 +115,7 @@ def test_where_the_system_starts_no_process_the_caller_may_try_again() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))  # no further file can be opened, nor a pipe
     try:
-        with pytest.raises(Busy, match="starts no process at the moment"):
+        with pytest.raises(Busy, match="cannot start another process at the moment"):
             called("double")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

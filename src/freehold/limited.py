@@ -157,7 +157,9 @@ class Worker:
         code = process.wait(5)
         if code == -signal.SIGPROF:
             return f"took more than {self.bounds.cpu_s:g} s of processor time"
-        return f"crashed what reads it ({signal.Signals(-code).name if code < 0 else f'exit {code}'})"
+        return (
+            f"crashed the process that read it ({signal.Signals(-code).name if code < 0 else f'exit {code}'})"
+        )
 
     def close(self) -> None:
         """End the process."""
@@ -177,7 +179,9 @@ def environment() -> dict[str, str]:
 
 def no_process(error: OSError) -> Busy:
     """What is said where the system starts no process: too many of them, or too many files are open."""
-    return Busy(f"the system starts no process at the moment ({error.strerror})", "try again later")
+    return Busy(
+        f"the system cannot start another process at the moment ({error.strerror})", "try again later"
+    )
 
 
 class Workers:
@@ -223,7 +227,7 @@ def _result(status: bytes, data: bytes, bounds: Bounds) -> bytes:
         raise Exceeded(f"took more than {bounds.memory_bytes >> 20} MiB of memory")
     if status in (_TOO_LARGE, _DONE):
         raise Exceeded(f"made more than {bounds.output_bytes >> 20} MiB of text")
-    raise Exceeded(f"crashed what reads it ({data.decode('utf-8', 'replace')[:200]})")
+    raise Exceeded(f"crashed the process that read it ({data.decode('utf-8', 'replace')[:200]})")
 
 
 # -- in the process ---------------------------------------------------------------------------------

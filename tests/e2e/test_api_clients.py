@@ -338,7 +338,7 @@ def test_each_api_refuses_in_its_own_shape(address: str) -> None:
 
 def test_large_bodies_are_refused(address: str) -> None:
     whole = httpx.post(f"{address}/v1/chat/completions", content=b"x" * 11_000_000)
-    assert (whole.status_code, whole.json()["error"]["message"]) == (413, "the request has more than 10 MiB")
+    assert (whole.status_code, whole.json()["error"]["message"]) == (413, "the body has more than 10 MiB")
 
     def pieces() -> Iterator[bytes]:
         for _ in range(52):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,24 @@ def test_a_grammar_that_fails_on_the_way_ends_its_answer_alone(engine: BatchingE
     beside = ended(engine, [GOOD, Ask((40, 91), 8, matcher=matcher), GOOD])
     assert isinstance(beside[1].error, Unsupported)
     assert [beside[number].completion.text for number in (0, 2)] == [alone.text, alone.text]
+
+
+def test_waiting_for_a_processor_costs_an_answer_nothing(engine: BatchingEngine) -> None:
+    matcher = grammar.matcher(engine, grammar.of_gbnf('root ::= "yes" | "no"'))
+    inner = matcher.inner
+
+    class Waiting:
+        """Gives its masks late, as on a busy machine."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner, name)
+
+        def compute_bitmask(self) -> bytes:
+            time.sleep(0.2)
+            return inner.compute_bitmask()
+
+    matcher.inner, matcher.spent_s = Waiting(), grammar.MASKS_S - 0.05
+    assert ended(engine, [Ask((40, 91), 8, matcher=matcher)])[0].error is None
 
 
 def test_where_every_call_fails_the_engine_says_so(tiny_weights: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,20 @@ def test_a_prompt_that_cannot_fit_is_refused_before_it_is_made_tokens(vocabulary
     with pytest.raises(DoesNotFit, match="at least .* tokens, exceeds the context of 100 tokens"):
         Prompting(template, Untouched(), 100).chat([{"role": "user", "content": "<|" * 100_000}])
     assert Prompting(template, vocabulary, 100).text("Hello", start=False)
+
+
+def test_a_very_long_token_counts_with_its_own_bytes() -> None:
+    class Library:
+        def llama_token_to_piece(self, _: int, token: int, buffer: Any, room: int, *rest: Any) -> int:
+            written = (b"ab" * 1000, b"a", b"b")[token]
+            if len(written) > room:
+                return -len(written)
+            buffer[: len(written)] = written
+            return len(written)
+
+        def llama_vocab_type(self, _: int) -> int:
+            return 1
+
+    vocabulary = LlamaVocabulary.__new__(LlamaVocabulary)
+    vocabulary._lib, vocabulary._vocab, vocabulary.size, vocabulary._shortest = Library(), 0, 3, None
+    assert vocabulary.least("ab" * 1000) <= 1

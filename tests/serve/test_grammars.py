@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,9 @@ import httpx
 import psutil
 import pytest
 
-from freehold.engines.compiler import Compiler
 from freehold.engines.grammar import Source
 from freehold.errors import Busy, UsageError
+from freehold.serve.compiler import Compiler
 from tests.serve.asking import HANG_S, complete, streamed
 from tests.serve.conftest import TINY
 from tests.serve.serving import server
@@ -93,7 +94,7 @@ def test_a_compilation_ends_with_its_client(address: str) -> None:
     def workers() -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter(["cmdline"]):
-            if any("compiler.work()" in word for word in process.info["cmdline"] or []):
+            if any("engines.compiling:" in word for word in process.info["cmdline"] or []):
                 found.append(process)
         return found
 
@@ -145,15 +146,65 @@ def test_one_owners_grammars_cost_another_nothing_and_tell_nothing() -> None:
     asyncio.run(whole())
 
 
+def started(compiler: Compiler) -> subprocess.Popen[bytes]:
+    """The one process that was started."""
+    (process,) = {worker._process for worker in compiler._processes._idle.queue} - {None}
+    assert process is not None
+    return process
+
+
+def test_one_owner_has_one_grammar_compiled_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most = 0, 0
+
+    def asked(_: Compiler, source: Source) -> str:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        time.sleep(0.05)
+        under_way -= 1
+        return source.text
+
+    monkeypatch.setattr(Compiler, "_asked", asked)
+
+    async def whole() -> None:
+        compiler = Compiler()
+        asking: list[asyncio.Task[str]] = []
+        for number in range(6):  # some come while others wait, some after one has ended
+            asking.append(asyncio.create_task(compiler.compiled(Source("gbnf", str(number)), "a")))
+            await asyncio.sleep(0.03)
+        assert await asyncio.gather(*asking) == [str(number) for number in range(6)]
+        compiler.close()
+
+    asyncio.run(whole())
+    assert most == 1
+
+
+def test_the_same_grammar_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Source] = []
+
+    def answered(_: Compiler, source: Source) -> str:
+        asked.append(source)
+        return source.text
+
+    monkeypatch.setattr(Compiler, "_asked", answered)
+
+    async def whole() -> None:
+        compiler, source = Compiler(), Source("gbnf", "a")
+        assert await asyncio.gather(*(compiler.compiled(source, "a") for _ in range(3))) == ["a"] * 3
+        compiler.close()
+
+    asyncio.run(whole())
+    assert len(asked) == 1
+
+
 def test_a_worker_that_was_killed_between_two_grammars_fails_nobody() -> None:
     async def whole() -> None:
         compiler = Compiler()
         try:
             await compiler.compiled(Source("gbnf", 'root ::= "a"'))
-            (worker,) = compiler._idle
-            os.kill(worker.pid, signal.SIGKILL)
+            os.kill(started(compiler).pid, signal.SIGKILL)
             async with asyncio.timeout(HANG_S):
-                await worker.wait()
+                started(compiler).wait()
                 assert await compiler.compiled(Source("gbnf", 'root ::= "b"'))
         finally:
             compiler.close()
@@ -166,7 +217,7 @@ def test_where_no_process_starts_the_client_may_try_again() -> None:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
-            with pytest.raises(Busy, match="starts no process"):
+            with pytest.raises(Busy, match="cannot start another process"):
                 await Compiler().compiled(Source("gbnf", 'root ::= "a"'))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -185,8 +236,7 @@ def test_workers_take_no_code_from_the_folder_the_server_was_started_in_and_no_s
         compiler = Compiler()
         try:
             assert await compiler.compiled(Source("gbnf", 'root ::= "a"'))
-            (worker,) = compiler._idle
-            assert "FREEHOLD_SECRET" not in psutil.Process(worker.pid).environ()
+            assert "FREEHOLD_SECRET" not in psutil.Process(started(compiler).pid).environ()
         finally:
             compiler.close()
 

@@ -38,7 +38,7 @@ DOCUMENTS = ("POST /v1/documents", "GET /v1/documents", "DELETE /v1/documents/{n
 ABOUT = ("GET /v1/models/{name:path}", "POST /api/show")
 #: Lists of those of the key's models alone.
 LISTS = ("GET /v1/models", "GET /api/tags", "GET /api/ps")
-#: No model is named, and nothing is computed. /metrics needs a key for all models.
+#: No model is named, and nothing is computed. /metrics holds what is of the key's own models.
 FREE = (
     "GET /health", "GET /ready", "GET /metrics", "GET /api/version", "GET /", "GET /-/chat.js", "GET /-/chat.css",
     "GET /v1/responses/{number}", "DELETE /v1/responses/{number}", "GET /openapi.json", "HEAD /openapi.json",
@@ -99,6 +99,17 @@ def test_what_is_known_of_a_model_of_others_is_not_told(shop: Shop) -> None:
     for path in ("/v1/models", "/api/tags", "/api/ps"):
         assert "beta" not in shop.get(path, mine).text
     assert "beta" not in shop.post("/tokenize", {"model": "gamma", "content": "x"}, mine).text
+
+
+def test_the_base_of_an_adapter_is_not_named_to_a_key_for_the_adapter_alone(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(shop.desk.pool.bases, "alpha", "beta")  # as if alpha were an adapter of beta's
+    for models, base in ((("alpha",), ""), (("alpha", "beta"), "beta")):
+        one = key(shop, f"for {models}", models)
+        shown = shop.post("/api/show", {"model": "alpha"}, one).json()
+        listed = {model["name"]: model for model in shop.get("/api/tags", one).json()["models"]}
+        assert shown["details"]["parent_model"] == listed["alpha"]["details"]["parent_model"] == base
 
 
 def test_a_key_for_some_models_does_not_read_the_figures_of_all(shop: Shop) -> None:

@@ -14,6 +14,7 @@ from freehold.hub.store import Store
 from freehold.trial.forms import as_gguf
 from tests import tiny
 from tests.serve.serving import server
+from tests.serve.tiny_shop import files
 
 #: What is asked beside everything else, and must always be answered alike.
 NORMAL = {
@@ -31,8 +32,7 @@ def store_tiny(home: Path, folder: Path) -> Store:
         ("tiny", tiny.model("llama", folder / "tiny")),
         ("vectors", tiny.embedder(folder / "vectors")),
     ):
-        files = {str(path.relative_to(made)): path for path in made.rglob("*") if path.is_file()}
-        model = store.add(name, made_here(files), {"source": "test"})
+        model = store.add(name, made_here(files(made)), {"source": "test"})
         if name == "tiny":
             as_gguf(store, model)
     return store

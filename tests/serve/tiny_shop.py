@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
-from freehold import listening
 from freehold.hub.intake import made_here
 from freehold.hub.store import Store
 from freehold.serve.app import Settings, make_app
 from freehold.serve.desk import Desk
 from freehold.serve.pool import Terms
 from tests import tiny
+from tests.web.serving import running
 
 #: Names of the models: two answer, one embeds.
 ANSWERING, EMBEDDING = ("alpha", "beta"), "vectors"
-
-
-def embedder(folder: Path) -> Path:
-    """A folder of a tiny encoder as Sentence Transformers writes it."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=384, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=128,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    tiny.tokenizer(folder)
-    (folder / "modules.json").write_text(
-        json.dumps([{"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling")])
-    )
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    return folder
 
 
 def stocked(folder: Path, template: str = tiny.TEMPLATE) -> Store:
@@ -55,12 +31,13 @@ def stocked(folder: Path, template: str = tiny.TEMPLATE) -> Store:
         made = tiny.model("llama", folder / name, seed=seed)
         config = json.loads((made / "tokenizer_config.json").read_text())
         (made / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": template}))
-        store.add(name, made_here(_files(made)), {"source": "test"})
-    store.add(EMBEDDING, made_here(_files(embedder(folder / EMBEDDING))), {"source": "test"})
+        store.add(name, made_here(files(made)), {"source": "test"})
+    store.add(EMBEDDING, made_here(files(tiny.embedder(folder / EMBEDDING))), {"source": "test"})
     return store
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def files(folder: Path) -> dict[str, Path]:
+    """A folder's files by their names in it."""
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
@@ -91,16 +68,5 @@ def opened(store: Store, **settings: Any) -> Iterator[Shop]:
     """A server over the store's models until the block ends."""
     terms = Terms(context_length=512, parallel=2, state_bytes=0, threads=1)
     app, desk = make_app(store, [*ANSWERING, EMBEDDING], [], Settings(terms=terms, **settings))
-    listener = listening.listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield Shop(listening.address("127.0.0.1", listener), desk, app)
-    finally:
-        server.should_exit = True
-        thread.join(60)
-        listener.close()
+    with running(app) as address:
+        yield Shop(address, desk, app)

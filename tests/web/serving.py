@@ -46,13 +46,15 @@ def running(app: Any, limits: Limits | None = None, host: str = "127.0.0.1", **o
     made = Server(app, limits, log_level="critical", timeout_graceful_shutdown=1, **options)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    while not made.started:
-        time.sleep(0.01)
     try:
+        while not made.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
         yield address
     finally:
         made.should_exit = True
         thread.join(20)
+        listener.close()
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:

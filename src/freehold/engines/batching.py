@@ -325,7 +325,7 @@ class BatchingEngine(LlamaContext):
         if not isinstance(error, FreeholdError):
             traceback.print_exception(error)
             error = StepFailed(
-                f"this answer has a fault ({type(error).__name__}: {error})", "see what the server wrote"
+                f"this answer has a fault ({type(error).__name__}: {error})", "see the server's log"
             )
         self._ended.append(Ended(one.number, self._completion(one, "error"), error))
         self._end(one)

@@ -1,8 +1,8 @@
 """Answers bound to a form: JSON schemas, regular expressions and grammars, checked token by token by llguidance.
 
-A grammar comes from a client, so its cost has limits: of text (:data:`MOST_BYTES`), of llguidance's work on it and at each token
+A grammar comes from a client, so its cost has limits: of text (:data:`MOST_CHARACTERS`), of llguidance's work on it and at each token
 (:func:`limits`), and of an answer's masks altogether (:data:`MASKS_S`). llguidance ends its process where it finds no memory; a server
-therefore tries a grammar in a process of its own first (:mod:`freehold.engines.compiler`).
+therefore compiles a grammar in a process with limits first (:mod:`freehold.engines.compiling`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import threading
 import time
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,9 +22,9 @@ from freehold.errors import Unsupported, UsageError
 if TYPE_CHECKING:
     from freehold.engines.llama import LlamaContext
 
-#: Bytes of a schema's or grammar's text.
-MOST_BYTES = 1 << 20
-#: Seconds that the masks of one answer may take in all, and for each of its tokens beside. Other answers wait for them.
+#: Characters of a schema's or grammar's text; of several functions' schemas together.
+MOST_CHARACTERS = 1 << 20
+#: Seconds of processor time that the masks of one answer may take in all, and for each of its tokens beside. Other answers wait for them.
 MASKS_S, MASK_S = 1.0, 0.02
 
 _tokenizers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -80,10 +80,11 @@ def limits() -> Any:
     )
 
 
-def _within_size(text: str) -> None:
-    if len(text) > MOST_BYTES:
+def check_size(text: str) -> None:
+    """Raises UsageError for a schema or grammar that is too long."""
+    if len(text) > MOST_CHARACTERS:
         raise UsageError(
-            f"the schema or grammar has {len(text):,} characters, and at most {MOST_BYTES:,} are allowed",
+            f"the schema or grammar has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are allowed",
             "make it shorter",
         )
 
@@ -109,7 +110,7 @@ def of_schema(schema: dict[str, Any]) -> str:
 def _of_schema_text(text: str) -> str:
     from llguidance import LLMatcher
 
-    _within_size(text)
+    check_size(text)
     try:
         return _checked(LLMatcher.grammar_from_json_schema(text, {"whitespace_flexible": False}))
     except (ValueError, TypeError) as error:
@@ -126,7 +127,7 @@ def of_wrapped_schema(before: str, schema: dict[str, Any], after: str) -> str:
 def _wrapped(before: str, schema: str, after: str) -> str:
     from llguidance import LLMatcher
 
-    _within_size(schema)
+    check_size(schema)
     lark = f"start: {json.dumps(before)} value {json.dumps(after)}\nvalue: %json {schema}\n"
     return _checked(LLMatcher.grammar_from_lark(lark))
 
@@ -136,43 +137,42 @@ def of_gbnf(text: str) -> str:
     from llguidance import LLMatcher
     from llguidance.gbnf_to_lark import gbnf_to_lark
 
-    _within_size(text)
+    check_size(text)
     try:
         return _checked(LLMatcher.grammar_from_lark(gbnf_to_lark(text)))
     except UsageError:
         raise
     except Exception as error:  # the converter raises whatever it meets
         raise UsageError(
-            f"the grammar is no valid GBNF: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}",
+            f"the grammar is not valid GBNF: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}",
             "correct it",
         ) from None
 
 
 @dataclass
 class Matcher:
-    """Follows an answer through a grammar, and counts what its masks cost: :attr:`spent_s` for so many :attr:`masks`."""
+    """Follows an answer through a grammar, and counts what its masks cost: :attr:`spent_s` of processor time for so many :attr:`masks`."""
 
     inner: Any
     spent_s: float = 0.0
-    masks: int = field(default=0)
+    masks: int = 0
 
     def bound(self, logits: np.ndarray) -> np.ndarray:
         """Logits of the tokens that may come next, the others out of reach. Raises Unsupported where none may, or they cost too much."""
-        began = time.perf_counter()
+        began = time.thread_time()  # a busy machine must not end an answer
         mask = np.frombuffer(self.inner.compute_bitmask(), dtype=np.uint8)
-        self.spent_s += time.perf_counter() - began
+        self.spent_s += time.thread_time() - began
         self.masks += 1
         allowed = np.unpackbits(mask, bitorder="little")[: len(logits)].astype(bool)
-        if (
-            self.inner.is_error() or not allowed.any()
-        ):  # a grammar that has failed allows the end, as if it were kept to
+        # a grammar that has failed allows the end, as if it were kept to
+        if self.inner.is_error() or not allowed.any():
             raise Unsupported(
                 f"the answer's form cannot be followed ({self._fault() or 'no token fits'})",
                 "simplify the schema or grammar",
             )
         if self.spent_s > MASKS_S + MASK_S * self.masks:
             raise Unsupported(
-                f"the answer's form took {self.spent_s:.1f} s for {self.masks} tokens, which holds up other answers",
+                f"the answer's form took {self.spent_s:.1f} s of processor time for {self.masks} tokens, which holds up other answers",
                 "simplify the schema or grammar",
             )
         return np.where(allowed, logits, -np.inf)

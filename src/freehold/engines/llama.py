@@ -143,14 +143,20 @@ class LlamaVocabulary:
         """See :class:`freehold.engines.interface.Vocabulary`."""
         if self._shortest is None:
             lossless = self._lib.llama_vocab_type(self._vocab) in _LOSSLESS
-            self._shortest = Shortest(map(self._written, range(self.size)), spaces=lossless)
+            written = (self._bytes(token, control=True) for token in range(self.size))
+            self._shortest = Shortest(written, spaces=lossless)
         return self._shortest.tokens(text.encode("utf-8", "replace"))
 
-    def _written(self, token: int) -> bytes:
-        """Bytes that a token stands for in a text, control tokens included."""
-        buffer = ctypes.create_string_buffer(1024)
-        size = self._lib.llama_token_to_piece(self._vocab, token, buffer, 1024, 0, True)
-        return buffer.raw[: max(size, 0)] if size >= 0 else bytes(-size)
+    def _bytes(self, token: int, *, control: bool) -> bytes:
+        """Bytes that a token stands for in a text; those of control tokens only where ``control`` says so."""
+        room = 256
+        buffer = ctypes.create_string_buffer(room)
+        size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, control)
+        if size < -room:
+            room = -size
+            buffer = ctypes.create_string_buffer(room)
+            size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, control)
+        return buffer.raw[: max(size, 0)]
 
     def piece(self, token: int) -> bytes:
         """Bytes of one token; empty for control tokens. Raises UsageError for a number that is no token."""
@@ -159,14 +165,7 @@ class LlamaVocabulary:
                 raise Busy("the model was closed meanwhile", "ask again")
             if not 0 <= token < self.size:  # llama.cpp ends the process for these
                 raise UsageError(f"{token} is not a token", f"tokens are numbers from 0 to {self.size - 1}")
-            room = 256
-            buffer = ctypes.create_string_buffer(room)
-            size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
-            if size < -room:
-                room = -size
-                buffer = ctypes.create_string_buffer(room)
-                size = self._lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
-            self._pieces[token] = buffer.raw[: max(size, 0)]
+            self._pieces[token] = self._bytes(token, control=False)
         return self._pieces[token]
 
     def decode(self, tokens: Sequence[int]) -> str:

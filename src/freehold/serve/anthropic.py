@@ -48,8 +48,7 @@ def _block(block: dict[str, Any], at: str) -> Block:
     if kind == "tool_result":
         called = fields.name_at(block.get("tool_use_id") or "", f"{at}.tool_use_id")
         return Block(kind, fields.text_of(block.get("content"), f"{at}.content"), called)
-    shown = kind[:40] if isinstance(kind, str) else type(kind).__name__
-    raise fields.fault(f"this model reads text only, and a block is of type {shown!r}", at)
+    raise fields.fault(f"this model reads text only, and a block is of type {fields.kind_shown(kind)}", at)
 
 
 def _blocks(value: Any) -> str | list[Block]:
@@ -65,8 +64,8 @@ def _own_tools(value: Any) -> tuple[Tool, ...]:
     for number, tool in enumerate(fields.list_at(value, most=fields.MOST_TOOLS)):
         at = str(number)
         if fields.object_at(tool, at).get("type", "custom") != "custom":
-            shown = str(tool["type"])[:40]
-            raise fields.fault(f"one is of type {shown!r}; tools of your own are supported", at)
+            shown = fields.kind_shown(tool["type"])
+            raise fields.fault(f"one is of type {shown}; tools of your own are supported", at)
         fields.check_function(tool, at, "input_schema")
         schema = tool.get("input_schema") or {"type": "object"}
         tools.append(Tool(tool["name"], tool.get("description") or "", schema))

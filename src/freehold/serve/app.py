@@ -30,6 +30,7 @@ from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault, response
 from freehold.serve.runner import Runner
 from freehold.serve.traces import Traces, parent
+from freehold.web import bodies
 from freehold.web.connections import Limits, Server
 from freehold.web.gate import Gate
 from freehold.web.site import Site
@@ -78,27 +79,13 @@ class Door:
         except Refusal as refusal:
             await response(scope["path"], refusal)(scope, receive, send)
             return
-        came = 0
-
-        async def counted() -> Any:
-            nonlocal came
-            message = await receive()
-            came += len(message.get("body", b""))
-            if came > self.settings.most_body_bytes:
-                # in this form it passes through the reading of the body
-                raise HTTPException(413, str(self._too_large()))
-            return message
-
-        await self.app(scope, counted, send)
-
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"the request has more than {self.settings.most_body_bytes >> 20} MiB")
+        await self.app(scope, bodies.limited(receive, self.settings.most_body_bytes), send)
 
     async def _enter(self, request: Request) -> Key:
         settings = self.settings
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > settings.most_body_bytes:
-            raise self._too_large()
+            raise Refusal(413, f"the body has more than {settings.most_body_bytes >> 20} MiB")
         if request.scope["path"] in _OPEN or request.method == "OPTIONS":
             return ANYONE
         given = request.headers.get("authorization", "").removeprefix(

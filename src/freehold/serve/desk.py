@@ -29,7 +29,7 @@ from freehold.serve.prompt_log import PromptLog
 from freehold.serve.refusals import Refusal, of_fault
 from freehold.serve.runner import Late, Outcome, Piece, Runner
 from freehold.serve.traces import Traces
-from freehold.serve.work import Gone, Work
+from freehold.serve.work import Gone, Work, unless_gone
 
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 #: Usage is written so often, in seconds: what a killed server may lose of its accounts.
@@ -159,11 +159,7 @@ async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
     """The next piece, unless the client goes before it comes; then the answer is cancelled. Raises Refusal."""
     task = asyncio.ensure_future(anext(pieces))
     try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=0.5)
-            if not task.done() and await gone():
-                raise Refusal(499, "the client went away")
-        return task.result()
+        return await unless_gone(task, gone)
     finally:
         if not task.done():
             task.cancel()
@@ -288,7 +284,7 @@ class Desk:
     def _admit(self, key: Key, model: str) -> None:
         """Let a request in; whoever calls this lets it out of the limiter again. Raises Refusal."""
         if self.draining:
-            raise Refusal(503, "the server is ending", "overloaded", 5.0)
+            raise Refusal(503, "the server is shutting down", "overloaded", 5.0)
         if reason := self.runner.health.reason:
             raise Refusal(503, f"no answers at the moment: {reason}", "overloaded", 5.0)
         self.permit(key, model)

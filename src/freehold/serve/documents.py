@@ -120,7 +120,7 @@ class Documents:
         self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None, since: float = 0.0
     ) -> list[Found]:
         """The owner's passages nearest to a vector (width,), nearest first; of the documents ``among``, or of all."""
-        if since:  # vectors do not know how old they are
+        if since and self._has_older(owner, since):  # vectors do not know how old they are
             seen = {document.id for document in self.list(owner, since)}
             among = [number for number in among or seen if number in seen]
             if not among:
@@ -141,6 +141,11 @@ class Documents:
             Found(document, name, Passage(text, page, first, last), 1.0 - distance)
             for document, name, page, first, last, text, distance in map(_values, rows)
         ]
+
+    def _has_older(self, owner: str, since: float) -> bool:
+        asked = "SELECT 1 FROM documents WHERE owner = ? AND added < ? LIMIT 1"
+        with self._lock:
+            return bool(list(self._connection.execute(asked, (owner, since))))
 
     def close(self) -> None:
         """Close the file."""

@@ -74,20 +74,11 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/api/embed")
     async def embed_for_ollama(body: OllamaRequest, request: Request) -> dict[str, Any]:
-        texts, began = body.input, time.perf_counter()
-        desk.permit(request.state.key, body.model.removesuffix(":latest"))
-        found = (
-            await desk.embed(
-                request.state.key,
-                body.model.removesuffix(":latest"),
-                texts,
-                cut=body.truncate,
-                gone=request.is_disconnected,
-            )
-            if texts
-            else None
-        )
-        if found is not None:
+        key, name = request.state.key, body.model.removesuffix(":latest")
+        began, found = time.perf_counter(), None
+        desk.permit(key, name)
+        if body.input:
+            found = await desk.embed(key, name, body.input, cut=body.truncate, gone=request.is_disconnected)
             _whole(found, body.dimensions)
         return {"model": body.model, "embeddings": found.vectors.tolist() if found else [], "total_duration": int((time.perf_counter() - began) * 1e9),
                 "load_duration": 0, "prompt_eval_count": found.tokens if found else 0}  # fmt: skip

@@ -343,6 +343,11 @@ def texts(most: int, *, empty: bool) -> Check:
 # -- messages and functions ----------------------------------------------------------------------------
 
 
+def kind_shown(kind: Any) -> str:
+    """A part's kind as a sentence shows it; where it is not a word, what it is instead."""
+    return repr(kind[:40] if isinstance(kind, str) else type(kind).__name__)
+
+
 def text_of(value: Any, at: str = "") -> str:
     """The text of a message's content: text, or parts of which each is text. Raises fault."""
     if value is None or isinstance(value, str):
@@ -351,9 +356,9 @@ def text_of(value: Any, at: str = "") -> str:
     for number, part in enumerate(list_at(value, at)):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "input_text", "output_text") or not isinstance(part.get("text"), str):
-            shown = kind[:40] if isinstance(kind, str) else type(part).__name__
+            shown = kind_shown(kind if isinstance(kind, str) else type(part).__name__)
             raise fault(
-                f"this model reads text only, and a part is of type {shown!r}", _joined(at, str(number))
+                f"this model reads text only, and a part is of type {shown}", _joined(at, str(number))
             )
         texts.append(part["text"])
     return "".join(texts)
@@ -381,8 +386,7 @@ def _tools(value: Any) -> list[dict[str, Any]]:
     for number, tool in enumerate(tools):
         kind = object_at(tool, str(number)).get("type")
         if kind != "function":
-            shown = kind[:40] if isinstance(kind, str) else type(kind).__name__
-            raise fault(f"one is of type {shown!r}; functions are supported", str(number))
+            raise fault(f"one is of type {kind_shown(kind)}; functions are supported", str(number))
         at = f"{number}.function" if "function" in tool else str(number)
         check_function(object_at(tool.get("function", tool), at), at, "parameters")
     return tools

@@ -7,8 +7,8 @@ Vectors have a file of their own.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,8 @@ from freehold.engines.sampling import Sampling
 from freehold.serve import fields
 from freehold.serve.desk import Answer, Desk
 from freehold.serve.dialogue import Call, Dialogue, Shown
-from freehold.serve.openai import form_of, tools_of
+from freehold.serve.keys import Key
+from freehold.serve.openai import Drawn, form_of, tools_of
 from freehold.serve.refusals import Refusal, body_of
 from freehold.serve.streams import Stream
 from freehold.web.bodies import JsonRoute
@@ -31,21 +32,12 @@ def _unknown(name: str) -> PydanticCustomError:
     return fields.fault(f"{name[:40]!r} is not known")
 
 
-class Options(fields.Fields):
+class Options(Drawn):
     """How to answer. Ollama's client sends no fields beside it but those it knows, so ``answer_form`` is here too."""
 
     unknown = _unknown
-    temperature: fields.Temperature = 0.0
-    top_p: fields.TopP = 1.0
-    top_k: fields.TopK = 0
-    min_p: fields.MinP = 0.0
-    presence_penalty: fields.Penalty = 0.0
-    frequency_penalty: fields.Penalty = 0.0
-    repeat_penalty: fields.RepeatPenalty = 1.0
     repeat_last_n: fields.RepeatLast = 64
     num_predict: fields.NumPredict = -1
-    seed: fields.Seed | None = None
-    stop: fields.StopSequences = ()
     answer_form: fields.Flag = True
     # these change nothing: how a model is loaded is the server's affair
     num_ctx: Any = None
@@ -61,14 +53,11 @@ class Options(fields.Fields):
     use_mlock: Any = None
     f16_kv: Any = None
 
-    def sampling(self) -> Sampling:
-        """The engine's form."""
-        seed = self.seed if self.seed is not None else secrets.randbits(32)
+    def sampling(self, number: int = 0) -> Sampling:
+        """See :class:`Drawn`."""
         looks_back = fields.MOST_INT32 if self.repeat_last_n < 0 else self.repeat_last_n
-        return Sampling(
-            self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
-            self.repeat_penalty if looks_back else 1.0, looks_back,
-        )  # fmt: skip
+        repeat = self.repeat_penalty if looks_back else 1.0
+        return replace(super().sampling(number), repeat=repeat, repeat_last=looks_back)
 
 
 def _form(value: Any) -> dict[str, Any] | str:
@@ -170,12 +159,12 @@ def routes(desk: Desk) -> APIRouter:
     """All routes of this API."""
     router = APIRouter(prefix="/api", route_class=JsonRoute)
 
-    def details(name: str) -> dict[str, Any]:
-        card = desk.pool.model(name).card
-        return {"parent_model": desk.pool.bases.get(name, ""), "format": card.format, "family": card.architecture, "families": [card.architecture],
+    def details(name: str, key: Key) -> dict[str, Any]:
+        card, base = desk.pool.model(name).card, desk.pool.bases.get(name, "")
+        return {"parent_model": base if key.opens(base) else "", "format": card.format, "family": card.architecture, "families": [card.architecture],
                 "parameter_size": f"{card.parameters / 1e6:.1f}M", "quantization_level": card.quantization}  # fmt: skip
 
-    def entry(name: str) -> dict[str, Any]:
+    def entry(name: str, key: Key) -> dict[str, Any]:
         model = desk.pool.model(name)
         return {
             "name": name,
@@ -183,7 +172,7 @@ def routes(desk: Desk) -> APIRouter:
             "modified_at": _when(model.created),
             "size": model.card.size_bytes,
             "digest": model.digest,
-            "details": details(name),
+            "details": details(name, key),
         }
 
     @router.get("/version")
@@ -194,18 +183,20 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/tags")
     def tags(request: Request) -> dict[str, Any]:
-        return {"models": [entry(name) for name in desk.pool.names if request.state.key.opens(name)]}
+        key: Key = request.state.key
+        return {"models": [entry(name, key) for name in desk.pool.names if key.opens(name)]}
 
     @router.get("/ps")
     def running(request: Request) -> dict[str, Any]:
-        return {"models": [entry(name) for name in desk.pool.loaded if request.state.key.opens(name)]}
+        key: Key = request.state.key
+        return {"models": [entry(name, key) for name in desk.pool.loaded if key.opens(name)]}
 
     @router.post("/show")
     def show(body: Named, request: Request) -> dict[str, Any]:
         name = body.model.removesuffix(":latest")
         desk.permit(request.state.key, name)
         card = desk.pool.model(name).card
-        return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name),
+        return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name, request.state.key),
                 "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters,
                                "freehold.answer_form": form_of(desk, name)},
                 "capabilities": ["embedding"] if desk.pool.embeds(name) else ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -38,9 +39,8 @@ class StreamOptions(fields.Loose):
 
 
 class Drawn(fields.Fields):
-    """How tokens are drawn; shared by both forms of completions."""
+    """How tokens are drawn, by the names of OpenAI's API, which are Ollama's too."""
 
-    model: fields.Name
     temperature: fields.Temperature = 0.0
     top_p: fields.TopP = 1.0
     top_k: fields.TopK = 0
@@ -48,9 +48,23 @@ class Drawn(fields.Fields):
     repeat_penalty: fields.RepeatPenalty = 1.0
     presence_penalty: fields.Penalty = 0.0
     frequency_penalty: fields.Penalty = 0.0
-    logit_bias: fields.LogitBias = ()
     seed: fields.Seed | None = None
     stop: fields.StopSequences = ()
+
+    def sampling(self, number: int = 0) -> Sampling:
+        """The engine's form; ``number`` of several answers to one prompt."""
+        seed = (self.seed if self.seed is not None else secrets.randbits(32)) + number
+        return Sampling(
+            self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
+            self.repeat_penalty,
+        )  # fmt: skip
+
+
+class Completing(Drawn):
+    """What both forms of completions have in common."""
+
+    model: fields.Name
+    logit_bias: fields.LogitBias = ()
     stream: fields.Flag = False
     stream_options: StreamOptions = StreamOptions()
     n: fields.Answers = 1
@@ -58,12 +72,8 @@ class Drawn(fields.Fields):
     user: fields.Text | None = None
 
     def sampling(self, number: int = 0) -> Sampling:
-        """The engine's form; ``number`` of several answers to one prompt."""
-        seed = (self.seed if self.seed is not None else secrets.randbits(32)) + number
-        return Sampling(
-            self.temperature, self.top_p, self.top_k, self.min_p, seed % 2**63, self.presence_penalty, self.frequency_penalty,
-            self.repeat_penalty, bias=self.logit_bias,
-        )  # fmt: skip
+        """See :class:`Drawn`."""
+        return replace(super().sampling(number), bias=self.logit_bias)
 
 
 class ChatMessage(fields.Fields):
@@ -109,7 +119,7 @@ class ResponseFormat(fields.Loose):
         return "json" if self.type == "json_object" else None
 
 
-class ChatRequest(Drawn):
+class ChatRequest(Completing):
     """A chat completion."""
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=fields.MOST_MESSAGES)
@@ -154,7 +164,7 @@ def choice_of(given: str | dict[str, Any]) -> str:
     return given if isinstance(given, str) else given.get("function", given)["name"]
 
 
-class CompletionRequest(Drawn):
+class CompletionRequest(Completing):
     """A completion of text or tokens."""
 
     prompt: fields.Prompts

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from freehold import limited
-from freehold.errors import BadData, FreeholdError, Unsupported
+from freehold.errors import BadData, Unsupported
 
 #: Characters of a passage: paragraphs are put together up to here.
 LENGTH = 900
@@ -30,8 +30,6 @@ TEXT_ENDS = (
 )
 #: Characters of text in one document, at most.
 MOST_CHARACTERS = 20_000_000
-
-
 #: Seconds of processor time for reading a PDF; two more for each 100 KB of it.
 PDF_S = 10.0
 #: Characters of a line that are looked at together.
@@ -87,7 +85,7 @@ def _pdf(name: str, data: bytes) -> list[tuple[int, str]]:
             f"{name} cannot be read as PDF: it {error.reason}",
             "open and save it again in a PDF program, split it, or save it as text",
         ) from error
-    except FreeholdError as error:
+    except (BadData, Unsupported) as error:
         raise type(error)(f"{name} {error.message}", error.remedy) from error
     return list(enumerate(pages, start=1))
 

@@ -38,8 +38,8 @@ def _kind(item: Any) -> Any:
     if kind == "reasoning":
         return {"type": kind}
     if kind not in ("message", "function_call", "function_call_output"):
-        shown = kind[:40] if isinstance(kind, str) else kind if kind is None else type(kind).__name__
-        raise fields.fault(f"{shown!r} is none of message, function_call, function_call_output", "type")
+        shown = None if kind is None else fields.kind_shown(kind)
+        raise fields.fault(f"{shown} is none of message, function_call, function_call_output", "type")
     needed = {"message": ("role", "content"), "function_call": ("name",), "function_call_output": ("output",)}
     for name in needed[kind]:
         if item.get(name) is None:

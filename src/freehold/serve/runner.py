@@ -22,10 +22,10 @@ from dataclasses import dataclass, field, replace
 from freehold.engines import grammar
 from freehold.engines.asking import Ask
 from freehold.engines.batching import BatchingEngine, Ended
-from freehold.engines.compiler import Compiler
 from freehold.engines.grammar import Source
 from freehold.engines.interface import Completion
 from freehold.errors import Busy, FreeholdError, StepFailed
+from freehold.serve.compiler import Compiler
 
 #: Seconds after which half of what a key was given is forgotten.
 HALF_LIFE = 60.0
@@ -486,7 +486,7 @@ class Runner:
         if not isinstance(error, FreeholdError):
             log.exception("the engine has a fault")
             error = StepFailed(
-                f"the engine has a fault ({type(error).__name__}: {error})", "see what the server wrote"
+                f"the engine has a fault ({type(error).__name__}: {error})", "see the server's log"
             )
         for job in mine:
             job.end(Outcome("error", self._computed(job)), Piece("", error=error))

@@ -50,11 +50,7 @@ class Work:
         self._under_way += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, worked)
         try:
-            while not future.done():
-                await asyncio.wait({future}, timeout=_LOOK_S)
-                if not future.done() and gone is not None and await gone():
-                    raise Refusal(499, "the client went away")
-            return future.result()
+            return await unless_gone(future, gone)
         finally:
             stop.set()
             await _ended(future)
@@ -63,6 +59,15 @@ class Work:
     def close(self) -> None:
         """End the threads after what they do now."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def unless_gone(future: asyncio.Future[T], gone: Gone | None) -> T:
+    """What the future gives. Raises Refusal when the client goes first; to end the future is the caller's part."""
+    while not future.done():
+        await asyncio.wait({future}, timeout=_LOOK_S)
+        if not future.done() and gone is not None and await gone():
+            raise Refusal(499, "the client went away")
+    return future.result()
 
 
 async def _ended(future: asyncio.Future[T]) -> None:
