@@ -2,13 +2,12 @@
 
 Run: python benchmarks/hub_chunks.py --data ../shared/data/banking77 [--steps 30]
      python benchmarks/hub_chunks.py --without-tuning     # the cases that need no tuned model
-Needs the extra ``bench`` (peft) and the store's smollm2. The base is SmolLM2-135M in 16 bit, made from the store's GGUF; the fine-tunes are
-trained on the data, one with adapters on all layers and one with the lower 20 of 30 frozen, and merged. Each file is pushed by the real
-client through Xet to a hub of its own that holds only the file before it; what is told is how much the
-hub's xorbs grew, where the second
-file is pushed by who pushed the first, by another who may read it, and by another who may not, whom the hub
-tells nothing. The peer is a
-store of whole files, which keeps every byte of each.
+Needs the extra ``bench`` (peft) and the store's smollm2. The base is SmolLM2-135M in 16 bit, made from the store's GGUF;
+the fine-tunes are trained on the data, one with adapters on all layers and one with the lower 20 of 30 frozen, and
+merged. Each file is pushed by the real client through Xet to a hub of its own that holds only the file before it. The
+figure is how much the hub's xorbs grew when the second file was pushed: by who pushed the first, by another who may
+read it, and by another who may not, whom the hub tells nothing. The peer is a store of whole files, which keeps every
+byte of each.
 """
 
 from __future__ import annotations
@@ -87,8 +86,7 @@ def renamed(source: Path, target: Path) -> Path:
 
 
 def pushed(first: Path, second: Path, work: Path, other: str, *, private: bool) -> int:
-    """How many bytes a fresh hub's xorbs grew with the second file, which ``other`` pushes after ada's
-    first."""
+    """How many bytes a fresh hub's xorbs grew with the second file, which ``other`` pushes after ada's first."""
     from freehold.hub.accounts import Accounts
     from freehold.hub.store import Store
 
@@ -99,9 +97,8 @@ def pushed(first: Path, second: Path, work: Path, other: str, *, private: bool) 
     server, address = start_hub(home)
     held = list[int]()
     for number, (who, file) in enumerate((("ada", first), (other, second))):
-        shutil.rmtree(
-            work / "client", ignore_errors=True
-        )  # what the hub tells counts, not the client's memory
+        # what the hub tells counts, not the client's memory
+        shutil.rmtree(work / "client", ignore_errors=True)
         client = client_environment(address, work / "client") | {"HF_TOKEN": tokens[who]}
         words = [f"{who}/m{number}", str(file), f"model{file.suffix}", str(private)]
         subprocess.run([sys.executable, "-c", _PUSH, *words], env=client, check=True, capture_output=True)

@@ -17,8 +17,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +26,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
+from processes import started
 
 HALF_HEADS, SLOW_BODIES, DEAF_READERS = 1500, 200, 100
 _LARGE_BYTES = 32 << 20
@@ -137,21 +136,6 @@ def _plain(target: Target) -> Target:
     return Target(target.name, target.address, target.process, httpx.Client.get, target.body, target.read)  # type: ignore[arg-type]
 
 
-def _started(words: list[str], home: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """A verb with a server, and the JSON it begins with."""
-    program = [sys.executable, "-m", "freehold.cli.main", *words, "--port", "0", "--json"]
-    process = subprocess.Popen(
-        program, stdout=subprocess.PIPE, text=True, env={**os.environ, "FREEHOLD_HOME": str(home)}
-    )
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        with contextlib.suppress(ValueError):  # not yet whole
-            return process, json.loads(said)
-    raise SystemExit(f"the server did not start: {said}")
-
-
 def _before(home: str, listening: socket.socket) -> None:
     import logging
     import resource
@@ -204,7 +188,7 @@ def hub(seconds: float, *, before: bool) -> None:
             served.kill()
             served.join()
             return
-        process, told_by = _started(["hub", "serve"], Path(folder))
+        process, told_by = started(Path(folder), "hub", "serve")
         try:
             measure(_hub_target(told_by["address"], process.pid), seconds)
         finally:
@@ -220,7 +204,7 @@ def _answers(address: str) -> bool:
 
 def server(model: str, home: Path, seconds: float) -> None:
     """Measure the server of a stored model."""
-    process, told_by = _started(["serve", model], home)
+    process, told_by = started(home, "serve", model)
     address = told_by["base_url"].removesuffix("/v1")
     body = json.dumps(
         {"model": model, "prompt": "The sea", "max_tokens": 32, "stream": True, "n": 8}

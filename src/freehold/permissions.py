@@ -22,6 +22,7 @@ from pathlib import Path
 OURS = frozenset(
     {
         ".private",
+        ".repair.lock",
         ".schema.lock",
         "attestations",
         "blobs",

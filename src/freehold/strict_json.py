@@ -79,3 +79,17 @@ def _unfit(value: Any) -> str | None:
             if (below := _unfit(part)) is not None:  # no deeper than the parser went
                 return f"{str(name)[:60]}.{below}"[:200].rstrip(".")
     return None
+
+
+def depth(value: Any, most: int) -> int:
+    """How deep lists and objects are nested, counted without recursion; the count stops at ``most`` + 1."""
+    level, count = [value], 0
+    while level and count <= most:
+        level = [
+            part
+            for entry in level
+            if isinstance(entry, dict | list)
+            for part in (entry.values() if isinstance(entry, dict) else entry)
+        ]
+        count += 1
+    return count

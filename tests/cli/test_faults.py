@@ -17,6 +17,7 @@ import typer
 
 from freehold.cli import main
 from freehold.hub.store import Store
+from tests import disks
 from tests.conftest import FREEHOLD
 from tests.entry import pull
 from tests.hub.models import gguf
@@ -71,15 +72,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 6 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("a small disk cannot be mounted here: this needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", megabytes=6) as folder:
+        yield folder
 
 
 def copied(whole: Path, disk: Path) -> Path:

@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from fastapi.testclient import TestClient
 
 from freehold.hub import xet
 from freehold.hub.accounts import Accounts
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
+from tests.hub.client import Client
 
 
 def sha256(data: bytes) -> str:
@@ -28,7 +28,7 @@ def sha256(data: bytes) -> str:
 class Person:
     """Someone with a token, or nobody."""
 
-    client: TestClient
+    client: Client
     headers: dict[str, str]
 
     def get(self, path: str, **more: Any) -> httpx.Response:
@@ -40,9 +40,16 @@ class Person:
     def create(self, repo: str, **more: object) -> None:
         assert self.post("/api/repos/create", json={"name": repo} | more).status_code == 200
 
-    def gate(self, repo: str) -> None:
-        done = self.client.put(f"/api/models/{repo}/settings", json={"gated": "manual"}, headers=self.headers)
+    def delete(self, repo: str) -> None:
+        done = self.client.request("DELETE", "/api/repos/delete", json={"name": repo}, headers=self.headers)
         assert done.status_code == 200
+
+    def set(self, repo: str, **settings: object) -> None:
+        done = self.client.put(f"/api/models/{repo}/settings", json=settings, headers=self.headers)
+        assert done.status_code == 200
+
+    def gate(self, repo: str) -> None:
+        self.set(repo, gated="manual")
 
     # -- LFS --------------------------------------------------------------------------------------
 
@@ -52,15 +59,16 @@ class Person:
         done = self.post(f"/{repo}.git/info/lfs/objects/batch", json=body)
         return done.json()["objects"][0] if done.status_code == 200 else {"status": done.status_code}
 
-    def upload(self, repo: str, data: bytes) -> None:
-        """Send an object, wherever the hub says that it is missing."""
+    def upload(self, repo: str, data: bytes) -> bool:
+        """Send an object where the hub says that it is missing; whether it was."""
         entry = self.batch(repo, "upload", data)
-        if "actions" in entry:
-            assert self.client.put(entry["actions"]["upload"]["href"], content=data).status_code == 200
+        if "actions" not in entry:
+            return False
+        assert self.client.put(entry["actions"]["upload"]["href"], content=data).status_code == 200
+        return True
 
     def commit(self, repo: str, *lines: dict[str, Any], branch: str = "main", **query: str) -> httpx.Response:
-        body = "\n".join(map(json.dumps, ({"key": "header", "value": {"summary": "a change"}}, *lines)))
-        return self.post(f"/api/models/{repo}/commit/{branch}", content=body, params=query)
+        return self.post(f"/api/models/{repo}/commit/{branch}", content=commit_body(*lines), params=query)
 
     def push(self, repo: str, path: str, data: bytes, branch: str = "main") -> str:
         """Upload and commit an LFS file; the commit."""
@@ -90,7 +98,7 @@ class Person:
 class ChunkStore:
     """The chunk store as a client with one token sees it."""
 
-    client: TestClient
+    client: Client
     path: str
     headers: dict[str, str]
 
@@ -118,6 +126,11 @@ class ChunkStore:
 
     def alike(self, chunk: bytes) -> httpx.Response:
         return self.get(f"/v1/chunks/default/{xet.text_of(xet.chunk_hash(chunk))}")
+
+
+def commit_body(*lines: object, summary: str = "a change") -> str:
+    """What a client sends to commit: a header, and a line for each thing to do."""
+    return "\n".join(map(json.dumps, ({"key": "header", "value": {"summary": summary}}, *lines)))
 
 
 def lfs_line(path: str, data: bytes) -> dict[str, Any]:
@@ -172,7 +185,7 @@ def hub_with_people(folder: Path) -> People:
     """A hub that everyone may read, with two people."""
     store = Store(folder)
     accounts = Accounts(store)
-    client = TestClient(make_app(store), base_url="http://127.0.0.1:8600")
+    client = Client(make_app(store))
     ada, bob = (
         Person(client, {"Authorization": f"Bearer {accounts.create_token(name)}"}) for name in ("ada", "bob")
     )

@@ -96,13 +96,13 @@ def test_it_is_a_plain_tar_that_sha256sum_checks(written: Path, tmp_path: Path) 
         (lambda n, d: None if n.startswith("files/") else (n, d), "lacks"),
         (
             lambda n, d: ("../../evil", d) if n.startswith("files/") else (n, d),
-            "which its list does not have so",
+            "which does not match its list",
         ),
         (lambda n, d: None if n == "freehold.json" else (n, d), "does not begin with freehold.json"),
-        (lambda n, d: (n, b"not json") if n == "freehold.json" else (n, d), "is no archive of ours"),
+        (lambda n, d: (n, b"not json") if n == "freehold.json" else (n, d), "is not a Freehold archive"),
         (listed(archive_version=2), "has version 2"),
         (listed(revision="0" * 64), "names the revision 000000000000"),
-        (listed(files=[]), "is no archive of ours"),
+        (listed(files=[]), "is not a Freehold archive"),
     ],
 )
 def test_a_damaged_archive_leaves_nothing(written: Path, tmp_path: Path, change: Any, told: str) -> None:
@@ -116,7 +116,7 @@ def test_a_damaged_archive_leaves_nothing(written: Path, tmp_path: Path, change:
 def test_a_cut_archive_and_a_changed_store_are_named(store: Store, written: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.tar"
     cut.write_bytes(written.read_bytes()[:-3_000_000])
-    with pytest.raises(BadModel, match=r"cut.tar is no archive of ours, or is damaged"):
+    with pytest.raises(BadModel, match=r"cut.tar is not a Freehold archive, or is damaged"):
         restore(Store(tmp_path / "elsewhere"), cut)
     with pytest.raises(NotFound, match="there is no file"):
         restore(store, tmp_path / "nowhere.tar")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -24,6 +23,7 @@ from freehold.hub.store import Model, Store
 from tests.entry import pull, restore
 from tests.hub.client import Client
 from tests.hub.models import gguf
+from tests.hub.people import Person, file_name, packed, sha256, xorb_name
 from tests.hub.serving import freehold, hub_at
 from tests.hub.test_pages import push
 
@@ -156,14 +156,7 @@ def test_the_store_is_checked_and_repaired_from_the_command_line(store: Store, m
 
 def upload(client: Client, data: bytes) -> bool:
     """Offer a content as LFS clients do and send it if it is asked for; whether it was."""
-    digest = hashlib.sha256(data).hexdigest()
-    asked = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": digest, "size": len(data)}]}
-    (told,) = client.post("/ada/one.git/info/lfs/objects/batch", json=asked).json()["objects"]
-    if "actions" not in told:
-        return False
-    address = told["actions"]["upload"]["href"]
-    assert client.put(address[address.index("/", 8) :], content=data).status_code == 200
-    return True
+    return Person(client, {}).upload("ada/one", data)
 
 
 @DAMAGES
@@ -174,7 +167,7 @@ def test_a_damaged_content_of_the_hub_is_not_served_and_an_upload_replaces_it(
     store, data = Store(tmp_path), bytes(range(256)) * 64
     client = Client(make_app(store))
     push(client, "ada/one", {"w.bin": data})
-    address, digest = "/ada/one/resolve/main/w.bin", hashlib.sha256(data).hexdigest()
+    address, digest = "/ada/one/resolve/main/w.bin", sha256(data)
     assert client.get(address).content == data
     damage(store.blob(digest))
     if mended == "by hub check":
@@ -192,7 +185,7 @@ def test_a_damaged_chunk_is_found_set_aside_and_replaced_by_an_upload(tmp_path: 
     client = Client(make_app(store))
     data = bytes(range(256)) * 64
     push(client, "ada/one", {"w.bin": data})
-    digest = hashlib.sha256(data).hexdigest()
+    digest = sha256(data)
     chunked_content(store, data)
     store.blob(digest).unlink()
     address = "/ada/one/resolve/main/w.bin"
@@ -219,7 +212,7 @@ def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Pat
     data = bytes(range(256)) * 64
     push(client, "ada/one", {"w.bin": data})
     chunked_content(store, data)
-    store.blob(hashlib.sha256(data).hexdigest()).unlink()
+    store.blob(sha256(data)).unlink()
     (index,) = (tmp_path / "xorbs").rglob("*.index")
     index.chmod(0o644)
     index.write_bytes(bytes(index.stat().st_size))
@@ -229,26 +222,14 @@ def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Pat
 
 
 def chunked_content(store: Store, data: bytes) -> None:
-    """Keep a content as one chunk, as Xet clients send them."""
-    contents = Contents(store)
-    half = len(data) // 2
+    """Keep a content as two chunks, as Xet clients send them."""
+    contents, half = Contents(store), len(data) // 2
     parts = [data[:half], data[half:]]
-    body = b"".join(
-        bytes([0]) + len(part).to_bytes(3, "little") + bytes([0]) + len(part).to_bytes(3, "little") + part
-        for part in parts
-    )
-    hashes = [(xet.chunk_hash(part), len(part)) for part in parts]
-    name = xet.text_of(xet.tree_hash(hashes))
     temporary = store.incoming / "xorb"
-    temporary.write_bytes(body)
-    contents.put_xorb(name, temporary)
-    content = Content(
-        hashlib.sha256(data).hexdigest(),
-        len(data),
-        xet.text_of(xet.file_hash(hashes)),
-        (xet.Term(name, 0, 2, len(data)),),
-    )
-    contents._register(content)
+    temporary.write_bytes(b"".join(map(packed, parts)))
+    contents.put_xorb(xorb_name(parts), temporary)
+    terms = (xet.Term(xorb_name(parts), 0, 2, len(data)),)
+    contents._register(Content(sha256(data), len(data), file_name(parts), terms))
 
 
 def test_a_pull_from_the_hub_does_not_take_damaged_bytes(tmp_path: Path) -> None:
@@ -256,12 +237,12 @@ def test_a_pull_from_the_hub_does_not_take_damaged_bytes(tmp_path: Path) -> None
     client = Client(make_app(store))
     weights = gguf(tmp_path / "tiny.gguf").read_bytes()
     push(client, "ada/one", {"tiny.gguf": weights})
-    zeroed(store.blob(hashlib.sha256(weights).hexdigest()))
+    zeroed(store.blob(sha256(weights)))
     with pytest.raises(BadModel, match=r"tiny\.gguf in ada/one"):
         pull(Store(tmp_path), "hub:ada/one", "one")
     assert Store(tmp_path).models() == []
     assert upload(client, weights)
-    assert pull(Store(tmp_path), "hub:ada/one", "one").digest == hashlib.sha256(weights).hexdigest()
+    assert pull(Store(tmp_path), "hub:ada/one", "one").digest == sha256(weights)
 
 
 def test_a_mirror_brings_damaged_contents_again(tmp_path: Path) -> None:
@@ -272,6 +253,6 @@ def test_a_mirror_brings_damaged_contents_again(tmp_path: Path) -> None:
     with hub_at(tmp_path / "other") as address:
         mirror(repositories, read_address(f"{address}/ada/one"))
         for content in (data, b"# One"):
-            zeroed(store.blob(hashlib.sha256(content).hexdigest()))
+            zeroed(store.blob(sha256(content)))
         mirror(repositories, read_address(f"{address}/ada/one"))
     assert repositories.check() == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import time
@@ -17,30 +15,21 @@ from freehold.hub.accounts import Accounts
 from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Repositories
 from freehold.hub.store import Store
+from tests import disks
 from tests.hub.client import Client
+from tests.hub.people import Person, commit_body, small_line
 from tests.hub.test_pages import push
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 12 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here: this needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", megabytes=12) as folder:
+        yield folder
 
 
 def commit(client: Client, name: str, data: bytes) -> int:
-    import base64
-
-    file = {"path": name, "content": base64.b64encode(data).decode(), "encoding": "base64"}
-    lines = [{"key": "header", "value": {"summary": "more"}}, {"key": "file", "value": file}]
-    done = client.post("/api/models/ada/one/commit/main", content="\n".join(map(json.dumps, lines)))
+    done = client.post("/api/models/ada/one/commit/main", content=commit_body(small_line(name, data)))
     if done.status_code != 200:
         assert "full" in done.json()["error"] or "MB free" in done.json()["error"]
     return done.status_code
@@ -55,9 +44,7 @@ def test_a_full_disk_loses_nothing_and_says_so(small_disk: Path) -> None:
     assert commit(client, "bigger.txt", os.urandom(14_000_000)) == 507
 
     def offered(data: bytes) -> dict[str, Any]:
-        one = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        asked = {"operation": "upload", "transfers": ["basic"], "objects": [one]}
-        return client.post("/ada/one.git/info/lfs/objects/batch", json=asked).json()["objects"][0]
+        return Person(client, {}).batch("ada/one", "upload", data)
 
     assert offered(os.urandom(14_000_000))["error"]["code"] == 507
     data = os.urandom(100_000)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from freehold.hub.lfs_parts import MOST_PARTS, MOST_PARTS_IN_ALL, PART_BYTES, pa
 from freehold.hub.protocol import make_app
 from freehold.hub.store import Store
 from tests.hub.client import Client
+from tests.hub.people import commit_body, small_line
 
 BOMB = (
     "---\na: &a [x,x,x,x,x,x,x,x,x]\n"
@@ -32,12 +31,8 @@ def client(tmp_path: Path) -> Client:
 
 
 def commit(client: Client, files: dict[str, bytes]) -> tuple[int, str]:
-    lines: list[object] = [{"key": "header", "value": {"summary": "a change"}}]
-    lines += [
-        {"key": "file", "value": {"path": path, "content": base64.b64encode(data).decode()}}
-        for path, data in files.items()
-    ]
-    done = client.post("/api/models/ada/first/commit/main", content="\n".join(map(json.dumps, lines)))
+    body = commit_body(*(small_line(path, data) for path, data in files.items()))
+    done = client.post("/api/models/ada/first/commit/main", content=body)
     return done.status_code, done.text
 
 

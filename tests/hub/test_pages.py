@@ -11,6 +11,7 @@ from freehold.hub.protocol import make_app
 from freehold.hub.session import Known
 from freehold.hub.store import Store
 from tests.hub.client import Client
+from tests.hub.people import commit_body, small_line
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
@@ -33,12 +34,8 @@ def push(
     client: Client, repo: str, files: dict[str, bytes], kind: str = "model", summary: str = "a change"
 ) -> None:
     client.post("/api/repos/create", json={"name": repo, "type": kind})
-    lines = [{"key": "header", "value": {"summary": summary}}]
-    lines += [
-        {"key": "file", "value": {"path": p, "content": base64.b64encode(d).decode(), "encoding": "base64"}}
-        for p, d in files.items()
-    ]
-    done = client.post(f"/api/{kind}s/{repo}/commit/main", content="\n".join(map(json.dumps, lines)))
+    body = commit_body(*(small_line(path, data) for path, data in files.items()), summary=summary)
+    done = client.post(f"/api/{kind}s/{repo}/commit/main", content=body)
     assert done.status_code == 200, done.text
 
 

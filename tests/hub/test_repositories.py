@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from freehold.errors import BadData, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
+from freehold.hub import front_matter
 from freehold.hub.accounts import Accounts
 from freehold.hub.index import Query
 from freehold.hub.names import check_path
@@ -20,7 +21,6 @@ from freehold.hub.repositories import (
     Repository,
     Stale,
     git_oid,
-    read_front_matter,
 )
 from freehold.hub.store import Store
 
@@ -215,7 +215,7 @@ def test_a_cards_metadata_becomes_tags(repositories: Repositories, repo: Reposit
     assert [one.name for one in repositories.list(Query("model", tags=("license:mit",)))[0]] == ["ada/first"]
     assert repositories.list(Query("model", tags=("license:mi",))) == ([], "")
     with pytest.raises(BadData, match="not valid YAML"):
-        read_front_matter("---\na: [\n---\n")
+        front_matter.read("---\na: [\n---\n")
     put(
         repositories, repo, "README.md", b"---\na: [\n---\n"
     )  # a card that cannot be read does not stop a push

@@ -29,9 +29,7 @@ def people(tmp_path: Path) -> People:
         made.ada.create(f"ada/{name}", private=name == "private")
         made.ada.push(f"ada/{name}", "w.bin", data)
     made.ada.gate("ada/gated")
-    made.ada.client.request(
-        "DELETE", "/api/repos/delete", json={"name": "ada/gone"}, headers=made.ada.headers
-    )
+    made.ada.delete("ada/gone")
     made.bob.create("bob/own")
     return made
 
@@ -86,15 +84,11 @@ def test_a_link_ends_with_the_right_it_was_given_for(people: People, loss: str) 
         for asker in (people.bob, people.nobody)
     )
     change: dict[str, Callable[[], object]] = {
-        "deleted": lambda: people.ada.client.request(
-            "DELETE", "/api/repos/delete", json={"name": "ada/open"}, headers=people.ada.headers
-        ),
+        "deleted": lambda: people.ada.delete("ada/open"),
         "revoked": lambda: [
             people.accounts.revoke(one.digest) for one in people.accounts.tokens() if one.user == "bob"
         ],
-        "private": lambda: people.ada.client.put(
-            "/api/models/ada/open/settings", json={"private": True}, headers=people.ada.headers
-        ),
+        "private": lambda: people.ada.set("ada/open", private=True),
         "gated": lambda: people.ada.gate("ada/open"),
     }
     change[loss]()

@@ -43,11 +43,6 @@ def slow_commit(people: People, repo: str, meanwhile: Any) -> Any:
     return client.post(f"/api/models/{repo}/commit/main", content=body(), headers=people.bob.headers)
 
 
-def delete(person: Person, repo: str) -> None:
-    done = person.client.request("DELETE", "/api/repos/delete", json={"name": repo}, headers=person.headers)
-    assert done.status_code == 200
-
-
 def files(people: People, repo: str) -> set[str]:
     return {one["rfilename"] for one in people.ada.get(f"/api/models/{repo}").json()["siblings"]}
 
@@ -58,7 +53,7 @@ def files(people: People, repo: str) -> set[str]:
 @pytest.mark.usefixtures("each_database")
 def test_a_commit_to_a_repository_that_is_deleted_meanwhile_reaches_no_other(people: People) -> None:
     def meanwhile() -> None:
-        delete(people.bob, "bob/own")
+        people.bob.delete("bob/own")
         people.ada.create("ada/next")
 
     done = slow_commit(people, "bob/own", meanwhile)
@@ -70,7 +65,7 @@ def test_a_commit_to_a_repository_that_is_deleted_meanwhile_reaches_no_other(peo
 def test_a_repository_never_has_the_number_of_a_deleted_one(people: People) -> None:
     repositories = Repositories(people.store)
     gone = repositories.find("model", "bob/own")
-    delete(people.bob, "bob/own")
+    people.bob.delete("bob/own")
     people.accounts.decide(gone.id, "bob", "accepted")  # a request for access that was under way
     people.ada.create("ada/next")
     people.ada.push("ada/next", "w.bin", b"secret" * 20)
@@ -214,11 +209,20 @@ def test_pictures_in_a_discussion_load_nothing_but_files_of_its_repository(peopl
     assert page.count("<img") == 1
 
 
+def test_a_long_discussion_says_how_much_of_it_is_not_shown(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.hub.pages._SHOWN_EVENTS", 2)
+    at = "/api/models/ada/open/discussions"
+    people.bob.post(at, json={"title": "t", "description": "the first"})
+    for earlier, text in ((0, "the second"), (1, "the third")):
+        people.bob.post(f"{at}/1/comment", json={"comment": text})
+        page = people.nobody.get("/ada/open/discussions/1", headers=BROWSER).text
+        assert ("the first" in page, f"{earlier} earlier events" in page) == (not earlier, bool(earlier))
+
+
 def test_the_audit_log_takes_of_settings_what_they_are(people: People) -> None:
-    body = {"private": False, "gated": "manual", "note": "n" * 100_000}
-    client = people.ada.client
-    done = client.put("/api/models/ada/open/settings", json=body, headers=people.ada.headers)
-    assert done.status_code == 200
+    people.ada.set("ada/open", private=False, gated="manual", note="n" * 100_000)
     with people.store.engine.connect() as connection:
         told = connection.exec_driver_sql("SELECT detail FROM audit WHERE action = 'settings'").scalar()
     assert json.loads(str(told)) == {"private": False, "gated": "manual"}

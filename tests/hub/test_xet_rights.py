@@ -112,15 +112,13 @@ def test_tokens_and_addresses_end_with_the_right_they_were_given_for(people: Peo
     span = {"Range": f"bytes={part['url_range']['start']}-{part['url_range']['end']}"}
     assert store.client.get(part["url"], headers=span).status_code == 206
     if loss == "deleted":
-        body = {"name": "ada/open"}
-        people.ada.client.request("DELETE", "/api/repos/delete", json=body, headers=people.ada.headers)
+        people.ada.delete("ada/open")
     elif loss == "revoked":
         for token in people.accounts.tokens():
             if token.user == "bob":
                 people.accounts.revoke(token.digest)
     else:
-        body = {"private": True} if loss == "private" else {"gated": "manual"}
-        people.ada.client.put("/api/models/ada/open/settings", json=body, headers=people.ada.headers)
+        people.ada.set("ada/open", **({"private": True} if loss == "private" else {"gated": "manual"}))
     assert store.reconstruction(OPEN).status_code == 401
     assert store.client.get(part["url"], headers=span).status_code == 403
 
@@ -277,9 +275,7 @@ def test_a_collection_spares_chunks_whose_shard_is_to_come(people: People) -> No
     assert repositories.collect() == (0, 0)  # its commit is to come
     assert people.bob.commit("bob/own", lfs_line("late.bin", b"".join(OLD))).is_success
     assert repositories.check() == []
-    people.bob.client.request(
-        "DELETE", "/api/repos/delete", json={"name": "bob/own"}, headers=people.bob.headers
-    )
+    people.bob.delete("bob/own")
     with people.store.engine.begin() as connection:
         connection.execute(tables.chunked.update().values(created=old))
     assert repositories.collect()[0] == 2  # the xorb and its index

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.hub.people import commit_body, small_line
 from tests.web import serving
 
 UPLOADED = {
@@ -21,12 +20,8 @@ UPLOADED = {
 
 def commit(client: httpx.Client, files: dict[str, bytes], repo: str = "ada/first") -> httpx.Response:
     client.post("/api/repos/create", json={"name": repo})
-    lines: list[object] = [{"key": "header", "value": {"summary": "a change"}}]
-    lines += [
-        {"key": "file", "value": {"path": path, "content": base64.b64encode(data).decode()}}
-        for path, data in files.items()
-    ]
-    return client.post(f"/api/models/{repo}/commit/main", content="\n".join(map(json.dumps, lines)))
+    body = commit_body(*(small_line(path, data) for path, data in files.items()))
+    return client.post(f"/api/models/{repo}/commit/main", content=body)
 
 
 @pytest.fixture(scope="module")

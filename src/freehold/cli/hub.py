@@ -161,8 +161,8 @@ def check(
         bool,
         typer.Option(
             "--repair",
-            help="First mend what can be: what search knows, what collection spares, and damaged bytes, which are moved aside "
-            "so that their files can be uploaded again.",
+            help="First fix what can be fixed: what search knows, and what 'freehold hub gc' keeps. Damaged bytes are moved "
+            "aside, so that their files can be uploaded again.",
         ),
     ] = False,
     json: Json = False,
@@ -180,7 +180,7 @@ def check(
     mended = repositories.repair() + repositories.set_damaged_aside() if repair else []
     faults = repositories.check() + Accounts(store).audit_faults()
     for sentence in mended if not json else []:
-        print(f"mended: {sentence}")
+        print(f"fixed: {sentence}")
     if json:
         print_json({"faults": faults} | ({"mended": mended} if repair else {}))
     elif faults:

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
-        help="Host name it answers to, beside all addresses and this machine's own names, for example that of a proxy; may be repeated."
+        help="Another host name of this server, for example that of a proxy; may be repeated. Addresses and this machine's "
+        "own names always work."
     ),
 ]
 Connections = Annotated[
-    int, typer.Option(help="Connections in all; 0: what the system allows, up to 4,096.", min=0)
+    int, typer.Option(help="Most connections at once; 0: as many as the system allows, up to 4,096.", min=0)
 ]
 ConnectionsEach = Annotated[
-    int, typer.Option(help="Connections of one address, but for those of this machine.", min=1)
+    int,
+    typer.Option(help="Most connections at once from one address; this machine's own have no limit.", min=1),
 ]
 
 

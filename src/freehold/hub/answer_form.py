@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from freehold import strict_json
 from freehold.errors import BadModel
 
 if TYPE_CHECKING:
@@ -234,23 +235,9 @@ def _schema(value: dict[str, Any], where: str) -> str:
         return ""
     if not isinstance(schema, dict) or not schema:
         _refuse(where, "schema must be a JSON schema, or null")
-    if _depth(schema) > MOST_DEPTH:
+    if strict_json.depth(schema, MOST_DEPTH) > MOST_DEPTH:
         _refuse(where, f"schema is nested deeper than {MOST_DEPTH}")
     return json.dumps(schema, ensure_ascii=False)
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and objects are nested, counted without recursion; it stops one above what is allowed."""
-    level, depth = [value], 0
-    while level and depth <= MOST_DEPTH:
-        level = [
-            part
-            for entry in level
-            if isinstance(entry, dict | list)
-            for part in (entry.values() if isinstance(entry, dict) else entry)
-        ]
-        depth += 1
-    return depth
 
 
 def _shots(value: dict[str, Any], where: str) -> tuple[Messages, ...]:

@@ -158,7 +158,7 @@ def routes(hub: Hub) -> APIRouter:
         etag = f'"{file.sha256 if file.lfs else file.oid}"'
         name = path.rsplit("/", 1)[-1]
         headers = {
-            "X-Repo-Commit": commit, "ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff",
+            "X-Repo-Commit": commit, "ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache",
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}; filename=\"{quote(name)}\";",
             "Access-Control-Expose-Headers": "X-Repo-Commit, ETag, X-Linked-Size, X-Linked-ETag, Link, X-Xet-Hash",
         }  # fmt: skip
@@ -308,7 +308,7 @@ def routes(hub: Hub) -> APIRouter:
         if not 1 <= number <= plan.count:
             raise Answer(400, f"the upload has parts 1 to {plan.count}, and this is part {number}")
         folder = parts_of(actor, found, oid, plan)
-        folder.mkdir(exist_ok=True)
+        durable.make_folder(folder)
         async with hub.landing() as path:
             await receive(request, path, plan.bytes_of(number))
             if path.stat().st_size != plan.bytes_of(number):

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from freehold import strict_json
 from freehold.errors import BadData, NotFound
+from freehold.hub import front_matter
 from freehold.hub.index import Query
-from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer, read_front_matter
+from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer
 from freehold.hub.scans import file_status, repository_status
 from freehold.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
 from freehold.hub.variants import described as variants_described
@@ -544,7 +545,7 @@ def routes(hub: Hub) -> APIRouter:
     @router.post("/validate-yaml")
     def validate(body: Body) -> Any:
         try:
-            read_front_matter(_text(body, "content"))
+            front_matter.read(_text(body, "content"))
         except BadData as error:
             return JSONResponse({"errors": [{"message": error.message}], "warnings": []}, status_code=400)
         return {"errors": [], "warnings": []}
@@ -585,10 +586,10 @@ def routes(hub: Hub) -> APIRouter:
         tags = [tag for value in filter or [] for tag in value.split(",") if tag] + (
             [pipeline_tag] if pipeline_tag else []
         )
-        asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(hub.reader(request)), sort=_SORTS[sort],
+        asker = hub.reader(request)
+        asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(asker), sort=_SORTS[sort],
                       descending=direction != 1)  # fmt: skip
         rows, following = repositories.list(asked, cursor, limit)
-        asker = hub.reader(request)
         if following:
             response.headers["Link"] = _next(request, cursor=following)
         wanted = {name for value in expand or [] for name in value.split(",")}

@@ -1,9 +1,9 @@
 """The Xet chunk store over HTTP: tokens, xorbs, shards and how files are put together again.
 
-Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants) is answered with 404, which
-clients take as "not here". A token is for one repository at one commit: only the files of that commit are
-put together with it, and only the
-bytes of their chunks are opened. What the asker may not read is answered as what is not here.
+Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants) is
+answered with 404, which clients take as "not here". A token is for one repository at one commit: only the files
+of that commit are put together with it, and only the bytes of their chunks are opened. What the asker may not
+read is answered as what is not here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def routes(hub: Hub) -> APIRouter:
         elif role == "read":
             found, actor = hub.readable(request, plural, repo, files=True), hub.reader(request)
         else:
-            raise Answer(404, f"there are no {role[:40]} tokens; read and write ones there are")
+            raise Answer(404, f"there are no {role[:40]} tokens, only read and write tokens")
         try:
             commit = hub.revision(found, plain(revision))
         except Answer:

@@ -1,9 +1,9 @@
 """A model in one file that outlives this program: a plain tar of its files, led by a list of them with their digests.
 
-``freehold.json`` comes first (name, revision, card, provenance, lineage, and each file's sha256 and bytes), ``SHA256SUMS`` second, in the
-form that ``sha256sum --check`` reads, then ``files/NAME`` in the order of their names, and ``runtime/...`` where what runs the model was
-asked for (runtime.py). Owners, modes and times are fixed, so the
-same revision gives the same bytes on any machine. Source: POSIX.1-2001 (pax), as Python's tarfile writes it.
+``freehold.json`` comes first (name, revision, card, provenance, lineage, and each file's sha256 and bytes),
+``SHA256SUMS`` second, in the form that ``sha256sum --check`` reads, then ``files/NAME`` in the order of their
+names, and ``runtime/...`` where what runs the model was asked for (runtime.py). Owners, modes and times are
+fixed, so the same revision gives the same bytes on any machine. Source: POSIX.1-2001 (pax), as Python's tarfile writes it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def restore(store: Store, source: Path, gate: Gate, name: str = "", sink: Sink =
         durable.locked(store.incoming / f"{landing.name}.lock", f"restoring {source.name}"),
         durable.disk_full_explained(landing),
     ):
-        landing.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(landing)
         try:
             listed, files = unpack(source, landing, sink)
             subject = f"{ORIGIN}:{source}"

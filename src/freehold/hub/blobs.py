@@ -97,7 +97,7 @@ class Blobs:
     def set_aside(self, digest: str) -> Path:
         """Move a damaged blob out of reach, so that a good one can take its place; where it is kept."""
         aside = self.damaged / f"{digest}-{time.time_ns()}"
-        aside.parent.mkdir(exist_ok=True)
+        durable.make_folder(aside.parent)
         os.replace(self.path(digest), aside)
         with self._lock:
             self._known.pop(digest, None)

@@ -5,8 +5,9 @@ That is a SQLite file in the store's folder, or the PostgreSQL database that FRE
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -20,6 +21,9 @@ metadata = sa.MetaData()
 #: The name of the SQLite file in the store's folder, and seconds that it is waited for while another process writes.
 FILE = "freehold.db"
 BUSY_S = 60
+#: As many values are asked for at once.
+_AT_ONCE = 500
+_Value = TypeVar("_Value", int, str)
 #: Text in the order of its bytes, as SQLite has it: words that begin alike are one range, whatever the database's language.
 Text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
@@ -86,7 +90,7 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
                 raise
             raise NotFound(
                 f"the database {url.render_as_string()} does not answer ({cause_of(error)})",
-                "start it, or mend FREEHOLD_DATABASE",
+                "start it, or fix FREEHOLD_DATABASE",
             ) from None
     return engine
 
@@ -96,15 +100,12 @@ def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
     with engine.connect() as connection:
         if _is_made(connection, tables):
             return
-    with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             # by itself Python's driver commits after each statement that makes a table
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         tables.create_all(connection)
-        for (
-            table
-        ) in tables.tables.values():  # a catalogue of an earlier version may have the table without it
-            for index in table.indexes:
+        for table in tables.tables.values():
+            for index in table.indexes:  # a catalogue of an earlier version may have the table without it
                 index.create(connection, checkfirst=True)
         if documents.name in tables.tables and not sa.inspect(connection).has_table("search"):
             for statement in _SEARCH[connection.dialect.name]:
@@ -112,16 +113,42 @@ def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
         connection.commit()
 
 
+#: Asks for the names of all tables and indexes that are there.
+_NAMES = {
+    "sqlite": "SELECT name FROM sqlite_master",
+    "postgresql": "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+    "WHERE nspname = current_schema()",
+}
+
+
 def _is_made(connection: sa.Connection, tables: sa.MetaData) -> bool:
-    """Whether all tables and their indexes are there."""
-    inspector = sa.inspect(connection)
-    there = set(inspector.get_table_names())
-    if not {*tables.tables, *(["search"] if documents.name in tables.tables else [])} <= there:
-        return False
-    return all(
-        {index.name for index in table.indexes} <= {index["name"] for index in inspector.get_indexes(name)}
-        for name, table in tables.tables.items()
-    )
+    """Whether all tables and their indexes are there: one question, since every start asks it."""
+    there = set(connection.exec_driver_sql(_NAMES[connection.dialect.name]).scalars())
+    wanted = {*tables.tables, *(index.name for table in tables.tables.values() for index in table.indexes)}
+    if documents.name in tables.tables:
+        wanted.add("search")
+    return wanted <= there
+
+
+def faults_of_file(engine: sa.Engine) -> list[str]:
+    """What SQLite itself says is wrong with its file; nothing of another database."""
+    if engine.dialect.name != "sqlite":
+        return []
+    with engine.connect() as connection:
+        lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    return [line for line in lines if line != "ok"]
+
+
+def held(connection: sa.Connection) -> set[str]:
+    """Digests of all contents that some repository needs."""
+    return set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
+
+
+def in_parts(values: Collection[_Value]) -> Iterator[list[_Value]]:
+    """The values, each once and in order, in lists that are short enough for one question to a database."""
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -345,8 +372,8 @@ def _carry_over(target: sa.Table, connection: sa.Connection, **_: Any) -> None:
 
 
 #: Chunks by which a client may ask whether a content like its own is here: the first of each content, and
-#: one in about a thousand of the
-#: others. Several contents may have the same one: who asks is told of one that they may read.
+#: one in about a thousand of the others. Several contents may have the same one: who asks is told of one
+#: that they may read.
 marks = sa.Table(
     "marks",
     metadata,
@@ -365,8 +392,8 @@ for _table in (marks, packs):
     event.listen(_table, "after_create", _carry_over)
 
 #: Who has shown to have which bytes by uploading them (see uploads.py). ``repository`` 0: a xorb, whose
-#: chunks its uploader may use in any;
-#: ``kept``: a collection spares it, since its commit or its shard is still to come.
+#: chunks its uploader may use in any; ``kept``: a collection spares it, since its commit or its shard is
+#: still to come.
 uploads = sa.Table(
     "uploads",
     metadata,

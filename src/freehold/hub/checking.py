@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from freehold import durable, faults
 from freehold.errors import DamagedStore
-from freehold.hub.catalogue import FILE, holdings
+from freehold.hub.catalogue import FILE, faults_of_file, held
 from freehold.hub.manifests import Manifests
-from freehold.hub.store import Store, remedy_of
+from freehold.hub.store import Store, files_by_digest, remedy_of
 from freehold.progress import Sink, silent, task
 
 
@@ -34,7 +32,9 @@ def check(folder: Path, sink: Sink = silent) -> list[Fault]:
     """Everything that is wrong with the store in ``folder``; every blob is read. Raises Busy, FreeholdError."""
     try:
         store = Store(folder)
-        return [*_database(store), *_manifests(store), *_blobs(store, sink)]
+        said = faults_of_file(store.engine)[:20]
+        database = [Fault("catalogue", f"{FILE} is damaged: {line}", _REPAIR) for line in said]
+        return [*database, *_manifests(store), *_blobs(store, sink)]
     except Exception as error:
         known = faults.explain(error)
         if not isinstance(known, DamagedStore):
@@ -42,18 +42,10 @@ def check(folder: Path, sink: Sink = silent) -> list[Fault]:
         return [Fault("catalogue", known.message, known.remedy), *_unreadable(folder)]
 
 
-def _database(store: Store) -> list[Fault]:
-    """What SQLite itself says of its file."""
-    if store.engine.dialect.name != "sqlite":
-        return []
-    with store.engine.connect() as connection:
-        found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-    return [Fault("catalogue", f"{FILE} is damaged: {line}", _REPAIR) for line in found if line != "ok"][:20]
-
-
 def _manifests(store: Store) -> list[Fault]:
     """Rows of the catalogue and manifests beside the blobs name the same models."""
-    kept, rows = store.manifests.names(), {(model.name, model.revision) for model in store.models()}
+    models = store.models()
+    kept, rows = store.manifests.names(), {(model.name, model.revision) for model in models}
     found = _unreadable(store.folder)
     for name, revision in sorted(kept - rows):
         found.append(
@@ -61,7 +53,7 @@ def _manifests(store: Store) -> list[Fault]:
         )
     for name, revision in sorted(rows - kept):
         found.append(Fault("manifest", f"{name}@{revision[:12]} has no manifest", _REPAIR))
-    for model in store.models():
+    for model in models:
         if durable.digest_of(model.manifest) != model.revision:
             why = f"the files that {FILE} names for {model.name} do not match its revision {model.revision[:12]}"
             found.append(Fault("catalogue", why, _REPAIR))
@@ -75,9 +67,7 @@ def _unreadable(folder: Path) -> list[Fault]:
 
 def _blobs(store: Store, sink: Sink) -> list[Fault]:
     """Every blob that a model names is here, and every blob is what its name says."""
-    needed = {
-        digest: (model, name) for model in store.models() for name, (digest, _) in model.manifest.items()
-    }
+    needed = files_by_digest(store)
     here = {path.name: path for path in store.blobs.glob("??/*") if len(path.name) == 64}
     found = [
         Fault("model", f"{model.name}: {name} is missing from the store", remedy_of(model))
@@ -85,7 +75,7 @@ def _blobs(store: Store, sink: Sink) -> list[Fault]:
         if digest not in here
     ]
     with store.engine.connect() as connection:
-        held = set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
+        of_hub = held(connection)
     with task(
         sink, "reading the store", sum(path.stat().st_size for path in here.values()), "bytes"
     ) as progress:
@@ -95,7 +85,7 @@ def _blobs(store: Store, sink: Sink) -> list[Fault]:
             if digest in needed:
                 model, name = needed[digest]
                 why, way = f"{model.name}: {name} is damaged", remedy_of(model)
-            elif digest in held:
+            elif digest in of_hub:
                 why, way = f"the hub's content {digest[:12]} is damaged", "freehold hub check --repair"
             else:
                 why, way = f"the blob {digest[:12]}, which nothing needs, is damaged", "freehold gc"

@@ -140,12 +140,9 @@ class Contents:
 
         One that is here already is checked all the same: who sends it shows that they have it.
         """
-        wanted = xet.bytes_of(name)
         index = f"{name}.index"
         with temporary.open("rb") as file:
-            chunks = xet.index(file)
-        if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
-            raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
+            chunks = xet.index_of(file, name)
         if self.xorbs.size(name) is not None and self.xorbs.size(index) is not None:
             self.xorbs.renew(name)
             self.xorbs.renew(index)
@@ -178,8 +175,7 @@ class Contents:
         or a file is not what it says.
 
         ``missing``: of the chunks (first, end) that the files take from each xorb, a xorb that is as good
-        as not here for who sends the
-        shard, or nothing.
+        as not here for who sends the shard, or nothing.
         """
         taken: list[Content] = []
         files = xet.read_shard(data)

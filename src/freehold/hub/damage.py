@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from freehold import durable
@@ -32,7 +31,7 @@ def whole_file(contents: Contents, digest: str, target: Path, name: str) -> Path
             contents.store.checked.set_aside(digest)
     else:
         lies = target
-        target.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(target.parent)
         whole = _laid(contents, content, target)
     if not whole:
         raise BadModel(
@@ -71,7 +70,7 @@ def set_aside(contents: Contents, content: Content) -> str:
         _check_xorb(contents, name, damaged)
     contents.forget_indexes()
     if not contents.check(content):
-        return f"{content.sha256[:12]} can be read again: a list of its chunks was written anew"
+        return f"{content.sha256[:12]} can be read again: the list of its chunks is written again"
     with contents.store.engine.begin() as connection:
         connection.execute(chunked.delete().where(chunked.c.sha256 == content.sha256))
         for table in (marks, packs):
@@ -87,15 +86,13 @@ def _check_xorb(contents: Contents, name: str, damaged: Path) -> None:
     size = contents.xorbs.size(name)
     if size is None:
         return
-    laid = contents.store.incoming / f"xorb-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    laid = contents.store.incoming / f"xorb-{name[:16]}"
     try:
         with laid.open("wb") as file:
             for block in contents.xorbs.read(name, 0, size):
                 file.write(block)
         with laid.open("rb") as file:
-            chunks = xet.index(file)
-        if xet.tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != xet.bytes_of(name):
-            raise BadData("its chunks do not hash to its name")
+            chunks = xet.index_of(file, name)
     except (BadData, ValueError):
         contents.xorbs.set_aside(name, damaged)
         if contents.xorbs.size(f"{name}.index") is not None:

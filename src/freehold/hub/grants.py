@@ -1,8 +1,7 @@
 """Rights that a link or a token carries: who got it, over which repository, to do what, until when.
 
 Links and tokens travel without their owner's credentials, so each is bound to what was asked for and is
-looked at again when it is used: who
-has lost access since, or a repository that is gone, opens nothing.
+looked at again when it is used: who has lost access since, or a repository that is gone, opens nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class Grant:
     bytes, a range of a xorb.
 
     ``who``: the sha256 of the asker's token, or nothing for nobody. ``repository``, ``created``: its number
-    and when it was made, since
-    numbers come again. ``expires``: seconds since 1970.
+    and when it was made, since a catalogue put back from a backup may give numbers again. ``expires``: seconds
+    since 1970.
     """
 
     right: str

@@ -194,8 +194,8 @@ class Index:
         """Remove rows; the tokens they had."""
         table = tables.documents
         found: list[list[str]] = []
-        for start in range(0, len(numbers), 500):
-            some = table.c.repository.in_(numbers[start : start + 500])
+        for part in tables.in_parts(numbers):
+            some = table.c.repository.in_(part)
             rows = [
                 (row.repository, zlib.decompress(row.tokens).decode())
                 for row in connection.execute(sa.select(table).where(some))

@@ -16,14 +16,13 @@ from typing import Any
 from freehold import durable
 from freehold.errors import BadModel, DamagedStore
 from freehold.hub.intake import check_names
-from freehold.hub.unpacking import stated
+from freehold.hub.unpacking import is_file, stated
 
 VERSION = 1
 #: What can name a model.
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-#: A manifest of more bytes than this is none of ours; nor is a larger file, nor a later time (the year 9999).
-_MOST_TEXT, _MOST_BYTES, _LATEST = 64 << 20, 1 << 50, 253_402_300_800.0
+#: Bytes of a manifest, and its time (the year 9999): ours are never longer or later.
+_MOST_TEXT, _LATEST = 64 << 20, 253_402_300_800.0
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,12 @@ def _check(entry: Entry, path: Path) -> None:
     if not MODEL_NAME.fullmatch(entry.name):
         raise ValueError(f"{ascii(entry.name)[:120]} cannot name a model")
     if path.parent.name != entry.revision or path.name != f"{entry.name.replace('/', '@')}.json":
-        raise ValueError("it belongs elsewhere: its name or revision is another one")
+        raise ValueError("it lies in the wrong place: its name or revision is another one")
     check_names(list(entry.manifest))
-    for digest, size in entry.manifest.values():
-        if not _SHA256.fullmatch(digest) or type(size) is not int or not 0 <= size <= _MOST_BYTES:
-            raise ValueError("it names a file without a sha256 and a size")
+    if not all(is_file(digest, size) for digest, size in entry.manifest.values()):
+        raise ValueError("it names a file without a sha256 and a size")
     if type(entry.created) not in (int, float) or not 0 <= entry.created <= _LATEST:
-        raise ValueError("it has no time")
+        raise ValueError("it has no valid time")
     stated(entry.card, path)
 
 

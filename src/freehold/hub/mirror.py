@@ -1,9 +1,9 @@
 """Copies of repositories of other hubs, kept up to date: the same files bit by bit, under the same or another name.
 
-Every file is checked against what the other hub says of it: its sha256 where it is kept as LFS or Xet, git's object id otherwise. What is
-here already and open to everyone, or in the copy itself, is not fetched: another hub that knows the digest
-of a file which is private here
-does not get it into a copy that others may read. The other hub's commit id works as a revision of the copy.
+Every file is checked against what the other hub says of it: its sha256 where it is kept as LFS or Xet, git's
+object id otherwise. What is here already and open to everyone, or in the copy itself, is not fetched: another
+hub that knows the digest of a file which is private here does not get it into a copy that others may read.
+The other hub's commit id works as a revision of the copy.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def mirror(
         durable.locked(store.incoming / f"{landing.name}.lock", f"mirroring {source}"),
         durable.disk_full_explained(landing),
     ):
-        landing.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(landing)
         api = remote.client(source.endpoint, token)
         with remote.explained(str(source)):
             told: Any = api.repo_info(
@@ -227,7 +227,7 @@ def _shared(repositories: Repositories, found: Repository, digests: set[str]) ->
     and what everyone may read here."""
     uploads = Uploads(repositories.engine)
     rights = Rights(repositories, Accounts(repositories.store), uploads)
-    own = repositories.held(found, digests) | uploads.contents_of(KEEPER, found.id, digests)
+    own = repositories.held(found.id, digests) | uploads.contents_of(KEEPER, found.id, digests)
     return own | rights.readable(NOBODY, digests - own)
 
 

@@ -39,12 +39,7 @@ _SHOWN_LINES = 2000
 #: The last so many events of a discussion are shown, and so many characters of their comments are read as Markdown.
 _SHOWN_EVENTS, _READ_CHARACTERS = 500, 200_000
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    # other sites learn nothing, and a form sent to this one says where it comes from
-    "Referrer-Policy": "same-origin",
-}
+_HEADERS = {"Content-Security-Policy": _POLICY}
 _SORTS = (("modified", "last change"), ("downloads", "downloads"), ("created", "age"))
 _FACETS = {
     "model": (("Task", ("text-", "image-", "automatic-", "feature-", "token-", "fill-")), ("Licence", ("license:",)), ("Format", ("gguf", "safetensors", "onnx"))),
@@ -262,14 +257,15 @@ def routes(hub: Hub) -> APIRouter:
             proposal = repositories.proposed(found, one)
             lines = _difference(hub, proposal.base.files, proposal.head.files)
         files = page_path(found.kind, found.name, "resolve", "main")
-        events = _events(hub.discussions.events(one), files)
+        events = hub.discussions.events(one)
         return part(
             found,
             "Discussions",
             "discussion.html",
             heading=f"{one.title} (#{number})",
             status=one.status,
-            events=events,
+            earlier=len(events[:-_SHOWN_EVENTS]),
+            events=_events(events[-_SHOWN_EVENTS:], files),
             difference=lines,
         )
 
@@ -291,14 +287,12 @@ def routes(hub: Hub) -> APIRouter:
             return listed(request, kind=PLURALS[where])
         found = hub.readable(request, *whose(where))
         head = repositories.commit(found, "main")
-        asker = hub.reader(request)
+        opened = hub.opened(request, found)
         readme = head.files.get("README.md")
         text = _text(hub, readme) if readme is not None else None
         unsafe = [
             (path, page_path(found.kind, found.name, "blob", "main", path), found_there[0].why)
-            for path, found_there in sorted(
-                hub.dangers(found, head.files if hub.rights.opens(asker, found) else {}).items()
-            )
+            for path, found_there in sorted(hub.dangers(found, head.files if opened else {}).items())
             if worst(found_there) == "unsafe"
         ]
         body = (
@@ -312,15 +306,13 @@ def routes(hub: Hub) -> APIRouter:
             ("Downloads", f"{found.downloads:,}"),
         ]  # fmt: skip
         return part(
-            found, "Card", "card.html", card=body, asking=_asking(found, asker), facts=facts, base=base_of(request),
-            runs=_runs(hub, found, head.files) if hub.rights.opens(asker, found) else [], stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(stated_licence(found.card)),
+            found, "Card", "card.html", card=body, asking=None if opened else _asking(found, hub.reader(request)), facts=facts, base=base_of(request),
+            runs=_runs(hub, found, head.files) if opened else [], stated=stated(found.card), copy=_copy(hub, found), duties=hub.known.duties(stated_licence(found.card)),
             unsafe=unsafe, tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
-    def _asking(found: Repository, asker: Actor) -> dict[str, str] | None:
-        """Where to ask for access to a gated repository, or how that stands; None for who has it."""
-        if hub.rights.opens(asker, found):
-            return None
+    def _asking(found: Repository, asker: Actor) -> dict[str, str]:
+        """Where to ask for access to a gated repository, and how that stands."""
         return {
             "status": hub.accounts.access(found.id, asker.name),
             "address": page_path(found.kind, found.name, "ask-access"),
@@ -401,7 +393,7 @@ def _events(events: list[Event], files: str) -> list[dict[str, Any]]:
     """The events as the page shows them; comments beyond :data:`_READ_CHARACTERS` as they were written."""
     rows: list[dict[str, Any]] = []
     left = _READ_CHARACTERS
-    for event in events[-_SHOWN_EVENTS:]:
+    for event in events:
         left -= len(event.data["raw"]) if event.kind == "comment" else 0
         rows.append(_event(event, files, read=left >= 0))
     return rows

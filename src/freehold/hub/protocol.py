@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,14 +23,13 @@ from freehold.hub.repositories import Exists, Stale
 from freehold.hub.session import Answer, Hub, Known
 from freehold.hub.shelves import Away
 from freehold.hub.store import Store
-from freehold.web.gate import Gate
+from freehold.web.gate import App, Gate, Scope
 from freehold.web.site import Site
 
 #: Failure -> HTTP status; the first that fits.
 _STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
     (Exists, 409), (Conflict, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403), (Away, 503),
 )  # fmt: skip
-Scope = MutableMapping[str, Any]
 
 
 class _Repo(Convertor[str]):
@@ -60,7 +58,7 @@ register_url_convertor("refs", _Refs())
 class KeepEscapedSlashes:
     """Routes see ``%2F`` as clients wrote it: a revision may hold a slash and is still one part of the path."""
 
-    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]]):
+    def __init__(self, app: App):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -75,7 +73,7 @@ class KeepEscapedSlashes:
 class Numbered:
     """Gives each answer a number of its own, which error messages of clients repeat."""
 
-    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]]):
+    def __init__(self, app: App):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -97,7 +95,7 @@ class Login:
     #: addresses that bring a signed right with them
     _SIGNED = ("/lfs/", "/xet/")
 
-    def __init__(self, app: Callable[[Scope, Any, Any], Awaitable[None]], hub: Hub):
+    def __init__(self, app: App, hub: Hub):
         self.app, self.hub = app, hub
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import time
 from dataclasses import dataclass, field
@@ -22,15 +23,15 @@ from freehold.hub import catalogue, gguf
 from freehold.hub.card import read_card
 from freehold.hub.manifests import Entry, Manifests
 from freehold.hub.repositories import Repositories
-from freehold.hub.store import Store, entry_of, remedy_of
+from freehold.hub.store import Store, entry_of, files_by_digest, remedy_of
 from freehold.progress import Sink, silent, task
 
 #: The file of the catalogue and what SQLite keeps beside it.
 _FILES = (catalogue.FILE, f"{catalogue.FILE}-wal", f"{catalogue.FILE}-shm")
 #: Tables of what search knows, which is made anew of the others.
 _DERIVED = ("documents", "kinds", "tag_counts", "steps", "name_words")
-#: Parts of names that cannot stand in a model's name.
-_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+#: A character that cannot stand in a model's name.
+_STRANGE = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass
@@ -50,7 +51,7 @@ def repair(folder: Path, sink: Sink = silent) -> Repaired:
             _rebuild(folder, why, told)
         strange = _move_manifests(folder, told)
         store = Store(folder)
-        _add_entries(store.engine, folder, told)
+        _add_entries(store, told)
         _fill_manifests(store, told)
         if why:
             told.done.extend(Repositories(store).repair())
@@ -66,7 +67,7 @@ def _move_manifests(folder: Path, told: Repaired) -> bool:
     _, strange = Manifests(folder / "manifests").read()
     for path, why in strange.items():
         aside = folder / "damaged" / f"{path.parent.name}-{path.name}-{time.time_ns()}"
-        aside.parent.mkdir(exist_ok=True)
+        durable.make_folder(aside.parent)
         os.replace(path, aside)
         told.done.append(f"{why}; it is moved to {aside}")
     return bool(strange)
@@ -77,13 +78,11 @@ def damage(folder: Path) -> str:
     try:
         store = Store(folder)
         if store.engine.dialect.name == "sqlite":
-            with store.engine.connect() as connection:
-                said = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            said = catalogue.faults_of_file(store.engine)
             for table in catalogue.metadata.sorted_tables:
                 _read_all(store.engine, table)
             store.engine.dispose()
-            if said != ["ok"]:
-                return said[0]
+            return said[0] if said else ""
     except Exception as error:
         known = faults.explain(error)
         if not isinstance(known, DamagedStore):
@@ -102,9 +101,9 @@ def _read_all(engine: sa.Engine, table: sa.Table) -> None:
 
 
 def _rebuild(folder: Path, why: str, told: Repaired) -> None:
-    """Move the damaged database aside and make a new one of its readable rows and the manifests."""
+    """Move the damaged database aside and make a new one of its readable rows."""
     aside = folder / "damaged" / f"catalogue-{time.time_ns()}"
-    aside.mkdir(parents=True)
+    durable.make_folder(aside)
     for name in _FILES:
         if (folder / name).exists():
             os.replace(folder / name, aside / name)
@@ -113,14 +112,13 @@ def _rebuild(folder: Path, why: str, told: Repaired) -> None:
     if (aside / catalogue.FILE).exists():
         told.done.append(f"the damaged one is kept in {aside}")
         _salvage(aside / catalogue.FILE, engine, told)
-    _add_entries(engine, folder, told)
     engine.dispose()
 
 
-def _add_entries(engine: sa.Engine, folder: Path, told: Repaired) -> None:
+def _add_entries(store: Store, told: Repaired) -> None:
     """Rows of the table of models for manifests that have none."""
-    entries, _ = Manifests(folder / "manifests").read()
-    with engine.begin() as connection:
+    entries, _ = store.manifests.read()
+    with store.engine.begin() as connection:
         rows = {(row.name, row.revision) for row in connection.execute(sa.select(catalogue.models))}
         for entry in entries:
             if (entry.name, entry.revision) not in rows:
@@ -198,8 +196,7 @@ def _fill_manifests(store: Store, told: Repaired) -> None:
 def _named(store: Store) -> set[str]:
     """Digests that a model or a repository names."""
     with store.engine.connect() as connection:
-        held = set(connection.execute(sa.select(catalogue.holdings.c.sha256).distinct()).scalars())
-    return held | {digest for model in store.models() for digest, _ in model.manifest.values()}
+        return catalogue.held(connection) | files_by_digest(store).keys()
 
 
 def _name_by_headers(store: Store, told: Repaired) -> None:
@@ -236,7 +233,7 @@ def _from_header(path: Path) -> Entry | None:
     except (BadModel, Unsupported):
         return None
     stated = str(header.fields.get("general.name", "") or card.architecture)
-    plain = "".join(letter if letter in _PLAIN else "-" for letter in stated).strip("-._")[:60] or "model"
+    plain = _STRANGE.sub("-", stated).strip("-._")[:60] or "model"
     manifest = {"model.gguf": (path.name, path.stat().st_size)}
     values = card.as_dict() | {"provenance": {"source": "store repair"}}
     name = f"recovered/{plain}-{path.name[:8]}"
@@ -245,9 +242,7 @@ def _from_header(path: Path) -> Entry | None:
 
 def _move_damaged(store: Store, told: Repaired, sink: Sink) -> None:
     """Read every blob that a model names; a damaged one is moved aside, and how it comes back is said."""
-    needed = {
-        digest: (model, name) for model in store.models() for name, (digest, _) in model.manifest.items()
-    }
+    needed = files_by_digest(store)
     total = sum(store.blob(digest).stat().st_size for digest in needed if store.blob(digest).exists())
     with task(sink, "reading the store", total, "bytes") as progress:
         for digest, (model, name) in needed.items():

@@ -8,33 +8,30 @@ the branch's move are written, which happens in one transaction after every cont
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from freehold import durable, yaml_text
+from freehold import durable
 from freehold.errors import BadData, Busy, NotFound, Refused, UsageError
 from freehold.hub import catalogue as tables
-from freehold.hub import damage, discussions
+from freehold.hub import damage, discussions, front_matter
 from freehold.hub.card import stated_licence
 from freehold.hub.contents import Contents
 from freehold.hub.index import Entry, Index, Query, step_of
 from freehold.hub.names import check_path, check_together
 from freehold.hub.store import Store
-from freehold.hub.uploads import forget_old, in_parts, under_way
+from freehold.hub.uploads import forget_old, under_way
 
 #: Longest first line of a commit, in characters.
 MOST_TITLE = 1000
 #: Characters of what cards state in one page of a list.
 _PAGE_CHARACTERS = 16 << 20
-#: Tags of one repository; more are left out: every list holds them.
-MOST_TAGS = 1000
 #: A card larger than this is a file like any other.
 _CARD_BYTES = 5_000_000
 KINDS = ("model", "dataset", "space")
@@ -185,54 +182,6 @@ def lfs_file(sha256: str, size: int) -> File:
     return File(sha256, size, True, git_oid("blob", pointer(sha256, size)))
 
 
-def read_front_matter(text: str) -> dict[str, Any]:
-    """The YAML at the head of a card. Raises BadData when it is not a mapping or not YAML."""
-    found = re.match(r"\A﻿?---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(\r?\n|\Z)", text, re.DOTALL)
-    if not found:
-        return {}
-    values = yaml_text.load(found[1], "the card's metadata, between the two '---',") or {}
-    if not isinstance(values, dict):
-        raise BadData(
-            "the card's metadata is not a mapping", "write 'key: value' lines between the two '---'"
-        )
-    return _plain(values)
-
-
-def _plain(value: Any) -> Any:
-    """YAML's dates and other values as JSON has them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
-
-
-def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
-    """Tags as the Hugging Face Hub derives them from a card and the files' formats."""
-    found: list[str] = []
-
-    def add(values: Any, prefix: str = "") -> None:
-        for value in values if isinstance(values, list) else [values]:
-            if isinstance(value, str) and value:
-                found.append(prefix + value)
-
-    endings = {path.rsplit(".", 1)[-1] for path in paths if "." in path}
-    add([name for name in ("gguf", "safetensors", "onnx") if name in endings])
-    add(card.get("library_name"))
-    add(card.get("pipeline_tag"))
-    add(card.get("tags"))
-    plain = kind == "model"
-    add(card.get("language"), "" if plain else "language:")
-    add(card.get("datasets"), "dataset:")
-    add(card.get("base_model"), "base_model:")
-    for key in ("task_categories", "task_ids", "size_categories"):
-        add(card.get(key), f"{key}:")
-    add(card.get("license"), "license:")
-    return list(dict.fromkeys(found))[:MOST_TAGS]
-
-
 #: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and the licence
 #: that their card states. Raises Refused.
 Admit = Callable[["Repository", Mapping[str, "File"], Mapping[str, "File"], str], None]
@@ -372,10 +321,8 @@ class Repositories:
             numbers, following = self.index.page(query, cursor, fitting)
         found: dict[int, Repository] = {}
         with self.engine.connect() as connection:
-            for start in range(0, len(numbers), 500):
-                rows = sa.select(tables.repositories).where(
-                    tables.repositories.c.id.in_(numbers[start : start + 500])
-                )
+            for some in tables.in_parts(numbers):
+                rows = sa.select(tables.repositories).where(tables.repositories.c.id.in_(some))
                 found |= {row.id: _repository(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
 
@@ -384,9 +331,9 @@ class Repositories:
         rows = tables.repositories
         lengths: dict[int, int] = {}
         with self.engine.connect() as connection:
-            for start in range(0, len(numbers), 500):
+            for some in tables.in_parts(numbers):
                 length = sa.func.length(sa.cast(rows.c.card, sa.Text))
-                asked = sa.select(rows.c.id, length).where(rows.c.id.in_(numbers[start : start + 500]))
+                asked = sa.select(rows.c.id, length).where(rows.c.id.in_(some))
                 lengths |= {number: count for number, count in connection.execute(asked)}
         left = _PAGE_CHARACTERS
         for count, number in enumerate(numbers):
@@ -478,17 +425,13 @@ class Repositories:
         asked = sa.select(line.c.id).where(line.c.id == commit_id).limit(1)
         return connection.execute(asked).first() is not None
 
-    def held(self, found: Repository, digests: Collection[str]) -> set[str]:
-        """Those of the contents ``digests`` that a revision of the repository holds: a ref's commit or one
+    def held(self, repository: int, digests: Collection[str]) -> set[str]:
+        """Those of ``digests`` that a revision of a repository, by its number, holds: a ref's commit or one
         before it."""
-        return self.held_by(found.id, digests)
-
-    def held_by(self, repository: int, digests: Collection[str]) -> set[str]:
-        """See :meth:`held`; the repository by its number."""
         holdings, commits = tables.holdings, tables.commits
         with self.engine.connect() as connection:
             ever: set[str] = set()
-            for some in in_parts(digests):
+            for some in tables.in_parts(digests):
                 where = (holdings.c.repository == repository, holdings.c.sha256.in_(some))
                 ever |= set(connection.execute(sa.select(holdings.c.sha256).where(*where)).scalars())
             if not ever:
@@ -499,7 +442,7 @@ class Repositories:
             if line == known:  # nothing was removed or squashed: what was ever held still is
                 return ever
             left = set(ever)
-            for some in in_parts(line):
+            for some in tables.in_parts(line):
                 states = connection.execute(sa.select(commits.c.files).where(of_it, commits.c.id.in_(some)))
                 for files in states.scalars():
                     left -= {values[0] for values in files.values()}
@@ -694,10 +637,10 @@ class Repositories:
                 connection.execute(tables.holdings.insert(), new)
             if branch == "main":
                 text = self._card_text(files.get("README.md"))
-                card = _card(text)
+                card = front_matter.of_card(text)
                 connection.execute(
                     tables.repositories.update().where(tables.repositories.c.id == found.id)
-                    .values(card=card, tags=tags_of(card, files, found.kind), modified=values["created"])
+                    .values(card=card, tags=front_matter.tags_of(card, files, found.kind), modified=values["created"])
                 )  # fmt: skip
                 self._indexed(connection, found.id, text)
         return Commit(
@@ -711,7 +654,7 @@ class Repositories:
         before = self.commit(found, revision).files
         files = self._changed(before, found, change)
         brings = {path: file for path, file in files.items() if before.get(path) != file}
-        licence = stated_licence(_card(self._card_text(files.get("README.md"))))
+        licence = stated_licence(front_matter.of_card(self._card_text(files.get("README.md"))))
         self.admit(found, brings, files, licence)
 
     def _new_line(self, connection: sa.Connection, found: Repository, number: int, commit_id: str) -> str:
@@ -838,11 +781,10 @@ class Repositories:
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
         """Remove what neither a repository nor a model needs and that is older than ``grace_s``; (files, bytes) removed."""
         with self.engine.connect() as connection:
-            held = set(connection.execute(sa.select(tables.holdings.c.sha256).distinct()).scalars())
-            coming = under_way(connection)
+            kept = tables.held(connection) | under_way(connection)
         with self.engine.begin() as connection:
             forget_old(connection)
-        chunks = self.contents.collect(held | coming, grace_s=grace_s)
+        chunks = self.contents.collect(kept, grace_s=grace_s)
         blobs = self.store.collect(grace_s=grace_s)
         return chunks[0] + blobs[0], chunks[1] + blobs[1]
 
@@ -870,7 +812,7 @@ class Repositories:
     def set_damaged_aside(self) -> list[str]:
         """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for each."""
         with self.engine.connect() as connection:
-            held = connection.execute(sa.select(tables.holdings.c.sha256).distinct()).scalars().all()
+            held = tables.held(connection)
         contents = [content for digest in sorted(held) if (content := self.contents.find(digest)) is not None]
         return [
             damage.set_aside(self.contents, content) for content in contents if self.contents.check(content)
@@ -901,7 +843,7 @@ class Repositories:
                 for path, (digest, size, *_) in row.files.items():
                     if (row.repository, digest) not in held:
                         faults.append(
-                            f"{where}: {path} is not protected from collection; 'freehold hub check --repair' mends that"
+                            f"{where}: {path} is not protected from collection; 'freehold hub check --repair' fixes that"
                         )
                     if digest not in seen:
                         content = self.contents.find(digest)
@@ -917,7 +859,7 @@ class Repositories:
             for number, name in names.items():
                 if not self.index.holds(connection, self._entry(connection, number)):
                     faults.append(
-                        f"{name}: search does not know it as it is; 'freehold hub check --repair' mends that"
+                        f"{name}: search does not know it as it is; 'freehold hub check --repair' fixes that"
                     )
         return faults
 
@@ -962,13 +904,6 @@ def check_repository_name(name: str) -> None:
             f"{name[:120]!r} cannot name a repository",
             "use org/name of letters, digits, dot, dash and underscore, 96 at most",
         )
-
-
-def _card(text: str) -> dict[str, Any]:
-    try:
-        return read_front_matter(text)
-    except BadData:
-        return {}  # the commit stands; the page shows the card as plain text
 
 
 def _differing(first: dict[str, File], second: dict[str, File]) -> set[str]:

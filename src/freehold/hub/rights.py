@@ -1,11 +1,9 @@
 """Who may read which bytes: the one place that every route of the hub asks.
 
 Bytes are read only as a file of a repository and of a revision that the asker may read. A revision is a
-branch, a tag, a request, or a commit
-that one of them leads to; what only a removed branch, a squashed history or a deleted repository held is
-read by nobody. A digest opens
-nothing: who names bytes by their digest must be able to read them in some repository, or must have uploaded
-them.
+branch, a tag, a request, or a commit that one of them leads to; what only a removed branch, a squashed
+history or a deleted repository held is read by nobody. A digest opens nothing: who names bytes by their
+digest must be able to read them in some repository, or must have uploaded them.
 """
 
 from __future__ import annotations
@@ -72,7 +70,7 @@ class Rights:
 
     def held(self, repository: Repository, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that some revision of the repository holds."""
-        return self._repositories.held(repository, digests)
+        return self._repositories.held(repository.id, digests)
 
     def readable(self, actor: Actor, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that the actor may read in some repository."""
@@ -88,7 +86,7 @@ class Rights:
         )
         with self._repositories.engine.connect() as connection:
             found = connection.execute(asked).all()
-        return any(self._repositories.held_by(row.id, {digest}) for row in found)
+        return any(self._repositories.held(row.id, {digest}) for row in found)
 
     def _open_to(self, actor: Actor) -> sa.ColumnElement[bool]:
         """What :meth:`opens` says of a repository, as a condition on its row."""

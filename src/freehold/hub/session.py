@@ -97,7 +97,7 @@ class Hub:
         self.discussions = Discussions(store.engine)
         self.key = _key(store.folder / "keys" / "hub.key")
         self.parts = store.incoming / "hub"
-        self.parts.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self.parts)
         self.uploads = Uploads(store.engine)
         #: every question of who may read which bytes goes here
         self.rights = Rights(self.repositories, self.accounts, self.uploads)

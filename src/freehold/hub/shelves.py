@@ -76,7 +76,7 @@ class Folder:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(folder)
 
     def _place(self, name: str) -> Path:
         return self.folder / name[:2] / name
@@ -114,7 +114,7 @@ class Folder:
 
     def set_aside(self, name: str, damaged: Path) -> None:
         """See :class:`Shelf`."""
-        damaged.mkdir(exist_ok=True)
+        durable.make_folder(damaged)
         os.replace(self._place(name), damaged / f"{name}-{time.time_ns()}")
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
@@ -189,7 +189,7 @@ class Bucket:
 
     def set_aside(self, name: str, damaged: Path) -> None:
         """See :class:`Shelf`. Raises Away."""
-        damaged.mkdir(exist_ok=True)
+        durable.make_folder(damaged)
         with self._explained():
             self.client.download_file(self.bucket, self._key(name), str(damaged / f"{name}-{time.time_ns()}"))
             self.client.delete_object(Bucket=self.bucket, Key=self._key(name))

@@ -75,7 +75,7 @@ def pull(store: Store, source: str, name: str, gate: Gate, sink: Sink = silent, 
         durable.locked(store.incoming / f"{landing.name}.lock", f"pulling {source}"),
         durable.disk_full_explained(landing),
     ):
-        landing.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(landing)
         try:
             delivery = fetch(store, rest, landing, sink)
             delivery.files = splits.joined(delivery.files, landing, sink)
@@ -147,7 +147,7 @@ def _quarantined(store: Store, source: str, landing: Path, error: FreeholdError)
     """Move what came out of reach, with a sentence that says why."""
     place = store.folder / "quarantine" / landing.name
     shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(place.parent)
     os.replace(landing, place)
     durable.write_atomically(place / "WHY.txt", f"{source}: {error.message}\n")
     return place

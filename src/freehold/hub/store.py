@@ -22,7 +22,7 @@ from freehold import durable, faults, permissions, settings
 from freehold.errors import BadModel, Busy, DamagedStore, NotFound, Unsupported, UsageError
 from freehold.hub.blobs import Blobs
 from freehold.hub.card import Card, on_base, read_card
-from freehold.hub.catalogue import checked_blobs, holdings, models, open_catalogue
+from freehold.hub.catalogue import checked_blobs, held, models, open_catalogue
 from freehold.hub.intake import Admitted
 from freehold.hub.manifests import MODEL_NAME, Entry, Manifests, check_writable
 from freehold.hub.uploads import under_way
@@ -314,8 +314,7 @@ class Store:
         if damaged:
             raise DamagedStore(next(iter(damaged.values())), "freehold store repair, then collect again")
         with self.engine.connect() as connection:
-            kept |= set(connection.execute(sa.select(holdings.c.sha256).distinct()).scalars())
-            kept |= under_way(connection)
+            kept |= held(connection) | under_way(connection)
         others = [path for path in self.blobs.rglob("*") if path.is_file() and path.name not in kept]
         gone, freed = durable.unlink_older(others, time.time() - grace_s)
         with self.engine.begin() as connection:
@@ -350,6 +349,11 @@ def entry_of(model: Model) -> Entry:
 def _model(row: Any) -> Model:
     manifest = {name: (record[0], record[1]) for name, record in row.manifest.items()}
     return Model(row.name, row.revision, Card.from_dict(row.card), manifest, row.created)
+
+
+def files_by_digest(store: Store) -> dict[str, tuple[Model, str]]:
+    """Digest -> (a model, its file) of all files that models name."""
+    return {digest: (model, name) for model in store.models() for name, (digest, _) in model.manifest.items()}
 
 
 def holds_models(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Reading an archive that somebody else may have made: nothing in it is believed, and nothing is written where it says.
+"""Reading an archive that somebody else may have made: nothing in it is trusted, and nothing is written where it says.
 
 Each file must be in the archive's list, come once, be an ordinary file of the size listed, and match its sha256. Files are
 written under numbers into a folder that the caller names. What the list says of the model is checked for its form.
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from freehold import durable
+from freehold import durable, strict_json
 from freehold.errors import BadModel
 from freehold.hub.card import Card
 from freehold.hub.intake import check_names
 from freehold.progress import Sink, Task, task
 
 VERSION = 1
-#: A list of files longer than this is none of ours, nor are further headers of a member longer than this.
+#: Bytes of a list of files, and of a member's further headers: ours are never longer.
 _MOST_LIST, _MOST_HEADER = 64 << 20, 1 << 20
 _MOST_FILES, _MOST_BYTES = 100_000, 1 << 50
 #: What an archive may say of a model's history: bytes as JSON, how deep it is nested, and characters of a licence.
@@ -30,7 +30,7 @@ _MOST_STATED, _MOST_DEPTH, _MOST_LICENCE = 4 << 20, 32, 2_000
 _BLOCK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASK = "do not use this archive; ask whoever made it"
-#: Fields that other rooms read of the steps of a lineage, which must be texts.
+#: Fields of a lineage's steps that other parts of Freehold read; they must be text.
 _TEXT_OF_STEP = ("step", "model", "revision", "digest", "into", "into_revision", "type", "from", "to", "how")
 _LONG_HEADERS = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
@@ -97,7 +97,7 @@ def unpack(source: Path, folder: Path, sink: Sink) -> tuple[Listed, dict[str, Pa
         tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, EOFError, OverflowError, RecursionError,
     ) as error:  # fmt: skip
         raise BadModel(
-            f"{source.name} is no archive of ours, or is damaged ({type(error).__name__}: {str(error)[:200]})",
+            f"{source.name} is not a Freehold archive, or is damaged ({type(error).__name__}: {str(error)[:200]})",
             "copy it again",
         ) from None
 
@@ -121,7 +121,7 @@ def _read_list(tar: tarfile.TarFile, source: Path) -> Listed:
     try:
         check_names(list(files))
     except BadModel as error:
-        raise BadModel(f"{source.name} holds {error.message[0].lower()}{error.message[1:]}", _ASK) from None
+        raise BadModel(f"{source.name}: {error.message}", _ASK) from None
     return Listed(
         str(value["name"]),
         str(value["revision"]),
@@ -134,11 +134,15 @@ def _read_list(tar: tarfile.TarFile, source: Path) -> Listed:
 def _record(name: str, record: dict[str, Any]) -> tuple[str, int]:
     """(sha256, bytes) of a listed file. Raises ValueError."""
     digest, size = record["sha256"], record["bytes"]
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-        raise ValueError(f"the sha256 of {name[:80]!r} is none")
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MOST_BYTES:
-        raise ValueError(f"the size of {name[:80]!r} is none")
+    if not is_file(digest, size):
+        raise ValueError(f"{name[:80]!r} has no valid sha256 or size")
     return digest, size
+
+
+def is_file(digest: object, size: object) -> bool:
+    """Whether these can be the sha256 of a file and its bytes."""
+    has_digest = isinstance(digest, str) and _SHA256.fullmatch(digest) is not None
+    return has_digest and type(size) is int and 0 <= size <= _MOST_BYTES
 
 
 def stated(value: dict[str, Any], source: Path) -> Card:
@@ -149,16 +153,16 @@ def stated(value: dict[str, Any], source: Path) -> Card:
         card.parameters, card.context_length, card.size_bytes, card.layers, card.hidden, card.kv_width, card.vocabulary,
     )  # fmt: skip
     if not all(isinstance(text, str) and len(text) <= _MOST_LICENCE for text in texts):
-        raise ValueError("a text of its card is none, or too long")
+        raise ValueError("a text in its card is too long, or is not text")
     if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
-        raise ValueError("a number of its card is none")
+        raise ValueError("a number in its card is not a whole number, or is too large")
     if not (card.chat_template is None or isinstance(card.chat_template, str)):
-        raise ValueError("the chat template of its card is no text")
+        raise ValueError("the chat template in its card is not text")
     if not isinstance(card.provenance, dict) or not isinstance(card.lineage, list):
-        raise ValueError("its history is none")
-    told = [card.provenance, card.lineage]
-    if len(json.dumps(told)) > _MOST_STATED or _depth(told) > _MOST_DEPTH:
-        raise BadModel(f"{source.name} tells a history that is too long or too deep", _ASK)
+        raise ValueError("its provenance or its lineage has the wrong form")
+    history = [card.provenance, card.lineage]
+    if len(json.dumps(history)) > _MOST_STATED or strict_json.depth(history, _MOST_DEPTH) > _MOST_DEPTH:
+        raise BadModel(f"the history that {source.name} states is too long or nested too deeply", _ASK)
     for step in card.lineage:
         _check_step(step)
     return card
@@ -167,25 +171,11 @@ def stated(value: dict[str, Any], source: Path) -> Card:
 def _check_step(step: dict[str, Any]) -> None:
     """Raises ValueError for a step of a lineage that others could not read."""
     if not isinstance(step, dict) or not isinstance(step.get("step"), str):
-        raise ValueError("a step of its lineage is none")
+        raise ValueError("a step of its lineage has the wrong form")
     if any(not isinstance(step[field], str) for field in _TEXT_OF_STEP if field in step):
-        raise ValueError(f"the step {step['step'][:40]!r} of its lineage has a field that is no text")
+        raise ValueError(f"the step {step['step'][:40]!r} of its lineage has a field that is not text")
     if step["step"] == "base" and not {"model", "revision", "digest"} <= step.keys():
-        raise ValueError("a step of its lineage names no base")
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and objects are nested, counted without recursion."""
-    level, depth = [value], 0
-    while level and depth <= _MOST_DEPTH:
-        level = [
-            part
-            for entry in level
-            if isinstance(entry, dict | list)
-            for part in (entry.values() if isinstance(entry, dict) else entry)
-        ]
-        depth += 1
-    return depth
+        raise ValueError("a step of its lineage does not name its base")
 
 
 def _files(tar: tarfile.TarFile, source: Path, listed: Listed, folder: Path, sink: Sink) -> dict[str, Path]:
@@ -201,7 +191,7 @@ def _files(tar: tarfile.TarFile, source: Path, listed: Listed, folder: Path, sin
             digest, size = listed.files.get(name, ("", -1)) if kind == "files" else ("", -1)
             if not _is_plain(member) or member.size != size or name in files:
                 raise BadModel(
-                    f"{source.name} holds {member.name[:120]!r}, which its list does not have so", _ASK
+                    f"{source.name} holds {member.name[:120]!r}, which does not match its list", _ASK
                 )
             path = folder / str(len(files))
             if _written(_opened(tar, member), path, progress) != digest:

@@ -2,15 +2,14 @@
 digest.
 
 A record stands from the moment its bytes were checked. That of a content holds for one repository and ends
-with the commit that names it, or
-after a day. That of a xorb holds for its uploader in every repository, as long as clients remember what
-they have sent.
+with the commit that names it, or after a day. That of a xorb holds for its uploader in every repository, as
+long as clients remember what they have sent.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -20,8 +19,6 @@ from freehold.hub import catalogue as tables
 CONTENT_S = 86_400.0
 #: Seconds for which a person's shards may name a xorb they uploaded; clients remember theirs for three weeks.
 XORB_S = 30 * 86_400.0
-#: As many digests are asked for at once.
-AT_ONCE = 500
 _ANY = 0
 
 
@@ -61,7 +58,7 @@ class Uploads:
         table = tables.uploads
         known: set[str] = set()
         with self._engine.connect() as connection:
-            for some in in_parts(names):
+            for some in tables.in_parts(names):
                 asked = sa.select(table.c.name).where(
                     table.c.user == user,
                     table.c.repository == repository,
@@ -75,7 +72,7 @@ class Uploads:
         """Forget contents that a commit has named: from now on the repository holds them."""
         table = tables.uploads
         with self._engine.begin() as connection:
-            for some in in_parts(digests):
+            for some in tables.in_parts(digests):
                 connection.execute(
                     table.delete().where(
                         table.c.user == user, table.c.repository == repository, table.c.name.in_(some)
@@ -86,7 +83,7 @@ class Uploads:
         """Note that contents of the user are made of these xorbs, and keep them from now on."""
         table = tables.uploads
         with self._engine.begin() as connection:
-            for some in in_parts(names):
+            for some in tables.in_parts(names):
                 where = (table.c.user == user, table.c.repository == _ANY, table.c.name.in_(some))
                 connection.execute(table.update().where(*where).values(kept=False))
 
@@ -105,10 +102,3 @@ def forget_old(connection: sa.Connection) -> None:
     content, xorb = table.c.repository != _ANY, table.c.repository == _ANY
     ended = sa.or_(sa.and_(content, table.c.at < now - CONTENT_S), sa.and_(xorb, table.c.at < now - XORB_S))
     connection.execute(table.delete().where(ended))
-
-
-def in_parts(names: Collection[str]) -> Iterator[list[str]]:
-    """The names in lists that are short enough for one question to a database."""
-    ordered = sorted(set(names))
-    for start in range(0, len(ordered), AT_ONCE):
-        yield ordered[start : start + AT_ONCE]

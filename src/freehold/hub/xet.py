@@ -199,6 +199,14 @@ def index(file: IO[bytes]) -> list[Chunk]:
     return found
 
 
+def index_of(file: IO[bytes], name: str) -> list[Chunk]:
+    """As :func:`index`, of the xorb of this name. Raises BadData where its chunks do not hash to it."""
+    wanted, chunks = bytes_of(name), index(file)
+    if tree_hash([(chunk.hash, chunk.size) for chunk in chunks]) != wanted:
+        raise BadData(f"the chunks of xorb {name[:12]} do not hash to its name", "send it again")
+    return chunks
+
+
 _ROW = struct.Struct("<32sQII")
 
 
@@ -255,8 +263,8 @@ def write_shard(
     """A shard that names the chunks of xorbs (name, chunks), for a client to find its own among. ``now``, ``expires``: seconds since 1970.
 
     Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a
-    chunk can recognise it. None stands
-    for a chunk that the client may not know of: random bytes are in its place.
+    chunk can recognise it. None stands for a chunk that the client may not know of: random bytes are in its
+    place.
     """
     from blake3 import blake3
 

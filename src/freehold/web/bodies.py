@@ -57,7 +57,7 @@ async def body_of(request: Request) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise HTTPException(
-            415, f"Content-Encoding: bodies are not taken as {encoding[:40]!r}; send it as it is"
+            415, f"Content-Encoding: {encoding[:40]!r} cannot be read here; send the body uncompressed"
         )
     try:
         return (await Request(request.scope, limited(request.receive)).body()).strip()

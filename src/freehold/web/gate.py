@@ -24,6 +24,7 @@ DEFAULTS = {
     "x-frame-options": "DENY",
     "x-dns-prefetch-control": "off",
     "cross-origin-resource-policy": "same-origin",
+    # other sites learn nothing, and a form sent to this one says where it comes from
     "referrer-policy": "same-origin",
     "cache-control": "private, no-store",
 }
@@ -31,7 +32,7 @@ DEFAULTS = {
 #: To a request whose body ends at one place or another: a proxy that takes the other would let a second request through in it. What follows
 #: on the connection is not read (RFC 9112, 6.1 and 6.3).
 _AMBIGUOUS = PlainTextResponse(
-    "a request has either Content-Length or Transfer-Encoding", 400, headers={"connection": "close"}
+    "send Content-Length or Transfer-Encoding, not both", 400, headers={"connection": "close"}
 )
 
 

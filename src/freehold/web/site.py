@@ -61,8 +61,8 @@ class Site:
             )
         if request.origin not in self.origins and self._is_foreign(request):
             return (
-                f"a page of another site ({(request.origin or request.site)[:200]!r}) may not ask this server; "
-                "serve allows sites by --cors, and the hub none"
+                f"a page of another site ({(request.origin or request.site)[:200]!r}) may not use this server; "
+                "'freehold serve' allows sites with --cors, the hub allows none"
             )
         return ""
 
