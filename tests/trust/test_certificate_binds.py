@@ -351,7 +351,11 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
         (lambda v: v["predicate"]["beside"].update({"../x": "0" * 64}), "names an unsafe file", 6),
         (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "take for one file", 6),
         (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "another key has signed it", 6),
-        (lambda v: v.update(_type="https://in-toto.io/Statement/v2"), "no in-toto statement of version 1", 6),
+        (
+            lambda v: v.update(_type="https://in-toto.io/Statement/v2"),
+            "does not hold an in-toto statement of version 1",
+            6,
+        ),
     ],
 )
 def test_statements_that_are_not_what_they_should_be_fail(

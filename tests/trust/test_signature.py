@@ -166,7 +166,7 @@ def test_forged_revocations_and_foreign_files(ring: Keyring, tmp_path: Path) -> 
     with pytest.raises(BadModel, match="was changed after"):
         ring.trust(tmp_path / "forged.json")
     (tmp_path / "rubbish.pub").write_text("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
-    with pytest.raises(BadData, match="no public key in PEM"):
+    with pytest.raises(BadData, match="does not hold a public key in PEM"):
         ring.trust(tmp_path / "rubbish.pub")
     with pytest.raises(NotFound, match="cannot be read"):
         ring.trust(tmp_path / "nowhere.pub")
