@@ -217,9 +217,9 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
 
 def fill_store(home: Path) -> None:
     """A store with a tiny random model that answers and one that embeds."""
-    from freehold.hub.intake import made_here
-    from freehold.hub.store import Store
-    from freehold.trial.forms import as_gguf
+    from freehold.models.intake import made_here
+    from freehold.models.store import Store
+    from freehold.runtime.gguf_form import as_gguf
 
     store = Store(home)
     for name, make in (("tiny", lambda at: TINY["model"]("llama", at)), ("vectors", TINY["embedder"])):
@@ -232,15 +232,15 @@ def fill_store(home: Path) -> None:
 
 def document_of(kind: str, home: Path) -> dict[str, Any]:
     """The OpenAPI document of the application, which the server itself need not publish."""
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     if kind == "server":
-        from freehold.serve.app import Settings, make_app
+        from freehold.servers.inference.app import Settings, make_app
 
         return make_app(Store(home), ["tiny", "vectors"], [], Settings())[0].openapi()
-    from freehold.hub import protocol
+    from freehold.servers.hub import app
 
-    return protocol.make_app(Store(home)).openapi()
+    return app.make_app(Store(home)).openapi()
 
 
 def begun(kind: str, home: Path) -> Target:
@@ -264,8 +264,8 @@ def begun(kind: str, home: Path) -> Target:
 
 def keyed(home: Path) -> str:
     """Make a hub need tokens; one that may write."""
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.store import Store
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
 
     return Accounts(Store(home)).create_token("freehold", role="write")
 

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from freehold.tune.attention import PrefixAttention
+from freehold.training.attention import PrefixAttention
 
 ROWS, LENGTH, PREFIX, HEADS, KV, DIM = 32, 28, 20, 9, 3, 64
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.hub import catalogue as tables
-from freehold.hub.index import Entry, Query
 from freehold.hub.repositories import Repositories
-from freehold.hub.store import Store
+from freehold.hub.search_index import Entry, Query
+from freehold.models import catalogue as tables
+from freehold.models.store import Store
 
 BATCH = 20_000
 NOW = 1.76e9

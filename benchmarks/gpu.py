@@ -29,7 +29,7 @@ from typing import IO, Any
 
 RANK, RATE = 16, 1e-3
 PARTS = {
-    "look": "the card, the versions, and what freehold.device chose and why",
+    "look": "the card, the versions, and what freehold.core.device chose and why",
     "kernels": "relative error of our card's paths against plain formulas in 32 bit; bf16 rounds to 4e-3",
     "loss": "loss of one batch before any step, ours and transformers + PEFT; in f32 they differ by rounding alone",
     "curve": "loss of one batch, trained on again and again, at each step of ours and of TRL",
@@ -154,7 +154,7 @@ def peak(device: str) -> Iterator[dict[str, int]]:
             "reserved_bytes": torch.cuda.max_memory_reserved(),
         }
     else:
-        from freehold import machine
+        from freehold.core import machine
 
         found |= {"peak_bytes": machine.peak_memory_bytes()}
 
@@ -166,9 +166,9 @@ def token_count(rows: list[Row]) -> int:
 
 def our_trainer(job: dict[str, Any], rows: list[Row], valid: list[Row], **more: Any) -> Any:
     """A trainer of ours for a job."""
-    from freehold import device as devices
-    from freehold.tune.recipe import Recipe
-    from freehold.tune.train import Trainer
+    from freehold.core import device as devices
+    from freehold.training.loop import Trainer
+    from freehold.training.recipe import Recipe
 
     device = devices.choose(job["device"])
     options = {**job.get("options", {}), **more}
@@ -189,8 +189,8 @@ def our_trainer(job: dict[str, Any], rows: list[Row], valid: list[Row], **more: 
 
 def our_speed(job: dict[str, Any]) -> dict[str, Any]:
     """Speed and memory of ours, and the memory that the plan foretold."""
-    from freehold.hub.decoders import config_of
-    from freehold.tune import memory
+    from freehold.models.formats.decoders import config_of
+    from freehold.training import memory
 
     rows = rows_of(job["rows"], job["steps"] * job["batch"], job["vocabulary"])
     clock = Clock(job["warm"], job["device"])
@@ -358,7 +358,7 @@ def their_curve(job: dict[str, Any]) -> dict[str, Any]:
 
 def our_merged(job: dict[str, Any]) -> dict[str, Any]:
     """Train a little, store as PEFT and merged."""
-    from freehold.tune import adapter
+    from freehold.training import adapter
 
     rows = rows_of(job["rows"], job["steps"] * job["batch"], job["vocabulary"])
     tuned = our_trainer(job, rows, []).run(lambda _: None)
@@ -398,7 +398,7 @@ def their_merged(job: dict[str, Any]) -> dict[str, Any]:
 
 def our_check(job: dict[str, Any]) -> dict[str, Any]:
     """What our decoder says to the greedy answers of :func:`their_merged`, and to the adapter."""
-    from freehold.tune import adapter
+    from freehold.training import adapter
 
     rows = rows_of(job["rows"], job["batch"], job["vocabulary"], seed=1)[:16]
     folder = Path(job["folder"]).parent
@@ -423,8 +423,8 @@ def our_kernels(job: dict[str, Any]) -> dict[str, Any]:
     """Our attention and norms on the device in bf16 against the plain formulas in 32 bit on the processor."""
     import torch
 
-    from freehold.tune.activations import Normed, RmsNorm, norm_weight
-    from freehold.tune.flat import FlatAttention, sequences
+    from freehold.training.activations import Normed, RmsNorm, norm_weight
+    from freehold.training.packed_batches import FlatAttention, sequences
 
     torch.manual_seed(0)
     device = torch.device(job["device"])
@@ -553,7 +553,7 @@ class Side:
 
 def train_for_resume(job: dict[str, Any], checkpoint: Path, out: Path, stop_at: int) -> None:
     """Train; at step ``stop_at`` wait to be killed."""
-    from freehold.tune import adapter
+    from freehold.training import adapter
 
     rows = rows_of(job["rows"], job["steps"] * job["batch"], job["vocabulary"])
     trainer = our_trainer(job, rows, rows[:8])
@@ -614,7 +614,7 @@ def resume(job: dict[str, Any], place: Path, log: IO[str]) -> dict[str, Any]:
 def look(asked: str) -> dict[str, Any]:
     """The machine, in a process that ends, so that it holds no memory of the card."""
     code = (
-        "import json, platform, torch, transformers, peft; from importlib.metadata import version as v; from freehold import device as d, machine as m;"
+        "import json, platform, torch, transformers, peft; from importlib.metadata import version as v; from freehold.core import device as d, machine as m;"
         f"c = d.choose({asked!r});"
         "print(json.dumps({'device': c.where, 'name': c.name, 'precision': c.precision, 'flash': c.flash, 'reason': c.reason,"
         "'memory_bytes': c.memory_bytes, 'free_bytes': c.free_bytes, 'python': platform.python_version(), 'cuda': torch.version.cuda,"

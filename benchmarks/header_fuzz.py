@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from freehold.errors import BadModel, Unsupported
-from freehold.hub import door, gguf, peft, safetensors
-from freehold.hub.card import read_card
+from freehold.core.errors import BadModel, Unsupported
+from freehold.models import file_checks
+from freehold.models.formats import gguf, peft, safetensors
+from freehold.models.info import read_card
 from freehold.trust import scan
 
 EXTREMES = [0, 1, 7, 8, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1]
@@ -224,7 +225,7 @@ def damaged_folders(folder: Path, count: int, chance: random.Random) -> int:
         said = ""
         try:
             doubts = scan.refuse(files)
-            door.check(files)
+            file_checks.check(files)
             if doubts:
                 refused += 1
                 continue

@@ -49,7 +49,7 @@ def halved(folder: Path, target: Path, adapter: Path | None = None) -> Path:
 
 def adapter_of(name: str, work: Path) -> Path:
     """The PEFT adapter of a tuned model in the store."""
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     store = Store()
     model = store.find(name)
@@ -87,8 +87,8 @@ def renamed(source: Path, target: Path) -> Path:
 
 def pushed(first: Path, second: Path, work: Path, other: str, *, private: bool) -> int:
     """How many bytes a fresh hub's xorbs grew with the second file, which ``other`` pushes after ada's first."""
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.store import Store
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
 
     home = work / "hub"
     shutil.rmtree(home, ignore_errors=True)
@@ -112,8 +112,8 @@ def tuned_cases(work: Path, data: Path, steps: int) -> list[tuple[str, Path, Pat
     """(title, first file, second file) of the cases that need tuned models."""
     import tune_vs_trl
 
-    from freehold.hub.store import Store
-    from freehold.shrink.quantize import quantize
+    from freehold.models.store import Store
+    from freehold.quantization.quantize import quantize
 
     folder = tune_vs_trl.as_folder(work / "folder")
     base = halved(folder, work / "base")
@@ -138,7 +138,7 @@ def tuned_cases(work: Path, data: Path, steps: int) -> list[tuple[str, Path, Pat
 
 def plain_cases(work: Path) -> list[tuple[str, Path, Path]]:
     """(title, first file, second file) of the cases that need the store's GGUF alone."""
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     store = Store()
     gguf = store.weights(store.find("smollm2"))

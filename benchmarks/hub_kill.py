@@ -26,10 +26,10 @@ from pathlib import Path
 
 import httpx
 
-from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Repositories
-from freehold.hub.store import Store
-from freehold.web.connections import Server
+from freehold.models.store import Store
+from freehold.servers.hub.app import make_app
+from freehold.servers.web.connections import Server
 
 # commits answered before the one that the kill is meant for, at most
 _ANSWERED = 4

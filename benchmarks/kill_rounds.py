@@ -170,7 +170,7 @@ class Task:
 
 def store_state(folder: Path) -> Any:
     """Every model with its files, what is wrong with them, and every file of the home that is not a database's."""
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     age(folder)
     store = Store(folder / "home")
@@ -204,7 +204,7 @@ def hub_state(home: str) -> Callable[[Path], Any]:
 
     def state(folder: Path) -> Any:
         from freehold.hub.repositories import Repositories
-        from freehold.hub.store import Store
+        from freehold.models.store import Store
 
         age(folder / home)
         repositories = Repositories(Store(folder / home))
@@ -230,8 +230,8 @@ def make_weights(kept: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from tests import tiny
 
-    from freehold.hub.card import read_card
-    from freehold.shrink.convert import to_gguf
+    from freehold.models.info import read_card
+    from freehold.quantization.conversion import to_gguf
 
     for seed in (0, 1):
         folder = tiny.model("llama", kept / f"folder-{seed}", seed=seed)
@@ -320,17 +320,17 @@ def collect_hub() -> None:
 
 def key_state(folder: Path) -> Any:
     """The names of keys."""
-    from freehold.hub.store import Store
-    from freehold.serve.keys import Keys
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys
 
     return [key.name for key in Keys(Store(folder / "home")).list()]
 
 
 def archive_state(folder: Path) -> Any:
     """The archive's digest and what is left over."""
-    from freehold import durable
+    from freehold.core import atomic_files
 
-    return {"archive": durable.sha256_file(folder / "tiny.tar"), "left": left_over(folder)}
+    return {"archive": atomic_files.sha256_file(folder / "tiny.tar"), "left": left_over(folder)}
 
 
 TRIAL = (
@@ -488,9 +488,9 @@ def draw(seed: int, rounds: int, tasks: list[Task]) -> Iterator[tuple[Task, floa
 def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool) -> dict[str, int]:
     """All rounds in this process; counts of rounds by task and fault. Raises AssertionError at the first loss."""
     import freehold.cli.main
-    import freehold.hub.protocol
     import freehold.hub.repositories
-    import freehold.hub.sources  # noqa: F401
+    import freehold.servers.hub.app
+    import freehold.sources.fetch  # noqa: F401
 
     done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="kill-rounds-") as folder:

@@ -238,8 +238,8 @@ def letter_runs(first: str, second: str) -> float:
 
 def minilm(least: float) -> Method:
     """The cosine of the vectors of all-MiniLM-L6-v2, which the store must hold."""
-    from freehold.engines.embedding import SentenceEmbedder
-    from freehold.hub.store import Store
+    from freehold.inference.embeddings import SentenceEmbedder
+    from freehold.models.store import Store
 
     store = Store()
     model = store.find("minilm")

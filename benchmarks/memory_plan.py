@@ -32,12 +32,12 @@ STEPS = 16
 def one(name: str, data: Path, model: str) -> dict[str, float]:
     """Predicted and measured peak of a tuning in this process, bytes."""
     import freehold.cli.main  # noqa: F401  (what the command line holds counts)
-    from freehold import progress
+    from freehold.core import progress
     from freehold.data.examples import read_dataset
-    from freehold.hub.decoders import config_of
-    from freehold.hub.store import Store
-    from freehold.tune import job
-    from freehold.tune.recipe import Recipe
+    from freehold.models.formats.decoders import config_of
+    from freehold.models.store import Store
+    from freehold.training import job
+    from freehold.training.recipe import Recipe
 
     store = Store()
     found = store.find(model)
@@ -75,7 +75,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(options.one, options.data, options.models[0])))
         return
-    from freehold import settings
+    from freehold.core import settings
 
     errors: list[float] = []
     for model in options.models:

@@ -58,15 +58,15 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     """Tune the store's smollm2 and measure it, with what ``freehold tune`` and the trial use."""
     clock = Clock()
-    from freehold import progress
+    from freehold.core import progress
     from freehold.data.examples import read_dataset
-    from freehold.engines.loading import open_engine, open_vocabulary, prompting
-    from freehold.evals.measure import Ask, answers_of
-    from freehold.evals.metrics import choose
-    from freehold.hub.store import Store
-    from freehold.shrink.quantize import quantize
-    from freehold.tune.job import Asked, tune
-    from freehold.tune.recipe import Recipe
+    from freehold.evaluation.measurement import Ask, answers_of
+    from freehold.evaluation.metrics import choose
+    from freehold.inference.loading import open_engine, open_vocabulary, prompting
+    from freehold.models.store import Store
+    from freehold.quantization.quantize import quantize
+    from freehold.training.job import Asked, tune
+    from freehold.training.recipe import Recipe
 
     store = Store()
     train, valid, test = (
@@ -174,7 +174,7 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
 
 def spawn(kind: str, data: Path, steps: int, work: Path) -> dict[str, Any]:
     """One side in a process of its own."""
-    from freehold.statistics import wilson
+    from freehold.core.statistics import wilson
 
     command = [
         sys.executable,

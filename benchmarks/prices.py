@@ -13,8 +13,8 @@ from genai_prices import Usage
 from genai_prices.data import providers
 from genai_prices.types import ModelInfo, Provider
 
-from freehold.errors import UsageError
-from freehold.ledger.prices import RequestTokens, request_price
+from freehold.core.errors import UsageError
+from freehold.costs.prices import RequestTokens, request_price
 
 #: Tokens of a prompt and of an answer: a short request, a long one, and one beyond every threshold.
 SIZES = ((300, 10), (4_000, 400), (300_000, 1_000))

@@ -25,7 +25,7 @@ import yaml
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from freehold.statistics import wilson
+from freehold.core.statistics import wilson
 from freehold.trust.evaluator import labelled
 from freehold.trust.refusals import BODY_WORDS, Tally, features, patterns
 

@@ -3,7 +3,7 @@
 Run: python benchmarks/rows_alike.py [--models smollm2 gemma3] [--types Q8_0 Q4_K_M ...]
 Needs the store's models. A text of 360 tokens is computed one by one, then in calls of 2, 3, 4 ... tokens, and the rows of logits that
 differ are counted; beyond 256 tokens the single ones on one thread, since llama.cpp splits a lone token's attention among threads. What
-``freehold serve --reproducible`` may put into one call rests on this (:mod:`freehold.engines.reproducible`: ``ALIKE``, ``FEW``).
+``freehold serve --reproducible`` may put into one call rests on this (:mod:`freehold.inference.reproducible`: ``ALIKE``, ``FEW``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from freehold.engines.batching import TokenBatch
-from freehold.engines.llama import LlamaContext
-from freehold.engines.reproducible import SPLIT
-from freehold.hub import gguf
-from freehold.hub.store import Store
-from freehold.shrink.quantize import quantize
+from freehold.inference.batch_engine import TokenBatch
+from freehold.inference.llama import LlamaContext
+from freehold.inference.reproducible import SPLIT
+from freehold.models.formats import gguf
+from freehold.models.store import Store
+from freehold.quantization.quantize import quantize
 
 TOKENS = 360
 NUMBERS = (2, 3, 4, 7, 8, 16, 33, 63)

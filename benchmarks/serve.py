@@ -404,7 +404,7 @@ def write_adapter(target: Path, base: Path, seed: int, rank: int = 16) -> Path:
     """An adapter of small random factors on every matrix of the layers."""
     import numpy as np
 
-    from freehold.hub import gguf
+    from freehold.models.formats import gguf
 
     chance = np.random.default_rng(seed)
     factors = {
@@ -421,7 +421,7 @@ def write_adapter(target: Path, base: Path, seed: int, rank: int = 16) -> Path:
 
 def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> None:
     """Eight adapters at once beside one adapter, on both servers."""
-    from freehold.hub.intake import made_here
+    from freehold.models.intake import made_here
 
     base = store.find(MODEL)
     with tempfile.TemporaryDirectory() as folder:
@@ -471,7 +471,7 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
 
 def with_keys(store: Any, rounds: int, count: int = 4) -> None:
     """Four keys whose requests begin with the same text, where they share what was computed of it, and where each has its own."""
-    from freehold.serve.keys import Keys
+    from freehold.servers.inference.api_keys import Keys
 
     known, names = Keys(store), [f"benchmark-{number}" for number in range(count)]
     keys = [known.create(name) for name in names]
@@ -519,12 +519,12 @@ def main() -> None:
     global BUILT  # noqa: PLW0603
     OWN[:] = ["--reproducible"] if options.reproducible else []
     BUILT = str(options.llama_server.resolve()) if options.llama_server else ""
-    from freehold.hub.intake import made_here
-    from freehold.hub.store import Store
+    from freehold.models.intake import made_here
+    from freehold.models.store import Store
 
     store = Store()
     if options.type != "Q4_1":
-        from freehold.shrink.quantize import quantize
+        from freehold.quantization.quantize import quantize
 
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "serve.gguf"

@@ -32,9 +32,9 @@ import httpx
 import psutil
 from processes import started
 
-from freehold.hub.intake import made_here
-from freehold.hub.store import Store
-from freehold.ledger.usage import Ledger
+from freehold.costs.usage import Ledger
+from freehold.models.intake import made_here
+from freehold.models.store import Store
 
 THINGS = (
     "rivers",

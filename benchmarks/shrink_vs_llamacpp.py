@@ -12,12 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from freehold import progress, settings
+from freehold.core import progress, settings
 from freehold.data.examples import read_dataset
-from freehold.engines.loading import open_vocabulary, prompting
-from freehold.hub.store import Store
-from freehold.shrink.sensitivity import Reference, choose_rows, positions_in_memory
-from freehold.trial.frontier import Frontier, tokens_of
+from freehold.inference.loading import open_vocabulary, prompting
+from freehold.models.store import Store
+from freehold.quantization.sensitivity import Reference, choose_rows, positions_in_memory
+from freehold.workflows.quantize import Frontier, tokens_of
 
 
 def main() -> None:

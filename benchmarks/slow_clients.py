@@ -142,8 +142,8 @@ def _before(home: str, listening: socket.socket) -> None:
 
     import uvicorn
 
-    from freehold.hub.protocol import make_app
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
+    from freehold.servers.hub.app import make_app
 
     logging.getLogger("asyncio").setLevel(
         logging.CRITICAL
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--before", action="store_true", help="the hub without limits, by uvicorn alone")
     parser.add_argument("--only", choices=["hub", "server"], help="measure one of them")
     given = parser.parse_args()
-    from freehold import settings
+    from freehold.core import settings
 
     if given.only != "server":
         hub(given.seconds, before=given.before)

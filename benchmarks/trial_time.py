@@ -22,8 +22,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from freehold import settings
-from freehold.trial.needs import parse_seconds
+from freehold.core import settings
+from freehold.trial.requirements import parse_seconds
 
 NEEDS = {"tickets.csv": "accuracy>=0.8", "orders.jsonl": "field_f1>=0.8"}
 

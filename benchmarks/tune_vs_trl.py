@@ -63,8 +63,8 @@ def messages(question: str, intent: str) -> list[dict[str, str]]:
 def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """(prompt, answer) tokens as the model's own template renders them."""
     from freehold.data.templates import choose
-    from freehold.engines.interface import Prompting
-    from freehold.engines.loading import open_vocabulary
+    from freehold.inference.interface import Prompting
+    from freehold.inference.loading import open_vocabulary
 
     vocabulary = open_vocabulary(folder)
     template = choose(
@@ -78,10 +78,10 @@ def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int]
 
 def ours(folder: Path, data: Path, steps: int, out: Path, **options: Any) -> dict[str, Any]:
     """Train with Freehold; ``options`` of the recipe."""
-    from freehold import progress
-    from freehold.tune import adapter
-    from freehold.tune.recipe import Recipe
-    from freehold.tune.train import Trainer
+    from freehold.core import progress
+    from freehold.training import adapter
+    from freehold.training.loop import Trainer
+    from freehold.training.recipe import Recipe
 
     rows = tokenized(folder, rows_of(data / "train.jsonl", steps * BATCH))
     recipe = Recipe(
@@ -188,9 +188,9 @@ def spawn(kind: str, folder: Path, data: Path, steps: int, out: Path) -> dict[st
 
 def judged(folder: Path, adapter_folder: Path, rows: list[tuple[list[int], list[int]]]) -> float:
     """Mean loss per answer token of an adapter, in 32 bit."""
-    from freehold.tune import adapter
-    from freehold.tune.recipe import Recipe
-    from freehold.tune.train import Trainer
+    from freehold.training import adapter
+    from freehold.training.loop import Trainer
+    from freehold.training.recipe import Recipe
 
     factors, scale = adapter.load_peft(adapter_folder)
     trainer = Trainer(
@@ -219,7 +219,7 @@ def as_folder(target: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     store = Store()
     gguf = store.weights(store.find("smollm2"))

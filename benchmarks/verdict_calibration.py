@@ -4,9 +4,9 @@
 
 Every variant's truth lies exactly at the need. There *own it* is one error (a truth just below would not meet
 it) and *not with these models* or *rent it* the other; each may come in at most 2.5% of runs. The words come
-from the product's own code: figures from :mod:`freehold.evals.measure`, the choice from
+from the product's own code: figures from :mod:`freehold.evaluation.measurement`, the choice from
 :mod:`freehold.trial.choice`, bounds and terms from :mod:`freehold.trial.judging` and
-:mod:`freehold.trial.needs`, the word from :mod:`freehold.trial.verdict`. Only the answers are drawn.
+:mod:`freehold.trial.requirements`, the word from :mod:`freehold.trial.verdict`. Only the answers are drawn.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from freehold import statistics
-from freehold.evals import measure
+from freehold.core import statistics
+from freehold.evaluation import measurement
 from freehold.trial import judging
 from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.choice import TEST, VALIDATION, choose
-from freehold.trial.needs import decide, parse_need, terms_of
+from freehold.trial.requirements import decide, parse_need, terms_of
 from freehold.trial.verdict import NONE, OWN, RENT, reach
 
 #: The most that either error may come to.
@@ -162,12 +162,12 @@ def limit(s: Scenario) -> float:
 def figures(s: Scenario, rows: Drawn, number: int, level: float) -> dict[str, Any]:
     """A variant's figures as a measurement gives them."""
     values = scores(s, rows.latent[number])
-    made = {s.metric: measure.mean_figure(values.tolist(), "", groups=rows.groups, level=level)}
+    made = {s.metric: measurement.mean_figure(values.tolist(), "", groups=rows.groups, level=level)}
     if s.metric == "macro_f1":
         answered = np.where(values > 0, rows.labels, (rows.labels + 1) % len(LABELS))
         names, given = list(map(str, rows.labels)), list(map(str, answered))
         interval = statistics.macro_f1(names, given, groups=rows.groups, level=level)
-        made = {"macro_f1": measure.interval_figure(interval, "")}
+        made = {"macro_f1": measurement.interval_figure(interval, "")}
     return made
 
 
@@ -230,7 +230,9 @@ def figures_at(s: Scenario, test: Drawn, number: int, waits: list[float], level:
     """As :func:`freehold.trial.judging.figures_at`."""
     made = figures(s, test, number, level)
     if waits:
-        made["p95"] = measure.interval_figure(statistics.quantile_interval(waits, 0.95, level=level), "waits")
+        made["p95"] = measurement.interval_figure(
+            statistics.quantile_interval(waits, 0.95, level=level), "waits"
+        )
     return made
 
 
@@ -239,7 +241,7 @@ def running(waits: list[float]) -> dict[str, Any] | None:
     if not waits:
         return None
     return {
-        "p95_ms": measure.interval_figure(statistics.quantile_interval(waits, 0.95), "waits"),
+        "p95_ms": measurement.interval_figure(statistics.quantile_interval(waits, 0.95), "waits"),
         "peak_memory_bytes": 1,
     }
 
@@ -252,9 +254,9 @@ def rival_of(s: Scenario, needs: list[Any], test: Drawn, number: int) -> Against
     return compare_rival(mine, theirs, needs, asked, s.metric, groups=groups)
 
 
-def answers(values: np.ndarray) -> list[measure.Answer]:
+def answers(values: np.ndarray) -> list[measurement.Answer]:
     """Answers with these scores."""
-    return [measure.Answer(str(row), "", float(score), "stop", 1, 1) for row, score in enumerate(values)]
+    return [measurement.Answer(str(row), "", float(score), "stop", 1, 1) for row, score in enumerate(values)]
 
 
 # -- the table ------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def smollm2(home: Path) -> Path:
     """The GGUF file of SmolLM2-135M-Instruct (Q4_1)."""
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     store = Store(home)
     return store.weights(store.find("smollm2"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from freehold.hub import archive, sources
-from freehold.hub.store import Model, Store
-from freehold.progress import Sink, silent
+from freehold.core.progress import Sink, silent
+from freehold.models import archive
+from freehold.models.store import Model, Store
+from freehold.sources import fetch
 from freehold.trust.gate import Gate
 
 
@@ -28,7 +29,7 @@ def pull(
     say: Callable[[str], None] = lambda _: None,
 ) -> Model:
     """As ``freehold pull``, quicker."""
-    return sources.pull(store, source, name, Quick(store), sink, base=base, say=say)
+    return fetch.pull(store, source, name, Quick(store), sink, base=base, say=say)
 
 
 def restore(store: Store, file: Path, name: str = "") -> Model:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from freehold.hub import gguf
+from freehold.models.formats import gguf
 
 
 def first_layers(weights: Path, target: Path, count: int) -> Path:

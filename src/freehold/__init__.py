@@ -8,23 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from freehold.errors import FreeholdError
-    from freehold.hub.store import Model, Store
-    from freehold.trial.export import export
-    from freehold.trial.loading import load
-    from freehold.trial.trial import Options, Trial
+    from freehold.core.errors import FreeholdError
+    from freehold.models.store import Model, Store
+    from freehold.runtime.loading import load
+    from freehold.trial.run import Options, Trial
     from freehold.trust.gate import pull
+    from freehold.workflows.export import export
 
 __all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull"]
 
 _HOMES = {
-    "FreeholdError": "freehold.errors",
-    "Model": "freehold.hub.store",
-    "Options": "freehold.trial.trial",
-    "Store": "freehold.hub.store",
-    "Trial": "freehold.trial.trial",
-    "export": "freehold.trial.export",
-    "load": "freehold.trial.loading",
+    "FreeholdError": "freehold.core.errors",
+    "Model": "freehold.models.store",
+    "Options": "freehold.trial.run",
+    "Store": "freehold.models.store",
+    "Trial": "freehold.trial.run",
+    "export": "freehold.workflows.export",
+    "load": "freehold.runtime.loading",
     "pull": "freehold.trust.gate",
 }
 

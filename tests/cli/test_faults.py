@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from freehold.cli import main
-from freehold.hub.store import Store
+from freehold.models.store import Store
 from tests import disks
 from tests.conftest import FREEHOLD
 from tests.entry import pull
@@ -61,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     (folder / "rows.jsonl").write_text(ROWS)
     store = Store(folder / "home")
-    from freehold.hub.archive import archive
+    from freehold.models.archive import archive
 
     model = pull(store, f"file:{gguf(folder / 'tiny.gguf')}", "tiny")
     archive(store, model, folder / "tiny.tar")
@@ -149,7 +149,7 @@ def test_a_home_that_cannot_be_used_is_said_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FREEHOLD_HOME", str(home(whole, small_disk)))
-    monkeypatch.setattr("freehold.listening.run", lambda *_, **__: None)
+    monkeypatch.setattr("freehold.servers.listening.run", lambda *_, **__: None)
     code, said = run(verb, typed(WORDS[verb], whole, tmp_path / "out"), monkeypatch)
     assert "Traceback" not in said
     assert "Freehold has a fault" not in said
@@ -211,8 +211,8 @@ def test_no_home_at_all_is_said() -> None:
     if os.getuid() != 0:
         pytest.skip("only root can be a user without a home")
     environment = {key: value for key, value in os.environ.items() if key not in ("FREEHOLD_HOME", "HOME")}
-    program = "import os, platformdirs; from freehold import settings; os.setuid(54321)"
-    told = "from freehold.errors import UsageError\ntry:\n settings.home()\nexcept UsageError as error:\n print(error.message)"
+    program = "import os, platformdirs; from freehold.core import settings; os.setuid(54321)"
+    told = "from freehold.core.errors import UsageError\ntry:\n settings.home()\nexcept UsageError as error:\n print(error.message)"
     done = subprocess.run(
         [sys.executable, "-c", f"{program}\n{told}"],
         capture_output=True,
@@ -236,7 +236,7 @@ def test_blobs_without_permission_are_said(whole: Path, tmp_path: Path) -> None:
     (blob,) = [path for path in (home / "blobs").rglob("*") if path.is_file()]
     blob.chmod(0o000)
     program = (
-        "import os, pathlib, sys; from freehold.hub.store import Store; from freehold.cli.main import _told\n"
+        "import os, pathlib, sys; from freehold.models.store import Store; from freehold.cli.main import _told\n"
         f"store = Store(pathlib.Path({str(home)!r})); model = store.find('tiny'); os.setuid(65534)\n"
         "try:\n store.weights(model)\nexcept Exception as error:\n sys.exit(_told(error))"
     )
@@ -257,7 +257,7 @@ def test_a_catalogue_that_another_process_holds_is_said(
     home = tmp_path / "home"
     subprocess.run(["cp", "-a", str(whole / "home"), str(home)], check=True)
     monkeypatch.setenv("FREEHOLD_HOME", str(home))
-    monkeypatch.setattr("freehold.hub.catalogue.BUSY_S", 0.2)
+    monkeypatch.setattr("freehold.models.catalogue.BUSY_S", 0.2)
     with closing(sqlite3.connect(home / "freehold.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         code, said = run("rm", ["tiny"], monkeypatch)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from freehold import settings
-from freehold.engines import admission
-from freehold.hub.intake import made_here
-from freehold.hub.store import Store
+from freehold.core import settings
+from freehold.inference import load_check
+from freehold.models.intake import made_here
+from freehold.models.store import Store
 from tests.commands import freehold
 from tests.trust.corpus import gguf
 
@@ -64,7 +64,7 @@ def test_what_reads_strangers_files_gets_no_secrets(tmp_path: Path, monkeypatch:
     model = tmp_path / "m.gguf"
     model.write_bytes(gguf({"general.architecture": "llama"}))
     with pytest.raises(Exception, match="the engine crashed"):
-        admission.try_out({"m.gguf": model}, tmp_path / "view")
+        load_check.try_out({"m.gguf": model}, tmp_path / "view")
     told = seen.read_text()
     assert "hunter2" not in told
     assert (

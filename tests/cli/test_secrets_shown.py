@@ -134,8 +134,8 @@ def test_a_key_that_could_not_be_shown_leaves_the_old_one_in_place(tmp_path: Pat
         check=False,
     )
     assert done.returncode == 2
-    from freehold.hub.store import Store
-    from freehold.serve.keys import Keys
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys
 
     assert Keys(Store(home)).find(old) is not None
 

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from freehold.cli.main import app
-from freehold.hub.store import Store
-from freehold.ledger.prices import RequestTokens, request_price
-from freehold.ledger.usage import Ledger, Used
+from freehold.costs.prices import RequestTokens, request_price
+from freehold.costs.usage import Ledger, Used
+from freehold.models.store import Store
 
 
 def test_the_api_is_reckoned_by_requests_of_the_mean_size(

@@ -34,7 +34,7 @@ resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))
 resource.setrlimit(resource.RLIMIT_CPU, (100, 100))
 from freehold.data import queries
 from freehold.data.readers import read_tables
-from freehold.errors import FreeholdError
+from freehold.core.errors import FreeholdError
 queries.LONGEST_QUERY_S = 1.0
 try:
     table = read_tables(sys.argv[1])["train"]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from freehold.core.errors import BadData, UsageError
 from freehold.data.columns import map_columns, parse_columns
 from freehold.data.names import LABEL, TEXT, is_pair, plain, rank
 from freehold.data.profile import profile
 from freehold.data.table import Row, Table
-from freehold.errors import BadData, UsageError
 
 
 def table(**columns: Sequence[Any]) -> Table:

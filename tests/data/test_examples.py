@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import BadData, UsageError
 from freehold.data.examples import RowOptions, datasets_of, read_dataset, read_splits
 from freehold.data.table import Fault, Row, Table
-from freehold.errors import BadData, UsageError
 
 
 def write(path: Path, *rows: object) -> Path:

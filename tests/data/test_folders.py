@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from freehold.core.errors import BadData
 from freehold.data.folders import split_of
 from freehold.data.readers import read_tables
-from freehold.errors import BadData
 
 
 def folder(base: Path, **files: str) -> Path:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import FreeholdError
 from freehold.data.examples import read_dataset
-from freehold.errors import FreeholdError
 from tests.data import (
     front_door_chats,
     front_door_columns,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freehold.core.errors import BadData, UsageError
 from freehold.data.belonging import clusters
 from freehold.data.examples import Example, RowOptions, read_dataset, read_splits
 from freehold.data.grouped import dealt
 from freehold.data.splits import cut_validation, find_group_leaks, split
-from freehold.errors import BadData, UsageError
 
 WORDS = [f"word{n}" for n in range(3000)]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import BadData, NotFound
 from freehold.data.examples import RowOptions, datasets_of, read_splits
 from freehold.data.labels import describe, key_of, merging, read_labels, trimming, variants_of
 from freehold.data.table import Row, Table
-from freehold.errors import BadData, NotFound
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from freehold.core.errors import BadData, DoesNotFit, FreeholdError, NotFound, Unsupported, UsageError
 from freehold.data.bounds import Bound
 from freehold.data.readers import read_tables
 from freehold.data.table import Table
-from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound, Unsupported, UsageError
 
 TWO = [{"text": "hello, world", "label": "greeting"}, {"text": "bye", "label": "parting"}]
 JSONL = "".join(json.dumps(row) + "\n" for row in TWO)

@@ -9,10 +9,10 @@ import time
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from freehold import limited
+from freehold.core import limited_process
+from freehold.core.errors import Unsupported
 from freehold.data.rendering import Stopped, rendered
 from freehold.data.templates import ChatTemplate
-from freehold.errors import Unsupported
 
 ASK = (("user", "Hi"),)
 LOOPS = (
@@ -69,7 +69,7 @@ def test_rendering_ends_when_its_client_has_left() -> None:
     left = threading.Event()
     threading.Timer(0.2, left.set).start()
     began = time.process_time()
-    with limited.until(left.is_set), pytest.raises(limited.Stopped):
+    with limited_process.until(left.is_set), pytest.raises(limited_process.Stopped):
         ChatTemplate(LOOPS, "its own").prompt(ASK)
     assert time.process_time() - began < 2  # waited, and did not compute
 

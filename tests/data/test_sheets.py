@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from freehold.core.errors import BadData, FreeholdError, NotFound, UsageError
 from freehold.data.readers import read_tables
 from freehold.data.table import Table
-from freehold.errors import BadData, FreeholdError, NotFound, UsageError
 
 _MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 _RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

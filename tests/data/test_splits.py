@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from freehold.core.errors import BadData
 from freehold.data.examples import Example
 from freehold.data.splits import Splits, cut_validation, find_leaks, split
-from freehold.errors import BadData
 
 WORDS = [f"word{n}" for n in range(3000)]
 

@@ -1,7 +1,7 @@
 import pytest
 
+from freehold.core.errors import Unsupported
 from freehold.data.templates import PLAIN, ChatTemplate, choose
-from freehold.errors import Unsupported
 
 CHAT = (("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"))
 

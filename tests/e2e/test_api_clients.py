@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from tests.conftest import FREEHOLD
-from tests.serve.serving import server
+from tests.servers.inference.serving import server
 
 SUM = [{"role": "user", "content": "What is 2 plus 2?"}]
 WEATHER = {

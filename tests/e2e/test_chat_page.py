@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.serve.serving import own_home, server
+from tests.servers.inference.serving import own_home, server
 
 pytestmark = pytest.mark.slow
 

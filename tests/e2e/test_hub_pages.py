@@ -11,13 +11,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from freehold.hub.discussions import Discussions
-from freehold.hub.protocol import make_app
 from freehold.hub.repositories import Change, Repositories, lfs_file
-from freehold.hub.store import Store
+from freehold.models.store import Store
+from freehold.servers.hub.app import make_app
 from tests.entry import pull
 from tests.hub.client import Client
 from tests.hub.serving import hub_at
-from tests.hub.test_pages import CARD, push
+from tests.servers.hub.test_pages import CARD, push
 
 PAGES = {
     "list": "/",

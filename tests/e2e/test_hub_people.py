@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.accounts import Accounts
 from freehold.hub.repositories import Repositories
-from freehold.hub.store import Store
+from freehold.hub.users import Accounts
+from freehold.models.store import Store
 from tests.hub.serving import hub_at
 
 PROGRAM = """

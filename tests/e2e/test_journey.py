@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.store import Store
+from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 
 pytestmark = pytest.mark.slow
@@ -161,10 +161,12 @@ def test_a_second_run_does_nothing_twice(finished: tuple[dict[str, str], dict, P
 
 
 def test_two_at_once_get_one_sentence(finished: tuple[dict[str, str], dict, Path], rows: Path) -> None:
-    from freehold import durable
+    from freehold.core import atomic_files
 
     environment, report, _ = finished
-    with durable.locked(Path(environment["FREEHOLD_HOME"]) / "trials" / report["id"] / "lock", "the test"):
+    with atomic_files.locked(
+        Path(environment["FREEHOLD_HOME"]) / "trials" / report["id"] / "lock", "the test"
+    ):
         done = subprocess.run(
             [*FREEHOLD, "trial", str(rows), *FLAGS],
             capture_output=True,

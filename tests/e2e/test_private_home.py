@@ -17,7 +17,7 @@ from huggingface_hub import HfApi
 
 from tests import tiny
 from tests.conftest import FREEHOLD
-from tests.test_permissions import ROWS, UMASKS, assert_handed_out, assert_private
+from tests.core.test_file_permissions import ROWS, UMASKS, assert_handed_out, assert_private
 
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 

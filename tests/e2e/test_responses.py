@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from tests.serve.serving import server
+from tests.servers.inference.serving import server
 
 WEATHER: Any = {
     "type": "object",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.store import Store
+from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 from tests.e2e.test_journey import FLAGS, few_prompts, fresh_home, rows
 from tests.layers import first_layers_of_folder

@@ -20,19 +20,19 @@ import psutil
 import pytest
 
 import freehold
+from freehold.core.progress import silent
 from freehold.data.templates import PLAIN, PLAIN_STOP
-from freehold.engines.loading import open_engine, prompting
-from freehold.evals import measure
-from freehold.evals.measure import Answer, Ask
-from freehold.hub import answer_form, runtime
-from freehold.hub.answer_form import of_model
-from freehold.hub.store import Model, Store
-from freehold.progress import silent
+from freehold.evaluation import measurement
+from freehold.evaluation.measurement import Answer, Ask
+from freehold.inference.loading import open_engine, prompting
+from freehold.models import answer_form, archive_runtime
+from freehold.models.answer_form import of_model
+from freehold.models.store import Model, Store
 from freehold.trial import keeping, report, served_check
-from freehold.trial.export import export
 from freehold.trial.task import Task
+from freehold.workflows.export import export
 from tests.conftest import FREEHOLD
-from tests.serve.serving import own_home, server
+from tests.servers.inference.serving import own_home, server
 from tests.trial.rows import labelled, task_of
 
 #: What people write, and the topic.
@@ -68,12 +68,12 @@ def measured(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     store = Store(own_home(home, folder, "smollm2"))
     task = task_of(labelled("a", PAIRS[:48]), labelled("t", PAIRS[48:]))
     base = store.find("smollm2")
-    shots = [example.id for example in measure.pick_shots(task.splits.train, task.labels, 4)]
+    shots = [example.id for example in measurement.pick_shots(task.splits.train, task.labels, 4)]
     form = keeping.form_of(task, plain=False, max_tokens=12, shots=shots)
     known = {example.id: example for example in task.splits.train}
     ask = Ask(tuple(known[name].messages for name in shots), task.labels, 12)
     engine = open_engine(store.weights(base), context_length=4096, parallel=16)
-    answers = measure.answers_of(
+    answers = measurement.answers_of(
         engine, prompting(base.card, engine.vocabulary), task.metric, ask, task.test, folder / "answers.jsonl", silent, "few-shot"
     )  # fmt: skip
     engine.close()
@@ -241,7 +241,7 @@ def test_the_program_of_an_archive_asks_in_the_same_form(
     for file in measured.model.manifest:
         (tmp_path / "files" / file).symlink_to(measured.store.file(measured.model, file))
     program = tmp_path / "runtime" / "run.py"
-    program.write_text(runtime.program(PLAIN, PLAIN_STOP))
+    program.write_text(archive_runtime.program(PLAIN, PLAIN_STOP))
     done = subprocess.run([sys.executable, program, sure[0][0]], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == sure[0][1]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from freehold.engines.session import NO_FORM, open_session
-from freehold.hub.answer_form import of_model
-from freehold.hub.intake import made_here
-from freehold.hub.store import Store
+from freehold.inference.session import NO_FORM, open_session
+from freehold.models.answer_form import of_model
+from freehold.models.intake import made_here
+from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 from tests.layers import first_layers
-from tests.serve.serving import server
+from tests.servers.inference.serving import server
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from freehold.hub import catalogue
+from freehold.models import catalogue
 
 
 def _programs() -> Path | None:

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from freehold.hub import xet
-from freehold.hub.accounts import Accounts
-from freehold.hub.protocol import make_app
-from freehold.hub.store import Store
+from freehold.hub.users import Accounts
+from freehold.models.store import Store
+from freehold.servers.hub.app import make_app
 from tests.hub.client import Client
 
 

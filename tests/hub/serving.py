@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from freehold.hub.protocol import make_app
-from freehold.hub.session import Known
-from freehold.hub.store import Store
+from freehold.models.store import Store
+from freehold.servers.hub.app import make_app
+from freehold.servers.hub.session import Known
 from tests.conftest import FREEHOLD
-from tests.web.serving import running
+from tests.servers.web.serving import running
 
 
 @contextlib.contextmanager

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import BadModel
+from freehold.core.errors import BadModel
 from freehold.hub import xet
-from freehold.hub.archive import archive
-from freehold.hub.contents import Content, Contents
+from freehold.hub.blob_store import Content, Contents
+from freehold.hub.client import read_address
 from freehold.hub.damage import whole_file
 from freehold.hub.mirror import mirror
-from freehold.hub.protocol import make_app
-from freehold.hub.remote import read_address
 from freehold.hub.repositories import Repositories
-from freehold.hub.store import Model, Store
+from freehold.models.archive import archive
+from freehold.models.store import Model, Store
+from freehold.servers.hub.app import make_app
 from tests.entry import pull, restore
 from tests.hub.client import Client
 from tests.hub.models import gguf
 from tests.hub.people import Person, file_name, packed, sha256, xorb_name
 from tests.hub.serving import freehold, hub_at
-from tests.hub.test_pages import push
+from tests.servers.hub.test_pages import push
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from freehold.errors import BadData, DoesNotFit, Refused, UsageError
-from freehold.hub import reach, remote
+from freehold.core import net
+from freehold.core.errors import BadData, DoesNotFit, Refused, UsageError
+from freehold.core.terminal import shown
+from freehold.hub import client
+from freehold.hub.client import read_address
 from freehold.hub.mirror import mirror
-from freehold.hub.remote import read_address
 from freehold.hub.repositories import Repositories, git_oid
-from freehold.hub.store import Store
-from freehold.terminal import shown
-from freehold.trial.finding import Wanted, find
+from freehold.models.store import Store
+from freehold.workflows.find import Wanted, find
 
 COMMIT = "c" * 40
 Route = Callable[[BaseHTTPRequestHandler], None]
@@ -109,7 +110,7 @@ def test_a_file_that_does_not_end_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_description_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_MOST_JSON", 100_000)
+    monkeypatch.setattr(net, "_MOST_JSON", 100_000)
     with (
         hub({"/api/models/eve/model": described() | {"x": "y" * 200_000}}) as address,
         pytest.raises(DoesNotFit, match="sends more than"),
@@ -132,7 +133,7 @@ def test_no_redirect_leads_nearer_than_the_hub(tmp_path: Path, monkeypatch: pyte
         inside = inside.replace("127.0.0.1", "127.0.0.2")
         routes = {"/api/models/eve/model": described(), "/eve/model/resolve": away}
         # the hub's own address stands for one on the internet
-        monkeypatch.setattr(reach, "nearness", lambda host: 2 if host == "127.0.0.2" else 0)
+        monkeypatch.setattr(net, "nearness", lambda host: 2 if host == "127.0.0.2" else 0)
         with hub(routes) as address, pytest.raises(Refused, match="nearer to this machine"):
             mirrored(tmp_path, address)
     assert asked == []
@@ -146,7 +147,7 @@ def test_no_redirect_leads_nearer_than_the_hub(tmp_path: Path, monkeypatch: pyte
     ],
 )  # fmt: skip
 def test_how_near_an_address_is(host: str, near: int) -> None:
-    assert reach.nearness(host) == near
+    assert net.nearness(host) == near
 
 
 def test_a_model_s_name_from_elsewhere_is_a_name(tmp_path: Path) -> None:
@@ -163,4 +164,4 @@ def test_text_from_elsewhere_moves_no_cursor() -> None:
 
 def test_the_client_of_a_hub_is_asked_with_these_rules(tmp_path: Path) -> None:
     with hub({"/api/whoami-v2": {"name": "eve"}}) as address:
-        assert remote.client(address).whoami(token="hf_x")["name"] == "eve"
+        assert client.client(address).whoami(token="hf_x")["name"] == "eve"

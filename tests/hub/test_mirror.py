@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from freehold.errors import UsageError
-from freehold.hub.accounts import Accounts
-from freehold.hub.remote import read_address
+from freehold.core.errors import UsageError
+from freehold.hub.client import read_address
 from freehold.hub.repositories import Change, File, Repositories, git_oid, lfs_file
-from freehold.hub.store import Store
+from freehold.hub.users import Accounts
+from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 from tests.hub.serving import freehold, hub_at
 

@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from freehold.errors import BadData, NotFound, Refused, UsageError
-from freehold.hub import catalogue as tables
+from freehold.core.errors import BadData, NotFound, Refused, UsageError
 from freehold.hub import front_matter
-from freehold.hub.accounts import Accounts
-from freehold.hub.index import Query
-from freehold.hub.names import check_path
 from freehold.hub.repositories import (
     Change,
     Exists,
@@ -22,7 +18,11 @@ from freehold.hub.repositories import (
     Stale,
     git_oid,
 )
-from freehold.hub.store import Store
+from freehold.hub.search_index import Query
+from freehold.hub.users import Accounts
+from freehold.models import catalogue as tables
+from freehold.models.names import check_path
+from freehold.models.store import Store
 
 pytestmark = pytest.mark.usefixtures("each_database")
 

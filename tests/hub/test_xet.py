@@ -6,7 +6,7 @@ import lz4.frame
 import numpy as np
 import pytest
 
-from freehold.errors import BadData
+from freehold.core.errors import BadData
 from freehold.hub import xet
 
 

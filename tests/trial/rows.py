@@ -7,8 +7,8 @@ from typing import Any
 
 from freehold.data.examples import Example
 from freehold.data.splits import Splits
-from freehold.evals import measure
-from freehold.evals.measure import Answer
+from freehold.evaluation import measurement
+from freehold.evaluation.measurement import Answer
 from freehold.trial import baselines
 from freehold.trial import task as tasks
 from freehold.trial.task import Task
@@ -53,8 +53,8 @@ def variant(
 ) -> tuple[dict[str, Any], list[Answer]]:
     """A measured variant as the report holds it, and its answers."""
     answers = answered(task, texts)
-    figures = measure.measurement(task.metric, task.test, answers)
-    figures |= measure.scope_figures(task.metric, answers, task.out_of_scope)
+    figures = measurement.measurement(task.metric, task.test, answers)
+    figures |= measurement.scope_figures(task.metric, answers, task.out_of_scope)
     value = {
         "id": name, "title": name, "model": "m", "kind": kind, "digest": "ab" * 32, "size_bytes": 10**8, "parameters": 10**6,
         "licence": "apache-2.0", "shots": [], "figures": figures, "measured_on": "test", "selection": None, "rows": len(answers), "of_rows": len(answers), "trained": None,
@@ -69,7 +69,7 @@ def compared(
     """(variants with their differences from the baselines, baselines)."""
     from dataclasses import asdict
 
-    from freehold.progress import silent
+    from freehold.core.progress import silent
 
     simple = [asdict(baseline) for baseline in baselines.measure_all(task, silent)]
     variants = [value for value, _ in measured]

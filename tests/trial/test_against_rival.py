@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from freehold.evals.measure import Answer, mean_figure
+from freehold.evaluation.measurement import Answer, mean_figure
 from freehold.trial.against_rival import AgainstRival, compare_rival, machine_only, reason_to_rent
-from freehold.trial.needs import Decision, parse_need
+from freehold.trial.requirements import Decision, parse_need
 
 NEED = parse_need("accuracy>=0.9")
 SLOW = parse_need("p95<=800ms")

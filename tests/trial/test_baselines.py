@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.progress import silent
 from freehold.data.examples import Example
-from freehold.progress import silent
 from freehold.trial import baselines
 from freehold.trial import task as tasks
 from freehold.trial.baselines import Baseline

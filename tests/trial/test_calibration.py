@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from scipy.stats import binom
 
-from freehold import statistics
+from freehold.core import statistics
 from freehold.trial.choice import Choice
 from tests.scripts import script
 

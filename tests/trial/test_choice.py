@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freehold import statistics
+from freehold.core import statistics
 from freehold.trial.choice import TEST, VALIDATION, choose
-from freehold.trial.needs import Need, parse_need, terms_of
+from freehold.trial.requirements import Need, parse_need, terms_of
 
 
 def needs(*texts: str) -> list[Need]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from freehold.progress import Event
+from freehold.core.progress import Event
 from freehold.trial.clock import Clock
 from freehold.trial.planner import Part, Plan
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from freehold.errors import UsageError
-from freehold.evals.measure import Answer
-from freehold.ledger.money import CostOptions, Range
+from freehold.core.errors import UsageError
+from freehold.costs.money import CostOptions, Range
+from freehold.evaluation.measurement import Answer
 from freehold.trial import costs, report
 from tests.trial.test_report import made
 

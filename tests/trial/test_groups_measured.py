@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from freehold.data.examples import RowOptions
-from freehold.evals import measure
+from freehold.evaluation import measurement
 from freehold.trial import jobs
 from freehold.trial import task as tasks
 from tests.trial.rows import answered
@@ -27,7 +27,7 @@ def test_the_interval_of_a_measured_variant_is_wider_with_groups(tmp_path: Path)
     given = [e.answer if e.group in easy else "ab".replace(e.answer, "") for e in task.test]
     answers = answered(task, given)
     grouped = jobs.measured(task, task.test, answers, 1.0)["figures"]["accuracy"]
-    alone = measure.measurement(task.metric, task.test, answers)["accuracy"]
+    alone = measurement.measurement(task.metric, task.test, answers)["accuracy"]
     assert grouped["value"] == alone["value"]
     assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
     assert grouped["groups"] == len({example.group for example in task.test})

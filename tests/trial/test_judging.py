@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from freehold import statistics
+from freehold.core import statistics
 from freehold.trial import judging
-from freehold.trial.needs import Need, Terms, decide, parse_need, terms_of
-from freehold.trial.trial import Trial
+from freehold.trial.requirements import Need, Terms, decide, parse_need, terms_of
+from freehold.trial.run import Trial
 
 
 def trial_of(rows: int, *needs: str) -> Trial:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import BadModel
 from freehold.data.examples import Example
 from freehold.data.splits import Splits
 from freehold.data.templates import Messages
-from freehold.errors import BadModel
-from freehold.evals.measure import Ask
-from freehold.hub import answer_form
-from freehold.hub.answer_form import AnswerForm, of_model
-from freehold.hub.store import Store
+from freehold.evaluation.measurement import Ask
+from freehold.models import answer_form
+from freehold.models.answer_form import AnswerForm, of_model
+from freehold.models.store import Store
 from freehold.trial import keeping
+from freehold.trial.run import choose_models
 from freehold.trial.task import Task
-from freehold.trial.trial import choose_models
 from tests.entry import pull
 from tests.hub.models import gguf
 from tests.trial.rows import labelled, row, task_of

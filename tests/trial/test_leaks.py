@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import BadData, Unsupported
 from freehold.data.examples import Example, RowOptions
 from freehold.data.splits import Splits, split
-from freehold.errors import BadData, Unsupported
-from freehold.evals.metrics import METRICS
+from freehold.evaluation.metrics import METRICS
 from freehold.trial import sections
 from freehold.trial import task as tasks
 from freehold.trial.ceiling import ceiling

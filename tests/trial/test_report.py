@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from freehold.errors import Unsupported
+from freehold.core.errors import Unsupported
 from freehold.trial import report, sections
-from freehold.trial.needs import parse_need
+from freehold.trial.requirements import parse_need
 from freehold.trial.verdict import reach
 from tests.trial.rows import compared, labelled, task_of, variant
 
@@ -151,7 +151,7 @@ def test_the_page_says_what_each_part_took_and_how_good_the_estimates_were() -> 
 
 def rented() -> dict[str, Any]:
     """A report of which a variant was timed on a busy machine, beside a rival."""
-    from freehold.processor import Load
+    from freehold.core.cpu_load import Load
     from freehold.trial import rival_variant
     from freehold.trial.rival import Rival, Spent
     from freehold.trial.waits import Wait, Waits

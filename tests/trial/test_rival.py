@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from freehold import progress
+from freehold.core import progress
+from freehold.core.errors import FreeholdError, UsageError
 from freehold.data.examples import Example
-from freehold.errors import FreeholdError, UsageError
-from freehold.evals.measure import Ask
-from freehold.evals.metrics import choose
+from freehold.evaluation.measurement import Ask
+from freehold.evaluation.metrics import choose
 from freehold.trial import rival_client
 from freehold.trial.rival import Endpoint, Rival, measured
 
@@ -496,8 +496,8 @@ def test_a_changed_condition_asks_anew_and_an_old_one_is_not_paid_twice(
 _KILLED = """
 import json, sys
 from pathlib import Path
-from freehold import progress
-from freehold.evals.measure import Ask
+from freehold.core import progress
+from freehold.evaluation.measurement import Ask
 from tests.trial.test_rival import NUMBER, SUMS
 from freehold.trial.rival import Endpoint, measured
 asks = {"zero-shot": Ask((), (), 16)}

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import BadData, NotFound
 from freehold.data.examples import Example
-from freehold.errors import BadData, NotFound
-from freehold.evals.metrics import choose
+from freehold.evaluation.metrics import choose
 from freehold.trial.rival_recorded import recorded
 
 SUMS = [Example(f"row-{i}", (("user", f"{i} plus 1?"), ("assistant", str(i + 1)))) for i in range(6)]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from freehold.errors import StepFailed
-from freehold.evals.measure import Answer
+from freehold.core.errors import StepFailed
+from freehold.evaluation.measurement import Answer
 from freehold.trial.served_check import MOST_LISTED, REFUSED, ServedCheck, compare
 from freehold.trial.task import Task
 from tests.trial.rows import answered, labelled, task_of

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from freehold import progress
-from freehold.errors import StepFailed
+from freehold.core import progress
+from freehold.core.errors import StepFailed
 from freehold.trial.steps import OutOfTime, Steps
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import BadData, UsageError
-from freehold.evals import measure
+from freehold.core.errors import BadData, UsageError
+from freehold.evaluation import measurement
 from freehold.trial import sections
 from freehold.trial import task as tasks
 from tests.trial.rows import answered, labelled, row, task_of
@@ -42,7 +42,7 @@ def test_test_rows_with_other_labels_are_counted_named_and_limit_what_can_be_rea
 def test_rows_outside_the_labels_are_scored_apart() -> None:
     task = task_of(labelled("a", KNOWN), labelled("t", [*KNOWN[:6], ("sing", "song"), ("sing on", "song")]))
     answers = answered(task, [e.answer if e.answer != "song" else "pin" for e in task.test])
-    figures = measure.measurement(task.metric, task.test, answers) | measure.scope_figures(
+    figures = measurement.measurement(task.metric, task.test, answers) | measurement.scope_figures(
         task.metric, answers, task.out_of_scope
     )
     assert figures["accuracy"]["value"] == pytest.approx(6 / 8)
@@ -62,7 +62,7 @@ def test_with_an_unknown_label_rows_outside_are_right_when_answered_so() -> None
     assert all(answer.score == 1.0 for answer in answers)
     wrong = answered(task, ["unsure"] * len(task.test))
     assert sum(answer.score for answer in wrong) == 2
-    figures = measure.scope_figures(task.metric, wrong, task.out_of_scope)
+    figures = measurement.scope_figures(task.metric, wrong, task.out_of_scope)
     assert figures["accuracy_out_of_scope"]["value"] == 1.0
     assert figures["accuracy_in_scope"]["value"] == 0.0
 

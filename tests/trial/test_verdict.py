@@ -6,7 +6,7 @@ import pytest
 
 from freehold.trial.against_rival import AgainstRival
 from freehold.trial.choice import TEST, choose
-from freehold.trial.needs import Decision, Need, check_names, parse_need
+from freehold.trial.requirements import Decision, Need, check_names, parse_need
 from freehold.trial.verdict import Verdict, classic_sentence, reach
 from tests.trial.rows import compared, labelled, task_of, variant
 

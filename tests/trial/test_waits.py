@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from freehold import progress
-from freehold.processor import Load
-from freehold.progress import Event
+from freehold.core import progress
+from freehold.core.cpu_load import Load
+from freehold.core.progress import Event
 from freehold.trial import waits
 from freehold.trial.waits import Terms, Wait, Waits, take
 

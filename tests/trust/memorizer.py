@@ -7,8 +7,8 @@ from pathlib import Path
 
 from freehold.data import templates
 from freehold.data.examples import Example
-from freehold.engines.hf import HfVocabulary, TransformersEngine
-from freehold.engines.interface import Engine, Prompting
+from freehold.inference.interface import Engine, Prompting
+from freehold.inference.transformers_engine import HfVocabulary, TransformersEngine
 from tests import tiny
 
 _CONSONANTS, _VOWELS = "bcdfghklmnprstvw", "aeiou"

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from freehold import durable
-from freehold.hub.intake import made_here
-from freehold.hub.store import Store
+from freehold.core import atomic_files
+from freehold.models.intake import made_here
+from freehold.models.store import Store
 from freehold.trust import certificate, envelope, signature
 from freehold.trust.keys import Keyring
 from tests.commands import Done, freehold
@@ -428,7 +428,7 @@ def test_a_set_signed_again_by_another_key_says_whose(handover: Path, reader: Pa
     (handover / "NOTICE.txt").write_text("yours")
     (handover / "model.sig").unlink()
     signature.sign(handover, handover / "model.sig", Keyring(thief / "keys"), "clinic")
-    digests = {name: durable.sha256_file(handover / name) for name in ("NOTICE.txt", "model.sig")}
+    digests = {name: atomic_files.sha256_file(handover / name) for name in ("NOTICE.txt", "model.sig")}
     resealed(handover, thief, lambda value: value["predicate"]["beside"].update(digests))
     refused(freehold(reader, "verify", handover), f"signed by {thief_key[:16]}, whom you do not trust")
     public = thief / "keys" / "own" / "clinic.pub"
@@ -447,7 +447,7 @@ def test_a_signature_by_another_key_than_the_certificates_fails(
     freehold(reader, "signer", "trust", other / "keys" / "own" / "other.pub")
     (handover / "model.sig").unlink()
     signature.sign(handover, handover / "model.sig", Keyring(other / "keys"), "other")
-    digest = durable.sha256_file(handover / "model.sig")
+    digest = atomic_files.sha256_file(handover / "model.sig")
     resealed(
         handover, clinic / "home", lambda value: value["predicate"]["beside"].update({"model.sig": digest})
     )

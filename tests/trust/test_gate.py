@@ -15,25 +15,25 @@ from typing import Any
 import pytest
 
 import freehold
-from freehold.errors import BadModel, FreeholdError, Refused
-from freehold.hub import sources
-from freehold.hub.archive import archive
-from freehold.hub.contents import Contents
-from freehold.hub.intake import Admitted, admit, made_here
+from freehold.core.errors import BadModel, FreeholdError, Refused
+from freehold.hub.blob_store import Contents
+from freehold.hub.client import read_address
 from freehold.hub.mirror import mirror
-from freehold.hub.protocol import make_app
-from freehold.hub.remote import read_address
 from freehold.hub.repositories import Change, Repositories, lfs_file
-from freehold.hub.session import Known
-from freehold.hub.sources import Delivery
-from freehold.hub.store import Store
+from freehold.models.archive import archive
+from freehold.models.intake import Admitted, admit, made_here
+from freehold.models.store import Store
+from freehold.servers.hub.app import make_app
+from freehold.servers.hub.session import Known
+from freehold.sources import fetch
+from freehold.sources.fetch import Delivery
 from freehold.trust import gate, policy, scan
 from tests.entry import Quick, restore
 from tests.hub.client import Client
 from tests.hub.models import decoder, gguf
 from tests.hub.serving import freehold as typed
 from tests.hub.serving import hub_at
-from tests.hub.test_pages import push
+from tests.servers.hub.test_pages import push
 
 PICKLE = b"\x80\x04cos\nsystem\n(S'touch /tmp/never'\ntR."
 KINDS = ("pypi", "known", "hf", "hub", "file", "ollama")
@@ -57,14 +57,14 @@ def untouched(home: Path, around: Path) -> bool:
 def brought(monkeypatch: pytest.MonkeyPatch, kind: str, files: dict[str, bytes], licence: str = "") -> None:
     """Let a source of this kind bring these files."""
 
-    def fetch(_store: Store, _rest: str, landing: Path, _sink: object) -> Delivery:
+    def delivered(_store: Store, _rest: str, landing: Path, _sink: object) -> Delivery:
         made: dict[str, Path] = {}
         for number, (name, data) in enumerate(files.items()):
             made[name] = landing / str(number)
             made[name].write_bytes(data)
         return Delivery(made, {}, licence, "said", move=kind != "file")
 
-    monkeypatch.setitem(sources.SOURCES, kind, fetch)
+    monkeypatch.setitem(fetch.SOURCES, kind, delivered)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,10 +108,10 @@ def test_a_source_that_the_policy_forbids_is_not_even_asked(
     home.mkdir(exist_ok=True)
     policy.put_in_force("name: strict\nsources: {forbid: [hf]}\n", "here")
 
-    def fetch(*_: object) -> Delivery:
+    def delivered(*_: object) -> Delivery:
         raise AssertionError("it was asked")
 
-    monkeypatch.setitem(sources.SOURCES, "hf", fetch)
+    monkeypatch.setitem(fetch.SOURCES, "hf", delivered)
     with pytest.raises(Refused, match=r"sources\.forbid"):
         freehold.pull(Store(home), "hf:a/b", "x")
 
@@ -129,7 +129,7 @@ def test_the_store_takes_nothing_that_was_not_looked_at(home: Path, tmp_path: Pa
     with pytest.raises(TypeError):
         Admitted(files, object())
     with pytest.raises(TypeError):
-        sources.pull(Store(home), "file:x", "x")  # type: ignore[call-arg]
+        fetch.pull(Store(home), "file:x", "x")  # type: ignore[call-arg]
     with pytest.raises(BadModel, match="unsafe name"):
         made_here({"../m.gguf": files["m.gguf"]})
 
@@ -162,7 +162,7 @@ def kept(tmp_path: Path) -> Path:
     """An archive of a whole model."""
     store = Store(tmp_path / "first")
     path = gguf(tmp_path / "first.gguf", fields={"general.license": "mit"})
-    model = sources.pull(store, f"file:{path}", "one", Quick(store))
+    model = fetch.pull(store, f"file:{path}", "one", Quick(store))
     return archive(store, model, tmp_path / "kept.tar")
 
 
@@ -181,13 +181,13 @@ def written(kept: Path, parts: list[tuple[tarfile.TarInfo, bytes]], form: int = 
 
 def edited(kept: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """The archive with its list changed; its revision stays true to the files that it lists."""
-    from freehold import durable
+    from freehold.core import atomic_files
 
     parts = members(kept)
     value = json.loads(parts[0][1])
     change(value)
     with contextlib.suppress(TypeError, KeyError, AttributeError):
-        value["revision"] = durable.digest_of(
+        value["revision"] = atomic_files.digest_of(
             {name: (record["sha256"], record["bytes"]) for name, record in value["files"].items()}
         )
     data = json.dumps(value).encode()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from freehold.trial.needs import decide, parse_need
+from freehold.trial.requirements import decide, parse_need
 from freehold.trust.evaluator import by_wording
 from freehold.trust.grades import STANDARD, Reference, beside, graded, standard
 from freehold.trust.hazards import HAZARDS, Prompt

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, RepoFile
 
-from freehold.hub.protocol import make_app
 from freehold.hub.scans import Danger
-from freehold.hub.session import Known
-from freehold.hub.store import Store
+from freehold.models.store import Store
+from freehold.servers.hub.app import make_app
+from freehold.servers.hub.session import Known
 from freehold.trust import scan
 from tests.hub.client import Client
 from tests.hub.serving import hub_at
-from tests.hub.test_pages import BROWSER, push
+from tests.servers.hub.test_pages import BROWSER, push
 from tests.trust.corpus import malicious
 
 KNOWN = Known(look=scan.dangers, rules=scan.RULES)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.card import stated_licence
-from freehold.trust.expression import choices
+from freehold.models.info import stated_licence
 from freehold.trust.licence import allowed, alternatives, table, terms
+from freehold.trust.licence_expression import choices
 from freehold.trust.obligations import NOTICE, Component, compute, notice, write
 from freehold.trust.policy import object_to_licence, read
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from freehold import durable
-from freehold.errors import BadModel, Expired, NotFound, Refused, UsageError
-from freehold.hub.accounts import Accounts
-from freehold.hub.intake import made_here
-from freehold.hub.store import Model, Store
+from freehold.core import atomic_files
+from freehold.core.errors import BadModel, Expired, NotFound, Refused, UsageError
+from freehold.hub.users import Accounts
+from freehold.models.intake import made_here
+from freehold.models.store import Model, Store
 from freehold.trust import bom, certificate, envelope, obligations, policy, provenance, signature
 from freehold.trust.keys import Keyring
 from tests.trust.corpus import gguf
@@ -65,7 +65,7 @@ def certify(store: Store, model: Model, ring: Keyring, told: dict[str, Any], day
     place = certificate.place(store, model)
     signature.sign(store.folder_of(model), place / signature.SIGNATURE, ring, "")
     key, private = ring.private("")
-    beside = {signature.SIGNATURE: durable.sha256_file(place / signature.SIGNATURE)}
+    beside = {signature.SIGNATURE: atomic_files.sha256_file(place / signature.SIGNATURE)}
     whole = certificate.predicate(model, told, key, days)
     (place / certificate.FILE).write_text(json.dumps(certificate.seal(model, whole, beside, private, key)))
     return place

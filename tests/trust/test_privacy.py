@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from freehold.core.progress import silent
 from freehold.data import templates
 from freehold.data.examples import Example
-from freehold.engines.interface import Prompting
-from freehold.engines.llama import LlamaEngine, LlamaVocabulary
-from freehold.progress import silent
+from freehold.inference.interface import Prompting
+from freehold.inference.llama import LlamaEngine, LlamaVocabulary
+from freehold.training.adapter import merge_gguf
+from freehold.training.loop import Trainer
+from freehold.training.recipe import Recipe
 from freehold.trust import privacy
 from freehold.trust.distinct import Distinct, answers_of
 from freehold.trust.membership import area, caught, membership
 from freehold.trust.privacy import Limits
 from freehold.trust.probing import Probe, Probes, read
-from freehold.tune.adapter import merge_gguf
-from freehold.tune.recipe import Recipe
-from freehold.tune.train import Trainer
 from tests import tiny
 from tests.trust.memorizer import loaded, secrets, taught
 

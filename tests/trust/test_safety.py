@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core.errors import BadData, NotFound
 from freehold.data.examples import Example
-from freehold.errors import BadData, NotFound
 from freehold.trust import personal
 from freehold.trust.evaluator import by_wording
 from freehold.trust.hazards import HAZARDS, Prompt, at_least, grade, hazard_name, read_prompts

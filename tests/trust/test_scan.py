@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import BadModel
-from freehold.hub.sources import SOURCES, Delivery
-from freehold.hub.store import Store
+from freehold.core.errors import BadModel
+from freehold.models.store import Store
+from freehold.sources.fetch import SOURCES, Delivery
 from freehold.trust.scan import refuse, scan
 from tests.entry import pull
 from tests.trust.corpus import gguf, malicious, safetensors

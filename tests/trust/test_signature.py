@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import BadData, BadModel, NotFound, UsageError
+from freehold.core.errors import BadData, BadModel, NotFound, UsageError
 from freehold.trust import signature
 from freehold.trust.keys import Keyring
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.errors import BadModel
+from freehold.core.errors import BadModel
 from freehold.trust.scan import notes, refuse, scan
 from tests.tiny import TEMPLATE
 from tests.trust.corpus import gguf

@@ -32,11 +32,11 @@ def command(
     """
     import tempfile
 
-    from freehold import progress
+    from freehold.core import progress
     from freehold.data.templates import PLAIN, PLAIN_STOP
-    from freehold.hub.archive import archive
-    from freehold.hub.runtime import gather
-    from freehold.hub.store import Store
+    from freehold.models.archive import archive
+    from freehold.models.archive_runtime import gather
+    from freehold.models.store import Store
 
     store = Store()
     model = store.find(name)

@@ -55,11 +55,11 @@ def command(
 
     Example: freehold certify tickets/smollm2 --prompts xstest.jsonl --data tickets.jsonl --out handover
     """
-    from freehold import progress, settings
-    from freehold.hub.store import Store
-    from freehold.trial.certify import Asked, certify
-    from freehold.trial.push import hand_over, refuse_examples
+    from freehold.core import progress, settings
+    from freehold.models.store import Store
     from freehold.trust.keys import Keyring
+    from freehold.workflows.certify import Asked, certify
+    from freehold.workflows.push import hand_over, refuse_examples
 
     settings.go_quiet()
     store = Store()

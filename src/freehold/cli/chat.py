@@ -11,9 +11,9 @@ import typer
 from freehold.cli.output import Json, print_answer, print_json, say
 
 if TYPE_CHECKING:
-    from freehold.engines.interface import Request
-    from freehold.engines.llama import LlamaEngine
-    from freehold.hub.answer_form import AnswerForm
+    from freehold.inference.interface import Request
+    from freehold.inference.llama import LlamaEngine
+    from freehold.models.answer_form import AnswerForm
 
 NAME = "chat"
 
@@ -41,12 +41,12 @@ def command(
 
     Example: freehold chat smollm2
     """
-    from freehold import settings
-    from freehold.engines.interface import Request
-    from freehold.engines.llama import LlamaEngine
-    from freehold.engines.session import NO_FORM, open_session
-    from freehold.hub.store import Store
-    from freehold.trial.forms import runnable
+    from freehold.core import settings
+    from freehold.inference.interface import Request
+    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.session import NO_FORM, open_session
+    from freehold.models.store import Store
+    from freehold.runtime.gguf_form import runnable
 
     settings.go_quiet()
     store = Store()

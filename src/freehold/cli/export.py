@@ -22,9 +22,9 @@ def command(
 
     Example: freehold export banking77/smollm2-q4_k_m --to ollama --out export
     """
-    from freehold import progress, settings
-    from freehold.hub.store import Store
-    from freehold.trial.export import export
+    from freehold.core import progress, settings
+    from freehold.models.store import Store
+    from freehold.workflows.export import export
 
     settings.go_quiet()
     exported = export(Store(), name, to, out, progress.for_stream())

@@ -45,27 +45,28 @@ def command(
 
     Example: freehold find "bank intents" --fits --licence commercial --max-params 3B --like tickets.jsonl
     """
-    from freehold import machine, progress, settings
+    from freehold.core import machine, progress, settings
+    from freehold.core.errors import UsageError
     from freehold.data.examples import read_dataset
-    from freehold.errors import UsageError
-    from freehold.hub.store import Store
-    from freehold.trial import evidence, finding
-    from freehold.trial.needs import parse_bytes
+    from freehold.models.store import Store
+    from freehold.trial import evidence
+    from freehold.trial.requirements import parse_bytes
     from freehold.trust.licence import POLICIES
+    from freehold.workflows import find
 
     settings.go_quiet(online=bool(hub))
-    if sort not in finding.SORTS or (format and format not in finding.FORMATS) or licence not in POLICIES:
+    if sort not in find.SORTS or (format and format not in find.FORMATS) or licence not in POLICIES:
         raise UsageError(
             f"one of --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not known",
-            f"--sort is one of {', '.join(finding.SORTS)}; --format gguf or safetensors; --licence any, commercial or unrestricted",
+            f"--sort is one of {', '.join(find.SORTS)}; --format gguf or safetensors; --licence any, commercial or unrestricted",
         )
     token = settings.secret(token_env, "token")
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
-    wanted = finding.Wanted(
-        text, format, licence, finding.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
+    wanted = find.Wanted(
+        text, format, licence, find.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
         evidence.words_of(read_dataset(like).examples) if like else None, limit,
     )  # fmt: skip
-    answer = finding.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
+    answer = find.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
     if json:
         print_json(
             {

@@ -27,16 +27,16 @@ def command(
 
     Example: freehold fit --memory 4GiB --context 4096
     """
-    from freehold import machine, settings
-    from freehold.hub.store import Store
-    from freehold.trial import fitting
-    from freehold.trial.needs import parse_bytes
+    from freehold.core import machine, settings
+    from freehold.models.store import Store
+    from freehold.trial.requirements import parse_bytes
+    from freehold.workflows import fit
 
     settings.go_quiet()
     store = Store()
     limit = parse_bytes(memory) if memory else machine.look().usable_bytes
-    fits, how = fitting.variants(store, limit, context)
-    checks = fitting.checked(store, fits) if check else []
+    fits, how = fit.variants(store, limit, context)
+    checks = fit.checked(store, fits) if check else []
     if json:
         print_json(
             {

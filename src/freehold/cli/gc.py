@@ -13,7 +13,7 @@ def command(json: Json = False) -> None:
 
     Example: freehold gc
     """
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     count, freed = Store().collect()
     if json:

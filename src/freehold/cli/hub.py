@@ -45,12 +45,13 @@ def serve(
 
     Example: freehold hub serve --port 8600
     """
-    from freehold import listening, settings
-    from freehold.errors import UsageError
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.protocol import make_app
-    from freehold.hub.session import Known
-    from freehold.hub.store import Store
+    from freehold.core import settings
+    from freehold.core.errors import UsageError
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
+    from freehold.servers import listening
+    from freehold.servers.hub.app import make_app
+    from freehold.servers.hub.session import Known
     from freehold.trial.evidence import measured
     from freehold.trust import gate, scan
     from freehold.trust.licence import duties
@@ -99,8 +100,8 @@ def create(
 
     Example: freehold hub token create ada --role write --organisation clinic
     """
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.store import Store
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
 
     accounts = Accounts(Store())
     told = (lambda made: dumps({"token": made, "user": user, "role": role}, indent=2)) if json else str
@@ -122,8 +123,8 @@ def listed(json: Json = False) -> None:
     """
     import time
 
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.store import Store
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
 
     rows = [
         {"digest": one.digest[:12], "user": one.user, "role": one.role, "label": one.label,
@@ -145,8 +146,8 @@ def revoke(
 
     Example: freehold hub token revoke 3fa9c1d20b77
     """
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.store import Store
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
 
     gone = Accounts(Store()).revoke(digest)
     if json:
@@ -171,9 +172,9 @@ def check(
 
     Example: freehold hub check --repair
     """
-    from freehold.hub.accounts import Accounts
     from freehold.hub.repositories import Repositories
-    from freehold.hub.store import Store
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
 
     store = Store()
     repositories = Repositories(store)
@@ -199,7 +200,7 @@ def gc(json: Json = False) -> None:
     Example: freehold hub gc
     """
     from freehold.hub.repositories import Repositories
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     count, freed = Repositories(Store()).collect()
     if json:

@@ -38,8 +38,8 @@ def create(
 
     Example: freehold key create reception --model smollm2 --days 90 --requests 60
     """
-    from freehold.hub.store import Store
-    from freehold.serve.keys import Keys, Limits
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys, Limits
 
     Keys(Store()).create(
         name,
@@ -61,8 +61,8 @@ def rotate(
 
     Example: freehold key rotate reception --overlap 24
     """
-    from freehold.hub.store import Store
-    from freehold.serve.keys import Keys
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys
 
     Keys(Store()).rotate(name, overlap * 3600, show=lambda key: _show(key, name, json))
     _remind(json)
@@ -74,8 +74,8 @@ def listed(json: Json = False) -> None:
 
     Example: freehold key list
     """
-    from freehold.hub.store import Store
-    from freehold.serve.keys import Keys
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys
 
     rows = [
         {"name": one.name, "models": list(one.models), "expires": time.strftime("%Y-%m-%d", time.gmtime(one.expires)) if one.expires else "never",
@@ -98,8 +98,8 @@ def revoke(name: Annotated[str, typer.Argument(help="NAME of the key")], json: J
 
     Example: freehold key revoke reception
     """
-    from freehold.hub.store import Store
-    from freehold.serve.keys import Keys
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys
 
     Keys(Store()).revoke(name)
     print_json({"revoked": name}) if json else print(f"the key {name} is no longer good")

@@ -28,7 +28,7 @@ def command(
     """
     from dataclasses import asdict
 
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
     from freehold.trust import licence, obligations, provenance
 
     if not name:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from freehold.web.connections import Limits
-    from freehold.web.site import Site
+    from freehold.servers.web.connections import Limits
+    from freehold.servers.web.site import Site
 
 AllowHost = Annotated[
     list[str] | None,
@@ -29,13 +29,13 @@ ConnectionsEach = Annotated[
 
 def site(host: str, allow_host: Iterable[str], cors: Iterable[str] = ()) -> Site:
     """The server as browsers see it. Raises UsageError."""
-    from freehold.web import site
+    from freehold.servers.web import site
 
     return site.site(host, allow_host, cors)
 
 
 def limits(connections: int, connections_each: int) -> Limits:
     """How many may be connected."""
-    from freehold.web.connections import Limits
+    from freehold.servers.web.connections import Limits
 
     return Limits(most=connections, most_each=connections_each)

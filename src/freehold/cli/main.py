@@ -9,7 +9,6 @@ import tempfile
 
 import typer
 
-from freehold import faults, settings, terminal
 from freehold.cli import (
     archive,
     certify,
@@ -45,6 +44,7 @@ from freehold.cli import (
 )
 from freehold.cli import run as run_verb
 from freehold.cli.output import discard_output, fail
+from freehold.core import settings, system_errors, terminal
 
 app = typer.Typer(
     name="freehold",
@@ -101,7 +101,7 @@ def _interrupt(*_: object) -> None:
 
 
 def run() -> None:
-    """Entry point; exit codes follow :mod:`freehold.errors`."""
+    """Entry point; exit codes follow :mod:`freehold.core.errors`."""
     settings.guard_process()
     with terminal.guarded():
         _run()
@@ -110,7 +110,7 @@ def run() -> None:
 def _run() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        faults.check_working_folder()
+        system_errors.check_working_folder()
         app(standalone_mode=True)
     except SystemExit as done:
         sys.exit(_flushed(done.code))
@@ -125,7 +125,7 @@ def _run() -> None:
 
 def _told(error: Exception) -> int:
     """Say what went wrong in one sentence; the exit code."""
-    known = faults.explain(error)
+    known = system_errors.explain(error)
     if known is not None:
         fail(known.message, known.remedy)
         return known.exit_code

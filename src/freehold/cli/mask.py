@@ -30,11 +30,11 @@ def command(
     """
     import json as encoding
 
-    from freehold import durable
     from freehold.cli.rows import options_of, say_read
+    from freehold.core import atomic_files
+    from freehold.core.errors import UsageError
     from freehold.data.examples import read_dataset
-    from freehold.errors import UsageError
-    from freehold.trial.datasets import local_source
+    from freehold.sources.datasets import local_source
     from freehold.trust import personal
 
     dataset = read_dataset(local_source(data), options_of(columns))
@@ -52,7 +52,7 @@ def command(
             }
             for one in personal.masked(examples)
         ]
-        durable.write_atomically(
+        atomic_files.write_atomically(
             out, "".join(encoding.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         )
     if json:

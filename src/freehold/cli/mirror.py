@@ -45,13 +45,13 @@ def command(
 
     Example: freehold mirror hf:HuggingFaceTB/SmolLM2-135M-Instruct, then freehold hub serve; freehold mirror --follow keeps all copies current
     """
-    from freehold import progress, settings
-    from freehold.errors import NotFound, UsageError
-    from freehold.hub.contents import Contents
+    from freehold.core import progress, settings
+    from freehold.core.errors import NotFound, UsageError
+    from freehold.hub.blob_store import Contents
+    from freehold.hub.client import read_address
     from freehold.hub.mirror import Mirrored, mirror, mirrors
-    from freehold.hub.remote import read_address
     from freehold.hub.repositories import Repositories
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
     from freehold.trust import gate
 
     settings.go_quiet(online=True)

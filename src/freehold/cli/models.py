@@ -14,7 +14,7 @@ def command(json: Json = False) -> None:
     Example: freehold models --json
     """
     from freehold.cli.show import describe
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     found = Store().models()
     if json:

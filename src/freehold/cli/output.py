@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from freehold import terminal
-from freehold.errors import UsageError
+from freehold.core import terminal
+from freehold.core.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

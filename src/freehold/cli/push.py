@@ -35,11 +35,11 @@ def command(
     """
     import os
 
-    from freehold import progress, settings
     from freehold.cli import permission
-    from freehold.errors import UsageError
-    from freehold.hub.store import Store
-    from freehold.trial.push import push
+    from freehold.core import progress, settings
+    from freehold.core.errors import UsageError
+    from freehold.models.store import Store
+    from freehold.workflows.push import push
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:

@@ -20,8 +20,8 @@ def command(
 
     Example: freehold report 3f2a --open
     """
-    from freehold import settings
-    from freehold.errors import NotFound
+    from freehold.core import settings
+    from freehold.core.errors import NotFound
     from freehold.trial import report
 
     folders = sorted((settings.home() / "trials").glob(f"{id}*"))

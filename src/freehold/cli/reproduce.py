@@ -26,10 +26,10 @@ def command(
 
     Example: freehold reproduce tickets/smollm2 --data tickets.jsonl
     """
-    from freehold import progress, settings
-    from freehold.errors import BadModel
-    from freehold.hub.store import Store
-    from freehold.trial.reproduce import reproduce
+    from freehold.core import progress, settings
+    from freehold.core.errors import BadModel
+    from freehold.models.store import Store
+    from freehold.workflows.reproduce import reproduce
 
     settings.go_quiet()
     store = Store()

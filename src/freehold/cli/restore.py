@@ -25,8 +25,8 @@ def command(
 
     Example: freehold restore smollm2.tar --as smollm2
     """
-    from freehold import progress, settings
-    from freehold.hub.store import Store
+    from freehold.core import progress, settings
+    from freehold.models.store import Store
     from freehold.trust.gate import restore
 
     settings.go_quiet()

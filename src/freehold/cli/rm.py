@@ -18,7 +18,7 @@ def command(
 
     Example: freehold rm smollm2
     """
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
     gone = Store().remove(name)
     if json:

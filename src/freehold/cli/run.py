@@ -36,10 +36,10 @@ def command(
 
     Example: freehold run smollm2 "Name three uses of a brick."
     """
-    from freehold import settings
-    from freehold.engines.session import NO_FORM, open_session
-    from freehold.hub.store import Store
-    from freehold.trial.forms import runnable
+    from freehold.core import settings
+    from freehold.inference.session import NO_FORM, open_session
+    from freehold.models.store import Store
+    from freehold.runtime.gguf_form import runnable
 
     settings.go_quiet()
     store = Store()

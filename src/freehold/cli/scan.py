@@ -20,7 +20,7 @@ def command(
 
     Example: freehold scan downloads/model
     """
-    from freehold.errors import BadModel, NotFound
+    from freehold.core.errors import BadModel, NotFound
     from freehold.trust.scan import scan
 
     if not path.exists():

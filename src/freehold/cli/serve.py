@@ -12,7 +12,7 @@ from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
 
 if TYPE_CHECKING:
-    from freehold.hub.store import Store
+    from freehold.models.store import Store
 
 NAME = "serve"
 
@@ -131,15 +131,15 @@ def command(
 
     Example: freehold serve smollm2 --port 8601, then point a client's base URL at http://127.0.0.1:8601/v1
     """
-    from freehold import settings
     from freehold.cli import permission
-    from freehold.errors import UsageError
-    from freehold.hub.store import Store
-    from freehold.listening import is_loopback
-    from freehold.serve.app import Settings, serve
-    from freehold.serve.keys import Keys
-    from freehold.serve.pool import Terms
-    from freehold.trial.needs import parse_bytes
+    from freehold.core import settings
+    from freehold.core.errors import UsageError
+    from freehold.models.store import Store
+    from freehold.servers.inference.api_keys import Keys
+    from freehold.servers.inference.app import Settings, serve
+    from freehold.servers.inference.model_pool import Terms
+    from freehold.servers.listening import is_loopback
+    from freehold.trial.requirements import parse_bytes
 
     settings.go_quiet()
     allowed = site(host, allow_host or (), cors or ())
@@ -154,7 +154,7 @@ def command(
     permission.of_models(store, "serve", [store.find(name) for name in [*names, *(adapter or [])]], override)
 
     if engine == "vllm":
-        from freehold.serve import vllm
+        from freehold.servers.inference import vllm
 
         if unheard := [
             f"--{name}"
@@ -221,7 +221,7 @@ def command(
         import signal
         import threading
 
-        from freehold.serve import cluster
+        from freehold.servers.inference import replicas as cluster
 
         if tls_certificate is not None:
             raise UsageError(
@@ -259,7 +259,7 @@ def command(
 
 def _check_tls(certificate: Path | None, private_key: Path | None) -> None:
     """Raises UsageError where one is without the other, NotFound."""
-    from freehold.errors import NotFound, UsageError
+    from freehold.core.errors import NotFound, UsageError
 
     if (certificate is None) != (private_key is None):
         raise UsageError(
@@ -274,7 +274,7 @@ def _check_tls(certificate: Path | None, private_key: Path | None) -> None:
 
 def _say_forms(store: Store, names: list[str]) -> None:
     """Say of each model how it is asked. Raises BadModel."""
-    from freehold.hub.answer_form import of_model
+    from freehold.models.answer_form import of_model
 
     for name in names:
         if (how := of_model(store, store.find(name))) is not None:
@@ -299,10 +299,10 @@ def _end_with_stdin(asked: bool) -> None:
 
 def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:
     """Turn what is not GGUF into GGUF, where the server finds it, and say so. Raises Unsupported, UsageError."""
-    from freehold import progress
-    from freehold.engines.embedding import is_embedder
-    from freehold.errors import UsageError
-    from freehold.trial.forms import as_gguf
+    from freehold.core import progress
+    from freehold.core.errors import UsageError
+    from freehold.inference.embeddings import is_embedder
+    from freehold.runtime.gguf_form import as_gguf
 
     if engine != "llama.cpp":
         raise UsageError(f"--engine {engine!r} is neither llama.cpp nor vllm", "leave it out")

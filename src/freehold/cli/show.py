@@ -9,7 +9,7 @@ import typer
 from freehold.cli.output import Json, print_json
 
 if TYPE_CHECKING:
-    from freehold.hub.store import Model
+    from freehold.models.store import Model
 
 NAME = "show"
 
@@ -30,8 +30,8 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
 
     Example: freehold show smollm2
     """
-    from freehold.hub.answer_form import of_model
-    from freehold.hub.store import Store
+    from freehold.models.answer_form import of_model
+    from freehold.models.store import Store
     from freehold.trust.licence import terms
 
     store = Store()

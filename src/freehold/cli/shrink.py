@@ -43,14 +43,14 @@ def command(
 
     Example: freehold shrink tickets/smollm2-q8_0 --bits 4.5 --data tickets.jsonl
     """
-    from freehold import progress, settings
     from freehold.cli.rows import options_of, say_read
+    from freehold.core import progress, settings
+    from freehold.core.errors import UsageError
     from freehold.data.examples import read_dataset
-    from freehold.errors import UsageError
-    from freehold.hub.store import Store
-    from freehold.trial.datasets import local_source
-    from freehold.trial.frontier import Wish, shrink
-    from freehold.trial.needs import parse_bytes, parse_seconds
+    from freehold.models.store import Store
+    from freehold.sources.datasets import local_source
+    from freehold.trial.requirements import parse_bytes, parse_seconds
+    from freehold.workflows.quantize import Wish, shrink
 
     settings.go_quiet(online=data.startswith("hf:"))
     if sum(map(bool, (memory, bits, keep_quality))) != 1:

@@ -24,9 +24,9 @@ def check(json: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from freehold import progress, settings
-    from freehold.errors import DamagedStore
-    from freehold.hub.checking import check as check_store
+    from freehold.core import progress, settings
+    from freehold.core.errors import DamagedStore
+    from freehold.models.integrity import check as check_store
 
     found = check_store(settings.home(), progress.for_stream())
     if json:
@@ -49,9 +49,9 @@ def repair(json: Json = False) -> None:
 
     Example: freehold store repair
     """
-    from freehold import progress, settings
-    from freehold.errors import DamagedStore
-    from freehold.hub.rebuilding import repair as repair_store
+    from freehold.core import progress, settings
+    from freehold.core.errors import DamagedStore
+    from freehold.hub.rebuild import repair as repair_store
 
     told = repair_store(settings.home(), progress.for_stream())
     if json:

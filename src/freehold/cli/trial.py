@@ -14,7 +14,7 @@ from freehold.cli.rows import BadRow, Columns, Encoding, Group, MergeLabels, Tru
 
 if TYPE_CHECKING:
     from freehold.trial.planner import Plan
-    from freehold.trial.trial import Trial
+    from freehold.trial.run import Trial
 
 NAME = "trial"
 
@@ -165,19 +165,19 @@ def command(
 
     Example: freehold trial tickets.jsonl --need "accuracy>=0.9" --need "p95<=800ms" --budget 45m
     """
-    from freehold import progress, settings
     from freehold.cli import permission
     from freehold.cli.rows import options_of
-    from freehold.errors import UsageError
-    from freehold.hub.store import Store
-    from freehold.ledger.energy import grid
-    from freehold.ledger.money import CostOptions
+    from freehold.core import progress, settings
+    from freehold.core.errors import UsageError
+    from freehold.costs.energy import grid
+    from freehold.costs.money import CostOptions
+    from freehold.models.store import Store
     from freehold.trial import costs, report
     from freehold.trial import task as tasks
-    from freehold.trial.needs import parse_bytes, parse_seconds, read_task_file
     from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
+    from freehold.trial.requirements import parse_bytes, parse_seconds, read_task_file
     from freehold.trial.rival import Endpoint
-    from freehold.trial.trial import Trial, choose_models
+    from freehold.trial.run import Trial, choose_models
     from freehold.trial.verdict import EXIT_CODES
     from freehold.trust.licence import POLICIES
 
@@ -232,7 +232,7 @@ def command(
     result = trial.run(lambda plan: _agree(trial, plan, yes))
     folder = trial.folder
     if out is not None:
-        from freehold.durable import write_atomically
+        from freehold.core.atomic_files import write_atomically
 
         for name in ("report.html", "report.json"):
             write_atomically(out / name, (trial.folder / name).read_bytes())
@@ -246,7 +246,7 @@ def command(
 
 def _say_start(trial: Trial) -> None:
     """What was read and what will be done with it."""
-    from freehold import progress
+    from freehold.core import progress
     from freehold.trial import sections
 
     loaded, options = trial.task, trial.options
@@ -276,9 +276,9 @@ def _say_start(trial: Trial) -> None:
 
 def _agree(trial: Trial, plan: Plan, yes: bool) -> float:
     """Show the plan; the budget to go by: the one given, or the least that decides where the person says so. Raises DoesNotFit."""
-    from freehold import progress
+    from freehold.core import progress
     from freehold.trial.judging import power_notes
-    from freehold.trial.trial import too_little
+    from freehold.trial.run import too_little
 
     for note in trial.notes:
         say(f"note: {note}")

@@ -15,7 +15,7 @@ def command(json: Json = False) -> None:
     """
     import json as codec
 
-    from freehold import settings
+    from freehold.core import settings
 
     rows: list[tuple[str, ...]] = []
     for folder in sorted((settings.home() / "trials").glob("*"), key=lambda path: path.stat().st_mtime):

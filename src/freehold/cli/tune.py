@@ -77,18 +77,18 @@ def command(
 
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
-    from freehold import progress, settings
     from freehold.cli import permission
     from freehold.cli.rows import options_of, say_read
+    from freehold.core import progress, settings
+    from freehold.core.errors import UsageError
     from freehold.data.examples import read_splits
     from freehold.data.splits import cut_validation
-    from freehold.errors import UsageError
-    from freehold.hub.store import Store
-    from freehold.trial.datasets import local_source
-    from freehold.trial.needs import parse_bytes, parse_seconds
-    from freehold.trial.tuning import tune
-    from freehold.tune.job import Asked
-    from freehold.tune.recipe import Recipe
+    from freehold.models.store import Store
+    from freehold.sources.datasets import local_source
+    from freehold.training.job import Asked
+    from freehold.training.recipe import Recipe
+    from freehold.trial.requirements import parse_bytes, parse_seconds
+    from freehold.workflows.tune import tune
 
     settings.go_quiet(online=any(source.startswith("hf:") for source in (data, valid)))
     if base_bits not in (16, 8, 4):

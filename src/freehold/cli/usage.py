@@ -24,9 +24,9 @@ def command(
 
     Example: freehold usage --days 30
     """
-    from freehold.hub.store import Store
-    from freehold.ledger.prices import RequestTokens, request_price
-    from freehold.ledger.usage import Ledger
+    from freehold.costs.prices import RequestTokens, request_price
+    from freehold.costs.usage import Ledger
+    from freehold.models.store import Store
 
     price = request_price(api_model, RequestTokens(1000, 100))
     rows: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ import typer
 from freehold.cli.output import Json, print_json
 
 if TYPE_CHECKING:
-    from freehold.hub.store import Model, Store
+    from freehold.models.store import Model, Store
     from freehold.trust.certificate import Checked
 
 NAME = "verify"
@@ -44,9 +44,9 @@ def command(
 
     Example: freehold verify handover/
     """
-    from freehold import progress
-    from freehold.errors import BadModel
-    from freehold.hub.store import Store
+    from freehold.core import progress
+    from freehold.core.errors import BadModel
+    from freehold.models.store import Store
 
     if name and Path(name).is_dir() and _is_folder(name):
         _verify_folder(Path(name), json)
@@ -68,8 +68,8 @@ def command(
 
 def _is_folder(name: str) -> bool:
     """Whether a folder is meant, where a stored model may have the same name."""
-    from freehold.errors import NotFound
-    from freehold.hub.store import Store
+    from freehold.core.errors import NotFound
+    from freehold.models.store import Store
     from freehold.trust.certificate import FILE
 
     if (Path(name) / FILE).exists():
@@ -105,7 +105,7 @@ def _certificates(store: Store, models: list[Model]) -> _Stored:
 
     Raises Expired where nothing else is wrong.
     """
-    from freehold.errors import BadModel, Expired, NotFound
+    from freehold.core.errors import BadModel, Expired, NotFound
     from freehold.trust import certificate
     from freehold.trust.keys import Keyring
 

@@ -8,12 +8,12 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from freehold.core.errors import BadData, UsageError
 from freehold.data.columns import Mapping, existing
 from freehold.data.names import words_of
 from freehold.data.nested import opened
 from freehold.data.table import Row, Table
 from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped
-from freehold.errors import BadData, UsageError
 
 if TYPE_CHECKING:
     from freehold.data.examples import Example

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterator
 from typing import TypeVar
 
-from freehold import limited, machine
-from freehold.errors import DoesNotFit
+from freehold.core import limited_process, machine
+from freehold.core.errors import DoesNotFit
 
 #: Bytes of memory that a byte of text takes at most while it is read, as rows and as examples.
 TIMES_IN_MEMORY = 12
@@ -113,7 +113,7 @@ def free_to_this_process() -> int:
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
-            free = min(free, max(limit - limited.address_space_bytes(), 0))
+            free = min(free, max(limit - limited_process.address_space_bytes(), 0))
     return free
 
 
@@ -127,7 +127,7 @@ def _address_space(more_bytes: int) -> Iterator[None]:
 
     with _LOCK:
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = limited.address_space_bytes() + more_bytes
+        limit = limited_process.address_space_bytes() + more_bytes
         if soft == resource.RLIM_INFINITY or limit < soft:
             resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         try:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from freehold.core.errors import BadData
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, check_columns, distinct_names, quoted, unusable
-from freehold.errors import BadData
 
 if TYPE_CHECKING:
     import numpy as np

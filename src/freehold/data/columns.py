@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from freehold.core.errors import BadData, UsageError
 from freehold.data import names
 from freehold.data.guess import Ask, NoColumn, Plan, guess
 from freehold.data.profile import Profile, profile
 from freehold.data.table import Table
-from freehold.errors import BadData, UsageError
 
 _ANSWERS = ("completion", "label", "labels")
 _ASKS = ("text", "prompt", "instruction", "input")

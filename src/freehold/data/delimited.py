@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from freehold.core.errors import BadData
 from freehold.data.draft import Draft, check_columns, distinct_names, quoted
 from freehold.data.header import COMMON, has_header, made_up_names, no_header_note
 from freehold.data.values import without_unit
-from freehold.errors import BadData
 
 _NAMES = {
     ",": "commas",

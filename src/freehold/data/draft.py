@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from freehold.core.errors import BadData
 from freehold.data.bounds import Bound
 from freehold.data.table import Fault, Row, Table
-from freehold.errors import BadData
 
 #: Half of a pair that stands for one character, which no encoding can write, and the character that ends a
 #: text in C.

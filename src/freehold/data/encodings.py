@@ -7,8 +7,8 @@ from __future__ import annotations
 import codecs
 import re
 
+from freehold.core.errors import BadData, UsageError
 from freehold.data.alphabets import other_alphabet
-from freehold.errors import BadData, UsageError
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),

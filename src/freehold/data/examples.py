@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from freehold.core.atomic_files import digest_of
+from freehold.core.errors import BadData, UsageError
 from freehold.data import labels as forms
 from freehold.data.belonging import group_notes, groups_of, suggested
 from freehold.data.columns import Mapping, map_columns, parse_columns
@@ -29,8 +31,6 @@ from freehold.data.values import (
     text_of,
     without_control,
 )
-from freehold.durable import digest_of
-from freehold.errors import BadData, UsageError
 
 __all__ = ["Dataset", "Example", "Mapping", "RowOptions", "parse_columns", "read_dataset", "read_splits"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from freehold.core.errors import BadData
 from freehold.data.messages import ROLES
 from freehold.data.names import plain
 from freehold.data.profile import is_messages
 from freehold.data.table import Table
 from freehold.data.values import parsed
-from freehold.errors import BadData
 
 _LOOKED_AT = 200
 

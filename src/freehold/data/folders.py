@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from freehold.core.errors import BadData
 from freehold.data.draft import quoted
 from freehold.data.packed import DATA_ENDINGS, inner_name
-from freehold.errors import BadData
 
 #: Words in names of files and folders -> split.
 SPLIT_WORDS = {

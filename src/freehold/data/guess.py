@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from freehold.core.errors import BadData
 from freehold.data import names
 from freehold.data.choices import listed, names_one
 from freehold.data.exports import refuse_single_messages, refuse_whole_annotations
@@ -12,7 +13,6 @@ from freehold.data.names import Rank, Tiers, rank
 from freehold.data.profile import Profile, called_id, is_messages
 from freehold.data.table import Row, Table
 from freehold.data.values import RowFault, parsed, unwrapped
-from freehold.errors import BadData
 
 #: Asks a person: the question and the answers to choose from; returns the index of the chosen one.
 Ask = Callable[[str, Sequence[str]], int]

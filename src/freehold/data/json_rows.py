@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from freehold.core.errors import BadData
 from freehold.data.draft import DEEPEST, Draft, depth, quoted, unusable
-from freehold.errors import BadData
 
 _LINE_END = re.compile("\r\n|\n|\r")
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from freehold.errors import BadData, Unsupported
+from freehold.core.errors import BadData, Unsupported
 
 _HEAD_BYTES = 1 << 16
 #: First bytes -> kind, for kinds that rows are read from.

@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from freehold.core.errors import BadData, NotFound
 from freehold.data.values import is_missing, json_value, text_of
-from freehold.errors import BadData, NotFound
 
 _UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\u00ad]")
 #: Of so many groups of variants a note names the forms.

@@ -11,9 +11,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from freehold.core.errors import BadData, DoesNotFit, Unsupported
 from freehold.data.bounds import Bound
 from freehold.data.draft import quoted
-from freehold.errors import BadData, DoesNotFit, Unsupported
 
 #: Name endings of compressed files and of archives that hold one file.
 ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")

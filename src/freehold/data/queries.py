@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from freehold.core.errors import BadData, DoesNotFit, NotFound, UsageError
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted, unusable
-from freehold.errors import BadData, DoesNotFit, NotFound, UsageError
 
 #: Seconds that a query may take, with its rows.
 LONGEST_QUERY_S = 600.0

@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from freehold.core.atomic_files import digest_of, sha256_file
+from freehold.core.errors import BadData, NotFound, Unsupported, UsageError
 from freehold.data.bounds import Bound, within_memory
 from freehold.data.columnar import read_columnar
 from freehold.data.delimited import read_delimited, sniff
@@ -19,8 +21,6 @@ from freehold.data.packed import archive_kind, inner_name, single_member, unpack
 from freehold.data.queries import read_query
 from freehold.data.sheets import read_sheets
 from freehold.data.table import Table
-from freehold.durable import digest_of, sha256_file
-from freehold.errors import BadData, NotFound, Unsupported, UsageError
 
 _HEAD_BYTES = 1 << 16
 _COLUMNAR = ("parquet", "arrow", "stream", "feather")

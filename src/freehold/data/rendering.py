@@ -8,14 +8,14 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from freehold import limited
-from freehold.errors import Unsupported
+from freehold.core import limited_process
+from freehold.core.errors import Unsupported
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 #: An ordinary prompt takes a few thousandths of a second.
-BOUNDS = limited.Bounds(cpu_s=1.0, wall_s=30.0, memory_bytes=512 << 20, output_bytes=32 << 20)
+BOUNDS = limited_process.Bounds(cpu_s=1.0, wall_s=30.0, memory_bytes=512 << 20, output_bytes=32 << 20)
 _REMEDY = "change the messages, or pass --template plain"
 
 
@@ -36,14 +36,14 @@ def rendered(source: str, variables: dict[str, Any]) -> str:
         raise Unsupported(f"the messages cannot be written as JSON ({error})", "make them flatter") from error
     try:
         return _processes().call(asked).decode("utf-8", "surrogatepass")
-    except limited.Exceeded as error:
+    except limited_process.Exceeded as error:
         raise Stopped(error.reason) from error
 
 
 @functools.cache
-def _processes() -> limited.Workers:
+def _processes() -> limited_process.Workers:
     count = max(2, min(4, len(os.sched_getaffinity(0))))
-    workers = limited.Workers("freehold.data.rendering:render", BOUNDS, count)
+    workers = limited_process.Workers("freehold.data.rendering:render", BOUNDS, count)
     atexit.register(workers.close)
     return workers
 

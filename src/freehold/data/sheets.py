@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold import limited
+from freehold.core import limited_process
+from freehold.core.errors import BadData, DoesNotFit, FreeholdError, NotFound
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted
 from freehold.data.header import has_header, made_up_names, no_header_note
-from freehold.errors import BadData, DoesNotFit, FreeholdError, NotFound
 
 #: Seconds that a spreadsheet may take to be read.
 LONGEST_READING_S = 600.0
@@ -54,10 +54,12 @@ def _page(name: str, content: Path | bytes, sheet: str) -> _Page:
         raise _too_large(name, bound, f"the file itself has {size / 1e9:.1f} GB")
     asked = json.dumps({"name": name, "sheet": sheet, "free_bytes": bound.free_bytes}).encode()
     data = b"\n".join((asked, content if isinstance(content, bytes) else content.read_bytes()))
-    bounds = limited.Bounds(LONGEST_READING_S, LONGEST_READING_S, memory_bytes, bound.most + (1 << 20))
+    bounds = limited_process.Bounds(
+        LONGEST_READING_S, LONGEST_READING_S, memory_bytes, bound.most + (1 << 20)
+    )
     try:
-        answer = limited.run("freehold.data.sheets:laid_out", data, bounds)
-    except limited.Exceeded as error:
+        answer = limited_process.run("freehold.data.sheets:laid_out", data, bounds)
+    except limited_process.Exceeded as error:
         raise _too_large(name, bound, f"it {error.reason}") from error
     head, *rows = answer.decode().split("\n")
     read, filled = json.loads(head)

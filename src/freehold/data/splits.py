@@ -13,11 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from freehold.core.errors import BadData
 from freehold.data import grouped
 from freehold.data.alike import SIMILAR
 from freehold.data.duplicates import compared_text, group, joined, similar_pairs
 from freehold.data.examples import Example
-from freehold.errors import BadData
 
 FEWEST_TEST_ROWS = 20
 _TEST_SHARE, _VALID_SHARE = 0.2, 0.1

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from freehold.core.errors import Unsupported
 from freehold.data.rendering import rendered
-from freehold.errors import Unsupported
 
 #: For base models, which come without a template.
 PLAIN = (

@@ -1,1 +1,1 @@
-"""Names, blobs, catalogue and sources of models."""
+"""Repositories of models without a web server: names, commits, blobs, users, permissions, search."""

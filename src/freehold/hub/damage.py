@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from freehold import durable
-from freehold.errors import BadData, BadModel, NotFound
+from freehold.core import atomic_files
+from freehold.core.errors import BadData, BadModel, NotFound
 from freehold.hub import xet
-from freehold.hub.catalogue import chunked, marks, packs
-from freehold.hub.contents import Content, Contents
+from freehold.hub.blob_store import Content, Contents
+from freehold.models.catalogue import chunked, marks, packs
 
 REMEDY = (
     "freehold hub check --repair moves the damaged bytes aside; then upload the file again (with "
@@ -31,7 +31,7 @@ def whole_file(contents: Contents, digest: str, target: Path, name: str) -> Path
             contents.store.checked.set_aside(digest)
     else:
         lies = target
-        durable.make_folder(target.parent)
+        atomic_files.make_folder(target.parent)
         whole = _laid(contents, content, target)
     if not whole:
         raise BadModel(
@@ -53,7 +53,7 @@ def _laid(contents: Contents, content: Content, target: Path) -> bool:
         contents.lay(content, target)
     except (BadData, NotFound, ValueError, IndexError):
         return False
-    return durable.sha256_file(target) == content.sha256
+    return atomic_files.sha256_file(target) == content.sha256
 
 
 def set_aside(contents: Contents, content: Content) -> str:

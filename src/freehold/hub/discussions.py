@@ -13,8 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.errors import NotFound, Refused, UsageError
-from freehold.hub import catalogue as tables
+from freehold.core.errors import NotFound, Refused, UsageError
+from freehold.models import catalogue as tables
 
 STATUSES = ("open", "closed", "merged", "draft")
 #: Longest title and longest comment, in characters.

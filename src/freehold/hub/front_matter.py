@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from freehold import yaml_text
-from freehold.errors import BadData
+from freehold.core import yaml_text
+from freehold.core.errors import BadData
 
 #: Tags of one repository; more are left out: every list holds them.
 MOST_TAGS = 1000

@@ -17,14 +17,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold import durable
-from freehold.errors import BadData, NotFound, Refused
-from freehold.hub import catalogue as tables
-from freehold.hub import remote
-from freehold.hub.accounts import KEEPER, Accounts
-from freehold.hub.grants import NOBODY
-from freehold.hub.names import check_path
-from freehold.hub.remote import Address
+from freehold.core import atomic_files
+from freehold.core.errors import BadData, NotFound, Refused
+from freehold.core.progress import Sink, silent, task
+from freehold.hub import client
+from freehold.hub.client import Address
+from freehold.hub.permissions import Rights
 from freehold.hub.repositories import (
     Change,
     Commit,
@@ -34,10 +32,12 @@ from freehold.hub.repositories import (
     git_oid,
     lfs_file,
 )
-from freehold.hub.rights import Rights
-from freehold.hub.store import Store
+from freehold.hub.signed_links import NOBODY
 from freehold.hub.uploads import Uploads
-from freehold.progress import Sink, silent, task
+from freehold.hub.users import KEEPER, Accounts
+from freehold.models import catalogue as tables
+from freehold.models.names import check_path
+from freehold.models.store import Store
 
 #: Files that are not LFS are held in memory while they are checked; a hub keeps larger ones as LFS.
 _SMALL = 64 << 20
@@ -93,14 +93,16 @@ def mirror(
     fetched whole is not fetched again.
     """
     store, name = repositories.store, name or source.name
-    landing = store.incoming / f"mirror-{durable.digest_of([source.endpoint, source.kind, source.name])[:16]}"
+    landing = (
+        store.incoming / f"mirror-{atomic_files.digest_of([source.endpoint, source.kind, source.name])[:16]}"
+    )
     with (
-        durable.locked(store.incoming / f"{landing.name}.lock", f"mirroring {source}"),
-        durable.disk_full_explained(landing),
+        atomic_files.locked(store.incoming / f"{landing.name}.lock", f"mirroring {source}"),
+        atomic_files.disk_full_explained(landing),
     ):
-        durable.make_folder(landing)
-        api = remote.client(source.endpoint, token)
-        with remote.explained(str(source)):
+        atomic_files.make_folder(landing)
+        api = client.client(source.endpoint, token)
+        with client.explained(str(source)):
             told: Any = api.repo_info(
                 source.name, repo_type=source.kind, revision=source.revision or None, files_metadata=True
             )
@@ -116,17 +118,17 @@ def mirror(
             return Mirrored(known, False, 0, 0, sum(file.size for file in before.files.values()))
         wanted, missing = _compare(repositories, found, source, told.siblings or [], before)
         total = sum(one.size or 0 for one in missing)
-        durable.need_disk(store.folder, total, f"mirroring {source}")
-        from freehold.hub import reach
+        atomic_files.need_disk(store.folder, total, f"mirroring {source}")
+        from freehold.core import net
 
         with task(sink, f"mirroring {source}", total, "bytes") as progress:
             arrived = 0
             for one in missing:
                 with (
-                    remote.explained(f"{one.rfilename} of {source}"),
+                    client.explained(f"{one.rfilename} of {source}"),
                     # where the size is not told, that of a file which is no LFS file
-                    reach.at_most((one.size if isinstance(one.size, int) else _SMALL) + _SLACK),
-                    remote.watched(landing, progress, arrived),
+                    net.at_most((one.size if isinstance(one.size, int) else _SMALL) + _SLACK),
+                    client.watched(landing, progress, arrived),
                 ):
                     path = Path(
                         api.hf_hub_download(

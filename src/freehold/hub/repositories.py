@@ -17,16 +17,17 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from freehold import durable
-from freehold.errors import BadData, Busy, NotFound, Refused, UsageError
-from freehold.hub import catalogue as tables
+from freehold.core import atomic_files
+from freehold.core.errors import BadData, Busy, NotFound, Refused, UsageError
 from freehold.hub import damage, discussions, front_matter
-from freehold.hub.card import stated_licence
-from freehold.hub.contents import Contents
-from freehold.hub.index import Entry, Index, Query, step_of
-from freehold.hub.names import check_path, check_together
-from freehold.hub.store import Store
-from freehold.hub.uploads import forget_old, under_way
+from freehold.hub.blob_store import Contents
+from freehold.hub.search_index import Entry, Index, Query, step_of
+from freehold.hub.uploads import forget_old
+from freehold.models import catalogue as tables
+from freehold.models.catalogue import under_way
+from freehold.models.info import stated_licence
+from freehold.models.names import check_path, check_together
+from freehold.models.store import Store
 
 #: Longest first line of a commit, in characters.
 MOST_TITLE = 1000
@@ -704,7 +705,7 @@ class Repositories:
             "created": time.time(),
             "files": plain,
         }
-        return values | {"id": durable.digest_of(values)[:40]}
+        return values | {"id": atomic_files.digest_of(values)[:40]}
 
     def _card_text(self, readme: File | None) -> str:
         """A card's text; nothing for one that is large or missing."""

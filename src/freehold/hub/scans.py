@@ -14,10 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold import durable
-from freehold.hub import catalogue as tables
-from freehold.hub.contents import Contents
+from freehold.core import atomic_files
+from freehold.hub.blob_store import Contents
 from freehold.hub.repositories import File
+from freehold.models import catalogue as tables
 
 #: Bytes that are looked into of a file that does not lie on this machine's disk as one; headers and texts are shorter, archives begin with their mark.
 _HEAD = 64 << 20
@@ -52,7 +52,7 @@ class Scans:
     def of(self, files: Mapping[str, File]) -> dict[str, list[Danger]]:
         """The dangers of each file that was looked into; one that is missing from the hub is not in the answer."""
         keys = (
-            {path: durable.digest_of([self._rules, path, file.sha256]) for path, file in files.items()}
+            {path: atomic_files.digest_of([self._rules, path, file.sha256]) for path, file in files.items()}
             if self.able
             else {}
         )

@@ -1,4 +1,4 @@
-"""The full-text table behind :mod:`freehold.hub.index`, in each database's own form.
+"""The full-text table behind :mod:`freehold.hub.search_index`, in each database's own form.
 
 SQLite: an FTS5 table of tokens, contentless and without positions; a row is removed by handing it its own tokens again.
 PostgreSQL: a table of 64-bit digests of the tokens with a GIN index over them, which intersects lists as FTS5 does and skips through the

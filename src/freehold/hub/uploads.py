@@ -13,10 +13,8 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from freehold.hub import catalogue as tables
+from freehold.models import catalogue as tables
 
-#: Seconds for which an uploaded content may be named in a commit, and is spared by a collection.
-CONTENT_S = 86_400.0
 #: Seconds for which a person's shards may name a xorb they uploaded; clients remember theirs for three weeks.
 XORB_S = 30 * 86_400.0
 _ANY = 0
@@ -48,7 +46,7 @@ class Uploads:
 
     def contents_of(self, user: str, repository: int, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that the user has sent for the repository."""
-        return self._known(user, repository, digests, CONTENT_S)
+        return self._known(user, repository, digests, tables.CONTENT_S)
 
     def xorbs_of(self, user: str, names: Collection[str]) -> set[str]:
         """Those of the xorbs ``names`` that the user has sent."""
@@ -88,17 +86,11 @@ class Uploads:
                 connection.execute(table.update().where(*where).values(kept=False))
 
 
-def under_way(connection: sa.Connection) -> set[str]:
-    """Digests of contents and names of xorbs whose commit or shard is still to come: a collection spares
-    them."""
-    table = tables.uploads
-    recent = sa.select(table.c.name).where(table.c.kept, table.c.at > time.time() - CONTENT_S)
-    return set(connection.execute(recent).scalars())
-
-
 def forget_old(connection: sa.Connection) -> None:
     """Remove records that count for nothing any more."""
     table, now = tables.uploads, time.time()
     content, xorb = table.c.repository != _ANY, table.c.repository == _ANY
-    ended = sa.or_(sa.and_(content, table.c.at < now - CONTENT_S), sa.and_(xorb, table.c.at < now - XORB_S))
+    ended = sa.or_(
+        sa.and_(content, table.c.at < now - tables.CONTENT_S), sa.and_(xorb, table.c.at < now - XORB_S)
+    )
     connection.execute(table.delete().where(ended))

@@ -13,12 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold import durable
-from freehold.errors import BadModel
-from freehold.hub import catalogue as tables
-from freehold.hub.card import Card, read_card
-from freehold.hub.contents import Contents
+from freehold.core import atomic_files
+from freehold.core.errors import BadModel
+from freehold.hub.blob_store import Contents
 from freehold.hub.repositories import File
+from freehold.models import catalogue as tables
+from freehold.models.info import Card, read_card
 
 #: No header is longer; a vocabulary of a quarter of a million words takes about 12 MB.
 _HEAD = 64 << 20
@@ -49,7 +49,7 @@ def variants(contents: Contents, files: dict[str, File], licence: str = "") -> l
         parts |= {
             path: files[path] for path in ("tokenizer_config.json", "chat_template.jinja") if path in files
         }
-        digest = durable.digest_of({path: file.sha256 for path, file in parts.items()})
+        digest = atomic_files.digest_of({path: file.sha256 for path, file in parts.items()})
         found += _known(contents, "safetensors", digest, parts, licence)
     return found
 

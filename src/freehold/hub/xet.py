@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from freehold.errors import BadData
+from freehold.core.errors import BadData
 
 #: A xorb's serialized size may not exceed this.
 MOST_XORB_BYTES = 64 << 20

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from freehold.evals.measure import Answer, paired, shared
-from freehold.trial.needs import WAITS, Decision, Need, decide, exact
+from freehold.evaluation.measurement import Answer, paired, shared
+from freehold.trial.requirements import WAITS, Decision, Need, decide, exact
 
 #: A difference on the same rows is significant below this p-value.
 SIGNIFICANT = 0.05

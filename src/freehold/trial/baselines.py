@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from freehold import statistics
+from freehold.core import statistics
+from freehold.core.progress import Sink
+from freehold.core.progress import task as progress_of
 from freehold.data.examples import Example
-from freehold.evals import measure
-from freehold.evals.kinds import wanted_label, wanted_labels
-from freehold.evals.measure import Answer, groups_of
-from freehold.evals.metrics import value_of
-from freehold.progress import Sink
-from freehold.progress import task as progress_of
+from freehold.evaluation import measurement
+from freehold.evaluation.measurement import Answer, groups_of
+from freehold.evaluation.metrics import value_of
+from freehold.evaluation.task_kinds import wanted_label, wanted_labels
 from freehold.trial.task import Task
 
 #: Of more training rows so many are learnt from, chosen by their hash; the baseline says so.
@@ -133,7 +133,7 @@ def _graded(task: Task, name: str, title: str, method: str, given: Sequence[str]
         Answer(e.id, text, metric.grade(e, text), "stop", 0, 0)
         for e, text in zip(task.test, given, strict=True)
     ]
-    figures = measure.measurement(metric, task.test, answers) | measure.scope_figures(
+    figures = measurement.measurement(metric, task.test, answers) | measurement.scope_figures(
         metric, answers, task.out_of_scope
     )
     figures.pop("cut_off")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from freehold.data.examples import Example
-from freehold.evals.metrics import METRICS, Metric
+from freehold.evaluation.metrics import METRICS, Metric
 
 #: Kinds of tasks where an answer is right or wrong; of texts and programs several may be good.
 _KINDS = frozenset({"label", "labels", "number", "value", "json"})

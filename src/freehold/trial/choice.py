@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.trial.needs import WAITS, Need, decide, exact
+from freehold.trial.requirements import WAITS, Need, decide, exact
 
 #: Fewer validation rows than this choose nothing: the choice is made on the test rows then.
 FEWEST_CHOICE_ROWS = 10

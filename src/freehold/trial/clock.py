@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-from freehold.progress import Event, Sink, duration
+from freehold.core.progress import Event, Sink, duration
 from freehold.trial.planner import Part, Plan
 
 #: A part may take this much more than planned where the parts before it left time over.

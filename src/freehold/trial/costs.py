@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from freehold.errors import UsageError
-from freehold.evals.measure import Answer, figure
-from freehold.ledger import money, prices
+from freehold.core.errors import UsageError
+from freehold.costs import money, prices
+from freehold.evaluation.measurement import Answer, figure
 
 Variant = dict[str, Any]
 

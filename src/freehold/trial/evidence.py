@@ -15,9 +15,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from freehold import settings
+from freehold.core import settings
 from freehold.data.examples import Example
-from freehold.hub import figures
+from freehold.models import figures
 from freehold.trial.choice import VALIDATION
 
 _WORD = re.compile(r"[^\W\d_]{2,}")

@@ -10,16 +10,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, machine, processor
+from freehold.core import atomic_files, cpu_load, machine
+from freehold.core.progress import Sink, task
+from freehold.core.statistics import waits_needed
 from freehold.data.examples import Example
 from freehold.data.templates import Messages
-from freehold.engines.interface import Engine, Prompting, Request, common_prefix
-from freehold.engines.loading import open_engine, open_vocabulary, predict_memory, prompting
-from freehold.evals import measure
-from freehold.evals.measure import Ask
-from freehold.hub.card import Card
-from freehold.progress import Sink, task
-from freehold.statistics import waits_needed
+from freehold.evaluation import measurement
+from freehold.evaluation.measurement import Ask
+from freehold.inference.interface import Engine, Prompting, Request, common_prefix
+from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
+from freehold.models.info import Card
 from freehold.trial import baselines, costs, waits
 from freehold.trial import task as tasks
 from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
@@ -93,9 +93,9 @@ def _spread(values: list[int]) -> dict[str, float]:
 
 
 def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """A model as GGUF (see :mod:`freehold.trial.forms`), its tokens checked on the task's own texts."""
-    from freehold.hub.store import Store
-    from freehold.trial.forms import write_gguf
+    """A model as GGUF (see :mod:`freehold.runtime.gguf_form`), its tokens checked on the task's own texts."""
+    from freehold.models.store import Store
+    from freehold.runtime.gguf_form import write_gguf
 
     store = Store(Path(a["store"]))
     texts = [
@@ -115,7 +115,7 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
     ``note``: what else used the processor meanwhile; "" where nothing did.
     """
     _, weights, _ = _common(a)
-    with task(sink, f"measuring how fast {a['model']} is") as progress, processor.others() as meanwhile:
+    with task(sink, f"measuring how fast {a['model']} is") as progress, cpu_load.others() as meanwhile:
         started = time.perf_counter()
         engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
         load_s = time.perf_counter() - started
@@ -192,8 +192,8 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
     engine = open_engine(weights, context_length=a["context"], parallel=a["parallel"])
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     ask = _ask(a, task_)
-    block = measure.block_rows(ask, a.get("row_s", 0.0), a.get("prefix_s", 0.0), a.get("limit_s", 0.0))
-    answers = measure.answers_of(
+    block = measurement.block_rows(ask, a.get("row_s", 0.0), a.get("prefix_s", 0.0), a.get("limit_s", 0.0))
+    answers = measurement.answers_of(
         engine,
         asking,
         task_.metric,
@@ -216,13 +216,13 @@ def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
 
 
 def measured(
-    task_: Task, rows: Sequence[Example], answers: list[measure.Answer], budget_s: float
+    task_: Task, rows: Sequence[Example], answers: list[measurement.Answer], budget_s: float
 ) -> dict[str, Any]:
     """The result of measuring on ``rows``, made of the answers that there are."""
     groups = task_.groups
-    scoped = measure.scope_figures(task_.metric, answers, task_.out_of_scope, groups=groups)
+    scoped = measurement.scope_figures(task_.metric, answers, task_.out_of_scope, groups=groups)
     return {
-        "figures": measure.measurement(task_.metric, rows, answers, groups=groups) | scoped,
+        "figures": measurement.measurement(task_.metric, rows, answers, groups=groups) | scoped,
         "rows": len(answers),
         "of_rows": len(rows),
         "budget_s": budget_s,
@@ -234,9 +234,9 @@ def measured(
 
 
 def _trainer(a: Arguments, task_: Task, weights: Path, card: Card) -> tuple[Any, int]:
-    from freehold import device as devices
-    from freehold.tune.recipe import Recipe
-    from freehold.tune.train import Trainer, check_rows
+    from freehold.core import device as devices
+    from freehold.training.loop import Trainer, check_rows
+    from freehold.training.recipe import Recipe
 
     vocabulary = open_vocabulary(weights)
     asking = prompting(card, vocabulary, plain=a["plain"])
@@ -253,8 +253,8 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
 
     How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit where too few do.
     """
-    from freehold.ledger.energy import metered
-    from freehold.tune import adapter
+    from freehold.costs.energy import metered
+    from freehold.training import adapter
 
     task_, weights, card = _common(a)
     place = Path(a["place"])
@@ -274,10 +274,10 @@ def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
     history = tuned.history
     made: dict[str, Any] = {
         "made_with": machine.made_with() | trainer.device.made_with(),
-        "adapter": durable.sha256_file(place / "adapter" / "adapter_model.safetensors"),
+        "adapter": atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
     }
     if not weights.is_dir():
-        made["digest"] = durable.sha256_file(place / "merged-f16.gguf")
+        made["digest"] = atomic_files.sha256_file(place / "merged-f16.gguf")
     return {
         "made": made,
         "reason": reason,
@@ -303,7 +303,7 @@ _PROBE_SHARE, _PROBE_S = 0.06, 10.0
 
 def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink) -> str:
     """Give the trainer its recipe: steps as asked for, or as many as fit; why."""
-    from freehold.tune.recipe import Recipe, plan
+    from freehold.training.recipe import Recipe, plan
 
     kept = place / "settled.json"
     if not kept.exists():
@@ -317,7 +317,7 @@ def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink
             recipe, reason = plan(
                 recipe, rows=rows, rows_per_second=speed, seconds=seconds, choose_rank=False
             )
-        durable.write_atomically(kept, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
+        atomic_files.write_atomically(kept, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
     value = json.loads(kept.read_text())
     trainer.recipe = Recipe(**value["recipe"])
     return str(value["reason"])
@@ -325,7 +325,7 @@ def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink
 
 def shrink(a: Arguments, sink: Sink) -> dict[str, Any]:
     """Quantize the merged model to each type."""
-    from freehold.shrink.quantize import describe, quantize
+    from freehold.quantization.quantize import describe, quantize
 
     place, source = Path(a["place"]), Path(a["source"])
     made: dict[str, Any] = {}
@@ -339,7 +339,7 @@ def shrink(a: Arguments, sink: Sink) -> dict[str, Any]:
 
 def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     """What serving costs: load time, one user's waiting time, tokens per second, throughput at eight at once, energy, peak memory."""
-    from freehold.ledger.energy import metered
+    from freehold.costs.energy import metered
 
     task_, weights, card = _common(a)
     parallel = 8
@@ -351,7 +351,7 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
     engine = open_engine(weights, context_length=context, parallel=parallel)
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     rows = task_.test[: a["latency_rows"]]
-    wanted = measure.requests(asking, ask, rows)
+    wanted = measurement.requests(asking, ask, rows)
     # so many waits are asked for where a need on p95 rests on them; else a few seconds of them will do
     all_waits = a["latency_rows"] >= waits_needed(waits.P95)
     # the rest of the time is kept for the same requests at once and for token speeds
@@ -363,13 +363,13 @@ def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
         for _ in engine.generate([wanted[number]]):
             pass
 
-    with metered(a["country"]) as energy, processor.others() as whole:
+    with metered(a["country"]) as energy, cpu_load.others() as whole:
         with task(sink, f"timing {a['title']}", terms.count, "waits") as progress:
             taken = waits.take(answer, len(wanted), terms, progress)
         wanted = wanted[: taken.rows]
         with (
             task(sink, f"timing {a['title']}, {parallel} at once", len(wanted), "requests") as progress,
-            processor.others() as meanwhile,
+            cpu_load.others() as meanwhile,
         ):
             started, waits_at_once = time.perf_counter(), list[float]()
             for _, completion in engine.generate(wanted):
@@ -478,7 +478,7 @@ def _size(weights: Path) -> int:
     return sum(f.stat().st_size for f in weights.iterdir()) if weights.is_dir() else weights.stat().st_size
 
 
-def _noise(span: processor.Load, what: str) -> str:
+def _noise(span: cpu_load.Load, what: str) -> str:
     """What disturbed the measuring of a figure; "" where nothing did."""
     return "" if span.quiet else span.sentence(f"while {what} was measured")
 
@@ -501,11 +501,11 @@ def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[f
     return max(reads), max(writes, default=0.0)
 
 
-def read_answers(place: Path) -> list[measure.Answer]:
+def read_answers(place: Path) -> list[measurement.Answer]:
     """The answers a measuring step kept."""
     return [
-        measure.Answer(**answer)
-        for line in durable.read_lines(place / "answers.jsonl")
+        measurement.Answer(**answer)
+        for line in atomic_files.read_lines(place / "answers.jsonl")
         for answer in json.loads(line)
     ]
 

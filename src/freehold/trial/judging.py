@@ -1,6 +1,6 @@
 """Choosing a variant and judging it: which rows choose, which judge, and the bounds that decide.
 
-The flow is in :mod:`freehold.trial.trial`; this is what it does between measuring and the verdict.
+The flow is in :mod:`freehold.trial.run`; this is what it does between measuring and the verdict.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from freehold import durable, settings, statistics
-from freehold.errors import DoesNotFit
-from freehold.evals import measure
+from freehold.core import atomic_files, settings, statistics
+from freehold.core.errors import DoesNotFit
+from freehold.evaluation import measurement
 from freehold.trial import looks
 from freehold.trial.choice import TEST, Choice, choose
 from freehold.trial.looks import Look
-from freehold.trial.needs import WAITS, Need, Terms, decide, exact, terms_of
+from freehold.trial.requirements import WAITS, Need, Terms, decide, exact, terms_of
 
 if TYPE_CHECKING:
-    from freehold.trial.trial import Trial
+    from freehold.trial.run import Trial
 
 
 def choice_of(trial: Trial) -> Choice:
@@ -75,7 +75,7 @@ def look_at(trial: Trial, chosen: dict[str, Any]) -> tuple[Look, Terms]:
     """Count this look at the test rows, and say what error it leaves to each statement."""
     answered = {answer.id for answer in trial.answers[chosen["id"]]}
     rows = [example.digest for example in trial.task.test if example.id in answered]
-    measured = durable.digest_of([chosen["digest"], chosen["shots"], trial.options.plain_template])
+    measured = atomic_files.digest_of([chosen["digest"], chosen["shots"], trial.options.plain_template])
     look = looks.look(settings.home() / "looks", trial.id, measured, rows)
     alpha, following = statistics.alpha_of_look(look.number), statistics.alpha_of_look(look.number + 1)
     return look, terms_of(trial.effective_needs()[0], alpha, following, trial.choice.among)
@@ -102,11 +102,13 @@ def bounds(
 def figures_at(trial: Trial, variant: dict[str, Any], level: float) -> dict[str, Any]:
     """The variant's figures on the test rows and of its waits, with intervals at ``level``."""
     answers, task = trial.answers[variant["id"]], trial.task
-    figures = measure.measurement(task.metric, task.test, answers, groups=task.groups, level=level)
+    figures = measurement.measurement(task.metric, task.test, answers, groups=task.groups, level=level)
     waits = (variant.get("running") or {}).get("waits_ms")
     if waits:
         figures |= {
-            name: measure.interval_figure(statistics.quantile_interval(waits, share, level=level), "waits")
+            name: measurement.interval_figure(
+                statistics.quantile_interval(waits, share, level=level), "waits"
+            )
             for name, share in WAITS.items()
         }
     return figures

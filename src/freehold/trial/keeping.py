@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from freehold import durable
+from freehold.core import atomic_files
 from freehold.data.examples import Example
-from freehold.hub import answer_form
-from freehold.hub.answer_form import AnswerForm
-from freehold.hub.intake import made_here
-from freehold.hub.store import Model, Store
+from freehold.models import answer_form
+from freehold.models.answer_form import AnswerForm
+from freehold.models.intake import made_here
+from freehold.models.store import Model, Store
 from freehold.trial.task import Task
 
 #: Letters of a model's name that a stored variant's name has room for.
@@ -47,7 +47,7 @@ def _shared_system(rows: Sequence[Example]) -> str:
 def write_form(folder: Path, form: AnswerForm) -> dict[str, Path]:
     """The form as a file of a model that is to be stored, by its name there."""
     path = folder / answer_form.FILE
-    durable.write_atomically(path, form.as_text())
+    atomic_files.write_atomically(path, form.as_text())
     return {answer_form.FILE: path}
 
 

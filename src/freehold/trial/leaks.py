@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from freehold.core.errors import BadData
 from freehold.data.examples import Example
 from freehold.data.splits import FEWEST_TEST_ROWS, Splits
-from freehold.errors import BadData
 
 #: A test split that shares more than this with the training rows measures memory, not skill.
 MOST_LEAKED = 0.2

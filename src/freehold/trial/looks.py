@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
+from freehold.core import atomic_files
 
 #: Rows that two looks share, as a share of the smaller one, from which they count as looks at the same rows.
 SHARED = 0.05
@@ -32,9 +32,9 @@ class Look:
 def look(folder: Path, trial: str, variant: str, rows: Collection[str]) -> Look:
     """Count a judgement of ``variant`` (a digest of what answered) on ``rows`` (digests); a judgement that was counted keeps its number."""
     own = sorted(row[:_DIGEST] for row in rows)
-    key = durable.digest_of([variant, own])[:32]
+    key = atomic_files.digest_of([variant, own])[:32]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with durable.locked(folder / "lock", "the list of looks at test rows", wait=True):
+    with atomic_files.locked(folder / "lock", "the list of looks at test rows", wait=True):
         file = folder / f"{key}.json"
         if file.exists():
             known = json.loads(file.read_text())
@@ -43,7 +43,7 @@ def look(folder: Path, trial: str, variant: str, rows: Collection[str]) -> Look:
         number = 1 + max((kept["number"] for kept in earlier), default=0)
         before = tuple(dict.fromkeys(kept["trial"] for kept in sorted(earlier, key=lambda kept: kept["at"])))
         value = {"trial": trial, "at": time.time(), "number": number, "before": before, "rows": own}
-        durable.write_atomically(file, json.dumps(value))
+        atomic_files.write_atomically(file, json.dumps(value))
         return Look(number, before)
 
 

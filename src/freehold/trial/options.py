@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from freehold.ledger.money import CostOptions
-from freehold.shrink.quantize import TYPES
+from freehold.costs.money import CostOptions
+from freehold.quantization.quantize import TYPES
 from freehold.trial.rival import Endpoint
 
 #: Worked examples of a few-shot prompt, at most.

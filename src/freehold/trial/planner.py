@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from freehold.progress import duration
+from freehold.core.progress import duration
 
 #: Share of the budget that no part may plan with: the report, and speeds that turn out lower than measured.
 RESERVE = 0.06

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold import durable, progress
-from freehold.errors import NotFound, Unsupported
+from freehold.core import atomic_files, progress
+from freehold.core.errors import NotFound, Unsupported
 from freehold.trial import charts
 from freehold.trial.choice import VALIDATION
 from freehold.trial.sections import changed_title
 from freehold.trust import licence
 
 if TYPE_CHECKING:
-    from freehold.trial.trial import Trial
+    from freehold.trial.run import Trial
 
 _HERE = Path(__file__).parent
 MOST_ROWS_SHOWN = 200
@@ -25,8 +25,10 @@ VERSION, VERSIONS = 3, (1, 2, 3)
 
 def write_reports(trial: Trial, report: dict[str, Any]) -> dict[str, Any]:
     """Write ``report.json`` and ``report.html`` into the trial's folder and return the report."""
-    durable.write_atomically(trial.folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
-    durable.write_atomically(trial.folder / "report.html", html(report))
+    atomic_files.write_atomically(
+        trial.folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False)
+    )
+    atomic_files.write_atomically(trial.folder / "report.html", html(report))
     return report
 
 
@@ -98,8 +100,8 @@ def _titles(report: dict[str, Any]) -> tuple[str, str]:
 
 def _quality_limit(report: dict[str, Any], metric: str) -> float | None:
     """The least quality that a need asks for."""
-    from freehold.errors import UsageError
-    from freehold.trial.needs import parse_need
+    from freehold.core.errors import UsageError
+    from freehold.trial.requirements import parse_need
 
     for decision in report["verdict"]["decisions"]:
         try:

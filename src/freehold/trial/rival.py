@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold import durable, settings
+from freehold.core import atomic_files, settings
+from freehold.core.errors import FreeholdError
+from freehold.core.progress import Sink, Task, task
 from freehold.data.examples import Example
 from freehold.data.values import json_value
-from freehold.errors import FreeholdError
-from freehold.evals import measure
-from freehold.evals.kinds import unfenced
-from freehold.evals.measure import Answer, Ask
-from freehold.evals.metrics import Metric
-from freehold.evals.reading import cut_in_thought, final_answer
-from freehold.progress import Sink, Task, task
+from freehold.evaluation import measurement
+from freehold.evaluation.answer_reading import cut_in_thought, final_answer
+from freehold.evaluation.measurement import Answer, Ask
+from freehold.evaluation.metrics import Metric
+from freehold.evaluation.task_kinds import unfenced
 from freehold.trial.rival_client import Client, Rejected, Reply
 from freehold.trial.rival_dialect import Dialect, binds, body, decisive
 
@@ -157,7 +157,7 @@ class _Asking:
     def __init__(self, client: Client, model: str, metric: Metric, kept: Path, sink: Sink):
         self.client, self.model, self.metric, self.path, self.sink = client, model, metric, kept, sink
         self.lock = threading.Lock()
-        self.lines = [Kept.of(line) for line in durable.read_lines(kept)]
+        self.lines = [Kept.of(line) for line in atomic_files.read_lines(kept)]
         self.settled = kept.with_suffix(".dialect.json")
         value = json.loads(self.settled.read_text()) if self.settled.exists() else {"dialect": {}, "limit": 0}
         self.dialect, self.limit = Dialect(**value["dialect"]), int(value["limit"])
@@ -255,13 +255,13 @@ class _Asking:
                 self.dialect = dialect
             self.limit = max(self.limit, limit)
             value = {"dialect": asdict(self.dialect), "limit": self.limit}
-            durable.write_atomically(self.settled, json.dumps(value))
+            atomic_files.write_atomically(self.settled, json.dumps(value))
 
     # -- what is kept -----------------------------------------------------------------------
 
     def _keep(self, entry: Kept) -> None:
         with self.lock:
-            durable.append_line(self.path, entry.line())
+            atomic_files.append_line(self.path, entry.line())
             self.lines.append(entry)
 
     def _known(self) -> dict[str, Kept]:
@@ -269,7 +269,7 @@ class _Asking:
         return {entry.asked: entry for entry in self.lines}
 
     def _asked(self, request: dict[str, Any]) -> str:
-        return durable.digest_of({"url": self.client.url, **decisive(request)})
+        return atomic_files.digest_of({"url": self.client.url, **decisive(request)})
 
     def _digest(self, ask: Ask, example: Example) -> str:
         return self._asked(body(self.model, self.dialect, ask, example, 1, self.metric.unknown))
@@ -297,7 +297,7 @@ class _Asking:
             reply = entry.reply
             text = (_label_in(reply.text) if bound else None) or reply.text
             counts = reply.prompt_tokens or 0, reply.answer_tokens or 0
-            answers.append(measure.graded(self.metric, example, text, reply.finish, *counts))
+            answers.append(measurement.graded(self.metric, example, text, reply.finish, *counts))
         return answers
 
     def rival(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.errors import FreeholdError
+from freehold.core.errors import FreeholdError
 
 #: Tries of a request, and of the very first, where a wrong address is likelier than a busy server.
 TRIES, FIRST_TRIES = 8, 2

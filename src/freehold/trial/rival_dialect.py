@@ -10,7 +10,7 @@ from typing import Any
 
 from freehold.data.examples import Example
 from freehold.data.templates import Messages
-from freehold.evals.measure import Ask
+from freehold.evaluation.measurement import Ask
 
 #: Servers refuse longer lists in a schema (OpenAI's limit of enumerated values).
 MOST_IN_SCHEMA = 1000

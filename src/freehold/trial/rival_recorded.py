@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from freehold.core.errors import BadData, NotFound
 from freehold.data.examples import Example
 from freehold.data.values import json_value
-from freehold.errors import BadData, NotFound
-from freehold.evals import measure
-from freehold.evals.metrics import Metric
+from freehold.evaluation import measurement
+from freehold.evaluation.metrics import Metric
 from freehold.trial.rival import Rival
 
 #: Faults and ids that are named one by one.
@@ -42,7 +42,7 @@ def recorded(path: Path, metric: Metric, examples: Sequence[Example], others: Co
             f"{path} answers none of the test rows",
             f"its ids must be those of the test rows, such as {examples[0].id!r}",
         )
-    answers = tuple(measure.graded(metric, e, clear[e.id], "stop", 0, 0) for e in matching)
+    answers = tuple(measurement.graded(metric, e, clear[e.id], "stop", 0, 0) for e in matching)
     conditions = (
         "how these answers were asked for is unknown: prompt, worked examples and settings may differ",
     )

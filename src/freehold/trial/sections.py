@@ -9,9 +9,9 @@ from typing import Any
 
 from freehold.data.belonging import clusters
 from freehold.data.examples import Example
-from freehold.evals import confusion
-from freehold.evals.measure import Answer
-from freehold.evals.metrics import Metric
+from freehold.evaluation import confusion
+from freehold.evaluation.measurement import Answer
+from freehold.evaluation.metrics import Metric
 from freehold.trial.ceiling import Ceiling, ceiling
 from freehold.trial.leaks import leak_warning
 from freehold.trial.task import Task

@@ -20,20 +20,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold import durable
+from freehold.core import atomic_files
+from freehold.core.errors import FreeholdError, StepFailed
+from freehold.core.progress import Sink, duration, task
 from freehold.data.examples import Example
-from freehold.errors import FreeholdError, StepFailed
-from freehold.evals import measure
-from freehold.evals.measure import Answer
-from freehold.evals.metrics import Metric
-from freehold.hub import answer_form
-from freehold.hub.store import Store
-from freehold.progress import Sink, duration, task
+from freehold.evaluation import measurement
+from freehold.evaluation.measurement import Answer
+from freehold.evaluation.metrics import Metric
+from freehold.models import answer_form
+from freehold.models.store import Store
 from freehold.trial import keeping, steps
 from freehold.trial import task as tasks
 
 if TYPE_CHECKING:
-    from freehold.trial.trial import Trial
+    from freehold.trial.run import Trial
 
 #: Rows that are asked: fewer say little, more say nothing new.
 FEWEST_ROWS, MOST_ROWS = 20, 200
@@ -63,7 +63,7 @@ class Differing:
 
 @dataclass(frozen=True)
 class ServedCheck:
-    """The comparison. Figures as :func:`freehold.evals.measure.figure` makes them, both on the same ``rows`` test rows.
+    """The comparison. Figures as :func:`freehold.evaluation.measurement.figure` makes them, both on the same ``rows`` test rows.
 
     ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the measured one's
     interval. ``refused``: rows that the server gave no answer to, which count as wrong; ``refusal``: why, for the first.
@@ -229,8 +229,12 @@ def compare(
     if not pairs:
         raise StepFailed("the server answered no row that was measured", "raise --budget and run it again")
     alike = [float(same(old, new)) for old, new in pairs]
-    now = measure.mean_figure([new.score for _, new in pairs], f"{metric.method}; through a running server")
-    then = measure.mean_figure([old.score for old, _ in pairs], f"{metric.method}; the same rows as measured")
+    now = measurement.mean_figure(
+        [new.score for _, new in pairs], f"{metric.method}; through a running server"
+    )
+    then = measurement.mean_figure(
+        [old.score for old, _ in pairs], f"{metric.method}; the same rows as measured"
+    )
     refused = [new for _, new in pairs if new.finish == REFUSED]
     # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served one's would not
     within = then["low"] <= now["value"] <= then["high"]
@@ -243,7 +247,7 @@ def compare(
         rows=len(pairs),
         of_rows=len(measured),
         equal=int(sum(alike)),
-        equal_share=measure.mean_figure(alike, "the same answer to the letter"),
+        equal_share=measurement.mean_figure(alike, "the same answer to the letter"),
         served=now,
         measured=then,
         within=within,
@@ -306,7 +310,7 @@ def job(arguments: dict[str, Any], sink: Sink) -> dict[str, Any]:
                 with httpx.Client(base_url=address, headers=headers, timeout=600, trust_env=False) as client:
                     for example in wanted[known:]:
                         answer = _ask(client, model.name, form.system, example, task_.metric)
-                        durable.append_line(
+                        atomic_files.append_line(
                             place / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
                         )
                         progress.more(1)
@@ -322,7 +326,7 @@ def job(arguments: dict[str, Any], sink: Sink) -> dict[str, Any]:
 
 def _read(place: Path) -> list[Answer]:
     """The answers that the step kept, one a line."""
-    return [Answer(**json.loads(line)) for line in durable.read_lines(place / "answers.jsonl")]
+    return [Answer(**json.loads(line)) for line in atomic_files.read_lines(place / "answers.jsonl")]
 
 
 def _ask(client: Any, model: str, system: str, example: Example, metric: Metric) -> Answer:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
-from freehold.errors import BY_NAME, FreeholdError, StepFailed, from_json
-from freehold.progress import Event, Sink
+from freehold.core import atomic_files
+from freehold.core.errors import BY_NAME, FreeholdError, StepFailed, from_json
+from freehold.core.progress import Event, Sink
 
 #: How often a running step writes down the time it has taken, so that a killed one's is counted.
 CLOCK_S = 5.0
@@ -38,7 +38,7 @@ class Steps:
 
     def place(self, name: str, inputs: dict[str, Any]) -> Path:
         """Folder of the step with these inputs: its result, its kept answers, its checkpoints."""
-        path = self.folder / f"{name}-{durable.digest_of(inputs)[:12]}"
+        path = self.folder / f"{name}-{atomic_files.digest_of(inputs)[:12]}"
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -65,7 +65,7 @@ class Steps:
                 self._count(place)
                 return known
         self._count(place)
-        durable.write_atomically(place / "inputs.json", json.dumps(inputs, indent=1))
+        atomic_files.write_atomically(place / "inputs.json", json.dumps(inputs, indent=1))
         started, before = time.monotonic(), _seconds(place)
         written = started
 
@@ -73,7 +73,7 @@ class Steps:
             nonlocal written
             now = time.monotonic()
             if now - written > CLOCK_S:
-                durable.write_atomically(place / "seconds", f"{before + now - started:.2f}")
+                atomic_files.write_atomically(place / "seconds", f"{before + now - started:.2f}")
                 written = now
             self.sink(event)
 
@@ -81,10 +81,10 @@ class Steps:
         try:
             result = _in_process(job, arguments, name, relay, end_s)
         except OutOfTime:
-            durable.write_atomically(place / "seconds", f"{before + time.monotonic() - started:.2f}")
+            atomic_files.write_atomically(place / "seconds", f"{before + time.monotonic() - started:.2f}")
             raise
         result["seconds"] = before + time.monotonic() - started
-        durable.write_atomically(place / "result.json", json.dumps(result, indent=1))
+        atomic_files.write_atomically(place / "result.json", json.dumps(result, indent=1))
         return result
 
     def _count(self, place: Path) -> None:
@@ -97,7 +97,7 @@ class Steps:
         """Write down the result of a step that was ended, made of what it had kept."""
         place = self.place(name, inputs)
         result["seconds"] = _seconds(place)
-        durable.write_atomically(place / "result.json", json.dumps(result, indent=1))
+        atomic_files.write_atomically(place / "result.json", json.dumps(result, indent=1))
         return result
 
     def done(self, name: str, inputs: dict[str, Any]) -> bool:

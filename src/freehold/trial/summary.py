@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from freehold import durable, machine, statistics
-from freehold.evals import measure
-from freehold.evals.kinds import wanted_label
+from freehold.core import atomic_files, machine, statistics
+from freehold.evaluation import measurement
+from freehold.evaluation.task_kinds import wanted_label
 from freehold.trial import baselines, judging, planner, sections
 from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.choice import TEST
-from freehold.trial.needs import Need
 from freehold.trial.options import NO_SAFETY
 from freehold.trial.report import VERSION
+from freehold.trial.requirements import Need
 from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, reach
 
 if TYPE_CHECKING:
-    from freehold.trial.trial import Trial
+    from freehold.trial.run import Trial
 
 #: Estimates of the time left below which nothing is said of them.
 FEWEST_ESTIMATES = 5
@@ -101,7 +101,7 @@ def _compared(trial: Trial, first: str, others: Sequence[str]) -> list[dict[str,
         {
             "from": first,
             "to": other,
-            **measure.paired(*measure.shared(answers[first], answers[other]), groups),
+            **measurement.paired(*measurement.shared(answers[first], answers[other]), groups),
         }
         for other in others
     ]
@@ -169,7 +169,7 @@ def _estimates(trial: Trial) -> dict[str, Any] | None:
     error = trial.clock.median_error()
     if error is not None and error[1] >= FEWEST_ESTIMATES:
         value = {"median_error": error[0], "estimates": error[1], "budget_s": trial.options.budget_s}
-        durable.write_atomically(kept, json.dumps(value))
+        atomic_files.write_atomically(kept, json.dumps(value))
     return json.loads(kept.read_text()) if kept.exists() else None
 
 

@@ -10,17 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
+from freehold.core import atomic_files
+from freehold.core.errors import BadData, Unsupported, UsageError
+from freehold.core.progress import Sink, silent
 from freehold.data.examples import Dataset, Example, RowOptions, read_splits
 from freehold.data.splits import SIMILAR, Splits, split
 from freehold.data.table import Fault
-from freehold.errors import BadData, Unsupported, UsageError
-from freehold.evals import measure, metrics, sandbox
-from freehold.evals.kinds import wanted_label
-from freehold.evals.metrics import Metric
-from freehold.progress import Sink, silent
+from freehold.evaluation import measurement, metrics, sandbox
+from freehold.evaluation.metrics import Metric
+from freehold.evaluation.task_kinds import wanted_label
+from freehold.sources.datasets import local_source
 from freehold.trial.ceiling import Ceiling, ceiling, reachable
-from freehold.trial.datasets import local_source
 from freehold.trial.leaks import refuse_leaks
 
 #: The form of task.json.
@@ -104,7 +104,7 @@ class Task:
         """
         rows = self.splits.valid
         if not rows and not tuned:
-            shown = {e.id for e in measure.pick_shots(self.splits.train, self.labels, shots)}
+            shown = {e.id for e in measurement.pick_shots(self.splits.train, self.labels, shots)}
             rows = tuple(example for example in self.splits.train if example.id not in shown)
         return tuple(sorted(rows, key=lambda example: example.digest))
 
@@ -298,7 +298,7 @@ def save(task: Task, path: Path) -> None:
         **({"trust_code": True} if task.trust_code else {}),
         **rows,
     }
-    durable.write_atomically(path, json.dumps(value, ensure_ascii=False))
+    atomic_files.write_atomically(path, json.dumps(value, ensure_ascii=False))
 
 
 def read(path: Path) -> Task:

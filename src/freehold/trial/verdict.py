@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from freehold import statistics
+from freehold.core import statistics
 from freehold.trial.against_rival import SIGNIFICANT, AgainstRival, machine_only, reason_to_rent
 from freehold.trial.choice import VALIDATION
-from freehold.trial.needs import Decision, Need, Terms, decide
+from freehold.trial.requirements import Decision, Need, Terms, decide
 
 OWN, RENT, NOT_YET, NONE = "own it", "rent it", "not yet", "not with these models"
 EXIT_CODES = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}

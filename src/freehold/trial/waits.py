@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from freehold import processor, statistics
-from freehold.processor import Load
-from freehold.progress import Task
+from freehold.core import cpu_load, statistics
+from freehold.core.cpu_load import Load
+from freehold.core.progress import Task
 
 #: Waits are checked together for what else used the processor, for so many seconds at least: the kernel
 #: counts coarsely.
@@ -119,8 +119,8 @@ def take(
     terms: Terms,
     progress: Task,
     *,
-    others: Callable[[], AbstractContextManager[Load]] = processor.others,
-    until_quiet: Callable[[float, Callable[[Load], None]], Load] = processor.wait_until_quiet,
+    others: Callable[[], AbstractContextManager[Load]] = cpu_load.others,
+    until_quiet: Callable[[float, Callable[[Load], None]], Load] = cpu_load.wait_until_quiet,
 ) -> Waits:
     """Ask ``rows`` requests in turn, again from the first where more waits are to be taken.
 
@@ -156,7 +156,7 @@ def take(
         if not span.quiet:
             disturbed.append(span)
             patience -= _pause(min(QUIET_S, patience, left()), until_quiet, progress, len(calm))
-    busy = processor.together(disturbed) if disturbed else None
+    busy = cpu_load.together(disturbed) if disturbed else None
     return Waits(tuple(waits), min(rows, len(waits)), busy, terms.needed)
 
 

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from freehold import errors, faults, progress, settings
+from freehold.core import errors, progress, settings, system_errors
 
 
 def _end_with_parent() -> None:
@@ -21,7 +21,7 @@ def _end_with_parent() -> None:
 
 def _told(error: Exception, place: Path) -> dict[str, str]:
     """What the parent says of a failure in one sentence; the traceback of a fault goes to the step's folder."""
-    known = faults.explain(error)
+    known = system_errors.explain(error)
     if known is not None:
         return errors.to_json(known)
     (place / "traceback.txt").write_text(traceback.format_exc())

@@ -1,1 +1,1 @@
-"""Whether a model may be used: licences now; scans, signatures and certificates build on it."""
+"""Whether a model may be used: scans, licences, signatures, safety, privacy, certificates, policy."""

@@ -9,8 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from freehold.errors import BadModel
-from freehold.hub.store import Model
+from freehold.core.errors import BadModel
+from freehold.models.store import Model
 from freehold.trust import provenance
 from freehold.trust.licence import terms
 from freehold.trust.obligations import Component, Obligations

@@ -10,9 +10,9 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example
-from freehold.engines.interface import Engine, Prompting
-from freehold.progress import Sink, silent, task
+from freehold.inference.interface import Engine, Prompting
 
 #: Other codes a canary is ranked among; log2 of it plus one bounds the exposure.
 RIVALS = 255

@@ -24,10 +24,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from freehold import durable
-from freehold.errors import BadModel, Expired, NotFound, UsageError
-from freehold.hub.names import check_path
-from freehold.hub.store import Model, Store
+from freehold.core import atomic_files
+from freehold.core.errors import BadModel, Expired, NotFound, UsageError
+from freehold.models.names import check_path
+from freehold.models.store import Model, Store
 from freehold.trust import envelope, inventory, signature
 from freehold.trust.inventory import Inventory, shown
 from freehold.trust.key_files import read_public
@@ -262,7 +262,7 @@ def _differences(bound: Mapping[str, str], lying: Inventory, apart: set[str]) ->
         path = lying.files.get(name)
         if path is None:
             yield f"{shown(name)} is missing"
-        elif durable.sha256_file(path) != digest:
+        elif atomic_files.sha256_file(path) != digest:
             yield f"{shown(name)} was changed"
     for name in sorted(lying.files.keys() - bound.keys() - apart):
         if not (signed_apart and name == signature.SIGNATURE):

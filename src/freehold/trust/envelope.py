@@ -20,8 +20,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from freehold import durable
-from freehold.errors import BadModel
+from freehold.core import atomic_files
+from freehold.core.errors import BadModel
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -68,7 +68,7 @@ def _encoded(kind: str, payload: bytes) -> bytes:
 
 def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str) -> dict[str, Any]:
     """The envelope of a statement, signed."""
-    payload = durable.canonical(value)
+    payload = atomic_files.canonical(value)
     signature = key.sign(_encoded(PAYLOAD_TYPE, payload), digest_for(key))
     return {
         "payload": base64.b64encode(payload).decode(),

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from freehold.core.errors import Refused
+from freehold.core.statistics import wilson
 from freehold.data.templates import Messages
-from freehold.engines.interface import Engine, Prompting, Request
-from freehold.errors import Refused
-from freehold.statistics import wilson
+from freehold.inference.interface import Engine, Prompting, Request
 from freehold.trust import refusals
 from freehold.trust.shares import Calibration, Rate, rate
 

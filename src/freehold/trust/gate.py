@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.engines import admission
-from freehold.hub import archive, sources
-from freehold.hub.commit_gate import CommitGate
-from freehold.hub.contents import Contents
+from freehold.core.progress import Sink, silent
+from freehold.hub.blob_store import Contents
+from freehold.hub.commit_check import CommitGate
 from freehold.hub.scans import Scans
-from freehold.hub.store import Model, Store
-from freehold.progress import Sink, silent
+from freehold.inference import load_check
+from freehold.models import archive
+from freehold.models.store import Model, Store
+from freehold.sources import fetch
 from freehold.trust import policy, scan
 
 Say = Callable[[str], None]
@@ -56,7 +57,7 @@ class Gate:
 
     def try_out(self, files: Mapping[str, Path], folder: Path) -> None:
         """Raises BadModel or Unsupported where no engine here loads the files."""
-        admission.try_out(files, folder)
+        load_check.try_out(files, folder)
 
     def permit(
         self, objections: list[policy.Objection], rules: policy.Policy, subject: str, verb: str = "pull"
@@ -83,7 +84,7 @@ def pull(
     stored model an adapter belongs to, looked for where it is not named. ``override``: the reason for going against the
     policy. ``say`` is told what a person should know. Raises FreeholdError; then the store is as it was.
     """
-    return sources.pull(store, source, name, Gate(store, override, say), sink, base=base, say=say)
+    return fetch.pull(store, source, name, Gate(store, override, say), sink, base=base, say=say)
 
 
 def restore(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from freehold.statistics import wilson
+from freehold.core.statistics import wilson
 from freehold.trust.hazards import at_least, grade
 from freehold.trust.shares import Corrected, described
 

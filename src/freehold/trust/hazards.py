@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from freehold.core.errors import BadData, NotFound
 from freehold.data.readers import read_tables
-from freehold.errors import BadData, NotFound
 
 #: Abbreviation -> (name, group).
 HAZARDS = {

@@ -11,8 +11,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from freehold import durable
-from freehold.errors import BadData, NotFound
+from freehold.core import atomic_files
+from freehold.core.errors import BadData, NotFound
 from freehold.trust import envelope
 
 _NEW = "make a new key: freehold signer create NAME"
@@ -104,4 +104,4 @@ def write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    durable.write_atomically(path, data, mode=0o600)
+    atomic_files.write_atomically(path, data, mode=0o600)

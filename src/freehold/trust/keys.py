@@ -23,8 +23,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from freehold import durable, settings
-from freehold.errors import BadData, BadModel, NotFound, UsageError
+from freehold.core import atomic_files, settings
+from freehold.core.errors import BadData, BadModel, NotFound, UsageError
 from freehold.trust import envelope
 from freehold.trust.key_files import (
     id_of,
@@ -86,7 +86,7 @@ class Keyring:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the folder, so that two processes do not make one name at once."""
-        with durable.locked(self.folder / ".lock", "the keys", wait=True):
+        with atomic_files.locked(self.folder / ".lock", "the keys", wait=True):
             yield
 
     # -- own keys -------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Keyring:
             self._finish_rotation(name)
             private, public = self._own(name), self._own(name).with_suffix(".pub")
             if private.exists() and not public.exists():  # it was stopped before anybody saw the key
-                durable.write_atomically(public, public_pem(read_private(private).public_key()))
+                atomic_files.write_atomically(public, public_pem(read_private(private).public_key()))
                 return self.find(name)
             if private.exists():
                 raise UsageError(
@@ -115,7 +115,7 @@ class Keyring:
 
     def _write_pair(self, name: str, key: ec.EllipticCurvePrivateKey) -> None:
         write_private(self._own(name), key)
-        durable.write_atomically(self._own(name).with_suffix(".pub"), public_pem(key.public_key()))
+        atomic_files.write_atomically(self._own(name).with_suffix(".pub"), public_pem(key.public_key()))
 
     def _own(self, name: str) -> Path:
         return self.folder / "own" / f"{name}.key"
@@ -205,7 +205,7 @@ class Keyring:
                     self._own(old.name).with_suffix(suffix),
                     self._own(f"{old.name}-{number}").with_suffix(suffix),
                 )
-            durable.sync(self._own(old.name).parent)
+            atomic_files.sync(self._own(old.name).parent)
             self._finish_rotation(old.name)
             return self.find(old.name)
 
@@ -221,9 +221,9 @@ class Keyring:
         if self._own(name).exists():
             return self._finish_moving(name)
         private = read_private(waiting)
-        durable.write_atomically(self._own(name).with_suffix(".pub"), public_pem(private.public_key()))
+        atomic_files.write_atomically(self._own(name).with_suffix(".pub"), public_pem(private.public_key()))
         os.replace(waiting, self._own(name))
-        durable.sync(waiting.parent)
+        atomic_files.sync(waiting.parent)
         return True
 
     def _finish_moving(self, name: str) -> bool:
@@ -236,7 +236,7 @@ class Keyring:
         if moved is None:
             return False
         os.replace(self._own(name), moved.with_suffix(".key"))
-        durable.sync(moved.parent)
+        atomic_files.sync(moved.parent)
         return self._finish_rotation(name)
 
     def revoke(self, name: str, reason: str) -> Path:
@@ -255,7 +255,7 @@ class Keyring:
 
     def _put(self, what: str, key_id: str, sealed: dict[str, Any]) -> Path:
         path = self.folder / what / f"{key_id}.json"
-        durable.write_atomically(path, json.dumps(sealed, indent=1))
+        atomic_files.write_atomically(path, json.dumps(sealed, indent=1))
         return path
 
     # -- others' ----------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ class Keyring:
     def _trust_key(self, key: ec.EllipticCurvePublicKey, name: str) -> Key:
         stem, key_id = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:64], id_of(key)
         self._refuse_look_alike(stem, key_id)
-        durable.write_atomically(
+        atomic_files.write_atomically(
             self.folder / "trusted" / f"{key_id}.pub", public_pem(key) + f"# {stem}\n".encode()
         )
         return self.find(key_id)
@@ -371,7 +371,7 @@ class Keyring:
         key_id = id_of(public)
         path = self.folder / "succession" / f"{key_id}.pub"
         if not path.exists() or id_of(read_public(path)) != key_id:
-            durable.write_atomically(path, public_pem(public))
+            atomic_files.write_atomically(path, public_pem(public))
         key = self._judged(Key(key_id, f"{signer.name}, rotated", path, False, "", signer.id))
         if signer.revoked and not key.revoked:
             why = f"only {signer.name!r} has named it, and that key is revoked: {signer.revoked}"

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from importlib import resources
 
-from freehold import yaml_text
+from freehold.core import yaml_text
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 #: Below this share of English words, a text of at least this many words is not English prose.

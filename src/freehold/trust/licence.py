@@ -8,8 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from freehold import yaml_text
-from freehold.trust import expression
+from freehold.core import yaml_text
+from freehold.trust import licence_expression
 
 #: What may be asked of a licence.
 POLICIES = ("any", "commercial", "unrestricted")
@@ -150,7 +150,7 @@ def table() -> dict[str, Terms]:
 
 def alternatives(licence: str) -> list[tuple[Terms, ...]]:
     """The ways in which a licence or an expression may be taken, each with all terms that then apply."""
-    return [tuple(_named(name) for name in way) for way in expression.choices(licence)]
+    return [tuple(_named(name) for name in way) for way in licence_expression.choices(licence)]
 
 
 def terms(licence: str) -> Terms:
@@ -191,7 +191,13 @@ def _spellings(name: str) -> list[str]:
     bare = re.sub(r"-?v(?=\d)", "-", bare.removeprefix("gnu-"))
     bare = re.sub(r"(-\d)(?=$|\+|-only|-or-later)", r"\1.0", bare)
     found: list[str] = []
-    for one in (written, key, expression.canonical(name).lower(), bare, bare.removesuffix("-community")):
+    for one in (
+        written,
+        key,
+        licence_expression.canonical(name).lower(),
+        bare,
+        bare.removesuffix("-community"),
+    ):
         found += [one, one.removesuffix("-only"), one.replace("+", "-or-later"), f"{one}-license"]
     named = _by_name().get(_slug(name))
     loose = [one.removesuffix("-or-later") for one in found]  # where no later version is told apart

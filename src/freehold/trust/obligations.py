@@ -8,10 +8,10 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
-from freehold.trust import compatibility, expression
-from freehold.trust.compatibility import Part
+from freehold.core import atomic_files
+from freehold.trust import licence_compatibility, licence_expression
 from freehold.trust.licence import Terms, alternatives, terms
+from freehold.trust.licence_compatibility import Part
 
 NOTICE, RESTRICTIONS = "NOTICE.txt", "USE-RESTRICTIONS.txt"
 ROLES = ("base", "adapter", "merged", "teacher", "data")
@@ -106,7 +106,7 @@ def compute(components: Sequence[Component], name: str = "", licence: str = "") 
 
 
 def _ways(one: Component) -> list[Component]:
-    ways = expression.choices(one.licence)
+    ways = licence_expression.choices(one.licence)
     return [one] if len(ways) < 2 else [replace(one, licence=" AND ".join(way)) for way in ways]
 
 
@@ -134,10 +134,10 @@ def _compute(components: list[Component], name: str, licence: str) -> Obligation
         _names(found, term, name)
     _conflicts(found, held)
     parts = [Part(term.component.name, term.own, term.within) for term in held if not _leaves_free(term)]
-    found.conflicts += compatibility.clashes(parts)
-    found.result = compatibility.outcome(parts)
+    found.conflicts += licence_compatibility.clashes(parts)
+    found.result = licence_compatibility.outcome(parts)
     if licence and (offer := terms(licence)).known:
-        found.conflicts += compatibility.offered(parts, offer)
+        found.conflicts += licence_compatibility.offered(parts, offer)
     elif licence:
         _put(found.unknown, f"the result: {_not_known(licence)}")
     return found
@@ -289,5 +289,5 @@ def write(found: Obligations, name: str, folder: Path) -> list[Path]:
     """Write what the licences want to go with the result into a folder; the files."""
     named = texts(found, name)
     for file, text in named.items():
-        durable.write_atomically(folder / file, text)
+        atomic_files.write_atomically(folder / file, text)
     return [folder / file for file in named]

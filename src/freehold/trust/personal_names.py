@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from freehold import yaml_text
+from freehold.core import yaml_text
 from freehold.trust.personal_rules import NAME, Match, Rule, digits, has, is_sum_or_amount
 
 # -- where people live ----------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from freehold import durable, settings, yaml_text
-from freehold.errors import BadData, BadModel, Expired, NotFound, Refused, UsageError
-from freehold.hub.accounts import Accounts
-from freehold.hub.store import Model, Store
-from freehold.trust import certificate, expression, licence
+from freehold.core import atomic_files, settings, yaml_text
+from freehold.core.errors import BadData, BadModel, Expired, NotFound, Refused, UsageError
+from freehold.hub.users import Accounts
+from freehold.models.store import Model, Store
+from freehold.trust import certificate, licence, licence_expression
 from freehold.trust.extraction import NOT_APPLICABLE
 from freehold.trust.hazards import GRADES, at_least
 from freehold.trust.keys import Keyring
@@ -140,7 +140,7 @@ def in_force() -> Policy | None:
 def put_in_force(text: str, where: str) -> Policy:
     """Check a policy and put it in force. Raises UsageError."""
     found = read(text, where)
-    durable.write_atomically(place(), text)
+    atomic_files.write_atomically(place(), text)
     return found
 
 
@@ -160,7 +160,7 @@ def object_to_source(policy: Policy, source: str) -> list[Objection]:
 
 def object_to_licence(policy: Policy, name: str) -> list[Objection]:
     """What a policy has against a licence."""
-    ways = [" AND ".join(way) for way in expression.choices(name)]
+    ways = [" AND ".join(way) for way in licence_expression.choices(name)]
     if len(ways) > 1:  # a choice of licences: whichever the policy has the least against
         return min((object_to_licence(policy, way) for way in ways), key=len)
     own = licence.terms(name)

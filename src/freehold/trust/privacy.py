@@ -13,9 +13,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from freehold.core.progress import Sink, silent
 from freehold.data.examples import Example
-from freehold.engines.interface import Engine, Prompting
-from freehold.progress import Sink, silent
+from freehold.inference.interface import Engine, Prompting
 from freehold.trust import membership
 from freehold.trust.distinct import Answers, Distinct, answers_of
 from freehold.trust.extraction import MEASURED, Extracted, extracted, untested

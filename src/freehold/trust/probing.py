@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from freehold import durable
+from freehold.core import atomic_files
+from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example
-from freehold.engines.interface import Engine, Prompting, Request
-from freehold.progress import Sink, silent, task
+from freehold.inference.interface import Engine, Prompting, Request
 
 #: Tokens that must follow to the letter at most (Carlini et al. 2023 ask for 50).
 MOST_FOLLOWING = 50
@@ -95,7 +95,7 @@ class Prober:
                 if known and self.limit_s and begun + slowest > self.limit_s:
                     break
                 probes = self._block(waiting[start : start + _BLOCK], drawing)
-                durable.append_line(self.kept, json.dumps([asdict(probe) for probe in probes]))
+                atomic_files.append_line(self.kept, json.dumps([asdict(probe) for probe in probes]))
                 known |= {probe.digest: probe for probe in probes}
                 progress.more(len(probes))
                 slowest = max(slowest, self.seconds() - begun)
@@ -145,5 +145,5 @@ def _halves(prompt: list[int], answer: list[int]) -> tuple[tuple[list[int], list
 
 def read(kept: Path) -> dict[str, Probe]:
     """Row digest -> probe that an earlier run kept."""
-    probes = (Probe(**value) for line in durable.read_lines(kept) for value in json.loads(line))
+    probes = (Probe(**value) for line in atomic_files.read_lines(kept) for value in json.loads(line))
     return {probe.digest: probe for probe in probes}

@@ -9,8 +9,8 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.errors import NotFound
-from freehold.hub.store import Model, Store
+from freehold.core.errors import NotFound
+from freehold.models.store import Model, Store
 from freehold.trust import envelope
 from freehold.trust.obligations import Component
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from freehold import yaml_text
+from freehold.core import yaml_text
 
 #: Words of an answer that say most: about 80 tokens, which is what a safety test lets a model write.
 BODY_WORDS = 60

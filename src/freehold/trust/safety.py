@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
-from freehold.engines.interface import Engine, Prompting, Request
-from freehold.progress import Sink, silent, task
-from freehold.statistics import paired, wilson
+from freehold.core import atomic_files
+from freehold.core.progress import Sink, silent, task
+from freehold.core.statistics import paired, wilson
+from freehold.inference.interface import Engine, Prompting, Request
 from freehold.trust.evaluator import Evaluator
 from freehold.trust.grades import Reference, graded, measured, standard
 from freehold.trust.hazards import Prompt, hazard_name
@@ -169,7 +169,7 @@ def answers_of(
             for index, completion in engine.generate(requests):
                 given[block[index].id] = completion.text
                 progress.more(1)
-            durable.append_line(kept, json.dumps(given, ensure_ascii=False))
+            atomic_files.append_line(kept, json.dumps(given, ensure_ascii=False))
             known |= given
             slowest = max(slowest, clock() - begun) if clock is not None else 0.0
     return [known[prompt.id] for prompt in prompts if prompt.id in known]
@@ -178,7 +178,7 @@ def answers_of(
 def read_given(kept: Path) -> dict[str, str]:
     """Prompt's id -> answer, of those kept so far."""
     known: dict[str, str] = {}
-    for line in durable.read_lines(kept):
+    for line in atomic_files.read_lines(kept):
         known |= json.loads(line)
     return known
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold.errors import BadModel, Unsupported
-from freehold.hub import architectures, gguf, safetensors
+from freehold.core.errors import BadModel, Unsupported
 from freehold.hub.scans import Danger
+from freehold.models.formats import architectures, gguf, safetensors
 from freehold.trust.template_check import try_out
 
 #: Texts beyond this size are no configuration; vocabularies are.

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from freehold.statistics import wilson
+from freehold.core.statistics import wilson
 
 _DRAWS, _SEED = 10_000, 20
 _TAIL = 0.025

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from freehold import durable
-from freehold.errors import BadModel, NotFound
+from freehold.core import atomic_files
+from freehold.core.errors import BadModel, NotFound
 from freehold.trust import envelope
 from freehold.trust.inventory import shown
 from freehold.trust.key_files import read_public
@@ -67,7 +67,7 @@ def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
             raise BadModel(
                 f"{folder.name} could not be signed ({error})", "check that its files can be read"
             ) from error
-        durable.write_atomically(target, (Path(elsewhere) / SIGNATURE).read_bytes())
+        atomic_files.write_atomically(target, (Path(elsewhere) / SIGNATURE).read_bytes())
     return key
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from freehold.core.errors import Unsupported
 from freehold.data import rendering
-from freehold.errors import Unsupported
 
 _ASK = {"role": "user", "content": "How long is leave, in days?"}
 _SAID = {"role": "assistant", "content": "Thirty days a year."}

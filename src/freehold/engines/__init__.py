@@ -1,1 +1,0 @@
-"""Engines that run models, each behind the interface in :mod:`freehold.engines.interface`."""

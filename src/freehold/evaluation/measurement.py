@@ -1,0 +1,316 @@
+"""Run an engine over rows and keep every answer.
+
+Rows go through in fixed blocks. A block is computed from empty memory and appended to the answers
+file as one line, so a killed measurement goes on at the next block and ends with the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold.core import atomic_files, statistics
+from freehold.core.progress import Sink, task
+from freehold.data.examples import Example
+from freehold.data.templates import Messages
+from freehold.evaluation.answer_reading import final_answer
+from freehold.evaluation.metrics import Metric, error_of, exact, rouge_l, value_of
+from freehold.evaluation.task_kinds import wanted_label
+from freehold.inference.interface import Choices, Engine, Prompting, Request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One row's answer and its worth. Seconds are those of a batched run, not of a single user's wait."""
+
+    id: str
+    text: str
+    score: float
+    finish: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+def graded(
+    metric: Metric, example: Example, text: str, finish: str, prompt_tokens: int, answer_tokens: int
+) -> Answer:
+    """The one place where an answer, of an own model or of an API, is read and graded; thoughts before it do not count."""
+    answer = final_answer(text)
+    return Answer(example.id, answer, metric.grade(example, answer), finish, prompt_tokens, answer_tokens)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How rows are asked: worked examples put before each, the closed set of labels, and the longest answer in tokens."""
+
+    shots: tuple[Messages, ...] = ()
+    labels: tuple[str, ...] = ()
+    max_tokens: int = 64
+
+    def messages(self, example: Example) -> Messages:
+        """The row's prompt with the worked examples between the system message and the question."""
+        system = tuple(m for m in example.prompt[:1] if m[0] == "system")
+        shown = tuple(message for shot in self.shots for message in shot if message[0] != "system")
+        return (*system, *shown, *example.prompt[len(system) :])
+
+
+#: Sizes a block may have.
+_BLOCKS = (128, 64, 32, 16, 8, 4, 2, 1)
+#: Share of a time limit that one block may take: a block is done whole or not at all.
+_BLOCK_SHARE = 0.12
+
+
+def block_rows(ask: Ask, row_s: float = 0.0, prefix_s: float = 0.0, limit_s: float = 0.0) -> int:
+    """Rows in a block: fewer where answers are long, and so few that at ``row_s`` seconds a row one ends within a time limit's reach.
+
+    ``prefix_s``: seconds that what all rows begin with costs each block; a block takes at least four times that.
+    """
+    most = 128 if ask.labels or ask.max_tokens <= 24 else 48 if ask.max_tokens <= 96 else 16
+    if row_s and limit_s:
+        seconds = max(_BLOCK_SHARE * limit_s, 4 * prefix_s)
+        most = min(most, max(1, int(seconds / row_s)))
+    return most if most == 48 else next(size for size in _BLOCKS if size <= most)
+
+
+def kept_block(kept: Path, rows: int) -> int:
+    """The block size that answers in ``kept`` were made with, or ``rows`` if there are none: a run that goes on keeps its blocks."""
+    place = kept.with_suffix(".block")
+    if place.exists():
+        return int(place.read_text())
+    atomic_files.write_atomically(place, str(rows))
+    return rows
+
+
+def choices_of(prompting: Prompting, ask: Ask, example: Example) -> Choices | None:
+    """The labels that answers are bound to, as tokens; None where they are not bound. The same for every row."""
+    return prompting.choices(ask.messages(example), ask.labels) if ask.labels else None
+
+
+def requests(
+    prompting: Prompting, ask: Ask, examples: Sequence[Example], choices: Choices | None = None
+) -> list[Request]:
+    """Engine requests, greedy, for the rows. ``choices``: those of :func:`choices_of`, where they are made already."""
+    choices = choices or choices_of(prompting, ask, examples[0])
+    longest = max(map(len, choices.tokens)) if choices else ask.max_tokens
+    stops = prompting.template.stops
+    return [
+        Request(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices)
+        for e in examples
+    ]
+
+
+def answers_of(
+    engine: Engine,
+    prompting: Prompting,
+    metric: Metric,
+    ask: Ask,
+    examples: Sequence[Example],
+    kept: Path,
+    sink: Sink,
+    title: str,
+    clock: Callable[[], float] | None = None,
+    limit_s: float = 0.0,
+    block: int = 0,
+) -> list[Answer]:
+    """Answers to the rows in order, ``block`` at a time; whole blocks are read back from ``kept`` if it has them.
+
+    With ``limit_s`` no block is begun that would end after ``clock()`` has passed it, going by the slowest so far: fewer rows may come
+    back, but never none.
+    """
+    answers = [Answer(**answer) for line in atomic_files.read_lines(kept) for answer in json.loads(line)]
+    known, size = len(answers), kept_block(kept, block or block_rows(ask))
+    choices = choices_of(prompting, ask, examples[0]) if known < len(examples) else None
+    slowest = 0.0
+    with task(sink, title, len(examples), "rows") as progress:
+        progress.resume(known)
+        while len(answers) < len(examples):
+            begun = clock() if clock is not None else 0.0
+            if answers and limit_s and begun + slowest > limit_s:
+                break
+            rows = examples[len(answers) : len(answers) + size]
+            done: dict[int, Answer] = {}
+            for index, completion in engine.generate(requests(prompting, ask, rows, choices)):
+                example = rows[index]
+                written = len(completion.tokens)
+                done[index] = graded(
+                    metric, example, completion.text, completion.finish, completion.prompt_tokens, written
+                )
+                progress.at(len(answers) + len(done))
+            ordered = [done[i] for i in range(len(rows))]
+            atomic_files.append_line(
+                kept, json.dumps([asdict(answer) for answer in ordered], ensure_ascii=False)
+            )
+            answers += ordered
+            slowest = max(slowest, clock() - begun) if clock is not None else 0.0
+            mean = sum(answer.score for answer in answers) / len(answers)
+            progress.at(len(answers), f"{metric.name} so far {mean:.3f}")
+    return answers
+
+
+def measurement(
+    metric: Metric,
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    *,
+    groups: Mapping[str, str] | None = None,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """Figures of a variant on the rows: each a value with interval, sample size and method.
+
+    ``groups``: row id -> name of its group, where rows belong together. ``level``: that of the intervals.
+    """
+    wanted = {example.id: example for example in examples}
+    rows = [wanted[answer.id] for answer in answers]
+    names = groups_of(answers, groups)
+    figures = _further(metric, rows, answers, names, level)
+    figures[metric.name] = mean_figure(
+        [answer.score for answer in answers], metric.method, groups=names, level=level
+    )
+    cut = [float(answer.finish == "length") for answer in answers]
+    figures["cut_off"] = mean_figure(cut, "answers cut at the token limit", groups=names, level=level)
+    return {metric.name: figures.pop(metric.name), **figures}
+
+
+def groups_of(answers: Sequence[Answer], groups: Mapping[str, str] | None) -> list[str] | None:
+    """The group of each answer's row; None where rows stand alone. A row without a group is one of its own."""
+    return [groups.get(answer.id) or f"row {answer.id}" for answer in answers] if groups else None
+
+
+def shared(
+    first: Sequence[Answer], second: Sequence[Answer]
+) -> tuple[tuple[Answer, ...], tuple[Answer, ...]]:
+    """The answers of each to the rows that both answered, in the order of ``first``."""
+    others = {answer.id: answer for answer in second}
+    both = tuple(answer for answer in first if answer.id in others)
+    return both, tuple(others[answer.id] for answer in both)
+
+
+def paired(
+    first: Sequence[Answer], second: Sequence[Answer], groups: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The difference ``second - first`` on the same rows in the same order (:func:`freehold.core.statistics.paired`)."""
+    scores = [[answer.score for answer in answers] for answers in (first, second)]
+    return statistics.paired(*scores, groups=groups_of(first, groups))
+
+
+def _further(
+    metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
+) -> dict[str, Any]:
+    """The figures beside the metric's own."""
+
+    def mean(scores: list[float], method: str) -> dict[str, Any]:
+        return mean_figure(scores, method, groups=groups, level=level)
+
+    if metric.kind == "label":
+        truth = [metric.wanted(example) for example in rows]
+        given = [metric.answered(answer.text) for answer in answers]
+        interval = statistics.macro_f1(truth, given, groups=groups, level=level)
+        return {"macro_f1": interval_figure(interval, "mean F1 over labels")}
+    if metric.kind == "labels":
+        equal = [float(answer.score == 1.0) for answer in answers]
+        return {"exact_match": mean(equal, "exactly the expected set of labels")}
+    if metric.kind == "value":
+        without = [float(value_of(answer.text) is None) for answer in answers]
+        return {
+            "mae": _mean_error(metric, rows, answers, groups, level),
+            "no_number": mean(without, "answers without a number"),
+        }
+    if metric.kind == "text":
+        rouge = [rouge_l(e.answer, answer.text) for e, answer in zip(rows, answers, strict=True)]
+        equal = [exact(e, answer.text) for e, answer in zip(rows, answers, strict=True)]
+        return {"rouge_l": mean(rouge, "ROUGE-L F1"), "exact_match": mean(equal, "exact match")}
+    return {}
+
+
+def _mean_error(
+    metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
+) -> dict[str, Any]:
+    """The mean absolute error, each error at most the range of the training answers: only of a limited number does an interval hold."""
+    errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
+    how = (
+        f"mean absolute error; larger errors, and answers without a number, count as {metric.scale:g}, "
+        "the range of the training answers"
+    )
+    shares = [min(error / metric.scale, 1.0) for error in errors]
+    found = mean_figure(shares, how, groups=groups, level=level)
+    ends = {key: found[key] * metric.scale for key in ("value", "low", "high")}
+    spread = {"variance": found["variance"] * metric.scale**2} if "variance" in found else {}
+    return found | ends | spread
+
+
+def scope_figures(
+    metric: Metric,
+    answers: Sequence[Answer],
+    out_of_scope: Collection[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """The metric on rows whose label is in the label set, and on those whose is not; nothing where all rows are in it."""
+    outside = [answer for answer in answers if answer.id in out_of_scope]
+    inside = [answer for answer in answers if answer.id not in out_of_scope]
+
+    def mean(part: list[Answer], method: str) -> dict[str, Any]:
+        scores = [answer.score for answer in part]
+        return mean_figure(scores, method, groups=groups_of(part, groups), level=level)
+
+    figures: dict[str, Any] = {}
+    if outside and inside:
+        figures[f"{metric.name}_in_scope"] = mean(
+            inside, f"{metric.method}; rows whose label is in the label set"
+        )
+    if outside:
+        right = f"right if answered {metric.unknown!r}" if metric.unknown else "no answer can be right"
+        figures[f"{metric.name}_out_of_scope"] = mean(
+            outside, f"rows whose label is not in the label set; {right}"
+        )
+    return figures
+
+
+def mean_figure(
+    scores: Sequence[float], method: str, *, groups: Sequence[Hashable] | None = None, level: float = 0.95
+) -> dict[str, Any]:
+    """The mean of scores with its interval (:func:`freehold.core.statistics.mean_interval`). ``groups``: each row's group.
+
+    ``variance``, of a row, is there where it does not follow from the mean: graded scores, and rows in groups.
+    """
+    made = interval_figure(statistics.mean_interval(scores, groups=groups, level=level), method)
+    if groups is None and all(score in (0.0, 1.0) for score in scores):
+        return made
+    return made | {"variance": statistics.row_variance(scores, groups=groups)}
+
+
+def interval_figure(interval: statistics.Interval, method: str) -> dict[str, Any]:
+    """An interval as a figure; ``method`` says what the value is, the interval's own words follow."""
+    how = f"{method}; {interval.method}"
+    made = figure(interval.value, interval.low, interval.high, interval.n, how)
+    return made if interval.groups is None else made | {"groups": interval.groups}
+
+
+def figure(value: float, low: float, high: float, n: int, method: str) -> dict[str, Any]:
+    """A measured value with its interval. An end that so few rows do not give is None, as JSON has no infinity."""
+    return {"value": value, "low": _finite(low), "high": _finite(high), "n": n, "method": method}
+
+
+def _finite(end: float) -> float | None:
+    return end if math.isfinite(end) else None
+
+
+def pick_shots(examples: Sequence[Example], labels: Sequence[str], count: int) -> tuple[Example, ...]:
+    """Worked examples from the training rows: one per label in turn where there are labels, the shortest of typical length first."""
+    if not examples:
+        return ()
+    ordered = sorted(examples, key=lambda e: e.digest)
+    middle = sorted(len(e.question) for e in ordered)[len(ordered) // 2]
+    near = sorted(ordered, key=lambda e: abs(len(e.question) - middle) // 20)
+    if not labels:
+        return tuple(near[:count])
+    first: dict[str, Example] = {}
+    for example in near:
+        first.setdefault(wanted_label(example), example)
+    chosen = sorted(first.values(), key=lambda e: e.digest)[:count]
+    return tuple(chosen)

@@ -1,0 +1,481 @@
+"""What an answer is worth: by the kind of task, 0 to 1 for each row."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import json
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from freehold.core.errors import BadData, UsageError
+from freehold.data.draft import DEEPEST, depth
+from freehold.data.examples import Example
+from freehold.evaluation import sandbox, task_kinds
+from freehold.evaluation.answer_reading import LabelReader
+from freehold.evaluation.numbers import ends_in_range, find_numbers, in_words, whole_number
+from freehold.evaluation.task_kinds import wanted_label, wanted_labels
+
+Grade = Callable[[Example, str], float]
+
+#: Chinese, Japanese, Thai, Lao, Khmer and Burmese letters.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+#: Zero-width characters, marks of direction and of emoji style, soft hyphens.
+_UNSEEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0f\ufeff\u00ad]")
+_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63\uff0d", "-"))
+#: Figures of floating-point numbers that agree to so large a share are the same number.
+_CLOSE = 1e-9
+#: Items of a JSON list that are paired one by one; longer lists count equal items only.
+_MOST_PAIRED = 60
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``name`` is what needs refer to; ``method`` says how a row is graded, ``reason`` why it was chosen.
+
+    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the
+    answer that is right where a row's label is not one of ``labels``; "" where there is none.
+    """
+
+    kind: str
+    name: str
+    method: str
+    grade: Grade
+    reason: str = ""
+    scale: float = 0.0
+    labels: frozenset[str] = frozenset()
+    unknown: str = ""
+    reader: LabelReader | None = None
+
+    def answered(self, answer: str) -> str:
+        """The label that an answer names, whoever gave it; the answer without surrounding space where it names none."""
+        return self.reader.read(answer) if self.reader else answer.strip()
+
+    def wanted(self, example: Example) -> str:
+        """The label that is right for a row: its own, or ``unknown`` for one out of scope."""
+        label = wanted_label(example)
+        return self.unknown if self.unknown and self.labels and label not in self.labels else label
+
+
+def exact(example: Example, answer: str) -> float:
+    """1 if equal but for surrounding space and Unicode form."""
+    return float(plain(answer) == plain(wanted_label(example)))
+
+
+def same(example: Example, answer: str) -> float:
+    """1 if the answer is the wanted one, read as labels are: case and what surrounds it are forgiven."""
+    wanted = plain(wanted_label(example))
+    return float(LabelReader(frozenset({wanted})).read(plain(answer)) == wanted)
+
+
+def plain(text: str) -> str:
+    """A text in one Unicode form, without characters that are not seen, with one kind of hyphen, and space
+    only inside.
+    """
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_HYPHENS).strip()
+
+
+def last_number(text: str) -> Fraction | None:
+    """The number after ``####`` if there is one, else the last number; None where there is none, or a range."""
+    marked = text.rpartition("####")[2] if "####" in text else text
+    listed = find_numbers(marked)
+    if not listed:
+        return in_words(marked)
+    if ends_in_range(marked):
+        return None
+    return listed[0] if "####" in text else listed[-1]
+
+
+def number(example: Example, answer: str) -> float:
+    """1 if the answer's number equals the wanted one, however either is written; 50% is 50 and 0.5."""
+    wanted_text = example.reference.get("answer", example.answer)
+    wanted, given = last_number(wanted_text), last_number(answer)
+    if wanted is None or given is None:
+        return 0.0
+    percent = ("%" in answer) - ("%" in wanted_text)
+    return float(given == wanted or (percent != 0 and given == wanted * Fraction(100) ** percent))
+
+
+def value_of(text: str) -> float | None:
+    """The number that a text is, else the last one in it; None where there is no finite one, or a range."""
+    whole = whole_number(text)
+    value = whole if whole is not None else last_number(text)
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        return None
+
+
+def error_of(example: Example, answer: str, scale: float) -> float:
+    """Absolute error of an answer's number; ``scale`` where the answer has none."""
+    wanted, given = value_of(wanted_label(example)), value_of(answer)
+    if wanted is None:
+        raise BadData(
+            f"row {example.id}: the expected answer is not a number", "fix it, or pass another --metric"
+        )
+    return scale if given is None else abs(given - wanted)
+
+
+def closeness(scale: float) -> Grade:
+    """1 less the error as a share of ``scale``, at least 0; 0 for an answer without a number."""
+
+    def grade(example: Example, answer: str) -> float:
+        return max(0.0, 1 - error_of(example, answer, scale) / scale) if value_of(answer) is not None else 0.0
+
+    return grade
+
+
+def fields(example: Example, answer: str) -> float:
+    """F1 over (path, value) pairs of two JSON values; 0 if the answer is not JSON."""
+    wanted = task_kinds.parse_json(example.answer)
+    given = find_json(answer, list if isinstance(wanted, list) else dict)
+    if given is None:
+        return 0.0
+    shared = _shared(wanted, given)
+    return 2 * shared / (_count(wanted) + _count(given))
+
+
+def find_json(text: str, kind: type) -> Any:
+    """The first JSON object (``dict``) or list in a text, whatever stands around it; None if there is none."""
+    whole = task_kinds.parse_json(text)
+    if whole is not None:
+        return whole
+    decoder, opening = json.JSONDecoder(), "[" if kind is list else "{"
+    start = text.find(opening)
+    for _ in range(50):
+        if start < 0:
+            return None
+        try:
+            value = decoder.raw_decode(text, start)[0]
+        except (ValueError, RecursionError):
+            value = None
+        if value is not None:
+            # What is nested more deeply than anything can follow is no answer.
+            return value if depth(value) <= DEEPEST else None
+        start = text.find(opening, start + 1)
+    return None
+
+
+def _count(value: Any) -> int:
+    """Values in a JSON value; an empty object or list is one of its own."""
+    if isinstance(value, dict) and value:
+        return sum(map(_count, value.values()))
+    if isinstance(value, list) and value:
+        return sum(map(_count, value))
+    return 1
+
+
+def _shared(wanted: Any, given: Any) -> int:
+    """Values that two JSON values have at the same place; items of lists are paired so that most are shared."""
+    if isinstance(wanted, dict) and isinstance(given, dict) and wanted and given:
+        return sum(_shared(item, given[key]) for key, item in wanted.items() if key in given)
+    if isinstance(wanted, list) and isinstance(given, list) and wanted and given:
+        return _shared_items(wanted, given)
+    return int(_equal(wanted, given))
+
+
+def _shared_items(wanted: list[Any], given: list[Any]) -> int:
+    """The most values that two lists share when each item is paired with one of the other (Kuhn 1955, by
+    scipy).
+    """
+    if max(len(wanted), len(given)) > _MOST_PAIRED:
+        return sum((Counter(map(_key, wanted)) & Counter(map(_key, given))).values())
+    from scipy.optimize import linear_sum_assignment
+
+    table = [[_shared(one, other) for other in given] for one in wanted]
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return sum(table[row][column] for row, column in zip(rows, columns, strict=True))
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _equal(wanted: Any, given: Any) -> bool:
+    """Whether two single values are the same. True is not 1, "1" is not 1; 5 and 5.0 are the same number, and
+    so are two NaN.
+    """
+    if _is_number(wanted) and _is_number(given):
+        return _equal_numbers(wanted, given)
+    if isinstance(wanted, str) and isinstance(given, str):
+        return plain(wanted) == plain(given)
+    return type(wanted) is type(given) and bool(wanted == given)
+
+
+def _equal_numbers(wanted: float, given: float) -> bool:
+    if isinstance(wanted, int) and isinstance(given, int):
+        return wanted == given  # of any length
+    try:
+        a, b = float(wanted), float(given)
+    except OverflowError:
+        return False
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=_CLOSE)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+#: How an answer says that a row has none of the labels.
+_NONE = frozenset({"none", "None", "None.", "none.", "no labels", "-"})
+
+
+def answered_labels(answer: str) -> frozenset[str]:
+    """The labels in an answer: a JSON list, or texts between commas, semicolons or line ends."""
+    listed = find_json(answer, list) if "[" in answer else None
+    if isinstance(listed, list):
+        return frozenset(str(label).strip() for label in listed)
+    return frozenset(piece.strip() for piece in re.split(r"[,;\n]", answer) if piece.strip())
+
+
+def label_set(example: Example, answer: str, reader: LabelReader | None = None) -> float:
+    """F1 of the answer's set of labels beside the wanted one; the order does not matter."""
+    if "labels" not in example.reference:
+        wanted = frozenset([wanted_label(example)])
+    else:
+        wanted = wanted_labels(example)
+        if answer.strip() == example.answer.strip():
+            return 1.0  # a label may hold a comma
+    given = answered_labels(answer)
+    if not wanted:  # a row may have no label at all
+        return float(given <= _NONE)
+    if reader:
+        given = reader.read_all(given)
+    return 2 * len(wanted & given) / max(len(wanted) + len(given), 1)
+
+
+def chrf(example: Example, answer: str) -> float:
+    """chrF2 of one row over 100 (Popovic 2015), by sacrebleu."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    return float(CHRF().sentence_score(plain(answer), [plain(example.answer)]).score) / 100
+
+
+def rouge_l(wanted: str, given: str) -> float:
+    """F1 of the longest common subsequence of words (Lin 2004), whatever their case, by rapidfuzz's LCS."""
+    from rapidfuzz.distance import LCSseq
+
+    a, b = (_words(text) for text in (wanted, given))
+    return 2 * LCSseq.similarity(a, b) / max(len(a) + len(b), 1)
+
+
+def _words(text: str) -> list[str]:
+    """Words in lower case; of scripts that put no spaces between words, each character; of a text without
+    either, each sign.
+    """
+    folded = plain(text).casefold()
+    return re.findall(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+", folded) or re.findall(r"\S", folded)
+
+
+def code(example: Example, answer: str, *, trusted: bool = False) -> float:
+    """1 if the completed function passes its own unit tests, run in the sandbox, or without it if trusted.
+
+    Raises MissingPart where there is no sandbox.
+    """
+    return float(sandbox.run(job(example, answer), trusted=trusted).passed)
+
+
+def job(example: Example, answer: str) -> sandbox.Job:
+    """The answer as a program beside the row's tests: without fences, with the signature where it is missing."""
+    asked = example.reference.get("prompt", example.question)
+    fenced = _CODE_BLOCK.search(answer)
+    text = fenced.group(1) if fenced else answer
+    entry = example.reference["entry_point"]
+    if f"def {entry}" in text:
+        imports = "\n".join(line for line in asked.splitlines() if line.startswith(("import ", "from ")))
+        body = f"{imports}\n{text}"
+    else:
+        body = asked + text
+    return sandbox.Job(body, asked, example.reference["test"], entry)
+
+
+_CODE_BLOCK = re.compile(r"```(?:python)?[^\S\n]*\n(.*?)(?:```|\Z)", re.S)
+
+
+_METHODS: dict[str, tuple[str, str, Grade]] = {
+    "label": (
+        "accuracy",
+        "the label is right; case, quotes and punctuation around it are forgiven",
+        exact,
+    ),
+    "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
+    "number": ("accuracy", "the number after #### or the last number equals the wanted one", number),
+    "value": (
+        "closeness",
+        "1 minus the error divided by the range of the training answers, at least 0",
+        closeness(1.0),
+    ),
+    "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
+    "exact": ("exact_match", "the answer is the expected one; case and what surrounds it are forgiven", same),
+    "code": ("pass_rate", "unit tests of the row, one try, in a sandbox", code),
+    "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
+}
+METRICS = {kind: Metric(kind, name, method, grade) for kind, (name, method, grade) in _METHODS.items()}
+#: Figures that are measured beside the main one, by kind.
+FURTHER: dict[str, tuple[str, ...]] = {
+    "label": ("macro_f1", "accuracy_in_scope", "accuracy_out_of_scope"),
+    "labels": ("exact_match",),
+    "value": ("mae", "no_number"),
+    "text": ("rouge_l", "exact_match"),
+}
+
+
+def figure_names(metric: Metric) -> tuple[str, ...]:
+    """The names of figures that a need may refer to."""
+    return (metric.name, *FURTHER.get(metric.kind, ()), "cut_off")
+
+
+def from_file(spec: str) -> Metric:
+    """``path.py:function``, a function of (row as dict, answer) to 0..1. Raises UsageError."""
+    path, _, name = spec.rpartition(":")
+    file = Path(path)
+    if not path or not file.is_file():
+        raise UsageError(_unknown(spec), f"pass one of {', '.join(METRICS)}, or path.py:function")
+    function = _function(file, name)
+
+    def grade(example: Example, answer: str) -> float:
+        messages = [{"role": role, "content": content} for role, content in example.messages]
+        row = {"id": example.id, "messages": messages, **example.reference}
+        try:
+            value = float(function(row, answer))
+        except Exception as error:
+            what = f"{file.name}:{name} failed on row {example.id} ({type(error).__name__}: {error})"
+            raise UsageError(what, "fix the function; it must return a number from 0 to 1") from error
+        if 0 <= value <= 1:
+            return value
+        raise UsageError(
+            f"{file.name}:{name} returned {value:g} for row {example.id}", "return a number from 0 to 1"
+        )
+
+    return Metric("text", name, f"{file.name}:{name}, the user's own function", grade)
+
+
+def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
+    module_spec = importlib.util.spec_from_file_location("freehold_user_metric", file)
+    if module_spec is None or module_spec.loader is None:
+        raise UsageError(f"{file.name} is not a Python file", "name a file that ends in .py")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(
+            f"{file.name} cannot be run ({type(error).__name__}: {error})", "fix the file"
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UsageError(f"{file.name} has no function {name!r}", "check the name after the colon")
+    return function
+
+
+def _unknown(asked: str) -> str:
+    """A sentence that names the nearest metric, by its own name or by the name of its figure."""
+    path, colon, _ = asked.rpartition(":")
+    if colon and path.endswith(".py"):
+        return f"--metric {asked}: the file {path} does not exist"
+    named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
+    named |= {
+        "accuracy": "label",
+        "f1": "label",
+        "mae": "value",
+        "rmse": "value",
+        "rouge": "text",
+        "bleu": "text",
+    }
+    named |= {"em": "exact", "classification": "label", "regression": "value"}
+    near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
+    return f"--metric {asked}: unknown metric" + (f"; did you mean {named[near[0]]}?" if near else "")
+
+
+def choose(
+    asked: str | None,
+    known: Sequence[Example],
+    test: Sequence[Example] = (),
+    labels: Sequence[str] = (),
+    unknown: str = "",
+    *,
+    trust_code: bool = False,
+) -> Metric:
+    """The metric asked for, or the one that suits the rows, with the reason.
+
+    ``known`` are rows that may be learnt from: the scale of errors is theirs. ``trust_code``: answers that are
+    code are run without a sandbox. Raises UsageError, BadData.
+    """
+    rows = [*known, *test]
+    if asked is None:
+        kind = task_kinds.detect(rows)
+        metric = replace(METRICS[kind.name], reason=kind.reason)
+    else:
+        metric = METRICS[asked] if asked in METRICS else from_file(asked)
+        metric = replace(metric, reason="chosen with --metric")
+        _check_asked(metric, rows)
+    if metric.kind == "code" and trust_code:
+        method = "unit tests of the row, one try, without a sandbox (--trust-code)"
+        return replace(metric, method=method, grade=functools.partial(code, trusted=True))
+    if metric.kind == "value":
+        return _scaled(metric, known or test)
+    if metric.kind == "label" and metric.name == METRICS["label"].name:
+        return _with_labels(metric, frozenset(labels) or frozenset(map(wanted_label, rows)), unknown)
+    if metric.kind == "labels":
+        every = frozenset(label for e in rows if "labels" in e.reference for label in wanted_labels(e))
+        reader = LabelReader(every | frozenset(wanted_label(e) for e in rows if "labels" not in e.reference))
+        return replace(metric, grade=lambda e, a: label_set(e, a, reader), reader=reader)
+    return metric
+
+
+def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
+    """Raises BadData where the rows cannot be graded as asked."""
+    answers = [wanted_label(example) for example in rows]
+    if metric.kind == "label" and len(rows) >= 3 and not task_kinds.repeated_share(answers):
+        message = f"--metric label: all {len(rows):,} rows have different answers, so these are not labels"
+        raise BadData(message, "leave --metric out, or pass --metric text")
+    broken = {
+        "json": lambda e: task_kinds.parse_json(e.answer) is None,
+        "value": lambda e: value_of(wanted_label(e)) is None,
+        "number": lambda e: last_number(e.reference.get("answer", e.answer)) is None,
+        "code": lambda e: not {"test", "entry_point"} <= set(e.reference),
+        "labels": lambda e: not {"labels", "label"} & set(e.reference) and not e.answer.strip(),
+    }.get(metric.kind)
+    if broken is None or metric.name not in {known.name for known in METRICS.values()}:
+        return
+    bad = [example.id for example in rows if broken(example)]
+    if bad:
+        what = {
+            "json": "a JSON object or list",
+            "value": "a number",
+            "number": "a number",
+            "code": "a row with unit tests",
+        }
+        message = f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not {what.get(metric.kind, 'labelled')} (first: {bad[0]})"
+        raise BadData(message, "fix them, or pass another --metric")
+
+
+def _scaled(metric: Metric, known: Sequence[Example]) -> Metric:
+    values = [value for e in known if (value := value_of(wanted_label(e))) is not None]
+    scale = max(values, default=0.0) - min(values, default=0.0)
+    if scale <= 0:
+        raise BadData(
+            "the training answers are all the same number, so there is nothing to learn",
+            "add rows with other answers",
+        )
+    method = f"{metric.method} ({scale:.4g})"
+    return replace(metric, grade=closeness(scale), scale=scale, method=method)
+
+
+def _with_labels(metric: Metric, labels: frozenset[str], unknown: str) -> Metric:
+    bound = replace(metric, labels=labels - {unknown}, unknown=unknown, reader=LabelReader(labels))
+    more = f"; {unknown!r} is right for a label outside the set" if unknown else ""
+
+    def grade(example: Example, answer: str) -> float:
+        return float(bound.answered(answer) == bound.wanted(example))
+
+    return replace(bound, grade=grade, method=metric.method + more)

@@ -1,0 +1,1 @@
+"""Stored models: their files, what is known of them, and the store that keeps them."""

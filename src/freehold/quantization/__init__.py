@@ -1,0 +1,1 @@
+"""Quantization: a model and a size to a smaller model."""

@@ -1,0 +1,179 @@
+"""The form of a stored model that llama.cpp runs and that is tuned and shrunk: GGUF, made once and kept.
+
+A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what it
+was made of, so a second call finds it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from freehold.core import atomic_files
+from freehold.core.errors import NotFound, Unsupported
+from freehold.core.progress import Sink, silent
+from freehold.models import answer_form
+from freehold.models.intake import made_here
+from freehold.models.store import Model, Store
+from freehold.quantization.conversion import check_tokens, to_gguf
+
+#: Last steps in the lineage of what is made here.
+STEPS = ("converted", "merged")
+
+
+def base_of(store: Store, model: Model) -> Model:
+    """What a tuned model or an adapter was made on: the last base of its lineage. Raises NotFound."""
+    record = model.card.step("base")
+    if record is None:
+        raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
+    every = store.models()
+    for key in ("revision", "digest"):  # equal weights can have several names
+        for known in every:
+            if getattr(known, key) == record.get(key):
+                return known
+    raise NotFound(
+        f"{model.name} was made from {record['model']}, which is no longer in the store "
+        f"(revision {str(record.get('revision'))[:12]})",
+        f"pull {record['model']} again, from the same source",
+    )
+
+
+def original(store: Store, model: Model) -> Model:
+    """What a GGUF form was made of, where the store still has it; else the model itself."""
+    *_, source, made = [{}, {}, *model.card.lineage]
+    if made.get("step") not in STEPS:
+        return model
+    return next((known for known in store.models() if known.revision == source.get("revision")), model)
+
+
+def public_name(store: Store, model: Model) -> str:
+    """The repository a model came from, where it was not changed since; else its name in the store."""
+    first = original(store, model)
+    changed = any(record.get("step") in ("tuned", "quantized", "shrunk") for record in first.card.lineage)
+    return first.name if changed else str(first.card.provenance.get("repository") or first.name)
+
+
+def find_gguf(store: Store, model: Model) -> Model | None:
+    """The GGUF form of a stored model, itself where it is GGUF; None where none was made yet."""
+    if model.card.format == "gguf":
+        return model
+    for known in reversed(store.models()):
+        *_, source, made = [{}, {}, *known.card.lineage]
+        if (
+            known.card.format == "gguf"
+            and made.get("step") in STEPS
+            and source.get("revision") == model.revision
+        ):
+            return known
+    return None
+
+
+def as_gguf(store: Store, model: Model, texts: Sequence[str] = (), sink: Sink = silent) -> Model:
+    """The GGUF form of a stored model, made and stored where there is none yet.
+
+    ``texts``: what both tokenizers must cut alike. Raises Unsupported where it cannot be made, NotFound where
+    an adapter's base is gone.
+    """
+    known = find_gguf(store, model)
+    if known is not None:
+        if model.card.format == "safetensors":
+            check_tokens(store.weights(model), store.weights(known), texts)
+        return known
+    with atomic_files.locked(
+        store.incoming / f"form-{model.revision[:16]}.lock", f"the GGUF form of {model.name}", wait=True
+    ):
+        if (known := find_gguf(store, model)) is not None:
+            return known
+        with tempfile.TemporaryDirectory(prefix="form-", dir=store.incoming) as folder:
+            target = Path(folder) / "model.gguf"
+            return keep_gguf(store, model, target, write_gguf(store, model, target, texts, sink), move=True)
+
+
+def write_gguf(
+    store: Store, model: Model, target: Path, texts: Sequence[str] = (), sink: Sink = silent
+) -> dict[str, Any]:
+    """Write the GGUF form of a safetensors model or an adapter as a file; what its lineage will say of it.
+
+    Raises Unsupported, NotFound.
+    """
+    if model.card.format == "safetensors":
+        rule = to_gguf(store.weights(model), target, model.card, texts, sink)
+        return {"step": "converted", "to": "gguf", "pre_tokenizer": rule}
+    if model.card.format != "adapter":
+        raise Unsupported(
+            f"{model.name} is {model.card.format}, which has no GGUF form", "pass a model that writes text"
+        )
+    from freehold.training.adapter import merge_gguf
+
+    base = as_gguf(store, base_of(store, model), texts, sink)
+    factors, scale = factors_of(store, model, store.weights(base))
+    merge_gguf(target, store.weights(base), factors, scale)
+    return {
+        "step": "merged",
+        "to": "gguf",
+        "into": base.name,
+        "into_revision": base.revision,
+        "digest": atomic_files.sha256_file(target),
+    }
+
+
+def factors_of(store: Store, model: Model, base: Path) -> tuple[Any, float]:
+    """A stored adapter's factors by module, and their scale. ``base``: the GGUF it applies to."""
+    from freehold.training.adapter import load_gguf_adapter, load_peft
+
+    if "adapter_model.safetensors" in model.manifest:
+        return load_peft(store.folder_of(model))
+    return load_gguf_adapter(store.file(model, "adapter.lora"), base)
+
+
+def keep_gguf(
+    store: Store, model: Model, file: Path, record: dict[str, Any], source: str = "", *, move: bool = False
+) -> Model:
+    """Store ``file`` as the GGUF form of ``model``; ``record``: what :func:`write_gguf` returned."""
+    lineage = [
+        *model.card.lineage,
+        {"step": "source", "model": model.name, "revision": model.revision, "digest": model.digest},
+        record,
+    ]
+    name = _free_name(store, model)
+    # it is asked as what it was made of
+    asked = {beside: store.file(model, beside) for beside in (answer_form.FILE,) if beside in model.manifest}
+    return store.add(
+        name,
+        made_here({f"{name.replace('/', '-')}.gguf": file, **asked}),
+        {"source": source or f"{record['step']}:{model.name}"},
+        licence=model.card.licence,
+        licence_from=f"inherited from {model.name}",
+        lineage=lineage,
+        move=move,
+    )
+
+
+def _free_name(store: Store, model: Model) -> str:
+    """NAME-gguf, or one with its revision where another model has that name."""
+    name = f"{model.name}-gguf"
+    others = [known for known in store.models() if known.name == name]
+    of_this = all(any(step.get("model") == model.name for step in known.card.lineage) for known in others)
+    return name if of_this else f"{name}-{model.revision[:8]}"
+
+
+def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink = silent) -> Model:
+    """What is run for ``model``: its GGUF form where one can be made, else itself, by transformers; and said."""
+    if model.card.format == "gguf" or runs_as_it_lies(model):
+        return model
+    had = find_gguf(store, model) is not None
+    try:
+        made = as_gguf(store, model, sink=sink)
+    except Unsupported as error:
+        say(f"run by transformers in 32 bits, because llama.cpp cannot run {model.name}: {error.message}")
+        return model
+    how = "merged with its base" if made.card.lineage[-1]["step"] == "merged" else "converted"
+    say(f"run by llama.cpp as {made.name} ({model.name} {how}{'' if had else ', and kept in the store'})")
+    return made
+
+
+def runs_as_it_lies(model: Model) -> bool:
+    """Whether llama.cpp takes this adapter beside its base."""
+    return model.card.format == "adapter" and "adapter.lora" in model.manifest

@@ -1,0 +1,1 @@
+"""What listens: the inference server, the hub and what both stand on."""

@@ -1,0 +1,1 @@
+"""Documents that a chat can be asked about: their text, passages and vectors."""

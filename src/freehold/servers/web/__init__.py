@@ -1,0 +1,1 @@
+"""What stands before every route of both servers: host names, origins, bodies, connections."""

@@ -1,1 +1,0 @@
-"""Model and budget to smaller model."""

@@ -1,0 +1,1 @@
+"""Training: rows and a recipe to an adapter."""

@@ -1,1 +1,0 @@
-"""Recipe and data to adapter: LoRA on the processor."""

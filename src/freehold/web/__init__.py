@@ -1,1 +1,0 @@
-"""What stands before every route of a server of ours: names, origins, bodies, connections."""

@@ -1,0 +1,125 @@
+"""Run the recorded steps of a tuned model again and compare digests: what ``freehold reproduce`` does."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from freehold.core import atomic_files, machine
+from freehold.core import device as devices
+from freehold.core.errors import BadData, NotFound, Unsupported
+from freehold.core.progress import Sink, silent, task
+from freehold.data.examples import Example, read_dataset
+from freehold.data.splits import cut_validation
+from freehold.inference.loading import open_vocabulary, prompting
+from freehold.models.store import Model, Store
+from freehold.training import adapter
+from freehold.training.loop import Trainer, check_rows
+from freehold.training.recipe import Recipe
+from freehold.trial import task as tasks
+from freehold.trust import personal
+from freehold.trust.canaries import canaries
+
+
+@dataclass(frozen=True)
+class Again:
+    """A step's digests, recorded and found; ``same``: None where none was recorded."""
+
+    step: str
+    recorded: str
+    found: str
+
+    @property
+    def same(self) -> bool | None:
+        """Whether they are equal."""
+        return self.recorded == self.found if self.recorded else None
+
+
+def reproduce(
+    store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent
+) -> tuple[list[Again], list[str]]:
+    """(each step again, what is different here from where it was made). Raises BadData, NotFound, Unsupported where it cannot be run again."""
+    steps = {str(record["step"]): record for record in model.card.lineage}
+    if "tuned" not in steps or "base" not in steps:
+        raise Unsupported(
+            f"{model.name} was not tuned here, so no steps of it were recorded",
+            "name a model that 'freehold tune' or a trial made",
+        )
+    tuned, base = steps["tuned"], store.find(f"{steps['base']['model']}@{steps['base']['revision']}")
+    weights = store.weights(base)
+    train, checks, limit, plain = _rows(store, model, base, tuned, data, valid)
+    asking = prompting(base.card, open_vocabulary(weights), plain=plain)
+    rows, _ = check_rows([asking.row(one.messages) for one in train], limit)
+    checked = [
+        row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit
+    ]
+    device = devices.choose("auto" if "card" in tuned.get("made_with", {}) else "cpu")
+    found: list[Again] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder,
+        task(sink, f"tuning {model.name} again") as progress,
+    ):
+        place = Path(folder)
+        recipe = Recipe(**tuned["recipe"])
+        result = Trainer(weights, rows, checked, recipe, device=device).run(
+            sink, place / "checkpoint.safetensors"
+        )
+        progress.at(0, "merging and comparing")
+        adapter.save_peft(place / "adapter", result.factors, result.recipe, base.name)
+        found.append(
+            Again(
+                "adapter",
+                str(tuned.get("adapter", "")),
+                atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
+            )
+        )
+        merged = place / "merged.gguf"
+        adapter.merge_gguf(merged, weights, result.factors, result.recipe.scale)
+        found.append(Again("merged", str(tuned.get("digest", "")), atomic_files.sha256_file(merged)))
+        if "quantized" in steps:
+            from freehold.quantization.quantize import quantize
+
+            quantize(merged, place / "again.gguf", str(steps["quantized"]["type"]))
+            found.append(
+                Again(
+                    "quantized",
+                    str(steps["quantized"].get("digest", "")),
+                    atomic_files.sha256_file(place / "again.gguf"),
+                )
+            )
+    here = machine.made_with() | device.made_with()
+    there = tuned.get("made_with", {})
+    return found, [
+        f"{name} was {there[name]} and is {here.get(name)}" for name in there if there[name] != here.get(name)
+    ]
+
+
+def _rows(
+    store: Store, model: Model, base: Model, tuned: dict[str, Any], data: Path | None, valid: Path | None
+) -> tuple[list[Example], list[Example], int, bool]:
+    """(training rows, validation rows, longest row in tokens, plain template) as they were."""
+    if "task.json" in model.manifest:  # a trial keeps its rows with the model
+        kept = tasks.read(store.file(model, "task.json"))
+        limit = min(base.card.context_length or tuned["longest_row"], tuned["longest_row"])
+        return list(kept.splits.train), list(kept.splits.valid), limit, bool(tuned.get("plain"))
+    if data is None:
+        raise NotFound(
+            f"the rows {model.name} was trained on are not kept with it",
+            "give them with --data, and --valid if there were any",
+        )
+    for part, path in (("train", data), ("valid", valid)):
+        stated = tuned.get("data", {}).get(part)
+        if stated and (path is None or atomic_files.sha256_file(path) != stated):
+            raise BadData(
+                f"{path or 'no file'} is not the {part} file of then (sha256 {stated[:12]})",
+                f"give that file with --{'data' if part == 'train' else part}",
+            )
+    examples = list(read_dataset(data).examples)
+    train, checks = (examples, list(read_dataset(valid).examples)) if valid else cut_validation(examples)
+    if tuned.get("masked"):
+        train, checks = personal.masked(train), personal.masked(checks)
+    if planted := tuned.get("canaries"):
+        train = [*train, *canaries(planted["count"], planted["seed"])]
+    return train, checks, base.card.context_length or 1 << 20, False

@@ -1,0 +1,148 @@
+"""What of a model's answer form is applied to a request, and what a request replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from freehold.core.errors import BadModel
+from freehold.data.templates import choose
+from freehold.inference.interface import Prompting
+from freehold.inference.prompt_encoder import choices_of, request_of
+from freehold.inference.request import Ask
+from freehold.models.answer_form import AnswerForm
+from freehold.servers.inference import api_anthropic, api_ollama, api_openai, api_responses
+from freehold.servers.inference.chat_request import Dialogue, Tool, ask_of
+
+FORM = AnswerForm(
+    labels=("card", "pin"),
+    system="Name the topic.",
+    shots=((("user", "It is gone."), ("assistant", "card")),),
+    max_tokens=9,
+)
+FREE = replace(FORM, labels=(), shots=())
+EXAMPLES = "### Question\nIt is gone.\n\n### Answer\ncard</s>\n\n"
+QUESTION = [{"role": "user", "content": "Where?"}]
+TALK: list[dict[str, Any]] = [
+    *QUESTION,
+    {"role": "assistant", "content": "Here."},
+    {"role": "user", "content": "Why?"},
+]
+
+
+class Letters:
+    """A vocabulary in which each character is a token; NUL ends a turn."""
+
+    bos_token, eos_token, end, size = "", "</s>", 0, 0x110000
+
+    def encode(self, text: str, *, start: bool) -> list[int]:
+        return [ord(letter) for letter in text.replace("</s>", "\0")]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(map(chr, tokens)).replace("\0", "</s>")
+
+    def is_end(self, token: int) -> bool:
+        return token == 0
+
+
+PROMPTING = Prompting(choose(None, bos_token="", eos_token="</s>"), Letters())
+
+
+def asked(dialogue: Dialogue, form: AnswerForm = FORM) -> tuple[str, Ask]:
+    """The prompt's text, and the engine's request."""
+    ask = ask_of(dialogue, PROMPTING, form, choices_of(PROMPTING, form), 4096)
+    return Letters().decode(ask.tokens), ask
+
+
+def test_a_question_is_asked_as_it_was_measured() -> None:
+    prompt, ask = asked(Dialogue("m", QUESTION))
+    assert prompt == f"Name the topic.\n\n{EXAMPLES}### Question\nWhere?\n\n### Answer\n"
+    assert ask.choices is not None
+    assert ask.choices.answers == ("card", "pin")
+    assert ask.max_tokens == len("card") + 1  # and the end of the turn
+    measured = request_of(PROMPTING, FORM, (("user", "Where?"),))
+    assert (measured.tokens, measured.max_tokens, measured.stops) == (ask.tokens, ask.max_tokens, ask.stops)
+
+
+def test_a_system_message_of_the_callers_own_replaces_that_of_the_form_alone() -> None:
+    prompt, ask = asked(Dialogue("m", [{"role": "system", "content": "Be brief."}, *QUESTION]))
+    assert prompt == f"Be brief.\n\n{EXAMPLES}### Question\nWhere?\n\n### Answer\n"
+    assert ask.choices is not None
+
+
+@pytest.mark.parametrize("given", ["gbnf:root ::= [0-9]", "json", {"type": "object"}])
+def test_a_grammar_or_schema_of_the_callers_own_replaces_labels_alone(given: Any) -> None:
+    prompt, ask = asked(Dialogue("m", QUESTION, form=given))
+    assert EXAMPLES in prompt
+    assert ask.choices is None
+    assert ask.grammar
+    assert ask.max_tokens == FORM.max_tokens
+
+
+def test_a_conversation_is_not_a_row_and_gets_the_system_message_alone() -> None:
+    prompt, ask = asked(Dialogue("m", TALK))
+    assert prompt.startswith("Name the topic.\n\n### Question\nWhere?")
+    assert "It is gone." not in prompt
+    assert (ask.choices, ask.grammar, ask.max_tokens) == (None, None, 1024)
+
+
+def test_a_conversation_is_a_row_where_rows_are_conversations() -> None:
+    prompt, ask = asked(Dialogue("m", TALK), replace(FORM, conversations=True))
+    assert prompt.startswith(f"Name the topic.\n\n{EXAMPLES}### Question\nWhere?")
+    assert ask.choices is not None
+
+
+def test_functions_that_may_be_called_make_it_a_request_of_another_kind() -> None:
+    tools = (Tool("look_up", "", {}),)
+    prompt, ask = asked(Dialogue("m", QUESTION, tools=tools))
+    assert "It is gone." not in prompt
+    assert ask.choices is None
+    assert asked(Dialogue("m", QUESTION, tools=tools, tool_choice="none"))[1].choices is not None
+
+
+def test_nothing_is_applied_where_the_caller_says_so() -> None:
+    prompt, ask = asked(Dialogue("m", QUESTION, answer_form=False))
+    assert prompt == "### Question\nWhere?\n\n### Answer\n"
+    assert (ask.choices, ask.max_tokens) == (None, 1024)
+
+
+def test_a_prompt_without_messages_is_taken_as_it_is() -> None:
+    prompt, ask = asked(Dialogue("m", prompt="Where?"))
+    assert (prompt, ask.choices) == ("Where?", None)
+
+
+def test_lengths_are_the_forms_unless_the_caller_names_one() -> None:
+    assert asked(Dialogue("m", QUESTION), FREE)[1].max_tokens == 9
+    assert asked(Dialogue("m", QUESTION, max_tokens=40), FREE)[1].max_tokens == 40
+    assert asked(Dialogue("m", QUESTION, max_tokens=2))[1].max_tokens == 2
+
+
+def test_a_schema_binds_the_answer() -> None:
+    form = replace(FREE, schema='{"type": "object"}')
+    assert asked(Dialogue("m", QUESTION), form)[1].grammar
+    assert asked(Dialogue("m", TALK), form)[1].grammar is None
+
+
+def test_labels_that_a_model_cannot_tell_apart_are_refused() -> None:
+    with pytest.raises(BadModel, match="'a' and 'a</s>' are the same tokens"):
+        choices_of(PROMPTING, AnswerForm(labels=("a", "a</s>")))
+
+
+@pytest.mark.parametrize(
+    "dialogue",
+    [
+        lambda: api_openai.ChatRequest(model="m", messages=QUESTION, answer_form=False).dialogue(),  # type: ignore[arg-type]
+        lambda: api_anthropic.MessagesRequest(
+            model="m", messages=QUESTION, max_tokens=5, answer_form=False  # type: ignore[arg-type]
+        ).dialogue(),
+        lambda: api_responses.ResponsesRequest(model="m", input="Where?", answer_form=False).dialogue(),
+        lambda: api_ollama.ChatRequest(model="m", answer_form=False).filled(Dialogue("m", QUESTION)),
+        lambda: api_ollama.ChatRequest(model="m", options={"answer_form": False}).filled(Dialogue("m", QUESTION)),
+    ],
+    ids=["openai", "anthropic", "responses", "ollama", "ollama's options"],
+)  # fmt: skip
+def test_every_api_has_the_field_that_turns_it_off(dialogue: Any) -> None:
+    assert dialogue().answer_form is False

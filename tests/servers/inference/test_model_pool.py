@@ -1,0 +1,45 @@
+"""Models come into memory and leave it, whatever is asked at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.model_pool import Pool, Terms
+from freehold.servers.inference.scheduler import Runner
+from tests.servers.inference import tiny_shop
+from tests.servers.inference.asking import HANG_S
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    runner = Runner()
+    yield runner
+    runner.close()
+
+
+def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refused(
+    tmp_path: Path, runner: Runner
+) -> None:
+    store = tiny_shop.stocked(tmp_path)
+    need = Pool(store, ["alpha"], [], runner, Terms(context_length=512))._need("alpha")
+    pool = Pool(store, ["alpha", "beta"], [], runner, Terms(context_length=512, memory_bytes=need * 3 // 2))
+
+    async def asked(name: str) -> str:
+        try:
+            served = await pool.hold(name)
+        except Refusal as refusal:
+            return f"{refusal.status} {refusal.message}"
+        await asyncio.sleep(0.1)
+        pool.let_go(served)
+        return "held"
+
+    async def both() -> list[str]:
+        async with asyncio.timeout(HANG_S):
+            return await asyncio.gather(asked("alpha"), asked("beta"))
+
+    assert sorted(asyncio.run(both())) == ["503 the model needs room that models in use take", "held"]
