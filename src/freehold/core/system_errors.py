@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ _SYSTEM: dict[int, tuple[type[FreeholdError], str, str]] = {
     errno.ENFILE: (DoesNotFit, "too many files are open on this machine ({})", "close other programs"),
     errno.ENOMEM: (DoesNotFit, "there is not enough memory for {}", "close other programs"),
 }
+#: How Rust's standard library writes an error of the system; safetensors adds the file.
+_OF_RUST = re.compile(r"\(os error (\d+)\)(?: at path \"([^\"]*)\")?")
 #: The lowest byte of SQLite's result codes, by what it means.
 _SQLITE_BUSY, _SQLITE_DAMAGED = (5, 6), (11, 26)
 _SQLITE_PERM, _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_CANTOPEN = 3, 8, 10, 13, 14
@@ -61,12 +64,24 @@ def explain(error: BaseException) -> FreeholdError | None:
 
 
 def _of_system(error: BaseException) -> FreeholdError | None:
-    if not isinstance(error, OSError) or error.errno not in _SYSTEM:
+    number, name = _number_and_file(error)
+    if number not in _SYSTEM:
         return None
-    if error.errno == errno.ENOSPC and not error.filename and not _is_full(_home()):
+    if number == errno.ENOSPC and not name and not _is_full(_home()):
         return DoesNotFit("the disk is full where output or temporary files go", "free some space there")
-    kind, what, remedy = _SYSTEM[error.errno]
-    return kind(what.format(error.filename or _home()), remedy)
+    kind, what, remedy = _SYSTEM[number]
+    nameless = _home() if isinstance(error, OSError) or number in (errno.ENOSPC, errno.EDQUOT) else "a file"
+    return kind(what.format(name or nameless), remedy)
+
+
+def _number_and_file(error: BaseException) -> tuple[int | None, str]:
+    """The system's error number and the file; libraries written in Rust have both in their sentence only."""
+    if isinstance(error, OSError):
+        return error.errno, str(error.filename or "")
+    if type(error).__name__ == "SafetensorError":
+        said = _OF_RUST.search(str(error))
+        return (int(said[1]), said[2] or "") if said else (None, "")
+    return None, ""
 
 
 def _of_memory(error: BaseException) -> FreeholdError | None:
