@@ -235,9 +235,9 @@ def document_of(kind: str, home: Path) -> dict[str, Any]:
     from freehold.models.store import Store
 
     if kind == "server":
-        from freehold.servers.inference.app import Settings, make_app
+        from freehold.servers.inference.app import ServerOptions, make_app
 
-        return make_app(Store(home), ["tiny", "vectors"], [], Settings())[0].openapi()
+        return make_app(Store(home), ["tiny", "vectors"], [], ServerOptions())[0].openapi()
     from freehold.servers.hub import app
 
     return app.make_app(Store(home)).openapi()
@@ -264,10 +264,10 @@ def begun(kind: str, home: Path) -> Target:
 
 def keyed(home: Path) -> str:
     """Make a hub need tokens; one that may write."""
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
 
-    return Accounts(Store(home)).create_token("freehold", role="write")
+    return Users(Store(home)).create_token("freehold", role="write")
 
 
 def fill_hub(target: Target) -> None:

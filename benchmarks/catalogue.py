@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.hub.repositories import Repositories
-from freehold.hub.search_index import Entry, Query
+from freehold.hub.search_index import Entry, SearchQuery
 from freehold.models import catalogue as tables
 from freehold.models.store import Store
 
@@ -210,11 +210,13 @@ def questions(
     visitor = ("somebody",)
     cursors: dict[tuple[str, str], str] = {}
 
-    def listed(query: Query, cursor: str = "") -> str:
+    def listed(query: SearchQuery, cursor: str = "") -> str:
         return repositories.list(query, cursor, 30)[1]
 
     def deeper(kind: str, sort: str) -> None:
-        cursors[kind, sort] = listed(Query(kind, names=visitor, sort=sort), cursors.get((kind, sort), ""))
+        cursors[kind, sort] = listed(
+            SearchQuery(kind, names=visitor, sort=sort), cursors.get((kind, sort), "")
+        )
 
     with repositories.engine.connect() as connection:
         names = connection.execute(
@@ -232,36 +234,43 @@ def questions(
         yield "next page of all", lambda s=sort: deeper("model", s)
         yield (
             "a family in names",
-            lambda f=family, s=sort: listed(Query("model", words=f, names=visitor, sort=s)),
+            lambda f=family, s=sort: listed(SearchQuery("model", words=f, names=visitor, sort=s)),
         )
         yield (
             "a start of names",
-            lambda w=word, s=sort: listed(Query("model", words=w[:4], names=visitor, sort=s)),
+            lambda w=word, s=sort: listed(SearchQuery("model", words=w[:4], names=visitor, sort=s)),
         )
         yield (
             "words in cards",
-            lambda w=word, o=other, s=sort: listed(Query("model", text=f"{w} {o}", names=visitor, sort=s)),
+            lambda w=word, o=other, s=sort: listed(
+                SearchQuery("model", text=f"{w} {o}", names=visitor, sort=s)
+            ),
         )
         yield (
             "a rare word in cards",
-            lambda w=rare, s=sort: listed(Query("model", text=w, names=visitor, sort=s)),
+            lambda w=rare, s=sort: listed(SearchQuery("model", text=w, names=visitor, sort=s)),
         )
-        yield "a tag", lambda t=task, s=sort: listed(Query("model", tags=(t,), names=visitor, sort=s))
+        yield "a tag", lambda t=task, s=sort: listed(SearchQuery("model", tags=(t,), names=visitor, sort=s))
         yield (
             "two tags and a name",
             lambda t=task, i=licence, f=family, s=sort: listed(
-                Query("model", words=f, tags=(t, f"license:{i}"), names=visitor, sort=s)
+                SearchQuery("model", words=f, tags=(t, f"license:{i}"), names=visitor, sort=s)
             ),
         )
         yield (
             "an author",
-            lambda n=name, s=sort: listed(Query("model", author=n.split("/")[0], names=visitor, sort=s)),
+            lambda n=name, s=sort: listed(
+                SearchQuery("model", author=n.split("/")[0], names=visitor, sort=s)
+            ),
         )
-        yield "facets of all", lambda k=kind: repositories.index.facets(Query(k, names=visitor), ["license:"])
+        yield (
+            "facets of all",
+            lambda k=kind: repositories.index.facets(SearchQuery(k, names=visitor), ["license:"]),
+        )
         yield (
             "facets of a search",
             lambda f=family, i=licence: repositories.index.facets(
-                Query("model", words=f, tags=(f"license:{i}",), names=visitor), limit=20
+                SearchQuery("model", words=f, tags=(f"license:{i}",), names=visitor), limit=20
             ),
         )
 

@@ -24,7 +24,7 @@ from typing import Any
 from freehold.core.errors import BadModel, Unsupported
 from freehold.models import file_checks
 from freehold.models.formats import gguf, peft, safetensors
-from freehold.models.info import read_card
+from freehold.models.info import read_info
 from freehold.trust import scan
 
 EXTREMES = [0, 1, 7, 8, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**64 - 1]
@@ -230,7 +230,7 @@ def damaged_folders(folder: Path, count: int, chance: random.Random) -> int:
                 refused += 1
                 continue
             scan.notes(files)
-            read_card(files)
+            read_info(files)
             if "adapter_config.json" in names:
                 peft.peft_facts(files["adapter_config.json"], folder / "adapter.safetensors")
         except (BadModel, Unsupported) as error:

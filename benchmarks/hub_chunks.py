@@ -87,12 +87,12 @@ def renamed(source: Path, target: Path) -> Path:
 
 def pushed(first: Path, second: Path, work: Path, other: str, *, private: bool) -> int:
     """How many bytes a fresh hub's xorbs grew with the second file, which ``other`` pushes after ada's first."""
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
 
     home = work / "hub"
     shutil.rmtree(home, ignore_errors=True)
-    accounts = Accounts(Store(home))
+    accounts = Users(Store(home))
     tokens = {name: accounts.create_token(name) for name in ("ada", "bob")}
     server, address = start_hub(home)
     held = list[int]()

@@ -230,12 +230,12 @@ def make_weights(kept: Path) -> None:
     sys.path.insert(0, str(ROOT))
     from tests import tiny
 
-    from freehold.models.info import read_card
+    from freehold.models.info import read_info
     from freehold.quantization.conversion import to_gguf
 
     for seed in (0, 1):
         folder = tiny.model("llama", kept / f"folder-{seed}", seed=seed)
-        card = read_card({path.name: path for path in folder.iterdir()})
+        card = read_info({path.name: path for path in folder.iterdir()})
         to_gguf(folder, kept / f"tiny-{seed}.gguf", card)
 
 

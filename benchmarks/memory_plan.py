@@ -45,7 +45,7 @@ def one(name: str, data: Path, model: str) -> dict[str, float]:
     if setting.get("frozen_layers"):
         setting["frozen_layers"] = config_of(store.weights(found)).layers // 2
     planned = name.endswith("planned")
-    asked = job.Asked(
+    asked = job.TuneOptions(
         Recipe(**setting) if planned else Recipe(steps=STEPS, validations=2, valid_rows=64, **setting),
         time_s=120.0 if planned else 0.0,
     )

@@ -65,7 +65,7 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     from freehold.inference.loading import open_engine, open_vocabulary, prompting
     from freehold.models.store import Store
     from freehold.quantization.quantize import quantize
-    from freehold.training.job import Asked, tune
+    from freehold.training.job import TuneOptions, tune
     from freehold.training.recipe import Recipe
 
     store = Store()
@@ -80,14 +80,14 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
         store.find("smollm2"),
         train,
         valid,
-        Asked(recipe, resume=False),
+        TuneOptions(recipe, resume=False),
         "minutes/smollm2",
         progress.silent,
     ).model
     trained = clock.seconds
     weights = work / "tuned-q8_0.gguf"
     quantize(store.weights(model), weights, "Q8_0")
-    asking = prompting(model.card, open_vocabulary(weights))
+    asking = prompting(model.info, open_vocabulary(weights))
     with open_engine(weights, context_length=4096, parallel=32) as engine:
         answers = answers_of(
             engine,

@@ -32,7 +32,7 @@ import httpx
 import psutil
 from processes import started
 
-from freehold.costs.usage import Ledger
+from freehold.costs.usage import UsageLog
 from freehold.models.intake import made_here
 from freehold.models.store import Store
 
@@ -335,7 +335,7 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(60)
-        accounted = sum(one.requests for one in Ledger(here).sums())
+        accounted = sum(one.requests for one in UsageLog(here).sums())
     settled = memory[len(memory) // 10 :]
     quarter = max(1, len(settled) // 4)
     first, last = (

@@ -17,7 +17,7 @@ from freehold.data.examples import read_dataset
 from freehold.inference.loading import open_vocabulary, prompting
 from freehold.models.store import Store
 from freehold.quantization.sensitivity import Reference, choose_rows, positions_in_memory
-from freehold.workflows.quantize import Frontier, tokens_of
+from freehold.workflows.quantize import Sweep, tokens_of
 
 
 def main() -> None:
@@ -37,14 +37,14 @@ def main() -> None:
     fit, test = (list(read_dataset(options.data / name).examples) for name in ("valid.jsonl", "test.jsonl"))
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        frontier = Frontier(store, model, fit, Path(folder), progress.for_stream(), options.probing)
-        asking = prompting(model.card, open_vocabulary(frontier.source))
+        frontier = Sweep(store, model, fit, Path(folder), progress.for_stream(), options.probing)
+        asking = prompting(model.info, open_vocabulary(frontier.source))
         ordered = sorted(test, key=lambda example: example.digest)[: options.graded]
         frontier.held_out = ordered
         frontier.judged = Reference(
             frontier.source,
             choose_rows(
-                [tokens_of(asking, e) for e in ordered], positions=positions_in_memory(model.card.vocabulary)
+                [tokens_of(asking, e) for e in ordered], positions=positions_in_memory(model.info.vocabulary)
             ),
         )
         print(f"{'file':14} {'MB':>7} {'bits':>5} {'KL mean':>8} {'KL p99':>7} {'same':>6} accuracy")

@@ -63,7 +63,7 @@ def messages(question: str, intent: str) -> list[dict[str, str]]:
 def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """(prompt, answer) tokens as the model's own template renders them."""
     from freehold.data.templates import choose
-    from freehold.inference.interface import Prompting
+    from freehold.inference.interface import PromptEncoder
     from freehold.inference.loading import open_vocabulary
 
     vocabulary = open_vocabulary(folder)
@@ -72,7 +72,7 @@ def tokenized(folder: Path, rows: list[tuple[str, str]]) -> list[tuple[list[int]
         bos_token=vocabulary.bos_token,
         eos_token=vocabulary.eos_token,
     )
-    asking = Prompting(template, vocabulary)
+    asking = PromptEncoder(template, vocabulary)
     return [asking.row(tuple((m["role"], m["content"]) for m in messages(*row))) for row in rows]
 
 

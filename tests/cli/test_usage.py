@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from freehold.cli.main import app
 from freehold.costs.prices import RequestTokens, request_price
-from freehold.costs.usage import Ledger, Used
+from freehold.costs.usage import UsageLog, Used
 from freehold.models.store import Store
 
 
@@ -20,7 +20,9 @@ def test_the_api_is_reckoned_by_requests_of_the_mean_size(
 ) -> None:
     """Ten requests of 50,000 tokens are not one of 500,000, for which gemini-2.5-pro charges more."""
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path))
-    Ledger(Store()).add(Used(time.time(), "key", "model", 50_000, 0, 100, 0.1, 1.0, "ok") for _ in range(10))
+    UsageLog(Store()).add(
+        Used(time.time(), "key", "model", 50_000, 0, 100, 0.1, 1.0, "ok") for _ in range(10)
+    )
     done = CliRunner().invoke(app, ["usage", "--api-model", "google:gemini-2.5-pro", "--json"])
     row = json.loads(done.stdout)["usage"][0]
     one = request_price("google:gemini-2.5-pro", RequestTokens(50_000, 100)).dollars

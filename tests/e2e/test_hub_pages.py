@@ -68,7 +68,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator
     repositories.apply(
         found,
         "main",
-        Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.card.size_bytes)}),
+        Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.info.size_bytes)}),
         "ada",
     )
     repositories.discuss(

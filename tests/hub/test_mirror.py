@@ -16,7 +16,7 @@ import pytest
 from freehold.core.errors import UsageError
 from freehold.hub.client import read_address
 from freehold.hub.repositories import Change, File, Repositories, git_oid, lfs_file
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Store
 from tests.conftest import FREEHOLD
 from tests.hub.serving import freehold, hub_at
@@ -86,7 +86,7 @@ def test_a_copy_is_the_same_bit_by_bit_and_follows(there: Repositories, address:
     assert [(one["name"], one["source"]) for one in listed] == [
         ("models/ada/intents", f"{address}/ada/intents")
     ]
-    assert Accounts(here.store).audit_faults() == []
+    assert Users(here.store).audit_faults() == []
 
 
 def test_what_is_here_under_another_name_is_not_fetched(

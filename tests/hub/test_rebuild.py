@@ -97,8 +97,8 @@ def test_a_lost_catalogue_is_said_and_comes_back_with_all_that_was_known(
     told = repair(store.folder)
     again = {model.name: model for model in Store(store.folder).models()}
     assert again == before
-    assert again["org/tuned"].card.licence == "mit"
-    assert again["org/tuned"].card.lineage == LINEAGE
+    assert again["org/tuned"].info.licence == "mit"
+    assert again["org/tuned"].info.lineage == LINEAGE
     assert told.left == []
     assert check(store.folder) == []
 
@@ -144,7 +144,7 @@ def test_a_restored_old_catalogue_names_what_it_lacks(store: Store) -> None:
     assert any("does not name tiny@" in fault.why for fault in check(store.folder))
     assert again.collect(grace_s=0)[0] == 0
     repair(store.folder)
-    assert again.find("tiny").card.provenance["source"].startswith("file:")
+    assert again.find("tiny").info.provenance["source"].startswith("file:")
 
 
 def test_a_removed_model_does_not_come_back(store: Store) -> None:
@@ -168,7 +168,7 @@ def test_a_damaged_manifest_is_written_again(store: Store, how: str) -> None:
     assert [fault.what for fault in check(store.folder)][:1] == ["manifest"]
     repair(store.folder)
     assert check(store.folder) == []
-    assert Store(store.folder).find("org/tuned").card.licence == "mit"
+    assert Store(store.folder).find("org/tuned").info.licence == "mit"
 
 
 def test_without_manifests_gguf_files_are_named_by_their_headers(store: Store) -> None:

@@ -18,8 +18,8 @@ from freehold.hub.repositories import (
     Stale,
     git_oid,
 )
-from freehold.hub.search_index import Query
-from freehold.hub.users import Accounts
+from freehold.hub.search_index import SearchQuery
+from freehold.hub.users import Users
 from freehold.models import catalogue as tables
 from freehold.models.names import check_path
 from freehold.models.store import Store
@@ -212,8 +212,10 @@ def test_a_cards_metadata_becomes_tags(repositories: Repositories, repo: Reposit
         b"---\nlicense: mit\ntags: [a]\nlanguage: de\ndatasets: [x/y]\n---\n# hi\n",
     )
     assert repositories.find("model", "ada/first").tags == ["a", "de", "dataset:x/y", "license:mit"]
-    assert [one.name for one in repositories.list(Query("model", tags=("license:mit",)))[0]] == ["ada/first"]
-    assert repositories.list(Query("model", tags=("license:mi",))) == ([], "")
+    assert [one.name for one in repositories.list(SearchQuery("model", tags=("license:mit",)))[0]] == [
+        "ada/first"
+    ]
+    assert repositories.list(SearchQuery("model", tags=("license:mi",))) == ([], "")
     with pytest.raises(BadData, match="not valid YAML"):
         front_matter.read("---\na: [\n---\n")
     put(
@@ -222,7 +224,7 @@ def test_a_cards_metadata_becomes_tags(repositories: Repositories, repo: Reposit
 
 
 def test_tokens_are_kept_as_digests_expire_and_are_taken_back(tmp_path: Path) -> None:
-    accounts = Accounts(Store(tmp_path))
+    accounts = Users(Store(tmp_path))
     assert accounts.open
     token = accounts.create_token("ada", role="write")
     assert not accounts.open
@@ -240,7 +242,7 @@ def test_tokens_are_kept_as_digests_expire_and_are_taken_back(tmp_path: Path) ->
 
 @pytest.mark.parametrize("harm", ["edit", "remove"])
 def test_an_edited_audit_log_shows(tmp_path: Path, harm: str) -> None:
-    accounts = Accounts(Store(tmp_path))
+    accounts = Users(Store(tmp_path))
     for number in range(5):
         accounts.record("ada", "pull", f"model {number}")
     assert accounts.audit_faults() == []

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from freehold.core.errors import UsageError
 from freehold.hub import search_index as under_test
 from freehold.hub.repositories import Change, File, Repositories, git_oid
-from freehold.hub.search_index import DAY, Entry, Index, Query, tokens_of
+from freehold.hub.search_index import DAY, Entry, SearchIndex, SearchQuery, tokens_of
 from freehold.hub.search_table import Match
 from freehold.models import catalogue as tables
 from freehold.models.store import Store
@@ -40,9 +40,9 @@ def entries(count: int) -> list[Entry]:
     return found
 
 
-def filled(folder: Path, found: list[Entry]) -> Index:
+def filled(folder: Path, found: list[Entry]) -> SearchIndex:
     engine = Store(folder).engine
-    index = Index(engine)
+    index = SearchIndex(engine)
     with engine.begin() as connection:
         connection.execute(tables.repositories.insert(), [
             {"id": e.id, "kind": e.kind, "name": e.name, "folded": e.name.lower(), "author": e.author, "private": e.private, "gated": "", "created": e.id,
@@ -52,7 +52,7 @@ def filled(folder: Path, found: list[Entry]) -> Index:
     return index
 
 
-def plain(found: list[Entry], query: Query) -> list[int]:
+def plain(found: list[Entry], query: SearchQuery) -> list[int]:
     """The same search without an index."""
 
     def wanted(entry: Entry) -> bool:
@@ -94,7 +94,7 @@ def test_pages_are_those_of_a_search_without_an_index(
     index = filled(tmp_path, found)
     chance = random.Random(4)
     for _ in range(60):
-        query = Query(
+        query = SearchQuery(
             chance.choice(["model", "dataset"]), words=chance.choice(["", "ber", "BANK", "small ti", "übu", "nothing"]),
             text=chance.choice(["", "", "office", "law card"]), author=chance.choice(["", "", "org3", "ORG1"]),
             tags=tuple(chance.sample(TAGS, chance.choice([0, 0, 1, 2]))), names=chance.choice([None, (), ("org2", "org3")]),
@@ -114,7 +114,7 @@ def test_facets_count_tags(tmp_path: Path) -> None:
     found = entries(400)
     index = filled(tmp_path, found)
     models = [e for e in found if e.kind == "model" and not e.private]
-    facets = index.facets(Query("model", names=()), ["license:"])
+    facets = index.facets(SearchQuery("model", names=()), ["license:"])
     assert facets.counts == {
         tag: n
         for tag, n in sorted(
@@ -123,7 +123,7 @@ def test_facets_count_tags(tmp_path: Path) -> None:
     }
     assert (facets.of, facets.complete) == (len(models), True)
     banks = [e for e in models if "bank" in e.name]
-    facets = index.facets(Query("model", words="bank", names=()))
+    facets = index.facets(SearchQuery("model", words="bank", names=()))
     assert facets.counts == {tag: n for tag in TAGS if (n := sum(tag in e.tags for e in banks))}
     assert (facets.of, facets.complete) == (len(banks), True)
 
@@ -153,7 +153,7 @@ def test_what_is_put_again_or_removed_leaves_nothing(tmp_path: Path) -> None:
         assert len(numbers_of(index, connection, "mt:new", "dt:new")) == 20
 
 
-def numbers_of(index: Index, connection: sa.Connection, *either: str) -> list[int]:
+def numbers_of(index: SearchIndex, connection: sa.Connection, *either: str) -> list[int]:
     condition, values = index._search.condition(Match(any_of=(either,)))
     return [
         row[0]
@@ -164,7 +164,7 @@ def numbers_of(index: Index, connection: sa.Connection, *either: str) -> list[in
 @pytest.mark.parametrize("cursor", ["x", "1", "nan:1", "inf:1", "1:2:3", "1:99999999999999999999"])
 def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> None:
     with pytest.raises(UsageError, match="is no cursor"):
-        Index(Store(tmp_path).engine).page(Query("model"), cursor)
+        SearchIndex(Store(tmp_path).engine).page(SearchQuery("model"), cursor)
 
 
 def test_tokens_cannot_leave_their_quotes() -> None:
@@ -181,7 +181,7 @@ def test_commits_moves_settings_and_removal_reach_the_index(tmp_path: Path) -> N
     repositories.apply(repo, "main", Change("card", put={"README.md": readme}), "ada")
 
     def names(**asked: object) -> list[str]:
-        return [one.name for one in repositories.list(Query("model", names=(), **asked))[0]]  # type: ignore[arg-type]
+        return [one.name for one in repositories.list(SearchQuery("model", names=(), **asked))[0]]  # type: ignore[arg-type]
 
     assert names(tags=("license:mit",)) == names(text="hospitals") == names(words="fir") == ["ada/first"]
     repositories.move(repo, "bob/second")
@@ -204,9 +204,9 @@ def test_a_catalogue_without_an_index_gets_one(tmp_path: Path) -> None:
         connection.execute(tables.documents.delete())
         for table in ("documents", "search"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
-    assert [one.name for one in Repositories(Store(tmp_path)).list(Query("model", words="first"))[0]] == [
-        "ada/first"
-    ]
+    assert [
+        one.name for one in Repositories(Store(tmp_path)).list(SearchQuery("model", words="first"))[0]
+    ] == ["ada/first"]
 
 
 def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path
     assert len(repositories.repair()) == 2
     assert repositories.check() == []
     assert repositories.repair() == []
-    assert len(repositories.list(Query("model", words="first"))[0]) == 1
+    assert len(repositories.list(SearchQuery("model", words="first"))[0]) == 1
 
 
 def test_only_commits_to_main_change_where_a_repository_stands(tmp_path: Path) -> None:

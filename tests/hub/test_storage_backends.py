@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import NotFound, UsageError
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.hub.repositories import Change, File, Repositories, git_oid, lfs_file
 from freehold.hub.storage_backends import Away, Bucket
 from freehold.models.store import Store
@@ -106,7 +106,7 @@ def test_contents_lie_in_the_bucket(keys: dict[str, str], tmp_path: Path) -> Non
 
 
 def test_collection_spares_what_is_needed_young_or_renewed(keys: dict[str, str], tmp_path: Path) -> None:
-    contents = Contents(Store(tmp_path))
+    contents = BlobStore(Store(tmp_path))
     held, stray = contents.put(b"held"), contents.put(b"stray")
     assert contents.collect({held}, grace_s=3600) == (0, 0)
     time.sleep(1.1)
@@ -167,14 +167,14 @@ def test_a_bucket_that_is_not_there_is_a_sentence(
     assert "Traceback" not in gone.stderr
     monkeypatch.setenv("FREEHOLD_BUCKET", "s3://no-such-bucket-here")
     with pytest.raises(Away):
-        Contents(Store(tmp_path))
+        BlobStore(Store(tmp_path))
     monkeypatch.setenv("FREEHOLD_BUCKET", "https://bucket")
     with pytest.raises(UsageError):
-        Contents(Store(tmp_path))
+        BlobStore(Store(tmp_path))
 
 
 def test_a_content_that_went_from_the_bucket_is_not_found(keys: dict[str, str], tmp_path: Path) -> None:
-    contents = Contents(Store(tmp_path))
+    contents = BlobStore(Store(tmp_path))
     with pytest.raises(NotFound):
         list(contents.whole.read("0" * 64, 0, 10))
     assert contents.whole.size("0" * 64) is None

@@ -13,11 +13,11 @@ from freehold.core import file_permissions
 from freehold.core.errors import DoesNotFit, NotFound, UsageError
 from freehold.inference import grammar
 from freehold.inference.batch_engine import BatchingEngine, Cells, settled
-from freehold.inference.interface import Completion, Prompting, Request
+from freehold.inference.interface import Completion, PromptEncoder, Request
 from freehold.inference.llama import LlamaEngine
-from freehold.inference.prompt_cache import States
-from freehold.inference.prompt_lookup import Lookup
-from freehold.inference.request import Ask
+from freehold.inference.prompt_cache import PromptCache
+from freehold.inference.prompt_lookup import PromptLookup
+from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from tests.inference.test_engines import QUESTIONS, asking, engine, float_model, prompt  # noqa: F401
 
@@ -31,7 +31,7 @@ def batching(float_model: Path) -> Iterator[BatchingEngine]:
     made.close()
 
 
-def answers(engine: BatchingEngine, asks: list[Ask]) -> list[Completion]:
+def answers(engine: BatchingEngine, asks: list[GenerationRequest]) -> list[Completion]:
     for number, ask in enumerate(asks):
         engine.submit(number, ask)
     found: dict[int, Completion] = {}
@@ -41,7 +41,7 @@ def answers(engine: BatchingEngine, asks: list[Ask]) -> list[Completion]:
 
 
 @pytest.fixture(scope="module")
-def plain(engine: LlamaEngine, asking: Prompting) -> dict[str, str]:
+def plain(engine: LlamaEngine, asking: PromptEncoder) -> dict[str, str]:
     """What each question is answered when it is asked alone."""
     found = {}
     for question in [*QUESTIONS, f"{STORY}\nRepeat the first sentence three times."]:
@@ -51,22 +51,24 @@ def plain(engine: LlamaEngine, asking: Prompting) -> dict[str, str]:
 
 
 def test_answers_are_those_of_one_asked_alone_however_they_are_batched(
-    batching: BatchingEngine, asking: Prompting, plain: dict[str, str]
+    batching: BatchingEngine, asking: PromptEncoder, plain: dict[str, str]
 ) -> None:
     for _ in range(2):  # the second time from what is held
-        found = answers(batching, [Ask(prompt(asking, question), 32) for question in plain])
+        found = answers(batching, [GenerationRequest(prompt(asking, question), 32) for question in plain])
         assert [one.text for one in found] == list(plain.values())
     assert all(one.reused == one.prompt_tokens - 1 for one in found)
-    without = answers(batching, [Ask(prompt(asking, question), 32, guess=False) for question in plain])
+    without = answers(
+        batching, [GenerationRequest(prompt(asking, question), 32, guess=False) for question in plain]
+    )
     assert [one.text for one in without] == list(plain.values())
     quoting = found[-1]
     assert quoting.right > 8  # it quotes its prompt
     assert quoting.guessed >= quoting.right
 
 
-def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -> None:
-    answers(batching, [Ask(prompt(asking, question), 16) for question in QUESTIONS])
-    batching.submit(99, Ask(prompt(asking, STORY), 100))
+def test_cells_are_all_given_back(batching: BatchingEngine, asking: PromptEncoder) -> None:
+    answers(batching, [GenerationRequest(prompt(asking, question), 16) for question in QUESTIONS])
+    batching.submit(99, GenerationRequest(prompt(asking, STORY), 100))
     batching.step()
     batching.cancel(99)
     assert not batching.busy
@@ -77,45 +79,52 @@ def test_cells_are_all_given_back(batching: BatchingEngine, asking: Prompting) -
 
 
 def test_more_is_asked_than_fits_at_once(
-    batching: BatchingEngine, asking: Prompting, plain: dict[str, str]
+    batching: BatchingEngine, asking: PromptEncoder, plain: dict[str, str]
 ) -> None:
     # each takes a third of the cache, so they wait for each other and push out what is held
-    asks = [Ask(tuple([*prompt(asking, question), *([100] * 200)]), 16) for question in QUESTIONS]
+    asks = [
+        GenerationRequest(tuple([*prompt(asking, question), *([100] * 200)]), 16) for question in QUESTIONS
+    ]
     assert all(len(one.tokens) == 16 or one.finish == "stop" for one in answers(batching, asks))
-    found = answers(batching, [Ask(prompt(asking, question), 32) for question in QUESTIONS])
+    found = answers(batching, [GenerationRequest(prompt(asking, question), 32) for question in QUESTIONS])
     assert [one.text for one in found] == [plain[question] for question in QUESTIONS]
 
 
 def test_what_many_begin_with_is_computed_once_though_they_come_together(
-    batching: BatchingEngine, asking: Prompting
+    batching: BatchingEngine, asking: PromptEncoder
 ) -> None:
     for line in list(batching._held):
         batching._drop(line)
     found = answers(
         batching,
-        [Ask(prompt(asking, f"{STORY}\nQuestion {number}: who kept a ledger?"), 4) for number in range(4)],
+        [
+            GenerationRequest(prompt(asking, f"{STORY}\nQuestion {number}: who kept a ledger?"), 4)
+            for number in range(4)
+        ],
     )
     assert [one.reused > 100 for one in found] == [False, True, True, True]
 
 
 def test_what_can_never_fit_is_refused(batching: BatchingEngine) -> None:
     with pytest.raises(DoesNotFit, match="exceed the context"):
-        batching.submit(0, Ask((1,) * 700, 100))
+        batching.submit(0, GenerationRequest((1,) * 700, 100))
     with pytest.raises(DoesNotFit, match="empty"):
-        batching.submit(0, Ask((), 100))
+        batching.submit(0, GenerationRequest((), 100))
     with pytest.raises(NotFound):
-        batching.submit(0, Ask((1,), 1, adapter="none"))
+        batching.submit(0, GenerationRequest((1,), 1, adapter="none"))
     assert not batching.busy
 
 
-def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: Prompting) -> None:
+def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: PromptEncoder) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}, "large": {"type": "boolean"}}, "required": ["city", "large"],
               "additionalProperties": False}  # fmt: skip
     asks = [
-        Ask(prompt(asking, "Describe Paris as JSON."), 64, grammar=grammar.of_schema(schema))
+        GenerationRequest(prompt(asking, "Describe Paris as JSON."), 64, grammar=grammar.of_schema(schema))
         for _ in range(2)
     ]
-    asks.append(Ask(prompt(asking, "Yes or no?"), 8, grammar=grammar.of_gbnf('root ::= "yes" | "no"')))
+    asks.append(
+        GenerationRequest(prompt(asking, "Yes or no?"), 8, grammar=grammar.of_gbnf('root ::= "yes" | "no"'))
+    )
     first, second, third = answers(batching, asks)
     assert set(json.loads(first.text)) == {"city", "large"}
     assert first.text == second.text
@@ -127,11 +136,12 @@ def test_a_schema_binds_the_answer(batching: BatchingEngine, asking: Prompting) 
 
 
 def test_sampling_follows_its_seed_its_penalties_and_its_hooks(
-    batching: BatchingEngine, asking: Prompting
+    batching: BatchingEngine, asking: PromptEncoder
 ) -> None:
     def told(**values: object) -> Completion:
         return answers(
-            batching, [Ask(prompt(asking, "Tell me a story."), 24, Sampling(**values), guess=False)]
+            batching,
+            [GenerationRequest(prompt(asking, "Tell me a story."), 24, Sampling(**values), guess=False)],
         )[0]  # type: ignore[arg-type]
 
     told()  # from here on the prompt is held, so that every answer is computed in the same steps
@@ -154,10 +164,10 @@ def test_sampling_follows_its_seed_its_penalties_and_its_hooks(
 
 
 def test_likelihoods_are_the_models_own(
-    batching: BatchingEngine, engine: LlamaEngine, asking: Prompting
+    batching: BatchingEngine, engine: LlamaEngine, asking: PromptEncoder
 ) -> None:
     tokens = prompt(asking, QUESTIONS[0])
-    (found,) = answers(batching, [Ask(tokens, 8, likelihoods=3)])
+    (found,) = answers(batching, [GenerationRequest(tokens, 8, likelihoods=3)])
     (scores,) = engine.score([(tokens, found.tokens)])
     assert np.allclose([one.logprob for one in found.likelihoods[: len(scores)]], scores, atol=2e-2)
     for one in found.likelihoods:
@@ -166,11 +176,11 @@ def test_likelihoods_are_the_models_own(
 
 
 def test_stop_texts_end_the_answer_and_are_not_shown(
-    batching: BatchingEngine, asking: Prompting, plain: dict[str, str]
+    batching: BatchingEngine, asking: PromptEncoder, plain: dict[str, str]
 ) -> None:
     whole = plain[QUESTIONS[0]]
     stop = whole[5:9]
-    batching.submit(0, Ask(prompt(asking, QUESTIONS[0]), 32, stops=(stop,)))
+    batching.submit(0, GenerationRequest(prompt(asking, QUESTIONS[0]), 32, stops=(stop,)))
     shown, ended = [""], []
     while batching.busy:
         ended += batching.step()
@@ -180,13 +190,13 @@ def test_stop_texts_end_the_answer_and_are_not_shown(
     assert all(whole.partition(stop)[0].startswith(text) for text in shown)
 
 
-def test_states_come_back_after_a_restart(float_model: Path, asking: Prompting, tmp_path: Path) -> None:
-    ask = Ask(prompt(asking, f"{STORY * 3}\nWho kept a ledger?"), 16)
+def test_states_come_back_after_a_restart(float_model: Path, asking: PromptEncoder, tmp_path: Path) -> None:
+    ask = GenerationRequest(prompt(asking, f"{STORY * 3}\nWho kept a ledger?"), 16)
     file_permissions.make_home(tmp_path)
 
     def once() -> Completion:
         made = BatchingEngine(
-            float_model, context_length=2048, parallel=2, states=States(tmp_path / "states", 1 << 30)
+            float_model, context_length=2048, parallel=2, states=PromptCache(tmp_path / "states", 1 << 30)
         )
         (found,) = answers(made, [ask])
         made.close()
@@ -209,14 +219,14 @@ def test_states_come_back_after_a_restart(float_model: Path, asking: Prompting, 
 
 
 def test_states_stay_within_their_room(tmp_path: Path) -> None:
-    states = States(tmp_path, 2500)
+    states = PromptCache(tmp_path, 2500)
     for number in range(4):
         tokens = np.arange(500, dtype=np.int32) + number
         place = states.place(tokens)
         place.write_bytes(bytes(1000))
         states.keep(tokens, place)
     assert len(list(tmp_path.glob("*.state"))) == len(list(tmp_path.glob("*.json"))) == 2
-    again = States(tmp_path, 2500)
+    again = PromptCache(tmp_path, 2500)
     assert again.best(np.arange(500, dtype=np.int32) + 3)[1] == 500
     assert again.best(np.arange(500, dtype=np.int32))[1] == 0
 
@@ -232,14 +242,14 @@ def test_cells_count_their_holders() -> None:
 
 
 def test_look_up_guesses_what_followed_and_learns() -> None:
-    lookup = Lookup([1, 2, 3, 4, 5, 6, 1, 2, 3])
+    lookup = PromptLookup([1, 2, 3, 4, 5, 6, 1, 2, 3])
     assert lookup.guess(3) == [4, 5, 6]
     lookup.judged(3, 0)
     assert lookup.guess(3) == []  # it waits
     assert lookup.pays(0.4)
     assert not lookup.pays(0.9)
-    assert Lookup([1, 2]).guess(4) == []
-    assert Lookup([1, 2, 3, 9]).guess(4) == []
+    assert PromptLookup([1, 2]).guess(4) == []
+    assert PromptLookup([1, 2, 3, 9]).guess(4) == []
 
 
 @pytest.mark.parametrize(
@@ -261,27 +271,29 @@ def test_only_what_is_settled_is_shown(data: bytes, stops: tuple[str, ...], text
 
 
 def test_bound_answers_are_those_of_the_plain_engine_and_end_where_one_is_left(
-    batching: BatchingEngine, engine: LlamaEngine, asking: Prompting
+    batching: BatchingEngine, engine: LlamaEngine, asking: PromptEncoder
 ) -> None:
     labels = ("card lost", "card stolen", "pin forgotten", "pin", "refund")
     choices = asking.choices((("user", "-"),), labels)
     longest = max(map(len, choices.tokens))
     prompts = [prompt(asking, f"Name the topic of: {question}") for question in QUESTIONS]
-    asks = [Ask(tokens, longest, choices=choices, likelihoods=2) for tokens in prompts]
+    asks = [GenerationRequest(tokens, longest, choices=choices, likelihoods=2) for tokens in prompts]
     bound = answers(batching, asks)
     plain = dict(engine.generate([Request(tokens, longest, choices=choices) for tokens in prompts]))
     assert [one.text for one in bound] == [plain[number].text for number in range(len(prompts))]
     assert {one.finish for one in bound} == {"choice"}
     assert all(one.text in labels for one in bound)
     assert [one.tokens for one in bound] == [plain[number].tokens for number in range(len(prompts))]
-    drawn = answers(batching, [Ask(prompts[0], longest, Sampling(temperature=2.0, seed=s), choices=choices) for s in range(8)])  # fmt: skip
+    drawn = answers(batching, [GenerationRequest(prompts[0], longest, Sampling(temperature=2.0, seed=s), choices=choices) for s in range(8)])  # fmt: skip
     assert {one.text for one in drawn} <= set(labels)
-    (cut,) = answers(batching, [Ask(prompts[0], 1, choices=asking.choices((("user", "-"),), labels[:2]))])
+    (cut,) = answers(
+        batching, [GenerationRequest(prompts[0], 1, choices=asking.choices((("user", "-"),), labels[:2]))]
+    )
     assert (cut.finish, cut.text) == ("length", "card")
 
 
 def test_one_of_many_states_of_different_lengths_is_used_again(tmp_path: Path) -> None:
-    states = States(tmp_path, 1 << 20)
+    states = PromptCache(tmp_path, 1 << 20)
     kept = [np.arange(length, dtype=np.int32) + length for length in (430, 384, 741)]
     for tokens in kept:
         written = states.place(tokens)

@@ -7,7 +7,7 @@ import pytest
 
 from freehold.core.errors import BadModel, DoesNotFit
 from freehold.data.templates import choose
-from freehold.inference.interface import Prompting, Request
+from freehold.inference.interface import PromptEncoder, Request
 from freehold.inference.llama import LlamaEngine
 from freehold.models.formats import gguf
 
@@ -38,19 +38,19 @@ def engine(float_model: Path):
 
 
 @pytest.fixture(scope="module")
-def asking(engine: LlamaEngine, smollm2: Path) -> Prompting:
+def asking(engine: LlamaEngine, smollm2: Path) -> PromptEncoder:
     own = gguf.read_header(smollm2).fields["tokenizer.chat_template"]
-    return Prompting(
+    return PromptEncoder(
         choose(own, bos_token=engine.vocabulary.bos_token, eos_token=engine.vocabulary.eos_token),
         engine.vocabulary,
     )
 
 
-def prompt(asking: Prompting, question: str) -> tuple[int, ...]:
+def prompt(asking: PromptEncoder, question: str) -> tuple[int, ...]:
     return tuple(asking.prompt((("user", question),)))
 
 
-def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: Prompting) -> None:
+def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: PromptEncoder) -> None:
     requests = [Request(prompt(asking, question), 16) for question in QUESTIONS]
     together = {index: c.text for index, c in engine.generate(requests)}
     again = {index: c.text for index, c in engine.generate(requests)}
@@ -62,7 +62,7 @@ def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: Promptin
     assert "Paris" in alone[0]
 
 
-def test_choices_bind_the_answer(engine: LlamaEngine, asking: Prompting) -> None:
+def test_choices_bind_the_answer(engine: LlamaEngine, asking: PromptEncoder) -> None:
     asked = (("user", "Is fire hot or cold?"),)
     choices = asking.choices(asked, ["hot", "cold", "lukewarm water"])
     ((_, completion),) = engine.generate([Request(prompt(asking, asked[0][1]), 8, choices=choices)])
@@ -71,7 +71,7 @@ def test_choices_bind_the_answer(engine: LlamaEngine, asking: Prompting) -> None
     assert completion.tokens == choices.tokens[choices.answers.index(completion.text)]
 
 
-def test_a_grammar_binds_the_answer(engine: LlamaEngine, asking: Prompting) -> None:
+def test_a_grammar_binds_the_answer(engine: LlamaEngine, asking: PromptEncoder) -> None:
     ((_, completion),) = engine.generate(
         [Request(prompt(asking, "Count."), 24, grammar='root ::= [0-9] "-" [0-9] "!"')]
     )
@@ -79,7 +79,7 @@ def test_a_grammar_binds_the_answer(engine: LlamaEngine, asking: Prompting) -> N
     assert completion.finish == "stop"
 
 
-def test_sampling_follows_the_seed(engine: LlamaEngine, asking: Prompting) -> None:
+def test_sampling_follows_the_seed(engine: LlamaEngine, asking: PromptEncoder) -> None:
     def draw(seed: int) -> str:
         return next(
             iter(
@@ -91,7 +91,7 @@ def test_sampling_follows_the_seed(engine: LlamaEngine, asking: Prompting) -> No
     assert len({draw(seed) for seed in range(4)}) > 1
 
 
-def test_the_greedy_answer_scores_best(engine: LlamaEngine, asking: Prompting) -> None:
+def test_the_greedy_answer_scores_best(engine: LlamaEngine, asking: PromptEncoder) -> None:
     tokens = prompt(asking, QUESTIONS[0])
     ((_, completion),) = engine.generate([Request(tokens, 8)])
     own, other = engine.score([(tokens, completion.tokens), (tokens, completion.tokens[::-1])])
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         LlamaEngine(tmp_path / "a.gguf")
 
 
-def test_prompt_and_answer_tokens_are_those_of_the_whole_chat(asking: Prompting) -> None:
+def test_prompt_and_answer_tokens_are_those_of_the_whole_chat(asking: PromptEncoder) -> None:
     before, after = asking.row(
         (("system", "Classify."), ("user", "My card is lost"), ("assistant", "lost_card"))
     )
@@ -132,8 +132,8 @@ def test_both_engines_give_the_same_greedy_text_on_a_float_model(
             gguf.read_header(smollm2).fields["tokenizer.chat_template"], bos_token="", eos_token="<|im_end|>"
         )
         for question in QUESTIONS[:3]:
-            tokens = Prompting(template, ours.vocabulary).prompt((("user", question),))
-            assert tokens == Prompting(template, theirs.vocabulary).prompt((("user", question),))
+            tokens = PromptEncoder(template, ours.vocabulary).prompt((("user", question),))
+            assert tokens == PromptEncoder(template, theirs.vocabulary).prompt((("user", question),))
             ((_, first),) = ours.generate([Request(tuple(tokens), 24)])
             ((_, second),) = theirs.generate([Request(tuple(tokens), 24)])
             assert first.text == second.text

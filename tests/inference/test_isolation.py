@@ -14,11 +14,11 @@ from freehold.core.errors import Busy, DoesNotFit, FreeholdError, Unsupported, U
 from freehold.inference import grammar
 from freehold.inference.batch_engine import BatchingEngine, Ended
 from freehold.inference.reproducible import ReproducibleEngine
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from tests.servers.inference.conftest import tiny_original, tiny_weights  # noqa: F401
 
-GOOD = Ask((40, 90, 33), 24, Sampling(bias=((1, -100.0),)))
+GOOD = GenerationRequest((40, 90, 33), 24, Sampling(bias=((1, -100.0),)))
 #: What the engines below cannot compute.
 CURSED = 77
 
@@ -50,7 +50,7 @@ def engine(request: pytest.FixtureRequest, tiny_weights: Path) -> Iterator[Batch
     made.close()
 
 
-def ended(engine: BatchingEngine, asks: list[Ask]) -> dict[int, Ended]:
+def ended(engine: BatchingEngine, asks: list[GenerationRequest]) -> dict[int, Ended]:
     for number, ask in enumerate(asks):
         engine.submit(number, ask)
     found: dict[int, Ended] = {}
@@ -72,18 +72,24 @@ def nothing_left(logits: np.ndarray, prompt: object, answer: object) -> np.ndarr
 
 
 BAD = {
-    "a hook that fails": Ask((40, 91), 8, Sampling(processors=(broken,))),
-    "logits that are no numbers": Ask((40, 91), 8, Sampling(processors=(no_numbers,))),
-    "no numbers, drawn": Ask((40, 91), 8, Sampling(temperature=1.0, top_p=0.5, processors=(no_numbers,))),
-    "nothing to draw": Ask((40, 91), 8, Sampling(processors=(nothing_left,))),
-    "nothing to draw, drawn": Ask((40, 91), 8, Sampling(temperature=1.0, processors=(nothing_left,))),
-    "a grammar that is none": Ask((40, 91), 8, grammar="{not a grammar"),
-    "a call that fails": Ask((40, CURSED, 91), 8),
+    "a hook that fails": GenerationRequest((40, 91), 8, Sampling(processors=(broken,))),
+    "logits that are no numbers": GenerationRequest((40, 91), 8, Sampling(processors=(no_numbers,))),
+    "no numbers, drawn": GenerationRequest(
+        (40, 91), 8, Sampling(temperature=1.0, top_p=0.5, processors=(no_numbers,))
+    ),
+    "nothing to draw": GenerationRequest((40, 91), 8, Sampling(processors=(nothing_left,))),
+    "nothing to draw, drawn": GenerationRequest(
+        (40, 91), 8, Sampling(temperature=1.0, processors=(nothing_left,))
+    ),
+    "a grammar that is none": GenerationRequest((40, 91), 8, grammar="{not a grammar"),
+    "a call that fails": GenerationRequest((40, CURSED, 91), 8),
 }
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_others_are_answered_as_if_it_had_not_been_asked(engine: BatchingEngine, bad: Ask) -> None:
+def test_others_are_answered_as_if_it_had_not_been_asked(
+    engine: BatchingEngine, bad: GenerationRequest
+) -> None:
     alone = ended(engine, [GOOD])[0].completion
     beside = ended(engine, [GOOD, bad, GOOD])
     assert isinstance(beside[1].error, FreeholdError)
@@ -101,7 +107,7 @@ def test_a_grammar_that_fails_on_the_way_ends_its_answer_alone(engine: BatchingE
         assert not matcher.inner.consume_token(CURSED)  # llguidance never leaves this state
     else:
         matcher.spent_s = 2 * grammar.MASKS_S
-    beside = ended(engine, [GOOD, Ask((40, 91), 8, matcher=matcher), GOOD])
+    beside = ended(engine, [GOOD, GenerationRequest((40, 91), 8, matcher=matcher), GOOD])
     assert isinstance(beside[1].error, Unsupported)
     assert [beside[number].completion.text for number in (0, 2)] == [alone.text, alone.text]
 
@@ -121,7 +127,7 @@ def test_waiting_for_a_processor_costs_an_answer_nothing(engine: BatchingEngine)
             return inner.compute_bitmask()
 
     matcher.inner, matcher.spent_s = Waiting(), grammar.MASKS_S - 0.05
-    assert ended(engine, [Ask((40, 91), 8, matcher=matcher)])[0].error is None
+    assert ended(engine, [GenerationRequest((40, 91), 8, matcher=matcher)])[0].error is None
 
 
 def test_where_every_call_fails_the_engine_says_so(tiny_weights: Path) -> None:
@@ -139,28 +145,28 @@ def test_where_every_call_fails_the_engine_says_so(tiny_weights: Path) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        Ask((2147483648,), 4),
-        Ask((-1,), 4),
-        Ask((384,), 4),
-        Ask((1 << 70,), 4),
-        Ask((1.5,), 4),  # type: ignore[arg-type]
-        Ask((5,), 0),
-        Ask((5,), 4, Sampling(temperature=float("nan"))),
-        Ask((5,), 4, Sampling(temperature=-1.0)),
-        Ask((5,), 4, Sampling(top_p=float("inf"))),
-        Ask((5,), 4, Sampling(repeat=0.0)),
-        Ask((5,), 4, Sampling(seed=-1)),
-        Ask((5,), 4, Sampling(bias=((384, 1.0),))),
-        Ask((5,), 4, Sampling(bias=((5, float("inf")),))),
-        Ask((5,), 4, stops=("",)),
-        Ask((5,), 4, stops=(5,)),  # type: ignore[arg-type]
-        Ask((5,), 4, stops=("\ud800",)),
-        Ask((5,), 4, stops=("a" * 20_000,)),
-        Ask((5,), 4, likelihoods=-1),
+        GenerationRequest((2147483648,), 4),
+        GenerationRequest((-1,), 4),
+        GenerationRequest((384,), 4),
+        GenerationRequest((1 << 70,), 4),
+        GenerationRequest((1.5,), 4),  # type: ignore[arg-type]
+        GenerationRequest((5,), 0),
+        GenerationRequest((5,), 4, Sampling(temperature=float("nan"))),
+        GenerationRequest((5,), 4, Sampling(temperature=-1.0)),
+        GenerationRequest((5,), 4, Sampling(top_p=float("inf"))),
+        GenerationRequest((5,), 4, Sampling(repeat=0.0)),
+        GenerationRequest((5,), 4, Sampling(seed=-1)),
+        GenerationRequest((5,), 4, Sampling(bias=((384, 1.0),))),
+        GenerationRequest((5,), 4, Sampling(bias=((5, float("inf")),))),
+        GenerationRequest((5,), 4, stops=("",)),
+        GenerationRequest((5,), 4, stops=(5,)),  # type: ignore[arg-type]
+        GenerationRequest((5,), 4, stops=("\ud800",)),
+        GenerationRequest((5,), 4, stops=("a" * 20_000,)),
+        GenerationRequest((5,), 4, likelihoods=-1),
     ],
 )
 def test_what_an_engine_cannot_be_asked_is_refused_before_it_is_taken_in(
-    tiny_weights: Path, ask: Ask
+    tiny_weights: Path, ask: GenerationRequest
 ) -> None:
     engine = BatchingEngine(tiny_weights, context_length=512, parallel=2, batch=128, threads=1)
     with pytest.raises(UsageError):
@@ -188,7 +194,9 @@ def test_what_one_scope_has_computed_another_does_not_use(
     engine = kind(tiny_weights, context_length=1024, parallel=1, batch=128, threads=1)
     tokens = tuple(40 + number % 90 for number in range(300))
     scopes = ["a", "a", "b", "b", "a", ""]
-    reused = [ended(engine, [Ask(tokens, 2, scope=scope)])[0].completion.reused for scope in scopes]
+    reused = [
+        ended(engine, [GenerationRequest(tokens, 2, scope=scope)])[0].completion.reused for scope in scopes
+    ]
     assert reused[0] == reused[2] == reused[5] == 0
     assert reused[1] > 100
     assert reused[3] > 100
@@ -198,7 +206,7 @@ def test_what_one_scope_has_computed_another_does_not_use(
 def test_requests_of_two_scopes_do_not_wait_for_each_other(tiny_weights: Path) -> None:
     engine = BatchingEngine(tiny_weights, context_length=2048, parallel=4, batch=128, threads=1)
     tokens = tuple(40 + number % 90 for number in range(300))
-    found = ended(engine, [Ask(tokens, 2, scope=scope) for scope in ("a", "b", "a")])
+    found = ended(engine, [GenerationRequest(tokens, 2, scope=scope) for scope in ("a", "b", "a")])
     assert [found[number].completion.reused > 100 for number in range(3)] == [False, False, True]
     engine.close()
 

@@ -11,9 +11,9 @@ import pytest
 from freehold.core.errors import BadModel
 from freehold.inference import multi_lora
 from freehold.inference.batch_engine import BatchingEngine
-from freehold.inference.interface import Prompting
+from freehold.inference.interface import PromptEncoder
 from freehold.inference.llama import LlamaEngine
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.models.formats import gguf
 from tests.inference.test_batch_engine import answers
 from tests.inference.test_engines import QUESTIONS, asking, engine, float_model, prompt  # noqa: F401
@@ -66,14 +66,16 @@ def test_each_of_a_mixed_batch_is_answered_as_by_its_adapter_alone(
     mixed: BatchingEngine,
     float_model: Path,
     adapters: dict[str, Path],
-    asking: Prompting,
+    asking: PromptEncoder,
 ) -> None:
     names = ["", *adapters]
     for turn in range(2):  # the second time prompts are held, and calls of one token each
         together = answers(
             mixed,
             [
-                Ask(prompt(asking, QUESTIONS[n % len(QUESTIONS)]), 24, likelihoods=0, adapter=names[n % 4])
+                GenerationRequest(
+                    prompt(asking, QUESTIONS[n % len(QUESTIONS)]), 24, likelihoods=0, adapter=names[n % 4]
+                )
                 for n in range(8)
             ],
         )
@@ -82,7 +84,7 @@ def test_each_of_a_mixed_batch_is_answered_as_by_its_adapter_alone(
             (alone,) = answers(
                 mixed,
                 [
-                    Ask(
+                    GenerationRequest(
                         prompt(asking, QUESTIONS[number % len(QUESTIONS)]),
                         24,
                         likelihoods=0,
@@ -99,7 +101,7 @@ def test_each_of_a_mixed_batch_is_answered_as_by_its_adapter_alone(
     for name, path in adapters.items():
         single = LlamaEngine(float_model, context_length=512, adapter=path)
         tokens = prompt(asking, QUESTIONS[0])
-        (own,) = answers(mixed, [Ask(tokens, 24, likelihoods=0, adapter=name)])
+        (own,) = answers(mixed, [GenerationRequest(tokens, 24, likelihoods=0, adapter=name)])
         ((scores,),) = [single.score([(tokens, own.tokens)])]
         single.close()
         np.testing.assert_allclose(
@@ -107,17 +109,17 @@ def test_each_of_a_mixed_batch_is_answered_as_by_its_adapter_alone(
         )
 
 
-def test_prompts_of_several_adapters_are_read_in_pieces(mixed: BatchingEngine, asking: Prompting) -> None:
+def test_prompts_of_several_adapters_are_read_in_pieces(mixed: BatchingEngine, asking: PromptEncoder) -> None:
     long = prompt(
         asking, "The keeper of the lighthouse writes down every ship that passes. " * 20 + "Who writes?"
     )
     assert len(long) > 200  # more than a call takes
     names = ["all", "rest", "", "attention"]
-    together = answers(mixed, [Ask(long, 12, adapter=name) for name in names])
+    together = answers(mixed, [GenerationRequest(long, 12, adapter=name) for name in names])
     for name, found in zip(names, together, strict=True):
         for line in [line for line in mixed._held if line.adapter == name]:
             mixed._drop(line)
-        assert answers(mixed, [Ask(long, 12, adapter=name)])[0].text == found.text
+        assert answers(mixed, [GenerationRequest(long, 12, adapter=name)])[0].text == found.text
 
 
 def test_an_adapter_without_pairs_is_refused(tmp_path: Path, float_model: Path) -> None:

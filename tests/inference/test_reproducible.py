@@ -10,10 +10,10 @@ import pytest
 from freehold.core.errors import DoesNotFit
 from freehold.data.templates import choose
 from freehold.inference.batch_engine import PIECE
-from freehold.inference.interface import Prompting
-from freehold.inference.prompt_cache import States
+from freehold.inference.interface import PromptEncoder
+from freehold.inference.prompt_cache import PromptCache
 from freehold.inference.reproducible import SPLIT, TILE, ReproducibleEngine
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.models.formats import gguf
 from freehold.quantization.quantize import quantize
 from tests.inference.test_batch_engine import STORY, answers
@@ -27,27 +27,30 @@ def made(
     folder = tmp_path_factory.mktemp("reproducible")
     quantize(smollm2, folder / "quantized.gguf", request.param)  # a last digit is felt
     engine = ReproducibleEngine(
-        folder / "quantized.gguf", context_length=4096, parallel=4, states=States(folder / "states", 1 << 30)
+        folder / "quantized.gguf",
+        context_length=4096,
+        parallel=4,
+        states=PromptCache(folder / "states", 1 << 30),
     )
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def asking(made: ReproducibleEngine, smollm2: Path) -> Prompting:
+def asking(made: ReproducibleEngine, smollm2: Path) -> PromptEncoder:
     own = gguf.read_header(smollm2).fields["tokenizer.chat_template"]
-    return Prompting(
+    return PromptEncoder(
         choose(own, bos_token=made.vocabulary.bos_token, eos_token=made.vocabulary.eos_token), made.vocabulary
     )
 
 
-def said(engine: ReproducibleEngine, asks: list[Ask]) -> list[tuple[object, object]]:
+def said(engine: ReproducibleEngine, asks: list[GenerationRequest]) -> list[tuple[object, object]]:
     """Tokens, and how likely the likeliest were at each."""
     return [(one.tokens, one.likelihoods) for one in answers(engine, asks)]
 
 
 def test_what_is_said_depends_on_nothing_else(
-    made: ReproducibleEngine, asking: Prompting, monkeypatch: pytest.MonkeyPatch
+    made: ReproducibleEngine, asking: PromptEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         made, "_price", lambda answering, guessed: 0.0
@@ -57,7 +60,10 @@ def test_what_is_said_depends_on_nothing_else(
         f"{STORY * 3}\n{question}"
         for question in ("Who kept a ledger?", "Repeat the first sentence three times.")
     ]
-    asks = [Ask(prompt(asking, question), 8, likelihoods=3) for question in [*QUESTIONS, middle, *long]]
+    asks = [
+        GenerationRequest(prompt(asking, question), 8, likelihoods=3)
+        for question in [*QUESTIONS, middle, *long]
+    ]
     assert (
         len(asks[0].tokens) < TILE < PIECE < len(asks[-3].tokens) < SPLIT < 3 * PIECE < len(asks[-1].tokens)
     )
@@ -82,12 +88,14 @@ def test_what_is_said_depends_on_nothing_else(
 
 
 def test_an_answer_that_outgrows_its_prompt_stays_the_same(
-    made: ReproducibleEngine, asking: Prompting
+    made: ReproducibleEngine, asking: PromptEncoder
 ) -> None:
     # alone its attention would be split among threads from 257 tokens on
-    one = Ask(prompt(asking, f"{STORY * 2}\nTell me a long story about it."), 24, likelihoods=3, guess=False)
+    one = GenerationRequest(
+        prompt(asking, f"{STORY * 2}\nTell me a long story about it."), 24, likelihoods=3, guess=False
+    )
     others = [
-        Ask(prompt(asking, question), count, guess=False)
+        GenerationRequest(prompt(asking, question), count, guess=False)
         for question, count in zip(QUESTIONS, (5, 11, 30, 17), strict=False)
     ]
     assert SPLIT < len(one.tokens) + 24 < SPLIT + 100
@@ -104,4 +112,4 @@ def test_an_answer_that_outgrows_its_prompt_stays_the_same(
 
 def test_a_text_has_its_share_of_the_context(made: ReproducibleEngine) -> None:
     with pytest.raises(DoesNotFit, match="exceed the context of 1024 tokens"):  # a quarter of all
-        made.submit(0, Ask((1,) * 1000, 100))
+        made.submit(0, GenerationRequest((1,) * 1000, 100))

@@ -9,8 +9,8 @@ import pytest
 
 from freehold.core.errors import DoesNotFit
 from freehold.data.templates import choose
-from freehold.inference.interface import Prompting
-from freehold.inference.llama import LlamaVocabulary
+from freehold.inference.interface import PromptEncoder
+from freehold.inference.llama import LlamaTokenizer
 from freehold.inference.shortest_tokens import Shortest
 from freehold.models.intake import made_here
 from freehold.models.store import Store
@@ -36,22 +36,22 @@ PARTS = (
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> LlamaVocabulary:
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> LlamaTokenizer:
     folder = tmp_path_factory.mktemp("tiny")
     files = {path.name: path for path in tiny.model("llama", folder / "model").iterdir()}
     store = Store(folder / "home")
     model = as_gguf(store, store.add("tiny", made_here(files), {"source": "test"}))
-    return LlamaVocabulary(store.weights(model))
+    return LlamaTokenizer(store.weights(model))
 
 
-def test_it_is_never_more_than_the_tokens(vocabulary: LlamaVocabulary) -> None:
+def test_it_is_never_more_than_the_tokens(vocabulary: LlamaTokenizer) -> None:
     drawn = random.Random(7)
     for _ in range(300):
         text = "".join(drawn.choices(PARTS, k=drawn.randrange(1, 60)))
         assert vocabulary.least(text) <= len(vocabulary.encode(text, start=False)), text
 
 
-def test_it_is_near_enough_to_refuse_what_is_far_too_long(vocabulary: LlamaVocabulary) -> None:
+def test_it_is_near_enough_to_refuse_what_is_far_too_long(vocabulary: LlamaTokenizer) -> None:
     text = "Please send another one! " * 1000
     tokens = len(vocabulary.encode(text, start=False))
     assert tokens / 8 < vocabulary.least(text) <= tokens
@@ -70,8 +70,8 @@ def test_white_space_counts_for_nothing_where_a_tokenizer_drops_it() -> None:
     assert Shortest([b"ab"], spaces=True).tokens(b" " * 1000) == pytest.approx(1000, abs=1)
 
 
-def test_a_prompt_that_cannot_fit_is_refused_before_it_is_made_tokens(vocabulary: LlamaVocabulary) -> None:
-    class Untouched(LlamaVocabulary):
+def test_a_prompt_that_cannot_fit_is_refused_before_it_is_made_tokens(vocabulary: LlamaTokenizer) -> None:
+    class Untouched(LlamaTokenizer):
         def __init__(self) -> None:
             self.__dict__.update(vocabulary.__dict__)
 
@@ -80,8 +80,8 @@ def test_a_prompt_that_cannot_fit_is_refused_before_it_is_made_tokens(vocabulary
 
     template = choose(None, bos_token="", eos_token="")
     with pytest.raises(DoesNotFit, match="at least .* tokens, exceeds the context of 100 tokens"):
-        Prompting(template, Untouched(), 100).chat([{"role": "user", "content": "<|" * 100_000}])
-    assert Prompting(template, vocabulary, 100).text("Hello", start=False)
+        PromptEncoder(template, Untouched(), 100).chat([{"role": "user", "content": "<|" * 100_000}])
+    assert PromptEncoder(template, vocabulary, 100).text("Hello", start=False)
 
 
 def test_a_very_long_token_counts_with_its_own_bytes() -> None:
@@ -96,6 +96,6 @@ def test_a_very_long_token_counts_with_its_own_bytes() -> None:
         def llama_vocab_type(self, _: int) -> int:
             return 1
 
-    vocabulary = LlamaVocabulary.__new__(LlamaVocabulary)
+    vocabulary = LlamaTokenizer.__new__(LlamaTokenizer)
     vocabulary._lib, vocabulary._vocab, vocabulary.size, vocabulary._shortest = Library(), 0, 3, None
     assert vocabulary.least("ab" * 1000) <= 1

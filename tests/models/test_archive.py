@@ -61,11 +61,11 @@ def test_an_archive_comes_back_bit_by_bit_on_another_machine(
     before = store.find("one")
     there = Store(tmp_path / "elsewhere")
     found = restore(there, written)
-    assert (found.name, found.revision, found.manifest, found.card) == (
+    assert (found.name, found.revision, found.manifest, found.info) == (
         before.name,
         before.revision,
         before.manifest,
-        before.card,
+        before.info,
     )
     assert there.verify([found]) == []
     assert restore(there, written, "two").revision == before.revision

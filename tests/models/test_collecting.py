@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from freehold.core import progress
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.models.intake import made_here
 from freehold.models.store import Store
 from tests.hub.models import gguf
@@ -65,7 +65,7 @@ def test_a_file_that_came_an_hour_ago_is_not_collected_before_it_is_named(
 def test_a_content_that_was_collected_a_moment_ago_is_written_again_and_not_made_empty(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contents = Contents(store)
+    contents = BlobStore(store)
     digest = contents.put(b"some bytes")
     found = contents.find(digest)
     store.blob(digest).unlink()

@@ -70,12 +70,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", ANSWER)
 def test_every_architecture_that_answers_is_taken(kind: str, store: Store, tmp_path: Path) -> None:
     model = take(store, decoder(tmp_path / kind, kind))
-    assert (model.card.format, model.card.architecture) == ("safetensors", kind)
+    assert (model.info.format, model.info.architecture) == ("safetensors", kind)
 
 
 def test_a_gguf_is_taken_under_any_name(store: Store, tmp_path: Path) -> None:
     path = gguf(tmp_path / "tiny.gguf").rename(tmp_path / "sha256-0123")
-    assert take(store, path).card.architecture == "llama"
+    assert take(store, path).info.architecture == "llama"
 
 
 def test_a_gguf_in_several_files_becomes_one_that_loads(store: Store, tmp_path: Path) -> None:
@@ -722,7 +722,7 @@ def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Pa
     base = take(store, llama, "base")
     notes: list[str] = []
     model = take(store, adapter(tmp_path / "a", llama), "tuned", notes=notes)
-    card = model.card
+    card = model.info
     assert (card.format, card.architecture, card.layers, card.vocabulary) == ("adapter", "llama", 2, 64)
     assert card.adapter is not None
     assert (card.adapter.rank, card.adapter.target_modules) == (4, ("down_proj", "q_proj"))
@@ -749,7 +749,7 @@ def test_an_adapter_finds_its_base_by_name_and_by_shapes(
 ) -> None:
     take(store, copied(llama, tmp_path / "moved"), stored)
     model = take(store, adapter(tmp_path / "a", llama, named=named), "tuned")
-    assert model.card.lineage[-1]["base_found_by"] == found
+    assert model.info.lineage[-1]["base_found_by"] == found
 
 
 def test_an_adapter_whose_base_is_not_here_says_what_to_pull(
@@ -763,7 +763,7 @@ def test_an_adapter_whose_base_is_not_here_says_what_to_pull(
     with pytest.raises(NotFound, match=r"base org/Strange-7B is not in the store") as caught:
         take(store, folder, "tuned")
     assert "--base here" in caught.value.remedy  # the same shape is no proof, but the user may know
-    assert take(store, folder, "tuned", base="here").card.lineage[-1]["base_found_by"] == "named by you"
+    assert take(store, folder, "tuned", base="here").info.lineage[-1]["base_found_by"] == "named by you"
 
 
 def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_path: Path) -> None:
@@ -845,8 +845,8 @@ def test_an_adapter_on_a_gguf_is_given_to_llama_cpp(store: Store, tmp_path: Path
     shutil.copy(store.file(model, "adapter.lora"), file)
     again = take(store, file, "as-gguf", base="base")
     assert list(again.manifest) == ["adapter.lora"]
-    assert again.card.adapter is not None
-    assert again.card.adapter.rank == 4
+    assert again.info.adapter is not None
+    assert again.info.adapter.rank == 4
     session = open_session(store, "as-gguf", context_length=32)
     assert session.engine.score([([3, 4, 5], [6, 7])])[0] == pytest.approx(scores[1], abs=1e-5)
     session.close()

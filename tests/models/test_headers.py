@@ -10,7 +10,7 @@ import pytest
 
 from freehold.core.errors import BadModel, Unsupported
 from freehold.models.formats import gguf, peft, safetensors
-from freehold.models.info import read_card
+from freehold.models.info import read_info
 from tests.scripts import script
 
 GOOD = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
@@ -80,7 +80,7 @@ def test_a_number_of_the_configuration_that_is_none_is_named(tmp_path: Path, key
     files["config.json"].write_text(json.dumps({"model_type": "llama", key: value}))
     files["model.safetensors"].write_bytes(script("header_fuzz").small_safetensors())
     with pytest.raises(BadModel, match=f"{key} must be a whole number"):
-        read_card(files)
+        read_info(files)
 
 
 @pytest.mark.parametrize(

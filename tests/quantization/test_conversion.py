@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from freehold.core.errors import Unsupported
 from freehold.models.formats import gguf
 from freehold.models.formats.decoders import read_tensor
-from freehold.models.info import read_card
+from freehold.models.info import read_info
 from freehold.quantization.conversion import to_gguf
 from freehold.training.adapter import merge_gguf
 from tests import tiny
@@ -99,7 +99,7 @@ REFUSED = {
 
 
 def card_of(folder: Path):
-    return read_card({file.name: file for file in folder.iterdir()})
+    return read_info({file.name: file for file in folder.iterdir()})
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,12 @@ def test_every_tensor_is_that_of_llama_cpps_own_file(converted: Path, smollm2: P
 
 def test_llama_cpp_answers_from_it(converted: Path) -> None:
     from freehold.data.templates import choose
-    from freehold.inference.interface import Prompting, Request
+    from freehold.inference.interface import PromptEncoder, Request
     from freehold.inference.llama import LlamaEngine
 
     with LlamaEngine(converted, context_length=256) as engine:
         own = gguf.read_header(converted).fields["tokenizer.chat_template"]
-        asking = Prompting(
+        asking = PromptEncoder(
             choose(own, bos_token=engine.vocabulary.bos_token, eos_token=engine.vocabulary.eos_token),
             engine.vocabulary,
         )
@@ -219,7 +219,7 @@ def test_a_window_that_llama_cpp_does_not_slide_bounds_the_context(
 ) -> None:
     folder = tiny.model(kind, tmp_path / "folder", sliding_window=128, **changes)
     to_gguf(folder, tmp_path / "model.gguf", card_of(folder))
-    assert read_card({"model.gguf": tmp_path / "model.gguf"}).context_length == 128
+    assert read_info({"model.gguf": tmp_path / "model.gguf"}).context_length == 128
 
 
 def test_weights_in_blocks_are_not_taken_for_floats(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from freehold.core import atomic_files
 from freehold.core.errors import NotFound, Unsupported
 from freehold.inference.loading import open_engine
 from freehold.models.catalogue import models
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf, base_of, find_gguf, public_name, runnable
@@ -81,9 +81,9 @@ def store_adapter(
         {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
         {"step": "adapter", "rank": recipe.rank},
     ]
-    card = Card(
+    card = ModelInfo(
         **{
-            **vars(base.card),
+            **vars(base.info),
             "format": "adapter",
             "quantization": "",
             "lineage": lineage,
@@ -114,8 +114,8 @@ def scores(weights: Path, **more: Path) -> list[float]:
 def test_a_folder_is_converted_once_and_found_again(store: Store, folder_model: Model) -> None:
     assert find_gguf(store, folder_model) is None
     made = as_gguf(store, folder_model)
-    assert (made.name, made.card.format) == ("org/tiny-gguf", "gguf")
-    assert [record["step"] for record in made.card.lineage] == ["source", "converted"]
+    assert (made.name, made.info.format) == ("org/tiny-gguf", "gguf")
+    assert [record["step"] for record in made.info.lineage] == ["source", "converted"]
     assert as_gguf(store, folder_model) == made == find_gguf(store, folder_model) == as_gguf(store, made)
     assert len(store.models()) == 2
     assert scores(store.weights(made)) == pytest.approx(scores(store.weights(folder_model)), abs=0.01)
@@ -160,7 +160,7 @@ def test_an_adapter_is_merged_into_its_base_once(
     adapted = store_adapter(store, base, tmp_path / "adapter", factors(dora=dora), recipe=recipe)
     made = as_gguf(store, adapted)
     assert as_gguf(store, adapted) == made
-    assert [record["step"] for record in made.card.lineage][-3:] == ["adapter", "source", "merged"]
+    assert [record["step"] for record in made.info.lineage][-3:] == ["adapter", "source", "merged"]
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -285,4 +285,4 @@ def test_a_trials_step_writes_the_same_form(store: Store, folder_model: Model, t
         store, folder_model, steps.place("convert-tiny", inputs) / jobs.CONVERTED, result["record"], "trial:1"
     )
     assert find_gguf(store, folder_model) == made
-    assert made.card.lineage[-1]["pre_tokenizer"] == "gpt-2"
+    assert made.info.lineage[-1]["pre_tokenizer"] == "gpt-2"

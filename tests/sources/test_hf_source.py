@@ -131,9 +131,9 @@ def test_a_repository_is_pulled_with_its_commit_and_licence(hub: Hub, smollm2: P
     assert done.returncode == 0, done.stderr
     model = Store(tmp_path / "home").find("smol")
     assert model.digest == hashlib.sha256(smollm2.read_bytes()).hexdigest()
-    assert model.card.provenance["commit"] == COMMIT
-    assert model.card.provenance["endpoint"].endswith(str(hub.server_port))
-    assert model.card.licence == "apache-2.0"
+    assert model.info.provenance["commit"] == COMMIT
+    assert model.info.provenance["endpoint"].endswith(str(hub.server_port))
+    assert model.info.licence == "apache-2.0"
 
 
 def test_a_broken_connection_is_gone_on_from_where_it_broke(hub: Hub, smollm2: Path, tmp_path: Path) -> None:

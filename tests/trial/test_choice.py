@@ -9,10 +9,10 @@ import pytest
 
 from freehold.core import statistics
 from freehold.trial.choice import TEST, VALIDATION, choose
-from freehold.trial.requirements import Need, parse_need, terms_of
+from freehold.trial.requirements import Requirement, parse_need, terms_of
 
 
-def needs(*texts: str) -> list[Need]:
+def needs(*texts: str) -> list[Requirement]:
     return [parse_need(text) for text in texts]
 
 

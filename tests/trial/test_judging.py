@@ -9,7 +9,7 @@ import pytest
 
 from freehold.core import statistics
 from freehold.trial import judging
-from freehold.trial.requirements import Need, Terms, decide, parse_need, terms_of
+from freehold.trial.requirements import Requirement, Terms, decide, parse_need, terms_of
 from freehold.trial.run import Trial
 
 
@@ -20,7 +20,7 @@ def trial_of(rows: int, *needs: str) -> Trial:
     return cast(Trial, SimpleNamespace(task=task, effective_needs=lambda: (asked, "")))
 
 
-def share(right: int, rows: int, needs: list[Need], terms: Terms) -> dict[str, Any]:
+def share(right: int, rows: int, needs: list[Requirement], terms: Terms) -> dict[str, Any]:
     """A variant with ``right`` of ``rows`` answers right, as it is judged."""
 
     def figures(level: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from freehold.trial.against_rival import AgainstRival
 from freehold.trial.choice import TEST, choose
-from freehold.trial.requirements import Decision, Need, check_names, parse_need
+from freehold.trial.requirements import Decision, Requirement, check_names, parse_need
 from freehold.trial.verdict import Verdict, classic_sentence, reach
 from tests.trial.rows import compared, labelled, task_of, variant
 
@@ -14,7 +14,7 @@ BETTER = [{"baseline": "majority", "title": "majority class", "constant": True, 
            "gained": 90, "lost": 10, "low": 0.3, "high": 0.5, "test": "McNemar, exact"}]  # fmt: skip
 
 
-def needs(*texts: str) -> list[Need]:
+def needs(*texts: str) -> list[Requirement]:
     return [parse_need(text) for text in texts]
 
 
@@ -29,7 +29,7 @@ def seen(
             "against": BETTER, **more}  # fmt: skip
 
 
-def decided(asked: list[Need], variants: list[dict[str, Any]], metric: str, **more: Any) -> Verdict:
+def decided(asked: list[Requirement], variants: list[dict[str, Any]], metric: str, **more: Any) -> Verdict:
     """The verdict on the variant that is chosen by the same figures."""
     return reach(asked, variants, choose(asked, variants, metric, TEST).variant, metric, **more)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from freehold.data import templates
 from freehold.data.examples import Example
-from freehold.inference.interface import Engine, Prompting
-from freehold.inference.transformers_engine import HfVocabulary, TransformersEngine
+from freehold.inference.interface import Engine, PromptEncoder
+from freehold.inference.transformers_engine import HfTokenizer, TransformersEngine
 from tests import tiny
 
 _CONSONANTS, _VOWELS = "bcdfghklmnprstvw", "aeiou"
@@ -27,16 +27,16 @@ def secrets(first: int, count: int) -> list[Example]:
     return rows
 
 
-def loaded(folder: Path) -> tuple[Engine, Prompting]:
+def loaded(folder: Path) -> tuple[Engine, PromptEncoder]:
     """An engine of a folder and what turns messages into its tokens."""
     engine = TransformersEngine(folder)
     return engine, prompting(folder)
 
 
-def prompting(folder: Path) -> Prompting:
+def prompting(folder: Path) -> PromptEncoder:
     """The folder's own template and tokens."""
     template = templates.choose(tiny.TEMPLATE, bos_token="", eos_token="<|end|>", plain=False)
-    return Prompting(template, HfVocabulary(folder))
+    return PromptEncoder(template, HfTokenizer(folder))
 
 
 def taught(base: Path, folder: Path, rows: list[Example]) -> Path:

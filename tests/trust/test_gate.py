@@ -16,7 +16,7 @@ import pytest
 
 import freehold
 from freehold.core.errors import BadModel, FreeholdError, Refused
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.hub.client import read_address
 from freehold.hub.mirror import mirror
 from freehold.hub.repositories import Change, Repositories, lfs_file
@@ -359,7 +359,7 @@ def test_a_request_is_merged_through_the_gate(home: Path) -> None:
     open_hub.contents.accept(upload, digest, len(PICKLE))
     change = Change("a pickle", put={"helper.pkl": lfs_file(digest, len(PICKLE))})
     open_hub.propose(repo, open_hub.resolve(repo, "main"), change, "eve")
-    contents = Contents(store)
+    contents = BlobStore(store)
     strict = Repositories(store, contents, gate.commits(store, contents, strict=True))
     from freehold.hub.discussions import Discussions
 
@@ -375,7 +375,7 @@ def test_a_mirror_passes_the_gate(home: Path, tmp_path: Path) -> None:
         {"helper.pkl": PICKLE, "README.md": b"---\nlicense: mit\n---\n"},
     )
     store = Store(home)
-    contents = Contents(store)
+    contents = BlobStore(store)
     policy.put_in_force(NO_MIT, "here")
     with hub_at(tmp_path / "other") as address:
         for strict, told in ((True, "takes no unsafe files"), (False, r"licences\.refuse")):
@@ -391,7 +391,7 @@ def test_a_mirror_passes_the_gate(home: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_line_and_python_try_the_model_in_an_engine(home: Path, tmp_path: Path) -> None:
     folder = decoder(tmp_path / "m")
-    assert freehold.pull(Store(home), f"file:{folder}", "good").card.format == "safetensors"
+    assert freehold.pull(Store(home), f"file:{folder}", "good").info.format == "safetensors"
     broken = gguf(tmp_path / "broken.gguf", left_out=("output_norm.weight",))
     with pytest.raises(BadModel, match="llama.cpp cannot load"):
         freehold.pull(Store(home), f"file:{broken}", "broken")

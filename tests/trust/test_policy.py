@@ -12,7 +12,7 @@ import pytest
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, Expired, NotFound, Refused, UsageError
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.trust import bom, certificate, envelope, obligations, policy, provenance, signature
@@ -135,7 +135,7 @@ def test_refusals_name_rule_and_way_and_overrides_are_recorded(
     assert policy.permit(
         against, found, "serve", "m", store, "managing-partner", "trial week, no client data"
     )
-    accounts = Accounts(store)
+    accounts = Users(store)
     assert accounts.audit_faults() == []
     with store.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT actor, action, subject, detail FROM audit").all()

@@ -12,8 +12,8 @@ import pytest
 from freehold.core.progress import silent
 from freehold.data import templates
 from freehold.data.examples import Example
-from freehold.inference.interface import Prompting
-from freehold.inference.llama import LlamaEngine, LlamaVocabulary
+from freehold.inference.interface import PromptEncoder
+from freehold.inference.llama import LlamaEngine, LlamaTokenizer
 from freehold.training.adapter import merge_gguf
 from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe
@@ -146,8 +146,8 @@ def test_a_test_cut_short_goes_on_and_ends_as_an_unbroken_one(
 def test_smollm2_tuned_too_long_on_a_few_rows_is_found_out(smollm2: Path, tmp_path: Path) -> None:
     """The trades that a trial uses: prompts by its own template, LoRA, the merged GGUF file, llama.cpp."""
     few = LEARNT[:6]
-    vocabulary = LlamaVocabulary(smollm2)
-    asking = Prompting(templates.choose("", bos_token="", eos_token="", plain=True), vocabulary)
+    vocabulary = LlamaTokenizer(smollm2)
+    asking = PromptEncoder(templates.choose("", bos_token="", eos_token="", plain=True), vocabulary)
     recipe = Recipe(
         rank=16, alpha=32.0, learning_rate=4e-3, batch_rows=6, steps=40, validations=1, precision="f32"
     )
@@ -155,9 +155,9 @@ def test_smollm2_tuned_too_long_on_a_few_rows_is_found_out(smollm2: Path, tmp_pa
     learnt = Trainer(smollm2, lessons, lessons, recipe).run(silent)
     merge_gguf(tmp_path / "merged.gguf", smollm2, learnt.factors, learnt.recipe.scale)
 
-    def load(path: Path) -> tuple[LlamaEngine, Prompting]:
+    def load(path: Path) -> tuple[LlamaEngine, PromptEncoder]:
         engine = LlamaEngine(path, context_length=2048, parallel=4)
-        return engine, Prompting(asking.template, engine.vocabulary)
+        return engine, PromptEncoder(asking.template, engine.vocabulary)
 
     rows = privacy.choose(few, UNSEEN[:20], (), 20)
     result = privacy.tried(

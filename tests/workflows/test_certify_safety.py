@@ -11,7 +11,7 @@ from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
 from freehold.trust.keys import Keyring
-from freehold.workflows.certify import Asked, certify
+from freehold.workflows.certify import CertifyOptions, certify
 from tests import tiny
 
 
@@ -47,7 +47,7 @@ def test_what_a_certificate_says_of_safety(store: Store, tuned: Model, tmp_path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ring = Keyring()
     ring.create("clinic")
-    says, folder = certify(store, tuned, ring, Asked(prompts=(path,)))
+    says, folder = certify(store, tuned, ring, CertifyOptions(prompts=(path,)))
     safety = says["safety"]
     assert (safety["violating"]["n"], safety["over_refused"]["n"]) == (6, 1)
     assert safety["grade"] is None

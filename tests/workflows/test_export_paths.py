@@ -19,7 +19,7 @@ from freehold.models.store import Model, Store
 from freehold.quantization.quantize import quantize
 from freehold.runtime.gguf_form import as_gguf
 from freehold.training.adapter import load_peft, merge_gguf
-from freehold.training.job import Asked
+from freehold.training.job import TuneOptions
 from freehold.training.recipe import Recipe
 from freehold.workflows.export import FORMATS, export
 from freehold.workflows.tune import tune
@@ -72,7 +72,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             "trial/tiny-q8_0",
             made_here({"trial-tiny-q8_0.gguf": folder / "q8.gguf", **beside}),
             {"source": "trial:1"},
-            lineage=[*made["rows"].card.lineage, step],
+            lineage=[*made["rows"].info.lineage, step],
         )
         shrunk = quantize(store.weights(made["rows"]), folder / "small.gguf", "Q4_0")
         store.add(
@@ -80,7 +80,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             made_here({"small.gguf": folder / "small.gguf", **beside}),
             {"source": "shrink:rows"},
             lineage=[
-                *made["rows"].card.lineage,
+                *made["rows"].info.lineage,
                 {
                     "step": "shrunk",
                     "from": "rows",
@@ -95,7 +95,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def tuned(store: Store, base: Model, name: str, recipe: Recipe = RECIPE, *, rejected: bool = False) -> Model:
     examples = rows(rejected=rejected)
     return tune(
-        store, base, examples[:8], examples[8:], Asked(recipe, files={"train": "ab" * 32}), name
+        store, base, examples[:8], examples[8:], TuneOptions(recipe, files={"train": "ab" * 32}), name
     ).model
 
 
@@ -160,7 +160,7 @@ def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: st
         "mixed",
         made_here({**files, "adapter_model.safetensors": store.file(other, "adapter_model.safetensors")}),
         {},
-        lineage=model.card.lineage,
+        lineage=model.info.lineage,
     )
     with pytest.raises(StepFailed, match="do not lead back to mixed"):
         export(store, "mixed", to, tmp_path / "out", silent)
@@ -217,21 +217,21 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
         base,
         [*examples[:8], long, long],
         [*examples[8:], long],
-        Asked(RECIPE),
+        TuneOptions(RECIPE),
         "some",
         say=said.append,
     )
     assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
     assert "2 of 10 training rows are left out: longer than the model's context of 512 tokens" in said
     assert "1 of 5 validation rows are left out: longer than the model's context of 512 tokens" in said
-    assert made.model.card.lineage[-1]["rows"] == {"train": 8, "valid": 4}
+    assert made.model.info.lineage[-1]["rows"] == {"train": 8, "valid": 4}
     with pytest.raises(FreeholdError, match="all 1 validation rows are longer than the model's context"):
-        tune(store, base, examples[:8], [long], Asked(RECIPE), "none")
+        tune(store, base, examples[:8], [long], TuneOptions(RECIPE), "none")
 
 
 def test_a_model_tuned_twice_stands_on_the_first(store: Store, tmp_path: Path) -> None:
     first, second = store.find("rows"), store.find("twice")
-    assert second.card.step("base") == {
+    assert second.info.step("base") == {
         "step": "base",
         "model": "rows",
         "revision": first.revision,
@@ -243,10 +243,10 @@ def test_a_model_tuned_twice_stands_on_the_first(store: Store, tmp_path: Path) -
 
 
 def test_a_model_tuned_twice_is_served_on_the_first(store: Store) -> None:
-    from freehold.servers.inference.model_pool import Pool, Terms
-    from freehold.servers.inference.scheduler import Runner
+    from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+    from freehold.servers.inference.scheduler import Scheduler
 
-    pool = Pool(store, ["org/tiny", "rows"], ["twice", "pairs"], Runner(), Terms())
+    pool = ModelPool(store, ["org/tiny", "rows"], ["twice", "pairs"], Scheduler(), EngineOptions())
     assert pool.bases == {"twice": "rows", "pairs": "org/tiny"}
     with pytest.raises(Unsupported, match="the adapter twice was tuned on rows, which is not served"):
-        Pool(store, ["org/tiny"], ["twice"], Runner(), Terms())
+        ModelPool(store, ["org/tiny"], ["twice"], Scheduler(), EngineOptions())

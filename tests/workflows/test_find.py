@@ -8,7 +8,7 @@ from freehold.core.errors import UsageError
 from freehold.hub.repositories import Change, Repositories, lfs_file
 from freehold.models.store import Store
 from freehold.trial.evidence import likeness, stated, words
-from freehold.workflows.find import Wanted, find, parse_parameters
+from freehold.workflows.find import SearchOptions, find, parse_parameters
 from tests.entry import pull
 from tests.hub.serving import freehold, hub_at
 from tests.hub.test_mirror import push
@@ -45,43 +45,43 @@ def store(tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Sto
     repositories.apply(
         found,
         "main",
-        Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.card.size_bytes)}),
+        Change("weights", put={"smol.gguf": lfs_file(stored.digest, stored.info.size_bytes)}),
         "ada",
     )
     return made
 
 
 def test_words_narrow_in_the_store_and_its_hub(store: Store) -> None:
-    assert [row.name for row in find(store, Wanted("smol")).found] == [
+    assert [row.name for row in find(store, SearchOptions("smol")).found] == [
         "smol"
     ]  # the same weights twice are one row
-    assert find(store, Wanted("nowhere")).found == []
+    assert find(store, SearchOptions("nowhere")).found == []
     store.remove("smol")
-    row = find(store, Wanted("bank tickets")).found[0]
+    row = find(store, SearchOptions("bank tickets")).found[0]
     assert (row.name, row.where, row.format) == ("ada/smol", "hub", "gguf")
     assert row.get == "freehold pull hub:ada/smol"
 
 
 def test_limits_leave_out_what_does_not_meet_them_or_is_not_known(store: Store) -> None:
-    assert find(store, Wanted("smol", memory_bytes=4 << 30)).found[0].verdict == "ideal"
-    assert find(store, Wanted("smol", memory_bytes=64 << 20)).found == []
-    assert find(store, Wanted("smol", max_parameters=100_000_000)).found == []
+    assert find(store, SearchOptions("smol", memory_bytes=4 << 30)).found[0].verdict == "ideal"
+    assert find(store, SearchOptions("smol", memory_bytes=64 << 20)).found == []
+    assert find(store, SearchOptions("smol", max_parameters=100_000_000)).found == []
     assert find(
-        store, Wanted("smol", max_parameters=200_000_000, format="gguf", licence_policy="commercial")
+        store, SearchOptions("smol", max_parameters=200_000_000, format="gguf", licence_policy="commercial")
     ).found
-    assert find(store, Wanted("smol", format="safetensors")).found == []
+    assert find(store, SearchOptions("smol", format="safetensors")).found == []
 
 
 def test_what_was_measured_on_a_task_like_it_comes_first(store: Store, tmp_path: Path) -> None:
     digest = store.find("smol").digest
     trial(tmp_path, "bank", digest, 0.8, ["my card was declined at the shop", "where is my card"])
     trial(tmp_path, "poems", digest, 0.3, ["the rose is red", "violets in spring"])
-    answer = find(store, Wanted(like=Counter({"card": 3, "declined": 1, "shop": 1})))
+    answer = find(store, SearchOptions(like=Counter({"card": 3, "declined": 1, "shop": 1})))
     assert answer.task == "bank"
     assert str(answer.found[0].evidence) == "accuracy 0.80 (0.75-0.85) on bank"
-    answer = find(store, Wanted(like=words(["roses and violets", "violets in spring"])))
+    answer = find(store, SearchOptions(like=words(["roses and violets", "violets in spring"])))
     assert str(answer.found[0].evidence) == "accuracy 0.30 (0.25-0.35) on poems"
-    assert find(store, Wanted("bank")).found[0].name == "smol"  # found by the task that measured it
+    assert find(store, SearchOptions("bank")).found[0].name == "smol"  # found by the task that measured it
 
 
 def test_another_hub_is_asked_only_when_named(store: Store, tmp_path: Path) -> None:

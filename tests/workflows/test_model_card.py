@@ -13,16 +13,16 @@ from huggingface_hub import HfApi
 from freehold.core.errors import BadModel, NotFound, Refused, UsageError
 from freehold.core.progress import silent
 from freehold.hub import client
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.answer_form import AnswerForm, of_model
-from freehold.models.info import read_card
+from freehold.models.info import read_info
 from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.quantization.conversion import to_gguf
 from freehold.trial.keeping import keep_as_is
 from freehold.trust import certificate, obligations, provenance, signature
 from freehold.trust.keys import Keyring
-from freehold.workflows.certify import Asked, certify
+from freehold.workflows.certify import CertifyOptions, certify
 from freehold.workflows.model_card import measured, model_card
 from freehold.workflows.push import files_to_share, hand_over, push
 from tests import tiny
@@ -59,11 +59,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             {"source": "trial:abc"},
             licence="apache-2.0",
             licence_from="inherited from org/tiny",
-            lineage=[*first.card.lineage[:-1], first.card.lineage[-1] | {"trial": "abc"}],
+            lineage=[*first.info.lineage[:-1], first.info.lineage[-1] | {"trial": "abc"}],
         )
         trial(store.folder, "abc", first.digest)
         bare = tiny.model("qwen2", folder / "bare")
-        to_gguf(bare, folder / "x.gguf", read_card(files_in(bare)))
+        to_gguf(bare, folder / "x.gguf", read_info(files_in(bare)))
         store.add(
             "unstated", made_here({"x.gguf": folder / "x.gguf"}), {"source": "file:/home/ada/private/x.gguf"}
         )
@@ -221,7 +221,7 @@ def test_a_certified_model_is_still_what_was_certified_after_it_was_pushed(
     keyring = Keyring()
     keyring.create("clinic")
     model = store.find("plain")
-    certify(store, model, keyring, Asked(key="clinic"))
+    certify(store, model, keyring, CertifyOptions(key="clinic"))
     with hub_at(tmp_path / "hub") as address:
         push(store, model, "clinic/plain", address, "", silent)
         HfApi(endpoint=address, token=False).snapshot_download("clinic/plain", local_dir=tmp_path / "back")
@@ -242,7 +242,7 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
         made_here({"s.gguf": store.weights(store.find("plain")), "README.md": tmp_path / "README.md"}),
         {"source": "x"},
     )
-    certify(store, model, keyring, Asked(key="office"))
+    certify(store, model, keyring, CertifyOptions(key="office"))
     with hub_at(tmp_path / "hub") as address:
         push(store, model, "clinic/signed", address, "", silent)
         path = HfApi(endpoint=address, token=False).hf_hub_download(
@@ -256,7 +256,7 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
 
 def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) -> None:
     home = tmp_path / "hub"
-    accounts = Accounts(Store(home))
+    accounts = Users(Store(home))
     accounts.add("bob")
     token = accounts.create_token("bob")
     with hub_at(home) as address:

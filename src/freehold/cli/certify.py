@@ -58,7 +58,7 @@ def command(
     from freehold.core import progress, settings
     from freehold.models.store import Store
     from freehold.trust.keys import Keyring
-    from freehold.workflows.certify import Asked, certify
+    from freehold.workflows.certify import CertifyOptions, certify
     from freehold.workflows.push import hand_over, refuse_examples
 
     settings.go_quiet()
@@ -66,7 +66,7 @@ def command(
     model = store.find(name)
     if out is not None and not with_examples:
         refuse_examples(store, model)  # before minutes of work
-    asked = Asked(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
+    asked = CertifyOptions(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
     says, place = certify(store, model, Keyring(), asked, progress.for_stream())
     if out is not None:
         hand_over(store, model, out, with_examples=with_examples)

@@ -62,7 +62,7 @@ def command(
         )
     token = settings.secret(token_env, "token")
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
-    wanted = find.Wanted(
+    wanted = find.SearchOptions(
         text, format, licence, find.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
         evidence.words_of(read_dataset(like).examples) if like else None, limit,
     )  # fmt: skip

@@ -47,7 +47,7 @@ def serve(
     """
     from freehold.core import settings
     from freehold.core.errors import UsageError
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
     from freehold.servers import listening
     from freehold.servers.hub.app import make_app
@@ -58,7 +58,7 @@ def serve(
 
     settings.go_quiet()
     store = Store()
-    loopback, unclaimed = listening.is_loopback(host), Accounts(store).open
+    loopback, unclaimed = listening.is_loopback(host), Users(store).open
     if not loopback and unclaimed:
         raise UsageError(
             f"listening on {host} lets others in, and the hub has no token yet",
@@ -100,10 +100,10 @@ def create(
 
     Example: freehold hub token create ada --role write --organisation clinic
     """
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
 
-    accounts = Accounts(Store())
+    accounts = Users(Store())
     told = (lambda made: dumps({"token": made, "user": user, "role": role}, indent=2)) if json else str
     accounts.create_token(
         user, role=role, label=label, days=days, show=lambda made: print_secret(told(made), "the token")
@@ -123,13 +123,13 @@ def listed(json: Json = False) -> None:
     """
     import time
 
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
 
     rows = [
         {"digest": one.digest[:12], "user": one.user, "role": one.role, "label": one.label,
          "expires": time.strftime("%Y-%m-%d", time.gmtime(one.expires)) if one.expires else "never"}
-        for one in Accounts(Store()).tokens()
+        for one in Users(Store()).tokens()
     ]  # fmt: skip
     if json:
         print_json(rows)
@@ -146,10 +146,10 @@ def revoke(
 
     Example: freehold hub token revoke 3fa9c1d20b77
     """
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
 
-    gone = Accounts(Store()).revoke(digest)
+    gone = Users(Store()).revoke(digest)
     if json:
         print_json({"revoked": gone.digest[:12], "user": gone.user})
     else:
@@ -173,13 +173,13 @@ def check(
     Example: freehold hub check --repair
     """
     from freehold.hub.repositories import Repositories
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
 
     store = Store()
     repositories = Repositories(store)
     mended = repositories.repair() + repositories.set_damaged_aside() if repair else []
-    faults = repositories.check() + Accounts(store).audit_faults()
+    faults = repositories.check() + Users(store).audit_faults()
     for sentence in mended if not json else []:
         print(f"fixed: {sentence}")
     if json:

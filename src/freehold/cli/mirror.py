@@ -47,7 +47,7 @@ def command(
     """
     from freehold.core import progress, settings
     from freehold.core.errors import NotFound, UsageError
-    from freehold.hub.blob_store import Contents
+    from freehold.hub.blob_store import BlobStore
     from freehold.hub.client import read_address
     from freehold.hub.mirror import Mirrored, mirror, mirrors
     from freehold.hub.repositories import Repositories
@@ -62,7 +62,7 @@ def command(
             "give hf:ORG/NAME or http://HUB/ORG/NAME",
         )
     store = Store()
-    contents = Contents(store)
+    contents = BlobStore(store)
     repositories = Repositories(
         store, contents, gate.commits(store, contents, strict=refuse_unsafe, reason=override, say=say)
     )

@@ -112,7 +112,7 @@ def drop(json: Json = False) -> None:
     import os
 
     from freehold.core.errors import Refused
-    from freehold.hub.users import Accounts
+    from freehold.hub.users import Users
     from freehold.models.store import Store
     from freehold.trust import policy
 
@@ -124,7 +124,7 @@ def drop(json: Json = False) -> None:
                 f"{who or 'nobody'} may not drop the policy {found.name!r}",
                 f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR",
             )
-        Accounts(Store()).record(who or "nobody named", "policy dropped", found.name)
+        Users(Store()).record(who or "nobody named", "policy dropped", found.name)
         policy.place().unlink()
     print_json({"dropped": found.name if found else None}) if json else print(
         f"dropped {found.name!r}" if found else "no policy was in force"

@@ -57,8 +57,8 @@ def command(
     model = pull(
         Store(), source, name or default, progress.for_stream(), base=base, override=override, say=say
     )
-    print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.card.format}, {model.card.parameters / 1e6:.{0 if model.card.parameters >= 1e6 else 3}f}M "
-          f"parameters, {model.card.quantization}, licence {model.card.licence or 'none stated'}")  # fmt: skip
+    print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.info.format}, {model.info.parameters / 1e6:.{0 if model.info.parameters >= 1e6 else 3}f}M "
+          f"parameters, {model.info.quantization}, licence {model.info.licence or 'none stated'}")  # fmt: skip
 
 
 def show_known(*, json: bool) -> None:

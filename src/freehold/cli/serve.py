@@ -136,8 +136,8 @@ def command(
     from freehold.core.errors import UsageError
     from freehold.models.store import Store
     from freehold.servers.inference.api_keys import Keys
-    from freehold.servers.inference.app import Settings, serve
-    from freehold.servers.inference.model_pool import Terms
+    from freehold.servers.inference.app import ServerOptions, serve
+    from freehold.servers.inference.model_pool import EngineOptions
     from freehold.servers.listening import is_loopback
     from freehold.trial.requirements import parse_bytes
 
@@ -195,7 +195,7 @@ def command(
         else:
             say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
 
-    terms = Terms(
+    terms = EngineOptions(
         context,
         parallel,
         parse_bytes(memory) if memory else 0,
@@ -205,7 +205,7 @@ def command(
         forms=form,
         sharing=share_prompts,
     )
-    chosen = Settings(
+    chosen = ServerOptions(
         is_loopback(host),
         key,
         waiting,

@@ -21,7 +21,7 @@ def describe(model: Model) -> dict[str, Any]:
         "revision": model.revision,
         "files": model.manifest,
         "created": model.created,
-        **model.card.as_dict(),
+        **model.info.as_dict(),
     }
 
 
@@ -39,7 +39,7 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
     if json:
         print_json(describe(model))
         return
-    card = model.card
+    card = model.info
     print(f"{model.name}@{model.revision}")
     print(
         f"  {card.format}, architecture {card.architecture}, {card.parameters:,} parameters, {card.quantization}, {card.size_bytes / 1e6:.1f} MB"

@@ -50,7 +50,7 @@ def command(
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
     from freehold.trial.requirements import parse_bytes, parse_seconds
-    from freehold.workflows.quantize import Wish, shrink
+    from freehold.workflows.quantize import QuantizeOptions, shrink
 
     settings.go_quiet(online=data.startswith("hf:"))
     if sum(map(bool, (memory, bits, keep_quality))) != 1:
@@ -66,7 +66,7 @@ def command(
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
-    wish = Wish(
+    wish = QuantizeOptions(
         parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code
     )
     stored, points = shrink(

@@ -85,7 +85,7 @@ def command(
     from freehold.data.splits import cut_validation
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
-    from freehold.training.job import Asked
+    from freehold.training.job import TuneOptions
     from freehold.training.recipe import Recipe
     from freehold.trial.requirements import parse_bytes, parse_seconds
     from freehold.workflows.tune import tune
@@ -116,7 +116,7 @@ def command(
         rank=rank, alpha=2.0 * rank, learning_rate=learning_rate, epochs=epochs, steps=steps, base_bits=base_bits, dora=dora, rslora=rslora,
         frozen_layers=frozen_layers, seed=seed,
     )  # fmt: skip
-    asked = Asked(
+    asked = TuneOptions(
         recipe,
         parse_bytes(memory) if memory else 0,
         parse_seconds(time) if time else 0.0,

@@ -25,12 +25,12 @@ def command(
     Example: freehold usage --days 30
     """
     from freehold.costs.prices import RequestTokens, request_price
-    from freehold.costs.usage import Ledger
+    from freehold.costs.usage import UsageLog
     from freehold.models.store import Store
 
     price = request_price(api_model, RequestTokens(1000, 100))
     rows: list[dict[str, Any]] = []
-    for row in Ledger(Store()).sums(days):
+    for row in UsageLog(Store()).sums(days):
         # prices go by the size of a request, so that of the mean one counts
         mean = RequestTokens(row.prompt_tokens / row.requests, row.answer_tokens / row.requests)
         rows.append(asdict(row) | {"api_dollars": request_price(api_model, mean).dollars * row.requests})

@@ -62,7 +62,7 @@ class Sum:
     joules: float | None
 
 
-class Ledger:
+class UsageLog:
     """The usage in one store."""
 
     def __init__(self, store: Store):

@@ -20,7 +20,7 @@ from freehold.data.templates import Messages
 from freehold.evaluation.answer_reading import final_answer
 from freehold.evaluation.metrics import Metric, error_of, exact, rouge_l, value_of
 from freehold.evaluation.task_kinds import wanted_label
-from freehold.inference.interface import Choices, Engine, Prompting, Request
+from freehold.inference.interface import Choices, Engine, PromptEncoder, Request
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ def kept_block(kept: Path, rows: int) -> int:
     return rows
 
 
-def choices_of(prompting: Prompting, ask: Ask, example: Example) -> Choices | None:
+def choices_of(prompting: PromptEncoder, ask: Ask, example: Example) -> Choices | None:
     """The labels that answers are bound to, as tokens; None where they are not bound. The same for every row."""
     return prompting.choices(ask.messages(example), ask.labels) if ask.labels else None
 
 
 def requests(
-    prompting: Prompting, ask: Ask, examples: Sequence[Example], choices: Choices | None = None
+    prompting: PromptEncoder, ask: Ask, examples: Sequence[Example], choices: Choices | None = None
 ) -> list[Request]:
     """Engine requests, greedy, for the rows. ``choices``: those of :func:`choices_of`, where they are made already."""
     choices = choices or choices_of(prompting, ask, examples[0])
@@ -105,7 +105,7 @@ def requests(
 
 def answers_of(
     engine: Engine,
-    prompting: Prompting,
+    prompting: PromptEncoder,
     metric: Metric,
     ask: Ask,
     examples: Sequence[Example],

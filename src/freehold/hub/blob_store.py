@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from freehold.core import atomic_files
 from freehold.core.errors import BadData, NotFound
 from freehold.hub import xet
-from freehold.hub.storage_backends import Folder, Shelf, open_shelves
+from freehold.hub.storage_backends import Folder, StorageBackend, open_shelves
 from freehold.models.catalogue import chunked, marks, packs, upsert
 from freehold.models.store import Store
 
@@ -64,14 +64,14 @@ class _Stream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-class Contents:
+class BlobStore:
     """Reads and writes contents; several processes may do so at once."""
 
     def __init__(self, store: Store):
         self.store = store
         self.whole, self.xorbs = open_shelves(store.blobs, store.folder / "xorbs")
         #: models of this machine's store are contents too, wherever the hub's own lie
-        self.local: Shelf = self.whole if isinstance(self.whole, Folder) else Folder(store.blobs)
+        self.local: StorageBackend = self.whole if isinstance(self.whole, Folder) else Folder(store.blobs)
         self._indexes = lru_cache(512)(self._read_index)
 
     # -- whole ------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Contents:
         else:
             shelf.renew(content.sha256)
 
-    def shelf(self, digest: str) -> Shelf:
+    def shelf(self, digest: str) -> StorageBackend:
         """Where a whole content lies."""
         return self.local if self.local.size(digest) is not None else self.whole
 

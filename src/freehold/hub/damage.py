@@ -7,7 +7,7 @@ from pathlib import Path
 from freehold.core import atomic_files
 from freehold.core.errors import BadData, BadModel, NotFound
 from freehold.hub import xet
-from freehold.hub.blob_store import Content, Contents
+from freehold.hub.blob_store import BlobStore, Content
 from freehold.models.catalogue import chunked, marks, packs
 
 REMEDY = (
@@ -16,7 +16,7 @@ REMEDY = (
 )
 
 
-def whole_file(contents: Contents, digest: str, target: Path, name: str) -> Path:
+def whole_file(contents: BlobStore, digest: str, target: Path, name: str) -> Path:
     """A file with a content's bytes, checked against its digest: where it lies already, else ``target``.
 
     ``name``: what it is called in its repository. Raises BadModel where it is missing or damaged.
@@ -48,7 +48,7 @@ def why_missing(damaged: Path, digest: str) -> str:
     return "is missing: upload or mirror its file again"
 
 
-def _laid(contents: Contents, content: Content, target: Path) -> bool:
+def _laid(contents: BlobStore, content: Content, target: Path) -> bool:
     try:
         contents.lay(content, target)
     except (BadData, NotFound, ValueError, IndexError):
@@ -56,7 +56,7 @@ def _laid(contents: Contents, content: Content, target: Path) -> bool:
     return atomic_files.sha256_file(target) == content.sha256
 
 
-def set_aside(contents: Contents, content: Content) -> str:
+def set_aside(contents: BlobStore, content: Content) -> str:
     """Move a damaged content's bytes out of reach, and forget it, so that it is asked for again; a sentence.
 
     Where only the list of a xorb's chunks is damaged, it is written again and nothing is lost.
@@ -81,7 +81,7 @@ def set_aside(contents: Contents, content: Content) -> str:
 _AGAIN = "upload its file again with HF_HUB_DISABLE_XET=1, or mirror it again"
 
 
-def _check_xorb(contents: Contents, name: str, damaged: Path) -> None:
+def _check_xorb(contents: BlobStore, name: str, damaged: Path) -> None:
     """Write a whole xorb's list of chunks again; move one that is not whole aside."""
     size = contents.xorbs.size(name)
     if size is None:

@@ -22,7 +22,7 @@ from freehold.core.errors import BadData, NotFound, Refused
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client
 from freehold.hub.client import Address
-from freehold.hub.permissions import Rights
+from freehold.hub.permissions import Permissions
 from freehold.hub.repositories import (
     Change,
     Commit,
@@ -34,7 +34,7 @@ from freehold.hub.repositories import (
 )
 from freehold.hub.signed_links import NOBODY
 from freehold.hub.uploads import Uploads
-from freehold.hub.users import KEEPER, Accounts
+from freehold.hub.users import KEEPER, Users
 from freehold.models import catalogue as tables
 from freehold.models.names import check_path
 from freehold.models.store import Store
@@ -152,7 +152,7 @@ def mirror(
             commit = repositories.apply(found, "main", change, KEEPER)
         made = Mirror(found.kind, found.name, source, str(told.sha), time.time())
         _remember(repositories, found, made, commit)
-        Accounts(store).record(KEEPER, "mirror", f"{found.kind}s/{found.name}", f"{source} at {told.sha}")
+        Users(store).record(KEEPER, "mirror", f"{found.kind}s/{found.name}", f"{source} at {told.sha}")
         shutil.rmtree(landing)
     return Mirrored(made, bool(put or gone), len(missing), total, sum(file.size for file in wanted.values()))
 
@@ -228,7 +228,7 @@ def _shared(repositories: Repositories, found: Repository, digests: set[str]) ->
     """Those of ``digests`` that the copy may hold without fetching them: its own, what was fetched for it,
     and what everyone may read here."""
     uploads = Uploads(repositories.engine)
-    rights = Rights(repositories, Accounts(repositories.store), uploads)
+    rights = Permissions(repositories, Users(repositories.store), uploads)
     own = repositories.held(found.id, digests) | uploads.contents_of(KEEPER, found.id, digests)
     return own | rights.readable(NOBODY, digests - own)
 

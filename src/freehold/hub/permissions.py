@@ -14,10 +14,10 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from freehold.core.errors import NotFound
-from freehold.hub.blob_store import Content, Contents
+from freehold.hub.blob_store import BlobStore, Content
 from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.uploads import Uploads
-from freehold.hub.users import Accounts, Actor
+from freehold.hub.users import User, Users
 from freehold.models import catalogue as tables
 
 #: Repositories and contents that are looked at for one digest or chunk. Of what very many hold, a few
@@ -27,22 +27,22 @@ _LOOKED_AT = 50
 _MOST_CHUNKS = 1 << 16
 
 
-class Rights:
+class Permissions:
     """Decides about bytes, by the repositories that hold them, the people, and what these have uploaded."""
 
-    def __init__(self, repositories: Repositories, accounts: Accounts, uploads: Uploads):
+    def __init__(self, repositories: Repositories, accounts: Users, uploads: Uploads):
         self._repositories, self._accounts, self._uploads = repositories, accounts, uploads
-        self._contents: Contents = repositories.contents
+        self._contents: BlobStore = repositories.contents
         # a client asks for one file of a commit after the other, and a commit does not change
         self._digests = lru_cache(64)(repositories.digests_at)
 
     # -- repositories ---------------------------------------------------------------------------
 
-    def sees(self, actor: Actor, repository: Repository) -> bool:
+    def sees(self, actor: User, repository: Repository) -> bool:
         """Whether the actor may know of a repository."""
         return not repository.private or actor.belongs(repository.author)
 
-    def opens(self, actor: Actor, repository: Repository) -> bool:
+    def opens(self, actor: User, repository: Repository) -> bool:
         """Whether the actor may read a repository's files."""
         if actor.belongs(repository.author):
             return True
@@ -50,11 +50,11 @@ class Rights:
             return False
         return not repository.gated or self._accounts.granted(repository.id, actor.name)
 
-    def proposes(self, actor: Actor, repository: Repository) -> bool:
+    def proposes(self, actor: User, repository: Repository) -> bool:
         """Whether the actor may upload to a repository, for a commit or for a request to change it."""
         return actor.role != "read" and self.opens(actor, repository)
 
-    def speaks(self, actor: Actor, repository: Repository) -> bool:
+    def speaks(self, actor: User, repository: Repository) -> bool:
         """Whether the actor may write in a repository's discussions."""
         return actor.role != "read" and self.sees(actor, repository)
 
@@ -72,11 +72,11 @@ class Rights:
         """Those of ``digests`` that some revision of the repository holds."""
         return self._repositories.held(repository.id, digests)
 
-    def readable(self, actor: Actor, digests: Collection[str]) -> set[str]:
+    def readable(self, actor: User, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that the actor may read in some repository."""
         return {digest for digest in set(digests) if self._readable(actor, digest)}
 
-    def _readable(self, actor: Actor, digest: str) -> bool:
+    def _readable(self, actor: User, digest: str) -> bool:
         rows, held = tables.repositories, tables.holdings
         asked = (
             sa.select(rows)
@@ -88,7 +88,7 @@ class Rights:
             found = connection.execute(asked).all()
         return any(self._repositories.held(row.id, {digest}) for row in found)
 
-    def _open_to(self, actor: Actor) -> sa.ColumnElement[bool]:
+    def _open_to(self, actor: User) -> sa.ColumnElement[bool]:
         """What :meth:`opens` says of a repository, as a condition on its row."""
         if actor.role == "admin":
             return sa.true()
@@ -99,7 +99,7 @@ class Rights:
         )
         return sa.or_(own, sa.and_(sa.not_(rows.c.private), sa.or_(rows.c.gated == "", let_in)))
 
-    def nameable(self, actor: Actor, repository: Repository, digests: Collection[str]) -> set[str]:
+    def nameable(self, actor: User, repository: Repository, digests: Collection[str]) -> set[str]:
         """Those of ``digests`` that a commit by the actor to the repository may name: what they uploaded
         for it, and what they may read."""
         known = self._uploads.contents_of(actor.name, repository.id, digests)
@@ -110,12 +110,12 @@ class Rights:
 
     # -- chunks -----------------------------------------------------------------------------------
 
-    def alike(self, actor: Actor, chunk: str) -> Content | None:
+    def alike(self, actor: User, chunk: str) -> Content | None:
         """The newest content with this landmark that the actor may read."""
         candidates = self._contents.marked(chunk, _LOOKED_AT)
         return next((content for content in candidates if self._readable(actor, content.sha256)), None)
 
-    def missing_chunks(self, actor: Actor, wanted: Mapping[str, Sequence[tuple[int, int]]]) -> str:
+    def missing_chunks(self, actor: User, wanted: Mapping[str, Sequence[tuple[int, int]]]) -> str:
         """A xorb of which some wanted chunks (first, end) are neither of the actor's uploads nor of files
         they may read; nothing if none is."""
         for xorb in sorted(wanted.keys() - self._uploads.xorbs_of(actor.name, wanted.keys())):

@@ -23,7 +23,7 @@ from freehold.core.progress import Sink, silent, task
 from freehold.hub.repositories import Repositories
 from freehold.models import catalogue
 from freehold.models.formats import gguf
-from freehold.models.info import read_card
+from freehold.models.info import read_info
 from freehold.models.manifests import Entry, Manifests
 from freehold.models.store import Store, entry_of, files_by_digest, remedy_of
 
@@ -230,7 +230,7 @@ def _from_header(path: Path) -> Entry | None:
             return None
     try:
         header = gguf.read_header(path)
-        card = read_card({"model.gguf": path})
+        card = read_info({"model.gguf": path})
     except (BadModel, Unsupported):
         return None
     stated = str(header.fields.get("general.name", "") or card.architecture)

@@ -20,8 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from freehold.core import atomic_files
 from freehold.core.errors import BadData, Busy, NotFound, Refused, UsageError
 from freehold.hub import damage, discussions, front_matter
-from freehold.hub.blob_store import Contents
-from freehold.hub.search_index import Entry, Index, Query, step_of
+from freehold.hub.blob_store import BlobStore
+from freehold.hub.search_index import Entry, SearchIndex, SearchQuery, step_of
 from freehold.hub.uploads import forget_old
 from freehold.models import catalogue as tables
 from freehold.models.catalogue import under_way
@@ -191,12 +191,12 @@ Admit = Callable[["Repository", Mapping[str, "File"], Mapping[str, "File"], str]
 class Repositories:
     """Every repository in one store."""
 
-    def __init__(self, store: Store, contents: Contents | None = None, admit: Admit | None = None):
+    def __init__(self, store: Store, contents: BlobStore | None = None, admit: Admit | None = None):
         """``admit``: what every commit passes (see commit_gate.py); what serves others, or copies from them, has one."""
         self.store, self.admit = store, admit
-        self.contents = contents or Contents(store)
+        self.contents = contents or BlobStore(store)
         self.engine = store.engine
-        self.index = Index(self.engine)
+        self.index = SearchIndex(self.engine)
         self._index_what_is_not()
 
     # -- names ------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ class Repositories:
 
     # -- listing ----------------------------------------------------------------------------
 
-    def list(self, query: Query, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
+    def list(self, query: SearchQuery, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
         """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is none."""
         numbers, following = self.index.page(query, cursor, limit)
         fitting = self._fitting(numbers)

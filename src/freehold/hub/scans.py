@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.core import atomic_files
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.hub.repositories import File
 from freehold.models import catalogue as tables
 
@@ -41,7 +41,7 @@ Look = Callable[[Mapping[str, Path]], Mapping[str, list[Danger]]]
 class Scans:
     """Findings by file. ``rules`` changes when ``look`` does: what other rules found is found again. ``look`` None: nothing is known of any file."""
 
-    def __init__(self, contents: Contents, look: Look | None, rules: str):
+    def __init__(self, contents: BlobStore, look: Look | None, rules: str):
         self._contents, self._look, self._rules = contents, look, rules
 
     @property

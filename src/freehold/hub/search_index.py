@@ -67,7 +67,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Query:
+class SearchQuery:
     """What is asked for. ``words`` begin words of the name; ``text`` is in the name or the card; all ``tags`` must be there.
 
     ``names``: whose private repositories may be seen beside the public ones; None: all. ``sort``: modified, created or downloads.
@@ -155,7 +155,7 @@ def tokens_of(entry: Entry) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-class Index:
+class SearchIndex:
     """The index of one catalogue."""
 
     def __init__(self, engine: sa.Engine):
@@ -256,7 +256,7 @@ class Index:
 
     # -- asking ---------------------------------------------------------------------------------
 
-    def page(self, query: Query, cursor: str = "", limit: int = 100) -> tuple[list[int], str]:
+    def page(self, query: SearchQuery, cursor: str = "", limit: int = 100) -> tuple[list[int], str]:
         """(ids in order, the cursor of the next page or nothing). Raises UsageError for a cursor that is none."""
         query.check()
         after = _read_cursor(cursor)
@@ -270,7 +270,7 @@ class Index:
         rows = found[:limit]
         return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
 
-    def facets(self, query: Query, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
+    def facets(self, query: SearchQuery, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
         """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is searched for."""
         with self.engine.connect() as connection:
             if not query.searches:
@@ -303,7 +303,7 @@ class Index:
         return Facets(dict(counted.most_common(limit)), len(numbers), not more)
 
     def _matching(
-        self, connection: sa.Connection, query: Query, after: Place | None, limit: int
+        self, connection: sa.Connection, query: SearchQuery, after: Place | None, limit: int
     ) -> list[Place]:
         match = self._match(connection, query)
         if match is None:
@@ -324,7 +324,7 @@ class Index:
                 break
         return found
 
-    def _match(self, connection: sa.Connection, query: Query) -> Match | None:
+    def _match(self, connection: sa.Connection, query: SearchQuery) -> Match | None:
         """What a query's tokens ask for; None when nothing can match: a word is in no name, or what was asked for has no word in it."""
         kind = query.kind[0]
         all_of = [token(kind, "t", tag) for tag in query.tags]
@@ -359,7 +359,7 @@ class Index:
         return count, last or 0
 
     def _by_number(
-        self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int
+        self, connection: sa.Connection, query: SearchQuery, match: Match, after: Place | None, limit: int
     ) -> list[Place]:
         """Matches in the order of their ids, which is that in which they were made and in which the text table yields them."""
         seen, names = _seen(query)
@@ -375,12 +375,12 @@ class Index:
         return [(row[0], row[0]) for row in rows]
 
     def _sorted(
-        self, connection: sa.Connection, query: Query, match: Match, after: Place | None, limit: int
+        self, connection: sa.Connection, query: SearchQuery, match: Match, after: Place | None, limit: int
     ) -> list[Place]:
         """The first matches, all of them read and sorted."""
         return self._places(connection, query, self._search.matching(match), after, limit)
 
-    def _walked(self, connection: sa.Connection, query: Query, match: Match, group: Group, after: Place | None,
+    def _walked(self, connection: sa.Connection, query: SearchQuery, match: Match, group: Group, after: Place | None,
                 limit: int) -> list[Place]:  # fmt: skip
         """Matches of some steps in the order of the table: they are many, so the first are near."""
         key = _KEYS[query.sort]
@@ -395,7 +395,7 @@ class Index:
         )
 
     def _places(
-        self, connection: sa.Connection, query: Query, source: Source, after: Place | None, limit: int
+        self, connection: sa.Connection, query: SearchQuery, source: Source, after: Place | None, limit: int
     ) -> list[Place]:
         """(key, id) of a kind's repositories in the query's order."""
         key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
@@ -408,7 +408,7 @@ class Index:
         return [(row[0], row[1]) for row in rows]
 
     def _groups(
-        self, connection: sa.Connection, query: Query, after: Place | None, first: float
+        self, connection: sa.Connection, query: SearchQuery, after: Place | None, first: float
     ) -> Iterator[Group]:
         """Steps from where the query's order begins: together they hold ``first`` repositories, then twice as many, and so on."""
         table, order = tables.steps, "s" if query.sort == "downloads" else "d"
@@ -432,7 +432,7 @@ class Index:
             yield Group(order, steps, held)
 
 
-def _seen(query: Query) -> tuple[str, tuple[str, ...]]:
+def _seen(query: SearchQuery) -> tuple[str, tuple[str, ...]]:
     """The condition that private repositories are of those who may be seen, and its values."""
     if query.names is None:
         return "", ()

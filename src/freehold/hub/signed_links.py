@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from freehold.hub.permissions import Rights
+from freehold.hub.permissions import Permissions
 from freehold.hub.repositories import Repositories, Repository
-from freehold.hub.users import KEEPER, Accounts, Actor
+from freehold.hub.users import KEEPER, User, Users
 
 #: Whoever comes without a token.
-NOBODY = Actor("", "read", {})
+NOBODY = User("", "read", {})
 #: Who acts on an open hub, in place of a token's digest.
 OPEN = "open"
 
@@ -44,11 +44,11 @@ class Grant:
     expires: int
 
 
-class Grants:
+class SignedLinks:
     """Signs grants and looks at them when they are used. ``public``: who has no token may read."""
 
     def __init__(
-        self, key: bytes, repositories: Repositories, accounts: Accounts, rights: Rights, *, public: bool
+        self, key: bytes, repositories: Repositories, accounts: Users, rights: Permissions, *, public: bool
     ):
         self._key, self._repositories, self._accounts = key, repositories, accounts
         self._rights, self._public = rights, public
@@ -83,7 +83,7 @@ class Grants:
         right, expires, who, repository, created, subject, signature = parts
         return Grant(right, who, int(repository), int(created), subject, int(expires)), signature
 
-    def redeem(self, grant: Grant, signature: str) -> tuple[Actor, Repository]:
+    def redeem(self, grant: Grant, signature: str) -> tuple[User, Repository]:
         """Who has a grant, and the repository it is for, as both are now. Raises Void."""
         if grant.expires < time.time() or not hmac.compare_digest(
             self._signature(grant).encode(), signature.encode()
@@ -92,16 +92,16 @@ class Grants:
         actor, found = self._holder(grant.who), self._repositories.numbered(grant.repository)
         if actor is None or found is None or _stamp(found) != grant.created:
             raise Void
-        allowed: Callable[[Actor, Repository], bool] = (
+        allowed: Callable[[User, Repository], bool] = (
             self._rights.proposes if grant.right in ("write", "upload") else self._rights.opens
         )
         if not allowed(actor, found):
             raise Void
         return actor, found
 
-    def _holder(self, who: str) -> Actor | None:
+    def _holder(self, who: str) -> User | None:
         if who == OPEN:
-            return Actor(KEEPER, "admin", {}) if self._accounts.open else None
+            return User(KEEPER, "admin", {}) if self._accounts.open else None
         if not who:
             return NOBODY if self._public and not self._accounts.open else None
         return self._accounts.holder(who)

@@ -25,7 +25,7 @@ class Away(FreeholdError):
     """The place where contents lie does not answer."""
 
 
-class Shelf(Protocol):
+class StorageBackend(Protocol):
     """Bytes by name."""
 
     def size(self, name: str) -> int | None:
@@ -82,43 +82,43 @@ class Folder:
         return self.folder / name[:2] / name
 
     def size(self, name: str) -> int | None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         try:
             return self._place(name).stat().st_size
         except FileNotFoundError:
             return None
 
     def take(self, name: str, temporary: Path) -> None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         with atomic_files.replacing(self._place(name)) as target:
             temporary.replace(target)
 
     def put(self, name: str, data: bytes) -> None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         atomic_files.write_atomically(self._place(name), data)
 
     def read(self, name: str, start: int, end: int) -> Iterator[bytes]:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         if self.size(name) is None:
             raise NotFound(f"the content {name[:12]} is not here", "upload it first")
         return blocks_of(self._place(name), start, end)
 
     def renew(self, name: str) -> None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         os.utime(self._place(name))
 
     def path(self, name: str) -> Path | None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         found = self._place(name)
         return found if found.exists() else None
 
     def set_aside(self, name: str, damaged: Path) -> None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         atomic_files.make_folder(damaged)
         os.replace(self._place(name), damaged / f"{name}-{time.time_ns()}")
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         others = [path for path in self.folder.rglob("*") if path.is_file() and not needed(path.name)]
         gone, freed = atomic_files.unlink_older(others, oldest)
         return len(gone), freed
@@ -137,7 +137,7 @@ class Bucket:
         return f"{self.prefix}renewed/{name}"
 
     def size(self, name: str) -> int | None:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         with self._explained():
             try:
                 return int(self.client.head_object(Bucket=self.bucket, Key=self._key(name))["ContentLength"])
@@ -147,18 +147,18 @@ class Bucket:
                 raise
 
     def take(self, name: str, temporary: Path) -> None:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         with self._explained():
             self.client.upload_file(str(temporary), self.bucket, self._key(name))
         temporary.unlink()
 
     def put(self, name: str, data: bytes) -> None:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         with self._explained():
             self.client.put_object(Bucket=self.bucket, Key=self._key(name), Body=data)
 
     def read(self, name: str, start: int, end: int) -> Iterator[bytes]:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         if end <= start:
             return iter(())
         with self._explained():
@@ -179,23 +179,23 @@ class Bucket:
             yield from body.iter_chunks(_BLOCK)
 
     def renew(self, name: str) -> None:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         with self._explained():
             self.client.put_object(Bucket=self.bucket, Key=self._renewal(name), Body=b"")
 
     def path(self, name: str) -> Path | None:
-        """See :class:`Shelf`."""
+        """See :class:`StorageBackend`."""
         return None
 
     def set_aside(self, name: str, damaged: Path) -> None:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         atomic_files.make_folder(damaged)
         with self._explained():
             self.client.download_file(self.bucket, self._key(name), str(damaged / f"{name}-{time.time_ns()}"))
             self.client.delete_object(Bucket=self.bucket, Key=self._key(name))
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
-        """See :class:`Shelf`. Raises Away."""
+        """See :class:`StorageBackend`. Raises Away."""
         renewed: dict[str, float] = {}
         found: list[tuple[str, str, float, int]] = []
         with self._explained():
@@ -234,7 +234,7 @@ class Bucket:
             ) from error
 
 
-def open_shelves(blobs: Path, xorbs: Path) -> tuple[Shelf, Shelf]:
+def open_shelves(blobs: Path, xorbs: Path) -> tuple[StorageBackend, StorageBackend]:
     """(whole contents, xorbs) where settings say: two folders, or the bucket that FREEHOLD_BUCKET names. Raises UsageError, MissingPart, Away."""
     asked = settings.bucket()
     if not asked:

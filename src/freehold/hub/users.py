@@ -31,7 +31,7 @@ KEEPER = "freehold"
 
 
 @dataclass(frozen=True)
-class Actor:
+class User:
     """Who asks, with the token's role and the person's organisations (name -> role)."""
 
     name: str
@@ -74,7 +74,7 @@ class Access:
     at: float
 
 
-class Accounts:
+class Users:
     """Users, organisations, tokens and the audit log of a store."""
 
     def __init__(self, store: Store):
@@ -167,11 +167,11 @@ class Accounts:
             connection.execute(tables.tokens.delete().where(tables.tokens.c.digest == found[0].digest))
         return found[0]
 
-    def actor(self, token: str) -> Actor | None:
+    def actor(self, token: str) -> User | None:
         """Who a token stands for; None for an unknown or expired one."""
         return self.holder(digest_of(token))
 
-    def holder(self, digest: str) -> Actor | None:
+    def holder(self, digest: str) -> User | None:
         """Who the token of this sha256 stands for; None for an unknown or expired one."""
         with self.engine.connect() as connection:
             row = connection.execute(sa.select(tables.tokens).where(tables.tokens.c.digest == digest)).first()
@@ -180,7 +180,7 @@ class Accounts:
             members = connection.execute(
                 sa.select(tables.memberships).where(tables.memberships.c.user == row.user)
             ).all()
-        return Actor(row.user, row.role, {member.organisation: member.role for member in members})
+        return User(row.user, row.role, {member.organisation: member.role for member in members})
 
     # -- gated repositories -------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.hub.repositories import File
 from freehold.models import catalogue as tables
-from freehold.models.info import Card, read_card
+from freehold.models.info import ModelInfo, read_info
 
 #: No header is longer; a vocabulary of a quarter of a million words takes about 12 MB.
 _HEAD = 64 << 20
@@ -32,10 +32,10 @@ class Variant:
 
     name: str
     digest: str
-    card: Card
+    info: ModelInfo
 
 
-def variants(contents: Contents, files: dict[str, File], licence: str = "") -> list[Variant]:
+def variants(contents: BlobStore, files: dict[str, File], licence: str = "") -> list[Variant]:
     """Everything in a state that is a whole model, GGUF files by name first. ``licence``: what the repository's card states."""
     found: list[Variant] = []
     for path, file in sorted(files.items()):
@@ -58,7 +58,7 @@ def described(found: list[Variant]) -> dict[str, Any]:
     """The properties ``gguf`` and ``safetensors`` of the Hugging Face Hub's API: weights counted, and what a GGUF says of itself."""
     told: dict[str, Any] = {}
     for one in found:
-        card = one.card
+        card = one.info
         if card.format == "gguf" and "gguf" not in told:
             told["gguf"] = {
                 "total": card.parameters,
@@ -71,7 +71,9 @@ def described(found: list[Variant]) -> dict[str, Any]:
     return told
 
 
-def _known(contents: Contents, name: str, digest: str, files: dict[str, File], licence: str) -> list[Variant]:
+def _known(
+    contents: BlobStore, name: str, digest: str, files: dict[str, File], licence: str
+) -> list[Variant]:
     """The variant, from what is kept or from its header; none where that is no model."""
     table = tables.headers
     with contents.store.engine.connect() as connection:
@@ -86,7 +88,7 @@ def _known(contents: Contents, name: str, digest: str, files: dict[str, File], l
             )
     if "fault" in kept:
         return []
-    card = Card.from_dict(kept)
+    card = ModelInfo.from_dict(kept)
     return [
         Variant(
             name,
@@ -98,7 +100,7 @@ def _known(contents: Contents, name: str, digest: str, files: dict[str, File], l
     ]
 
 
-def _read(contents: Contents, files: dict[str, File]) -> dict[str, Any] | None:
+def _read(contents: BlobStore, files: dict[str, File]) -> dict[str, Any] | None:
     """A card as JSON, or the fault that keeps it from being one; None where bytes are missing, which 'hub check' tells of."""
     with tempfile.TemporaryDirectory(dir=contents.store.incoming) as name:
         laid: dict[str, Path] = {}
@@ -109,6 +111,6 @@ def _read(contents: Contents, files: dict[str, File]) -> dict[str, Any] | None:
             laid[path] = Path(name) / f"{at}{Path(path).suffix}"
             contents.lay_head(content, laid[path], _HEAD)
         try:
-            return read_card(laid).as_dict()
+            return read_info(laid).as_dict()
         except BadModel as error:
             return {"fault": error.message}

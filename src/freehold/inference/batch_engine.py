@@ -28,10 +28,10 @@ from freehold.core.errors import FreeholdError, NotFound, StepFailed
 from freehold.inference import grammar, multi_lora
 from freehold.inference.interface import Choices, Completion
 from freehold.inference.llama import LlamaContext
-from freehold.inference.multi_lora import Mixture
-from freehold.inference.prompt_cache import LEAST_TOKENS, State, States, shared
-from freehold.inference.prompt_lookup import Lookup
-from freehold.inference.request import Ask, checked
+from freehold.inference.multi_lora import MultiLora
+from freehold.inference.prompt_cache import LEAST_TOKENS, PromptCache, State, shared
+from freehold.inference.prompt_lookup import PromptLookup
+from freehold.inference.request import GenerationRequest, checked
 from freehold.inference.sampling import Likelihood, likelihood
 
 #: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
@@ -109,13 +109,13 @@ class Running:
     """A request under way. ``pending``: tokens that are to be computed next; ``prompt``: the prompt's as an array."""
 
     number: int
-    ask: Ask
+    ask: GenerationRequest
     line: Line
     pending: list[int]
     reused: int
     started: float
     random: np.random.Generator
-    lookup: Lookup | None
+    lookup: PromptLookup | None
     prompt: np.ndarray
     matcher: Any = None
     guess: list[int] = field(default_factory=list)
@@ -200,10 +200,10 @@ class BatchingEngine(LlamaContext):
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
-                 states: States | None = None, guessing: bool = True, apart: bool = False, meter: Meter | None = None,
+                 states: PromptCache | None = None, guessing: bool = True, apart: bool = False, meter: Meter | None = None,
                  adapters: Mapping[str, Path] | None = None):  # fmt: skip
         held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
-        self._mixture = Mixture() if adapters else None
+        self._mixture = MultiLora() if adapters else None
         super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch, apart=apart,
                          on_result=self._mixture.seen if self._mixture else None)  # fmt: skip
         lib = self._lib
@@ -220,7 +220,7 @@ class BatchingEngine(LlamaContext):
         self._batch = TokenBatch(lib, batch)
         self._cells = Cells(self.context_length)
         self._sequences = list(range(parallel + held - 1, -1, -1))
-        self._waiting: deque[tuple[int, Ask, np.ndarray]] = deque()
+        self._waiting: deque[tuple[int, GenerationRequest, np.ndarray]] = deque()
         self._ended: list[Ended] = []
         #: Faults that ended one answer, and calls that failed and were computed again text by text, since the engine was made.
         self.answer_faults = self.call_faults = 0
@@ -269,7 +269,7 @@ class BatchingEngine(LlamaContext):
         """(requests running, requests waiting)."""
         return len(self._running), len(self._waiting)
 
-    def submit(self, number: int, ask: Ask) -> None:
+    def submit(self, number: int, ask: GenerationRequest) -> None:
         """Queue a request. Raises DoesNotFit if it can never fit, UsageError where a value is out of its range, NotFound for an unknown adapter."""
         tokens = checked(ask, self.vocabulary.size, self.longest)
         if ask.adapter not in self._adapters:
@@ -307,7 +307,7 @@ class BatchingEngine(LlamaContext):
             except Exception as error:  # whatever it is, it is this request's alone
                 self._fail(one, error)
 
-    def _begun(self, number: int, ask: Ask, tokens: np.ndarray, line: Line) -> Running:
+    def _begun(self, number: int, ask: GenerationRequest, tokens: np.ndarray, line: Line) -> Running:
         started = time.perf_counter()
         try:
             reused = self._from_disk(line, tokens)
@@ -315,7 +315,9 @@ class BatchingEngine(LlamaContext):
             self._log(error)
             self._cut(line, 0)
             reused = 0
-        lookup = Lookup(tokens.tolist()) if self.guessing and ask.guess and ask.choices is None else None
+        lookup = (
+            PromptLookup(tokens.tolist()) if self.guessing and ask.guess and ask.choices is None else None
+        )
         return Running(number, ask, line, tokens[reused:].tolist(), reused, started, np.random.default_rng(ask.sampling.seed), lookup,
                        tokens, ask.matcher)  # fmt: skip
 
@@ -338,7 +340,7 @@ class BatchingEngine(LlamaContext):
         """``whole`` of a prompt of ``count`` tokens once it is read."""
         return count
 
-    def _soon(self, tokens: np.ndarray, ask: Ask) -> int:
+    def _soon(self, tokens: np.ndarray, ask: GenerationRequest) -> int:
         """Tokens that a request which is still read will share with these once it is."""
         reading = (
             [one for one in self._running if not one.answering and _alike(one.line, ask)]
@@ -353,7 +355,7 @@ class BatchingEngine(LlamaContext):
             default=0,
         )
 
-    def _nearest(self, tokens: np.ndarray, ask: Ask) -> tuple[Line | None, int]:
+    def _nearest(self, tokens: np.ndarray, ask: GenerationRequest) -> tuple[Line | None, int]:
         """The line in memory that most can be taken over from, and how many tokens."""
         held = self._best(((line, line.array) for line in self._held if _alike(line, ask)), tokens)
         running = self._best(
@@ -377,7 +379,9 @@ class BatchingEngine(LlamaContext):
                 best, most = line, usable
         return best, most
 
-    def _line_for(self, ask: Ask, tokens: np.ndarray, source: Line | None, reused: int) -> Line | None:
+    def _line_for(
+        self, ask: GenerationRequest, tokens: np.ndarray, source: Line | None, reused: int
+    ) -> Line | None:
         """A line that begins with the ``reused`` tokens of another; None where there is no room yet."""
         if self._running and not self._room_for(len(tokens) - reused + ask.max_tokens, source, reused):
             return None
@@ -781,7 +785,7 @@ class BatchingEngine(LlamaContext):
         self._lib.llama_memory_clear(self._memory, True)
 
 
-def _alike(line: Line, ask: Ask) -> bool:
+def _alike(line: Line, ask: GenerationRequest) -> bool:
     """Whether a request may go on from a line: of the same adapter, and of its own scope."""
     return line.adapter == ask.adapter and line.scope == ask.scope
 

@@ -90,7 +90,7 @@ def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:
     return low[:size]
 
 
-class Vocabulary(Protocol):
+class Tokenizer(Protocol):
     """Text to tokens and back. ``bos_token`` is '' where the model wants no start token."""
 
     bos_token: str
@@ -126,7 +126,7 @@ class Engine(Protocol):
     context_length: int
 
     @property
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> Tokenizer:
         """Its tokens."""
         ...
 
@@ -144,7 +144,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Prompting:
+class PromptEncoder:
     """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving alike.
 
     ``room``: tokens that a prompt may have, 0 for no limit. A text that cannot have so few is refused before it is
@@ -152,7 +152,7 @@ class Prompting:
     """
 
     template: ChatTemplate
-    vocabulary: Vocabulary = field(repr=False)
+    vocabulary: Tokenizer = field(repr=False)
     room: int = 0
 
     def prompt(self, messages: Messages) -> list[int]:

@@ -97,7 +97,7 @@ def put(batch: Any, place: int, token: int, position: int, sequence: int, *, wan
     batch.logits[place] = wanted
 
 
-class LlamaVocabulary:
+class LlamaTokenizer:
     """Tokens of a GGUF model. Loads the vocabulary only, unless given a loaded model."""
 
     def __init__(self, path: Path | None = None, *, model: Any = None):
@@ -220,7 +220,7 @@ class LlamaContext:
         self._lib = lib = library()
         started = time.perf_counter()
         self._model = load_model(path, vocab_only=False)
-        self.vocabulary = LlamaVocabulary(model=self._model)
+        self.vocabulary = LlamaTokenizer(model=self._model)
         params = lib.llama_context_default_params()
         params.n_ctx = context_length
         params.n_batch = params.n_ubatch = batch
@@ -548,9 +548,9 @@ def _common_prefix(prompts: list[tuple[int, ...]]) -> list[int]:
 
 
 @contextlib.contextmanager
-def vocabulary(path: Path) -> Iterator[LlamaVocabulary]:
+def vocabulary(path: Path) -> Iterator[LlamaTokenizer]:
     """The vocabulary of a GGUF file for the length of a block."""
-    loaded = LlamaVocabulary(path)
+    loaded = LlamaTokenizer(path)
     try:
         yield loaded
     finally:

@@ -90,7 +90,7 @@ def _with_llama(weights: Path) -> None:
         model = lib.llama_model_load_from_file(os.fsencode(weights), params)
     if model:
         # a vocabulary without a token for each byte ends llama.cpp's process at the first text that needs one
-        llama.LlamaVocabulary(model=model).encode(_SAMPLE, start=True)
+        llama.LlamaTokenizer(model=model).encode(_SAMPLE, start=True)
         lib.llama_model_free(model)
         return
     said = next(
@@ -130,7 +130,7 @@ def _with_transformers(folder: Path) -> None:
         return
     transformers_engine.load(transformers.AutoModelForCausalLM, folder, device_map="meta")
     if file_selection.has_tokenizer(names):
-        transformers_engine.HfVocabulary(folder)
+        transformers_engine.HfTokenizer(folder)
 
 
 def main() -> None:

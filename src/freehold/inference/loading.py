@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from freehold.data import templates
-from freehold.inference.interface import Engine, Prompting, Vocabulary
-from freehold.models.info import Card
+from freehold.inference.interface import Engine, PromptEncoder, Tokenizer
+from freehold.models.info import ModelInfo
 
 #: An empty process with the libraries loaded, and llama.cpp's fixed buffers; measured, see docs/log.md.
 BASE_BYTES = 170_000_000
@@ -27,7 +27,7 @@ class Need:
         return self.weights + self.cache + self.buffers
 
 
-def predict_memory(card: Card, context_length: int, parallel: int, batch: int = 512) -> Need:
+def predict_memory(card: ModelInfo, context_length: int, parallel: int, batch: int = 512) -> Need:
     """Weights, key-value cache at ``context_length`` (16 bit) and working buffers."""
     if card.format != "gguf":
         return Need(card.parameters * 4, 4 * 2 * card.layers * card.kv_width * context_length, 500_000_000)
@@ -40,7 +40,7 @@ def predict_memory(card: Card, context_length: int, parallel: int, batch: int = 
     )
 
 
-def context_that_fits(card: Card, size_bytes: int, memory_bytes: int) -> int:
+def context_that_fits(card: ModelInfo, size_bytes: int, memory_bytes: int) -> int:
     """Tokens of context that fit ``memory_bytes`` beside weights of ``size_bytes``, up to the model's own; 0 if none do."""
     low, high = 0, card.context_length or 4096
     while low < high:
@@ -52,15 +52,15 @@ def context_that_fits(card: Card, size_bytes: int, memory_bytes: int) -> int:
     return low
 
 
-def open_vocabulary(weights: Path) -> Vocabulary:
+def open_vocabulary(weights: Path) -> Tokenizer:
     """The vocabulary of a GGUF file or a safetensors folder."""
     if weights.is_dir():
-        from freehold.inference.transformers_engine import HfVocabulary
+        from freehold.inference.transformers_engine import HfTokenizer
 
-        return HfVocabulary(weights)
-    from freehold.inference.llama import LlamaVocabulary
+        return HfTokenizer(weights)
+    from freehold.inference.llama import LlamaTokenizer
 
-    return LlamaVocabulary(weights)
+    return LlamaTokenizer(weights)
 
 
 def open_engine(
@@ -81,9 +81,9 @@ def open_engine(
     )
 
 
-def prompting(card: Card, vocabulary: Vocabulary, *, plain: bool = False, room: int = 0) -> Prompting:
+def prompting(card: ModelInfo, vocabulary: Tokenizer, *, plain: bool = False, room: int = 0) -> PromptEncoder:
     """The model's template bound to its vocabulary. ``room``: tokens that a prompt may have; 0: no limit."""
     template = templates.choose(
         card.chat_template, bos_token=vocabulary.bos_token, eos_token=vocabulary.eos_token, plain=plain
     )
-    return Prompting(template, vocabulary, room)
+    return PromptEncoder(template, vocabulary, room)

@@ -85,7 +85,7 @@ def _alpha(reader: Any) -> float:
     return float(reader.fields["adapter.lora.alpha"].contents())
 
 
-class Mixture:
+class MultiLora:
     """The callback, and which token of the next call is whose."""
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ class State:
     scope: str
 
 
-class States:
+class PromptCache:
     """The states of one model, those used least recently removed beyond ``most_bytes``."""
 
     def __init__(self, folder: Path, most_bytes: int):

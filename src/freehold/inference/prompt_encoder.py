@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from freehold.core.errors import BadModel
 from freehold.data.templates import Messages
-from freehold.inference.interface import Choices, Prompting, Request
+from freehold.inference.interface import Choices, PromptEncoder, Request
 from freehold.models.answer_form import AnswerForm
 
 #: Tokens of an answer where neither the caller nor the form names a limit.
 USUAL = 1024
 
 
-def choices_of(prompting: Prompting, form: AnswerForm) -> Choices | None:
+def choices_of(prompting: PromptEncoder, form: AnswerForm) -> Choices | None:
     """The form's labels as tokens, the same for every question; None where it has none. Raises BadModel, Unsupported."""
     if not form.labels:
         return None
@@ -28,7 +28,7 @@ def choices_of(prompting: Prompting, form: AnswerForm) -> Choices | None:
 
 
 def request_of(
-    prompting: Prompting,
+    prompting: PromptEncoder,
     form: AnswerForm,
     question: Messages,
     choices: Choices | None = None,

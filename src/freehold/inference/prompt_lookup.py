@@ -14,7 +14,7 @@ SAME = 3
 FIRST, MOST, WAIT = 3, 16, 48
 
 
-class Lookup:
+class PromptLookup:
     """The text of one request, by its runs of :data:`SAME` tokens."""
 
     def __init__(self, tokens: Sequence[int]):

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from freehold.inference.batch_engine import PIECE, BatchingEngine, Line, Meter, Part, Running
-from freehold.inference.prompt_cache import LEAST_TOKENS, States, shared
+from freehold.inference.prompt_cache import LEAST_TOKENS, PromptCache, shared
 from freehold.inference.prompt_lookup import MOST
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.models.formats import gguf
 
 #: Tokens of one text from which attention goes by tiles (``GGML_FA_TILE_Q``).
@@ -52,7 +52,7 @@ class ReproducibleEngine(BatchingEngine):
     """
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512,
-                 states: States | None = None, guessing: bool = True, meter: Meter | None = None):  # fmt: skip
+                 states: PromptCache | None = None, guessing: bool = True, meter: Meter | None = None):  # fmt: skip
         assert batch >= PIECE >= 2 * TILE
         super().__init__(path, context_length=context_length, parallel=parallel, threads=threads, batch=batch, held=0, states=states, guessing=guessing,
                          apart=True, meter=meter)  # fmt: skip
@@ -109,7 +109,9 @@ class ReproducibleEngine(BatchingEngine):
             return 0 if whole else min(same, count - 1)
         return max(0, min(same, whole, count - TILE))
 
-    def _line_for(self, ask: Ask, tokens: np.ndarray, source: Line | None, reused: int) -> Line | None:
+    def _line_for(
+        self, ask: GenerationRequest, tokens: np.ndarray, source: Line | None, reused: int
+    ) -> Line | None:
         """Cells for a request: those of the line it goes on from, else nobody's, else those unused for longest; and into them a copy of the
         source, if it is worth it."""
         on_disk = self._on_disk(tokens, ask.adapter, ask.scope)[1]

@@ -18,7 +18,7 @@ STOP_BYTES = 16 << 10
 
 
 @dataclass(frozen=True)
-class Ask:
+class GenerationRequest:
     """What a server is asked: a prompt and how to answer it.
 
     ``grammar``: what binds the answer, compiled (:func:`freehold.inference.grammar.of_schema` and its like) or still to be; ``matcher``: the
@@ -41,7 +41,7 @@ class Ask:
     matcher: Matcher | None = None
 
 
-def checked(ask: Ask, vocabulary: int, longest: int) -> np.ndarray:
+def checked(ask: GenerationRequest, vocabulary: int, longest: int) -> np.ndarray:
     """The prompt's tokens as an array, of a request that this engine can answer. ``vocabulary``: how many tokens there are; ``longest``: how
     many a prompt and its answer may have.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from freehold.core.errors import Unsupported
 from freehold.data.templates import Messages
-from freehold.inference.interface import Choices, Completion, Engine, Prompting, Request
+from freehold.inference.interface import Choices, Completion, Engine, PromptEncoder, Request
 from freehold.inference.loading import open_engine, prompting
 from freehold.inference.prompt_encoder import choices_of, request_of
 from freehold.models.answer_form import AnswerForm, of_model
@@ -24,7 +24,7 @@ class Session:
 
     model: Model
     engine: Engine
-    prompting: Prompting
+    prompting: PromptEncoder
     form: AnswerForm = NO_FORM
     _choices: Choices | None = field(default=None, repr=False)
 
@@ -60,7 +60,7 @@ class Session:
 def weights_and_adapter(store: Store, model: Model) -> tuple[Path, Path]:
     """The weights of an adapter's base, and the adapter in the form that the base's engine reads. Raises NotFound, Unsupported."""
     base = store.base_of(model)
-    if base.card.format != "gguf":
+    if base.info.format != "gguf":
         return store.weights(base), store.folder_of(model)
     if GGUF_ADAPTER not in model.manifest:
         raise Unsupported(
@@ -85,10 +85,10 @@ def open_session(
     """
     model = store.find(name)
     how = (of_model(store, model) if form else None) or NO_FORM
-    length = context_length or min(4096, model.card.context_length or 4096)
+    length = context_length or min(4096, model.info.context_length or 4096)
     weights = store.weights(model)
-    if model.card.format == "adapter":
+    if model.info.format == "adapter":
         weights, adapter = weights_and_adapter(store, model)
     engine = open_engine(weights, context_length=length, parallel=parallel, adapter=adapter)
-    asking = prompting(model.card, engine.vocabulary, plain=how.plain)
+    asking = prompting(model.info, engine.vocabulary, plain=how.plain)
     return Session(model, engine, asking, how)

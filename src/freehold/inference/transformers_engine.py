@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-class HfVocabulary:
+class HfTokenizer:
     """Tokens of a safetensors model's own tokenizer, read with the tokenizers library: transformers takes
     seconds and 130 MB to import.
 
@@ -202,7 +202,7 @@ class TransformersEngine:
 
         started = time.perf_counter()
         self._torch = torch
-        self.vocabulary = HfVocabulary(folder)
+        self.vocabulary = HfTokenizer(folder)
         self._model: Any = load(AutoModelForCausalLM, folder).eval()
         if adapter is not None:
             _add(self._model, adapter)

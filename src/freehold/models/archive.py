@@ -19,7 +19,7 @@ from typing import Any
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, NotFound
 from freehold.core.progress import Sink, silent, task
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.models.intake import Gate, admit
 from freehold.models.store import Model, Store, check_name
 from freehold.models.unpacking import VERSION, Hashed, unpack
@@ -43,7 +43,7 @@ def archive(
     ]
     total = sum(size for *_, size in [*parts, *beside])
     listed: dict[str, Any] = {
-        "archive_version": VERSION, "name": model.name, "revision": model.revision, "card": model.card.as_dict(),
+        "archive_version": VERSION, "name": model.name, "revision": model.revision, "card": model.info.as_dict(),
         "files": {name: {"sha256": digest, "bytes": size} for name, (digest, size) in sorted(model.manifest.items())},
     }  # fmt: skip
     if beside:
@@ -121,12 +121,12 @@ def restore(store: Store, source: Path, gate: Gate, name: str = "", sink: Sink =
             shutil.rmtree(landing, ignore_errors=True)
 
 
-def _base_card(store: Store, card: Card, gate: Gate, landing: Path) -> Card:
+def _base_card(store: Store, card: ModelInfo, gate: Gate, landing: Path) -> ModelInfo:
     """What an adapter takes over from its base: from the stored model where it is here, else as the archive says, looked at."""
     step = card.step("base") or {}
     for model in store.models():
         if (step and step["revision"] == model.revision) or (step and step["digest"] == model.digest):
-            return model.card
+            return model.info
     if card.chat_template is not None:
         template = landing / "chat_template.jinja"
         template.write_text(card.chat_template)

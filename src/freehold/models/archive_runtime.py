@@ -83,9 +83,9 @@ def gather(
 
     ``plain_template``, ``plain_stop``: for models that were measured with the plain template. Raises Unsupported, MissingPart, NotFound.
     """
-    if model.card.format != "gguf":
+    if model.info.format != "gguf":
         raise Unsupported(
-            f"{model.name} is {model.card.format}; a runtime is packed with GGUF models",
+            f"{model.name} is {model.info.format}; a runtime is packed with GGUF models",
             "archive a GGUF of it, or leave --with-runtime out",
         )
     pinned = [f"{name}=={importlib.metadata.version(name)}" for name in _closure(ENGINE)]

@@ -19,7 +19,7 @@ _MOST_COUNT = 1 << 40
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelInfo:
     """Facts about a model. ``licence_from`` names the place the licence was read from; both empty if it states none.
 
     ``adapter``: what an adapter without its base says of itself; None for a model. An adapter's architecture and shape are its base's.
@@ -51,17 +51,17 @@ class Card:
         return {"card_version": 1, **asdict(self)}
 
     @staticmethod
-    def from_dict(value: dict[str, Any]) -> Card:
+    def from_dict(value: dict[str, Any]) -> ModelInfo:
         """Inverse of :meth:`as_dict`. Raises BadModel for a version this program does not know."""
         value = dict(value)
         version = value.pop("card_version", None)
         if version != 1:
             raise BadModel(f"the card has version {version!r}; version 1 is read", "update Freehold")
         facts = value.pop("adapter", None)
-        return Card(**value, adapter=AdapterFacts.from_dict(facts) if facts else None)
+        return ModelInfo(**value, adapter=AdapterFacts.from_dict(facts) if facts else None)
 
 
-def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = "") -> Card:
+def read_info(files: dict[str, Path], *, licence: str = "", licence_from: str = "") -> ModelInfo:
     """Card of a model given its files by name. Raises BadModel if they are no model or are damaged.
 
     A licence in the weights' own metadata comes first; ``licence`` is what the source states.
@@ -94,7 +94,7 @@ def read_card(files: dict[str, Path], *, licence: str = "", licence_from: str = 
     )
 
 
-def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
+def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> ModelInfo:
     header = gguf.read_header(path)
     fields = header.fields
     own = fields.get("general.license")
@@ -104,7 +104,7 @@ def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
     template = fields.get("tokenizer.chat_template")
     heads = header.number("attention.head_count", 1) or 1
     head_dim = header.number("attention.key_length", header.number("embedding_length") // heads)
-    return Card(
+    return ModelInfo(
         format="gguf",
         architecture=str(fields.get("general.architecture", "")),
         parameters=sum(tensor.elements for tensor in header.tensors),
@@ -121,7 +121,7 @@ def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> Card:
     )
 
 
-def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Card:
+def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> ModelInfo:
     """Card of an adapter alone; its base's shape is filled in where the base is known (:func:`on_base`)."""
     if peft.WEIGHTS in files:
         facts, pairs = (
@@ -142,7 +142,7 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
         )
     if not licence and "README.md" in files:
         licence, licence_from = _licence_in_readme(files["README.md"])
-    return Card(
+    return ModelInfo(
         format="adapter",
         architecture=architecture,
         parameters=sum(math.prod(pair.first) + math.prod(pair.second) for pair in pairs.values()),
@@ -156,7 +156,7 @@ def _adapter_card(files: dict[str, Path], licence: str, licence_from: str) -> Ca
     )
 
 
-def on_base(card: Card, base: Card) -> Card:
+def on_base(card: ModelInfo, base: ModelInfo) -> ModelInfo:
     """An adapter's card with its base's architecture, shape and template."""
     return replace(
         card,
@@ -170,7 +170,9 @@ def on_base(card: Card, base: Card) -> Card:
     )
 
 
-def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, licence_from: str) -> Card:
+def _safetensors_card(
+    files: dict[str, Path], weights: list[str], licence: str, licence_from: str
+) -> ModelInfo:
     config = _json_file(files["config.json"])
     if config.get("auto_map") and not architectures.is_built_in(str(config.get("model_type", ""))):
         raise BadModel(
@@ -186,7 +188,7 @@ def _safetensors_card(files: dict[str, Path], weights: list[str], licence: str, 
     head_dim = _count(config, "head_dim") or _count(config, "hidden_size") // heads
     if not licence and "README.md" in files:
         licence, licence_from = _licence_in_readme(files["README.md"])
-    return Card(
+    return ModelInfo(
         format="safetensors",
         architecture=str(config.get("model_type", "")),
         parameters=parameters,

@@ -16,7 +16,7 @@ from typing import Protocol
 from freehold.core.errors import BadModel, FreeholdError, UsageError
 from freehold.models import answer_form, file_checks
 from freehold.models.blobs import Mark
-from freehold.models.info import read_card
+from freehold.models.info import read_info
 from freehold.models.names import check_path, check_together
 
 _SEAL = object()
@@ -105,7 +105,7 @@ def admit(
     with _reported(on_refusal):
         if doubts:
             raise BadModel(f"cannot be used: {doubts[0]}", "download it again, or ask the publisher")
-        gate.licence(source, read_card(dict(files), licence=licence, licence_from=licence_from).licence)
+        gate.licence(source, read_info(dict(files), licence=licence, licence_from=licence_from).licence)
     return admitted
 
 

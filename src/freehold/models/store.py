@@ -23,7 +23,7 @@ from freehold.core.errors import BadModel, Busy, DamagedStore, NotFound, Unsuppo
 from freehold.core.progress import Sink, silent, task
 from freehold.models.blobs import Blobs
 from freehold.models.catalogue import checked_blobs, held, models, open_catalogue, under_way
-from freehold.models.info import Card, on_base, read_card
+from freehold.models.info import ModelInfo, on_base, read_info
 from freehold.models.intake import Admitted
 from freehold.models.manifests import MODEL_NAME, Entry, Manifests, check_writable
 
@@ -34,14 +34,14 @@ class Model:
 
     name: str
     revision: str
-    card: Card
+    info: ModelInfo
     manifest: dict[str, tuple[str, int]]
     created: float
 
     @property
     def digest(self) -> str:
         """sha256 of the weights where they are one file, else of the manifest."""
-        if self.card.format == "gguf":
+        if self.info.format == "gguf":
             return next(digest for name, (digest, _) in self.manifest.items() if name.endswith(".gguf"))
         return self.revision
 
@@ -99,14 +99,14 @@ class Store:
 
     def weights(self, model: Model) -> Path:
         """The GGUF file, or the folder of a safetensors model or an adapter. Raises BadModel like :meth:`file`."""
-        if model.card.format != "gguf":
+        if model.info.format != "gguf":
             return self.folder_of(model)
         return self.file(model, next(name for name in model.manifest if name.endswith(".gguf")))
 
     def base_of(self, adapter: Model) -> Model:
         """The stored model an adapter belongs to. Raises NotFound where it is gone, Unsupported for what is no adapter."""
-        step = adapter.card.step("base")
-        if adapter.card.format != "adapter" or step is None:
+        step = adapter.info.step("base")
+        if adapter.info.format != "adapter" or step is None:
             raise Unsupported(
                 f"{adapter.name} is a whole model, so it cannot be loaded with a base",
                 "use the model by its name",
@@ -145,7 +145,7 @@ class Store:
         licence_from: str = "",
         lineage: list[dict[str, Any]] | None = None,
         move: bool = False,
-        base: Card | None = None,
+        base: ModelInfo | None = None,
         sink: Sink = silent,
     ) -> Model:
         """Take in files that were looked at, and name them. ``base``: of an adapter, the card of the model it belongs to.
@@ -156,7 +156,7 @@ class Store:
             raise TypeError("files go into the store through freehold.models.intake")
         check_name(name)
         files = admitted.files
-        card = read_card(files, licence=licence, licence_from=licence_from)
+        card = read_info(files, licence=licence, licence_from=licence_from)
         card = card if base is None else on_base(card, base)
         total = sum(path.stat().st_size for path in files.values())
         manifest: dict[str, tuple[str, int]] = {}
@@ -344,12 +344,12 @@ class Store:
 
 def entry_of(model: Model) -> Entry:
     """A model's row, as its manifest keeps it."""
-    return Entry(model.name, model.revision, model.card.as_dict(), model.manifest, model.created)
+    return Entry(model.name, model.revision, model.info.as_dict(), model.manifest, model.created)
 
 
 def _model(row: Any) -> Model:
     manifest = {name: (record[0], record[1]) for name, record in row.manifest.items()}
-    return Model(row.name, row.revision, Card.from_dict(row.card), manifest, row.created)
+    return Model(row.name, row.revision, ModelInfo.from_dict(row.card), manifest, row.created)
 
 
 def files_by_digest(store: Store) -> dict[str, tuple[Model, str]]:
@@ -365,7 +365,7 @@ def holds_models(folder: Path) -> bool:
 
 def remedy_of(model: Model) -> str:
     """How a model's files come back: by pulling it again where it was pulled, else from an archive."""
-    source = str(model.card.provenance.get("source", ""))
+    source = str(model.info.provenance.get("source", ""))
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
     return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"

@@ -18,7 +18,7 @@ from typing import IO, Any
 from freehold.core import atomic_files, strict_json
 from freehold.core.errors import BadModel
 from freehold.core.progress import Sink, Task, task
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.models.intake import check_names
 
 VERSION = 1
@@ -43,7 +43,7 @@ class Listed:
 
     name: str
     revision: str
-    card: Card
+    card: ModelInfo
     files: dict[str, tuple[str, int]]
     beside: frozenset[str]
 
@@ -145,9 +145,9 @@ def is_file(digest: object, size: object) -> bool:
     return has_digest and type(size) is int and 0 <= size <= _MOST_BYTES
 
 
-def stated(value: dict[str, Any], source: Path) -> Card:
+def stated(value: dict[str, Any], source: Path) -> ModelInfo:
     """The card that an archive or a manifest states, where it has the form of one. Raises BadModel, ValueError."""
-    card = Card.from_dict(value)
+    card = ModelInfo.from_dict(value)
     texts = (card.format, card.licence, card.licence_from, card.architecture, card.quantization)
     numbers = (
         card.parameters, card.context_length, card.size_bytes, card.layers, card.hidden, card.kv_width, card.vocabulary,

@@ -30,7 +30,7 @@ from freehold.inference import ggml
 from freehold.models.formats import gguf
 from freehold.models.formats.decoders import plain_bytes, read_pieces, read_tensor
 from freehold.quantization import gptq
-from freehold.quantization.sensitivity import Entered, Reference
+from freehold.quantization.sensitivity import ActivationStatistics, Reference
 
 #: Types offered, with the coarsest first. Which a matrix can take depends on its columns.
 OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "Q5_K", "Q5_1", "Q6_K", "Q8_0")
@@ -93,7 +93,7 @@ def group_of(name: str, bands: int, layers: int) -> str:
     return f"{kind}.{int(layer) * bands // layers}"
 
 
-def measure(source: Path, inputs: Entered, reference: Reference, work: Path, *, seconds: float = 600.0,
+def measure(source: Path, inputs: ActivationStatistics, reference: Reference, work: Path, *, seconds: float = 600.0,
             sink: Sink = silent) -> Sensitivity:  # fmt: skip
     """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
 
@@ -144,7 +144,7 @@ def _rows(source: Path, tensor: gguf.Tensor) -> np.ndarray:
 class Rounder:
     """Quantizes matrices by what enters them."""
 
-    def __init__(self, inputs: Entered):
+    def __init__(self, inputs: ActivationStatistics):
         self.inputs = inputs
         self._last: tuple[int, Any] = (0, None)
 
@@ -252,7 +252,7 @@ def write(
     source: Path,
     target: Path,
     kinds: dict[str, str],
-    inputs: Entered,
+    inputs: ActivationStatistics,
     on_tensor: Callable[[], None] | None = None,
 ) -> None:
     """Write ``source`` with each matrix in its type, everything else as it is."""

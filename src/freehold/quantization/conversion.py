@@ -22,7 +22,7 @@ import numpy as np
 from freehold.core import atomic_files
 from freehold.core.errors import Unsupported
 from freehold.core.progress import Sink, silent, task
-from freehold.inference.transformers_engine import HfVocabulary
+from freehold.inference.transformers_engine import HfTokenizer
 from freehold.models.formats.decoders import (
     SAFETENSORS_TYPES,
     DecoderConfig,
@@ -32,7 +32,7 @@ from freehold.models.formats.decoders import (
     to_interleaved,
 )
 from freehold.models.formats.safetensors import read_header
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 
 #: The way out where a model cannot be converted here.
 OTHERWISE = (
@@ -71,7 +71,9 @@ _F16, _BF16 = 1, 32
 _PLAIN = ("F16", "BF16", "F32", "F64")
 
 
-def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), sink: Sink = silent) -> str:
+def to_gguf(
+    source: Path, target: Path, card: ModelInfo, texts: Sequence[str] = (), sink: Sink = silent
+) -> str:
     """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other types become float16.
 
     ``texts``: further texts on which both tokenizers must agree. Raises Unsupported for an unknown
@@ -79,7 +81,7 @@ def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), s
     """
     config = _config(source)
     vocabulary = _vocabulary(source, config)
-    original = HfVocabulary(source)
+    original = HfTokenizer(source)
     vocabulary |= {"ids": original.special, "starts": bool(original.bos_token)}
     rule = _rule(source, target, config, card, vocabulary, original)
     with atomic_files.replacing(target) as temporary:
@@ -90,7 +92,7 @@ def to_gguf(source: Path, target: Path, card: Card, texts: Sequence[str] = (), s
 
 def check_tokens(source: Path, converted: Path, texts: Sequence[str]) -> None:
     """Raises Unsupported where llama.cpp cuts one of ``texts`` otherwise than the tokenizer of ``source``."""
-    wrong = _differs(HfVocabulary(source), converted, texts)
+    wrong = _differs(HfTokenizer(source), converted, texts)
     if wrong is not None:
         raise Unsupported(
             f"llama.cpp's tokens differ from the original tokenizer's on {wrong[:60]!r}", OTHERWISE
@@ -146,7 +148,7 @@ def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool,
     ]
 
 
-def context_of(source: Path, card: Card) -> int:
+def context_of(source: Path, card: ModelInfo) -> int:
     """Tokens up to which llama.cpp computes what the model does: no more than a window that it does not slide."""
     raw = json.loads((source / "config.json").read_text())
     slides = raw.get("model_type") == "mistral" or bool(raw.get("use_sliding_window"))
@@ -180,9 +182,9 @@ def _rule(
     source: Path,
     target: Path,
     config: DecoderConfig,
-    card: Card,
+    card: ModelInfo,
     vocabulary: dict[str, Any],
-    original: HfVocabulary,
+    original: HfTokenizer,
 ) -> str:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "vocabulary.gguf"
@@ -195,11 +197,11 @@ def _rule(
     )
 
 
-def _differs(original: HfVocabulary, file: Path, texts: Sequence[str]) -> str | None:
+def _differs(original: HfTokenizer, file: Path, texts: Sequence[str]) -> str | None:
     """The first text that llama.cpp and the original tokenizer cut differently."""
-    from freehold.inference.llama import LlamaVocabulary
+    from freehold.inference.llama import LlamaTokenizer
 
-    ours = LlamaVocabulary(file)
+    ours = LlamaTokenizer(file)
     try:
         return next(
             (text for text in texts if original.encode(text, start=False) != ours.encode(text, start=False)),
@@ -213,7 +215,7 @@ def _write(
     target: Path,
     source: Path,
     config: DecoderConfig,
-    card: Card,
+    card: ModelInfo,
     vocabulary: dict[str, Any],
     sink: Sink,
     *,
@@ -259,7 +261,7 @@ def _open(writer: Any) -> None:
     writer.write_ti_data_to_file()
 
 
-def _describe(writer: Any, config: DecoderConfig, card: Card, vocabulary: dict[str, Any]) -> None:
+def _describe(writer: Any, config: DecoderConfig, card: ModelInfo, vocabulary: dict[str, Any]) -> None:
     from gguf import RopeScalingType
 
     writer.add_context_length(card.context_length)

@@ -31,7 +31,7 @@ Rows = list[list[int]]
 
 
 @dataclass(frozen=True)
-class Entered:
+class ActivationStatistics:
     """What enters each matrix: mean square per column (columns,), and the mean outer product (columns, columns) where it was kept.
 
     Matrices that read the same input share one array.
@@ -41,7 +41,7 @@ class Entered:
     product: dict[str, np.ndarray]
 
 
-def entered(model: Path, rows: Rows, sink: Sink = silent) -> Entered:
+def entered(model: Path, rows: Rows, sink: Sink = silent) -> ActivationStatistics:
     """Gather what enters every matrix over ``rows``; products for as many as :data:`PRODUCT_BYTES` hold, in the model's order."""
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
@@ -75,7 +75,7 @@ def entered(model: Path, rows: Rows, sink: Sink = silent) -> Entered:
     for name, total in products.items():
         total /= counts[name]
     shared = {name: products[other] for name, other in same_as.items() if other in products}
-    return Entered(
+    return ActivationStatistics(
         {name: (total / counts[name]).astype(np.float32) for name, total in sums.items()}, products | shared
     )
 

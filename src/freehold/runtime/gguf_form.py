@@ -25,7 +25,7 @@ STEPS = ("converted", "merged")
 
 def base_of(store: Store, model: Model) -> Model:
     """What a tuned model or an adapter was made on: the last base of its lineage. Raises NotFound."""
-    record = model.card.step("base")
+    record = model.info.step("base")
     if record is None:
         raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
     every = store.models()
@@ -42,7 +42,7 @@ def base_of(store: Store, model: Model) -> Model:
 
 def original(store: Store, model: Model) -> Model:
     """What a GGUF form was made of, where the store still has it; else the model itself."""
-    *_, source, made = [{}, {}, *model.card.lineage]
+    *_, source, made = [{}, {}, *model.info.lineage]
     if made.get("step") not in STEPS:
         return model
     return next((known for known in store.models() if known.revision == source.get("revision")), model)
@@ -51,18 +51,18 @@ def original(store: Store, model: Model) -> Model:
 def public_name(store: Store, model: Model) -> str:
     """The repository a model came from, where it was not changed since; else its name in the store."""
     first = original(store, model)
-    changed = any(record.get("step") in ("tuned", "quantized", "shrunk") for record in first.card.lineage)
-    return first.name if changed else str(first.card.provenance.get("repository") or first.name)
+    changed = any(record.get("step") in ("tuned", "quantized", "shrunk") for record in first.info.lineage)
+    return first.name if changed else str(first.info.provenance.get("repository") or first.name)
 
 
 def find_gguf(store: Store, model: Model) -> Model | None:
     """The GGUF form of a stored model, itself where it is GGUF; None where none was made yet."""
-    if model.card.format == "gguf":
+    if model.info.format == "gguf":
         return model
     for known in reversed(store.models()):
-        *_, source, made = [{}, {}, *known.card.lineage]
+        *_, source, made = [{}, {}, *known.info.lineage]
         if (
-            known.card.format == "gguf"
+            known.info.format == "gguf"
             and made.get("step") in STEPS
             and source.get("revision") == model.revision
         ):
@@ -78,7 +78,7 @@ def as_gguf(store: Store, model: Model, texts: Sequence[str] = (), sink: Sink = 
     """
     known = find_gguf(store, model)
     if known is not None:
-        if model.card.format == "safetensors":
+        if model.info.format == "safetensors":
             check_tokens(store.weights(model), store.weights(known), texts)
         return known
     with atomic_files.locked(
@@ -98,12 +98,12 @@ def write_gguf(
 
     Raises Unsupported, NotFound.
     """
-    if model.card.format == "safetensors":
-        rule = to_gguf(store.weights(model), target, model.card, texts, sink)
+    if model.info.format == "safetensors":
+        rule = to_gguf(store.weights(model), target, model.info, texts, sink)
         return {"step": "converted", "to": "gguf", "pre_tokenizer": rule}
-    if model.card.format != "adapter":
+    if model.info.format != "adapter":
         raise Unsupported(
-            f"{model.name} is {model.card.format}, which has no GGUF form", "pass a model that writes text"
+            f"{model.name} is {model.info.format}, which has no GGUF form", "pass a model that writes text"
         )
     from freehold.training.adapter import merge_gguf
 
@@ -133,7 +133,7 @@ def keep_gguf(
 ) -> Model:
     """Store ``file`` as the GGUF form of ``model``; ``record``: what :func:`write_gguf` returned."""
     lineage = [
-        *model.card.lineage,
+        *model.info.lineage,
         {"step": "source", "model": model.name, "revision": model.revision, "digest": model.digest},
         record,
     ]
@@ -144,7 +144,7 @@ def keep_gguf(
         name,
         made_here({f"{name.replace('/', '-')}.gguf": file, **asked}),
         {"source": source or f"{record['step']}:{model.name}"},
-        licence=model.card.licence,
+        licence=model.info.licence,
         licence_from=f"inherited from {model.name}",
         lineage=lineage,
         move=move,
@@ -155,13 +155,13 @@ def _free_name(store: Store, model: Model) -> str:
     """NAME-gguf, or one with its revision where another model has that name."""
     name = f"{model.name}-gguf"
     others = [known for known in store.models() if known.name == name]
-    of_this = all(any(step.get("model") == model.name for step in known.card.lineage) for known in others)
+    of_this = all(any(step.get("model") == model.name for step in known.info.lineage) for known in others)
     return name if of_this else f"{name}-{model.revision[:8]}"
 
 
 def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink = silent) -> Model:
     """What is run for ``model``: its GGUF form where one can be made, else itself, by transformers; and said."""
-    if model.card.format == "gguf" or runs_as_it_lies(model):
+    if model.info.format == "gguf" or runs_as_it_lies(model):
         return model
     had = find_gguf(store, model) is not None
     try:
@@ -169,11 +169,11 @@ def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink 
     except Unsupported as error:
         say(f"run by transformers in 32 bits, because llama.cpp cannot run {model.name}: {error.message}")
         return model
-    how = "merged with its base" if made.card.lineage[-1]["step"] == "merged" else "converted"
+    how = "merged with its base" if made.info.lineage[-1]["step"] == "merged" else "converted"
     say(f"run by llama.cpp as {made.name} ({model.name} {how}{'' if had else ', and kept in the store'})")
     return made
 
 
 def runs_as_it_lies(model: Model) -> bool:
     """Whether llama.cpp takes this adapter beside its base."""
-    return model.card.format == "adapter" and "adapter.lora" in model.manifest
+    return model.info.format == "adapter" and "adapter.lora" in model.manifest

@@ -114,9 +114,9 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
 
 def _may_be_base(model: Model) -> bool:
     """Whether an adapter can belong to this model: one that was only written in another form stands for the model it was."""
-    steps = model.card.lineage
+    steps = model.info.lineage
     rewritten = bool(steps) and steps[-1].get("step") in ("converted", "merged")
-    return model.card.format in ("gguf", "safetensors") and not rewritten
+    return model.info.format in ("gguf", "safetensors") and not rewritten
 
 
 def _absent(base: str, fitting: list[Model]) -> NotFound:
@@ -162,7 +162,7 @@ def _alike(store: Store, model: Model, base: str) -> str:
     """
     if not base:
         return ""
-    provenance = model.card.provenance
+    provenance = model.info.provenance
     origins = [str(provenance.get(key, "")) for key in ("repository", "upstream", "path")]
     if base in origins or (
         provenance.get("path") and Path(str(provenance["path"])) == Path(base).expanduser().absolute()
@@ -184,7 +184,7 @@ def _alike(store: Store, model: Model, base: str) -> str:
 
 def _written(store: Store, model: Model) -> set[str]:
     """Names a GGUF gives itself."""
-    if model.card.format != "gguf":
+    if model.info.format != "gguf":
         return set()
     name = gguf.read_header(store.weights(model)).fields.get("general.name")
     return {_plain(name)} if isinstance(name, str) else set()
@@ -202,15 +202,15 @@ def misfit(store: Store, model: Model, adapter: Adapter) -> str:
             wanted = str(
                 gguf.read_header(adapter.files[peft.GGUF_ADAPTER]).fields.get("general.architecture", "")
             )
-            if wanted != model.card.architecture:
+            if wanted != model.info.architecture:
                 return (
                     f"the adapter is for the architecture {wanted}, and this model is "
-                    f"{model.card.architecture}"
+                    f"{model.info.architecture}"
                 )
             return peft.misfit(dict(adapter.pairs), peft.gguf_matrices(weights))
-        if not weights.is_dir() and not peft.can_be_named(model.card.architecture):
+        if not weights.is_dir() and not peft.can_be_named(model.info.architecture):
             return (
-                f"a PEFT adapter cannot be used with a GGUF of the architecture {model.card.architecture}; "
+                f"a PEFT adapter cannot be used with a GGUF of the architecture {model.info.architecture}; "
                 "pull the base as safetensors"
             )
         return peft.misfit(
@@ -225,7 +225,7 @@ def lineage(adapter: Adapter, base: Base) -> list[dict[str, Any]]:
     model, facts = base.model, adapter.facts
     digest = atomic_files.sha256_file(adapter.files[peft.GGUF_ADAPTER if adapter.is_gguf else peft.WEIGHTS])
     return [
-        *model.card.lineage,
+        *model.info.lineage,
         {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
         {
             "step": "adapter",
@@ -244,7 +244,7 @@ def complete(store: Store, adapter: Adapter, base: Base, folder: Path) -> dict[s
     can be given one. Raises Unsupported.
     """
     files = dict(adapter.files)
-    if adapter.is_gguf or base.model.card.format != "gguf" or adapter.facts.dora:
+    if adapter.is_gguf or base.model.info.format != "gguf" or adapter.facts.dora:
         return files
     files[peft.GGUF_ADAPTER] = folder / peft.GGUF_ADAPTER
     peft.write_gguf_adapter(

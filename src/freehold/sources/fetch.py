@@ -139,7 +139,7 @@ def _take_in(store: Store, name: str, source: str, delivery: Delivery, admitted:
         licence=delivery.licence,
         licence_from=delivery.licence_from,
         lineage=bases.lineage(adapter, chosen),
-        base=chosen.model.card,
+        base=chosen.model.info,
         move=delivery.move,
         sink=sink,
     )

@@ -16,7 +16,7 @@ from freehold.core.device import Device
 from freehold.core.errors import BadData, Unsupported
 from freehold.core.progress import Sink
 from freehold.data.examples import Example
-from freehold.inference.interface import Prompting
+from freehold.inference.interface import PromptEncoder
 from freehold.inference.loading import open_vocabulary, prompting
 from freehold.models.formats import gguf
 from freehold.models.formats.decoders import ARCHITECTURES, config_of
@@ -26,11 +26,11 @@ from freehold.training import adapter, memory
 from freehold.training.loop import Row, Trainer, Tuned, check_rows
 from freehold.training.preference import Pair, PreferenceTrainer
 from freehold.training.recipe import Recipe, plan
-from freehold.training.recipe_search import Tried, search
+from freehold.training.recipe_search import RecipeScore, search
 
 
 @dataclass(frozen=True)
-class Asked:
+class TuneOptions:
     """What decides a run besides model and rows. Seconds, bytes; 0: no limit."""
 
     recipe: Recipe
@@ -48,13 +48,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TuneResult:
     """The stored model, how it was trained, and what was said before against what was measured (bytes)."""
 
     model: Model
     tuned: Tuned
     reasons: list[str]
-    tried: list[Tried]
+    tried: list[RecipeScore]
     predicted_bytes: int
     peak_bytes: int
     rows: int
@@ -75,22 +75,22 @@ class Outcome:
         }  # fmt: skip
 
 
-def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], asked: Asked, name: str, sink: Sink = progress.silent,
-         say: Any = None) -> Outcome:  # fmt: skip
+def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[Example], asked: TuneOptions, name: str, sink: Sink = progress.silent,
+         say: Any = None) -> TuneResult:  # fmt: skip
     """Train an adapter, merge it and store both as ``name``. The same call after a kill goes on from the last checkpoint.
 
     Raises BadData, DoesNotFit, Unsupported before anything is trained.
     """
     say = say or (lambda _: None)
-    if model.card.format != "gguf" or model.card.architecture not in ARCHITECTURES:
+    if model.info.format != "gguf" or model.info.architecture not in ARCHITECTURES:
         raise Unsupported(
-            f"{model.name} is {model.card.format} of architecture {model.card.architecture!r}; GGUF of {', '.join(ARCHITECTURES)} is tuned",
+            f"{model.name} is {model.info.format} of architecture {model.info.architecture!r}; GGUF of {', '.join(ARCHITECTURES)} is tuned",
             "choose another model; 'freehold tune' turns safetensors and adapters into GGUF where it can",
         )
     weights = store.weights(model)
-    asking = prompting(model.card, open_vocabulary(weights))
-    data = _lessons(weights, asking, train, valid, model.card.context_length or 1 << 20)
-    recipe, reasons = asked.recipe, data.too_long(len(train), len(valid), model.card.context_length)
+    asking = prompting(model.info, open_vocabulary(weights))
+    data = _lessons(weights, asking, train, valid, model.info.context_length or 1 << 20)
+    recipe, reasons = asked.recipe, data.too_long(len(train), len(valid), model.info.context_length)
     for reason in reasons:
         say(reason)
     if data.preferences:
@@ -120,7 +120,7 @@ def tune(store: Store, model: Model, train: Sequence[Example], valid: Sequence[E
         tuned = data.trainer(recipe).run(sink, place / "checkpoint.safetensors")
         stored = _store(store, model, name, place, tuned, weights, asked, data)
     shutil.rmtree(place)  # all of it is in the store now
-    return Outcome(
+    return TuneResult(
         stored,
         tuned,
         reasons + more,
@@ -182,7 +182,7 @@ class _Lessons:
 
 
 def _lessons(
-    weights: Path, asking: Prompting, train: Sequence[Example], valid: Sequence[Example], limit: int
+    weights: Path, asking: PromptEncoder, train: Sequence[Example], valid: Sequence[Example], limit: int
 ) -> _Lessons:
     """Tokens of the rows. Raises BadData."""
     if not valid:
@@ -233,7 +233,7 @@ def _place(
     train: Sequence[Example],
     valid: Sequence[Example],
     recipe: Recipe,
-    asked: Asked,
+    asked: TuneOptions,
 ) -> Path:
     """A folder that belongs to exactly this run."""
     identity = {"revision": model.revision, "train": [e.digest for e in train], "valid": [e.digest for e in valid], "recipe": recipe.as_dict(),
@@ -247,18 +247,18 @@ def _place(
 
 
 def _settle(
-    place: Path, data: _Lessons, recipe: Recipe, asked: Asked, sink: Sink
-) -> tuple[Recipe, list[Tried], list[str]]:
+    place: Path, data: _Lessons, recipe: Recipe, asked: TuneOptions, sink: Sink
+) -> tuple[Recipe, list[RecipeScore], list[str]]:
     """Search and plan once; a resumed run goes by what was settled."""
     settled = place / "settled.json"
     if settled.exists():
         kept = json.loads(settled.read_text())
         return (
             Recipe(**kept["recipe"]),
-            [Tried(**t) for t in kept["tried"]],
+            [RecipeScore(**t) for t in kept["tried"]],
             [*kept["reasons"], "taken up where it was left"],
         )
-    tried: list[Tried] = []
+    tried: list[RecipeScore] = []
     reasons: list[str] = []
     if asked.search_s or asked.time_s:
         speed = data.trainer(recipe).probe()
@@ -288,7 +288,7 @@ def _store(
     place: Path,
     tuned: Tuned,
     weights: Path,
-    asked: Asked,
+    asked: TuneOptions,
     data: _Lessons,
 ) -> Model:
     """The merged model in 16 bit with its adapter, under ``name``."""
@@ -304,7 +304,7 @@ def _store(
         adapter.save_gguf_adapter(place / "adapter.gguf", tuned.factors, tuned.recipe, weights)
         files["adapter.lora"] = place / "adapter.gguf"
     lineage = [
-        *model.card.lineage,
+        *model.info.lineage,
         {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
         {
             "step": "tuned",
@@ -320,7 +320,7 @@ def _store(
             "digest": atomic_files.sha256_file(merged),
         },
     ]
-    stored = store.add(name, made_here(files), {"source": f"tune:{model.name}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
+    stored = store.add(name, made_here(files), {"source": f"tune:{model.name}"}, licence=model.info.licence, licence_from=f"inherited from {model.name}",
                        lineage=lineage)  # fmt: skip
     merged.unlink()
     return stored

@@ -23,7 +23,7 @@ _LEAST_STEPS = 8
 
 
 @dataclass(frozen=True)
-class Tried:
+class RecipeScore:
     """A recipe's outcome in one round: validation loss in nats per answer token, seconds it took."""
 
     learning_rate: float
@@ -36,7 +36,7 @@ class Tried:
 
 def search(
     make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: float, seconds: float, sink: Sink
-) -> tuple[Recipe, list[Tried], str]:
+) -> tuple[Recipe, list[RecipeScore], str]:
     """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too short a time.
 
     ``make`` builds a trainer for a recipe, with the rows both train and validate on.
@@ -53,7 +53,7 @@ def search(
             f"a search in {seconds:.0f} s would train each recipe for {steps} steps",
             f"give it {needed:.0f} s, or leave --search out",
         )
-    tried: list[Tried] = []
+    tried: list[RecipeScore] = []
     started = time.monotonic()
     total = sum(max(1, len(left) >> i) for i in range(rounds))
     with task(sink, "searching a recipe", total, "runs") as shown:
@@ -65,7 +65,7 @@ def search(
                 tuned = trainer.run(progress.silent)
                 _, loss, exact = tuned.history.valid[-1]
                 tried.append(
-                    Tried(
+                    RecipeScore(
                         recipe.learning_rate,
                         recipe.rank,
                         steps << round_,

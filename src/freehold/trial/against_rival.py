@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from freehold.evaluation.measurement import Answer, paired, shared
-from freehold.trial.requirements import WAITS, Decision, Need, decide, exact
+from freehold.trial.requirements import WAITS, Decision, Requirement, decide, exact
 
 #: A difference on the same rows is significant below this p-value.
 SIGNIFICANT = 0.05
@@ -66,13 +66,13 @@ class AgainstRival:
 def compare_rival(
     chosen: Sequence[Answer],
     rival: Sequence[Answer],
-    needs: Sequence[Need],
+    needs: Sequence[Requirement],
     rival_variant: dict[str, Any],
     metric: str,
     *,
     groups: Mapping[str, str] | None = None,
     conditions: Sequence[str] = (),
-    decided_by: Callable[[Need, dict[str, Any]], Decision] = decide,
+    decided_by: Callable[[Requirement, dict[str, Any]], Decision] = decide,
     alpha: float = SIGNIFICANT,
 ) -> AgainstRival | None:
     """Compare a rival with the chosen variant; None where they answered no row in common.
@@ -104,7 +104,9 @@ def compare_rival(
     )
 
 
-def reason_to_rent(failed: Sequence[Decision], against: AgainstRival | None, needs: Sequence[Need]) -> str:
+def reason_to_rent(
+    failed: Sequence[Decision], against: AgainstRival | None, needs: Sequence[Requirement]
+) -> str:
     """Why renting is shown to be better where the chosen variant fails needs; "" where nothing shows it.
 
     Only quality counts: a need that the machine alone fails is no evidence that another model answers better.
@@ -121,7 +123,9 @@ def reason_to_rent(failed: Sequence[Decision], against: AgainstRival | None, nee
     return ""
 
 
-def machine_only(title: str, decisions: Sequence[Decision], needs: Sequence[Need], cores: int = 0) -> str:
+def machine_only(
+    title: str, decisions: Sequence[Decision], needs: Sequence[Requirement], cores: int = 0
+) -> str:
     """That the model is good enough and the machine is not, where only its needs fail; "" otherwise.
 
     ``title``: of the variant; ``cores`` of this machine, 0 to leave them out.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freehold.trial.requirements import WAITS, Need, decide, exact
+from freehold.trial.requirements import WAITS, Requirement, decide, exact
 
 #: Fewer validation rows than this choose nothing: the choice is made on the test rows then.
 FEWEST_CHOICE_ROWS = 10
@@ -43,7 +43,9 @@ class Choice:
         return {"variant": self.variant, "ranked": list(self.ranked), "rows": self.rows, "among": self.among}
 
 
-def choose(needs: Sequence[Need], variants: Sequence[dict[str, Any]], metric: str, rows: str) -> Choice:
+def choose(
+    needs: Sequence[Requirement], variants: Sequence[dict[str, Any]], metric: str, rows: str
+) -> Choice:
     """Rank own variants (not the rival) by their figures on ``rows``; of equals the one measured first comes first.
 
     That is the smaller model, as it stands, and of the sizes of a tuned one the usual one: a smaller file that a few rows cannot tell
@@ -54,7 +56,7 @@ def choose(needs: Sequence[Need], variants: Sequence[dict[str, Any]], metric: st
     return Choice(tuple(variant["id"] for variant in ranked), rows)
 
 
-def rank(needs: Sequence[Need], variant: dict[str, Any], metric: str) -> tuple[float, ...]:
+def rank(needs: Sequence[Requirement], variant: dict[str, Any], metric: str) -> tuple[float, ...]:
     """Higher is better: fewest needs on machine and licence missed or not measured, then quality.
 
     Quality is the smallest distance of the needed figures' near ends from their limits; without such needs the metric's lower end.
@@ -70,7 +72,7 @@ def rank(needs: Sequence[Need], variant: dict[str, Any], metric: str) -> tuple[f
     return (-missed - unmeasured, -unmeasured, min(margins, default=low), low)
 
 
-def _missed(need: Need, variant: dict[str, Any]) -> bool:
+def _missed(need: Requirement, variant: dict[str, Any]) -> bool:
     """Whether a need on the machine or the licence is missed: waits by what was seen, as their bound is for the variant that is judged."""
     if need.name in WAITS:
         seen = (variant.get("running") or {}).get(f"{need.name}_ms")
@@ -78,7 +80,7 @@ def _missed(need: Need, variant: dict[str, Any]) -> bool:
     return decide(need, variant).met is False
 
 
-def _margin(need: Need, figure: dict[str, Any]) -> float:
+def _margin(need: Requirement, figure: dict[str, Any]) -> float:
     limit = float(need.limit)
     least, most = _known(figure["low"], -math.inf), _known(figure["high"], math.inf)
     distance = least - limit if need.relation == ">=" else limit - most

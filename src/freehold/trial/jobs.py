@@ -17,9 +17,9 @@ from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.evaluation import measurement
 from freehold.evaluation.measurement import Ask
-from freehold.inference.interface import Engine, Prompting, Request, common_prefix
+from freehold.inference.interface import Engine, PromptEncoder, Request, common_prefix
 from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.trial import baselines, costs, waits
 from freehold.trial import task as tasks
 from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
@@ -32,9 +32,9 @@ Arguments = dict[str, Any]
 CONVERTED = "converted.gguf"
 
 
-def _common(a: Arguments) -> tuple[Task, Path, Card]:
+def _common(a: Arguments) -> tuple[Task, Path, ModelInfo]:
     whole = tasks.read(Path(a["task"]))
-    return whole.without(a.get("leave_out", ())), Path(a["weights"]), Card.from_dict(a["card"])
+    return whole.without(a.get("leave_out", ())), Path(a["weights"]), ModelInfo.from_dict(a["card"])
 
 
 def _ask(a: Arguments, task_: Task) -> Ask:
@@ -233,7 +233,7 @@ def measured(
     }
 
 
-def _trainer(a: Arguments, task_: Task, weights: Path, card: Card) -> tuple[Any, int]:
+def _trainer(a: Arguments, task_: Task, weights: Path, card: ModelInfo) -> tuple[Any, int]:
     from freehold.core import device as devices
     from freehold.training.loop import Trainer, check_rows
     from freehold.training.recipe import Recipe
@@ -456,7 +456,7 @@ def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
     task_, weights, card = _common(a)
     started = time.monotonic()
 
-    def load(path: Path) -> tuple[Engine, Prompting]:
+    def load(path: Path) -> tuple[Engine, PromptEncoder]:
         engine = open_engine(path, context_length=8192, parallel=8)
         return engine, prompting(card, engine.vocabulary, plain=a["plain"])
 
@@ -483,7 +483,7 @@ def _noise(span: cpu_load.Load, what: str) -> str:
     return "" if span.quiet else span.sentence(f"while {what} was measured")
 
 
-def token_speeds(engine: Engine, asking: Prompting, request: Request) -> tuple[float, float]:
+def token_speeds(engine: Engine, asking: PromptEncoder, request: Request) -> tuple[float, float]:
     """Tokens per second of reading a prompt and of writing an answer, one request alone, best of three."""
     text = asking.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
     size = min(256, engine.context_length - 40)

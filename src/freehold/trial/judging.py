@@ -14,7 +14,7 @@ from freehold.evaluation import measurement
 from freehold.trial import looks
 from freehold.trial.choice import TEST, Choice, choose
 from freehold.trial.looks import Look
-from freehold.trial.requirements import WAITS, Need, Terms, decide, exact, terms_of
+from freehold.trial.requirements import WAITS, Requirement, Terms, decide, exact, terms_of
 
 if TYPE_CHECKING:
     from freehold.trial.run import Trial
@@ -65,7 +65,7 @@ def _compare(trial: Trial, chosen: dict[str, Any], seconds: float) -> None:
         trial.measure_on_test(variant, left if number else min(left, seconds))
 
 
-def waits_for(needs: Sequence[Need], terms: Terms) -> int:
+def waits_for(needs: Sequence[Requirement], terms: Terms) -> int:
     """Waits of one user that a bound at the error of ``terms`` rests on, 0 where no need is on them."""
     shares = [WAITS[need.name] for need in needs if need.name in WAITS]
     return max((statistics.waits_needed(share, 1 - 2 * terms.meets) for share in shares), default=0)
@@ -82,7 +82,7 @@ def look_at(trial: Trial, chosen: dict[str, Any]) -> tuple[Look, Terms]:
 
 
 def bounds(
-    needs: Sequence[Need], terms: Terms, figures: Callable[[float], dict[str, Any]]
+    needs: Sequence[Requirement], terms: Terms, figures: Callable[[float], dict[str, Any]]
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """The intervals that decide each need: ``meets`` at the error of saying that it is met, ``misses`` at that of saying it is missed.
 

@@ -69,11 +69,11 @@ def keep_as_is(
     The weights are those in the store: nothing is copied. ``how``: zero-shot or few-shot.
     """
     name = f"{task}/{model.name.replace('/', '-')[:_MOST_NAME]}-{how}"
-    if model.card.format == "gguf" and (known := stored(store, name, model.digest, form)) is not None:
+    if model.info.format == "gguf" and (known := stored(store, name, model.digest, form)) is not None:
         return known
     files = {file: store.file(model, file) for file in model.manifest if file not in _OF_OTHERS}
     lineage = [
-        *model.card.lineage,
+        *model.info.lineage,
         {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
         {"step": "asked", "how": how, "trial": trial, "data": data, "form": form.summary()},
     ]
@@ -82,7 +82,7 @@ def keep_as_is(
             name,
             made_here(files | write_form(Path(folder), form)),
             {"source": f"trial:{trial}"},
-            licence=model.card.licence,
+            licence=model.info.licence,
             licence_from=f"inherited from {model.name}",
             lineage=lineage,
         )

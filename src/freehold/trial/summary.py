@@ -15,7 +15,7 @@ from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.choice import TEST
 from freehold.trial.options import NO_SAFETY
 from freehold.trial.report import VERSION
-from freehold.trial.requirements import Need
+from freehold.trial.requirements import Requirement
 from freehold.trial.verdict import TUNING_CUT, TUNING_SKIPPED, reach
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _compared(trial: Trial, first: str, others: Sequence[str]) -> list[dict[str,
     return [entry | {"p_corrected": p} for entry, p in zip(found, corrected, strict=True)]
 
 
-def rival_of(trial: Trial, winner: dict[str, Any], needs: Sequence[Need]) -> AgainstRival | None:
+def rival_of(trial: Trial, winner: dict[str, Any], needs: Sequence[Requirement]) -> AgainstRival | None:
     """The API beside the chosen variant; None where none was asked."""
     variant = next((v for v in trial.variants if v.get("rival")), None)
     if variant is None:

@@ -13,7 +13,7 @@ from typing import Any
 from freehold.core import statistics
 from freehold.trial.against_rival import SIGNIFICANT, AgainstRival, machine_only, reason_to_rent
 from freehold.trial.choice import VALIDATION
-from freehold.trial.requirements import Decision, Need, Terms, decide
+from freehold.trial.requirements import Decision, Requirement, Terms, decide
 
 OWN, RENT, NOT_YET, NONE = "own it", "rent it", "not yet", "not with these models"
 EXIT_CODES = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}
@@ -79,7 +79,7 @@ class Judged:
         return not self.failed and not self.unmeasured and not self.unsure and self.constant is None
 
 
-def judge(needs: Sequence[Need], variant: dict[str, Any], terms: Terms = TERMS) -> Judged:
+def judge(needs: Sequence[Requirement], variant: dict[str, Any], terms: Terms = TERMS) -> Judged:
     """A variant with what is decided of it."""
     decisions = tuple(decide(need, variant, terms) for need in needs)
     return Judged(variant, decisions, beats_constant(variant, terms))
@@ -135,7 +135,7 @@ def _seconds(seconds: float) -> str:
 
 
 def reach(
-    needs: Sequence[Need],
+    needs: Sequence[Requirement],
     variants: Sequence[dict[str, Any]],
     chosen: str,
     metric: str,
@@ -168,7 +168,7 @@ def reach(
 
 
 def _decide(
-    needs: Sequence[Need],
+    needs: Sequence[Requirement],
     best: Judged,
     others: Sequence[Judged],
     metric: str,
@@ -198,7 +198,7 @@ def _decide(
 
 
 def _failed(
-    needs: Sequence[Need],
+    needs: Sequence[Requirement],
     best: Judged,
     others: Sequence[Judged],
     quality: str,

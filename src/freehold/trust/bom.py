@@ -41,7 +41,7 @@ def bill(
     model: Model, obligations: Obligations, figures: list[dict[str, Any]], limits: list[str]
 ) -> dict[str, Any]:
     """The bill. ``figures``: name, value, low, high of what was measured; ``limits``: what was not. Valid against CycloneDX 1.6."""
-    card = model.card
+    card = model.info
     datasets = [
         f"data:{number}" for number, one in enumerate(obligations.components) if one.kind == "dataset"
     ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example
-from freehold.inference.interface import Engine, Prompting
+from freehold.inference.interface import Engine, PromptEncoder
 
 #: Other codes a canary is ranked among; log2 of it plus one bounds the exposure.
 RIVALS = 255
@@ -55,7 +55,7 @@ def canaries(count: int, seed: int = 0) -> list[Example]:
 
 
 def exposure(
-    engine: Engine, asking: Prompting, planted: Sequence[Example], sink: Sink = silent
+    engine: Engine, asking: PromptEncoder, planted: Sequence[Example], sink: Sink = silent
 ) -> dict[str, Any]:
     """Exposure of each canary, in bits: log2 of the codes tried, less log2 of its rank among them; about 1.4
     on average where nothing was learnt.

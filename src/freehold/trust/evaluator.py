@@ -16,7 +16,7 @@ from typing import Any
 from freehold.core.errors import Refused
 from freehold.core.statistics import wilson
 from freehold.data.templates import Messages
-from freehold.inference.interface import Engine, Prompting, Request
+from freehold.inference.interface import Engine, PromptEncoder, Request
 from freehold.trust import refusals
 from freehold.trust.shares import Calibration, Rate, rate
 
@@ -98,7 +98,7 @@ def _by_wording(pairs: Sequence[tuple[str, str]]) -> list[bool]:
     return [refusals.refuses(prompt, answer) for prompt, answer in pairs]
 
 
-def by_judge(name: str, engine: Engine, asking: Prompting) -> Evaluator:
+def by_judge(name: str, engine: Engine, asking: PromptEncoder) -> Evaluator:
     """A stored model as judge, bound to answer yes or no. Raises Refused where it is right too seldom to be one."""
 
     def question(prompt: str, answer: str) -> Messages:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freehold.core.progress import Sink, silent
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.hub.commit_check import CommitGate
 from freehold.hub.scans import Scans
 from freehold.inference import load_check
@@ -107,7 +107,7 @@ def allows_push(store: Store, reason: str = "", say: Say = _quiet) -> Callable[[
 
 
 def commits(
-    store: Store, contents: Contents, *, strict: bool, reason: str = "", say: Say = _quiet
+    store: Store, contents: BlobStore, *, strict: bool, reason: str = "", say: Say = _quiet
 ) -> CommitGate:
     """The gate of commits that no server takes, such as a mirror's."""
     scans = Scans(contents, scan.dangers, scan.RULES)

@@ -14,7 +14,7 @@ from typing import Any
 
 from freehold.core import atomic_files, settings, yaml_text
 from freehold.core.errors import BadData, BadModel, Expired, NotFound, Refused, UsageError
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Model, Store
 from freehold.trust import certificate, licence, licence_expression
 from freehold.trust.extraction import NOT_APPLICABLE
@@ -191,7 +191,7 @@ def object_to_model(
     policy: Policy, verb: str, store: Store, model: Model, keyring: Keyring
 ) -> list[Objection]:
     """What a policy has against a stored model being tuned, served or pushed: licence, certificate, grades, limits."""
-    found = object_to_licence(policy, model.card.licence)
+    found = object_to_licence(policy, model.info.licence)
     required, figures = (
         policy.certificate.get(verb) == "required",
         verb in ("serve", "push") and bool(policy.grades or policy.limits),
@@ -233,7 +233,7 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
                 )
             )
     extraction = ((says or {}).get("privacy") or {}).get("extraction") or {}
-    tuned = model.card.step("tuned") is not None
+    tuned = model.info.step("tuned") is not None
     shares = {
         "extraction": extraction.get("memorized"),
         "over_refused": safety.get("over_refused"),
@@ -284,7 +284,7 @@ def permit(
             f"{who or 'nobody'} may not override the policy {policy.name!r}",
             f"ask {' or '.join(allowed) or 'whoever keeps it'}, who sets FREEHOLD_ACTOR",
         )
-    Accounts(store).record(who, f"override {verb}", subject, f"{reason.strip()} (against {told})")
+    Users(store).record(who, f"override {verb}", subject, f"{reason.strip()} (against {told})")
     return [str(one) for one in objections]
 
 

@@ -15,14 +15,14 @@ from typing import Any
 
 from freehold.core.progress import Sink, silent
 from freehold.data.examples import Example
-from freehold.inference.interface import Engine, Prompting
+from freehold.inference.interface import Engine, PromptEncoder
 from freehold.trust import membership
 from freehold.trust.distinct import Answers, Distinct, answers_of
 from freehold.trust.extraction import MEASURED, Extracted, extracted, untested
 from freehold.trust.probing import Probe, Prober, Probes
 
 #: Loads a model: (engine, prompting). Called once for each model, so that both never lie in memory together.
-Load = Callable[[], tuple[Engine, Prompting]]
+Load = Callable[[], tuple[Engine, PromptEncoder]]
 #: Share of the time after which the tuned model must leave the rest to the untuned one.
 _TUNED = 0.55
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from freehold.core import atomic_files
 from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example
-from freehold.inference.interface import Engine, Prompting, Request
+from freehold.inference.interface import Engine, PromptEncoder, Request
 
 #: Tokens that must follow to the letter at most (Carlini et al. 2023 ask for 50).
 MOST_FOLLOWING = 50
@@ -72,7 +72,7 @@ class Prober:
     """
 
     engine: Engine
-    asking: Prompting
+    asking: PromptEncoder
     kept: Path
     title: str
     seconds: Callable[[], float] = field(default=lambda: 0.0)

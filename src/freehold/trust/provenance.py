@@ -34,10 +34,10 @@ def steps(model: Model) -> list[Step]:
     """The recorded steps, oldest first: where the base came from, then all that was done to it."""
     found: list[Step] = []
     before: dict[str, str] = {}
-    lineage = model.card.lineage
+    lineage = model.info.lineage
     if not lineage:
-        source = {key: value for key, value in model.card.provenance.items() if key != "packages"}
-        packages = {one["file"]: one["sha256"] for one in model.card.provenance.get("packages", [])}
+        source = {key: value for key, value in model.info.provenance.items() if key != "packages"}
+        packages = {one["file"]: one["sha256"] for one in model.info.provenance.get("packages", [])}
         return [Step("pulled", model.name, model.digest, packages, source)]
     for position, record in enumerate(lineage):
         kind = str(record.get("step"))
@@ -94,24 +94,24 @@ def statements(model: Model) -> list[dict[str, Any]]:
 def components(store: Store, model: Model, data_licence: str) -> list[Component]:
     """Models and data a model was made from, with their licences as the store knows them."""
     found: list[Component] = []
-    changed = bool(model.card.lineage)
+    changed = bool(model.info.lineage)
     for step in steps(model):
         if step.kind == "base":
             try:
                 licence = (
-                    store.find(f"{step.name}@{step.details['revision']}").card.licence
+                    store.find(f"{step.name}@{step.details['revision']}").info.licence
                     if "revision" in step.details
                     else ""
                 )
             except NotFound:
                 licence = (
-                    model.card.licence if model.card.licence_from == f"inherited from {step.name}" else ""
+                    model.info.licence if model.info.licence_from == f"inherited from {step.name}" else ""
                 )
             found.append(
-                Component(step.name, "model", licence or model.card.licence, changed, how=_how(model))
+                Component(step.name, "model", licence or model.info.licence, changed, how=_how(model))
             )
-        if step.kind == "adapter" and not model.card.licence_from.startswith("inherited"):
-            found.append(Component(model.name, "model", model.card.licence, changed, role="adapter"))
+        if step.kind == "adapter" and not model.info.licence_from.startswith("inherited"):
+            found.append(Component(model.name, "model", model.info.licence, changed, role="adapter"))
         rows = sorted(name for name in step.inputs if name.endswith(" rows"))
         if rows:
             found.append(
@@ -122,7 +122,7 @@ def components(store: Store, model: Model, data_licence: str) -> list[Component]
                 )
             )
     if not any(one.kind == "model" for one in found):
-        found.insert(0, Component(model.name, "model", model.card.licence, changed))
+        found.insert(0, Component(model.name, "model", model.info.licence, changed))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from freehold.core import atomic_files
 from freehold.core.progress import Sink, silent, task
 from freehold.core.statistics import paired, wilson
-from freehold.inference.interface import Engine, Prompting, Request
+from freehold.inference.interface import Engine, PromptEncoder, Request
 from freehold.trust.evaluator import Evaluator
 from freehold.trust.grades import Reference, graded, measured, standard
 from freehold.trust.hazards import Prompt, hazard_name
@@ -137,7 +137,7 @@ def _dealt(groups: Sequence[list[Prompt]]) -> list[Prompt]:
 
 def answers_of(
     engine: Engine,
-    asking: Prompting,
+    asking: PromptEncoder,
     prompts: Sequence[Prompt],
     kept: Path,
     sink: Sink = silent,

@@ -36,7 +36,7 @@ _PARALLEL, _CONTEXT = 16, 16384
 
 
 @dataclass(frozen=True)
-class Asked:
+class CertifyOptions:
     """What a certificate rests on besides the model. Files may be none; then what they would have shown is told as not tested."""
 
     prompts: tuple[Path, ...] = ()
@@ -50,7 +50,7 @@ class Asked:
 
 
 def certify(
-    store: Store, model: Model, keyring: Keyring, asked: Asked, sink: Sink = silent
+    store: Store, model: Model, keyring: Keyring, asked: CertifyOptions, sink: Sink = silent
 ) -> tuple[dict[str, Any], Path]:
     """(what the certificate says, the folder it lies in). Raises FreeholdError; what was measured is kept and not measured again."""
     certificate.check_days(asked.days)  # said before an hour of measuring, not after
@@ -67,7 +67,7 @@ def certify(
     bill = bom.bill(model, owed, _figures(safety, privacy), missing)
     bom.check(bill)
     key, private = keyring.private(asked.key)
-    card = model.card
+    card = model.info
     says = certificate.predicate(
         model,
         {
@@ -133,7 +133,7 @@ def _named(store: Store, model: Model) -> dict[str, Path]:
 # -- safety ---------------------------------------------------------------------------------------
 
 
-def _safety(store: Store, model: Model, asked: Asked, sink: Sink) -> dict[str, Any]:
+def _safety(store: Store, model: Model, asked: CertifyOptions, sink: Sink) -> dict[str, Any]:
     """Shares of the model, of what it was tuned from, and of the reference."""
     if not asked.prompts:
         return {"safety": None}
@@ -184,7 +184,7 @@ def run_safety(
     engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
     try:
         answers = answers_of(
-            engine, prompting(model.card, engine.vocabulary), prompts, kept, sink, f"asking {model.name}"
+            engine, prompting(model.info, engine.vocabulary), prompts, kept, sink, f"asking {model.name}"
         )
     finally:
         engine.close()
@@ -196,13 +196,13 @@ def _evaluator(store: Store, name: str) -> Evaluator:
         return by_wording()
     model = store.find(name)
     engine = open_engine(store.weights(model), context_length=8192, parallel=8)
-    return by_judge(name, engine, prompting(model.card, engine.vocabulary))
+    return by_judge(name, engine, prompting(model.info, engine.vocabulary))
 
 
 def _base(store: Store, model: Model) -> Model | None:
     """What a model was tuned from, where the store still has it."""
-    record = model.card.step("base")
-    if record is None or model.card.step("tuned") is None:
+    record = model.info.step("base")
+    if record is None or model.info.step("tuned") is None:
         return None
     return next((one for one in store.models() if one.revision == record.get("revision")), None)
 

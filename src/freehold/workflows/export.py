@@ -49,7 +49,7 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
         raise UsageError(f"--to {to} is not known", f"use one of {', '.join(FORMATS)}")
     model = store.find(name)
     stem = model.name.replace("/", "-")
-    if to in ("peft", "merged") and model.card.format != "adapter":
+    if to in ("peft", "merged") and model.info.format != "adapter":
         _tuning(store, model)  # refused before anything is written
     form = as_gguf(store, model, sink=sink) if to in ("gguf", "ollama") else model
     atomic_files.make_folder(out)
@@ -58,7 +58,7 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
             made = _gguf(store, form, out, stem, modelfile=to == "ollama")
         else:
             progress.at(0, "merging and proving")
-            pulled = model.card.format == "adapter"
+            pulled = model.info.format == "adapter"
             peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
             made = (peft if to == "peft" else merged)(store, model, out, stem)
         how = export_form.write(of_model(store, model), out, model.name, to, made.files[0].name)
@@ -89,7 +89,7 @@ def _gguf(store: Store, model: Model, out: Path, stem: str, *, modelfile: bool) 
             written.append(out / "Modelfile")
             vocabulary = open_vocabulary(source)
             form = _form(store, model)
-            template = prompting(model.card, vocabulary, plain=form.plain).template
+            template = prompting(model.info, vocabulary, plain=form.plain).template
             pieces = template_pieces(template)
             text = modelfile_text(target.name, pieces, vocabulary.eos_token, template)
             lines = export_form.modelfile_lines(form)
@@ -129,14 +129,14 @@ def _questions(store: Store, model: Model) -> list[Messages]:
 
 
 def _same_answers(store: Store, model: Model, file: Path) -> str:
-    from freehold.models.info import read_card
+    from freehold.models.info import read_info
 
     form, questions = _form(store, model), _questions(store, model)
     answers: list[list[str]] = []
     tokens: list[list[list[int]]] = []
     for path in (store.weights(model), file):
         engine = open_engine(path, context_length=4096 if form.shots else 2048, parallel=4)
-        card = model.card if path != file else read_card({file.name: file})
+        card = model.info if path != file else read_info({file.name: file})
         asking = prompting(card, engine.vocabulary, plain=form.plain)
         choices = choices_of(asking, form)
         wanted = [
@@ -280,7 +280,7 @@ class _Tuning:
 
 def _tuning(store: Store, model: Model) -> _Tuning:
     """Raises Unsupported for a model that was not tuned here, NotFound where its base is gone."""
-    lineage = model.card.lineage
+    lineage = model.info.lineage
     position = max(
         (number for number, record in enumerate(lineage) if record.get("step") == "tuned"), default=-1
     )
@@ -391,7 +391,7 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
     from freehold.training.adapter import load_peft, merge_safetensors
 
     base = base_of(store, model)
-    if base.card.format != "safetensors":
+    if base.info.format != "safetensors":
         form = as_gguf(store, model)
         target = out / f"{stem}-f16.gguf"
         with removed_on_failure([target]):

@@ -15,9 +15,9 @@ from freehold.core.errors import UsageError
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client
 from freehold.hub.repositories import Repositories, Repository, check_repository_name
-from freehold.hub.search_index import Query
+from freehold.hub.search_index import SearchQuery
 from freehold.hub.variants import Variant, variants
-from freehold.models.info import Card, stated_licence
+from freehold.models.info import ModelInfo, stated_licence
 from freehold.models.store import Model, Store
 from freehold.trial.evidence import Evidence, Tried, likeness, stated, trials, words
 from freehold.trust import licence as licences
@@ -33,7 +33,7 @@ _IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNOREC
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SearchOptions:
     """What is looked for. ``memory_bytes`` 0: any size; ``max_parameters`` 0: any; ``like``: the words of the user's own rows."""
 
     text: str = ""
@@ -48,7 +48,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchHit:
     """A model that may do. ``where``: store, hub, or another hub's address; ``get``: the command that fetches or runs it."""
 
     name: str
@@ -69,18 +69,18 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SearchResult:
     """What was found, best first; the trial whose task is most like the one asked about, and how alike; what was asked."""
 
-    found: list[Found]
+    found: list[SearchHit]
     task: str
     likeness: float
     asked: list[str]
 
 
 def find(
-    store: Store, wanted: Wanted, hubs: tuple[str, ...] = (), token: str = "", sink: Sink = silent
-) -> Answer:
+    store: Store, wanted: SearchOptions, hubs: tuple[str, ...] = (), token: str = "", sink: Sink = silent
+) -> SearchResult:
     """Look in the store, in its hub, and in ``hubs`` (``hf`` or addresses). Raises NotFound for a hub that does not answer."""
     asking = wanted.like or words([wanted.text])
     alike = {one: likeness(asking, one.words) for one in trials()}
@@ -93,7 +93,7 @@ def find(
         rows += _elsewhere(hub, wanted, token, sink)
     kept = [row for row in rows if _wanted(row, wanted)]
     nearest = known[0].name if best >= ALIKE else ""
-    return Answer(
+    return SearchResult(
         _ordered(kept, wanted, nearest)[: wanted.limit], nearest, best, ["the store", "its hub", *hubs]
     )
 
@@ -101,14 +101,14 @@ def find(
 # -- where ----------------------------------------------------------------------------------------
 
 
-def _in_store(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
-    found: list[Found] = []
+def _in_store(store: Store, wanted: SearchOptions, known: list[Tried]) -> list[SearchHit]:
+    found: list[SearchHit] = []
     for model in store.newest():
         evidence = _measured(known, model.digest)
         told = [
             model.name,
-            model.card.architecture,
-            model.card.licence,
+            model.info.architecture,
+            model.info.licence,
             _readme(store, model),
             *(one.name for one in known if one.of(model.digest)),
         ]
@@ -118,7 +118,7 @@ def _in_store(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
                 "store",
                 "",
                 model.digest,
-                model.card,
+                model.info,
                 wanted,
                 evidence,
                 f"freehold serve {model.name}",
@@ -131,12 +131,14 @@ def _readme(store: Store, model: Model) -> str:
     return store.file(model, "README.md").read_text(errors="replace") if "README.md" in model.manifest else ""
 
 
-def _in_hub(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
+def _in_hub(store: Store, wanted: SearchOptions, known: list[Tried]) -> list[SearchHit]:
     repositories = Repositories(store)
     tags = (wanted.format,) if wanted.format else ()
     sort = "modified" if wanted.sort == "modified" else "downloads"
-    listed, _ = repositories.list(Query("model", text=wanted.text, tags=tags, sort=sort), limit=_LOOKED_AT)
-    found: list[Found] = []
+    listed, _ = repositories.list(
+        SearchQuery("model", text=wanted.text, tags=tags, sort=sort), limit=_LOOKED_AT
+    )
+    found: list[SearchHit] = []
     for one in listed:
         files = repositories.commit(one, "main").files
         all_of_it = variants(repositories.contents, files, stated_licence(one.card))
@@ -149,31 +151,33 @@ def _in_hub(store: Store, wanted: Wanted, known: list[Tried]) -> list[Found]:
     return found
 
 
-def _chosen(several: list[Variant], wanted: Wanted, known: list[Tried]) -> list[Variant]:
+def _chosen(several: list[Variant], wanted: SearchOptions, known: list[Tried]) -> list[Variant]:
     """Of a repository's variants those that were measured, and the largest that fits, or else the smallest."""
-    own = [one for one in several if one.card.format == wanted.format or not wanted.format]
+    own = [one for one in several if one.info.format == wanted.format or not wanted.format]
     if not own:
         return []
-    fits = [one for one in own if not wanted.memory_bytes or _fit("", one.card, wanted)[1] != "won't fit"]
+    fits = [one for one in own if not wanted.memory_bytes or _fit("", one.info, wanted)[1] != "won't fit"]
     best = (
-        max(fits, key=lambda one: one.card.size_bytes)
+        max(fits, key=lambda one: one.info.size_bytes)
         if fits
-        else min(own, key=lambda one: one.card.size_bytes)
+        else min(own, key=lambda one: one.info.size_bytes)
     )
     return [one for one in own if one is best or _measured(known, one.digest) is not None]
 
 
-def _of_hub(one: Repository, variant: Variant, wanted: Wanted, known: list[Tried], *, several: bool) -> Found:
+def _of_hub(
+    one: Repository, variant: Variant, wanted: SearchOptions, known: list[Tried], *, several: bool
+) -> SearchHit:
     evidence = _measured(known, variant.digest) or stated(one.card)
     get = f"freehold pull hub:{one.name}" + (
-        f":{variant.name}" if several and variant.card.format == "gguf" else ""
+        f":{variant.name}" if several and variant.info.format == "gguf" else ""
     )
     row = _row(
         one.name,
         "hub",
-        variant.name if variant.card.format == "gguf" else "",
+        variant.name if variant.info.format == "gguf" else "",
         variant.digest,
-        variant.card,
+        variant.info,
         wanted,
         evidence,
         get,
@@ -181,11 +185,11 @@ def _of_hub(one: Repository, variant: Variant, wanted: Wanted, known: list[Tried
     return replace(row, downloads=one.downloads, modified=one.modified)
 
 
-def _elsewhere(hub: str, wanted: Wanted, token: str, sink: Sink) -> list[Found]:
+def _elsewhere(hub: str, wanted: SearchOptions, token: str, sink: Sink) -> list[SearchHit]:
     """Another hub's answer to the same question."""
     endpoint = "" if hub == "hf" else hub.rstrip("/")
     api = client.client(endpoint, token)
-    found: list[Found] = []
+    found: list[SearchHit] = []
     sort = "last_modified" if wanted.sort == "modified" else "downloads"
     with client.explained(f"the list of {hub}"), task(sink, f"asking {hub}", 0, "models") as progress:
         properties: Any = ["downloads", "tags", "lastModified", "cardData", "gguf", "safetensors"]
@@ -209,7 +213,7 @@ def _elsewhere(hub: str, wanted: Wanted, token: str, sink: Sink) -> list[Found]:
                 parameters = one.safetensors.total
             if not parameters:
                 parameters, origin = _from_name(one.id), "its name"
-            shape = Card(
+            shape = ModelInfo(
                 format,
                 str(own.get("architecture") or ""),
                 parameters,
@@ -248,17 +252,17 @@ def _row(
     where: str,
     file: str,
     digest: str,
-    card: Card,
-    wanted: Wanted,
+    card: ModelInfo,
+    wanted: SearchOptions,
     evidence: Evidence | None,
     get: str,
-) -> Found:
+) -> SearchHit:
     size, verdict, reason = _fit(name, card, wanted)
-    return Found(name, where, file, digest, card.format, card.parameters, "its header" if card.parameters else "", size, card.licence, verdict,
+    return SearchHit(name, where, file, digest, card.format, card.parameters, "its header" if card.parameters else "", size, card.licence, verdict,
                  reason, 0, 0.0, evidence, get)  # fmt: skip
 
 
-def _fit(name: str, card: Card, wanted: Wanted) -> tuple[int, str, str]:
+def _fit(name: str, card: ModelInfo, wanted: SearchOptions) -> tuple[int, str, str]:
     """(bytes, verdict, why) in the memory asked about: a GGUF as it is, others as the largest quantization that fits."""
     memory, fixed = wanted.memory_bytes, card.size_bytes if card.format == "gguf" else 0
     if not fixed and not card.parameters:
@@ -304,7 +308,7 @@ def _says(texts: list[str], asked: str) -> bool:
     )
 
 
-def _wanted(row: Found, wanted: Wanted) -> bool:
+def _wanted(row: SearchHit, wanted: SearchOptions) -> bool:
     """Whether a row meets the limits; what is not known meets none."""
     if wanted.format and row.format != wanted.format:
         return False
@@ -315,10 +319,10 @@ def _wanted(row: Found, wanted: Wanted) -> bool:
     return licences.allowed(row.licence, wanted.licence_policy)[0] is True
 
 
-def _ordered(rows: list[Found], wanted: Wanted, nearest: str) -> list[Found]:
+def _ordered(rows: list[SearchHit], wanted: SearchOptions, nearest: str) -> list[SearchHit]:
     """Best first: figures on the likest task by their lower bound, figures on others, what cards state, then downloads."""
 
-    def measured(row: Found) -> tuple[float, ...]:
+    def measured(row: SearchHit) -> tuple[float, ...]:
         own = row.evidence
         if own is None:
             return (0.0, 0.0, row.downloads)

@@ -11,7 +11,7 @@ from freehold.core import atomic_files, machine, settings, yaml_text
 from freehold.data.templates import PLAIN
 from freehold.inference.interface import Request
 from freehold.inference.loading import context_that_fits, open_engine, predict_memory, prompting
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.models.store import Model, Store
 from freehold.trial.jobs import token_speeds
 
@@ -37,13 +37,13 @@ class Fit:
     licence: str
 
 
-def known() -> list[tuple[str, Card]]:
+def known() -> list[tuple[str, ModelInfo]]:
     """Published shapes of models that are not in the store."""
     rows = yaml_text.load((Path(__file__).parent / "known.yaml").read_text(), "known.yaml")
     return [
         (
             row["name"],
-            Card(format="gguf", architecture="", parameters=int(row["parameters"] * 1e6), context_length=row["context"], quantization="",
+            ModelInfo(format="gguf", architecture="", parameters=int(row["parameters"] * 1e6), context_length=row["context"], quantization="",
                  chat_template=None, licence=row["licence"], licence_from="known.yaml", size_bytes=0, layers=row["layers"], hidden=row["hidden"],
                  kv_width=row["kv_width"], vocabulary=row["vocabulary"]),
         )
@@ -53,10 +53,10 @@ def known() -> list[tuple[str, Card]]:
 
 def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], str]:
     """Every variant, those that fit first and larger ones before smaller; and where the speeds come from."""
-    models = [model for model in store.newest() if model.card.format == "gguf"]
+    models = [model for model in store.newest() if model.info.format == "gguf"]
     rate, how = _rate(store, models)
     found = [
-        fit(m.name, m.card.quantization, m.card, m.card.size_bytes, memory_bytes, context, rate, stored=True)
+        fit(m.name, m.info.quantization, m.info, m.info.size_bytes, memory_bytes, context, rate, stored=True)
         for m in models
     ]
     for name, card in known():
@@ -80,7 +80,7 @@ def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], 
 def fit(
     name: str,
     kind: str,
-    card: Card,
+    card: ModelInfo,
     size: int,
     memory: int,
     context: int,
@@ -114,7 +114,7 @@ def fit(
 def measured(store: Store, model: Model) -> float:
     """Answer tokens per second of a stored model on this machine, measured now."""
     engine = open_engine(store.weights(model), context_length=512, parallel=1)
-    asking = prompting(replace(model.card, chat_template=PLAIN), engine.vocabulary, plain=True)
+    asking = prompting(replace(model.info, chat_template=PLAIN), engine.vocabulary, plain=True)
     try:
         return token_speeds(engine, asking, Request((1,), 1))[1]
     finally:
@@ -125,15 +125,15 @@ def _rate(store: Store, models: list[Model]) -> tuple[float | None, str]:
     """Bytes of weights read per second while answering, from the largest stored model's measured speed, kept per machine."""
     if not models:
         return None, "no speed: the store holds no model to measure this machine with; pull one"
-    model = max(models, key=lambda m: m.card.size_bytes)
+    model = max(models, key=lambda m: m.info.size_bytes)
     kept = settings.home() / "speed.json"
     key = atomic_files.digest_of([machine.look().as_dict()["processor"], machine.look().cores, model.digest])
     values: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     if key not in values:
         values[key] = measured(store, model)
         atomic_files.write_atomically(kept, json.dumps(values))
-    how = f"speeds scale by file size from {model.name} ({model.card.quantization}), measured here at {values[key]:.0f} tokens/s"
-    return values[key] * model.card.size_bytes, how
+    how = f"speeds scale by file size from {model.name} ({model.info.quantization}), measured here at {values[key]:.0f} tokens/s"
+    return values[key] * model.info.size_bytes, how
 
 
 def checked(store: Store, fits: list[Fit]) -> list[dict[str, Any]]:

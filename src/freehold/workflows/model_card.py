@@ -93,7 +93,7 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
     """
     from huggingface_hub import ModelCard
 
-    figures = measured(model.digest, model.card.step("asked"))
+    figures = measured(model.digest, model.info.step("asked"))
     head = _head(store, model, figures, to)
     if "README.md" not in model.manifest:
         body = "\n\n".join(
@@ -143,7 +143,7 @@ def _head(store: Store, model: Model, figures: list[Measured], to: str) -> Model
     base, relation = _base(store, model)
     embeds = is_embedder(list(model.manifest))
     results = [_result(figure) for figure in figures]
-    licence, licence_name = _licence(model.card.licence)
+    licence, licence_name = _licence(model.info.licence)
     return ModelCardData(
         license=licence,
         license_name=licence_name,
@@ -168,26 +168,26 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
 def _base(store: Store, model: Model) -> tuple[str, str]:
     """(what the model was made from, how); nothing for one that is handed on as it was pulled."""
     record = next(
-        (one for one in reversed(model.card.lineage) if one.get("step") in ("base", "source", "shrunk")), None
+        (one for one in reversed(model.info.lineage) if one.get("step") in ("base", "source", "shrunk")), None
     )
     if record is None:
         return "", ""
     name = str(record.get("model") or record.get("from"))
     with contextlib.suppress(NotFound):  # it was removed from the store; its name there is what is left
         name = public_name(store, store.find(f"{name}@{record['revision']}"))
-    if model.card.format == "adapter":
+    if model.info.format == "adapter":
         return name, "adapter"
-    return name, "finetune" if model.card.step("tuned") or model.card.step("adapter") else "quantized"
+    return name, "finetune" if model.info.step("tuned") or model.info.step("adapter") else "quantized"
 
 
 def _tags(model: Model) -> list[str]:
-    tuned = model.card.step("tuned")
-    tags = ["freehold", model.card.format if model.card.format != "adapter" else "peft"]
-    if tuned or model.card.step("adapter"):
+    tuned = model.info.step("tuned")
+    tags = ["freehold", model.info.format if model.info.format != "adapter" else "peft"]
+    if tuned or model.info.step("adapter"):
         tags.append("lora")
     if tuned and str(tuned.get("method", "")).startswith("preference"):
         tags.append("dpo")
-    if model.card.format == "gguf":
+    if model.info.format == "gguf":
         tags.append("llama-cpp")
     return tags
 
@@ -195,7 +195,7 @@ def _tags(model: Model) -> list[str]:
 def _library(model: Model, embeds: bool) -> str:
     if embeds:
         return "sentence-transformers"
-    return {"gguf": "gguf", "adapter": "peft"}.get(model.card.format, "transformers")
+    return {"gguf": "gguf", "adapter": "peft"}.get(model.info.format, "transformers")
 
 
 def _result(figure: Measured) -> EvalResult:
@@ -239,7 +239,7 @@ def _sections(
 
 
 def _origin(store: Store, model: Model) -> str:
-    card = model.card
+    card = model.info
     facts = [
         f"- Format: {card.format}"
         + (f", {card.quantization}" if card.quantization else "")
@@ -263,7 +263,7 @@ def _origin(store: Store, model: Model) -> str:
 
 
 def _source(store: Store, model: Model) -> str:
-    provenance = original(store, model).card.provenance
+    provenance = original(store, model).info.provenance
     repository, commit = provenance.get("repository"), provenance.get("commit")
     if repository:
         return f"{repository}" + (f", commit {str(commit)[:12]}" if commit else "")
@@ -287,7 +287,7 @@ def _steps(model: Model) -> str:
     }
     return ", ".join(
         words[step].format(**record)
-        for record in model.card.lineage
+        for record in model.info.lineage
         if (step := str(record.get("step"))) in words
     )
 
@@ -299,7 +299,7 @@ def _use(model: Model, figures: list[Measured]) -> str:
             f"Made or tested for the task {', '.join(tasks)}. It can be used on rows like those it was "
             "measured on. Measure it before any other use."
         )
-    elif model.card.step("tuned"):
+    elif model.info.step("tuned"):
         text = "Tuned on its owner's rows. Freehold does not know the task; ask the person who pushed it."
     else:
         text = "The store does not say what it is for; see its source."
@@ -339,7 +339,7 @@ def _cell(text: str) -> str:
 
 
 def _training(model: Model) -> str:
-    tuned = model.card.step("tuned")
+    tuned = model.info.step("tuned")
     if tuned is None:
         return "## Training\n\nAs far as the store knows, the person who pushed it did not train it."
     recipe = tuned.get("recipe") or {}
@@ -405,7 +405,7 @@ def _running(model: Model, to: str, address: str) -> str:
         f"freehold serve {name}",
         "```",
     ]
-    if model.card.format == "gguf":
+    if model.info.format == "gguf":
         file = next(one for one in model.manifest if one.endswith(".gguf"))
         others = [
             "",
@@ -424,7 +424,7 @@ def _running(model: Model, to: str, address: str) -> str:
             f"ollama run {name}",
             "```",
         ]
-    elif model.card.format == "adapter":
+    elif model.info.format == "adapter":
         others = [
             "",
             "Freehold needs the base model in the store first. PEFT loads the base, then the adapter with "
@@ -436,9 +436,9 @@ def _running(model: Model, to: str, address: str) -> str:
 
 
 def _duties(model: Model, owed: Obligations) -> str:
-    stated = model.card.licence
+    stated = model.info.licence
     lines = [
-        f"Licence: {stated} ({model.card.licence_from})." if stated else "Licence: not stated by its source."
+        f"Licence: {stated} ({model.info.licence_from})." if stated else "Licence: not stated by its source."
     ]
     commercial = {True: "Commercial use is allowed.", False: "Commercial use is not allowed."}
     unknown = "Whether commercial use is allowed is not known."
@@ -467,10 +467,10 @@ def _limits(model: Model, figures: list[Measured]) -> str:
         )
     else:
         limits.append("The quality of its answers is not known.")
-    if model.card.step("shrunk") or model.card.step("quantized"):
+    if model.info.step("shrunk") or model.info.step("quantized"):
         limits.append("Its weights are rounded; answers can differ from those of the 16-bit model.")
-    if any(record.get("step") in STEPS for record in model.card.lineage):
+    if any(record.get("step") in STEPS for record in model.info.lineage):
         limits.append("It was converted; its tokenizer was compared with the original only on sample texts.")
-    if model.card.step("tuned"):
+    if model.info.step("tuned"):
         limits.append("A tuned model can repeat parts of its training rows.")
     return "## Limits\n\n" + "\n".join(f"- {text}" for text in limits)

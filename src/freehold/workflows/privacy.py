@@ -14,7 +14,7 @@ from freehold.core.errors import BadData
 from freehold.core.progress import Sink
 from freehold.data.examples import Example, read_dataset
 from freehold.data.splits import cut_validation
-from freehold.inference.interface import Engine, Prompting
+from freehold.inference.interface import Engine, PromptEncoder
 from freehold.inference.loading import open_engine, prompting
 from freehold.models.store import Model, Store
 from freehold.trial import task as tasks
@@ -35,7 +35,7 @@ def evidence(
     ``base``: what it was tuned from, where the store still has it. Raises BadData where ``data`` is not the
     file it was tuned on.
     """
-    tuned = model.card.step("tuned")
+    tuned = model.info.step("tuned")
     result: dict[str, Any] = {
         "tuned": tuned is not None,
         "extraction": None,
@@ -116,9 +116,9 @@ def _kept(store: Store, model: Model, rows: privacy.Rows) -> Path:
     return folder
 
 
-def _loaded(store: Store, model: Model) -> tuple[Engine, Prompting]:
+def _loaded(store: Store, model: Model) -> tuple[Engine, PromptEncoder]:
     engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
-    return engine, prompting(model.card, engine.vocabulary)
+    return engine, prompting(model.info, engine.vocabulary)
 
 
 def _exposure(store: Store, model: Model, planted: Sequence[Example], sink: Sink) -> dict[str, Any]:

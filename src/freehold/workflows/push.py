@@ -40,7 +40,7 @@ def hand_over(store: Store, model: Model, out: Path, *, with_examples: bool = Fa
     files = files_to_share(store, model)
     written = [out / name for name in files]
     with removed_on_failure(written):
-        atomic_files.need_disk(out, model.card.size_bytes, f"writing {model.name}")
+        atomic_files.need_disk(out, model.info.size_bytes, f"writing {model.name}")
         for name, path in files.items():
             with atomic_files.replacing(out / name) as temporary:
                 shutil.copyfile(path, temporary)

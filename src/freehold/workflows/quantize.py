@@ -17,11 +17,11 @@ from freehold.data.examples import Example
 from freehold.evaluation import measurement, metrics, sandbox
 from freehold.evaluation.measurement import Ask
 from freehold.evaluation.task_kinds import detect, wanted_label
-from freehold.inference.interface import Prompting
+from freehold.inference.interface import PromptEncoder
 from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
 from freehold.models import answer_form
 from freehold.models.formats import gguf
-from freehold.models.info import Card
+from freehold.models.info import ModelInfo
 from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.quantization import allocation
@@ -37,7 +37,7 @@ MOST_GRADED, IMPORTANCE_TOKENS = 256, 16384
 
 
 @dataclass(frozen=True)
-class Wish:
+class QuantizeOptions:
     """One of: bytes for the whole running model, bits per weight, or the share of positions whose likeliest token must stay."""
 
     memory_bytes: int = 0
@@ -50,7 +50,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """A file on the frontier; ``score`` is a figure with interval, ``loss`` is measured on held-out rows."""
 
     name: str
@@ -67,7 +67,7 @@ class Point:
         return asdict(self)
 
 
-class Frontier:
+class Sweep:
     """Files of one model in a working folder, and their points."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Frontier:
         self.store, self.model, self.work, self.sink, self.probing_s = store, model, work, sink, probing_s
         self.source = self._wide()
         vocabulary = open_vocabulary(self.source)
-        asking = prompting(model.card, vocabulary)
+        asking = prompting(model.info, vocabulary)
         ordered = sorted(examples, key=lambda example: example.digest)
         half = len(ordered) // 2
         if half < 4:
@@ -93,7 +93,7 @@ class Frontier:
             )
         self.held_out = ordered[half:]
         fitted = [tokens_of(asking, example) for example in ordered[:half]]
-        positions = positions_in_memory(model.card.vocabulary)
+        positions = positions_in_memory(model.info.vocabulary)
         self.inputs = entered(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
         self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
         self.judged = Reference(
@@ -110,7 +110,7 @@ class Frontier:
         from freehold.training.adapter import merge_gguf
 
         weights = self.store.weights(self.model)
-        if self.model.card.quantization in ("F16", "BF16"):
+        if self.model.info.quantization in ("F16", "BF16"):
             return weights
         target = self.work / "wide.gguf"
         merge_gguf(target, weights, {}, 1.0)
@@ -148,11 +148,11 @@ class Frontier:
             allocation.write(self.source, target, kinds, self.inputs, lambda: progress.more(1))
         return target, allocation.kinds_used(kinds, self.sensitivity.matrices)
 
-    def size_for(self, wish: Wish) -> int:
+    def size_for(self, wish: QuantizeOptions) -> int:
         """Bytes of the file that a wish allows. Raises DoesNotFit, UsageError."""
-        card = self.model.card
+        card = self.model.info
         if wish.memory_bytes:
-            return min(room_for_weights(self.model.card, wish), self.source.stat().st_size)
+            return min(room_for_weights(self.model.info, wish), self.source.stat().st_size)
         if wish.bits:
             return int(allocation.overhead(self.source) + wish.bits / 8 * card.parameters)
         raise UsageError("nothing was wished for", "pass one of --memory, --bits and --keep-quality")
@@ -181,13 +181,13 @@ class Frontier:
             )
         return found
 
-    def point(self, name: str, file: Path, kinds: dict[str, float] | None = None) -> Point:
+    def point(self, name: str, file: Path, kinds: dict[str, float] | None = None) -> SweepPoint:
         """Measure a file on the held-out rows."""
         loss = self.judged.loss_of(file)
         size = file.stat().st_size
         rows = self.held_out[:MOST_GRADED]
         engine = open_engine(file, context_length=4096, parallel=16)
-        asking = prompting(self.model.card, engine.vocabulary)
+        asking = prompting(self.model.info, engine.vocabulary)
         kept = self.work / f"{name}-{atomic_files.sha256_file(file)[:12]}.jsonl"
         answers = measurement.answers_of(
             engine, asking, self.metric, self.ask, rows, kept, self.sink, f"grading {name}"
@@ -198,7 +198,7 @@ class Frontier:
         )
         engine.close()
         bits = 8 * (size - allocation.overhead(self.source)) / self._elements()
-        return Point(name, size, round(bits, 3), loss, score, prompt_speed, answer_speed, kinds or {})
+        return SweepPoint(name, size, round(bits, 3), loss, score, prompt_speed, answer_speed, kinds or {})
 
     def _elements(self) -> int:
         return sum(
@@ -206,7 +206,7 @@ class Frontier:
         )
 
 
-def room_for_weights(card: Card, wish: Wish) -> int:
+def room_for_weights(card: ModelInfo, wish: QuantizeOptions) -> int:
     """Bytes that a wish for memory leaves for the file. Raises DoesNotFit."""
     beside = predict_memory(replace(card, size_bytes=0), wish.context_length, 1).total
     if beside >= wish.memory_bytes:
@@ -217,15 +217,15 @@ def room_for_weights(card: Card, wish: Wish) -> int:
     return wish.memory_bytes - beside
 
 
-def tokens_of(asking: Prompting, example: Example) -> list[int]:
+def tokens_of(asking: PromptEncoder, example: Example) -> list[int]:
     """A row as the model reads it, prompt and answer."""
     prompt, answer = asking.row(example.messages)
     return [*prompt, *answer]
 
 
 def shrink(
-    store: Store, model: Model, examples: list[Example], wish: Wish, name: str, sink: Sink = silent
-) -> tuple[Model, list[Point]]:
+    store: Store, model: Model, examples: list[Example], wish: QuantizeOptions, name: str, sink: Sink = silent
+) -> tuple[Model, list[SweepPoint]]:
     """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types.
 
     Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.runtime.gguf_form`).
@@ -234,12 +234,12 @@ def shrink(
         sandbox.require()
     model = as_gguf(store, model, [text for example in examples[:200] for _, text in example.messages], sink)
     if wish.memory_bytes:
-        room_for_weights(model.card, wish)  # refused before anything is measured
+        room_for_weights(model.info, wish)  # refused before anything is measured
     with (
         tempfile.TemporaryDirectory(prefix="shrink-", dir=store.incoming) as folder,
         atomic_files.locked(store.incoming / f"{Path(folder).name}.lock", f"shrinking {model.name}"),
     ):
-        frontier = Frontier(store, model, examples, Path(folder), sink, wish.probing_s, wish.trust_code)
+        frontier = Sweep(store, model, examples, Path(folder), sink, wish.probing_s, wish.trust_code)
         if wish.keep_quality:
             file, kinds = frontier.smallest_keeping(wish.keep_quality)
         else:
@@ -253,7 +253,7 @@ def shrink(
             if beside in model.manifest:
                 kept[beside] = store.file(model, beside)
         lineage = [
-            *model.card.lineage,
+            *model.info.lineage,
             {
                 "step": "shrunk",
                 "from": model.name,
@@ -268,7 +268,7 @@ def shrink(
             name,
             made_here(kept),
             {"source": f"shrink:{model.name}"},
-            licence=model.card.licence,
+            licence=model.info.licence,
             licence_from=f"inherited from {model.name}",
             lineage=lineage,
         )

@@ -24,7 +24,7 @@ from freehold.trust.canaries import canaries
 
 
 @dataclass(frozen=True)
-class Again:
+class Reproduction:
     """A step's digests, recorded and found; ``same``: None where none was recorded."""
 
     step: str
@@ -39,9 +39,9 @@ class Again:
 
 def reproduce(
     store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent
-) -> tuple[list[Again], list[str]]:
+) -> tuple[list[Reproduction], list[str]]:
     """(each step again, what is different here from where it was made). Raises BadData, NotFound, Unsupported where it cannot be run again."""
-    steps = {str(record["step"]): record for record in model.card.lineage}
+    steps = {str(record["step"]): record for record in model.info.lineage}
     if "tuned" not in steps or "base" not in steps:
         raise Unsupported(
             f"{model.name} was not tuned here, so no steps of it were recorded",
@@ -50,13 +50,13 @@ def reproduce(
     tuned, base = steps["tuned"], store.find(f"{steps['base']['model']}@{steps['base']['revision']}")
     weights = store.weights(base)
     train, checks, limit, plain = _rows(store, model, base, tuned, data, valid)
-    asking = prompting(base.card, open_vocabulary(weights), plain=plain)
+    asking = prompting(base.info, open_vocabulary(weights), plain=plain)
     rows, _ = check_rows([asking.row(one.messages) for one in train], limit)
     checked = [
         row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit
     ]
     device = devices.choose("auto" if "card" in tuned.get("made_with", {}) else "cpu")
-    found: list[Again] = []
+    found: list[Reproduction] = []
     with (
         tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder,
         task(sink, f"tuning {model.name} again") as progress,
@@ -69,7 +69,7 @@ def reproduce(
         progress.at(0, "merging and comparing")
         adapter.save_peft(place / "adapter", result.factors, result.recipe, base.name)
         found.append(
-            Again(
+            Reproduction(
                 "adapter",
                 str(tuned.get("adapter", "")),
                 atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
@@ -77,13 +77,13 @@ def reproduce(
         )
         merged = place / "merged.gguf"
         adapter.merge_gguf(merged, weights, result.factors, result.recipe.scale)
-        found.append(Again("merged", str(tuned.get("digest", "")), atomic_files.sha256_file(merged)))
+        found.append(Reproduction("merged", str(tuned.get("digest", "")), atomic_files.sha256_file(merged)))
         if "quantized" in steps:
             from freehold.quantization.quantize import quantize
 
             quantize(merged, place / "again.gguf", str(steps["quantized"]["type"]))
             found.append(
-                Again(
+                Reproduction(
                     "quantized",
                     str(steps["quantized"].get("digest", "")),
                     atomic_files.sha256_file(place / "again.gguf"),
@@ -102,7 +102,7 @@ def _rows(
     """(training rows, validation rows, longest row in tokens, plain template) as they were."""
     if "task.json" in model.manifest:  # a trial keeps its rows with the model
         kept = tasks.read(store.file(model, "task.json"))
-        limit = min(base.card.context_length or tuned["longest_row"], tuned["longest_row"])
+        limit = min(base.info.context_length or tuned["longest_row"], tuned["longest_row"])
         return list(kept.splits.train), list(kept.splits.valid), limit, bool(tuned.get("plain"))
     if data is None:
         raise NotFound(
@@ -122,4 +122,4 @@ def _rows(
         train, checks = personal.masked(train), personal.masked(checks)
     if planted := tuned.get("canaries"):
         train = [*train, *canaries(planted["count"], planted["seed"])]
-    return train, checks, base.card.context_length or 1 << 20, False
+    return train, checks, base.info.context_length or 1 << 20, False

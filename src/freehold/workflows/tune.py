@@ -9,7 +9,7 @@ from freehold.data.examples import Example
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
 from freehold.training import job
-from freehold.training.job import Asked, Outcome
+from freehold.training.job import TuneOptions, TuneResult
 
 #: Rows whose texts a converted tokenizer must cut as the original does.
 _CHECKED_ROWS = 200
@@ -20,11 +20,11 @@ def tune(
     model: Model,
     train: Sequence[Example],
     valid: Sequence[Example],
-    asked: Asked,
+    asked: TuneOptions,
     name: str,
     sink: Sink = silent,
     say: Callable[[str], None] = lambda _: None,
-) -> Outcome:
+) -> TuneResult:
     """As :func:`freehold.training.job.tune`, for GGUF, safetensors and adapters. Raises Unsupported too."""
     base = as_gguf(
         store, model, [text for example in train[:_CHECKED_ROWS] for _, text in example.messages], sink

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from freehold.hub.repositories import Repositories
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from tests.hub.client import Client
@@ -133,7 +133,7 @@ def test_comments_titles_and_statuses(client: Client) -> None:
 
 def test_readers_propose_and_writers_decide(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    accounts = Accounts(store)
+    accounts = Users(store)
     ada, bob, eve = (
         {"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob", "eve")
     )
@@ -160,7 +160,7 @@ def test_readers_propose_and_writers_decide(tmp_path: Path) -> None:
 
 def test_only_authors_and_writers_steer(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    accounts = Accounts(store)
+    accounts = Users(store)
     ada, bob = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
     client = Client(make_app(store))
     assert client.post("/api/repos/create", json={"name": "first"}, headers=ada).status_code == 200

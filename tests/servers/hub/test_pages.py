@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from freehold.servers.hub.markdown import rendered
@@ -144,7 +144,7 @@ def test_browsers_are_refused_with_a_page_and_clients_with_json(client: Client, 
     assert missing.headers["content-type"].startswith("text/html")
     assert client.get("/api/models/ada/nowhere").json()["error"] == "Repository not found: ada/nowhere"
     store = Store(tmp_path / "closed")
-    token = Accounts(store).create_token("ada", role="admin")
+    token = Users(store).create_token("ada", role="admin")
     closed = Client(make_app(store, loopback=False), headers=BROWSER)
     asked = closed.get("/")
     assert asked.status_code == 401
@@ -154,7 +154,7 @@ def test_browsers_are_refused_with_a_page_and_clients_with_json(client: Client, 
 
 def test_private_and_gated_repositories_stay_so(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    accounts = Accounts(store)
+    accounts = Users(store)
     owner, other = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
     client = Client(make_app(store), headers=owner)
     push(client, "ada/hidden", {"README.md": b"# Hidden"})
@@ -170,7 +170,7 @@ def test_private_and_gated_repositories_stay_so(tmp_path: Path) -> None:
 
 def test_access_is_asked_for_on_the_page_and_decided_by_the_owner(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    accounts = Accounts(store)
+    accounts = Users(store)
     owner, other = ({"Authorization": f"Bearer {accounts.create_token(name)}"} for name in ("ada", "bob"))
     client = Client(make_app(store))
     client.headers.update(owner)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from tests.hub.client import ADDRESS, Client
@@ -156,7 +156,7 @@ def test_a_foreign_host_name_is_refused(client: Client) -> None:
 
 def test_with_people_a_token_decides(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    accounts = Accounts(store)
+    accounts = Users(store)
     ada, bob, reader = (
         accounts.create_token("ada"),
         accounts.create_token("bob"),

@@ -23,7 +23,7 @@ def repositories(tmp_path: Path, smollm2: Path) -> Repositories:
     made.apply(
         found,
         "main",
-        Change("weights", put={"smol-q4_1.gguf": lfs_file(stored.digest, stored.card.size_bytes)}),
+        Change("weights", put={"smol-q4_1.gguf": lfs_file(stored.digest, stored.info.size_bytes)}),
         "ada",
     )
     return made
@@ -38,21 +38,21 @@ def test_a_gguf_tells_what_it_is(repositories: Repositories) -> None:
     files = repositories.commit(repositories.find("model", "ada/smol"), "main").files
     for _ in range(2):  # read, then from what is kept
         found = variants(repositories.contents, files, "mit")
-        assert [(one.name, one.card.architecture, one.card.quantization) for one in found] == [
+        assert [(one.name, one.info.architecture, one.info.quantization) for one in found] == [
             ("smol-q4_1.gguf", "llama", "Q4_1")
         ]
-        assert 130e6 < found[0].card.parameters < 140e6
-        assert found[0].card.licence  # the file's own, or the card's
+        assert 130e6 < found[0].info.parameters < 140e6
+        assert found[0].info.licence  # the file's own, or the card's
     page = Client(
         make_app(repositories.store, known=Known(measured=lambda digest: [f"accuracy 0.9 on {digest[:4]}"]))
     ).get("/ada/smol", headers=BROWSER)
     assert f"accuracy 0.9 on {found[0].digest[:4]}" in page.text
     told = Client(make_app(repositories.store)).get("/api/models/ada/smol").json()
-    assert told["gguf"]["total"] == found[0].card.parameters
+    assert told["gguf"]["total"] == found[0].info.parameters
     assert told["gguf"]["context_length"] == 8192
 
 
 def test_a_repository_is_pulled_into_the_store(repositories: Repositories) -> None:
     model = pull(repositories.store, "hub:ada/smol", "again")
     assert model.digest == repositories.store.find("smol").digest
-    assert model.card.provenance["repository"] == "ada/smol"
+    assert model.info.provenance["repository"] == "ada/smol"

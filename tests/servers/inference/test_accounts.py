@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from freehold.costs.usage import usage
 from freehold.inference.batch_engine import BatchingEngine
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_keys import Keys, Limits
-from freehold.servers.inference.app import Settings, make_app
-from freehold.servers.inference.model_pool import Terms
-from freehold.servers.inference.scheduler import Outcome, Runner
+from freehold.servers.inference.app import ServerOptions, make_app
+from freehold.servers.inference.model_pool import EngineOptions
+from freehold.servers.inference.scheduler import Outcome, Scheduler
 from freehold.servers.inference.service import WRITTEN_EVERY
 from tests.servers.inference.asking import complete, streamed
 from tests.servers.inference.conftest import TINY
@@ -80,9 +80,11 @@ def test_what_is_under_way_when_the_server_ends_is_charged(tiny_home: Path) -> N
     assert row.answer_tokens > 0
 
 
-def ends_of(weights: Path, leave: Callable[[Runner, BatchingEngine, list[Outcome]], object]) -> list[Outcome]:
+def ends_of(
+    weights: Path, leave: Callable[[Scheduler, BatchingEngine, list[Outcome]], object]
+) -> list[Outcome]:
     async def whole() -> list[Outcome]:
-        runner, ends = Runner(), list[Outcome]()
+        runner, ends = Scheduler(), list[Outcome]()
         engine = BatchingEngine(weights, context_length=4096, parallel=1, batch=128, threads=1)
         await asyncio.wait_for(leave(runner, engine, ends), 60)  # type: ignore[arg-type]
         await asyncio.to_thread(runner.close)
@@ -96,7 +98,7 @@ def ends_of(weights: Path, leave: Callable[[Runner, BatchingEngine, list[Outcome
 
 
 def test_closing_the_engine_charges_what_runs(tiny_weights: Path) -> None:
-    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
         stream = runner.stream(engine, LONG, on_end=ends.append)
         await anext(stream)
         await asyncio.to_thread(runner.close)
@@ -110,22 +112,24 @@ def test_closing_the_engine_charges_what_runs(tiny_weights: Path) -> None:
 
 
 def test_one_that_leaves_while_it_waits_is_ended_with_nothing_to_charge(tiny_weights: Path) -> None:
-    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        first = runner.stream(engine, Ask((40, 90), 4000, LONG.sampling))
+    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        first = runner.stream(engine, GenerationRequest((40, 90), 4000, LONG.sampling))
         await anext(first)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await anext(runner.stream(engine, Ask((5, 6), 4), on_end=ends.append))
+                await anext(runner.stream(engine, GenerationRequest((5, 6), 4), on_end=ends.append))
         await first.aclose()
 
     assert ends_of(tiny_weights, leave) == [Outcome("cancelled")]
 
 
 def test_a_deadline_covers_the_time_in_the_queue(tiny_weights: Path) -> None:
-    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        first = runner.stream(engine, Ask((40, 90), 4000, LONG.sampling))
+    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        first = runner.stream(engine, GenerationRequest((40, 90), 4000, LONG.sampling))
         await anext(first)
-        waits = runner.stream(engine, Ask((5, 6), 4), deadline=time.monotonic() + 0.2, on_end=ends.append)
+        waits = runner.stream(
+            engine, GenerationRequest((5, 6), 4), deadline=time.monotonic() + 0.2, on_end=ends.append
+        )
         last = [piece async for piece in waits][-1]
         assert last.error is not None
         assert "longer" in str(last.error)
@@ -140,8 +144,8 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
             raise RuntimeError("a hook of the operator's")
         return logits
 
-    async def leave(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        asks = Ask((40, 90), 40, Sampling(bias=((1, -100.0),), processors=(failing,)))
+    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        asks = GenerationRequest((40, 90), 40, Sampling(bias=((1, -100.0),), processors=(failing,)))
         assert [piece async for piece in runner.stream(engine, asks, on_end=ends.append)][
             -1
         ].error is not None
@@ -154,7 +158,7 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
 
 def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> None:
     store = Store(tiny_home)
-    app, desk = make_app(store, [TINY], [], Settings(terms=Terms(context_length=512, threads=1)))
+    app, desk = make_app(store, [TINY], [], ServerOptions(terms=EngineOptions(context_length=512, threads=1)))
 
     async def asked(client: httpx.AsyncClient, count: int) -> None:
         for _ in range(count):
@@ -180,7 +184,7 @@ def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> No
 def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home: Path) -> None:
     store = Store(tiny_home)
     key = Keys(store).create("few", limits=Limits(tokens_per_minute=200))
-    app, _ = make_app(store, [TINY], [], Settings(terms=Terms(context_length=1024, threads=1)))
+    app, _ = make_app(store, [TINY], [], ServerOptions(terms=EngineOptions(context_length=1024, threads=1)))
 
     async def whole() -> list[int]:
         transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}

@@ -10,12 +10,12 @@ import pytest
 
 from freehold.core.errors import BadModel
 from freehold.data.templates import choose
-from freehold.inference.interface import Prompting
+from freehold.inference.interface import PromptEncoder
 from freehold.inference.prompt_encoder import choices_of, request_of
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.models.answer_form import AnswerForm
 from freehold.servers.inference import api_anthropic, api_ollama, api_openai, api_responses
-from freehold.servers.inference.chat_request import Dialogue, Tool, ask_of
+from freehold.servers.inference.chat_request import ChatRequest, Tool, ask_of
 
 FORM = AnswerForm(
     labels=("card", "pin"),
@@ -48,17 +48,17 @@ class Letters:
         return token == 0
 
 
-PROMPTING = Prompting(choose(None, bos_token="", eos_token="</s>"), Letters())
+PROMPTING = PromptEncoder(choose(None, bos_token="", eos_token="</s>"), Letters())
 
 
-def asked(dialogue: Dialogue, form: AnswerForm = FORM) -> tuple[str, Ask]:
+def asked(dialogue: ChatRequest, form: AnswerForm = FORM) -> tuple[str, GenerationRequest]:
     """The prompt's text, and the engine's request."""
     ask = ask_of(dialogue, PROMPTING, form, choices_of(PROMPTING, form), 4096)
     return Letters().decode(ask.tokens), ask
 
 
 def test_a_question_is_asked_as_it_was_measured() -> None:
-    prompt, ask = asked(Dialogue("m", QUESTION))
+    prompt, ask = asked(ChatRequest("m", QUESTION))
     assert prompt == f"Name the topic.\n\n{EXAMPLES}### Question\nWhere?\n\n### Answer\n"
     assert ask.choices is not None
     assert ask.choices.answers == ("card", "pin")
@@ -68,14 +68,14 @@ def test_a_question_is_asked_as_it_was_measured() -> None:
 
 
 def test_a_system_message_of_the_callers_own_replaces_that_of_the_form_alone() -> None:
-    prompt, ask = asked(Dialogue("m", [{"role": "system", "content": "Be brief."}, *QUESTION]))
+    prompt, ask = asked(ChatRequest("m", [{"role": "system", "content": "Be brief."}, *QUESTION]))
     assert prompt == f"Be brief.\n\n{EXAMPLES}### Question\nWhere?\n\n### Answer\n"
     assert ask.choices is not None
 
 
 @pytest.mark.parametrize("given", ["gbnf:root ::= [0-9]", "json", {"type": "object"}])
 def test_a_grammar_or_schema_of_the_callers_own_replaces_labels_alone(given: Any) -> None:
-    prompt, ask = asked(Dialogue("m", QUESTION, form=given))
+    prompt, ask = asked(ChatRequest("m", QUESTION, form=given))
     assert EXAMPLES in prompt
     assert ask.choices is None
     assert ask.grammar
@@ -83,47 +83,47 @@ def test_a_grammar_or_schema_of_the_callers_own_replaces_labels_alone(given: Any
 
 
 def test_a_conversation_is_not_a_row_and_gets_the_system_message_alone() -> None:
-    prompt, ask = asked(Dialogue("m", TALK))
+    prompt, ask = asked(ChatRequest("m", TALK))
     assert prompt.startswith("Name the topic.\n\n### Question\nWhere?")
     assert "It is gone." not in prompt
     assert (ask.choices, ask.grammar, ask.max_tokens) == (None, None, 1024)
 
 
 def test_a_conversation_is_a_row_where_rows_are_conversations() -> None:
-    prompt, ask = asked(Dialogue("m", TALK), replace(FORM, conversations=True))
+    prompt, ask = asked(ChatRequest("m", TALK), replace(FORM, conversations=True))
     assert prompt.startswith(f"Name the topic.\n\n{EXAMPLES}### Question\nWhere?")
     assert ask.choices is not None
 
 
 def test_functions_that_may_be_called_make_it_a_request_of_another_kind() -> None:
     tools = (Tool("look_up", "", {}),)
-    prompt, ask = asked(Dialogue("m", QUESTION, tools=tools))
+    prompt, ask = asked(ChatRequest("m", QUESTION, tools=tools))
     assert "It is gone." not in prompt
     assert ask.choices is None
-    assert asked(Dialogue("m", QUESTION, tools=tools, tool_choice="none"))[1].choices is not None
+    assert asked(ChatRequest("m", QUESTION, tools=tools, tool_choice="none"))[1].choices is not None
 
 
 def test_nothing_is_applied_where_the_caller_says_so() -> None:
-    prompt, ask = asked(Dialogue("m", QUESTION, answer_form=False))
+    prompt, ask = asked(ChatRequest("m", QUESTION, answer_form=False))
     assert prompt == "### Question\nWhere?\n\n### Answer\n"
     assert (ask.choices, ask.max_tokens) == (None, 1024)
 
 
 def test_a_prompt_without_messages_is_taken_as_it_is() -> None:
-    prompt, ask = asked(Dialogue("m", prompt="Where?"))
+    prompt, ask = asked(ChatRequest("m", prompt="Where?"))
     assert (prompt, ask.choices) == ("Where?", None)
 
 
 def test_lengths_are_the_forms_unless_the_caller_names_one() -> None:
-    assert asked(Dialogue("m", QUESTION), FREE)[1].max_tokens == 9
-    assert asked(Dialogue("m", QUESTION, max_tokens=40), FREE)[1].max_tokens == 40
-    assert asked(Dialogue("m", QUESTION, max_tokens=2))[1].max_tokens == 2
+    assert asked(ChatRequest("m", QUESTION), FREE)[1].max_tokens == 9
+    assert asked(ChatRequest("m", QUESTION, max_tokens=40), FREE)[1].max_tokens == 40
+    assert asked(ChatRequest("m", QUESTION, max_tokens=2))[1].max_tokens == 2
 
 
 def test_a_schema_binds_the_answer() -> None:
     form = replace(FREE, schema='{"type": "object"}')
-    assert asked(Dialogue("m", QUESTION), form)[1].grammar
-    assert asked(Dialogue("m", TALK), form)[1].grammar is None
+    assert asked(ChatRequest("m", QUESTION), form)[1].grammar
+    assert asked(ChatRequest("m", TALK), form)[1].grammar is None
 
 
 def test_labels_that_a_model_cannot_tell_apart_are_refused() -> None:
@@ -134,13 +134,13 @@ def test_labels_that_a_model_cannot_tell_apart_are_refused() -> None:
 @pytest.mark.parametrize(
     "dialogue",
     [
-        lambda: api_openai.ChatRequest(model="m", messages=QUESTION, answer_form=False).dialogue(),  # type: ignore[arg-type]
+        lambda: api_openai.ChatCompletionRequest(model="m", messages=QUESTION, answer_form=False).dialogue(),  # type: ignore[arg-type]
         lambda: api_anthropic.MessagesRequest(
             model="m", messages=QUESTION, max_tokens=5, answer_form=False  # type: ignore[arg-type]
         ).dialogue(),
         lambda: api_responses.ResponsesRequest(model="m", input="Where?", answer_form=False).dialogue(),
-        lambda: api_ollama.ChatRequest(model="m", answer_form=False).filled(Dialogue("m", QUESTION)),
-        lambda: api_ollama.ChatRequest(model="m", options={"answer_form": False}).filled(Dialogue("m", QUESTION)),
+        lambda: api_ollama.OllamaChatRequest(model="m", answer_form=False).filled(ChatRequest("m", QUESTION)),
+        lambda: api_ollama.OllamaChatRequest(model="m", options={"answer_form": False}).filled(ChatRequest("m", QUESTION)),
     ],
     ids=["openai", "anthropic", "responses", "ollama", "ollama's options"],
 )  # fmt: skip

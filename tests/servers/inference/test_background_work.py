@@ -14,7 +14,7 @@ import pytest
 
 from freehold.core import limited_process
 from freehold.data.rendering import BOUNDS
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.background_work import Work
 from tests import tiny
 from tests.servers.inference.loop_watch import watched
@@ -47,7 +47,7 @@ def test_work_ends_when_the_client_has_left() -> None:
 
     async def main() -> int:
         work = Work(1)
-        with pytest.raises(Refusal, match="went away"):
+        with pytest.raises(ApiError, match="went away"):
             await asyncio.wait_for(work.run(until_ended, left), HANG_S)
         assert await work.run(lambda: 7) == 7  # the thread is free again
         return work.waiting

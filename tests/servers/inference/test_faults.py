@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from freehold.costs.usage import Ledger
+from freehold.costs.usage import UsageLog
 from freehold.models.store import Store
 from freehold.servers.inference.api_keys import Keys, Limits
 from tests.servers.inference.serving import own_home, server, start
@@ -58,7 +58,7 @@ def test_keys_are_asked_for_and_bound(own: Path) -> None:
         assert (third.status_code, third.json()["error"]["type"]) == (429, "rate_limit_error")
         assert 1 <= int(third.headers["retry-after"]) <= 60
         time.sleep(0.6)
-        assert [(one.key, one.requests) for one in Ledger(Store(own)).sums()] == [("few", 2)]
+        assert [(one.key, one.requests) for one in UsageLog(Store(own)).sums()] == [("few", 2)]
 
 
 def test_what_is_under_way_ends_before_the_server_does(own: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_is_under_way_ends_before_the_server_does(own: Path) -> None:
         assert ask(address).status_code == 503
         assert answer.result().json()["choices"][0]["finish_reason"] in ("length", "stop")
     assert process.wait(30) == 0
-    assert Ledger(Store(own)).sums()[0].requests == 1
+    assert UsageLog(Store(own)).sums()[0].requests == 1
 
 
 def test_killed_under_load_it_comes_back_with_keys_usage_and_states_whole(own: Path) -> None:
@@ -109,7 +109,7 @@ def test_killed_under_load_it_comes_back_with_keys_usage_and_states_whole(own: P
         stopped.set()
         for thread in threads:
             thread.join()
-    (row,) = Ledger(Store(own)).sums()
+    (row,) = UsageLog(Store(own)).sums()
     assert (row.key, row.model) == ("one", "smollm2")
     assert row.prompt_tokens > 0
     # what a quarter of a second held may be lost at each kill, and nothing is counted twice

@@ -32,7 +32,10 @@ SCHEMA = {"type": "object", "properties": {"a": {"const": "b"}}, "required": ["a
 FUNCTION = {"type": "function", "function": {"name": "look_up", "parameters": SCHEMA}}
 #: Path -> (the model of its body, a valid body).
 BODIES: dict[str, tuple[type[fields.Fields], dict[str, Any]]] = {
-    "/v1/chat/completions": (api_openai.ChatRequest, {"model": "tiny", "messages": HELLO, "max_tokens": 2}),
+    "/v1/chat/completions": (
+        api_openai.ChatCompletionRequest,
+        {"model": "tiny", "messages": HELLO, "max_tokens": 2},
+    ),
     "/v1/completions": (api_openai.CompletionRequest, {"model": "tiny", "prompt": "Hello", "max_tokens": 2}),
     "/tokenize": (api_openai.TokenizeRequest, {"content": "Hello"}),
     "/detokenize": (api_openai.DetokenizeRequest, {"tokens": [40]}),
@@ -43,7 +46,7 @@ BODIES: dict[str, tuple[type[fields.Fields], dict[str, Any]]] = {
     "/v1/embeddings": (api_embeddings.EmbeddingsRequest, {"model": "vectors", "input": "Hello"}),
     "/v1/messages": (api_anthropic.MessagesRequest, {"model": "tiny", "messages": HELLO, "max_tokens": 2}),
     "/v1/messages/count_tokens": (api_anthropic.Counted, {"model": "tiny", "messages": HELLO}),
-    "/api/chat": (api_ollama.ChatRequest, {"model": "tiny", "messages": HELLO, "options": SMALL}),
+    "/api/chat": (api_ollama.OllamaChatRequest, {"model": "tiny", "messages": HELLO, "options": SMALL}),
     "/api/generate": (api_ollama.GenerateRequest, {"model": "tiny", "prompt": "Hello", "options": SMALL}),
     "/api/show": (api_ollama.Named, {"model": "tiny"}),
     "/api/embed": (api_embeddings.OllamaRequest, {"model": "vectors", "input": "Hello"}),

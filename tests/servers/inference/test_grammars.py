@@ -94,7 +94,7 @@ def test_a_compilation_ends_with_its_client(address: str) -> None:
     def workers() -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter(["cmdline"]):
-            if any("engines.compiling:" in word for word in process.info["cmdline"] or []):
+            if any("inference.grammar_process:" in word for word in process.info["cmdline"] or []):
                 found.append(process)
         return found
 

@@ -8,31 +8,33 @@ from pathlib import Path
 
 import pytest
 
-from freehold.servers.inference.api_errors import Refusal
-from freehold.servers.inference.model_pool import Pool, Terms
-from freehold.servers.inference.scheduler import Runner
+from freehold.servers.inference.api_errors import ApiError
+from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference import tiny_shop
 from tests.servers.inference.asking import HANG_S
 
 
 @pytest.fixture
-def runner() -> Iterator[Runner]:
-    runner = Runner()
+def runner() -> Iterator[Scheduler]:
+    runner = Scheduler()
     yield runner
     runner.close()
 
 
 def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refused(
-    tmp_path: Path, runner: Runner
+    tmp_path: Path, runner: Scheduler
 ) -> None:
     store = tiny_shop.stocked(tmp_path)
-    need = Pool(store, ["alpha"], [], runner, Terms(context_length=512))._need("alpha")
-    pool = Pool(store, ["alpha", "beta"], [], runner, Terms(context_length=512, memory_bytes=need * 3 // 2))
+    need = ModelPool(store, ["alpha"], [], runner, EngineOptions(context_length=512))._need("alpha")
+    pool = ModelPool(
+        store, ["alpha", "beta"], [], runner, EngineOptions(context_length=512, memory_bytes=need * 3 // 2)
+    )
 
     async def asked(name: str) -> str:
         try:
             served = await pool.hold(name)
-        except Refusal as refusal:
+        except ApiError as refusal:
             return f"{refusal.status} {refusal.message}"
         await asyncio.sleep(0.1)
         pool.let_go(served)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from freehold.costs.usage import Ledger
+from freehold.costs.usage import UsageLog
 from freehold.servers.inference.api_keys import Keys, Limits
 from tests.servers.inference.tiny_shop import EMBEDDING, Shop, bearer, opened, stocked
 
@@ -152,7 +152,7 @@ def test_counted_tokens_are_accounted_for(shop: Shop, path: str) -> None:
 
 def _sums(shop: Shop, name: str) -> Any:
     for _ in range(600):  # usage is written every quarter of a second
-        for one in Ledger(shop.desk.pool.store).sums():
+        for one in UsageLog(shop.desk.pool.store).sums():
             if one.key == name:
                 return one
         time.sleep(0.05)

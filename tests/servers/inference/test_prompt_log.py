@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from freehold.core.errors import UsageError
-from freehold.servers.inference.chat_request import Dialogue
+from freehold.servers.inference.chat_request import ChatRequest
 from freehold.servers.inference.prompt_log import PromptLog
 from tests.servers.inference.serving import server
 
@@ -31,7 +31,7 @@ def test_a_day_has_a_file_that_goes_when_its_time_is_over(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 2
     log.forget(date(2026, 1, 7))
     assert len(list(tmp_path.iterdir())) == 1
-    log.write("ada", Dialogue("m", prompt="Héllo"), None, "cancelled")
+    log.write("ada", ChatRequest("m", prompt="Héllo"), None, "cancelled")
     (made,) = tmp_path.glob(f"prompts-{datetime.now(UTC).date()}-kept-30-days.jsonl")
     assert stat.S_IMODE(made.stat().st_mode) == 0o600
     row = json.loads(made.read_text())

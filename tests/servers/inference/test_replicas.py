@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from freehold.costs.usage import Ledger
+from freehold.costs.usage import UsageLog
 from freehold.models.store import Store
 from tests.servers.inference.serving import own_home, start
 
@@ -61,4 +61,4 @@ def test_two_replicas_answer_behind_one_address(home: Path, tmp_path: Path) -> N
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(90)
-    assert sum(one.requests for one in Ledger(Store(own)).sums()) == 16
+    assert sum(one.requests for one in UsageLog(Store(own)).sums()) == 16

@@ -10,8 +10,8 @@ import pytest
 
 from freehold.core.errors import Unsupported
 from freehold.models.store import Store
-from freehold.servers.inference.model_pool import Pool, Terms
-from freehold.servers.inference.scheduler import Runner
+from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference.serving import server
 
 
@@ -51,4 +51,4 @@ def test_the_same_request_has_the_same_answer_beside_others(home: Path) -> None:
 
 def test_adapters_are_not_served_so(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="adapters share their calls"):
-        Pool(Store(tmp_path), [], ["tickets/smollm2"], Runner(), Terms(reproducible=True))
+        ModelPool(Store(tmp_path), [], ["tickets/smollm2"], Scheduler(), EngineOptions(reproducible=True))

@@ -10,10 +10,10 @@ import pytest
 
 from freehold.core.errors import FreeholdError
 from freehold.inference.batch_engine import BatchingEngine
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference.api_errors import of_fault
-from freehold.servers.inference.scheduler import Runner
+from freehold.servers.inference.scheduler import Scheduler
 
 
 def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(
@@ -23,17 +23,18 @@ def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(
         raise RuntimeError("a hook of the operator's")
 
     async def ask(
-        runner: Runner, engine: BatchingEngine, sampling: Sampling
+        runner: Scheduler, engine: BatchingEngine, sampling: Sampling
     ) -> tuple[str, FreeholdError | None]:
         text, error = "", None
         async for piece in runner.stream(
-            engine, Ask(tuple(engine.vocabulary.encode("One, two, three,", start=True)), 6, sampling)
+            engine,
+            GenerationRequest(tuple(engine.vocabulary.encode("One, two, three,", start=True)), 6, sampling),
         ):
             text, error = text + piece.text, piece.error
         return text, error
 
     async def run() -> None:
-        runner = Runner()
+        runner = Scheduler()
         engine = BatchingEngine(smollm2, context_length=256, parallel=2)
         before, _ = await ask(runner, engine, Sampling())
         text, error = await ask(runner, engine, Sampling(processors=(broken,)))

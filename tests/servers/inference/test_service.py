@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import NotFound, UsageError
-from freehold.costs.usage import Ledger, Used
+from freehold.costs.usage import UsageLog, Used
 from freehold.models.store import Store
-from freehold.servers.inference.api_errors import Refusal, body_of
+from freehold.servers.inference.api_errors import ApiError, body_of
 from freehold.servers.inference.api_keys import Key, Keys, Limits
-from freehold.servers.inference.chat_request import Dialogue, Shown, Tool, split_calls, tokens_of
+from freehold.servers.inference.chat_request import ChatRequest, Shown, Tool, split_calls, tokens_of
 from freehold.servers.inference.rate_limits import Limiter
 
 
@@ -27,7 +27,7 @@ def test_requests_and_tokens_of_a_minute_are_limited() -> None:
     limiter.enter(few, 0)
     now[0] += 10
     limiter.enter(few, 0)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         limiter.enter(few, 0)
     assert (refused.value.status, refused.value.wait_s) == (429, 50.0)
     now[0] += 51
@@ -35,7 +35,7 @@ def test_requests_and_tokens_of_a_minute_are_limited() -> None:
     words = Key("two", (), 0.0, 0.0, Limits(tokens_per_minute=100))
     limiter.enter(words, 0)
     limiter.leave(words, 120)
-    with pytest.raises(Refusal, match="100 tokens a minute"):
+    with pytest.raises(ApiError, match="100 tokens a minute"):
         limiter.enter(words, 0)
     now[0] += 61
     limiter.enter(words, 0)
@@ -45,11 +45,11 @@ def test_at_once_and_in_the_queue() -> None:
     limiter = Limiter(4)
     one = key(concurrent=1)
     limiter.enter(one, 0)
-    with pytest.raises(Refusal, match="under way at once"):
+    with pytest.raises(ApiError, match="under way at once"):
         limiter.enter(one, 0)
     limiter.leave(one, 0)
     limiter.enter(one, 3)
-    with pytest.raises(Refusal, match="wait already"):
+    with pytest.raises(ApiError, match="wait already"):
         limiter.enter(key(), 4)
 
 
@@ -88,7 +88,7 @@ def test_keys_are_kept_as_digests_and_rotate(tmp_path: Path) -> None:
 
 
 def test_usage_is_summed_by_key_and_model(tmp_path: Path) -> None:
-    ledger = Ledger(Store(tmp_path))
+    ledger = UsageLog(Store(tmp_path))
     now = time.time()
     ledger.add(
         [
@@ -142,7 +142,7 @@ def test_a_call_may_hold_the_marks_of_calls() -> None:
 
 
 def test_errors_have_each_apis_shape() -> None:
-    refusal = Refusal(429, "later", "overloaded", 3.0)
+    refusal = ApiError(429, "later", "overloaded", 3.0)
     assert body_of("/v1/chat/completions", refusal)["error"]["type"] == "rate_limit_error"
     assert body_of("/v1/messages", refusal) == {
         "type": "error",
@@ -152,5 +152,5 @@ def test_errors_have_each_apis_shape() -> None:
 
 
 def test_an_empty_dialogue_is_refused() -> None:
-    with pytest.raises(Refusal, match="messages is empty"):
-        tokens_of(Dialogue("m", tools=(Tool("f", "", {}),)), None, "")  # type: ignore[arg-type]
+    with pytest.raises(ApiError, match="messages is empty"):
+        tokens_of(ChatRequest("m", tools=(Tool("f", "", {}),)), None, "")  # type: ignore[arg-type]

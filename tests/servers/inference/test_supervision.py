@@ -14,18 +14,18 @@ from fastapi.testclient import TestClient
 
 from freehold.core.errors import Busy, StepFailed
 from freehold.inference.batch_engine import BatchingEngine
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_errors import of_fault
-from freehold.servers.inference.app import Settings, make_app
-from freehold.servers.inference.model_pool import Terms
-from freehold.servers.inference.scheduler import Outcome, Piece, Runner
-from freehold.servers.inference.service import Desk
+from freehold.servers.inference.app import ServerOptions, make_app
+from freehold.servers.inference.model_pool import EngineOptions
+from freehold.servers.inference.scheduler import Outcome, Piece, Scheduler
+from freehold.servers.inference.service import InferenceService
 from tests.servers.inference.conftest import TINY
 
-LONG = Ask((40, 90, 33), 400, Sampling(bias=((1, -100.0),)))
-SHORT = Ask((40, 90, 33), 4, Sampling(bias=((1, -100.0),)))
+LONG = GenerationRequest((40, 90, 33), 400, Sampling(bias=((1, -100.0),)))
+SHORT = GenerationRequest((40, 90, 33), 4, Sampling(bias=((1, -100.0),)))
 
 
 def wait_for(seen: Callable[[], Any]) -> None:
@@ -37,9 +37,12 @@ def wait_for(seen: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-def served(tiny_home: Path) -> Iterator[tuple[TestClient, Desk]]:
+def served(tiny_home: Path) -> Iterator[tuple[TestClient, InferenceService]]:
     app, desk = make_app(
-        Store(tiny_home), [TINY], [], Settings(terms=Terms(context_length=1024, parallel=2, threads=1))
+        Store(tiny_home),
+        [TINY],
+        [],
+        ServerOptions(terms=EngineOptions(context_length=1024, parallel=2, threads=1)),
     )
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client, desk
@@ -61,7 +64,7 @@ def metric(client: TestClient, name: str) -> float:
 
 
 def test_a_death_is_told_and_counted_and_the_thread_is_started_again(
-    served: tuple[TestClient, Desk], caplog: pytest.LogCaptureFixture
+    served: tuple[TestClient, InferenceService], caplog: pytest.LogCaptureFixture
 ) -> None:
     client, desk = served
     assert ask(client) == 200
@@ -82,7 +85,7 @@ def test_a_death_is_told_and_counted_and_the_thread_is_started_again(
     assert "starts again in" in caplog.text
 
 
-def test_a_step_that_does_not_end_is_seen(served: tuple[TestClient, Desk]) -> None:
+def test_a_step_that_does_not_end_is_seen(served: tuple[TestClient, InferenceService]) -> None:
     client, desk = served
     assert client.get("/health").status_code == 200
     desk.runner._stuck_s = 0.2
@@ -99,7 +102,7 @@ def test_a_step_that_does_not_end_is_seen(served: tuple[TestClient, Desk]) -> No
 
 
 def test_an_engine_that_fails_again_and_again_is_opened_anew(
-    served: tuple[TestClient, Desk], monkeypatch: pytest.MonkeyPatch
+    served: tuple[TestClient, InferenceService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, desk = served
     assert ask(client) == 200
@@ -116,14 +119,14 @@ def test_an_engine_that_fails_again_and_again_is_opened_anew(
 
 
 async def collected(
-    runner: Runner, engine: BatchingEngine, ask: Ask, ends: list[Outcome], **more: Any
+    runner: Scheduler, engine: BatchingEngine, ask: GenerationRequest, ends: list[Outcome], **more: Any
 ) -> list[Piece]:
     return [piece async for piece in runner.stream(engine, ask, on_end=ends.append, **more)]
 
 
-def run(weights: Path, test: Callable[[Runner, BatchingEngine, list[Outcome]], Any]) -> None:
+def run(weights: Path, test: Callable[[Scheduler, BatchingEngine, list[Outcome]], Any]) -> None:
     async def whole() -> None:
-        runner, ends = Runner(), list[Outcome]()
+        runner, ends = Scheduler(), list[Outcome]()
         engine = BatchingEngine(weights, context_length=4096, parallel=2, batch=128, threads=1)
         try:
             await asyncio.wait_for(test(runner, engine, ends), 120)
@@ -134,7 +137,7 @@ def run(weights: Path, test: Callable[[Runner, BatchingEngine, list[Outcome]], A
 
 
 def test_what_was_under_way_when_the_thread_died_ends_with_an_error(tiny_weights: Path) -> None:
-    async def test(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+    async def test(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
         before = (await collected(runner, engine, SHORT, []))[-1].completion
         stream = runner.stream(engine, LONG, on_end=ends.append)
         await anext(stream)
@@ -152,7 +155,7 @@ def test_what_was_under_way_when_the_thread_died_ends_with_an_error(tiny_weights
 
 
 def test_a_listener_whose_loop_is_gone_stops_nobody(tiny_weights: Path) -> None:
-    async def test(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+    async def test(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
         def elsewhere() -> None:
             async def begin() -> None:
                 stream = runner.stream(engine, LONG)
@@ -175,9 +178,11 @@ def test_a_hook_that_fails_is_told_as_a_fault_of_the_server(tiny_weights: Path) 
     def broken(logits: object, prompt: object, answer: object) -> Any:
         raise RuntimeError("a hook of the operator's")
 
-    async def test(runner: Runner, engine: BatchingEngine, ends: list[Outcome]) -> None:
+    async def test(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
         beside = asyncio.create_task(collected(runner, engine, LONG, ends))
-        last = (await collected(runner, engine, Ask((5,), 8, Sampling(processors=(broken,))), []))[-1]
+        last = (
+            await collected(runner, engine, GenerationRequest((5,), 8, Sampling(processors=(broken,))), [])
+        )[-1]
         assert isinstance(last.error, StepFailed)
         assert "a hook of the operator's" in str(last.error)
         assert of_fault(last.error).status == 500

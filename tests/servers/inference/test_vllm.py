@@ -76,7 +76,7 @@ def test_the_command_line_is_what_vllm_reads(stored: tuple[Store, Model]) -> Non
     assert told["model_tag"] == str(store.folder_of(model))
     assert (told["served_model_name"], told["host"], told["port"]) == (["smollm2"], "127.0.0.1", 8601)
     assert (told["max_model_len"], told["max_num_seqs"], told["max_lora_rank"], told["max_loras"]) == (
-        model.card.context_length,
+        model.info.context_length,
         16,
         32,
         2,

@@ -11,12 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from freehold.hub.users import Accounts
+from freehold.hub.users import Users
 from freehold.models.intake import made_here
 from freehold.models.store import Store
 from freehold.servers import listening
 from freehold.servers.hub.app import make_app as make_hub
-from freehold.servers.inference.app import Settings
+from freehold.servers.inference.app import ServerOptions
 from freehold.servers.inference.app import make_app as make_server
 from freehold.servers.web.connections import Limits, Server
 from freehold.servers.web.site import Site
@@ -26,7 +26,7 @@ from tests.hub.models import gguf
 def hub(folder: Path, site: Site | None = None, *, closed: bool = False) -> tuple[FastAPI, str]:
     """A hub's application and an administrator's token; "" where it asks for none."""
     store = Store(folder / "hub")
-    token = Accounts(store).create_token("ada", role="admin") if closed else ""
+    token = Users(store).create_token("ada", role="admin") if closed else ""
     return make_hub(store, loopback=not closed, site=site), token
 
 
@@ -34,7 +34,7 @@ def server(folder: Path, site: Site | None = None, *, key: str = "") -> FastAPI:
     """A server's application over a model of random weights."""
     store = Store(folder / "server")
     store.add("tiny", made_here({"tiny.gguf": gguf(folder / "tiny.gguf")}), {"source": "test"})
-    settings = Settings(loopback=not key, key=key, site=site or Site())
+    settings = ServerOptions(loopback=not key, key=key, site=site or Site())
     return make_server(store, ["tiny"], [], settings)[0]
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.hub.users import ACCESS
 from freehold.servers.hub.api_repositories import address, when
-from freehold.servers.hub.session import Answer, Hub, base_of, whose
+from freehold.servers.hub.session import ApiError, Hub, base_of, whose
 from freehold.servers.web.bodies import JsonRoute
 
 
@@ -39,7 +39,7 @@ def routes(hub: Hub) -> APIRouter:
     def listed(plural: str, repo: str, status: str, request: Request) -> list[dict[str, Any]]:
         found, _ = hub.writable(request, plural, repo)
         if status not in ACCESS:
-            raise Answer(404, f"requests for access are {', '.join(ACCESS)}, not {status[:40]!r}")
+            raise ApiError(404, f"requests for access are {', '.join(ACCESS)}, not {status[:40]!r}")
         return [
             {"user": {"user": one.user, "fullname": one.user}, "requestId": one.user, "status": one.status, "timestamp": when(one.at),
              "rejectionReason": one.reason or None}
@@ -50,9 +50,9 @@ def routes(hub: Hub) -> APIRouter:
     def grant(plural: str, repo: str, body: Asker, request: Request) -> dict[str, Any]:
         found, actor = hub.writable(request, plural, repo)
         if not accounts.known(body.user):
-            raise Answer(404, f"no user is named {body.user[:80]!r}")
+            raise ApiError(404, f"no user is named {body.user[:80]!r}")
         if accounts.granted(found.id, body.user):
-            raise Answer(400, f"{body.user} has access already")
+            raise ApiError(400, f"{body.user} has access already")
         accounts.decide(found.id, body.user, "accepted")
         accounts.record(actor.name, "grant access", f"{found.kind} {found.name}", body.user)
         return {"granted": body.user}
@@ -63,11 +63,11 @@ def routes(hub: Hub) -> APIRouter:
         user = body.user or body.requestId or ""
         there = accounts.access(found.id, user)
         if body.status not in ACCESS:
-            raise Answer(400, f"the status is one of {', '.join(ACCESS)}, not {body.status[:40]!r}")
+            raise ApiError(400, f"the status is one of {', '.join(ACCESS)}, not {body.status[:40]!r}")
         if not there:
-            raise Answer(404, f"{user[:80]!r} has not asked for access to {found.name}")
+            raise ApiError(404, f"{user[:80]!r} has not asked for access to {found.name}")
         if there == body.status:
-            raise Answer(400, f"the request of {user} is {body.status} already")
+            raise ApiError(400, f"the request of {user} is {body.status} already")
         accounts.decide(found.id, user, body.status, body.rejectionReason or "")
         accounts.record(actor.name, f"access {body.status}", f"{found.kind} {found.name}", user)
         return {"status": body.status}
@@ -76,7 +76,7 @@ def routes(hub: Hub) -> APIRouter:
     def ask(where: str, request: Request) -> Response:
         found, actor = hub.readable(request, *whose(where)), hub.someone(request)
         if not found.gated:
-            raise Answer(400, f"{found.name} is open to you already")
+            raise ApiError(400, f"{found.name} is open to you already")
         if not accounts.access(found.id, actor.name):
             accounts.decide(found.id, actor.name, "accepted" if found.gated == "auto" else "pending")
             accounts.record(actor.name, "ask for access", f"{found.kind} {found.name}")

@@ -22,12 +22,12 @@ from freehold.core import strict_json
 from freehold.core.errors import BadData
 from freehold.hub.discussions import number_of
 from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
-from freehold.hub.users import Actor
+from freehold.hub.users import User
 from freehold.models.names import check_path
 from freehold.servers.hub.api_files import receive
 from freehold.servers.hub.api_repositories import address
 from freehold.servers.hub.gitignore import ignoring
-from freehold.servers.hub.session import Answer, Hub, base_of, plain
+from freehold.servers.hub.session import ApiError, Hub, base_of, plain
 from freehold.servers.web.bodies import JsonRoute
 
 #: Files larger than this go through LFS or Xet, as on the Hugging Face Hub.
@@ -93,7 +93,7 @@ def routes(hub: Hub) -> APIRouter:
 
     def pusher(
         plural: str, repo: str, branch: str, request: Request, as_request: bool
-    ) -> tuple[Repository, Actor]:
+    ) -> tuple[Repository, User]:
         """Who may commit there: writers, and to a proposal the one who made it."""
         number = number_of(branch)
         if as_request or number:
@@ -109,7 +109,7 @@ def routes(hub: Hub) -> APIRouter:
         branch, as_request = plain(revision), create_pr in _TRUE
         await run_in_threadpool(pusher, plural, repo, branch, request, as_request)
         if as_request and branch != "main":
-            raise Answer(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
+            raise ApiError(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
         async with hub.landing() as path:
             await receive(request, path, COMMIT_BYTES)
             hub.ask_again(request)
@@ -125,7 +125,7 @@ def routes(hub: Hub) -> APIRouter:
             "hookOutput": "",
         }
 
-    def apply(found: Repository, branch: str, path: Path, actor: Actor, as_request: bool) -> tuple[str, str]:
+    def apply(found: Repository, branch: str, path: Path, actor: User, as_request: bool) -> tuple[str, str]:
         change, author = Change(""), actor.name
         named: dict[str, Named] = {}
         for number, line in enumerate(_lines(path), 1):
@@ -133,11 +133,11 @@ def routes(hub: Hub) -> APIRouter:
                 item = strict_json.read(line)
                 _take(hub, change, named, item["key"], item["value"])
             except (BadData, ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-                raise Answer(
+                raise ApiError(
                     400, f"line {number} of the commit cannot be read: {type(error).__name__}"
                 ) from None
         if not change.title:
-            raise Answer(400, "the commit has no summary; send it in the header line")
+            raise ApiError(400, "the commit has no summary; send it in the header line")
         change.put |= _lfs_files(hub, actor, found, named)
         head = hub.revision(found, branch)
         if as_request:
@@ -156,7 +156,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while line := file.readline(MOST_LINE_BYTES + 1):
             if len(line) > MOST_LINE_BYTES:
-                raise Answer(
+                raise ApiError(
                     413,
                     f"a line of the commit has more than {MOST_LINE_BYTES >> 20} MiB; send large files by LFS",
                 )
@@ -164,7 +164,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield line
 
 
-def _lfs_files(hub: Hub, actor: Actor, found: Repository, named: dict[str, Named]) -> dict[str, File]:
+def _lfs_files(hub: Hub, actor: User, found: Repository, named: dict[str, Named]) -> dict[str, File]:
     """Files that a commit names by their digest. Raises Answer, which does not tell whether others have the
     bytes."""
     digests = {one.digest for one in named.values() if _SHA256.fullmatch(one.digest)}
@@ -173,7 +173,7 @@ def _lfs_files(hub: Hub, actor: Actor, found: Repository, named: dict[str, Named
     for path, one in named.items():
         content = hub.contents.find(one.digest) if one.digest in allowed else None
         if content is None or one.size not in (None, content.size):
-            raise Answer(400, f"the content of {path[:120]!r} was not uploaded, or has another size")
+            raise ApiError(400, f"the content of {path[:120]!r} was not uploaded, or has another size")
         hub.contents.renew(content)
         files[path] = lfs_file(one.digest, content.size)
     return files
@@ -209,7 +209,7 @@ def _take(hub: Hub, change: Change, named: dict[str, Named], key: str, value: di
             )
         )
     else:
-        raise Answer(400, f"commits have no operation {str(key)[:40]!r}")
+        raise ApiError(400, f"commits have no operation {str(key)[:40]!r}")
 
 
 def _text(value: object) -> str:
@@ -225,5 +225,5 @@ def _mode(file: Sampled) -> str:
     try:
         sample = base64.b64decode(file.sample)
     except (binascii.Error, ValueError):
-        raise Answer(400, f"the sample of {file.path[:120]!r} is not base64") from None
+        raise ApiError(400, f"the sample of {file.path[:120]!r} is not base64") from None
     return "lfs" if b"\0" in sample else "regular"

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
 from freehold.hub.repositories import Commit, File, Repository, pointer
-from freehold.hub.users import Actor
+from freehold.hub.users import User
 from freehold.servers.hub.api_repositories import when
 from freehold.servers.hub.diff import unified
-from freehold.servers.hub.session import Answer, Hub
+from freehold.servers.hub.session import ApiError, Hub
 from freehold.servers.web.bodies import JsonRoute
 
 _PAGE = 50
@@ -101,13 +101,13 @@ def routes(hub: Hub) -> APIRouter:
 
     def open_one(
         plural: str, repo: str, number: int, request: Request
-    ) -> tuple[Repository, Discussion, Actor]:
+    ) -> tuple[Repository, Discussion, User]:
         found, actor = hub.speaking(request, plural, repo)
         return found, discussions.find(found.id, number), actor
 
-    def steer(found: Repository, actor: Actor, author: str) -> None:
+    def steer(found: Repository, actor: User, author: str) -> None:
         if actor.name != author and not actor.may_write(found.author):
-            raise Answer(403, f"only its author and those who may write to {found.name} can do that")
+            raise ApiError(403, f"only its author and those who may write to {found.name} can do that")
 
     @router.get("")
     def listed(plural: str, repo: str, request: Request, p: Annotated[int, Query(ge=0, le=2**40)] = 0, type: str = "all", status: str = "all",
@@ -116,7 +116,7 @@ def routes(hub: Hub) -> APIRouter:
         kinds: dict[str, bool | None] = {"all": None, "discussion": False, "pull_request": True}
         states: dict[str, bool | None] = {"all": None, "open": False, "closed": True}
         if type not in kinds or status not in states:
-            raise Answer(400, f"type is one of {', '.join(kinds)}, and status one of {', '.join(states)}")
+            raise ApiError(400, f"type is one of {', '.join(kinds)}, and status one of {', '.join(states)}")
         rows, count = discussions.list(
             found.id, request=kinds[type], closed=states[status], author=author, after=p * _PAGE, limit=_PAGE
         )
@@ -193,7 +193,7 @@ def routes(hub: Hub) -> APIRouter:
         _, one, actor = open_one(plural, repo, number, request)
         there = discussions.find_comment(one, event)
         if actor.name != there.author:
-            raise Answer(403, "only its author can change a comment")
+            raise ApiError(403, "only its author can change a comment")
         return {"updatedComment": event_entry(discussions.edit(one, there, body.content))}
 
     @router.post("/{number}/comment/{event}/hide")

@@ -18,9 +18,9 @@ from freehold.core import atomic_files
 from freehold.core.errors import DoesNotFit
 from freehold.hub.blob_store import Content
 from freehold.hub.repositories import File, Repository
-from freehold.hub.users import Actor
+from freehold.hub.users import User
 from freehold.servers.hub import lfs_parts
-from freehold.servers.hub.session import Answer, Hub, Link, base_of, plain, whose
+from freehold.servers.hub.session import ApiError, Hub, Link, base_of, plain, whose
 from freehold.servers.web.bodies import JsonRoute
 
 #: Seconds for which links hold.
@@ -91,7 +91,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     except ValueError:
         return None
     if start >= size or start < 0 or end <= start:
-        raise Answer(
+        raise ApiError(
             416,
             f"bytes {wanted[:40]} are outside of the file's {size}",
             headers={"Content-Range": f"bytes */{size}"},
@@ -103,21 +103,21 @@ async def receive(request: Request, target: Path, limit: int) -> None:
     """Write a request's body to a file; more than ``limit`` bytes or a broken connection leave nothing. Raises Answer."""
     announced = int(request.headers.get("content-length") or 0)
     if announced > limit:
-        raise Answer(413, f"the body has {announced} bytes and {limit} are expected at most")
+        raise ApiError(413, f"the body has {announced} bytes and {limit} are expected at most")
     try:
         await run_in_threadpool(atomic_files.need_disk, target.parent, announced, "the upload")
     except DoesNotFit as error:
-        raise Answer(507, str(error)) from None
+        raise ApiError(507, str(error)) from None
     written = 0
     try:
         with target.open("wb") as file, atomic_files.disk_full_explained(target):
             async for block in request.stream():
                 written += len(block)
                 if written > limit:
-                    raise Answer(413, f"the body has more than the {limit} bytes that are expected")
+                    raise ApiError(413, f"the body has more than the {limit} bytes that are expected")
                 await run_in_threadpool(file.write, block)
         if announced and written != announced:
-            raise Answer(400, f"{announced} bytes were announced and {written} came")
+            raise ApiError(400, f"{announced} bytes were announced and {written} came")
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -136,7 +136,7 @@ def routes(hub: Hub) -> APIRouter:
         commit = hub.repositories.commit(found, hub.revision(found, plain(revision)))
         file = commit.files.get(plain(path))
         if file is None:
-            raise Answer(
+            raise ApiError(
                 404,
                 f"{path[:200]} does not exist on {revision[:80]!r}",
                 "EntryNotFound",
@@ -144,7 +144,7 @@ def routes(hub: Hub) -> APIRouter:
             )
         content = hub.contents.find(file.sha256)
         if content is None:
-            raise Answer(
+            raise ApiError(
                 500,
                 f"the content of {path[:200]} is missing from this hub; its operator can run 'freehold hub check'",
             )
@@ -202,7 +202,9 @@ def routes(hub: Hub) -> APIRouter:
         if body.operation == "download":
             return downloads(hub.readable(request, plural, repo, files=True), body, request)
         if body.operation != "upload":
-            raise Answer(422, f"the operation {body.operation[:40]!r} is not known; upload and download are")
+            raise ApiError(
+                422, f"the operation {body.operation[:40]!r} is not known; upload and download are"
+            )
         found, actor = hub.proposing(request, plural, repo)
         if "xet" in body.transfers:
             objects = [one.model_dump() for one in body.objects]
@@ -225,9 +227,7 @@ def routes(hub: Hub) -> APIRouter:
             objects.append(entry)
         return {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
 
-    def uploads(
-        found: Repository, actor: Actor, plural: str, body: Batch, request: Request
-    ) -> dict[str, Any]:
+    def uploads(found: Repository, actor: User, plural: str, body: Batch, request: Request) -> dict[str, Any]:
         """Links for what must be sent: all that the asker may not name in a commit, whether this hub has it
         or not."""
         here = present(actor, found, body.objects)
@@ -249,7 +249,7 @@ def routes(hub: Hub) -> APIRouter:
             objects.append(entry)
         return {"transfer": "multipart" if parts else "basic", "objects": objects, "hash_algo": "sha256"}
 
-    def present(actor: Actor, found: Repository, objects: list[LfsObject]) -> set[str]:
+    def present(actor: User, found: Repository, objects: list[LfsObject]) -> set[str]:
         """Which of the objects the actor may name in a commit as they are; they are spared from collection
         for a while."""
         here: set[str] = set()
@@ -261,7 +261,7 @@ def routes(hub: Hub) -> APIRouter:
                 here.add(oid)
         return here
 
-    def uploading(oid: str, size: int, link: Link) -> tuple[Actor, Repository]:
+    def uploading(oid: str, size: int, link: Link) -> tuple[User, Repository]:
         return hub.redeem(link.grant("upload", f"{oid}:{size}"), link.signature)
 
     @router.get("/lfs/{oid}")
@@ -269,7 +269,7 @@ def routes(hub: Hub) -> APIRouter:
         actor, found = hub.redeem(link.grant("download", f"{oid}:{size}"), link.signature)
         content = hub.contents.find(oid) if hub.rights.held(found, {oid}) else None
         if content is None:
-            raise Answer(404, "the object is not here")
+            raise ApiError(404, "the object is not here")
         asked = byte_range(request.headers.get("range", ""), content.size)
         start, end = asked or (0, content.size)
         headers = {"Content-Length": str(end - start), "Accept-Ranges": "bytes"}
@@ -295,7 +295,7 @@ def routes(hub: Hub) -> APIRouter:
         await run_in_threadpool(hub.uploads.content, actor.name, found.id, oid)
         return Response(status_code=200)
 
-    def parts_of(actor: Actor, found: Repository, oid: str, plan: lfs_parts.Parts) -> Path:
+    def parts_of(actor: User, found: Repository, oid: str, plan: lfs_parts.Parts) -> Path:
         """Where the parts of an upload lie: everyone's apart, so that nobody completes another's."""
         return hub.parts / atomic_files.digest_of(
             [actor.name, found.id, oid, plan.size_bytes, plan.part_bytes]
@@ -308,13 +308,13 @@ def routes(hub: Hub) -> APIRouter:
         actor, found = await run_in_threadpool(uploading, oid, size, link)
         plan = lfs_parts.parts_of(size, large)
         if not 1 <= number <= plan.count:
-            raise Answer(400, f"the upload has parts 1 to {plan.count}, and this is part {number}")
+            raise ApiError(400, f"the upload has parts 1 to {plan.count}, and this is part {number}")
         folder = parts_of(actor, found, oid, plan)
         atomic_files.make_folder(folder)
         async with hub.landing() as path:
             await receive(request, path, plan.bytes_of(number))
             if path.stat().st_size != plan.bytes_of(number):
-                raise Answer(
+                raise ApiError(
                     400,
                     f"part {number} has {path.stat().st_size} bytes and should have {plan.bytes_of(number)}",
                 )
@@ -334,7 +334,7 @@ def routes(hub: Hub) -> APIRouter:
             join(folder, count, oid, size)
             hub.uploads.content(actor.name, found.id, oid)
         elif not hub.uploads.contents_of(actor.name, found.id, {oid}):  # else it was completed before
-            raise Answer(400, f"part {missing[0]} of {count} was not uploaded")
+            raise ApiError(400, f"part {missing[0]} of {count} was not uploaded")
         return {"success": True}
 
     def join(folder: Path, count: int, oid: str, size: int) -> None:
@@ -354,7 +354,7 @@ def routes(hub: Hub) -> APIRouter:
     def lfs_verify(plural: str, repo: str, body: LfsObject, request: Request) -> dict[str, Any]:
         found, actor = hub.proposing(request, plural, repo)
         if not present(actor, found, [body]):
-            raise Answer(404, "the object is not here")
+            raise ApiError(404, "the object is not here")
         return {}
 
     @router.post("/api/{plural}/{repo:repo}/lfs-files/duplicate")

@@ -19,10 +19,10 @@ from freehold.core.errors import BadData, NotFound
 from freehold.hub import front_matter
 from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer
 from freehold.hub.scans import file_status, repository_status
-from freehold.hub.search_index import Query
+from freehold.hub.search_index import SearchQuery
 from freehold.hub.variants import described as variants_described
 from freehold.hub.variants import variants
-from freehold.servers.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain
+from freehold.servers.hub.session import PLURALS, ApiError, Hub, base_of, page_path, plain
 from freehold.servers.web.bodies import JsonRoute, body_of, limited, need_json_type
 
 _SORTS = {"lastModified": "modified", "createdAt": "created", "downloads": "downloads", "likes": "downloads", "trendingScore": "downloads",
@@ -113,7 +113,7 @@ def chosen(info: dict[str, Any], asked: list[str] | None) -> dict[str, Any]:
     """A description cut to the asked properties. Raises Answer for one that nobody knows."""
     names = {name for value in asked or [] for name in value.split(",") if name}
     if unknown := sorted(names - _PROPERTIES):
-        raise Answer(
+        raise ApiError(
             400, f"expand has no property {unknown[0][:40]!r}; known are {', '.join(sorted(_PROPERTIES))}"
         )
     return {key: value for key, value in info.items() if key in {"_id", "id"} | names} if names else info
@@ -164,7 +164,7 @@ async def _json(request: Request) -> dict[str, Any]:
     need_json_type(request)
     value = strict_json.read(await body_of(request) or b"{}")
     if not isinstance(value, dict):
-        raise Answer(400, "the body is not a JSON object")
+        raise ApiError(400, "the body is not a JSON object")
     return value
 
 
@@ -180,9 +180,9 @@ async def _paths(request: Request) -> tuple[list[str], bool]:
             paths, expand = form.getlist("paths"), str(form.get("expand", "")).lower() == "true"
         asked = [paths] if isinstance(paths, str) else [str(path) for path in paths]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Answer(400, "send the field 'paths', once for each path") from None
+        raise ApiError(400, "send the field 'paths', once for each path") from None
     if len(asked) > _PATHS:
-        raise Answer(
+        raise ApiError(
             400, f"{len(asked)} paths are asked for, and {_PATHS} are answered at most; ask in parts"
         )
     return asked, expand
@@ -196,14 +196,14 @@ Paths = Annotated[tuple[list[str], bool], Depends(_paths)]
 def _text(body: dict[str, Any], field: str) -> str:
     value = body.get(field) or ""
     if not isinstance(value, str):
-        raise Answer(400, f"the field {field!r} is not a text")
+        raise ApiError(400, f"the field {field!r} is not a text")
     return value
 
 
 def _kind(value: str | None) -> str:
     kind = value or "model"
     if kind not in PLURALS.values():
-        raise Answer(400, f"repositories of type {kind!r} are not kept here; model, dataset and space are")
+        raise ApiError(400, f"repositories of type {kind!r} are not kept here; model, dataset and space are")
     return kind
 
 
@@ -237,7 +237,7 @@ def routes(hub: Hub) -> APIRouter:
         actor = hub.someone(request)
         kind, name = named(body, request)
         if not actor.may_write(name.split("/")[0]):
-            raise Answer(
+            raise ApiError(
                 403,
                 f"You don't have the rights to create a {kind} under the namespace {name.split('/')[0]!r}",
             )
@@ -246,7 +246,7 @@ def routes(hub: Hub) -> APIRouter:
             made = repositories.create(kind, name, private=private, owner=actor.name)
         except Exists:
             there = repositories.find(kind, name)
-            raise Answer(
+            raise ApiError(
                 409,
                 "You already created this repo",
                 also={"url": address(base_of(request), there), "name": there.name},
@@ -271,7 +271,7 @@ def routes(hub: Hub) -> APIRouter:
     def move(body: Moved, request: Request) -> dict[str, Any]:
         found, actor = hub.writable(request, f"{_kind(body.type)}s", body.fromRepo)
         if not actor.may_write(body.toRepo.split("/")[0]):
-            raise Answer(
+            raise ApiError(
                 403, f"You don't have the rights to move into the namespace {body.toRepo.split('/')[0]!r}"
             )
         repositories.move(found, body.toRepo)
@@ -284,7 +284,7 @@ def routes(hub: Hub) -> APIRouter:
         private = body.private if body.visibility is None else body.visibility == "private"
         gated = None if body.gated is None else "" if body.gated is False else str(body.gated)
         if gated not in (None, "", "auto", "manual"):
-            raise Answer(400, f"gated must be auto, manual or false, and is {gated!r}")
+            raise ApiError(400, f"gated must be auto, manual or false, and is {gated!r}")
         repositories.settings(found, private=private, gated=gated)
         changed = {"private": private, "gated": gated}
         hub.accounts.record(actor.name, "settings", f"{found.kind} {found.name}", json.dumps(changed))
@@ -451,7 +451,7 @@ def routes(hub: Hub) -> APIRouter:
         start = inside + "/" if inside else ""
         below = [path for path in commit.files if path.startswith(start)]
         if inside and not below:
-            raise Answer(404, f"{inside[:120]} does not exist on {revision}", "EntryNotFound")
+            raise ApiError(404, f"{inside[:120]} does not exist on {revision}", "EntryNotFound")
         names: set[str] = set()
         for path in below:
             parts = path[len(start) :].split("/")
@@ -506,7 +506,7 @@ def routes(hub: Hub) -> APIRouter:
         try:
             repositories.remove_ref(found, kind, plain(name))
         except NotFound as error:
-            raise Answer(404, error.message, "RevisionNotFound") from None
+            raise ApiError(404, error.message, "RevisionNotFound") from None
         hub.accounts.record(actor.name, f"remove {kind}", f"{found.kind} {found.name}", plain(name))
         return {}
 
@@ -553,10 +553,10 @@ def routes(hub: Hub) -> APIRouter:
     @router.get("/{plural}-tags-by-type")
     def tags_by_type(plural: str, request: Request) -> dict[str, Any]:
         if plural not in PLURALS:
-            raise Answer(404, f"there is no list of {plural[:40]}")
+            raise ApiError(404, f"there is no list of {plural[:40]}")
         hub.reader(request)
         found: dict[str, dict[str, dict[str, str]]] = {}
-        for tag in repositories.index.facets(Query(PLURALS[plural]), limit=_TAGS).counts:
+        for tag in repositories.index.facets(SearchQuery(PLURALS[plural]), limit=_TAGS).counts:
             kind, _, label = tag.rpartition(":")
             found.setdefault(kind or "other", {})[tag] = {"type": kind or "other", "id": tag, "label": label}
         return {kind: list(values.values()) for kind, values in found.items()}
@@ -579,15 +579,15 @@ def routes(hub: Hub) -> APIRouter:
                pipeline_tag: str = "", sort: str = "lastModified", direction: int = -1, limit: Annotated[int, Parameter(ge=1)] = _PAGE,
                full: bool = False, expand: Expand = None, cursor: str = "") -> list[dict[str, Any]]:  # fmt: skip
         if plural not in PLURALS:
-            raise Answer(404, f"there is no list of {plural[:40]}")
+            raise ApiError(404, f"there is no list of {plural[:40]}")
         if sort not in _SORTS:
-            raise Answer(400, f"lists are not sorted by {sort[:40]!r}; {', '.join(_SORTS)} are known")
+            raise ApiError(400, f"lists are not sorted by {sort[:40]!r}; {', '.join(_SORTS)} are known")
         limit = min(limit, _PAGE)
         tags = [tag for value in filter or [] for tag in value.split(",") if tag] + (
             [pipeline_tag] if pipeline_tag else []
         )
         asker = hub.reader(request)
-        asked = Query(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(asker), sort=_SORTS[sort],
+        asked = SearchQuery(PLURALS[plural], words=search, author=author, tags=tuple(tags), names=hub.visible(asker), sort=_SORTS[sort],
                       descending=direction != 1)  # fmt: skip
         rows, following = repositories.list(asked, cursor, limit)
         if following:

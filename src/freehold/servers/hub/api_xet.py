@@ -21,9 +21,9 @@ from freehold.hub import xet
 from freehold.hub.blob_store import Content
 from freehold.hub.repositories import Repository
 from freehold.hub.signed_links import Grant
-from freehold.hub.users import Actor
+from freehold.hub.users import User
 from freehold.servers.hub.api_files import byte_range, receive
-from freehold.servers.hub.session import Answer, Hub, Link, base_of, plain
+from freehold.servers.hub.session import ApiError, Hub, Link, base_of, plain
 
 #: Seconds for which a client may rely on what a shard says is here; shorter than a collection's grace.
 TOLD_FOR_S = 1800
@@ -43,10 +43,10 @@ def routes(hub: Hub) -> APIRouter:
         elif role == "read":
             found, actor = hub.readable(request, plural, repo, files=True), hub.reader(request)
         else:
-            raise Answer(404, f"there are no {role[:40]} tokens, only read and write tokens")
+            raise ApiError(404, f"there are no {role[:40]} tokens, only read and write tokens")
         try:
             commit = hub.revision(found, plain(revision))
-        except Answer:
+        except ApiError:
             if role != "write":
                 raise
             commit = hub.revision(
@@ -63,16 +63,16 @@ def routes(hub: Hub) -> APIRouter:
             },
         )
 
-    def granted(place: str, request: Request) -> tuple[Grant, Actor, Repository]:
+    def granted(place: str, request: Request) -> tuple[Grant, User, Repository]:
         grant, actor, found = hub.chunk_token(request)
         if f"/xet/{place}" != hub.chunk_store(actor):
-            raise Answer(404, "there is nothing at this address")
+            raise ApiError(404, "there is nothing at this address")
         return grant, actor, found
 
-    def writing(place: str, request: Request) -> tuple[Actor, Repository]:
+    def writing(place: str, request: Request) -> tuple[User, Repository]:
         grant, actor, found = granted(place, request)
         if grant.right != "write":
-            raise Answer(403, "this token may read chunks and not write them")
+            raise ApiError(403, "this token may read chunks and not write them")
         return actor, found
 
     @router.post(at + "/v1/xorbs/default/{name}")
@@ -83,7 +83,7 @@ def routes(hub: Hub) -> APIRouter:
             await run_in_threadpool(hub.contents.put_xorb, name, path)
         return {"was_inserted": await run_in_threadpool(sent, actor, name)}
 
-    def sent(actor: Actor, xorb: str) -> bool:
+    def sent(actor: User, xorb: str) -> bool:
         """Note who sent a xorb; whether it is new from them. That another has sent it before is not told."""
         known = hub.uploads.xorbs_of(actor.name, {xorb})
         hub.uploads.xorb(actor.name, xorb)
@@ -97,7 +97,7 @@ def routes(hub: Hub) -> APIRouter:
             new = await run_in_threadpool(lambda: registered(actor, found, path.read_bytes()))
         return {"result": int(new)}
 
-    def registered(actor: Actor, found: Repository, data: bytes) -> bool:
+    def registered(actor: User, found: Repository, data: bytes) -> bool:
         """Take a shard; whether a file of it is new among those that its sender may name."""
         contents = hub.contents.put_shard(data, lambda spans: hub.rights.missing_chunks(actor, spans))
         digests = {content.sha256 for content in contents}
@@ -176,7 +176,7 @@ def routes(hub: Hub) -> APIRouter:
         asked = byte_range(request.headers.get("range", ""), size)
         start, end = asked or (0, size)
         if start < first or end > last + 1:
-            raise Answer(403, f"this address opens bytes {first} to {last}; ask for a Range within them")
+            raise ApiError(403, f"this address opens bytes {first} to {last}; ask for a Range within them")
         return StreamingResponse(
             hub.contents.xorbs.read(name, start, end),
             status_code=206 if asked else 200,

@@ -38,7 +38,7 @@ from freehold.servers.hub import (
     api_xet,
     pages,
 )
-from freehold.servers.hub.session import Answer, Hub, Known
+from freehold.servers.hub.session import ApiError, Hub, Known
 from freehold.servers.web.gate import App, Gate, Scope
 from freehold.servers.web.site import Site
 
@@ -121,7 +121,7 @@ class Login:
             request = Request(scope)
             try:
                 await run_in_threadpool(self.hub.reader, request)
-            except Answer as error:
+            except ApiError as error:
                 answer = _told(request, error.status, error.message, error.code, error.headers, error.also)
                 await answer(scope, receive, send)
                 return
@@ -191,8 +191,8 @@ def make_app(
     # the outermost: nothing is read or answered before it
     app.add_middleware(Gate, site=site or Site(), refused=lambda _, reason: _refusal(403, reason))
 
-    @app.exception_handler(Answer)
-    async def answered(request: Request, error: Answer) -> Response:
+    @app.exception_handler(ApiError)
+    async def answered(request: Request, error: ApiError) -> Response:
         return _told(request, error.status, error.message, error.code, error.headers, error.also)
 
     @app.exception_handler(FreeholdError)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from freehold.core.errors import NotFound
 from freehold.hub.repositories import Repositories, Repository
-from freehold.hub.search_index import Query
+from freehold.hub.search_index import SearchQuery
 from freehold.servers.hub.session import page_path
 
 #: Steps back and forth from the repository that is shown.
@@ -58,7 +58,7 @@ def graph(
     sees: Callable[[Repository], bool],
     names: tuple[str, ...] | None,
 ) -> Graph:
-    """The graph around a repository. ``sees``: whether the asker may know of one; ``names``: see :class:`freehold.hub.search_index.Query`."""
+    """The graph around a repository. ``sees``: whether the asker may know of one; ``names``: see :class:`freehold.hub.search_index.SearchQuery`."""
     made = Graph()
     places: dict[tuple[str, str], int] = {}
 
@@ -136,7 +136,7 @@ def _parents(one: Repository) -> Iterator[tuple[str, str, str]]:
 def _children(repositories: Repositories, one: Repository, names: tuple[str, ...] | None) -> list[Repository]:
     tag = {"model": "base_model:", "dataset": "dataset:"}.get(one.kind)
     return (
-        repositories.list(Query("model", tags=(tag + one.name,), names=names), limit=_CHILDREN + 1)[0]
+        repositories.list(SearchQuery("model", tags=(tag + one.name,), names=names), limit=_CHILDREN + 1)[0]
         if tag
         else []
     )

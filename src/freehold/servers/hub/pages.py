@@ -21,15 +21,15 @@ from freehold.hub.discussions import Discussion, Event
 from freehold.hub.mirror import mirrors
 from freehold.hub.repositories import KINDS, File, Repository
 from freehold.hub.scans import Danger, worst
-from freehold.hub.search_index import Query
-from freehold.hub.users import Actor
+from freehold.hub.search_index import SearchQuery
+from freehold.hub.users import User
 from freehold.hub.variants import variants
 from freehold.models.figures import stated
 from freehold.models.info import stated_licence
 from freehold.servers.hub.diff import unified
 from freehold.servers.hub.lineage_graph import Graph, graph
 from freehold.servers.hub.markdown import rendered
-from freehold.servers.hub.session import PLURALS, Answer, Hub, base_of, page_path, plain, whose
+from freehold.servers.hub.session import PLURALS, ApiError, Hub, base_of, page_path, plain, whose
 
 _PAGE = 30
 #: Files larger than this are offered for download, not shown.
@@ -108,9 +108,9 @@ def routes(hub: Hub) -> APIRouter:
                sort: str = "modified", cursor: str = "") -> HTMLResponse:  # fmt: skip
         names = hub.visible(hub.reader(request))
         if kind not in KINDS or sort not in dict(_SORTS):
-            raise Answer(400, f"lists are of {', '.join(KINDS)}, sorted by {', '.join(dict(_SORTS))}")
+            raise ApiError(400, f"lists are of {', '.join(KINDS)}, sorted by {', '.join(dict(_SORTS))}")
         tags = list(dict.fromkeys(tag or []))
-        asked = Query(kind, text=q, author=author, tags=tuple(tags), names=names, sort=sort)
+        asked = SearchQuery(kind, text=q, author=author, tags=tuple(tags), names=names, sort=sort)
         rows, following = repositories.list(asked, cursor, _PAGE)
 
         def here(**changes: Any) -> str:
@@ -159,7 +159,7 @@ def routes(hub: Hub) -> APIRouter:
         start = inside + "/" if inside else ""
         below = {path[len(start) :]: file for path, file in commit.files.items() if path.startswith(start)}
         if inside and not below:
-            raise Answer(404, f"{inside[:120]} does not exist on {revision[:80]}")
+            raise ApiError(404, f"{inside[:120]} does not exist on {revision[:80]}")
         opened = hub.opened(request, found)
         there = {start + path: file for path, file in below.items()} if opened else {}
         dangers = hub.dangers(found, there)
@@ -193,7 +193,7 @@ def routes(hub: Hub) -> APIRouter:
         commit = repositories.commit(found, hub.revision(found, plain(revision)))
         file = commit.files.get(plain(path))
         if file is None:
-            raise Answer(404, f"{path[:120]} does not exist on {revision[:80]}")
+            raise ApiError(404, f"{path[:120]} does not exist on {revision[:80]}")
         text = _text(hub, file)
         why = "This file is binary." if file.size <= _SHOWN_BYTES else "This file is too large to be shown."
         raw = page_path(found.kind, found.name, "resolve", revision, plain(path))
@@ -314,7 +314,7 @@ def routes(hub: Hub) -> APIRouter:
             unsafe=unsafe, tags=[(tag, "/?" + urlencode({"kind": found.kind, "tag": tag})) for tag in found.tags],
         )  # fmt: skip
 
-    def _asking(found: Repository, asker: Actor) -> dict[str, str]:
+    def _asking(found: Repository, asker: User) -> dict[str, str]:
         """Where to ask for access to a gated repository, and how that stands."""
         return {
             "status": hub.accounts.access(found.id, asker.name),
@@ -337,8 +337,8 @@ def _runs(hub: Hub, found: Repository, files: dict[str, File]) -> list[dict[str,
     if found.kind != "model":
         return []
     return [
-        {"name": one.name, "type": one.card.quantization or "not said", "size": size(one.card.size_bytes), "parameters": f"{one.card.parameters / 1e6:,.0f} million",
-         "context": f"{one.card.context_length:,} tokens" if one.card.context_length else "not said",
+        {"name": one.name, "type": one.info.quantization or "not said", "size": size(one.info.size_bytes), "parameters": f"{one.info.parameters / 1e6:,.0f} million",
+         "context": f"{one.info.context_length:,} tokens" if one.info.context_length else "not said",
          "measured": "; ".join(hub.known.measured(one.digest))}
         for one in variants(hub.contents, files)
     ]  # fmt: skip

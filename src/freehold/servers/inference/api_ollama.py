@@ -19,11 +19,11 @@ from pydantic_core import PydanticCustomError
 from freehold.inference.interface import Completion
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import Refusal, body_of
+from freehold.servers.inference.api_errors import ApiError, body_of
 from freehold.servers.inference.api_keys import Key
 from freehold.servers.inference.api_openai import Drawn, form_of, tools_of
-from freehold.servers.inference.chat_request import Call, Dialogue, Shown
-from freehold.servers.inference.service import Answer, Desk
+from freehold.servers.inference.chat_request import Call, ChatRequest, Shown
+from freehold.servers.inference.service import Answer, InferenceService
 from freehold.servers.inference.streams import Stream
 from freehold.servers.web.bodies import JsonRoute
 
@@ -106,7 +106,7 @@ class Told(fields.Fields):
         """The model's name."""
         return self.model.removesuffix(":latest")
 
-    def filled(self, dialogue: Dialogue) -> Dialogue:
+    def filled(self, dialogue: ChatRequest) -> ChatRequest:
         """With the options."""
         options = self.options
         dialogue.sampling, dialogue.stops = options.sampling(), options.stop
@@ -134,7 +134,7 @@ class Message(fields.Fields):
         return message
 
 
-class ChatRequest(Told):
+class OllamaChatRequest(Told):
     """A chat."""
 
     messages: list[Message] = Field(default_factory=list, max_length=fields.MOST_MESSAGES)
@@ -155,12 +155,12 @@ class Named(fields.Loose):
     model: fields.Name
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: InferenceService) -> APIRouter:
     """All routes of this API."""
     router = APIRouter(prefix="/api", route_class=JsonRoute)
 
     def details(name: str, key: Key) -> dict[str, Any]:
-        card, base = desk.pool.model(name).card, desk.pool.bases.get(name, "")
+        card, base = desk.pool.model(name).info, desk.pool.bases.get(name, "")
         return {"parent_model": base if key.opens(base) else "", "format": card.format, "family": card.architecture, "families": [card.architecture],
                 "parameter_size": f"{card.parameters / 1e6:.1f}M", "quantization_level": card.quantization}  # fmt: skip
 
@@ -170,7 +170,7 @@ def routes(desk: Desk) -> APIRouter:
             "name": name,
             "model": name,
             "modified_at": _when(model.created),
-            "size": model.card.size_bytes,
+            "size": model.info.size_bytes,
             "digest": model.digest,
             "details": details(name, key),
         }
@@ -195,14 +195,17 @@ def routes(desk: Desk) -> APIRouter:
     def show(body: Named, request: Request) -> dict[str, Any]:
         name = body.model.removesuffix(":latest")
         desk.permit(request.state.key, name)
-        card = desk.pool.model(name).card
+        card = desk.pool.model(name).info
         return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name, request.state.key),
                 "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters,
                                "freehold.answer_form": form_of(desk, name)},
                 "capabilities": ["embedding"] if desk.pool.embeds(name) else ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip
 
     async def answered(
-        dialogue: Dialogue, body: Told, request: Request, shape: Callable[[str, list[Call]], dict[str, Any]]
+        dialogue: ChatRequest,
+        body: Told,
+        request: Request,
+        shape: Callable[[str, list[Call]], dict[str, Any]],
     ) -> Any:
         answer = await desk.answer(request.state.key, body.filled(dialogue), request.is_disconnected)
         if body.stream:
@@ -214,8 +217,8 @@ def routes(desk: Desk) -> APIRouter:
         return {"model": body.model, "created_at": _when(), **shape(text, calls), **_end(done)}
 
     @router.post("/chat")
-    async def chat(body: ChatRequest, request: Request) -> Any:
-        dialogue = Dialogue(
+    async def chat(body: OllamaChatRequest, request: Request) -> Any:
+        dialogue = ChatRequest(
             body.name(), [message.plain() for message in body.messages], tools=tools_of(body.tools)
         )
 
@@ -233,9 +236,9 @@ def routes(desk: Desk) -> APIRouter:
     async def generate(body: GenerateRequest, request: Request) -> Any:
         system = [{"role": "system", "content": body.system}] if body.system else []
         dialogue = (
-            Dialogue(body.name(), prompt=body.prompt)
+            ChatRequest(body.name(), prompt=body.prompt)
             if body.raw
-            else Dialogue(body.name(), [*system, {"role": "user", "content": body.prompt}])
+            else ChatRequest(body.name(), [*system, {"role": "user", "content": body.prompt}])
         )
         return await answered(dialogue, body, request, lambda text, _: {"response": text})
 
@@ -255,7 +258,7 @@ def _end(done: Completion) -> dict[str, Any]:
 
 
 async def _lines(
-    answer: Answer, dialogue: Dialogue, model: str, shape: Callable[[str, list[Call]], dict[str, Any]]
+    answer: Answer, dialogue: ChatRequest, model: str, shape: Callable[[str, list[Call]], dict[str, Any]]
 ) -> AsyncGenerator[str]:
     def line(value: dict[str, Any]) -> str:
         return json.dumps({"model": model, "created_at": _when(), **value}, ensure_ascii=False) + "\n"
@@ -271,5 +274,5 @@ async def _lines(
                 yield line({**shape(text, calls), "done": False})
             if piece.completion is not None:
                 yield line({**shape("", []), **_end(piece.completion)})
-    except Refusal as refusal:
+    except ApiError as refusal:
         yield json.dumps(body_of("/api/chat", refusal)) + "\n"

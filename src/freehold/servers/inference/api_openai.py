@@ -16,15 +16,15 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from freehold.inference.interface import Completion, Vocabulary
+from freehold.inference.interface import Completion, Tokenizer
 from freehold.inference.sampling import Likelihood, Sampling
 from freehold.inference.session import NO_FORM
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import Refusal, body_of
+from freehold.servers.inference.api_errors import ApiError, body_of
 from freehold.servers.inference.api_keys import Key
-from freehold.servers.inference.chat_request import Call, Dialogue, Shown, Tool, split_calls
+from freehold.servers.inference.chat_request import Call, ChatRequest, Shown, Tool, split_calls
 from freehold.servers.inference.model_pool import Served
-from freehold.servers.inference.service import Answer, Desk
+from freehold.servers.inference.service import Answer, InferenceService
 from freehold.servers.inference.streams import Stream
 from freehold.servers.web.bodies import JsonRoute
 
@@ -111,15 +111,15 @@ class ResponseFormat(fields.Loose):
 
     @property
     def form(self) -> dict[str, Any] | str | None:
-        """See :class:`Dialogue`. Raises Refusal."""
+        """See :class:`ChatRequest`. Raises Refusal."""
         if self.type == "json_schema":
             if self.json_schema is None:
-                raise Refusal(400, "response_format.json_schema: it holds no schema")
+                raise ApiError(400, "response_format.json_schema: it holds no schema")
             return self.json_schema.body
         return "json" if self.type == "json_object" else None
 
 
-class ChatRequest(Completing):
+class ChatCompletionRequest(Completing):
     """A chat completion."""
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=fields.MOST_MESSAGES)
@@ -137,10 +137,10 @@ class ChatRequest(Completing):
     reasoning_effort: fields.Text | None = None
     answer_form: fields.Flag = True
 
-    def dialogue(self, number: int = 0) -> Dialogue:
+    def dialogue(self, number: int = 0) -> ChatRequest:
         """What every API's request becomes. Raises Refusal."""
         form = self.response_format.form if self.grammar is None else f"gbnf:{self.grammar}"
-        return Dialogue(
+        return ChatRequest(
             self.model, [message.plain() for message in self.messages], None, self.max_completion_tokens or self.max_tokens, self.sampling(number),
             self.stop, tools_of(self.tools), choice_of(self.tool_choice), form, self.top_logprobs if self.logprobs else None, self.answer_form,
         )  # fmt: skip
@@ -191,7 +191,7 @@ class DetokenizeRequest(fields.Fields):
     tokens: fields.TokenIds
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: InferenceService) -> APIRouter:
     """All routes of this API."""
     router = APIRouter(route_class=JsonRoute)
 
@@ -216,11 +216,11 @@ def routes(desk: Desk) -> APIRouter:
     async def model(name: str, request: Request) -> dict[str, Any]:
         found = next((one for one in (await models(request))["data"] if one["id"] == name), None)
         if found is None:
-            raise Refusal(404, f"the model {name[:200]!r} is not served here", "model_not_found")
+            raise ApiError(404, f"the model {name[:200]!r} is not served here", "model_not_found")
         return found
 
     @router.post("/v1/chat/completions")
-    async def chat(body: ChatRequest, request: Request) -> Any:
+    async def chat(body: ChatCompletionRequest, request: Request) -> Any:
         async def asked(number: int) -> Answer:
             return await desk.answer(request.state.key, body.dialogue(number), request.is_disconnected)
 
@@ -238,12 +238,12 @@ def routes(desk: Desk) -> APIRouter:
     async def complete(body: CompletionRequest, request: Request) -> Any:
         prompts = body.prompt
         if len(prompts) * body.n > 64:
-            raise Refusal(400, "prompt: give 1 to 64 prompts")
+            raise ApiError(400, "prompt: give 1 to 64 prompts")
         form = f"gbnf:{body.grammar}" if body.grammar is not None else None
 
         async def asked(number: int) -> Answer:
             prompt, sampling = prompts[number // body.n], body.sampling(number % body.n)
-            dialogue = Dialogue(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=sampling, stops=body.stop, form=form,
+            dialogue = ChatRequest(body.model, prompt=prompt, max_tokens=body.max_tokens, sampling=sampling, stops=body.stop, form=form,
                                 likelihoods=body.logprobs)  # fmt: skip
             return await desk.answer(request.state.key, dialogue, request.is_disconnected)
 
@@ -269,7 +269,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/tokenize")
     async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
         if (body.content is None) == (body.messages is None):
-            raise Refusal(400, "give either content or messages")
+            raise ApiError(400, "give either content or messages")
         key: Key = request.state.key
         name = body.model or desk.first(key)
 
@@ -290,7 +290,7 @@ def routes(desk: Desk) -> APIRouter:
     return router
 
 
-def form_of(desk: Desk, name: str) -> dict[str, Any] | None:
+def form_of(desk: InferenceService, name: str) -> dict[str, Any] | None:
     """What a model's answer form adds to a question, in numbers; None where it adds nothing."""
     form = desk.pool.forms[name]
     return None if form == NO_FORM else form.summary()
@@ -335,7 +335,9 @@ def _calls(calls: list[Call]) -> list[dict[str, Any]]:
     ]
 
 
-def _chat_choice(number: int, done: Completion, body: ChatRequest, vocabulary: Any) -> dict[str, Any]:
+def _chat_choice(
+    number: int, done: Completion, body: ChatCompletionRequest, vocabulary: Any
+) -> dict[str, Any]:
     text, calls = split_calls(done.text) if body.tools and body.tool_choice != "none" else (done.text, [])
     message: dict[str, Any] = {
         "role": "assistant",
@@ -359,17 +361,17 @@ def _chat_choice(number: int, done: Completion, body: ChatRequest, vocabulary: A
     }
 
 
-def _piece(token: int, vocabulary: Vocabulary) -> dict[str, Any]:
+def _piece(token: int, vocabulary: Tokenizer) -> dict[str, Any]:
     data: bytes = vocabulary.piece(token)  # type: ignore[attr-defined]
     return {"token": data.decode("utf-8", "replace"), "bytes": list(data)}
 
 
-def _logprob(one: Likelihood, vocabulary: Vocabulary) -> dict[str, Any]:
+def _logprob(one: Likelihood, vocabulary: Tokenizer) -> dict[str, Any]:
     top = [{**_piece(token, vocabulary), "logprob": value} for token, value in one.top]
     return {**_piece(one.token, vocabulary), "logprob": one.logprob, "top_logprobs": top}
 
 
-def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
+def _text_logprobs(done: Completion, vocabulary: Tokenizer) -> dict[str, Any]:
     texts = [_piece(one.token, vocabulary)["token"] for one in done.likelihoods]
     offsets = list(itertools.accumulate(map(len, texts[:-1]), initial=0)) if texts else []
     top = [
@@ -383,7 +385,7 @@ def _text_logprobs(done: Completion, vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> AsyncGenerator[str]:
+async def _chat_events(answer: Answer, asked: Asked, body: ChatCompletionRequest) -> AsyncGenerator[str]:
     head, ended, number = _head("chatcmpl", "chat.completion.chunk", body.model), list[Completion](), 0
 
     def chunk(delta: dict[str, Any], finish: str | None = None, told: Any = None) -> str:
@@ -422,7 +424,7 @@ async def _chat_events(answer: Answer, asked: Asked, body: ChatRequest) -> Async
                     ended.append(done)
         if body.stream_options.include_usage:
             yield event({**head, "choices": [], "usage": _usage(ended)})
-    except Refusal as refusal:
+    except ApiError as refusal:
         yield event(body_of("/v1/chat/completions", refusal))
     finally:
         await answer.close()
@@ -463,7 +465,7 @@ async def _completion_events(
                     ended.append(done)
         if body.stream_options.include_usage:
             yield event({**head, "choices": [], "usage": _usage(ended)})
-    except Refusal as refusal:
+    except ApiError as refusal:
         yield event(body_of("/v1/completions", refusal))
     finally:
         await answer.close()

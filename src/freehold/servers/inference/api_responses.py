@@ -17,10 +17,10 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from freehold.inference.interface import Completion
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.api_openai import choice_of, event, tools_of
-from freehold.servers.inference.chat_request import Call, Dialogue, Shown
-from freehold.servers.inference.service import Answer, Desk
+from freehold.servers.inference.chat_request import Call, ChatRequest, Shown
+from freehold.servers.inference.service import Answer, InferenceService
 from freehold.servers.inference.streams import Stream
 from freehold.servers.web.bodies import JsonRoute
 
@@ -86,10 +86,10 @@ class Format(fields.Loose):
 
     @property
     def form(self) -> dict[str, Any] | str | None:
-        """See :class:`Dialogue`. Raises Refusal."""
+        """See :class:`ChatRequest`. Raises Refusal."""
         if self.type == "json_schema":
             if self.body is None:
-                raise Refusal(400, "text.format: it holds no schema")
+                raise ApiError(400, "text.format: it holds no schema")
             return self.body
         return "json" if self.type == "json_object" else None
 
@@ -134,10 +134,10 @@ class ResponsesRequest(fields.Fields):
     max_tool_calls: fields.ToolCalls | None = None
     answer_form: fields.Flag = True
 
-    def dialogue(self) -> Dialogue:
+    def dialogue(self) -> ChatRequest:
         """What every API's request becomes. Raises Refusal."""
         if self.previous_response_id:
-            raise Refusal(400, f"previous_response_id: {_STATELESS}")
+            raise ApiError(400, f"previous_response_id: {_STATELESS}")
         messages: list[dict[str, Any]] = []
         if self.instructions:
             messages.append({"role": "system", "content": self.instructions})
@@ -147,14 +147,14 @@ class ResponsesRequest(fields.Fields):
             joined = f"{messages[0]['content']}\n\n{messages[1]['content']}"
             messages[:2] = [{"role": "system", "content": joined}]
         if not messages:
-            raise Refusal(400, "input: it is empty")
-        return Dialogue(
+            raise ApiError(400, "input: it is empty")
+        return ChatRequest(
             self.model, messages, None, self.max_output_tokens, Sampling(self.temperature, self.top_p, seed=secrets.randbits(32)), (),
             tools_of(self.tools), choice_of(self.tool_choice), self.text.format.form, answer_form=self.answer_form,
         )  # fmt: skip
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(desk: InferenceService) -> APIRouter:
     """All routes of this API."""
     router = APIRouter(route_class=JsonRoute)
 
@@ -172,7 +172,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/v1/responses/{number}")
     @router.delete("/v1/responses/{number}")
     async def kept(number: str) -> Any:
-        raise Refusal(404, f"no response {number[:80]!r} is here: {_STATELESS}")
+        raise ApiError(404, f"no response {number[:80]!r} is here: {_STATELESS}")
 
     return router
 
@@ -186,7 +186,7 @@ class Telling:
         self._sequence = 0
 
     def response(
-        self, items: list[dict[str, Any]], done: Completion | None, failure: Refusal | None = None
+        self, items: list[dict[str, Any]], done: Completion | None, failure: ApiError | None = None
     ) -> dict[str, Any]:
         """The response object, under way while there is neither completion nor failure."""
         body = self.body
@@ -247,7 +247,7 @@ class Telling:
         yield self.event("response.output_item.done", output_index=place, item=item)
 
 
-async def _events(answer: Answer, dialogue: Dialogue, telling: Telling) -> AsyncGenerator[str]:
+async def _events(answer: Answer, dialogue: ChatRequest, telling: Telling) -> AsyncGenerator[str]:
     yield telling.event("response.created", response=telling.response([], None))
     yield telling.event("response.in_progress", response=telling.response([], None))
     at = {"item_id": telling.message_id, "output_index": 0, "content_index": 0}
@@ -284,7 +284,7 @@ async def _events(answer: Answer, dialogue: Dialogue, telling: Telling) -> Async
                     yield one
             kind = "response.incomplete" if done.finish == "length" else "response.completed"
             yield telling.event(kind, response=telling.response(items, done))
-    except Refusal as refusal:
+    except ApiError as refusal:
         yield telling.event("response.failed", response=telling.response([], None, refusal))
 
 

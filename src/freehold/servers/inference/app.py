@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from freehold.core.errors import FreeholdError
 from freehold.costs.energy import Counter
-from freehold.costs.usage import Ledger
+from freehold.costs.usage import UsageLog
 from freehold.models.store import Store
 from freehold.servers import listening
 from freehold.servers.inference import (
@@ -32,12 +32,12 @@ from freehold.servers.inference import (
     fields,
     pages,
 )
-from freehold.servers.inference.api_errors import Refusal, of_fault, response
+from freehold.servers.inference.api_errors import ApiError, of_fault, response
 from freehold.servers.inference.api_keys import ANYONE, Key, Keys
-from freehold.servers.inference.model_pool import Pool, Terms
+from freehold.servers.inference.model_pool import EngineOptions, ModelPool
 from freehold.servers.inference.prompt_log import PromptLog
-from freehold.servers.inference.scheduler import Runner
-from freehold.servers.inference.service import Desk, Figures
+from freehold.servers.inference.scheduler import Scheduler
+from freehold.servers.inference.service import Figures, InferenceService
 from freehold.servers.inference.traces import Traces, parent
 from freehold.servers.web import bodies
 from freehold.servers.web.connections import Limits, Server
@@ -50,7 +50,7 @@ _OPEN = ("/health", "/ready", *pages.PATHS)
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerOptions:
     """How a server behaves. ``key``: one that is good beside those in the store; ``most_waiting``: requests that may wait before others get
     429; ``deadline_s``: the longest answer, 0 for no limit; ``site``: its names, and the sites whose pages may ask, with CORS; ``limits``: of
     connections; ``traces``: the address of an OpenTelemetry collector; ``log_folder``: where prompts and answers are written, for ``log_days`` days each, if anywhere."""
@@ -65,14 +65,18 @@ class Settings:
     traces: str = ""
     log_folder: Path | None = None
     log_days: int = 0
-    terms: Terms = field(default_factory=Terms)
+    terms: EngineOptions = field(default_factory=EngineOptions)
 
 
-class Door:
+class AuthMiddleware:
     """Refuses what must not come in before it is read: a missing key, a body that is too large."""
 
     def __init__(
-        self, app: Callable[[Scope, Any, Any], Awaitable[None]], desk: Desk, keys: Keys, settings: Settings
+        self,
+        app: Callable[[Scope, Any, Any], Awaitable[None]],
+        desk: InferenceService,
+        keys: Keys,
+        settings: ServerOptions,
     ):
         self.app, self.desk, self.keys, self.settings = app, desk, keys, settings
 
@@ -85,7 +89,7 @@ class Door:
             request = Request(scope)
             scope.setdefault("state", {})["key"] = await self._enter(request)
             parent.set(request.headers.get("traceparent", ""))
-        except Refusal as refusal:
+        except ApiError as refusal:
             await response(scope["path"], refusal)(scope, receive, send)
             return
         await self.app(scope, bodies.limited(receive, self.settings.most_body_bytes), send)
@@ -94,7 +98,7 @@ class Door:
         settings = self.settings
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > settings.most_body_bytes:
-            raise Refusal(413, f"the body has more than {settings.most_body_bytes >> 20} MiB")
+            raise ApiError(413, f"the body has more than {settings.most_body_bytes >> 20} MiB")
         if request.scope["path"] in _OPEN or request.method == "OPTIONS":
             return ANYONE
         given = request.headers.get("authorization", "").removeprefix(
@@ -107,7 +111,7 @@ class Door:
             return found
         if settings.loopback and not settings.key and not await asyncio.to_thread(self.keys.any):
             return ANYONE
-        raise Refusal(401, "the API key is missing or wrong", "invalid_api_key")
+        raise ApiError(401, "the API key is missing or wrong", "invalid_api_key")
 
 
 def secrets_equal(first: str, second: str) -> bool:
@@ -118,17 +122,19 @@ def secrets_equal(first: str, second: str) -> bool:
 
 
 def _not_from_here(scope: Scope, reason: str) -> JSONResponse:
-    return response(scope["path"], Refusal(403, reason))
+    return response(scope["path"], ApiError(403, reason))
 
 
-def make_app(store: Store, names: list[str], adapters: list[str], settings: Settings) -> tuple[FastAPI, Desk]:
+def make_app(
+    store: Store, names: list[str], adapters: list[str], settings: ServerOptions
+) -> tuple[FastAPI, InferenceService]:
     """The application, and its desk. Raises NotFound, Unsupported."""
-    runner = Runner()
+    runner = Scheduler()
     counter = Counter()
-    pool = Pool(store, names, adapters, runner, settings.terms, counter)
+    pool = ModelPool(store, names, adapters, runner, settings.terms, counter)
     keys = Keys(store)
     traces = Traces(settings.traces)
-    desk = Desk(pool, runner, Ledger(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s, traces=traces,
+    desk = InferenceService(pool, runner, UsageLog(store), counter, most_waiting=settings.most_waiting, deadline_s=settings.deadline_s, traces=traces,
                 log=PromptLog(settings.log_folder, settings.log_days))  # fmt: skip
 
     @asynccontextmanager
@@ -144,7 +150,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
         await asyncio.to_thread(traces.close)
 
     app = FastAPI(title="Freehold", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_middleware(Door, desk=desk, keys=keys, settings=settings)
+    app.add_middleware(AuthMiddleware, desk=desk, keys=keys, settings=settings)
     if settings.site.origins:
         from fastapi.middleware.cors import CORSMiddleware
 
@@ -159,10 +165,10 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return response(request.scope["path"], Refusal(400, fields.sentence(error.errors())))
+        return response(request.scope["path"], ApiError(400, fields.sentence(error.errors())))
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> JSONResponse:
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
         return response(request.scope["path"], error)
 
     @app.exception_handler(FreeholdError)
@@ -174,7 +180,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
         told = {404: "there is nothing at this address", 405: "this address takes another method"}.get(
             error.status_code
         ) or str(error.detail)
-        return response(request.scope["path"], Refusal(error.status_code, told))
+        return response(request.scope["path"], ApiError(error.status_code, told))
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -221,7 +227,7 @@ def make_app(store: Store, names: list[str], adapters: list[str], settings: Sett
     return app, desk
 
 
-def serve(store: Store, names: list[str], adapters: list[str], settings: Settings, *, host: str, port: int, ready: Callable[[str], None],
+def serve(store: Store, names: list[str], adapters: list[str], settings: ServerOptions, *, host: str, port: int, ready: Callable[[str], None],
           drain_s: float = 30.0, certificate: Path | None = None, private_key: Path | None = None) -> None:  # fmt: skip
     """Serve until interrupted; then nothing more is taken in, and what is under way ends. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy."""
     app, desk = make_app(store, names, adapters, settings)

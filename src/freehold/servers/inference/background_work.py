@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from freehold.core import limited_process
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 
 T = TypeVar("T")
 #: Says whether the client has gone.
@@ -66,7 +66,7 @@ async def unless_gone(future: asyncio.Future[T], gone: Gone | None) -> T:
     while not future.done():
         await asyncio.wait({future}, timeout=_LOOK_S)
         if not future.done() and gone is not None and await gone():
-            raise Refusal(499, "the client went away")
+            raise ApiError(499, "the client went away")
     return future.result()
 
 

@@ -16,12 +16,12 @@ from typing import Any
 from freehold.core import strict_json
 from freehold.core.errors import BadData
 from freehold.inference.grammar import Source
-from freehold.inference.interface import Choices, Prompting
+from freehold.inference.interface import Choices, PromptEncoder
 from freehold.inference.prompt_encoder import USUAL
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.answer_form import AnswerForm
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _BEGIN = re.compile(re.escape(OPEN) + r"\s*+(?=\{)")
@@ -54,7 +54,7 @@ class Call:
 
 
 @dataclass
-class Dialogue:
+class ChatRequest:
     """A request. ``messages`` are in the form of OpenAI's API with text for content. ``prompt`` instead of messages: text or tokens as they are.
 
     ``tool_choice``: auto, none, required, or a tool's name. ``form``: a JSON schema, or "json" for any object, or "gbnf:..." for a grammar.
@@ -89,14 +89,14 @@ class Dialogue:
         return split_calls(text) if self.calls else (text, [])
 
 
-def tokens_of(dialogue: Dialogue, prompting: Prompting, form: AnswerForm) -> list[int]:
+def tokens_of(dialogue: ChatRequest, prompting: PromptEncoder, form: AnswerForm) -> list[int]:
     """The prompt's tokens. ``form``: how the model was asked when it was measured. Raises Refusal, Unsupported."""
     if dialogue.prompt is not None:
         if isinstance(dialogue.prompt, str):
             return prompting.text(dialogue.prompt, start=True)
         return dialogue.prompt
     if not dialogue.messages:
-        raise Refusal(400, "messages is empty: send at least one message")
+        raise ApiError(400, "messages is empty: send at least one message")
     messages = _with_form(dialogue, form)
     own = prompting.template.takes_tools
     if not own and (
@@ -108,7 +108,7 @@ def tokens_of(dialogue: Dialogue, prompting: Prompting, form: AnswerForm) -> lis
     )
 
 
-def _with_form(dialogue: Dialogue, form: AnswerForm) -> list[dict[str, Any]]:
+def _with_form(dialogue: ChatRequest, form: AnswerForm) -> list[dict[str, Any]]:
     """The messages with the form's system message where they bring none, and its worked examples before a question."""
     messages = list(dialogue.messages)
     if not dialogue.answer_form:
@@ -155,12 +155,12 @@ def _plainly(messages: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict
     return merged
 
 
-def grammar_of(dialogue: Dialogue, form: AnswerForm) -> Source | None:
+def grammar_of(dialogue: ChatRequest, form: AnswerForm) -> Source | None:
     """What binds the answer beside labels, not compiled yet; None for nothing. Raises UsageError, Refusal."""
     if dialogue.calls and dialogue.tool_choice not in ("auto", "none"):
         tools = [tool for tool in dialogue.tools if dialogue.tool_choice in ("required", tool.name)]
         if not tools:
-            raise Refusal(400, f"tool_choice names {dialogue.tool_choice!r}, which is none of the tools")
+            raise ApiError(400, f"tool_choice names {dialogue.tool_choice!r}, which is none of the tools")
         calls = [
             {"type": "object", "properties": {"name": {"const": tool.name}, "arguments": tool.parameters or {"type": "object"}},
              "required": ["name", "arguments"], "additionalProperties": False}
@@ -178,13 +178,13 @@ def grammar_of(dialogue: Dialogue, form: AnswerForm) -> Source | None:
 
 
 def ask_of(
-    dialogue: Dialogue,
-    prompting: Prompting,
+    dialogue: ChatRequest,
+    prompting: PromptEncoder,
     form: AnswerForm,
     choices: Choices | None,
     room: int,
     adapter: str = "",
-) -> Ask:
+) -> GenerationRequest:
     """The engine's request. ``choices``: the form's labels as tokens. ``room``: tokens of context a prompt and its answer may take.
 
     Raises Refusal, UsageError, Unsupported.
@@ -196,22 +196,22 @@ def ask_of(
     usual = max(map(len, bound.tokens)) if bound else (form.max_tokens if in_form else 0) or USUAL
     most = dialogue.max_tokens or max(1, min(room - len(tokens), usual))
     stops = dialogue.stops if dialogue.prompt is not None else (*prompting.template.stops, *dialogue.stops)
-    return Ask(
+    return GenerationRequest(
         tuple(tokens), most, dialogue.sampling, stops, grammar_of(dialogue, form), dialogue.likelihoods, adapter, choices=bound
     )  # fmt: skip
 
 
-def _check_tokens(dialogue: Dialogue, tokens: Sequence[int], size: int) -> None:
+def _check_tokens(dialogue: ChatRequest, tokens: Sequence[int], size: int) -> None:
     """Check what depends on the model's vocabulary of ``size`` tokens. Raises Refusal."""
     if not tokens:
-        raise Refusal(400, "prompt: it is empty, and this model needs at least one token to go on from")
+        raise ApiError(400, "prompt: it is empty, and this model needs at least one token to go on from")
     if isinstance(dialogue.prompt, list) and max(tokens) >= size:
-        raise Refusal(
+        raise ApiError(
             400, f"prompt: this model's tokens are numbers from 0 to {size - 1}, and {max(tokens)} is none"
         )
     for token, _ in dialogue.sampling.bias:
         if token >= size:
-            raise Refusal(400, f"logit_bias.{token}: this model's tokens are numbers from 0 to {size - 1}")
+            raise ApiError(400, f"logit_bias.{token}: this model's tokens are numbers from 0 to {size - 1}")
 
 
 def split_calls(text: str) -> tuple[str, list[Call]]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from freehold.servers.inference.scheduler import Runner
+from freehold.servers.inference.scheduler import Scheduler
 
 
 class EngineMetrics(Collector):
     """Reads a runner's health each time it is asked."""
 
-    def __init__(self, runner: Runner):
+    def __init__(self, runner: Scheduler):
         self._runner = runner
 
     def collect(self) -> Iterator[Metric]:

@@ -17,21 +17,21 @@ from pathlib import Path
 from freehold.core.errors import Unsupported
 from freehold.inference.batch_engine import BatchingEngine, Meter
 from freehold.inference.embeddings import Embedder, SentenceEmbedder, is_embedder
-from freehold.inference.interface import Choices, Prompting
+from freehold.inference.interface import Choices, PromptEncoder
 from freehold.inference.loading import predict_memory, prompting
-from freehold.inference.prompt_cache import States
+from freehold.inference.prompt_cache import PromptCache
 from freehold.inference.prompt_encoder import choices_of
 from freehold.inference.reproducible import ReproducibleEngine
 from freehold.inference.session import NO_FORM
 from freehold.models.answer_form import AnswerForm, of_model
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
-from freehold.servers.inference.api_errors import Refusal
-from freehold.servers.inference.scheduler import Runner
+from freehold.servers.inference.api_errors import ApiError
+from freehold.servers.inference.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
-class Terms:
+class EngineOptions:
     """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
     states of long prompts (0: none are kept); ``reproducible``: see :class:`ReproducibleEngine`; ``threads`` for each model (0: as many as this process may use);
     ``forms``: whether models are asked in the form in which they were measured; ``sharing``: whose prompts a request may go on from: its
@@ -52,7 +52,7 @@ class Terms:
 class Asked:
     """How a name is asked: its template, and its labels as tokens where its form has any."""
 
-    prompting: Prompting
+    prompting: PromptEncoder
     choices: Choices | None
 
 
@@ -73,17 +73,17 @@ class Served:
 
     name: str
     engine: BatchingEngine
-    prompting: Prompting
+    prompting: PromptEncoder
     form: AnswerForm
     choices: Choices | None
     adapter: str
     held: Open
 
 
-class Pool:
+class ModelPool:
     """The models of a server by name. Raises NotFound, Unsupported."""
 
-    def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Runner, terms: Terms,
+    def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Scheduler, terms: EngineOptions,
                  meter: Meter | None = None):  # fmt: skip
         self.store, self.runner, self.terms, self.meter = store, runner, terms, meter
         if terms.reproducible and adapters:
@@ -126,7 +126,7 @@ class Pool:
             raise Unsupported(
                 f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one"
             )
-        base = adapter.card.step("base") or {}
+        base = adapter.info.step("base") or {}
         digests = {name: (model.digest, self.sources[name].digest) for name, model in self.models.items()}
         found = next((name for name, known in digests.items() if base.get("digest") in known), "")
         if not found:
@@ -138,7 +138,7 @@ class Pool:
 
     def embeds(self, name: str) -> bool:
         """Whether a model that is served makes vectors, not answers."""
-        return name in self.models and self.models[name].card.format != "gguf"
+        return name in self.models and self.models[name].info.format != "gguf"
 
     @property
     def names(self) -> list[str]:
@@ -162,7 +162,9 @@ class Pool:
         """A model that answers, held in memory until :meth:`let_go`. Raises Refusal."""
         base = self._root(name)
         if self.embeds(base):
-            raise Refusal(400, f"{name} makes vectors of texts and answers nothing; ask it at /v1/embeddings")
+            raise ApiError(
+                400, f"{name} makes vectors of texts and answers nothing; ask it at /v1/embeddings"
+            )
         opened = await self._opened(base, name)
         assert isinstance(opened.engine, BatchingEngine)
         opened.users += 1
@@ -179,7 +181,7 @@ class Pool:
     async def lease_embedder(self, name: str) -> AsyncIterator[Embedder]:
         """A model that embeds, held in memory for a block. Raises Refusal."""
         if name in self.names and not self.embeds(name):
-            raise Refusal(
+            raise ApiError(
                 400,
                 f"{name} answers and makes no vectors; serve an embedding model beside it, such as all-MiniLM-L6-v2",
             )
@@ -205,7 +207,7 @@ class Pool:
     async def _opened(self, base: str, asked: str) -> Open:
         """A model in memory; to be counted as used before anything else is awaited. Raises Refusal."""
         if base not in self.models:
-            raise Refusal(
+            raise ApiError(
                 404,
                 f"the model {asked[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
                 "model_not_found",
@@ -227,7 +229,7 @@ class Pool:
         async with self._opening:
             if (failed := self._open.get(base)) is not None:
                 if failed.users:
-                    raise Refusal(503, "the model is being opened again after a fault", "overloaded", 2.0)
+                    raise ApiError(503, "the model is being opened again after a fault", "overloaded", 2.0)
                 del self._open[base]
                 assert isinstance(failed.engine, BatchingEngine)
                 await self.runner.release(failed.engine)
@@ -239,7 +241,7 @@ class Pool:
 
     def _need(self, name: str) -> int:
         return predict_memory(
-            self.models[name].card, 0 if self.embeds(name) else self.terms.context_length, self.terms.parallel
+            self.models[name].info, 0 if self.embeds(name) else self.terms.context_length, self.terms.parallel
         ).total
 
     async def _make_room(self, name: str) -> None:
@@ -250,7 +252,7 @@ class Pool:
         ):
             idle = [other for other, one in self._open.items() if not one.users and not self._awaited[other]]
             if not idle:
-                raise Refusal(503, "the model needs room that models in use take", "overloaded", 5.0)
+                raise ApiError(503, "the model needs room that models in use take", "overloaded", 5.0)
             closed = self._open.pop(min(idle, key=lambda other: self._open[other].used)).engine
             if isinstance(closed, BatchingEngine):
                 await self.runner.release(closed)
@@ -261,8 +263,8 @@ class Pool:
         model, terms = self.models[name], self.terms
         if self.embeds(name):
             return Open(SentenceEmbedder(self.store.weights(model)), {}, self._need(name))
-        length = min(terms.context_length, model.card.context_length * terms.parallel or terms.context_length)
-        states = States(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
+        length = min(terms.context_length, model.info.context_length * terms.parallel or terms.context_length)
+        states = PromptCache(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
         adapters = {
             other: self.store.file(self.adapters[other], "adapter.lora")
             for other in self.bases
@@ -287,7 +289,7 @@ class Pool:
         for name in (name for name in self.names if self._root(name) == root):
             form = self.forms[name]
             template = prompting(
-                self.models[root].card, engine.vocabulary, plain=form.plain, room=engine.longest
+                self.models[root].info, engine.vocabulary, plain=form.plain, room=engine.longest
             )
             asked[name] = Asked(template, choices_of(template, form))
         return asked

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from freehold.core.errors import UsageError
 from freehold.inference.interface import Completion
-from freehold.servers.inference.chat_request import Dialogue
+from freehold.servers.inference.chat_request import ChatRequest
 
 log = logging.getLogger("freehold.prompts")
 _NAME = re.compile(r"prompts-(\d{4}-\d{2}-\d{2})-kept-(\d+)-days\.jsonl")
@@ -38,7 +38,7 @@ class PromptLog:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.forget(datetime.now(UTC).date())
 
-    def write(self, key: str, dialogue: Dialogue, done: Completion | None, status: str) -> None:
+    def write(self, key: str, dialogue: ChatRequest, done: Completion | None, status: str) -> None:
         """Add a request, and what was answered if it came to its end."""
         if self.folder is None:
             return

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
-from freehold.servers.inference.api_errors import Refusal
+from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.api_keys import Key
 
 _WINDOW = 60.0
@@ -31,9 +31,9 @@ class Limiter:
         while tokens and tokens[0][0] <= now - _WINDOW:
             tokens.popleft()
         if waiting >= self.most_waiting:
-            raise Refusal(429, f"{waiting} requests wait already; try again later", "overloaded", 2.0)
+            raise ApiError(429, f"{waiting} requests wait already; try again later", "overloaded", 2.0)
         if limits.requests_per_minute and len(requests) >= limits.requests_per_minute:
-            raise Refusal(
+            raise ApiError(
                 429,
                 f"this key may send {limits.requests_per_minute} requests a minute",
                 "rate_limit_exceeded",
@@ -41,7 +41,7 @@ class Limiter:
             )
         self._check_tokens(key)
         if limits.concurrent and self._now[name] >= limits.concurrent:
-            raise Refusal(
+            raise ApiError(
                 429,
                 f"this key may have {limits.concurrent} requests under way at once",
                 "rate_limit_exceeded",
@@ -55,7 +55,7 @@ class Limiter:
         most, tokens = key.limits.tokens_per_minute, self._tokens[key.name]
         if most and sum(count for _, count in tokens) + self._expected[key.name] >= most:
             wait_s = tokens[0][0] + _WINDOW - self._clock() if tokens else 1.0
-            raise Refusal(
+            raise ApiError(
                 429,
                 f"this key may have {most} tokens a minute, those that its requests under way may take included",
                 "rate_limit_exceeded",

@@ -19,12 +19,12 @@ from typing import Any
 from freehold.core.errors import MissingPart
 from freehold.models.store import Store
 from freehold.servers import listening
-from freehold.servers.inference.app import Settings, make_app
+from freehold.servers.inference.app import ServerOptions, make_app
 
 NAME = "freehold"
 
 
-def builder(home: Path, names: list[str], adapters: list[str], settings: Settings) -> Callable[[], Any]:
+def builder(home: Path, names: list[str], adapters: list[str], settings: ServerOptions) -> Callable[[], Any]:
     """What each replica calls to have its application. Only plain values go along."""
 
     def build() -> Any:
@@ -34,7 +34,7 @@ def builder(home: Path, names: list[str], adapters: list[str], settings: Setting
     return build
 
 
-def run(store: Store, names: list[str], adapters: list[str], settings: Settings, *, replicas: int, cores: int, host: str, port: int,
+def run(store: Store, names: list[str], adapters: list[str], settings: ServerOptions, *, replicas: int, cores: int, host: str, port: int,
         ready: Callable[[str], None], ended: threading.Event) -> None:  # fmt: skip
     """Serve until ``ended``, with ``cores`` for each replica; on the cluster that ``RAY_ADDRESS`` names, or on one of this machine's own.
 

@@ -24,7 +24,7 @@ from freehold.inference import grammar
 from freehold.inference.batch_engine import BatchingEngine, Ended
 from freehold.inference.grammar import Source
 from freehold.inference.interface import Completion
-from freehold.inference.request import Ask
+from freehold.inference.request import GenerationRequest
 from freehold.servers.inference.grammar_compiler import Compiler
 
 #: Seconds after which half of what a key was given is forgotten.
@@ -78,7 +78,7 @@ class Job:
 
     number: int
     engine: BatchingEngine
-    ask: Ask
+    ask: GenerationRequest
     key: str
     priority: int
     deadline: float | None
@@ -127,7 +127,7 @@ def _nothing(_: Outcome) -> None:
     pass
 
 
-class Runner:
+class Scheduler:
     """Feeds engines from any number of clients; :meth:`close` ends the thread."""
 
     def __init__(self, *, stuck_s: float = STUCK_S) -> None:
@@ -190,7 +190,7 @@ class Runner:
     async def stream(
         self,
         engine: BatchingEngine,
-        ask: Ask,
+        ask: GenerationRequest,
         *,
         key: str = "",
         priority: int = 0,
@@ -232,7 +232,7 @@ class Runner:
             if not over:
                 self._order(lambda: self._cancel(job))
 
-    async def _prepared(self, job: Job) -> Ask:
+    async def _prepared(self, job: Job) -> GenerationRequest:
         """The request with its grammar compiled, where nobody waits for it. Raises FreeholdError."""
         source = job.ask.grammar
         if source is None:

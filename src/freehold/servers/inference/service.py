@@ -17,18 +17,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freehold.core.errors import FreeholdError
 from freehold.costs.energy import Counter
-from freehold.costs.usage import Ledger, Used
+from freehold.costs.usage import UsageLog, Used
 from freehold.inference.embeddings import Embedded
 from freehold.inference.interface import Completion
-from freehold.servers.inference.api_errors import Refusal, of_fault
+from freehold.servers.inference.api_errors import ApiError, of_fault
 from freehold.servers.inference.api_keys import Key, scope_of
 from freehold.servers.inference.background_work import Gone, Work, unless_gone
-from freehold.servers.inference.chat_request import Dialogue, ask_of, tokens_of
+from freehold.servers.inference.chat_request import ChatRequest, ask_of, tokens_of
 from freehold.servers.inference.engine_metrics import EngineMetrics
-from freehold.servers.inference.model_pool import Pool, Served
+from freehold.servers.inference.model_pool import ModelPool, Served
 from freehold.servers.inference.prompt_log import PromptLog
 from freehold.servers.inference.rate_limits import Limiter
-from freehold.servers.inference.scheduler import Late, Outcome, Piece, Runner
+from freehold.servers.inference.scheduler import Late, Outcome, Piece, Scheduler
 from freehold.servers.inference.traces import Traces
 
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
@@ -41,7 +41,7 @@ log = logging.getLogger("freehold.usage")
 class Metrics:
     """For Prometheus."""
 
-    def __init__(self, runner: Runner, pool: Pool):
+    def __init__(self, runner: Scheduler, pool: ModelPool):
         self.registry = CollectorRegistry()
         own = self.registry
         self.requests = Counts(
@@ -145,7 +145,7 @@ class Answer:
                 if time.monotonic() - looked > 0.5:
                     looked = time.monotonic()
                     if piece.completion is None and await gone():
-                        raise Refusal(499, "the client went away")
+                        raise ApiError(499, "the client went away")
         finally:
             await self.close()
         return piece.completion
@@ -167,10 +167,10 @@ async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
                 await task
 
 
-class Desk:
+class InferenceService:
     """Takes requests."""
 
-    def __init__(self, pool: Pool, runner: Runner, ledger: Ledger, counter: Counter, *, most_waiting: int, deadline_s: float,
+    def __init__(self, pool: ModelPool, runner: Scheduler, ledger: UsageLog, counter: Counter, *, most_waiting: int, deadline_s: float,
                  traces: Traces | None = None, log: PromptLog | None = None):  # fmt: skip
         self.pool, self.runner, self.ledger, self.counter, self.traces = (
             pool,
@@ -189,7 +189,7 @@ class Desk:
         #: whether the database did not take what was written last
         self._refused = False
 
-    async def answer(self, key: Key, dialogue: Dialogue, gone: Gone) -> Answer:
+    async def answer(self, key: Key, dialogue: ChatRequest, gone: Gone) -> Answer:
         """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
         self._admit(key, dialogue.model)
         arrived = time.monotonic()
@@ -206,7 +206,7 @@ class Desk:
                     gone,
                 )  # fmt: skip
             if len(ask.tokens) + ask.max_tokens > served.engine.longest:
-                raise Refusal(
+                raise ApiError(
                     400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
                     f"{served.engine.longest} tokens", "context_length_exceeded",
                 )  # fmt: skip
@@ -251,19 +251,19 @@ class Desk:
             if not begun:  # the client left before it could begin
                 ended(Outcome("cancelled"))
 
-    def _late(self) -> Refusal:
-        return Refusal(504, f"the answer took longer than {self.deadline_s:g} s", "timeout")
+    def _late(self) -> ApiError:
+        return ApiError(504, f"the answer took longer than {self.deadline_s:g} s", "timeout")
 
     def permit(self, key: Key, model: str) -> None:
         """Raises Refusal where the key may not ask the model, or nobody serves it."""
         if not key.opens(model):
-            raise Refusal(403, f"this key may not ask {model[:200]!r}", "model_not_allowed")
+            raise ApiError(403, f"this key may not ask {model[:200]!r}", "model_not_allowed")
         if model not in self.pool.names:
             names = (
                 ", ".join([name for name in self.pool.names if key.opens(name)][:8])
                 or "no model of this key's"
             )
-            raise Refusal(
+            raise ApiError(
                 404, f"the model {model[:200]!r} is not served here; there is {names}", "model_not_found"
             )
 
@@ -272,7 +272,7 @@ class Desk:
         for name in self.pool.names:
             if key.opens(name) and not self.pool.embeds(name):
                 return name
-        raise Refusal(
+        raise ApiError(
             403, "none of the models that answer here may be asked with this key", "model_not_allowed"
         )
 
@@ -284,9 +284,9 @@ class Desk:
     def _admit(self, key: Key, model: str) -> None:
         """Let a request in; whoever calls this lets it out of the limiter again. Raises Refusal."""
         if self.draining:
-            raise Refusal(503, "the server is shutting down", "overloaded", 5.0)
+            raise ApiError(503, "the server is shutting down", "overloaded", 5.0)
         if reason := self.runner.health.reason:
-            raise Refusal(503, f"no answers at the moment: {reason}", "overloaded", 5.0)
+            raise ApiError(503, f"no answers at the moment: {reason}", "overloaded", 5.0)
         self.permit(key, model)
         self.limiter.enter(key, self.waiting)
 
@@ -312,7 +312,7 @@ class Desk:
         except asyncio.CancelledError:
             status = "cancelled"
             raise
-        except Refusal as refusal:
+        except ApiError as refusal:
             status = "cancelled" if refusal.status == 499 else "error"
             raise
         finally:
@@ -331,7 +331,7 @@ class Desk:
             visit.tokens = len(tokens)
             return tokens
 
-    async def count(self, key: Key, dialogue: Dialogue, gone: Gone | None = None) -> int:
+    async def count(self, key: Key, dialogue: ChatRequest, gone: Gone | None = None) -> int:
         """Tokens of a prompt. Raises Refusal, FreeholdError."""
         return len(
             await self.tokens(
@@ -344,7 +344,7 @@ class Desk:
         async with self.visit(key, model, gone) as visit, self.pool.lease(model) as served:
             size = served.engine.vocabulary.size
             if any(not 0 <= token < size for token in tokens):
-                raise Refusal(400, f"tokens: they are numbers from 0 to {size - 1}")
+                raise ApiError(400, f"tokens: they are numbers from 0 to {size - 1}")
             visit.tokens = len(tokens)
             return await self.work.run(lambda: served.prompting.vocabulary.decode(tokens), gone)
 

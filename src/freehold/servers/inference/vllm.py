@@ -32,14 +32,14 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
             "start a server for each, or leave out --engine vllm",
         )
     model = store.find(names[0])
-    if model.card.format != "safetensors":
+    if model.info.format != "safetensors":
         raise Unsupported(
-            f"{model.name} is {model.card.format} and vLLM reads safetensors",
+            f"{model.name} is {model.info.format} and vLLM reads safetensors",
             "pull the model's safetensors, or leave out --engine vllm",
         )
     words = [
         "vllm", "serve", str(store.folder_of(model)), "--served-model-name", model.name, "--host", host, "--port", str(port),
-        "--max-model-len", str(min(context, model.card.context_length or context)), "--max-num-seqs", str(parallel),
+        "--max-model-len", str(min(context, model.info.context_length or context)), "--max-num-seqs", str(parallel),
     ]  # fmt: skip
     if adapters:
         modules, ranks = list[str](), list[int]()
@@ -47,7 +47,7 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
             adapter = store.find(name)
             if "adapter_model.safetensors" not in adapter.manifest:
                 raise Unsupported(f"{name} holds no PEFT adapter", "name one that 'freehold tune' has made")
-            base = adapter.card.step("base") or {}
+            base = adapter.info.step("base") or {}
             if base.get("digest") != model.digest:
                 raise Unsupported(
                     f"the adapter {name} was tuned on {base.get('model', 'another model')}, not on {model.name}",

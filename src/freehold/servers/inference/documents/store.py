@@ -41,7 +41,7 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Found:
+class PassageHit:
     """A passage that a search found. ``similarity``: cosine, 1 for the same direction."""
 
     document: str
@@ -118,7 +118,7 @@ class Documents:
 
     def search(
         self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None, since: float = 0.0
-    ) -> list[Found]:
+    ) -> list[PassageHit]:
         """The owner's passages nearest to a vector (width,), nearest first; of the documents ``among``, or of all."""
         if since and self._has_older(owner, since):  # vectors do not know how old they are
             seen = {document.id for document in self.list(owner, since)}
@@ -138,7 +138,7 @@ class Documents:
                 )
             )
         return [
-            Found(document, name, Passage(text, page, first, last), 1.0 - distance)
+            PassageHit(document, name, Passage(text, page, first, last), 1.0 - distance)
             for document, name, page, first, last, text, distance in map(_values, rows)
         ]
 
