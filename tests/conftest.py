@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from tests.databases import each_database, postgres  # noqa: F401  # for all that keep a catalogue
 
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     # a core for each worker: threads of two workers that wait for each other on the same cores take minutes for seconds' work
@@ -17,6 +20,16 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 FREEHOLD = [sys.executable, "-m", "freehold.cli.main"]
+
+
+@pytest.fixture(autouse=True)
+def _umask_of_this_process_alone() -> Iterator[None]:
+    """The command line, called in this process, leaves the umask it found to its children."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    yield
+    os.environ.pop("FREEHOLD_UMASK", None)
+    os.umask(umask)
 
 
 @pytest.fixture(scope="session")
