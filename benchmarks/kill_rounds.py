@@ -485,7 +485,7 @@ def draw(seed: int, rounds: int, tasks: list[Task]) -> Iterator[tuple[Task, floa
         yield task, chance.random(), chance.choices(list(FAULTS), list(FAULTS.values()))[0]
 
 
-def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool) -> dict[str, int]:
+def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool, verbose: bool) -> dict[str, int]:
     """All rounds in this process; counts of rounds by task and fault. Raises AssertionError at the first loss."""
     import freehold.cli.main
     import freehold.hub.repositories
@@ -498,6 +498,8 @@ def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool) -> dict
         for number, (task, share, fault) in enumerate(draw(seed, rounds, tasks)):
             runs.undisturbed(task)
             at = 1 + int(share * runs.counts[task.name])
+            if verbose:
+                print(f"{number}: {task.name}, {fault} at point {at}", file=sys.stderr, flush=True)
             try:
                 done["faults that came"] += runs.round(task, at, fault)
             except (AssertionError, TimeoutError) as error:
@@ -515,9 +517,7 @@ def work(rounds: int, seed: int, tasks: list[Task], *, keep_going: bool) -> dict
     return dict(done)
 
 
-def start(
-    rounds: int, seed: int, only: list[str], folder: Path, *, keep_going: bool
-) -> subprocess.Popen[str]:
+def start(rounds: int, seed: int, only: list[str], folder: Path, flags: list[str]) -> subprocess.Popen[str]:
     """A process of rounds with the library loaded. ``folder`` has the library and the models."""
     control = folder / f"points-{seed}"
     Points.make(control)
@@ -528,7 +528,7 @@ def start(
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
     words = ["--worker", "--rounds", str(rounds), "--seed", str(seed), "--only", ",".join(only)]
-    command = [sys.executable, __file__, *words, *(["--keep-going"] if keep_going else [])]
+    command = [sys.executable, __file__, *words, *flags]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -540,16 +540,15 @@ def build(folder: Path) -> None:
     subprocess.run([sys.executable, __file__, "--models", str(folder)], check=True)
 
 
-def main(rounds: int, jobs: int, seed: int, only: list[str], *, keep_going: bool = False) -> dict[str, int]:
-    """Rounds in ``jobs`` processes at once; counts summed. Raises AssertionError where something was lost."""
+def main(
+    rounds: int, jobs: int, seed: int, only: list[str], flags: list[str] | None = None
+) -> dict[str, int]:
+    """Rounds in ``jobs`` processes at once, with further options; counts summed. Raises AssertionError where something was lost."""
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="kill-rounds-") as folder:
         build(Path(folder))
         shares = [rounds // jobs + (i < rounds % jobs) for i in range(jobs)]
-        workers = [
-            start(share, seed + i, only, Path(folder), keep_going=keep_going)
-            for i, share in enumerate(shares)
-        ]
+        workers = [start(share, seed + i, only, Path(folder), flags or []) for i, share in enumerate(shares)]
         answers = [worker.communicate()[0] for worker in workers]
         assert all(worker.returncode == 0 for worker in workers), "a round lost something; see above"
     for answer in answers:
@@ -566,6 +565,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names of tasks, with commas between")
     parser.add_argument("--keep-going", action="store_true", help="count what was lost instead of ending")
+    parser.add_argument("--verbose", action="store_true", help="name each round before it begins")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--models", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -574,8 +574,14 @@ if __name__ == "__main__":
         make_weights(given.models)
     elif given.worker:
         some = [task for task in TASKS if not chosen or task.name in chosen]
-        print(json.dumps(work(given.rounds, given.seed, some, keep_going=given.keep_going)))
+        kept = {"keep_going": given.keep_going, "verbose": given.verbose}
+        print(json.dumps(work(given.rounds, given.seed, some, **kept)))
     else:
         began = time.monotonic()
-        counts = main(given.rounds, given.jobs, given.seed, chosen, keep_going=given.keep_going)
+        flags = [
+            flag
+            for flag, is_set in (("--keep-going", given.keep_going), ("--verbose", given.verbose))
+            if is_set
+        ]
+        counts = main(given.rounds, given.jobs, given.seed, chosen, flags)
         print(f"{counts}; {time.monotonic() - began:.0f} s")
