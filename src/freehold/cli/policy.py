@@ -74,7 +74,7 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
 
     Example: freehold policy check tickets/smollm2
     """
-    from freehold.core.errors import NotFound, Refused
+    from freehold.core.errors import NotFound, PolicyDenied
     from freehold.models.store import Store
     from freehold.trust import policy
     from freehold.trust.keys import Keyring
@@ -97,7 +97,7 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
         ]
         print_table(("verb", "allowed", "why not"), rows)
     if told["serve"]:
-        raise Refused(
+        raise PolicyDenied(
             f"{model.name} may not be served",
             "; or ".join(dict.fromkeys(one["way"] for one in told["serve"])),
         )
@@ -111,7 +111,7 @@ def drop(json: Json = False) -> None:
     """
     import os
 
-    from freehold.core.errors import Refused
+    from freehold.core.errors import PolicyDenied
     from freehold.hub.users import Users
     from freehold.models.store import Store
     from freehold.trust import policy
@@ -120,7 +120,7 @@ def drop(json: Json = False) -> None:
     if found is not None:
         allowed = [str(one) for one in found.override.get("who", [])]
         if allowed and who not in allowed:
-            raise Refused(
+            raise PolicyDenied(
                 f"{who or 'nobody'} may not drop the policy {found.name!r}",
                 f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR",
             )

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx2
 from huggingface_hub.utils import _http
 
-from freehold.core.errors import DoesNotFit, Refused
+from freehold.core.errors import DoesNotFit, PolicyDenied
 
 #: Bytes of an answer that describes something.
 _MOST_JSON = 256 << 20
@@ -61,7 +61,7 @@ def client_of(endpoint: str) -> Callable[[], httpx2.Client]:
     def ask(request: httpx2.Request) -> None:
         _http.hf_request_event_hook(request)
         if nearness(request.url.host) > nearest:
-            raise Refused(
+            raise PolicyDenied(
                 f"{endpoint} leads to {request.url.host}, which is nearer to this machine than that hub",
                 "ask the hub by its own address on this network, if both are yours",
             )
