@@ -180,7 +180,9 @@ def _explain(error: Exception) -> int:
 
 
 def _report(error: Exception) -> str:
-    """What to do about a fault of Freehold: report the traceback's file, or its last line where no file can be written."""
+    """What to do about a fault of Freehold: report the traceback's file, or its last line where no file can
+    be written.
+    """
     import traceback
 
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Override = Annotated[
     str,
     typer.Option(
-        "--override", help="Reason for going against the policy; FREEHOLD_ACTOR says who you are. Recorded."
+        "--override", help="Reason for going against the policy, recorded with your name from FREEHOLD_ACTOR."
     ),
 ]
 
@@ -37,7 +37,9 @@ def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None
 
 
 def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[list[Example], list[Example]]:
-    """Rows to learn from, masked if wished. Says what personal data they hold; raises PolicyDenied where the policy wants none in them."""
+    """Rows to learn from, masked if wished. Says what personal data they hold; raises PolicyDenied where the
+    policy wants none in them.
+    """
     from freehold.core.errors import PolicyDenied
     from freehold.trust import personal, policy
 
@@ -53,7 +55,8 @@ def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[lis
     found = policy.in_force()
     if kinds and found is not None and found.personal_data == "refuse":
         raise PolicyDenied(
-            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows hold some (personal_data)",
+            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows "
+            "hold some (personal_data)",
             "tune with --mask",
         )
     return train, valid

@@ -11,7 +11,8 @@ from freehold.cli.output import Json, print_json, print_table
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use hospital",
+    help="Set rules for what may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use "
+    "hospital",
 )
 
 
@@ -31,11 +32,11 @@ def _text(name: str) -> tuple[str, str]:
 @app.command("use")
 def use(
     name: Annotated[
-        str, typer.Argument(help="A policy.yaml, or hospital, law-firm, school or public-office")
+        str, typer.Argument(help="A policy.yaml, or one of hospital, law-firm, school and public-office.")
     ],
     json: Json = False,
 ) -> None:
-    """Check a policy and put it in force.
+    """Check a policy and put it into force.
 
     Example: freehold policy use hospital
     """
@@ -48,11 +49,14 @@ def use(
 @app.command("show")
 def show(
     name: Annotated[
-        str, typer.Argument(help="A file or a policy that comes with Freehold; the one in force if left out")
+        str,
+        typer.Argument(
+            help="A policy file, or one that comes with Freehold; the default is the one in force."
+        ),
     ] = "",
     json: Json = False,
 ) -> None:
-    """Print a policy.
+    """Show a policy.
 
     Example: freehold policy show hospital
     """
@@ -70,7 +74,7 @@ def show(
 
 @app.command("check")
 def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], json: Json = False) -> None:
-    """Hold a model against the policy in force, for each verb. Exit code 12 if it may not be served.
+    """Check a model against the policy in force, for each verb. Exit code 12 if it may not be served.
 
     Example: freehold policy check tickets/smollm2
     """
@@ -105,7 +109,7 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
 
 @app.command("drop")
 def drop(json: Json = False) -> None:
-    """Take the policy out of force; that is recorded.
+    """Take the policy out of force, and record who did it.
 
     Example: freehold policy drop
     """

@@ -1,7 +1,7 @@
 """How verbs are shown in help: under headings, with their example at the end.
 
-A verb's docstring ends with a paragraph ``Example: freehold ...``. It is moved behind the options, where nothing
-wraps it, so that it can be copied.
+A verb's docstring ends with a paragraph ``Example: freehold ...``. It is moved behind the options, where
+nothing wraps it, so that it can be copied.
 """
 
 from __future__ import annotations
