@@ -236,9 +236,9 @@ def test_blobs_without_permission_are_said(whole: Path, tmp_path: Path) -> None:
     (blob,) = [path for path in (home / "blobs").rglob("*") if path.is_file()]
     blob.chmod(0o000)
     program = (
-        "import os, pathlib, sys; from freehold.models.store import Store; from freehold.cli.main import _told\n"
+        "import os, pathlib, sys; from freehold.models.store import Store; from freehold.cli.main import _explain\n"
         f"store = Store(pathlib.Path({str(home)!r})); model = store.find('tiny'); os.setuid(65534)\n"
-        "try:\n store.weights(model)\nexcept Exception as error:\n sys.exit(_told(error))"
+        "try:\n store.weights(model)\nexcept Exception as error:\n sys.exit(_explain(error))"
     )
     for folder in [*home.parents][:-1]:
         if folder.stat().st_mode & 0o055 != 0o055 and folder.is_relative_to("/tmp/pytest-of-root"):

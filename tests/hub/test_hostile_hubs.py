@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from freehold.core import net
-from freehold.core.errors import BadData, DoesNotFit, Refused, UsageError
+from freehold.core.errors import BadData, DoesNotFit, PolicyDenied, UsageError
 from freehold.core.terminal import shown
 from freehold.hub import client
 from freehold.hub.client import read_address
@@ -134,7 +134,7 @@ def test_no_redirect_leads_nearer_than_the_hub(tmp_path: Path, monkeypatch: pyte
         routes = {"/api/models/eve/model": described(), "/eve/model/resolve": away}
         # the hub's own address stands for one on the internet
         monkeypatch.setattr(net, "nearness", lambda host: 2 if host == "127.0.0.2" else 0)
-        with hub(routes) as address, pytest.raises(Refused, match="nearer to this machine"):
+        with hub(routes) as address, pytest.raises(PolicyDenied, match="nearer to this machine"):
             mirrored(tmp_path, address)
     assert asked == []
 

@@ -120,7 +120,7 @@ def test_a_repository_that_is_no_copy_is_not_overwritten(
     home = tmp_path / "here"
     push(Repositories(Store(home)), "ada/intents", {"mine.txt": b"mine\n"})
     done = freehold(home, "mirror", f"{address}/ada/intents")
-    assert done.returncode == 12
+    assert done.returncode == 16
     assert "is a repository of its own here" in done.stderr
     assert "mine.txt" in files_at(Repositories(Store(home)), "ada/intents")
 

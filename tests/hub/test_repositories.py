@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from freehold.core.errors import BadData, NotFound, Refused, UsageError
+from freehold.core.errors import BadData, NotFound, PolicyDenied, UsageError
 from freehold.hub import front_matter
 from freehold.hub.repositories import (
     Change,
@@ -197,7 +197,7 @@ def test_branches_and_tags(repositories: Repositories, repo: Repository) -> None
         repositories.add_ref(repo, "tag", "v1", done)
     with pytest.raises(UsageError, match="cannot name a branch"):
         repositories.add_ref(repo, "branch", "../x", done)
-    with pytest.raises(Refused, match="main cannot be removed"):
+    with pytest.raises(PolicyDenied, match="main cannot be removed"):
         repositories.remove_ref(repo, "branch", "main")
     repositories.remove_ref(repo, "tag", "v1")
     with pytest.raises(NotFound):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import freehold
-from freehold.core.errors import BadModel, FreeholdError, Refused
+from freehold.core.errors import BadModel, FreeholdError, PolicyDenied
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.client import read_address
 from freehold.hub.mirror import mirror
@@ -97,7 +97,7 @@ def test_no_source_brings_what_the_policy_refuses(
     home.mkdir(exist_ok=True)
     policy.put_in_force(NO_MIT, "here")
     brought(monkeypatch, kind, {"m.gguf": gguf(tmp_path / "m.gguf").read_bytes()}, "mit")
-    with pytest.raises(Refused, match=r"licences\.refuse"):
+    with pytest.raises(PolicyDenied, match=r"licences\.refuse"):
         freehold.pull(Store(home), f"{kind}:x", "x")
     assert untouched(home, tmp_path)
 
@@ -112,7 +112,7 @@ def test_a_source_that_the_policy_forbids_is_not_even_asked(
         raise AssertionError("it was asked")
 
     monkeypatch.setitem(fetch.SOURCES, "hf", delivered)
-    with pytest.raises(Refused, match=r"sources\.forbid"):
+    with pytest.raises(PolicyDenied, match=r"sources\.forbid"):
         freehold.pull(Store(home), "hf:a/b", "x")
 
 
@@ -326,7 +326,7 @@ def test_an_archive_with_a_pickle_is_refused_from_python_and_the_command_line(
 def test_an_archive_that_the_policy_refuses_stays_out(home: Path, tmp_path: Path, kept: Path) -> None:
     home.mkdir(exist_ok=True)
     policy.put_in_force(NO_MIT, "here")
-    with pytest.raises(Refused, match=r"licences\.refuse"):
+    with pytest.raises(PolicyDenied, match=r"licences\.refuse"):
         gate.restore(Store(home), kept)
     done = typed(home, "restore", str(kept))
     assert done.returncode == 12, done.stderr
@@ -371,7 +371,7 @@ def test_a_request_is_merged_through_the_gate(home: Path) -> None:
     strict = Repositories(store, contents, gate.commits(store, contents, strict=True))
     from freehold.hub.discussions import Discussions
 
-    with pytest.raises(Refused, match="takes no unsafe files"):
+    with pytest.raises(PolicyDenied, match="takes no unsafe files"):
         strict.merge(repo, Discussions(store.engine).find(repo.id, 1), "ada")
 
 
@@ -388,7 +388,7 @@ def test_a_mirror_passes_the_gate(home: Path, tmp_path: Path) -> None:
     with hub_at(tmp_path / "other") as address:
         for strict, told in ((True, "takes no unsafe files"), (False, r"licences\.refuse")):
             admitting = Repositories(store, contents, gate.commits(store, contents, strict=strict))
-            with pytest.raises(Refused, match=told):
+            with pytest.raises(PolicyDenied, match=told):
                 mirror(admitting, read_address(f"{address}/ada/one"))
         repo = admitting.find("model", "ada/one")
         assert set(admitting.commit(repo, "main").files) == {".gitattributes"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from freehold.core import atomic_files
-from freehold.core.errors import BadModel, Expired, NotFound, Refused, UsageError
+from freehold.core.errors import BadModel, Expired, NotFound, PolicyDenied, UsageError
 from freehold.hub.users import Users
 from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
@@ -125,12 +125,12 @@ def test_refusals_name_rule_and_way_and_overrides_are_recorded(
     found = policy.read(policy.example("law-firm"), "law-firm")
     against = policy.object_to_model(found, "serve", store, model, ring)
     with pytest.raises(
-        Refused, match=r"does not let m be served: licences.allow: .*certificate.serve"
+        PolicyDenied, match=r"does not let m be served: licences.allow: .*certificate.serve"
     ) as caught:
         policy.permit(against, found, "serve", "m", store, "", "")
     assert "freehold certify m" in caught.value.remedy
     assert "managing-partner" in caught.value.remedy
-    with pytest.raises(Refused, match="somebody may not override"):
+    with pytest.raises(PolicyDenied, match="somebody may not override"):
         policy.permit(against, found, "serve", "m", store, "somebody", "I want to")
     assert policy.permit(
         against, found, "serve", "m", store, "managing-partner", "trial week, no client data"

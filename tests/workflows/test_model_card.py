@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from freehold.core.errors import BadModel, NotFound, Refused, UsageError
+from freehold.core.errors import AccessDenied, BadModel, NotFound, UsageError
 from freehold.core.progress import silent
 from freehold.hub import client
 from freehold.hub.users import Users
@@ -261,13 +261,13 @@ def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) ->
     token = accounts.create_token("bob")
     with hub_at(home) as address:
         with pytest.raises(
-            Refused,
+            AccessDenied,
             match=r"ada/orders at .* could not be pushed to: .+ \".+ namespace 'ada'\" \(status 403",
         ) as refused:
             push(store, store.find("plain"), "ada/orders", address, token, silent)
         assert "Request ID" not in refused.value.message
         assert "your own namespace" in refused.value.remedy
-        with pytest.raises(Refused, match="status 401") as unknown:
+        with pytest.raises(AccessDenied, match="status 401") as unknown:
             push(store, store.find("plain"), "bob/orders", address, "hf_wrong", silent)
         assert "HF_TOKEN" in unknown.value.remedy
         with pytest.raises(NotFound, match="status 404"), client.explained("bob/none"):

@@ -13,20 +13,23 @@ NAME = "archive"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")],
+    name: Annotated[str, typer.Argument(help="Name of a model in the store, or NAME@REVISION.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write; NAME.tar if left out.")
+        Path | None, typer.Option("--out", "-o", help="File to write; the default is NAME.tar.")
     ] = None,
     with_runtime: Annotated[
         bool,
         typer.Option(
             "--with-runtime",
-            help="Put in what runs it too: the engine's wheels, which pip fetches or builds, and a program.",
+            help="Also include what runs the model: a program and the engine's wheels, which pip fetches or "
+            "builds.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a model with its card, lineage and digests into one tar file that needs nothing else; 'freehold restore' takes it in.
+    """Write a model with its card, lineage and digests into one tar file.
+
+    The file needs nothing else. 'freehold restore' reads it into a store.
 
     Example: freehold archive banking77/smollm2-q4_k_m -o smollm2.tar
     """

@@ -13,45 +13,57 @@ NAME = "certify"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION of a model in the store")],
+    name: Annotated[str, typer.Argument(help="Name of a model in the store, or NAME@REVISION.")],
     prompts: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Prompts to test safety with: AILuminate's CSV, XSTest, or own rows; may be repeated."
+            help="File of prompts for the safety test: AILuminate's CSV, XSTest or your own rows; may be "
+            "repeated."
         ),
     ] = None,
     reference: Annotated[
         str,
-        typer.Option(help="Model that the safety grade is relative to; what it was tuned from, if left out."),
+        typer.Option(
+            help="Model that the safety grade is relative to; the default is the model it was tuned from."
+        ),
     ] = "",
     judge: Annotated[
         str,
         typer.Option(
-            help="A capable model in the store that says whether answers refuse; else their wording does."
+            help="Model in the store that decides whether an answer refuses; the default is to decide by "
+            "its wording."
         ),
     ] = "",
     data: Annotated[
-        Path | None, typer.Option(help="The rows it was tuned on: how many can be drawn out?")
+        Path | None,
+        typer.Option(help="The rows it was tuned on, to measure how many of them can be extracted."),
     ] = None,
     unseen: Annotated[
-        Path | None, typer.Option(help="Rows it never saw, for what comes out by chance.")
+        Path | None, typer.Option(help="Rows it has never seen, to measure what comes out by chance.")
     ] = None,
-    data_licence: Annotated[str, typer.Option(help="Licence of the rows, e.g. cc-by-4.0.")] = "",
-    days: Annotated[float, typer.Option(help="Days until the certificate expires.", min=0.01)] = 365.0,
-    key: Annotated[str, typer.Option(help="Which signing key, where there are several.")] = "",
+    data_licence: Annotated[
+        str, typer.Option(help="Licence of the rows it was tuned on, e.g. cc-by-4.0.")
+    ] = "",
+    days: Annotated[
+        float, typer.Option(help="Number of days until the certificate expires.", min=0.01)
+    ] = 365.0,
+    key: Annotated[str, typer.Option(help="Name of the signing key; needed if you have several.")] = "",
     out: Annotated[
-        Path | None, typer.Option(help="Also write model and evidence into this folder, to hand on.")
+        Path | None,
+        typer.Option(help="Folder to write the model and its evidence to, so that you can pass them on."),
     ] = None,
     with_examples: Annotated[
         bool,
         typer.Option(
             "--with-examples",
-            help="Hand on the rows that the model's answer form holds as worked examples.",
+            help="Also pass on the training rows that the model's answer form shows as worked examples.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Gather a model's evidence (origin, licences, safety, privacy), sign it, and write a certificate with a page to print.
+    """Collect evidence about a model, sign it, and write a certificate.
+
+    The evidence covers origin, licences, safety and privacy. The certificate comes with a page to print.
 
     Example: freehold certify tickets/smollm2 --prompts xstest.jsonl --data tickets.jsonl --out handover
     """
@@ -77,14 +89,16 @@ def command(
     owed = says["licence"]
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed["commercial"]]
     print(
-        f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with {says['signed_by']['name']}"
+        f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with "
+        f"{says['signed_by']['name']}"
     )
     print(
         f"scan      {says['scan']['files']} files, "
         + ("; ".join(says["scan"]["findings"]) or "nothing dangerous")
     )
     print(
-        f"licence   commercial use {use}; {len(owed['must']) + len(owed['pass_on'])} duties, {len(owed['conflicts'])} conflicts, {len(owed['unknown'])} not known"
+        f"licence   commercial use {use}; {len(owed['must']) + len(owed['pass_on'])} duties, "
+        f"{len(owed['conflicts'])} conflicts, {len(owed['unknown'])} not known"
     )
     for text in (*owed["conflicts"], *owed["unknown"]):
         print(f"          {text}")
@@ -99,7 +113,8 @@ def command(
             print(f"          no grade: {safety['grade_reason']}")
         if change := (says.get("safety_change") or {}).get("violating"):
             print(
-                f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to {change['high']:+.1%}, p={change['p']:.2g})"
+                f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to "
+                f"{change['high']:+.1%}, p={change['p']:.2g})"
             )
     if says["privacy"]["extraction"]:
         print(f"privacy   {says['privacy']['extraction']['sentence']}")

@@ -13,12 +13,12 @@ NAME = "export"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
-    to: Annotated[str, typer.Option(help="gguf, ollama, peft or merged")],
-    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("export"),
+    name: Annotated[str, typer.Argument(help="Name of a model in the store.")],
+    to: Annotated[str, typer.Option(help="Format to write: gguf, ollama, peft or merged.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("export"),
     json: Json = False,
 ) -> None:
-    """Take a model out in a standard format, proven to answer as the measured one.
+    """Write a model in a standard format, and check that it answers like the stored one.
 
     Example: freehold export banking77/smollm2-q4_k_m --to ollama --out export
     """

@@ -15,33 +15,47 @@ NEEDS_ARGUMENTS = False
 
 def command(
     text: Annotated[
-        str, typer.Argument(help="Words to look for in names, cards and tasks; everything if left out")
+        str, typer.Argument(help="Words to look for in names, cards and tasks; the default is everything.")
     ] = "",
-    fits: Annotated[bool, typer.Option("--fits", help="Only what fits this machine, or --memory.")] = False,
-    memory: Annotated[str, typer.Option(help="Memory of the device, e.g. 4GiB; means --fits.")] = "",
-    context: Annotated[int, typer.Option(help="Tokens of context it must have room for.", min=1)] = 2048,
+    fits: Annotated[
+        bool,
+        typer.Option(
+            "--fits", help="Show only models that fit this machine, or the memory given with --memory."
+        ),
+    ] = False,
+    memory: Annotated[str, typer.Option(help="Memory of the device, e.g. 4GiB; turns on --fits.")] = "",
+    context: Annotated[
+        int, typer.Option(help="Number of tokens of context that must fit as well.", min=1)
+    ] = 2048,
     licence: Annotated[
         str,
-        typer.Option(help="any, commercial or unrestricted; what states no known licence is then left out."),
+        typer.Option(
+            help="Use that the licence must allow: any, commercial or unrestricted; unknown licences pass "
+            "only with any."
+        ),
     ] = "any",
-    max_params: Annotated[str, typer.Option(help="At most so many weights, e.g. 3B.")] = "",
-    format: Annotated[str, typer.Option(help="gguf or safetensors.")] = "",
+    max_params: Annotated[str, typer.Option(help="Largest number of parameters, e.g. 3B.")] = "",
+    format: Annotated[
+        str, typer.Option(help="File format to show: gguf or safetensors; the default is both.")
+    ] = "",
     sort: Annotated[
-        str, typer.Option(help="measured (on the task most like yours first), downloads, size or modified.")
+        str, typer.Option(help="Order of the results: measured, downloads, size or modified.")
     ] = "measured",
     like: Annotated[
-        str, typer.Option(help="Your own rows: what was measured on tasks like them comes first.")
+        str, typer.Option(help="File with your own rows; models measured on similar tasks come first.")
     ] = "",
     hub: Annotated[
-        list[str] | None, typer.Option(help="Ask another hub too: its address, or hf; may be repeated.")
+        list[str] | None, typer.Option(help="Search this hub as well: its address, or hf; may be repeated.")
     ] = None,
     token_env: Annotated[
-        str, typer.Option(help="Environment variable that holds the token for that hub.")
+        str, typer.Option(help="Name of the environment variable that holds the token for that hub.")
     ] = "",
-    limit: Annotated[int, typer.Option(help="Rows to show.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Largest number of results to show.", min=1)] = 20,
     json: Json = False,
 ) -> None:
-    """Find models by words, by what fits, by licence, and by what was measured here on tasks like yours. No other hub is asked unless named.
+    """Search models by words, size, licence, and results measured on this machine.
+
+    Other hubs are searched only if you name them with --hub.
 
     Example: freehold find "bank intents" --fits --licence commercial --max-params 3B --like tickets.jsonl
     """
@@ -58,14 +72,22 @@ def command(
     if sort not in find.SORTS or (format and format not in find.FORMATS) or licence not in POLICIES:
         raise UsageError(
             f"one of --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not known",
-            f"--sort is one of {', '.join(find.SORTS)}; --format gguf or safetensors; --licence any, commercial or unrestricted",
+            f"--sort is one of {', '.join(find.SORTS)}; --format gguf or safetensors; --licence any, "
+            "commercial or unrestricted",
         )
     token = settings.secret(token_env, "token")
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
     wanted = find.SearchOptions(
-        text, format, licence, find.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
-        evidence.words_of(read_dataset(like).examples) if like else None, limit,
-    )  # fmt: skip
+        text,
+        format,
+        licence,
+        find.parse_parameters(max_params) if max_params else 0,
+        limit_bytes,
+        context,
+        sort,
+        evidence.words_of(read_dataset(like).examples) if like else None,
+        limit,
+    )
     answer = find.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
     if json:
         print_json(
@@ -79,18 +101,27 @@ def command(
         return
     if not answer.found:
         print(
-            f"nothing found in {', '.join(answer.asked)}; use fewer words or limits, or ask another hub: --hub hf"
+            f"nothing found in {', '.join(answer.asked)}; use fewer words or limits, or ask another hub: "
+            "--hub hf"
         )
         return
     print_table(
         ("model", "where", "format", "params", "MB", "fits", "licence", "measured", "get it"),
         [
-            (row.name + (f":{row.file}" if row.file and not row.name.endswith(row.file) else ""), row.where, row.format, _count(row.parameters),
-             f"{row.size_bytes / 1e6:,.0f}" if row.size_bytes else "", row.verdict, row.licence or "none stated",
-             str(row.evidence) if row.evidence else "", row.get)
+            (
+                row.name + (f":{row.file}" if row.file and not row.name.endswith(row.file) else ""),
+                row.where,
+                row.format,
+                _count(row.parameters),
+                f"{row.size_bytes / 1e6:,.0f}" if row.size_bytes else "",
+                row.verdict,
+                row.licence or "none stated",
+                str(row.evidence) if row.evidence else "",
+                row.get,
+            )
             for row in answer.found
         ],
-    )  # fmt: skip
+    )
     print(
         f"asked: {', '.join(answer.asked)}"
         + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else "")

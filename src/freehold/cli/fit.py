@@ -15,15 +15,21 @@ NEEDS_ARGUMENTS = False
 
 def command(
     memory: Annotated[
-        str, typer.Option(help="Memory of the device, e.g. 4GiB; this machine's less 1 GiB if left out.")
+        str,
+        typer.Option(
+            help="Memory of the device, e.g. 4GiB; the default is this machine's memory minus 1 GiB."
+        ),
     ] = "",
-    context: Annotated[int, typer.Option(help="Tokens of context wanted.")] = 2048,
+    context: Annotated[int, typer.Option(help="Number of tokens of context that must fit as well.")] = 2048,
     check: Annotated[
-        bool, typer.Option("--check", help="Measure every stored model too, and show the estimate's error.")
+        bool,
+        typer.Option(
+            "--check", help="Also measure every stored model, and show how far the estimate is off."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show which models a device can run: those in the store, and known ones at 8, 4 and 2 bit.
+    """Show which models a device can run: those in the store, and known ones at 8, 4 and 2 bits.
 
     Example: freehold fit --memory 4GiB --context 4096
     """
@@ -51,13 +57,21 @@ def command(
     print_table(
         ("model", "as", "MB", "fits", "tok/s", "licence", "why"),
         [
-            (f.name + ("" if f.in_store else " (not pulled)"), f.kind, f"{f.size_bytes / 1e6:,.0f}", f.verdict,
-             f"{f.tokens_per_second:.0f}" if f.tokens_per_second else "", f.licence or "none stated", f.reason)
+            (
+                f.name + ("" if f.in_store else " (not pulled)"),
+                f.kind,
+                f"{f.size_bytes / 1e6:,.0f}",
+                f.verdict,
+                f"{f.tokens_per_second:.0f}" if f.tokens_per_second else "",
+                f.licence or "none stated",
+                f.reason,
+            )
             for f in fits
         ],
-    )  # fmt: skip
+    )
     print(how)
     for c in checks:
         print(
-            f"checked   {c['name']}: {c['tokens_per_second']:.0f} tokens/s estimated, {c['measured_tokens_per_second']:.0f} measured ({c['error']:+.0%})"
+            f"checked   {c['name']}: {c['tokens_per_second']:.0f} tokens/s estimated, "
+            f"{c['measured_tokens_per_second']:.0f} measured ({c['error']:+.0%})"
         )

@@ -9,7 +9,7 @@ NEEDS_ARGUMENTS = False
 
 
 def command(json: Json = False) -> None:
-    """Remove bytes that no model names, and leftovers of pulls that were killed over an hour ago.
+    """Delete files that no model uses, and leftovers of pulls that were killed over an hour ago.
 
     Example: freehold gc
     """

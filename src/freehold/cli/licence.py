@@ -16,13 +16,14 @@ def command(
     name: Annotated[
         str,
         typer.Argument(
-            help="NAME of a stored model, or a licence such as gemma; the whole table if left out"
+            help="Name of a model in the store, or a licence such as gemma; the default is the table of all "
+            "licences."
         ),
     ] = "",
-    data_licence: Annotated[str, typer.Option(help="Licence of the rows it was tuned on.")] = "",
+    data_licence: Annotated[str, typer.Option(help="Licence of the rows the model was tuned on.")] = "",
     json: Json = False,
 ) -> None:
-    """What a model obliges to through all it was made from, or what a licence says.
+    """Show licence obligations inherited from base models and data, or the terms of one licence.
 
     Example: freehold licence tickets/gemma3 --data-licence cc-by-4.0
     """
@@ -36,10 +37,20 @@ def command(
         if json:
             print_json([asdict(one) for one in rows.values()])
         else:
-            print_table(("licence", "commercial", "restricts use", "of", "held against text", "duties"), [
-                (one.licence, "yes" if one.commercial else "no", "yes" if one.restrictions else "no", one.dated, one.read or "no", one.duties[:90])
-                for one in rows.values()
-            ])  # fmt: skip
+            print_table(
+                ("licence", "commercial", "restricts use", "of", "held against text", "duties"),
+                [
+                    (
+                        one.licence,
+                        "yes" if one.commercial else "no",
+                        "yes" if one.restrictions else "no",
+                        one.dated,
+                        one.read or "no",
+                        one.duties[:90],
+                    )
+                    for one in rows.values()
+                ],
+            )
         return
     own = licence.terms(name)
     if own.known:
@@ -55,8 +66,18 @@ def command(
         return
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed.commercial]
     print(f"{model.name}: commercial use {use}")
-    for title, some in (("made from", [f"{one.name}: {one.licence or 'no licence stated'}" for one in owed.components]), ("must", owed.must), ("may not", owed.may_not),
-                        ("when passing it on", owed.pass_on), ("threshold", owed.thresholds), ("training others on its answers", owed.outputs), ("names", owed.naming), ("chosen", owed.chosen), ("has to be shared under", [" or ".join(owed.result)] if owed.result else []),
-                        ("CONFLICT", owed.conflicts), ("NOT KNOWN", owed.unknown)):  # fmt: skip
+    for title, some in (
+        ("made from", [f"{one.name}: {one.licence or 'no licence stated'}" for one in owed.components]),
+        ("must", owed.must),
+        ("may not", owed.may_not),
+        ("when passing it on", owed.pass_on),
+        ("threshold", owed.thresholds),
+        ("training others on its answers", owed.outputs),
+        ("names", owed.naming),
+        ("chosen", owed.chosen),
+        ("has to be shared under", [" or ".join(owed.result)] if owed.result else []),
+        ("CONFLICT", owed.conflicts),
+        ("NOT KNOWN", owed.unknown),
+    ):
         for text in some:
             print(f"  {title}: {text}")

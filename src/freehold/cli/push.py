@@ -13,23 +13,27 @@ NAME = "push"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
-    to: Annotated[str, typer.Argument(help="ORG/NAME on the hub")],
+    name: Annotated[str, typer.Argument(help="Name of a model in the store.")],
+    to: Annotated[str, typer.Argument(help="Name of the repository on the hub, as ORG/NAME.")],
     hub: Annotated[
-        str, typer.Option(help="Address of the hub, e.g. http://hub:8600; HF_ENDPOINT if left out.")
+        str, typer.Option(help="Address of the hub, e.g. http://hub:8600; the default is HF_ENDPOINT.")
     ] = "",
-    token_env: Annotated[str, typer.Option(help="Environment variable that holds the token.")] = "HF_TOKEN",
+    token_env: Annotated[
+        str, typer.Option(help="Name of the environment variable that holds the token.")
+    ] = "HF_TOKEN",
     with_examples: Annotated[
         bool,
         typer.Option(
             "--with-examples",
-            help="Hand on the rows that the model's answer form holds as worked examples.",
+            help="Also share the training rows that the model's answer form shows as worked examples.",
         ),
     ] = False,
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Share a model on a hub, its certificate, signature and notices beside it. The rows it was trained on stay here.
+    """Upload a model to a hub, with its certificate, signature and notices.
+
+    The rows it was trained on stay here.
 
     Example: freehold push tickets/smollm2 clinic/tickets --hub http://127.0.0.1:8600
     """

@@ -12,11 +12,11 @@ NAME = "report"
 
 
 def command(
-    id: Annotated[str, typer.Argument(help="The trial's id, or the beginning of one")],
-    open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    id: Annotated[str, typer.Argument(help="Id of the trial, or the beginning of it.")],
+    open: Annotated[bool, typer.Option("--open", help="Also open the report in the browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Show a trial's verdict again, or open its page.
+    """Show the verdict of a trial again, or open its report.
 
     Example: freehold report 3f2a --open
     """

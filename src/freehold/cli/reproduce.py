@@ -13,16 +13,17 @@ NAME = "reproduce"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME of a model that was tuned here")],
+    name: Annotated[str, typer.Argument(help="Name of a model that was tuned on this machine.")],
     data: Annotated[
-        Path | None, typer.Option(help="The rows it was tuned on; a trial's models keep theirs.")
+        Path | None, typer.Option(help="The rows it was tuned on; not needed for models of a trial.")
     ] = None,
     valid: Annotated[
-        Path | None, typer.Option(help="Its validation rows, where a file was given then.")
+        Path | None,
+        typer.Option(help="The validation rows it was tuned with, if they were in a file of their own."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a model's recorded steps again and compare digests. Exit code 6 if a digest differs.
+    """Repeat the recorded steps of a model and compare the digests. Exit code 6 if one differs.
 
     Example: freehold reproduce tickets/smollm2 --data tickets.jsonl
     """

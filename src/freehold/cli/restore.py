@@ -14,14 +14,17 @@ NAME = "restore"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="An archive that 'freehold archive' wrote")],
-    name: Annotated[str, typer.Option("--as", help="Name in the store; the archive's own if left out.")] = "",
+    file: Annotated[Path, typer.Argument(help="Archive that 'freehold archive' wrote.")],
+    name: Annotated[
+        str,
+        typer.Option("--as", help="Name of the model in the store; the default is its name in the archive."),
+    ] = "",
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Take a model in from an archive, every byte checked; it is the same revision afterwards.
+    """Add a model from an archive to the store, and check every byte.
 
-    Its files are scanned and the policy in force is asked, as when a model is pulled.
+    It keeps its revision. Its files are scanned and the policy applies, as for a model that is pulled.
 
     Example: freehold restore smollm2.tar --as smollm2
     """

@@ -12,9 +12,10 @@ NAME = "rm"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="NAME, or NAME@REVISION for one revision")], json: Json = False
+    name: Annotated[str, typer.Argument(help="Name of the model, or NAME@REVISION for one revision.")],
+    json: Json = False,
 ) -> None:
-    """Forget a model; 'freehold gc' then frees its bytes.
+    """Remove a model from the store; 'freehold gc' then frees the disk space.
 
     Example: freehold rm smollm2
     """

@@ -1,6 +1,4 @@
-"""Options of verbs that read rows, what they say about rows read, and the question where a column is in
-doubt.
-"""
+"""Options of verbs that read rows, what they print about the rows, and the question about unclear columns."""
 
 from __future__ import annotations
 
@@ -19,17 +17,18 @@ if TYPE_CHECKING:
 Columns = Annotated[
     str,
     typer.Option(
-        help="Which column is which, e.g. text=subject+body,label=team; guessed and shown if left out."
+        help="Which column holds what, e.g. text=subject+body,label=team; the default is to guess and show "
+        "it."
     ),
 ]
 Encoding = Annotated[
-    str, typer.Option(help="Encoding of the file of rows, e.g. cp1252; detected if left out.")
+    str, typer.Option(help="Encoding of the file of rows, e.g. cp1252; the default is to detect it.")
 ]
 BadRow = Annotated[
     str,
     typer.Option(
-        help="Rows that cannot be used: skip leaves out up to half of all rows, stop leaves out none; "
-        "up to 1% if not given."
+        help="What to do with rows that cannot be used: skip (up to half of all rows) or stop; the default "
+        "is to skip up to 1%."
     ),
 ]
 MergeLabels = Annotated[
@@ -43,8 +42,9 @@ MergeLabels = Annotated[
 Group = Annotated[
     str,
     typer.Option(
-        help="Column of what rows belong to, such as patient_id: rows with the same value stay in one split, "
-        "and the intervals take it into account."
+        help="Column that groups rows, such as patient_id: rows with the same value stay in one split, and "
+        "the "
+        "intervals take it into account."
     ),
 ]
 
@@ -52,7 +52,8 @@ TrustCode = Annotated[
     bool,
     typer.Option(
         "--trust-code",
-        help="Run answers that are code without a sandbox, with your rights; needed only where there is none.",
+        help="Run answers that are code without a sandbox, with your rights; needed only where no sandbox "
+        "works.",
     ),
 ]
 

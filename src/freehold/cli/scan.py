@@ -13,10 +13,12 @@ NAME = "scan"
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="A FILE, or a FOLDER with all that is in it")],
+    path: Annotated[Path, typer.Argument(help="File or folder to scan.")],
     json: Json = False,
 ) -> None:
-    """Look for what is dangerous in a model's files; nothing is loaded or run. Exit code 6 if anything was found.
+    """Scan the files of a model for dangerous content, without loading or running them.
+
+    Exit code 6 if anything is found.
 
     Example: freehold scan downloads/model
     """

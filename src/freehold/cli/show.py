@@ -25,8 +25,11 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
-def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], json: Json = False) -> None:
-    """Show a model's card: what it is, its licence and where that was read, where it comes from.
+def command(
+    name: Annotated[str, typer.Argument(help="Name of a model in the store, or NAME@REVISION.")],
+    json: Json = False,
+) -> None:
+    """Show what a model is, its licence and where it came from.
 
     Example: freehold show smollm2
     """
@@ -42,10 +45,12 @@ def command(name: Annotated[str, typer.Argument(help="NAME or NAME@REVISION")], 
     card = model.info
     print(f"{model.name}@{model.revision}")
     print(
-        f"  {card.format}, architecture {card.architecture}, {card.parameters:,} parameters, {card.quantization}, {card.size_bytes / 1e6:.1f} MB"
+        f"  {card.format}, architecture {card.architecture}, {card.parameters:,} parameters, "
+        f"{card.quantization}, {card.size_bytes / 1e6:.1f} MB"
     )
     print(
-        f"  context {card.context_length} tokens; chat template {'its own' if card.chat_template else 'none (a plain one is used)'}"
+        f"  context {card.context_length} tokens; chat template "
+        f"{'its own' if card.chat_template else 'none (a plain one is used)'}"
     )
     if card.licence:
         print(f"  licence {card.licence} (read from {card.licence_from}): {terms(card.licence).duties}")

@@ -13,33 +13,41 @@ NAME = "shrink"
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A model in the store: GGUF, safetensors or an adapter.")],
+    model: Annotated[
+        str, typer.Argument(help="Name of a model in the store: GGUF, safetensors or an adapter.")
+    ],
     data: Annotated[
         str,
         typer.Option(
-            help="Rows that show what the model is for; half of them fit the mixture, half judge it."
+            help="Rows that show what the model is for; half choose the quantization mix, half measure it."
         ),
     ],
     memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
-    bits: Annotated[float, typer.Option(help="Or bits per weight, e.g. 3.5.")] = 0.0,
+    bits: Annotated[
+        float, typer.Option(help="Bits per weight to reach, e.g. 3.5, instead of --memory.")
+    ] = 0.0,
     keep_quality: Annotated[
-        float, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99.")
+        float,
+        typer.Option(
+            help="Share of positions whose most likely token must not change, e.g. 0.99, instead of --memory."
+        ),
     ] = 0.0,
     context: Annotated[
-        int, typer.Option(help="Tokens of context that --memory must hold beside the weights.")
+        int, typer.Option(help="Number of tokens of context that must fit into --memory as well.")
     ] = 2048,
     time: Annotated[
         str,
         typer.Option(
-            help="Time for measuring what errors cost; more time looks at smaller groups of layers."
+            help="Time to measure what quantization costs; with more time, smaller groups of layers are "
+            "measured."
         ),
     ] = "10m",
-    name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-small if left out.")] = "",
+    name: Annotated[str, typer.Option("--as", help="Name of the result; the default is MODEL-small.")] = "",
     columns: Columns = "",
     trust_code: TrustCode = False,
     json: Json = False,
 ) -> None:
-    """Give each matrix of a model the type that costs your rows least within a size, and measure what that size costs.
+    """Quantize a model to a size, with the least loss on your rows, and measure that loss.
 
     Example: freehold shrink tickets/smollm2-q8_0 --bits 4.5 --data tickets.jsonl
     """
@@ -83,16 +91,37 @@ def command(
         )
         return
     print_table(
-        ("file", "MB", "bits", "KL mean", "KL p99", "same token", "perplexity", "score, 95% interval", "prompt tok/s", "answer tok/s"),
+        (
+            "file",
+            "MB",
+            "bits",
+            "KL mean",
+            "KL p99",
+            "same token",
+            "perplexity",
+            "score, 95% interval",
+            "prompt tok/s",
+            "answer tok/s",
+        ),
         [
-            (p.name, f"{p.size_bytes / 1e6:.1f}", f"{p.bits_per_weight:.2f}", f"{p.loss.kl_mean:.4f}", f"{p.loss.kl_p99:.3f}", f"{p.loss.same_top:.3f}",
-             f"{p.loss.perplexity:.2f}", f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})",
-             f"{p.prompt_tokens_per_second:.0f}", f"{p.answer_tokens_per_second:.0f}")
+            (
+                p.name,
+                f"{p.size_bytes / 1e6:.1f}",
+                f"{p.bits_per_weight:.2f}",
+                f"{p.loss.kl_mean:.4f}",
+                f"{p.loss.kl_p99:.3f}",
+                f"{p.loss.same_top:.3f}",
+                f"{p.loss.perplexity:.2f}",
+                f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})",
+                f"{p.prompt_tokens_per_second:.0f}",
+                f"{p.answer_tokens_per_second:.0f}",
+            )
             for p in points
         ],
-    )  # fmt: skip
+    )
     print(
-        f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over {points[0].loss.positions} positions of rows kept aside"
+        f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over "
+        f"{points[0].loss.positions} positions of rows kept aside"
     )
     print(
         f"stored as {stored.name}: "

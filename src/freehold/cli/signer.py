@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Keys that sign models and certificates.\n\nExample: freehold signer create clinic",
+    help="Manage the keys that sign models and certificates.\n\nExample: freehold signer create clinic",
 )
 
 
@@ -24,8 +24,8 @@ def _told(key: object) -> dict[str, object]:
 
 
 @app.command("create")
-def create(name: Annotated[str, typer.Argument(help="NAME of the key")], json: Json = False) -> None:
-    """Make a key pair; the private part stays here, readable by you alone.
+def create(name: Annotated[str, typer.Argument(help="Name of the key.")], json: Json = False) -> None:
+    """Create a key pair; only you can read the private key, which stays here.
 
     Example: freehold signer create clinic
     """
@@ -39,7 +39,7 @@ def create(name: Annotated[str, typer.Argument(help="NAME of the key")], json: J
 
 @app.command("list")
 def listed(json: Json = False) -> None:
-    """List own and trusted keys.
+    """List your own keys and those you trust.
 
     Example: freehold signer list
     """
@@ -65,8 +65,12 @@ def _state(key: Key) -> str:
 
 
 @app.command("rotate")
-def rotate(name: Annotated[str, typer.Argument(help="NAME of an own key")], json: Json = False) -> None:
-    """Put a new key in an old one's place; the old one vouches for it, so who trusts the old one can trust the new one.
+def rotate(
+    name: Annotated[str, typer.Argument(help="Name of one of your keys.")], json: Json = False
+) -> None:
+    """Replace a key with a new one that the old key signs.
+
+    Whoever trusts the old key can then trust the new one.
 
     Example: freehold signer rotate clinic
     """
@@ -83,11 +87,13 @@ def rotate(name: Annotated[str, typer.Argument(help="NAME of an own key")], json
 
 @app.command("revoke")
 def revoke(
-    name: Annotated[str, typer.Argument(help="NAME of an own key")],
-    reason: Annotated[str, typer.Option(help="Why; others will read it.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of one of your keys.")],
+    reason: Annotated[str, typer.Option(help="Reason, which others will read.")] = "",
     json: Json = False,
 ) -> None:
-    """Declare that nothing this key has ever signed counts: no model, no certificate, and not the successor it named either.
+    """Declare a key invalid, with everything it has ever signed.
+
+    That includes models, certificates and the successor it named.
 
     Example: freehold signer revoke clinic --reason "laptop stolen"
     """
@@ -108,14 +114,14 @@ def revoke(
 @app.command("trust")
 def trust(
     file: Annotated[
-        Path, typer.Argument(help="FILE: a public key, or a revocation or succession of a trusted one")
+        Path, typer.Argument(help="Public key, or a revocation or succession of a key you trust.")
     ],
     name: Annotated[
-        str, typer.Option("--as", help="Name for another's key; the file's own name if left out.")
+        str, typer.Option("--as", help="Name for the key; the default is the name of the file.")
     ] = "",
     json: Json = False,
 ) -> None:
-    """Trust somebody's key, or take in what they say of it.
+    """Trust a key, or read its revocation or succession.
 
     Example: freehold signer trust clinic.pub
     """
@@ -129,9 +135,9 @@ def trust(
 
 @app.command("distrust")
 def distrust(
-    name: Annotated[str, typer.Argument(help="NAME or id of a trusted key")], json: Json = False
+    name: Annotated[str, typer.Argument(help="Name or id of a key you trust.")], json: Json = False
 ) -> None:
-    """Trust somebody's key no more.
+    """Stop trusting a key.
 
     Example: freehold signer distrust clinic
     """

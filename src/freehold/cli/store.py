@@ -10,13 +10,15 @@ from freehold.cli.output import Json, print_json, say
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check the store, and make it usable again after damage.\n\nExample: freehold store check",
+    help="Check the store, and repair it after damage.\n\nExample: freehold store check",
 )
 
 
 @app.command("check")
 def check(json: Json = False) -> None:
-    """Read every byte of the store, and check its catalogue and manifests. Exit code 15 when something is wrong.
+    """Read every byte of the store, and check its catalogue and manifests.
+
+    Exit code 15 if something is wrong.
 
     The hub's repositories are checked by 'freehold hub check'.
 
@@ -42,10 +44,10 @@ def check(json: Json = False) -> None:
 
 @app.command("repair")
 def repair(json: Json = False) -> None:
-    """Rebuild a damaged or lost catalogue from the manifests beside the models, and move damaged files aside.
+    """Rebuild a damaged or lost catalogue from the models' manifests, and move damaged files aside.
 
-    Nothing is thrown away: what was damaged is kept in the home's folder 'damaged'. Exit code 15 when something is
-    left to do.
+    Nothing is deleted: damaged files are kept in the folder 'damaged' of the home. Exit code 15 if something
+    is left to do.
 
     Example: freehold store repair
     """

@@ -23,33 +23,39 @@ def command(
     train: Annotated[
         str,
         typer.Argument(
-            help="Rows to learn from: a file (JSONL, JSON, CSV, Excel, Parquet...), a folder of splits, hub:ORG/NAME, "
+            help="Training rows: a file (JSONL, JSON, CSV, Excel, Parquet...), a folder of splits, "
+            "hub:ORG/NAME, "
             "hf:ORG/NAME or sqlite:FILE?QUERY."
         ),
     ],
-    valid: Annotated[str, typer.Option(help="Validation rows; split off from TRAIN if left out.")] = "",
-    test: Annotated[str, typer.Option(help="Test rows; split off from TRAIN if left out.")] = "",
+    valid: Annotated[
+        str, typer.Option(help="Validation rows; the default is to split them off from TRAIN.")
+    ] = "",
+    test: Annotated[str, typer.Option(help="Test rows; the default is to split them off from TRAIN.")] = "",
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A model to try; may be repeated; if left out, every model in the store that fits."
+            help="Model to try; may be repeated; the default is every model in the store that fits."
         ),
     ] = None,
     need: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy>=0.9, p95<=800ms, memory<=4GiB, licence=commercial; may be repeated."),
+        typer.Option(
+            help="Requirement, e.g. accuracy>=0.9, p95<=800ms, memory<=4GiB or licence=commercial; may be "
+            "repeated."
+        ),
     ] = None,
     task: Annotated[
-        Path | None, typer.Option(help="A task.yaml whose list 'needs' is added to --need.")
+        Path | None, typer.Option(help="A task.yaml whose list 'needs' is added to those of --need.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Time for the whole trial, e.g. 45m or 1h30m.")] = "1h",
     memory: Annotated[
         str,
         typer.Option(
-            help="Memory the model may use, e.g. 4GiB; the machine's memory minus 1 GiB if left out."
+            help="Memory the model may use, e.g. 4GiB; the default is this machine's memory minus 1 GiB."
         ),
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write report.html and report.json to.")] = None,
     columns: Columns = "",
     encoding: Encoding = "",
     on_bad_row: BadRow = "",
@@ -58,110 +64,128 @@ def command(
     metric: Annotated[
         str,
         typer.Option(
-            help="label, labels, number, value, json, code, exact, text, or path.py:function; detected if left out."
+            help="Metric: label, labels, number, value, json, code, exact, text or path.py:function; the "
+            "default is to detect it."
         ),
     ] = "",
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="A file with all labels, one per line; the labels of the training rows if left out."
+            help="File with all labels, one per line; the default is the labels of the training rows."
         ),
     ] = None,
     unknown_label: Annotated[
-        str, typer.Option(help="The answer for rows whose label is not in the label set.")
+        str, typer.Option(help="Answer for rows whose label is not in the label set.")
     ] = "",
-    licence: Annotated[str, typer.Option(help="Licences to try: any, commercial or unrestricted.")] = "any",
+    licence: Annotated[
+        str, typer.Option(help="Use that the licence must allow: any, commercial or unrestricted.")
+    ] = "any",
     template: Annotated[
-        str, typer.Option(help="own: the model's chat template; plain: a simple built-in one.")
+        str, typer.Option(help="Chat template: own for the model's, plain for a simple built-in one.")
     ] = "own",
     tune: Annotated[
         bool,
-        typer.Option("--tune/--no-tune", help="Tune the models, or only measure them without tuning."),
+        typer.Option("--tune/--no-tune", help="Tune the models, or only measure them."),
     ] = True,
-    steps: Annotated[int, typer.Option(help="Tune for exactly this many steps, whatever the budget.")] = 0,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate of the tuning.")] = 1e-3,
-    shots: Annotated[int, typer.Option(help="Worked examples shown in the few-shot variant, at most.")] = 8,
+    steps: Annotated[int, typer.Option(help="Exact number of training steps, whatever the budget.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate for tuning.")] = 1e-3,
+    shots: Annotated[
+        int, typer.Option(help="Largest number of worked examples in the few-shot variant.")
+    ] = 8,
     allow_leaks: Annotated[
         bool,
-        typer.Option(
-            "--allow-leaks", help="Continue although many test rows also appear in the training rows."
-        ),
+        typer.Option("--allow-leaks", help="Continue even if test rows also appear in the training data."),
     ] = False,
     trust_code: TrustCode = False,
     api_model: Annotated[
-        str, typer.Option(help="The API to compare the cost with, provider:model.")
+        str, typer.Option(help="API to compare the cost with, as provider:model.")
     ] = "openai:gpt-5-mini",
     api_batch: Annotated[
-        bool, typer.Option("--api-batch", help="Compare with the API's price for batches.")
+        bool, typer.Option("--api-batch", help="Use the API's batch price in the comparison.")
     ] = False,
     api_cached_share: Annotated[
         float,
-        typer.Option(help="Share of a prompt that the API has cached, 0 to 1.", min=0.0, max=1.0),
+        typer.Option(help="Share of each prompt that the API has cached, from 0 to 1.", min=0.0, max=1.0),
     ] = 0.0,
     api_reasoning_tokens: Annotated[
         float,
-        typer.Option(help="Hidden tokens the API writes before an answer, if none are measured.", min=0.0),
+        typer.Option(
+            help="Number of hidden reasoning tokens for each answer of the API, if none are measured.",
+            min=0.0,
+        ),
     ] = 0.0,
     hardware_per_hour: Annotated[
         str,
         typer.Option(
-            help="Cost of this machine per hour, in dollars; computed from its price if left out. This and the next "
-            "prices may be a range, as 0.2-0.4; one figure is taken as exact."
+            help="Cost of this machine per hour, in dollars; a range such as 0.2-0.4 is allowed; the "
+            "default is computed "
+            "from its price."
         ),
     ] = "",
     hardware_price: Annotated[
-        str, typer.Option(help="Price of this machine, in dollars; 700-1000-1500 if left out.")
+        str,
+        typer.Option(
+            help="Price of this machine, in dollars; the default is 700-1000-1500 (low, likely, high)."
+        ),
     ] = "",
     hardware_years: Annotated[
-        str, typer.Option(help="Years over which the price of this machine is spread; 3-4-6 if left out.")
+        str, typer.Option(help="Years over which the price of this machine is spread; the default is 3-4-6.")
     ] = "",
     kwh_price: Annotated[
-        str, typer.Option(help="Price of electricity, in dollars per kWh; 0.15-0.30-0.45 if left out.")
+        str, typer.Option(help="Price of electricity, in dollars per kWh; the default is 0.15-0.30-0.45.")
     ] = "",
     person_hours_per_month: Annotated[
-        str, typer.Option(help="Hours a month that a person spends on the own machine; 0 if left out.")
+        str,
+        typer.Option(help="Hours per month that a person spends on running this machine; the default is 0."),
     ] = "",
     person_hour_price: Annotated[
-        str, typer.Option(help="Price of such an hour, in dollars; 40-60-90 if left out.")
+        str, typer.Option(help="Price of an hour of that person's work, in dollars; the default is 40-60-90.")
     ] = "",
     country: Annotated[
         str,
         typer.Option(
-            help="Country whose electricity the carbon figure is for, as DEU; the world average if left out."
+            help="Country whose electricity the carbon estimate uses, e.g. DEU; the default is the world "
+            "average."
         ),
     ] = "",
     safety: Annotated[
         str,
         typer.Option(
-            help="File of prompts for the safety test, or none to skip it; 24 built-in prompts if left out."
+            help="File of prompts for the safety test, or none to skip it; the default is 24 built-in "
+            "prompts."
         ),
     ] = "",
     too_long: Annotated[
         str, typer.Option(help="What to leave out if a row is too long for a model: row or model.")
     ] = "row",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask; raise the budget if it is too small for a verdict.")
+        bool,
+        typer.Option(
+            "--yes", help="Do not ask any questions, and raise the budget if it is too small for a verdict."
+        ),
     ] = False,
     override: Override = "",
     rival: Annotated[
         Path | None,
-        typer.Option(help='Recorded answers of the API, one per line: {"id": ..., "answer": ...}.'),
+        typer.Option(help='File of answers recorded from the API, one per line: {"id": ..., "answer": ...}.'),
     ] = None,
     rival_endpoint: Annotated[
         str,
         typer.Option(
-            help="URL of an OpenAI-compatible server to compare with; test and validation rows are sent to it."
+            help="URL of an OpenAI-compatible server to compare with; test and validation rows are sent to "
+            "it."
         ),
     ] = "",
-    rival_model: Annotated[str, typer.Option(help="The model to ask on that server.")] = "",
+    rival_model: Annotated[str, typer.Option(help="Name of the model to use on that server.")] = "",
     rival_key_env: Annotated[
-        str, typer.Option(help="The environment variable with the key of that server.")
+        str, typer.Option(help="Name of the environment variable that holds the key for that server.")
     ] = "",
     json: Json = False,
 ) -> None:
     """Find out whether an open model can do this job on this machine, how well, and at what cost.
 
-    Exit code 0: own it; 3: not yet; 4: rent it, or not with these models. Run the same command again after an interruption: finished steps are kept.
+    Exit codes: 0 own it; 3 not yet; 4 rent it, or not with these models. After an interruption, run the same
+    command again: finished steps are kept.
 
     Example: freehold trial tickets.jsonl --need "accuracy>=0.9" --need "p95<=800ms" --budget 45m
     """
@@ -203,13 +227,21 @@ def command(
         CostOptions(api_model, api_batch, api_cached_share, api_reasoning_tokens),
     )
     options = Options(
-        budget_s=parse_seconds(budget), memory_bytes=parse_bytes(memory) if memory else 0,
-        needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
-        tune=tune, shots=shots, recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})},
-        country=grid(country).country, costs=cost_options, too_long=too_long,
-        safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety, rival_file=str(rival.absolute()) if rival else "",
+        budget_s=parse_seconds(budget),
+        memory_bytes=parse_bytes(memory) if memory else 0,
+        needs=tuple([*(need or []), *(read_task_file(task) if task else [])]),
+        licence_policy=licence,
+        plain_template=template == "plain",
+        tune=tune,
+        shots=shots,
+        recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})},
+        country=grid(country).country,
+        costs=cost_options,
+        too_long=too_long,
+        safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety,
+        rival_file=str(rival.absolute()) if rival else "",
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
-    )  # fmt: skip
+    )
     store = Store()
     loaded = tasks.load(
         train,
@@ -252,10 +284,12 @@ def _say_start(trial: Trial) -> None:
     loaded, options = trial.task, trial.options
     splits = loaded.splits
     say(
-        f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, {len(splits.test)} test rows; columns {loaded.mapping}"
+        f"trial {trial.id}: {len(splits.train)} training, {len(splits.valid)} validation, "
+        f"{len(splits.test)} test rows; columns {loaded.mapping}"
     )
     say(
-        f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} ({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
+        f"models {', '.join(m.name for m in trial.models)}; metric {loaded.metric.name} "
+        f"({loaded.metric.method}); at most {progress.duration(options.budget_s)}"
     )
     for note in loaded.notes:
         say(f"note: {note}")
@@ -269,13 +303,16 @@ def _say_start(trial: Trial) -> None:
         say(f"note: {warning}")
     if options.rival_endpoint:
         say(
-            f"the {len(splits.test)} test rows, the {len(splits.valid)} validation rows and up to {options.shots} "
+            f"the {len(splits.test)} test rows, the {len(splits.valid)} validation rows and up to "
+            f"{options.shots} "
             f"worked examples will leave this machine, to {options.rival_endpoint.url}, as you asked"
         )
 
 
 def _agree(trial: Trial, plan: Plan, yes: bool) -> float:
-    """Show the plan; the budget to go by: the one given, or the least that decides where the person says so. Raises DoesNotFit."""
+    """Show the plan; the budget to go by: the one given, or the least that decides where the person says so.
+    Raises DoesNotFit.
+    """
     from freehold.core import progress
     from freehold.trial.judging import power_notes
     from freehold.trial.run import too_little

@@ -14,44 +14,70 @@ NAME = "tune"
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="A model in the store: GGUF, safetensors or an adapter.")],
-    data: Annotated[
-        str, typer.Argument(help="Rows to learn from: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")
+    model: Annotated[
+        str, typer.Argument(help="Name of a model in the store: GGUF, safetensors or an adapter.")
     ],
-    valid: Annotated[str, typer.Option(help="Validation rows; cut off DATA if left out.")] = "",
-    name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
+    data: Annotated[
+        str, typer.Argument(help="Training rows: a file, a folder, hub:ORG/NAME or sqlite:FILE?QUERY.")
+    ],
+    valid: Annotated[
+        str, typer.Option(help="Validation rows; the default is to split them off from DATA.")
+    ] = "",
+    name: Annotated[str, typer.Option("--as", help="Name of the result; the default is MODEL-tuned.")] = "",
     memory: Annotated[
-        str, typer.Option(help="Memory the run may take, e.g. 4GiB; what is free on a card if left out.")
+        str,
+        typer.Option(
+            help="Memory the training may use, e.g. 4GiB; the default is the free memory of the GPU, "
+            "without a limit on a CPU."
+        ),
     ] = "",
     device: Annotated[
         str,
-        typer.Option(help="What to train on: cuda (ROCm too), cuda:1, xpu, mps or cpu; chosen if left out."),
+        typer.Option(
+            help="Device to train on: cuda (also for ROCm), cuda:1, xpu, mps or cpu; the default is the "
+            "best one."
+        ),
     ] = "",
     time: Annotated[
-        str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")
+        str,
+        typer.Option(
+            help="Time for the training, e.g. 20m; the number of epochs follows from the measured speed."
+        ),
     ] = "",
-    epochs: Annotated[float, typer.Option(help="Epochs, where no --time is given.")] = 3.0,
-    steps: Annotated[int, typer.Option(help="Or exactly so many steps.")] = 0,
+    epochs: Annotated[float, typer.Option(help="Number of epochs, if no --time is given.")] = 3.0,
+    steps: Annotated[int, typer.Option(help="Exact number of training steps, instead of --epochs.")] = 0,
     learning_rate: Annotated[
-        float, typer.Option(help="Learning rate; 1e-3 if left out, 1e-4 for rows with a rejected answer.")
+        float,
+        typer.Option(help="Learning rate; the default is 1e-3, or 1e-4 for rows with a rejected answer."),
     ] = 0.0,
-    rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
+    rank: Annotated[int, typer.Option(help="Rank of the LoRA adapters.")] = 16,
     base_bits: Annotated[
-        int, typer.Option(help="Bits the frozen weights are held in: 16, or 8 or 4 (QLoRA).")
+        int, typer.Option(help="Bits per frozen weight during training: 16, 8 or 4 (QLoRA).")
     ] = 16,
-    dora: Annotated[bool, typer.Option("--dora", help="Learn each row's magnitude too (DoRA).")] = False,
-    rslora: Annotated[bool, typer.Option("--rslora", help="Scale by the root of the rank (rsLoRA).")] = False,
+    dora: Annotated[
+        bool, typer.Option("--dora", help="Also train the magnitude of each row of the weights (DoRA).")
+    ] = False,
+    rslora: Annotated[
+        bool, typer.Option("--rslora", help="Scale the adapter by the square root of its rank (rsLoRA).")
+    ] = False,
     frozen_layers: Annotated[
-        int, typer.Option(help="So many layers from below get no adapter and are computed once only.")
+        int,
+        typer.Option(
+            help="Number of layers, counted from the input, that get no adapter and are computed only once."
+        ),
     ] = 0,
     search: Annotated[
-        str, typer.Option(help="First spend so long on finding learning rate and rank, e.g. 10m.")
+        str,
+        typer.Option(help="Time to search for a good learning rate and rank before the training, e.g. 10m."),
     ] = "",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed for everything random; the same seed gives the same result.")
+    ] = 0,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew."
+            "--resume/--no-resume",
+            help="Continue from the last checkpoint of the same command, or start again.",
         ),
     ] = True,
     columns: Columns = "",
@@ -60,12 +86,13 @@ def command(
     merge_labels: MergeLabels = False,
     group: Group = "",
     mask: Annotated[
-        bool, typer.Option("--mask", help="Mask personal data found in the rows before learning from them.")
+        bool, typer.Option("--mask", help="Mask personal data in the rows before training on them.")
     ] = False,
     canaries: Annotated[
         int,
         typer.Option(
-            help="Mix so many made-up codes into the rows; certify tells how far they were learnt.",
+            help="Number of made-up codes to add to the rows, so that certify can measure how well they "
+            "were memorized.",
             min=0,
             max=64,
         ),
@@ -73,7 +100,9 @@ def command(
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on your rows, merge it, and store both. Rows with a field 'rejected' are learnt from by preference (DPO).
+    """Train a LoRA adapter on your rows, merge it, and store both.
+
+    Rows with a field 'rejected' are used for preference training (DPO).
 
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
@@ -113,9 +142,17 @@ def command(
         train = [*train, *made(canaries, seed)]
     learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)
     recipe = Recipe(
-        rank=rank, alpha=2.0 * rank, learning_rate=learning_rate, epochs=epochs, steps=steps, base_bits=base_bits, dora=dora, rslora=rslora,
-        frozen_layers=frozen_layers, seed=seed,
-    )  # fmt: skip
+        rank=rank,
+        alpha=2.0 * rank,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        steps=steps,
+        base_bits=base_bits,
+        dora=dora,
+        rslora=rslora,
+        frozen_layers=frozen_layers,
+        seed=seed,
+    )
     asked = TuneOptions(
         recipe,
         parse_bytes(memory) if memory else 0,
@@ -138,14 +175,17 @@ def command(
     print(f"loss      {progress.spark(losses)}  {losses[0]:.3f} to {losses[-1]:.3f} over {len(losses)} steps")
     for step, loss, exact in history.valid:
         print(
-            f"checked   step {step}: validation loss {loss:.3f}, {exact:.1%} of the rows answered exactly{'  kept' if step == history.best_step else ''}"
+            f"checked   step {step}: validation loss {loss:.3f}, {exact:.1%} of the rows answered "
+            f"exactly{'  kept' if step == history.best_step else ''}"
         )
     if outcome.tried:
         print(f"searched  {len(outcome.tried)} runs, {sum(t.seconds for t in outcome.tried):.0f} s")
     print(f"speed     {history.tokens / history.seconds:.0f} tokens/s, {progress.duration(history.seconds)}")
     print(
-        f"memory    {outcome.peak_bytes / 2**30:.2f} GiB at its peak, {outcome.predicted_bytes / 2**30:.2f} predicted"
+        f"memory    {outcome.peak_bytes / 2**30:.2f} GiB at its peak, {outcome.predicted_bytes / 2**30:.2f} "
+        "predicted"
     )
     print(
-        f"stored    {outcome.model.name}@{outcome.model.revision[:12]}: freehold run {outcome.model.name} '...'"
+        f"stored    {outcome.model.name}@{outcome.model.revision[:12]}: freehold run {outcome.model.name} "
+        "'...'"
     )

@@ -31,16 +31,18 @@ def command(
     name: Annotated[
         str,
         typer.Argument(
-            help="NAME of a stored model, or a FOLDER with a model and its evidence; every stored model if left out"
+            help="Name of a model in the store, or a folder with a model and its evidence; the default is "
+            "every stored model."
         ),
     ] = "",
     json: Json = False,
 ) -> None:
-    """Read every byte of a model again and check it against its digest, its signature and its certificate. Needs no network.
+    """Check every byte of a model against its digest, its signature and its certificate.
 
-    A folder is checked whole: a file that is missing, changed or not named by the certificate fails.
+    No network is needed. In a folder, a file that is missing, changed or not named by the certificate fails.
 
-    Exit codes: 0 all holds; 6 something was changed, or is signed by nobody you trust; 7 there is no such model or certificate; 14 expired.
+    Exit codes: 0 everything is valid; 6 something was changed, or is not signed by a key you trust;
+    7 there is no such model or certificate; 14 the certificate has expired.
 
     Example: freehold verify handover/
     """
@@ -93,7 +95,8 @@ def _verify_folder(folder: Path, json: bool) -> None:
         return
     model = checked.says["model"]
     print(
-        f"{model['name']}@{model['revision'][:12]}: {len(checked.files)} files are what {_who(checked)} signed"
+        f"{model['name']}@{model['revision'][:12]}: {len(checked.files)} files are what {_who(checked)} "
+        "signed"
     )
     print(f"the certificate holds until {checked.says['expires'][:10]}")
     for line in _unbound(checked):

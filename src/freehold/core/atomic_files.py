@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from typing import Any
 from freehold.core import file_permissions, partial_files
 from freehold.core.errors import Busy, DoesNotFit
 
+log = logging.getLogger(__name__)
 #: What to do about a full disk.
 FREE_SPACE = (
     "free some space ('freehold gc' removes what no model needs) and run the same command again; "
@@ -130,6 +132,7 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         with FileLock(path, timeout=-1 if wait else 0, mode=file_permissions.file_mode(path)):
             yield
     except Timeout:
+        log.debug("the lock %s is held by another process", path)
         raise Busy(
             f"another process is working on {what}",
             "wait for it, or stop it, then run the same command again",

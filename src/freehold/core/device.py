@@ -5,6 +5,7 @@ CUDA and ROCm cards are both ``cuda`` to torch; Apple's are ``mps``, Intel's ``x
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from freehold.core.errors import MissingPart, UsageError
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
 KINDS = ("cuda", "xpu", "mps", "cpu")
 #: Memory of a card left to the driver, to what torch's allocator cannot use again, and to the screen.
 RESERVE_BYTES = 1 << 30
@@ -105,6 +107,7 @@ def choose(asked: str = "", known: Sequence[Device] | None = None) -> Device:
 
 def _because(device: Device, reason: str) -> Device:
     """The device with its sentence."""
+    log.debug("device %s: %s", device.where, reason)
     bits = "16 bit (bf16)" if device.precision == "bf16" else "32 bit, as it has no bf16"
     memory = (
         f", {device.free_bytes / 2**30:.1f} of {device.memory_bytes / 2**30:.1f} GiB free"

@@ -9,10 +9,12 @@ FreeholdError            1   something went wrong that has a cause and a remedy
 ├── DoesNotFit           9   more memory, disk or time than there is
 ├── MissingPart         10   something the machine lacks: a compiler, an engine, an extra
 ├── Busy                11   another process holds what is needed
-├── Refused             12   a licence or policy says no
-├── StepFailed          13   a step of a trial ended before its result
-├── Expired             14   a certificate that was good and is not any more
-└── DamagedStore        15   the catalogue or a manifest of the store is damaged or gone
+├── PolicyDenied        12   a policy, a licence or a safety rule does not allow it
+├── StepFailed          13   a step of a trial ended without a result
+├── Expired             14   a certificate that was valid and has expired
+├── DamagedStore        15   the catalogue or a manifest of the store is damaged or missing
+├── Conflict            16   something of that name exists, or has changed meanwhile
+└── AccessDenied        17   a server does not accept the token, or the token lacks the permission
 
 3 and 4 are not failures but verdicts (not yet; rent it or not with these models); Ctrl-C exits with 130.
 """
@@ -86,37 +88,62 @@ class Busy(FreeholdError):
     exit_code = 11
 
 
-class Refused(FreeholdError):
-    """A licence or policy says no."""
+class PolicyDenied(FreeholdError):
+    """A policy, a licence or a safety rule does not allow it."""
 
     exit_code = 12
 
 
 class StepFailed(FreeholdError):
-    """A step of a trial ended before its result."""
+    """A step of a trial ended without a result."""
 
     exit_code = 13
 
 
 class Expired(FreeholdError):
-    """A certificate that was good and is not any more."""
+    """A certificate that was valid and has expired."""
 
     exit_code = 14
 
 
 class DamagedStore(FreeholdError):
-    """The catalogue or a manifest of the store is damaged or gone."""
+    """The catalogue or a manifest of the store is damaged or missing."""
 
     exit_code = 15
+
+
+class Conflict(FreeholdError):
+    """Something of that name exists already, or has changed in a way that does not allow this."""
+
+    exit_code = 16
+
+
+class AccessDenied(FreeholdError):
+    """A server does not accept the token, or the token lacks the permission."""
+
+    exit_code = 17
 
 
 BY_NAME: dict[str, type[FreeholdError]] = {
     kind.__name__: kind
     for kind in (
-        FreeholdError, UsageError, BadData, BadModel, NotFound, Unsupported, DoesNotFit, MissingPart, Busy, Refused, StepFailed, Expired,
+        FreeholdError,
+        UsageError,
+        BadData,
+        BadModel,
+        NotFound,
+        Unsupported,
+        DoesNotFit,
+        MissingPart,
+        Busy,
+        PolicyDenied,
+        StepFailed,
+        Expired,
         DamagedStore,
+        Conflict,
+        AccessDenied,
     )
-}  # fmt: skip
+}
 
 
 def to_json(error: FreeholdError) -> dict[str, str]:

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import importlib
 import json
+import logging
 import os
 import queue
 import select
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 
 from freehold.core.errors import Busy, DoesNotFit, FreeholdError, from_json, to_json
 
+log = logging.getLogger(__name__)
 #: Seconds between two looks at whether the work is still wanted.
 _LOOK_S = 0.1
 _NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
@@ -118,6 +120,7 @@ class Worker:
             )  # fmt: skip
         except OSError as error:
             raise no_process(error) from error
+        log.debug("process %d runs %s", process.pid, self.function)
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)
         return process

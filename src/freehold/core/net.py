@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,8 +20,9 @@ from urllib.parse import urlsplit
 import httpx2
 from huggingface_hub.utils import _http
 
-from freehold.core.errors import DoesNotFit, Refused
+from freehold.core.errors import DoesNotFit, PolicyDenied
 
+log = logging.getLogger(__name__)
 #: Bytes of an answer that describes something.
 _MOST_JSON = 256 << 20
 _most: contextvars.ContextVar[int | None] = contextvars.ContextVar("most", default=None)
@@ -60,8 +62,9 @@ def client_of(endpoint: str) -> Callable[[], httpx2.Client]:
 
     def ask(request: httpx2.Request) -> None:
         _http.hf_request_event_hook(request)
+        log.debug("asking %s (%s)", request.url.host, request.method)
         if nearness(request.url.host) > nearest:
-            raise Refused(
+            raise PolicyDenied(
                 f"{endpoint} leads to {request.url.host}, which is nearer to this machine than that hub",
                 "ask the hub by its own address on this network, if both are yours",
             )

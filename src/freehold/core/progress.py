@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import IO
 
 from freehold.core import terminal
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -176,5 +179,7 @@ class Task:
 def task(sink: Sink, title: str, total: float = 0, unit: str = "") -> Generator[Task]:
     """A step's progress; the last line is printed when it ends well."""
     running = Task(sink, title, total, unit)
+    log.debug("started: %s (%g %s)", title, total, unit)
     yield running
     running.at(running.done, ended=True)
+    log.debug("finished: %s, %g %s, %.1f s", title, running.done, unit, time.monotonic() - running.started)

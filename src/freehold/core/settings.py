@@ -66,9 +66,14 @@ def plain_address(address: str) -> str:
     return address
 
 
+def holds_secret(variable: str) -> bool:
+    """Whether an environment variable of this name holds a key, token or password."""
+    return bool(_SECRET.search(variable.upper()))
+
+
 def without_secrets() -> dict[str, str]:
-    """This process's environment without keys, tokens and passwords: for children that read what strangers made."""
-    return {name: value for name, value in os.environ.items() if not _SECRET.search(name.upper())}
+    """This process's environment without keys, tokens and passwords, for children that read strangers' files."""
+    return {name: value for name, value in os.environ.items() if not holds_secret(name)}
 
 
 def home_path() -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.core import settings
-from freehold.core.errors import FreeholdError, NotFound, Refused, UsageError
+from freehold.core.errors import AccessDenied, FreeholdError, NotFound, UsageError
 from freehold.core.progress import Task
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _knock(endpoint: str) -> None:
 def explained(what: str, done: str = "fetched") -> Iterator[None]:
     """Turn the client's failures into one sentence: ``what`` could not be ``done``, and the server's words.
 
-    Raises Refused where the server does not allow it (401, 403), UsageError where it finds the request wrong (400, 409,
+    Raises AccessDenied where the server does not allow it (401, 403), UsageError where it finds the request wrong (400, 409,
     413, 422), NotFound else. Failures of this machine's disk stay what they are.
     """
     import httpx2
@@ -123,13 +123,13 @@ def _of_status(what: str, done: str, error: HfHubHTTPError) -> FreeholdError:
     request = f"; request {error.request_id}" if error.request_id else ""
     message = f'{what} could not be {done}: the hub says "{said}" (status {status}{request})'
     if status == 401:
-        return Refused(
+        return AccessDenied(
             message,
             "put a valid token of this hub in the environment variable HF_TOKEN, or in the one that "
             "--token-env names",
         )
     if status == 403:
-        return Refused(
+        return AccessDenied(
             message,
             "use a token with this permission, ask the owner of the namespace, or choose your own namespace",
         )

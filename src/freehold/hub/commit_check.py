@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from freehold.core.errors import Refused
+from freehold.core.errors import PolicyDenied
 from freehold.hub.repositories import File, Repository
 from freehold.hub.scans import Danger, Scans, worst
 
-#: Raises Refused where the policy does not let a repository of this name hold weights under this licence.
+#: Raises PolicyDenied where the policy does not let a repository of this name hold weights under this licence.
 Allow = Callable[[str, str], None]
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5")
 
@@ -22,7 +22,7 @@ class CommitGate:
     def __call__(
         self, found: Repository, brings: Mapping[str, File], files: Mapping[str, File], licence: str
     ) -> None:
-        """Raises Refused for a commit that may not be. ``brings``: files that it adds or changes; ``files``: all, afterwards."""
+        """Raises PolicyDenied for a commit that may not be. ``brings``: files that it adds or changes; ``files``: all, afterwards."""
         if found.kind != "model":
             return
         if self._strict:
@@ -32,12 +32,12 @@ class CommitGate:
 
 
 def _refuse_unsafe(dangers: Mapping[str, list[Danger]]) -> None:
-    """Raises Refused, naming the files that do harm when they are opened."""
+    """Raises PolicyDenied, naming the files that do harm when they are opened."""
     unsafe = {path: found for path, found in sorted(dangers.items()) if worst(found) == "unsafe"}
     if unsafe:
         told = "; ".join(f"{path[:80]}: {found[0].why}" for path, found in list(unsafe.items())[:3])
         more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""
-        raise Refused(
+        raise PolicyDenied(
             f"this hub takes no unsafe files, and the commit brings {told}{more}",
             "bring weights as safetensors or GGUF",
         )

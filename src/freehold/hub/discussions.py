@@ -13,16 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.core.errors import NotFound, Refused, UsageError
+from freehold.core.errors import Conflict, NotFound, UsageError
 from freehold.models import catalogue as tables
 
 STATUSES = ("open", "closed", "merged", "draft")
 #: Longest title and longest comment, in characters.
 TITLE, TEXT = 300, 100_000
-
-
-class Conflict(Refused):
-    """What a discussion or a repository has become does not allow it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.core import atomic_files
-from freehold.core.errors import BadData, NotFound, Refused
+from freehold.core.errors import BadData, Conflict, NotFound
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client
 from freehold.hub.client import Address
@@ -88,7 +88,7 @@ def mirror(
 ) -> Mirrored:
     """Bring the copy of ``source`` up to date, or make it, as ``name`` or under the source's own.
 
-    Raises NotFound when the other hub or the repository cannot be reached, Refused when the name is taken by a repository that is no copy
+    Raises NotFound when the other hub or the repository cannot be reached, Conflict when the name is taken by a repository that is no copy
     of it, BadData when a file is not what the other hub says of it, DoesNotFit. The copy then stands where it stood, and what was
     fetched whole is not fetched again.
     """
@@ -169,7 +169,7 @@ def _check_commit(source: Address, commit: object) -> None:
 def _copy(
     repositories: Repositories, source: Address, name: str, *, private: bool
 ) -> tuple[Repository, Mirror | None]:
-    """The repository that is the copy, made where there is none. Raises Refused."""
+    """The repository that is the copy, made where there is none. Raises Conflict."""
     try:
         found = repositories.find(source.kind, name)
     except NotFound:
@@ -182,12 +182,12 @@ def _copy(
     if known is None:
         if first == 1 and list(repositories.commit(found, "main").files) == [".gitattributes"]:
             return found, None  # made by a run that was killed, or by hand for this purpose: nothing is lost
-        raise Refused(
+        raise Conflict(
             f"{found.name} is a repository of its own here, not a copy of {source}",
             "choose another name with --as",
         )
     if (known.source.endpoint, known.source.name) != (source.endpoint, source.name):
-        raise Refused(
+        raise Conflict(
             f"{found.name} is a copy of {known.source}, not of {source}", "choose another name with --as"
         )
     return found, known

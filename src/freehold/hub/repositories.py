@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from freehold.core import atomic_files
-from freehold.core.errors import BadData, Busy, NotFound, Refused, UsageError
+from freehold.core.errors import BadData, Busy, Conflict, NotFound, PolicyDenied, UsageError
 from freehold.hub import damage, discussions, front_matter
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.search_index import Entry, SearchIndex, SearchQuery, step_of
@@ -96,7 +96,7 @@ LFS_ENDINGS = frozenset(
 )
 
 
-class Exists(Refused):
+class Exists(Conflict):
     """A repository or ref of that name is there already."""
 
 
@@ -184,7 +184,7 @@ def lfs_file(sha256: str, size: int) -> File:
 
 
 #: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and the licence
-#: that their card states. Raises Refused.
+#: that their card states. Raises PolicyDenied.
 Admit = Callable[["Repository", Mapping[str, "File"], Mapping[str, "File"], str], None]
 
 
@@ -537,7 +537,7 @@ class Repositories:
         there = {one.id for one in self.history(found, branch.id)}
         shared = next((one.id for one in self.history(found, head.id) if one.id in there), None)
         if shared is None:
-            raise discussions.Conflict(
+            raise Conflict(
                 f"request {request.number} and {request.base} have no commit in common",
                 "propose the change anew",
             )
@@ -554,13 +554,13 @@ class Repositories:
         """Take a request into its branch as one commit. Raises Conflict, Stale; then nothing has changed."""
         if not request.request or request.status not in ("open", "draft"):
             what = f"is {request.status}" if request.request else "proposes no change"
-            raise discussions.Conflict(
+            raise Conflict(
                 f"discussion {request.number} {what} and cannot be merged",
                 "open it first" if request.request else "",
             )
         base, head, there, conflicts = self.proposed(found, request)
         if conflicts:
-            raise discussions.Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
+            raise Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
                           "bring the request up to date first")  # fmt: skip
         changed = _differing(base.files, head.files)
         change = Change(f"{request.title} (#{request.number})", parent=there.id, put={path: head.files[path] for path in changed & head.files.keys()},
@@ -649,7 +649,7 @@ class Repositories:
         ), branch
 
     def _ask(self, found: Repository, revision: str, change: Change) -> None:
-        """Put a commit before the gate; outside the transaction, since files are looked into. Raises Refused, NotFound."""
+        """Put a commit before the gate; outside the transaction, since files are looked into. Raises PolicyDenied, NotFound."""
         if self.admit is None:
             return
         before = self.commit(found, revision).files
@@ -752,9 +752,9 @@ class Repositories:
             raise Exists(f"{found.name} has a {kind} {name} already", "choose another name") from None
 
     def remove_ref(self, found: Repository, kind: str, name: str) -> None:
-        """Raises NotFound, and Refused for the branch main."""
+        """Raises NotFound, and PolicyDenied for the branch main."""
         if kind == "branch" and name == "main":
-            raise Refused("the branch main cannot be removed", "delete the repository instead")
+            raise PolicyDenied("the branch main cannot be removed", "delete the repository instead")
         with self.engine.begin() as connection:
             gone = connection.execute(
                 tables.refs.delete().where(

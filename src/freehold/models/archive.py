@@ -81,7 +81,7 @@ def restore(store: Store, source: Path, gate: Gate, name: str = "", sink: Sink =
 
     Of what the archive says of the model, only its licence, provenance and lineage are kept, as statements of whoever made
     it; everything else is read from the files. Raises BadModel for an archive that is damaged, unsafe or not true to its
-    list, Refused where the policy says no; then nothing is kept.
+    list, PolicyDenied where the policy says no; then nothing is kept.
     """
     if not source.is_file():
         raise NotFound(f"there is no file {source}", "give an archive that 'freehold archive' wrote")

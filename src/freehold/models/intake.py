@@ -26,7 +26,7 @@ class Gate(Protocol):
     """What is asked before anything that comes from elsewhere is kept. The one for use is ``freehold.trust.gate.Gate``."""
 
     def source(self, source: str) -> None:
-        """Raises Refused where nothing may be taken from ``source``, before anything is fetched."""
+        """Raises PolicyDenied where nothing may be taken from ``source``, before anything is fetched."""
         ...
 
     def dangers(self, files: Mapping[str, Path]) -> list[str]:
@@ -34,7 +34,7 @@ class Gate(Protocol):
         ...
 
     def licence(self, source: str, licence: str) -> None:
-        """Raises Refused where a model under ``licence`` may not be taken."""
+        """Raises PolicyDenied where a model under ``licence`` may not be taken."""
         ...
 
     def try_out(self, files: Mapping[str, Path], folder: Path) -> None:
@@ -95,7 +95,7 @@ def admit(
 
     ``licence``: what the source states; one in the weights themselves comes first. ``on_refusal`` sees what is about to
     be raised for what is dangerous or not allowed, not for what merely cannot be used. Raises BadModel, Unsupported,
-    Refused.
+    PolicyDenied.
     """
     with _reported(on_refusal):
         check_names(list(files))

@@ -17,7 +17,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from freehold.core import atomic_files
-from freehold.core.errors import BadModel, FreeholdError, NotFound, Refused, Unsupported, UsageError
+from freehold.core.errors import (
+    AccessDenied,
+    BadModel,
+    FreeholdError,
+    NotFound,
+    PolicyDenied,
+    Unsupported,
+    UsageError,
+)
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client, damage
 from freehold.hub.repositories import Repositories
@@ -85,7 +93,7 @@ def pull(store: Store, source: str, name: str, gate: Gate, sink: Sink = silent, 
             for sentence in (*delivery.notes, *file_checks.notes(delivery.files)):
                 say(sentence)
             model = _take_in(store, name, source, delivery, admitted, landing, base, gate, sink, say)
-        except (BadModel, Unsupported, Refused):
+        except (BadModel, Unsupported, PolicyDenied, AccessDenied):
             shutil.rmtree(landing, ignore_errors=True)
             raise
         shutil.rmtree(landing, ignore_errors=True)

@@ -37,7 +37,7 @@ class Gate:
     say: Say = _quiet
 
     def source(self, source: str) -> None:
-        """Raises Refused where the policy lets nothing come from ``source``."""
+        """Raises PolicyDenied where the policy lets nothing come from ``source``."""
         rules = policy.in_force()
         if rules is not None:
             self.permit(policy.object_to_source(rules, source), rules, source)
@@ -50,7 +50,7 @@ class Gate:
         return doubts
 
     def licence(self, source: str, licence: str) -> None:
-        """Raises Refused where the policy does not allow the licence."""
+        """Raises PolicyDenied where the policy does not allow the licence."""
         rules = policy.in_force()
         if rules is not None:
             self.permit(policy.object_to_licence(rules, licence), rules, source)
@@ -62,7 +62,7 @@ class Gate:
     def permit(
         self, objections: list[policy.Objection], rules: policy.Policy, subject: str, verb: str = "pull"
     ) -> None:
-        """Raises Refused where there are objections that are not overridden; an override is recorded and said."""
+        """Raises PolicyDenied where there are objections that are not overridden; an override is recorded and said."""
         actor = os.environ.get("FREEHOLD_ACTOR", "")
         for rule in policy.permit(objections, rules, verb, subject, self.store, actor, self.reason):
             self.say(f"overridden, and recorded: {rule}")
@@ -95,7 +95,7 @@ def restore(
 
 
 def allows_push(store: Store, reason: str = "", say: Say = _quiet) -> Callable[[str, str], None]:
-    """What the hub asks of the policy: raises Refused where a repository may not hold weights under a licence."""
+    """What the hub asks of the policy: raises PolicyDenied where a repository may not hold weights under a licence."""
     gate = Gate(store, reason, say)
 
     def allow(repository: str, licence: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from freehold.core import atomic_files, settings, yaml_text
-from freehold.core.errors import BadData, BadModel, Expired, NotFound, Refused, UsageError
+from freehold.core.errors import BadData, BadModel, Expired, NotFound, PolicyDenied, UsageError
 from freehold.hub.users import Users
 from freehold.models.store import Model, Store
 from freehold.trust import certificate, licence, licence_expression
@@ -261,9 +261,9 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
 def permit(
     objections: list[Objection], policy: Policy, verb: str, subject: str, store: Store, who: str, reason: str
 ) -> list[str]:
-    """Let a thing be done, or raise Refused. An override needs a person whom the policy names and a reason, and is recorded.
+    """Let a thing be done, or raise PolicyDenied. An override needs a person whom the policy names and a reason, and is recorded.
 
-    Returns what was overridden. Raises Refused, UsageError.
+    Returns what was overridden. Raises PolicyDenied, UsageError.
     """
     if not objections:
         return []
@@ -276,11 +276,11 @@ def permit(
             if allowed
             else ""
         )
-        raise Refused(
+        raise PolicyDenied(
             f"the policy {policy.name!r} does not let {subject} be {_DONE[verb]}: {told}", way + override
         )
     if who not in allowed:
-        raise Refused(
+        raise PolicyDenied(
             f"{who or 'nobody'} may not override the policy {policy.name!r}",
             f"ask {' or '.join(allowed) or 'whoever keeps it'}, who sets FREEHOLD_ACTOR",
         )

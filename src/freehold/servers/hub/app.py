@@ -16,16 +16,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
 from freehold.core.errors import (
+    AccessDenied,
     BadData,
+    Conflict,
     DoesNotFit,
     FreeholdError,
     NotFound,
-    Refused,
+    PolicyDenied,
     Unsupported,
     UsageError,
 )
-from freehold.hub.discussions import Conflict
-from freehold.hub.repositories import Exists, Stale
+from freehold.hub.repositories import Stale
 from freehold.hub.storage_backends import Away
 from freehold.models.catalogue import cause_of
 from freehold.models.store import Store
@@ -44,8 +45,17 @@ from freehold.servers.web.site import Site
 
 #: Failure -> HTTP status; the first that fits.
 _STATUS: tuple[tuple[type[FreeholdError], int], ...] = (
-    (Exists, 409), (Conflict, 409), (Stale, 412), (NotFound, 404), (UsageError, 400), (BadData, 400), (Unsupported, 400), (DoesNotFit, 507), (Refused, 403), (Away, 503),
-)  # fmt: skip
+    (Conflict, 409),
+    (Stale, 412),
+    (NotFound, 404),
+    (UsageError, 400),
+    (BadData, 400),
+    (Unsupported, 400),
+    (DoesNotFit, 507),
+    (PolicyDenied, 403),
+    (AccessDenied, 403),
+    (Away, 503),
+)
 
 
 class _Repo(Convertor[str]):

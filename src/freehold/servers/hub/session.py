@@ -71,7 +71,7 @@ class Link:
 @dataclass(frozen=True)
 class Known:
     """What rooms above this one know. ``duties``: what a licence obliges to, in a sentence, or nothing; ``measured``: sentences of what was
-    measured here of weights with a sha256; ``look``: what is dangerous in files, by the rules of that name; ``allow``: raises Refused where
+    measured here of weights with a sha256; ``look``: what is dangerous in files, by the rules of that name; ``allow``: raises PolicyDenied where
     the policy does not let a repository hold weights under a licence."""
 
     duties: Callable[[str], str] = lambda _: ""
