@@ -426,14 +426,13 @@ def with_adapters(store: Any, weights: Path, rounds: int, count: int = 8) -> Non
     base = store.find(MODEL)
     with tempfile.TemporaryDirectory() as folder:
         files = [write_adapter(Path(folder) / f"{number}.gguf", weights, number) for number in range(count)]
-        lineage = [{"step": "base", "model": MODEL, "digest": base.digest}]
         names = [f"benchmark/adapter{number}" for number in range(count)]
         for name, file in zip(names, files, strict=True):
             store.add(
                 name,
                 made_here({"serve.gguf": weights, "adapter.lora": file}),
                 {"source": "benchmarks/serve.py"},
-                lineage=lineage,
+                lineage=base.made_into(),
             )
         messages = questions(32)
         told = {

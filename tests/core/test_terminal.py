@@ -12,6 +12,7 @@ import pytest
 
 from freehold.core import progress, terminal
 from freehold.models.intake import made_here
+from freehold.models.lineage import Lineage
 from freehold.models.store import Store
 from tests.commands import freehold
 from tests.conftest import FREEHOLD
@@ -29,7 +30,7 @@ def home(tmp_path: Path) -> Path:
     said = HOSTILE.replace("\udc80", "")
     store.add(
         "tiny", made_here({"tiny.gguf": gguf(tmp_path / "tiny.gguf")}), {"source": f"file:{said}"},
-        licence=said, licence_from=said, lineage=[{"step": "tune", "model": said, "how": said}],
+        licence=said, licence_from=said, lineage=Lineage.read([{"step": "tune", "model": said, "how": said}]),
     )  # fmt: skip
     return tmp_path / "home"
 

@@ -43,7 +43,7 @@ def test_a_safetensors_model_is_tried_as_gguf(
     assert {v["kind"] for v in report["variants"]} == {"as is", "tuned"}
     assert len([v for v in report["variants"] if v["kind"] == "tuned"]) == 3
     store = Store(tmp_path / "home")
-    assert [step["step"] for step in store.find("areas/folder-gguf-q4_k_m").info.lineage] == [
+    assert [step.name for step in store.find("areas/folder-gguf-q4_k_m").info.lineage] == [
         "source",
         "converted",
         "base",

@@ -16,6 +16,7 @@ from freehold.hub.rebuild import repair
 from freehold.hub.repositories import Change, File, Repositories, git_oid
 from freehold.models.intake import made_here
 from freehold.models.integrity import check
+from freehold.models.lineage import Lineage
 from freehold.models.store import Model, Store
 from tests.entry import pull
 from tests.hub.models import gguf
@@ -31,7 +32,9 @@ def store(tmp_path: Path) -> Store:
     pull(made, f"file:{path}", "tiny")
     licensed = {"general.license": "mit", "general.name": "Tiny Two"}
     second = gguf(tmp_path / "second.gguf", fields=licensed)
-    made.add("org/tuned", made_here({"model.gguf": second}), {"source": "tune:tiny"}, lineage=LINEAGE)
+    made.add(
+        "org/tuned", made_here({"model.gguf": second}), {"source": "tune:tiny"}, lineage=Lineage.read(LINEAGE)
+    )
     return made
 
 
@@ -98,7 +101,7 @@ def test_a_lost_catalogue_is_said_and_comes_back_with_all_that_was_known(
     again = {model.name: model for model in Store(store.folder).models()}
     assert again == before
     assert again["org/tuned"].info.licence == "mit"
-    assert again["org/tuned"].info.lineage == LINEAGE
+    assert again["org/tuned"].info.lineage.as_list() == LINEAGE
     assert told.left == []
     assert check(store.folder) == []
 

@@ -17,6 +17,7 @@ import pytest
 from freehold.core.errors import BadModel, FreeholdError, NotFound, Unsupported, UsageError
 from freehold.inference import load_check
 from freehold.models.formats import gguf as ggufs
+from freehold.models.lineage import AdapterStep, BaseStep
 from freehold.models.store import Model, Store
 from freehold.sources import fetch
 from freehold.trust.gate import Gate
@@ -718,6 +719,12 @@ def test_an_engine_never_answers_from_weights_that_are_not_there(llama: Path, tm
 # -- adapters -------------------------------------------------------------------------------------
 
 
+def found_by(model: Model) -> str | None:
+    """How the lineage of an adapter says that its base was found."""
+    step = model.info.lineage.last(AdapterStep)
+    return step.base_found_by if step else None
+
+
 def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Path, tmp_path: Path) -> None:
     base = take(store, llama, "base")
     notes: list[str] = []
@@ -726,12 +733,7 @@ def test_an_adapter_finds_its_base_by_where_it_came_from(store: Store, llama: Pa
     assert (card.format, card.architecture, card.layers, card.vocabulary) == ("adapter", "llama", 2, 64)
     assert card.adapter is not None
     assert (card.adapter.rank, card.adapter.target_modules) == (4, ("down_proj", "q_proj"))
-    assert card.step("base") == {
-        "step": "base",
-        "model": "base",
-        "revision": base.revision,
-        "digest": base.digest,
-    }
+    assert card.lineage.base == BaseStep(model="base", revision=base.revision, digest=base.digest)
     assert store.base_of(model).revision == base.revision
     assert "found by its source" in notes[0]
 
@@ -749,7 +751,7 @@ def test_an_adapter_finds_its_base_by_name_and_by_shapes(
 ) -> None:
     take(store, copied(llama, tmp_path / "moved"), stored)
     model = take(store, adapter(tmp_path / "a", llama, named=named), "tuned")
-    assert model.info.lineage[-1]["base_found_by"] == found
+    assert found_by(model) == found
 
 
 def test_an_adapter_whose_base_is_not_here_says_what_to_pull(
@@ -763,7 +765,7 @@ def test_an_adapter_whose_base_is_not_here_says_what_to_pull(
     with pytest.raises(NotFound, match=r"base org/Strange-7B is not in the store") as caught:
         take(store, folder, "tuned")
     assert "--base here" in caught.value.remedy  # the same shape is no proof, but the user may know
-    assert take(store, folder, "tuned", base="here").info.lineage[-1]["base_found_by"] == "named by you"
+    assert found_by(take(store, folder, "tuned", base="here")) == "named by you"
 
 
 def test_an_adapter_of_another_model_is_refused(store: Store, llama: Path, tmp_path: Path) -> None:

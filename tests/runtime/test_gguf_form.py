@@ -15,8 +15,9 @@ from freehold.inference.loading import open_engine
 from freehold.models.catalogue import models
 from freehold.models.info import ModelInfo
 from freehold.models.intake import made_here
+from freehold.models.lineage import AdapterStep, read_step
 from freehold.models.store import Model, Store
-from freehold.runtime.gguf_form import as_gguf, base_of, find_gguf, public_name, runnable
+from freehold.runtime.gguf_form import as_gguf, find_gguf, public_name, runnable
 from freehold.training import adapter
 from freehold.training.lora import Factor
 from freehold.training.recipe import Recipe
@@ -77,10 +78,7 @@ def store_adapter(
     for name, path in files_in(folder).items():
         manifest[name] = (atomic_files.sha256_file(path), path.stat().st_size)
         store._take(path, manifest[name][0], False)
-    lineage = [
-        {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
-        {"step": "adapter", "rank": recipe.rank},
-    ]
+    lineage = base.made_into(AdapterStep(rank=recipe.rank))
     card = ModelInfo(
         **{
             **vars(base.info),
@@ -115,7 +113,7 @@ def test_a_folder_is_converted_once_and_found_again(store: Store, folder_model: 
     assert find_gguf(store, folder_model) is None
     made = as_gguf(store, folder_model)
     assert (made.name, made.info.format) == ("org/tiny-gguf", "gguf")
-    assert [record["step"] for record in made.info.lineage] == ["source", "converted"]
+    assert [step.name for step in made.info.lineage] == ["source", "converted"]
     assert as_gguf(store, folder_model) == made == find_gguf(store, folder_model) == as_gguf(store, made)
     assert len(store.models()) == 2
     assert scores(store.weights(made)) == pytest.approx(scores(store.weights(folder_model)), abs=0.01)
@@ -160,7 +158,7 @@ def test_an_adapter_is_merged_into_its_base_once(
     adapted = store_adapter(store, base, tmp_path / "adapter", factors(dora=dora), recipe=recipe)
     made = as_gguf(store, adapted)
     assert as_gguf(store, adapted) == made
-    assert [record["step"] for record in made.info.lineage][-3:] == ["adapter", "source", "merged"]
+    assert [step.name for step in made.info.lineage][-3:] == ["adapter", "source", "merged"]
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -220,11 +218,9 @@ def test_the_base_is_the_one_named_where_two_have_the_same_weights(store: Store,
     second = store.add("copy", made_here({"copy.gguf": store.weights(first)}), {"source": "file:copy"})
     assert first.digest == second.digest
     for base in (first, second):
-        record = {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest}
-        made = store.add(
-            "tuned", made_here({f"{base.revision[:4]}.gguf": store.weights(first)}), {}, lineage=[record]
-        )
-        assert base_of(store, made) == base
+        files = made_here({f"{base.revision[:4]}.gguf": store.weights(first)})
+        made = store.add("tuned", files, {}, lineage=base.made_into())
+        assert store.base_of(made) == base
 
 
 def test_an_adapter_whose_base_is_gone_names_it(store: Store, folder_model: Model, tmp_path: Path) -> None:
@@ -282,7 +278,11 @@ def test_a_trials_step_writes_the_same_form(store: Store, folder_model: Model, t
     extra = {"task": str(tmp_path / "task.json"), "store": str(store.folder)}
     result = steps.run("convert-tiny", "convert", inputs, extra, leaves=jobs.CONVERTED)
     made = keep_gguf(
-        store, folder_model, steps.place("convert-tiny", inputs) / jobs.CONVERTED, result["record"], "trial:1"
+        store,
+        folder_model,
+        steps.place("convert-tiny", inputs) / jobs.CONVERTED,
+        read_step(result["record"]),
+        "trial:1",
     )
     assert find_gguf(store, folder_model) == made
-    assert made.info.lineage[-1]["pre_tokenizer"] == "gpt-2"
+    assert made.info.lineage.steps[-1].as_dict()["pre_tokenizer"] == "gpt-2"

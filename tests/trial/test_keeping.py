@@ -89,7 +89,7 @@ def test_a_model_as_it_stands_is_stored_under_the_task_without_a_copy_of_its_wei
     assert kept.digest == base.digest
     assert of_model(store, kept) == form
     assert len([path for path in store.blobs.rglob("*") if path.is_file()]) == 2  # the weights and the form
-    assert kept.info.step("base")["revision"] == base.revision  # type: ignore[index]
+    assert store.base_of(kept) == base
     assert kept.info.licence == base.info.licence
     assert choose_models(store, []) == [base]  # it is no candidate of a later trial
 

@@ -14,6 +14,7 @@ from freehold.core import atomic_files
 from freehold.core.errors import BadModel, Expired, NotFound, PolicyDenied, UsageError
 from freehold.hub.users import Users
 from freehold.models.intake import made_here
+from freehold.models.lineage import Lineage, QuantizedStep, TunedStep
 from freehold.models.store import Model, Store
 from freehold.trust import bom, certificate, envelope, obligations, policy, provenance, signature
 from freehold.trust.keys import Keyring
@@ -38,20 +39,18 @@ def add(store: Store, tmp_path: Path, name: str, licence: str, *, tuned: bool = 
     path.write_bytes(
         gguf({"general.architecture": "llama", "general.license": licence, "general.name": name})
     )
-    lineage: list[dict[str, Any]] = []
+    lineage = Lineage()
     if tuned:
         base = add(store, tmp_path, f"{name}-base", licence)
-        lineage = [
-            {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
-            {
-                "step": "tuned",
-                "data": {"train": "a" * 64},
-                "recipe": {"rank": 16},
-                "made_with": {"freehold": "0.1.0"},
-                "digest": "b" * 64,
-            },
-            {"step": "quantized", "type": "Q4_K_M"},
-        ]
+        lineage = base.made_into(
+            TunedStep(
+                data={"train": "a" * 64},
+                recipe={"rank": 16},
+                made_with={"freehold": "0.1.0"},
+                digest="b" * 64,
+            ),
+            QuantizedStep(type="Q4_K_M"),
+        )
     return store.add(name, made_here({path.name: path}), {"source": "file:x"}, lineage=lineage)
 
 

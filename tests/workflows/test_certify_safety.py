@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from freehold.models.intake import made_here
+from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
 from freehold.trust.keys import Keyring
@@ -28,10 +29,7 @@ def tuned(store: Store, tmp_path: Path) -> Model:
     files = [{path.name: path for path in folder.iterdir()} for folder in folders]
     base = as_gguf(store, store.add("base", made_here(files[0]), {"source": "file:base"}))
     made = as_gguf(store, store.add("tuned", made_here(files[1]), {"source": "file:tuned"}))
-    lineage = [
-        {"step": "base", "model": base.name, "revision": base.revision, "digest": base.digest},
-        {"step": "tuned", "data": {}, "recipe": {}, "made_with": {}, "digest": made.digest},
-    ]
+    lineage = base.made_into(TunedStep(data={}, recipe={}, made_with={}, digest=made.digest))
     weights = store.weights(made)
     return store.add(
         "orders/tuned", made_here({"model.gguf": weights}), {"source": "file:tuned"}, lineage=lineage

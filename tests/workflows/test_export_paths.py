@@ -15,6 +15,7 @@ from freehold.core.progress import silent
 from freehold.data.examples import Example
 from freehold.inference.loading import open_engine
 from freehold.models.intake import made_here
+from freehold.models.lineage import BaseStep, QuantizedStep, ShrunkStep
 from freehold.models.store import Model, Store
 from freehold.quantization.quantize import quantize
 from freehold.runtime.gguf_form import as_gguf
@@ -67,27 +68,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             name: store.file(made["rows"], name)
             for name in ("adapter_config.json", "adapter_model.safetensors", "adapter.lora")
         }
-        step = {"step": "quantized", "type": "Q8_0", "digest": quantized.digest}
+        lineage = made["rows"].info.lineage
         store.add(
             "trial/tiny-q8_0",
             made_here({"trial-tiny-q8_0.gguf": folder / "q8.gguf", **beside}),
             {"source": "trial:1"},
-            lineage=[*made["rows"].info.lineage, step],
+            lineage=lineage.then(QuantizedStep(type="Q8_0", digest=quantized.digest)),
         )
         shrunk = quantize(store.weights(made["rows"]), folder / "small.gguf", "Q4_0")
         store.add(
             "small",
             made_here({"small.gguf": folder / "small.gguf", **beside}),
             {"source": "shrink:rows"},
-            lineage=[
-                *made["rows"].info.lineage,
-                {
-                    "step": "shrunk",
-                    "from": "rows",
-                    "revision": made["rows"].revision,
-                    "digest": shrunk.digest,
-                },
-            ],
+            lineage=lineage.then(
+                ShrunkStep(source="rows", revision=made["rows"].revision, digest=shrunk.digest)
+            ),
         )
     return store
 
@@ -224,19 +219,14 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
     assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
     assert "2 of 10 training rows are left out: longer than the model's context of 512 tokens" in said
     assert "1 of 5 validation rows are left out: longer than the model's context of 512 tokens" in said
-    assert made.model.info.lineage[-1]["rows"] == {"train": 8, "valid": 4}
+    assert made.model.info.lineage.steps[-1].as_dict()["rows"] == {"train": 8, "valid": 4}
     with pytest.raises(FreeholdError, match="all 1 validation rows are longer than the model's context"):
         tune(store, base, examples[:8], [long], TuneOptions(RECIPE), "none")
 
 
 def test_a_model_tuned_twice_stands_on_the_first(store: Store, tmp_path: Path) -> None:
     first, second = store.find("rows"), store.find("twice")
-    assert second.info.step("base") == {
-        "step": "base",
-        "model": "rows",
-        "revision": first.revision,
-        "digest": first.digest,
-    }
+    assert second.info.lineage.base == BaseStep(model="rows", revision=first.revision, digest=first.digest)
     adapter = export(store, "twice", "peft", tmp_path, silent).files[0]
     merge_gguf(tmp_path / "again.gguf", store.weights(first), *load_peft(adapter))
     assert atomic_files.sha256_file(tmp_path / "again.gguf") == second.digest

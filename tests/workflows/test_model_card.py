@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from freehold.hub.users import Users
 from freehold.models.answer_form import AnswerForm, of_model
 from freehold.models.info import read_info
 from freehold.models.intake import made_here
+from freehold.models.lineage import Lineage, TunedStep
 from freehold.models.store import Model, Store
 from freehold.quantization.conversion import to_gguf
 from freehold.trial.keeping import keep_as_is
@@ -50,6 +52,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             licence_from="license in README.md",
         )
         first = tuned(store, base, "plain")
+        step = first.info.lineage.last(TunedStep)
+        assert step is not None
         task = folder / "task.json"
         task.write_text(json.dumps({"train": [{"messages": [["user", SECRET], ["assistant", "lamp"]]}]}))
         files = {name: store.file(first, name) for name in first.manifest}
@@ -59,7 +63,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             {"source": "trial:abc"},
             licence="apache-2.0",
             licence_from="inherited from org/tiny",
-            lineage=[*first.info.lineage[:-1], first.info.lineage[-1] | {"trial": "abc"}],
+            lineage=Lineage((*first.info.lineage.steps[:-1], replace(step, trial="abc"))),
         )
         trial(store.folder, "abc", first.digest)
         bare = tiny.model("qwen2", folder / "bare")

@@ -60,8 +60,8 @@ def command(
         print(f"  {key}: {value}")
     for step in card.lineage:
         print(
-            f"  {step.get('step')}: "
-            + ", ".join(f"{k}={str(v)[:60]}" for k, v in step.items() if k != "step")
+            f"  {step.name}: "
+            + ", ".join(f"{k}={str(v)[:60]}" for k, v in step.as_dict().items() if k != "step")
         )
     form = of_model(store, model)
     if form is not None:

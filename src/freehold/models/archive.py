@@ -123,10 +123,10 @@ def restore(store: Store, source: Path, gate: Gate, name: str = "", sink: Sink =
 
 def _base_card(store: Store, card: ModelInfo, gate: Gate, landing: Path) -> ModelInfo:
     """What an adapter takes over from its base: from the stored model where it is here, else as the archive says, looked at."""
-    step = card.step("base") or {}
-    for model in store.models():
-        if (step and step["revision"] == model.revision) or (step and step["digest"] == model.digest):
-            return model.info
+    step = card.lineage.base
+    base = store.input_of(step) if step is not None else None
+    if base is not None:
+        return base.info
     if card.chat_template is not None:
         template = landing / "chat_template.jinja"
         template.write_text(card.chat_template)

@@ -13,6 +13,7 @@ from freehold.core import yaml_text
 from freehold.core.errors import BadData, BadModel
 from freehold.models.formats import architectures, gguf, peft, safetensors
 from freehold.models.formats.peft import AdapterFacts
+from freehold.models.lineage import Lineage
 
 #: No number of a model's shape is larger; larger ones could not be kept.
 _MOST_COUNT = 1 << 40
@@ -39,26 +40,24 @@ class ModelInfo:
     kv_width: int = 0
     vocabulary: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
-    lineage: list[dict[str, Any]] = field(default_factory=list)
+    lineage: Lineage = field(default_factory=Lineage)
     adapter: AdapterFacts | None = None
-
-    def step(self, kind: str) -> dict[str, Any] | None:
-        """The last record of a kind in the lineage, e.g. ``base`` or ``tuned``; None where there is none."""
-        return next((record for record in reversed(self.lineage) if record.get("step") == kind), None)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form, with its format version."""
-        return {"card_version": 1, **asdict(self)}
+        values = asdict(replace(self, lineage=Lineage()))
+        return {"card_version": 1, **values, "lineage": self.lineage.as_list()}
 
     @staticmethod
     def from_dict(value: dict[str, Any]) -> ModelInfo:
-        """Inverse of :meth:`as_dict`. Raises BadModel for a version this program does not know."""
+        """Inverse of :meth:`as_dict`. Raises BadModel for a version this program does not know, ValueError."""
         value = dict(value)
         version = value.pop("card_version", None)
         if version != 1:
             raise BadModel(f"the card has version {version!r}; version 1 is read", "update Freehold")
         facts = value.pop("adapter", None)
-        return ModelInfo(**value, adapter=AdapterFacts.from_dict(facts) if facts else None)
+        lineage = Lineage.read(value.pop("lineage", []))
+        return ModelInfo(**value, lineage=lineage, adapter=AdapterFacts.from_dict(facts) if facts else None)
 
 
 def read_info(files: dict[str, Path], *, licence: str = "", licence_from: str = "") -> ModelInfo:

@@ -12,19 +12,20 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.core import atomic_files, file_permissions, settings, system_errors
-from freehold.core.errors import BadModel, Busy, DamagedStore, NotFound, Unsupported, UsageError
+from freehold.core.errors import BadModel, Busy, DamagedStore, NotFound, UsageError
 from freehold.core.progress import Sink, silent, task
 from freehold.models.blobs import Blobs
 from freehold.models.catalogue import checked_blobs, held, models, open_catalogue, under_way
 from freehold.models.info import ModelInfo, on_base, read_info
 from freehold.models.intake import Admitted
+from freehold.models.lineage import BaseStep, InputStep, Lineage, SourceStep, Step
 from freehold.models.manifests import MODEL_NAME, Entry, Manifests, check_writable
 
 
@@ -44,6 +45,16 @@ class Model:
         if self.info.format == "gguf":
             return next(digest for name, (digest, _) in self.manifest.items() if name.endswith(".gguf"))
         return self.revision
+
+    def made_into(self, *steps: Step) -> Lineage:
+        """The lineage of what ``steps`` make of this model, which is their base."""
+        base = BaseStep(model=self.name, revision=self.revision, digest=self.digest)
+        return self.info.lineage.then(base, *steps)
+
+    def rewritten_as(self, step: Step) -> Lineage:
+        """The lineage of this model in another format. ``step``: how it was written."""
+        source = SourceStep(model=self.name, revision=self.revision, digest=self.digest)
+        return self.info.lineage.then(source, step)
 
 
 #: Kinds of sources that a model can be pulled from again.
@@ -103,25 +114,26 @@ class Store:
             return self.folder_of(model)
         return self.file(model, next(name for name in model.manifest if name.endswith(".gguf")))
 
-    def base_of(self, adapter: Model) -> Model:
-        """The stored model an adapter belongs to. Raises NotFound where it is gone, Unsupported for what is no adapter."""
-        step = adapter.info.step("base")
-        if adapter.info.format != "adapter" or step is None:
-            raise Unsupported(
-                f"{adapter.name} is a whole model, so it cannot be loaded with a base",
-                "use the model by its name",
-            )
-        models = self.models()
-        same = [model for model in models if model.revision == step["revision"]] or [
-            m for m in models if m.digest == step["digest"]
-        ]
-        if not same:
-            name = f"{step['model']}@{step['revision'][:12]}"
+    def base_of(self, model: Model) -> Model:
+        """The stored model that an adapter belongs to, or that a tuned model was tuned from. Raises NotFound."""
+        step = model.info.lineage.base
+        if step is None:
+            raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
+        base = self.input_of(step)
+        if base is None:
             raise NotFound(
-                f"{adapter.name} is an adapter of {name}, which is no longer in the store",
-                f"pull {step['model']} again",
+                f"{model.name} was made from {step.model}, which is no longer in the store "
+                f"(revision {step.revision[:12]})",
+                f"pull {step.model} again, from the same source",
             )
-        return same[-1]
+        return base
+
+    def input_of(self, step: InputStep) -> Model | None:
+        """The stored model that a step of a lineage names; one with the same weights where it is gone."""
+        models = self.models()
+        same = [model for model in models if model.revision == step.revision]
+        same = same or [model for model in models if model.digest == step.digest]
+        return next((model for model in same if model.name == step.model), same[-1] if same else None)
 
     def folder_of(self, model: Model) -> Path:
         """A model's files under their own names, as links into the blobs. Raises BadModel like :meth:`file`."""
@@ -143,7 +155,7 @@ class Store:
         *,
         licence: str = "",
         licence_from: str = "",
-        lineage: list[dict[str, Any]] | None = None,
+        lineage: Lineage | None = None,
         move: bool = False,
         base: ModelInfo | None = None,
         sink: Sink = silent,
@@ -170,8 +182,9 @@ class Store:
                 admitted.check_unchanged(file_name)
                 manifest[file_name] = (digest, path.stat().st_size)
                 self._take(path, digest, move, sink)
-            values = card.as_dict() | {"provenance": provenance, "lineage": lineage or []}
-            entry = Entry(name, atomic_files.digest_of(manifest), values, manifest, self._later_than(name))
+            card = replace(card, provenance=provenance, lineage=lineage or Lineage())
+            revision = atomic_files.digest_of(manifest)
+            entry = Entry(name, revision, card.as_dict(), manifest, self._later_than(name))
             check_writable(entry, self.manifests.path(entry.name, entry.revision))
             self.keep(entry)
         return self.find(f"{name}@{entry.revision}")

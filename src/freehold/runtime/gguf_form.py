@@ -12,46 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from freehold.core import atomic_files
-from freehold.core.errors import NotFound, Unsupported
+from freehold.core.errors import Unsupported
 from freehold.core.progress import Sink, silent
 from freehold.models import answer_form
 from freehold.models.intake import made_here
+from freehold.models.lineage import ConvertedStep, MergedStep, QuantizedStep, ShrunkStep, Step, TunedStep
 from freehold.models.store import Model, Store
 from freehold.quantization.conversion import check_tokens, to_gguf
-
-#: Last steps in the lineage of what is made here.
-STEPS = ("converted", "merged")
-
-
-def base_of(store: Store, model: Model) -> Model:
-    """What a tuned model or an adapter was made on: the last base of its lineage. Raises NotFound."""
-    record = model.info.step("base")
-    if record is None:
-        raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
-    every = store.models()
-    for key in ("revision", "digest"):  # equal weights can have several names
-        for known in every:
-            if getattr(known, key) == record.get(key):
-                return known
-    raise NotFound(
-        f"{model.name} was made from {record['model']}, which is no longer in the store "
-        f"(revision {str(record.get('revision'))[:12]})",
-        f"pull {record['model']} again, from the same source",
-    )
 
 
 def original(store: Store, model: Model) -> Model:
     """What a GGUF form was made of, where the store still has it; else the model itself."""
-    *_, source, made = [{}, {}, *model.info.lineage]
-    if made.get("step") not in STEPS:
+    source = model.info.lineage.rewritten_from
+    if source is None:
         return model
-    return next((known for known in store.models() if known.revision == source.get("revision")), model)
+    return next((known for known in store.models() if known.revision == source.revision), model)
 
 
 def public_name(store: Store, model: Model) -> str:
     """The repository a model came from, where it was not changed since; else its name in the store."""
     first = original(store, model)
-    changed = any(record.get("step") in ("tuned", "quantized", "shrunk") for record in first.info.lineage)
+    changed = first.info.lineage.has(TunedStep, QuantizedStep, ShrunkStep)
     return first.name if changed else str(first.info.provenance.get("repository") or first.name)
 
 
@@ -60,12 +41,8 @@ def find_gguf(store: Store, model: Model) -> Model | None:
     if model.info.format == "gguf":
         return model
     for known in reversed(store.models()):
-        *_, source, made = [{}, {}, *known.info.lineage]
-        if (
-            known.info.format == "gguf"
-            and made.get("step") in STEPS
-            and source.get("revision") == model.revision
-        ):
+        source = known.info.lineage.rewritten_from
+        if known.info.format == "gguf" and source is not None and source.revision == model.revision:
             return known
     return None
 
@@ -93,30 +70,25 @@ def as_gguf(store: Store, model: Model, texts: Sequence[str] = (), sink: Sink = 
 
 def write_gguf(
     store: Store, model: Model, target: Path, texts: Sequence[str] = (), sink: Sink = silent
-) -> dict[str, Any]:
+) -> ConvertedStep | MergedStep:
     """Write the GGUF form of a safetensors model or an adapter as a file; what its lineage will say of it.
 
     Raises Unsupported, NotFound.
     """
     if model.info.format == "safetensors":
         rule = to_gguf(store.weights(model), target, model.info, texts, sink)
-        return {"step": "converted", "to": "gguf", "pre_tokenizer": rule}
+        return ConvertedStep(to="gguf", pre_tokenizer=rule)
     if model.info.format != "adapter":
         raise Unsupported(
             f"{model.name} is {model.info.format}, which has no GGUF form", "pass a model that writes text"
         )
     from freehold.training.adapter import merge_gguf
 
-    base = as_gguf(store, base_of(store, model), texts, sink)
+    base = as_gguf(store, store.base_of(model), texts, sink)
     factors, scale = factors_of(store, model, store.weights(base))
     merge_gguf(target, store.weights(base), factors, scale)
-    return {
-        "step": "merged",
-        "to": "gguf",
-        "into": base.name,
-        "into_revision": base.revision,
-        "digest": atomic_files.sha256_file(target),
-    }
+    digest = atomic_files.sha256_file(target)
+    return MergedStep(to="gguf", into=base.name, into_revision=base.revision, digest=digest)
 
 
 def factors_of(store: Store, model: Model, base: Path) -> tuple[Any, float]:
@@ -129,24 +101,19 @@ def factors_of(store: Store, model: Model, base: Path) -> tuple[Any, float]:
 
 
 def keep_gguf(
-    store: Store, model: Model, file: Path, record: dict[str, Any], source: str = "", *, move: bool = False
+    store: Store, model: Model, file: Path, step: Step, source: str = "", *, move: bool = False
 ) -> Model:
-    """Store ``file`` as the GGUF form of ``model``; ``record``: what :func:`write_gguf` returned."""
-    lineage = [
-        *model.info.lineage,
-        {"step": "source", "model": model.name, "revision": model.revision, "digest": model.digest},
-        record,
-    ]
+    """Store ``file`` as the GGUF form of ``model``; ``step``: what :func:`write_gguf` returned."""
     name = _free_name(store, model)
     # it is asked as what it was made of
     asked = {beside: store.file(model, beside) for beside in (answer_form.FILE,) if beside in model.manifest}
     return store.add(
         name,
         made_here({f"{name.replace('/', '-')}.gguf": file, **asked}),
-        {"source": source or f"{record['step']}:{model.name}"},
+        {"source": source or f"{step.name}:{model.name}"},
         licence=model.info.licence,
         licence_from=f"inherited from {model.name}",
-        lineage=lineage,
+        lineage=model.rewritten_as(step),
         move=move,
     )
 
@@ -155,7 +122,7 @@ def _free_name(store: Store, model: Model) -> str:
     """NAME-gguf, or one with its revision where another model has that name."""
     name = f"{model.name}-gguf"
     others = [known for known in store.models() if known.name == name]
-    of_this = all(any(step.get("model") == model.name for step in known.info.lineage) for known in others)
+    of_this = all(known.info.lineage.names(model.name) for known in others)
     return name if of_this else f"{name}-{model.revision[:8]}"
 
 
@@ -169,7 +136,8 @@ def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink 
     except Unsupported as error:
         say(f"run by transformers in 32 bits, because llama.cpp cannot run {model.name}: {error.message}")
         return model
-    how = "merged with its base" if made.info.lineage[-1]["step"] == "merged" else "converted"
+    merged = isinstance(made.info.lineage.steps[-1], MergedStep)
+    how = "merged with its base" if merged else "converted"
     say(f"run by llama.cpp as {made.name} ({model.name} {how}{'' if had else ', and kept in the store'})")
     return made
 

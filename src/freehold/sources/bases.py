@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, FreeholdError, NotFound, UsageError
 from freehold.models.formats import gguf, peft
 from freehold.models.formats.peft import AdapterFacts, Pair
+from freehold.models.lineage import AdapterStep, Lineage
 from freehold.models.store import Model, Store
 
 
@@ -114,9 +114,7 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
 
 def _may_be_base(model: Model) -> bool:
     """Whether an adapter can belong to this model: one that was only written in another form stands for the model it was."""
-    steps = model.info.lineage
-    rewritten = bool(steps) and steps[-1].get("step") in ("converted", "merged")
-    return model.info.format in ("gguf", "safetensors") and not rewritten
+    return model.info.format in ("gguf", "safetensors") and not model.info.lineage.rewritten
 
 
 def _absent(base: str, fitting: list[Model]) -> NotFound:
@@ -220,23 +218,20 @@ def misfit(store: Store, model: Model, adapter: Adapter) -> str:
         return error.message
 
 
-def lineage(adapter: Adapter, base: Base) -> list[dict[str, Any]]:
-    """The records of an adapter on its base."""
-    model, facts = base.model, adapter.facts
-    digest = atomic_files.sha256_file(adapter.files[peft.GGUF_ADAPTER if adapter.is_gguf else peft.WEIGHTS])
-    return [
-        *model.info.lineage,
-        {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
-        {
-            "step": "adapter",
-            "rank": facts.rank,
-            "alpha": facts.alpha,
-            "target_modules": list(facts.target_modules),
-            "base_named": facts.base,
-            "base_found_by": base.found_by,
-            "digest": digest,
-        },
-    ]
+def lineage(adapter: Adapter, base: Base) -> Lineage:
+    """The lineage of an adapter on its base."""
+    facts = adapter.facts
+    weights = adapter.files[peft.GGUF_ADAPTER if adapter.is_gguf else peft.WEIGHTS]
+    return base.model.made_into(
+        AdapterStep(
+            rank=facts.rank,
+            alpha=facts.alpha,
+            target_modules=list(facts.target_modules),
+            base_named=facts.base,
+            base_found_by=base.found_by,
+            digest=atomic_files.sha256_file(weights),
+        )
+    )
 
 
 def complete(store: Store, adapter: Adapter, base: Base, folder: Path) -> dict[str, Path]:

@@ -21,6 +21,7 @@ from freehold.inference.loading import open_vocabulary, prompting
 from freehold.models.formats import gguf
 from freehold.models.formats.decoders import ARCHITECTURES, config_of
 from freehold.models.intake import made_here
+from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.training import adapter, memory
 from freehold.training.loop import Row, Trainer, Tuned, check_rows
@@ -303,23 +304,20 @@ def _store(
     if not tuned.recipe.dora:
         adapter.save_gguf_adapter(place / "adapter.gguf", tuned.factors, tuned.recipe, weights)
         files["adapter.lora"] = place / "adapter.gguf"
-    lineage = [
-        *model.info.lineage,
-        {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
-        {
-            "step": "tuned",
-            "data": asked.files,
-            "rows": {"train": data.count, "valid": len(data.valid) or len(data.valid_pairs)},
-            "method": "preference (DPO)" if data.preferences else "supervised",
-            "canaries": asked.canaries,
-            "masked": asked.masked,
-            "recipe": tuned.recipe.as_dict(),
-            "best_step": tuned.history.best_step,
-            "made_with": machine.made_with() | (data.device.made_with() if data.device else {}),
-            "adapter": atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
-            "digest": atomic_files.sha256_file(merged),
-        },
-    ]
+    lineage = model.made_into(
+        TunedStep(
+            data=asked.files,
+            rows={"train": data.count, "valid": len(data.valid) or len(data.valid_pairs)},
+            method="preference (DPO)" if data.preferences else "supervised",
+            canaries=asked.canaries,
+            masked=asked.masked,
+            recipe=tuned.recipe.as_dict(),
+            best_step=tuned.history.best_step,
+            made_with=machine.made_with() | (data.device.made_with() if data.device else {}),
+            adapter=atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
+            digest=atomic_files.sha256_file(merged),
+        )
+    )
     stored = store.add(name, made_here(files), {"source": f"tune:{model.name}"}, licence=model.info.licence, licence_from=f"inherited from {model.name}",
                        lineage=lineage)  # fmt: skip
     merged.unlink()

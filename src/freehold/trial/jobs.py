@@ -102,7 +102,8 @@ def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
         text for example in tasks.read(Path(a["task"])).splits.train[:200] for _, text in example.messages
     ]
     model = store.find(f"{a['model']}@{a['revision']}")
-    return {"record": write_gguf(store, model, Path(a["place"]) / CONVERTED, texts, sink)}
+    step = write_gguf(store, model, Path(a["place"]) / CONVERTED, texts, sink)
+    return {"record": step.as_dict()}
 
 
 #: Requests and tokens that speeds are measured with: few, for a plan only.

@@ -11,6 +11,7 @@ from freehold.data.examples import Example
 from freehold.models import answer_form
 from freehold.models.answer_form import AnswerForm
 from freehold.models.intake import made_here
+from freehold.models.lineage import AskedStep
 from freehold.models.store import Model, Store
 from freehold.trial.task import Task
 
@@ -72,11 +73,6 @@ def keep_as_is(
     if model.info.format == "gguf" and (known := stored(store, name, model.digest, form)) is not None:
         return known
     files = {file: store.file(model, file) for file in model.manifest if file not in _OF_OTHERS}
-    lineage = [
-        *model.info.lineage,
-        {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
-        {"step": "asked", "how": how, "trial": trial, "data": data, "form": form.summary()},
-    ]
     with tempfile.TemporaryDirectory(prefix="form-", dir=store.incoming) as folder:
         return store.add(
             name,
@@ -84,5 +80,5 @@ def keep_as_is(
             {"source": f"trial:{trial}"},
             licence=model.info.licence,
             licence_from=f"inherited from {model.name}",
-            lineage=lineage,
+            lineage=model.made_into(AskedStep(how=how, trial=trial, data=data, form=form.summary())),
         )

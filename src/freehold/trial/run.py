@@ -25,6 +25,7 @@ from freehold.models.formats import architectures, gguf
 from freehold.models.formats.decoders import ARCHITECTURES, config_of
 from freehold.models.info import ModelInfo
 from freehold.models.intake import made_here
+from freehold.models.lineage import QuantizedStep, TunedStep, read_step
 from freehold.models.store import Model, Store
 from freehold.runtime import gguf_form
 from freehold.training import memory
@@ -358,7 +359,8 @@ class Trial:
             return model
         file = self.steps.place(f"convert-{_plain(model)}", inputs) / jobs.CONVERTED
         self._spare.append(file)
-        return gguf_form.keep_gguf(self.store, model, file, result["record"], f"trial:{self.id}")
+        step = read_step(result["record"])
+        return gguf_form.keep_gguf(self.store, model, file, step, f"trial:{self.id}")
 
     def _inputs(self, model: Model, **more: Any) -> dict[str, Any]:
         """What decides a step's result: task, model, template choice and what the step adds."""
@@ -709,26 +711,22 @@ class Trial:
         if held:
             variant["weights"] = str(self.store.weights(held))
             return
-        lineage = [
-            *model.info.lineage,
-            {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
-            {
-                "step": "tuned",
-                "trial": self.id,
-                "data": self.task.files,
-                "recipe": trained["recipe"],
-                "best_step": trained["best_step"],
-                "longest_row": self._longest(look),
-                "plain": self.options.plain_template,
+        lineage = model.made_into(
+            TunedStep(
+                trial=self.id,
+                data=self.task.files,
+                recipe=trained["recipe"],
+                best_step=trained["best_step"],
+                longest_row=self._longest(look),
+                plain=self.options.plain_template,
                 **trained["made"],
-            },
-            {
-                "step": "quantized",
-                "type": variant["quantized"]["type"],
-                "digest": variant["digest"],
-                "made_with": machine.made_with(),
-            },
-        ]
+            ),
+            QuantizedStep(
+                type=variant["quantized"]["type"],
+                digest=variant["digest"],
+                made_with=machine.made_with(),
+            ),
+        )
         kept = self.store.add(name, made_here(files), {"source": f"trial:{self.id}"}, licence=model.info.licence, licence_from=f"inherited from {model.name}",
                               lineage=lineage)  # fmt: skip
         variant["weights"] = str(self.store.weights(kept))

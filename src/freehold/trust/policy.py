@@ -15,6 +15,7 @@ from typing import Any
 from freehold.core import atomic_files, settings, yaml_text
 from freehold.core.errors import BadData, BadModel, Expired, NotFound, PolicyDenied, UsageError
 from freehold.hub.users import Users
+from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.trust import certificate, licence, licence_expression
 from freehold.trust.extraction import NOT_APPLICABLE
@@ -233,7 +234,7 @@ def _object_to_figures(policy: Policy, model: Model, says: Mapping[str, Any] | N
                 )
             )
     extraction = ((says or {}).get("privacy") or {}).get("extraction") or {}
-    tuned = model.info.step("tuned") is not None
+    tuned = model.info.lineage.has(TunedStep)
     shares = {
         "extraction": extraction.get("memorized"),
         "over_refused": safety.get("over_refused"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.core.errors import NotFound
+from freehold.models.lineage import InputStep
 from freehold.models.store import Model, Store
 from freehold.trust import envelope
 from freehold.trust.obligations import Component
@@ -39,28 +40,20 @@ def steps(model: Model) -> list[Step]:
         source = {key: value for key, value in model.info.provenance.items() if key != "packages"}
         packages = {one["file"]: one["sha256"] for one in model.info.provenance.get("packages", [])}
         return [Step("pulled", model.name, model.digest, packages, source)]
-    for position, record in enumerate(lineage):
-        kind = str(record.get("step"))
+    for position, step in enumerate(lineage):
+        record = step.as_dict()
         details = {
             key: value for key, value in record.items() if key not in ("step", "digest", "adapter", "data")
         }
-        if kind in ("base", "source"):
-            before = {str(record["model"]): str(record.get("digest") or record.get("revision"))}
-            found.append(
-                Step(
-                    "base",
-                    str(record["model"]),
-                    str(record.get("digest") or record.get("revision")),
-                    {},
-                    details,
-                )
-            )
+        if isinstance(step, InputStep):
+            before = {step.model: step.digest or step.revision}
+            found.append(Step("base", step.model, step.digest or step.revision, {}, details))
             continue
         last = position == len(lineage) - 1
         digest = str(record.get("digest") or (model.digest if last else ""))
         data = {f"{part} rows": str(value) for part, value in (record.get("data") or {}).items()}
-        name = model.name if last else f"{model.name} ({kind})"
-        found.append(Step(kind, name, digest, before | data, details))
+        name = model.name if last else f"{model.name} ({step.name})"
+        found.append(Step(step.name, name, digest, before | data, details))
         before = {name: digest} if digest else before
     return found
 

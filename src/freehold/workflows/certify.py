@@ -201,10 +201,10 @@ def _evaluator(store: Store, name: str) -> Evaluator:
 
 def _base(store: Store, model: Model) -> Model | None:
     """What a model was tuned from, where the store still has it."""
-    record = model.info.step("base")
-    if record is None or model.info.step("tuned") is None:
+    tuning = model.info.lineage.tuning
+    if tuning is None:
         return None
-    return next((one for one in store.models() if one.revision == record.get("revision")), None)
+    return next((known for known in store.models() if known.revision == tuning.base.revision), None)
 
 
 # -- what is told ---------------------------------------------------------------------------------

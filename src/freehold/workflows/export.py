@@ -27,7 +27,7 @@ from freehold.inference.prompt_encoder import choices_of, request_of
 from freehold.models import answer_form
 from freehold.models.answer_form import AnswerForm, of_model
 from freehold.models.store import Model, Store
-from freehold.runtime.gguf_form import as_gguf, base_of, public_name, write_gguf
+from freehold.runtime.gguf_form import as_gguf, public_name, write_gguf
 from freehold.trial import task as tasks
 from freehold.workflows import export_form
 
@@ -280,17 +280,13 @@ class _Tuning:
 
 def _tuning(store: Store, model: Model) -> _Tuning:
     """Raises Unsupported for a model that was not tuned here, NotFound where its base is gone."""
-    lineage = model.info.lineage
-    position = max(
-        (number for number, record in enumerate(lineage) if record.get("step") == "tuned"), default=-1
-    )
-    if position < 0 or "adapter_model.safetensors" not in model.manifest:
+    tuning = model.info.lineage.tuning
+    if tuning is None or "adapter_model.safetensors" not in model.manifest:
         raise _not_tuned(model)
-    base, tuned, after = base_of(store, model), lineage[position], lineage[position + 1 :]
-    first = after[0] if after and after[0]["step"] == "quantized" else None
-    quantized = (str(first["type"]), str(first.get("digest") or model.digest)) if first else None
-    steps = tuple(str(record["step"]) for record in after[1 if first else 0 :])
-    merged = str(tuned.get("digest") or ("" if after else model.digest))
+    base, first = store.base_of(model), tuning.quantized
+    quantized = (first.type or "", first.digest or model.digest) if first else None
+    steps = tuple(step.name for step in tuning.after[1 if first else 0 :])
+    merged = tuning.tuned.digest or ("" if tuning.after else model.digest)
     return _Tuning(store.weights(base), base.name, merged, quantized, steps)
 
 
@@ -301,7 +297,7 @@ def _copy_adapter(store: Store, model: Model, folder: Path) -> Path:
         folder / "adapter_model.safetensors", store.file(model, "adapter_model.safetensors").read_bytes()
     )
     config = json.loads(store.file(model, "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = public_name(store, base_of(store, model))
+    config["base_model_name_or_path"] = public_name(store, store.base_of(model))
     atomic_files.write_atomically(folder / "adapter_config.json", json.dumps(config, indent=2) + "\n")
     return folder
 
@@ -390,7 +386,7 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
     """A pulled adapter merged into its base, in the base's own format."""
     from freehold.training.adapter import load_peft, merge_safetensors
 
-    base = base_of(store, model)
+    base = store.base_of(model)
     if base.info.format != "safetensors":
         form = as_gguf(store, model)
         target = out / f"{stem}-f16.gguf"

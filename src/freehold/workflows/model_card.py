@@ -12,14 +12,24 @@ import contextlib
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from freehold.core import yaml_text
 from freehold.core.errors import BadData, NotFound
 from freehold.inference.embeddings import is_embedder
 from freehold.models.answer_form import FILE, of_model
+from freehold.models.lineage import (
+    AdapterStep,
+    AskedStep,
+    ConvertedStep,
+    JsonObject,
+    MergedStep,
+    QuantizedStep,
+    ShrunkStep,
+    TunedStep,
+)
 from freehold.models.store import Model, Store
-from freehold.runtime.gguf_form import STEPS, original, public_name
+from freehold.runtime.gguf_form import original, public_name
 from freehold.trial import evidence
 from freehold.trial.choice import VALIDATION
 from freehold.trust.licence import terms
@@ -48,7 +58,7 @@ class Measured:
     trial: str
 
 
-def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]:
+def measured(digest: str, asked: AskedStep | None = None) -> list[Measured]:
     """What finished trials of this machine have measured of the weights with this digest, newest first.
 
     ``asked``: the step of the lineage that says in which trial they were measured with worked examples.
@@ -64,8 +74,8 @@ def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]
             # worked examples in the prompt are not part of the weights, but of a model that is stored with them
             shown = (
                 asked is not None
-                and str(asked["trial"]) == str(tried.report["id"])
-                and asked["form"]["worked_examples"]
+                and asked.trial == str(tried.report["id"])
+                and (asked.form or {}).get("worked_examples")
             )
             if variant["digest"] == digest and digest and figure and len(variant["shots"]) == (shown or 0):
                 figures.append(
@@ -93,7 +103,7 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
     """
     from huggingface_hub import ModelCard
 
-    figures = measured(model.digest, model.info.step("asked"))
+    figures = measured(model.digest, model.info.lineage.last(AskedStep))
     head = _head(store, model, figures, to)
     if "README.md" not in model.manifest:
         body = "\n\n".join(
@@ -167,25 +177,23 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
 
 def _base(store: Store, model: Model) -> tuple[str, str]:
     """(what the model was made from, how); nothing for one that is handed on as it was pulled."""
-    record = next(
-        (one for one in reversed(model.info.lineage) if one.get("step") in ("base", "source", "shrunk")), None
-    )
-    if record is None:
+    name, revision = model.info.lineage.parent
+    if not name:
         return "", ""
-    name = str(record.get("model") or record.get("from"))
     with contextlib.suppress(NotFound):  # it was removed from the store; its name there is what is left
-        name = public_name(store, store.find(f"{name}@{record['revision']}"))
+        name = public_name(store, store.find(f"{name}@{revision}"))
     if model.info.format == "adapter":
         return name, "adapter"
-    return name, "finetune" if model.info.step("tuned") or model.info.step("adapter") else "quantized"
+    return name, "finetune" if model.info.lineage.has(TunedStep, AdapterStep) else "quantized"
 
 
 def _tags(model: Model) -> list[str]:
-    tuned = model.info.step("tuned")
+    lineage = model.info.lineage
+    tuned = lineage.last(TunedStep)
     tags = ["freehold", model.info.format if model.info.format != "adapter" else "peft"]
-    if tuned or model.info.step("adapter"):
+    if lineage.has(TunedStep, AdapterStep):
         tags.append("lora")
-    if tuned and str(tuned.get("method", "")).startswith("preference"):
+    if tuned is not None and (tuned.method or "").startswith("preference"):
         tags.append("dpo")
     if model.info.format == "gguf":
         tags.append("llama-cpp")
@@ -286,9 +294,7 @@ def _steps(model: Model) -> str:
         "asked": "measured {how}",
     }
     return ", ".join(
-        words[step].format(**record)
-        for record in model.info.lineage
-        if (step := str(record.get("step"))) in words
+        words[step.name].format(**step.as_dict()) for step in model.info.lineage if step.name in words
     )
 
 
@@ -299,7 +305,7 @@ def _use(model: Model, figures: list[Measured]) -> str:
             f"Made or tested for the task {', '.join(tasks)}. It can be used on rows like those it was "
             "measured on. Measure it before any other use."
         )
-    elif model.info.step("tuned"):
+    elif model.info.lineage.has(TunedStep):
         text = "Tuned on its owner's rows. Freehold does not know the task; ask the person who pushed it."
     else:
         text = "The store does not say what it is for; see its source."
@@ -339,16 +345,16 @@ def _cell(text: str) -> str:
 
 
 def _training(model: Model) -> str:
-    tuned = model.info.step("tuned")
+    tuned = model.info.lineage.last(TunedStep)
     if tuned is None:
         return "## Training\n\nAs far as the store knows, the person who pushed it did not train it."
-    recipe = tuned.get("recipe") or {}
+    recipe = tuned.recipe or {}
     rows = _row_counts(tuned)
     facts = [
         f"- Rows: {rows}. They are not part of this repository.",
         *(
             f"- File of the {part} rows (sha256): `{digest}`"
-            for part, digest in sorted((tuned.get("data") or {}).items())
+            for part, digest in sorted((tuned.data or {}).items())
         ),
     ]
     kind = "DoRA" if recipe.get("dora") else "LoRA"
@@ -357,11 +363,11 @@ def _training(model: Model) -> str:
         f"learning rate {recipe.get('learning_rate')}, {recipe.get('batch_rows')} rows per step, "
         f"{_length(recipe)}, seed {recipe.get('seed')}, base in {recipe.get('base_bits')} bits"
     )
-    if method := tuned.get("method"):
-        facts.append(f"- Method: {method}")
-    if tuned.get("masked"):
+    if tuned.method:
+        facts.append(f"- Method: {tuned.method}")
+    if tuned.masked:
         facts.append("- Personal data found in the rows was masked before training")
-    if (canaries := tuned.get("canaries") or {}).get("count"):
+    if (canaries := tuned.canaries or {}).get("count"):
         facts.append(
             f"- {canaries['count']} invented codes were mixed into the rows, to test whether the model "
             "repeats them"
@@ -369,14 +375,14 @@ def _training(model: Model) -> str:
     return "## Training\n\n" + "\n".join(facts)
 
 
-def _row_counts(tuned: dict[str, Any]) -> str:
-    counts = tuned.get("rows")
+def _row_counts(tuned: TunedStep) -> str:
+    counts = tuned.rows
     if counts is None:
         counts = next(
             (
                 tried.report["task"]["rows"]
                 for tried in evidence.trials()
-                if tried.report["id"] == tuned.get("trial")
+                if tried.report["id"] == tuned.trial
             ),
             None,
         )
@@ -389,7 +395,7 @@ def _row_counts(tuned: dict[str, Any]) -> str:
     )
 
 
-def _length(recipe: dict[str, Any]) -> str:
+def _length(recipe: JsonObject) -> str:
     return f"{recipe['steps']} steps" if recipe.get("steps") else f"{recipe.get('epochs')} epochs"
 
 
@@ -467,10 +473,10 @@ def _limits(model: Model, figures: list[Measured]) -> str:
         )
     else:
         limits.append("The quality of its answers is not known.")
-    if model.info.step("shrunk") or model.info.step("quantized"):
+    if model.info.lineage.has(ShrunkStep, QuantizedStep):
         limits.append("Its weights are rounded; answers can differ from those of the 16-bit model.")
-    if any(record.get("step") in STEPS for record in model.info.lineage):
+    if model.info.lineage.has(ConvertedStep, MergedStep):
         limits.append("It was converted; its tokenizer was compared with the original only on sample texts.")
-    if model.info.step("tuned"):
+    if model.info.lineage.has(TunedStep):
         limits.append("A tuned model can repeat parts of its training rows.")
     return "## Limits\n\n" + "\n".join(f"- {text}" for text in limits)

@@ -4,7 +4,7 @@ privacy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from freehold.data.examples import Example, read_dataset
 from freehold.data.splits import cut_validation
 from freehold.inference.interface import Engine, PromptEncoder
 from freehold.inference.loading import open_engine, prompting
+from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.trial import task as tasks
 from freehold.trust import canaries, personal, privacy
@@ -35,7 +36,7 @@ def evidence(
     ``base``: what it was tuned from, where the store still has it. Raises BadData where ``data`` is not the
     file it was tuned on.
     """
-    tuned = model.info.step("tuned")
+    tuned = model.info.lineage.last(TunedStep)
     result: dict[str, Any] = {
         "tuned": tuned is not None,
         "extraction": None,
@@ -50,7 +51,7 @@ def evidence(
     limits = privacy.Limits(_kept(store, model, rows), sink=sink)
     result["extraction"] = privacy.tried(rows, lambda: _loaded(store, model), untuned, limits)
     result["personal"] = personal.summary(lessons.learnt)
-    if planted := tuned.get("canaries"):
+    if planted := tuned.canaries:
         made = canaries.canaries(planted["count"], planted["seed"])
         result["canaries"] = _exposure(store, model, made, sink)
     return result
@@ -66,7 +67,7 @@ class _Lessons:
 
 
 def _lessons(
-    store: Store, model: Model, tuned: Mapping[str, Any], data: Path | None, unseen: Path | None
+    store: Store, model: Model, tuned: TunedStep, data: Path | None, unseen: Path | None
 ) -> _Lessons | None:
     """The rows a trial kept with the model, or those of ``data`` as tuning split them; None where there are
     none.
@@ -79,7 +80,7 @@ def _lessons(
         return _Lessons(kept.splits.train, fresh or apart, kept.labels)
     if data is None:
         return None
-    files = tuned.get("data") or {}
+    files = tuned.data or {}
     actual = atomic_files.sha256_file(data)
     if files.get("train") and files["train"] != actual:
         raise BadData(
@@ -89,7 +90,7 @@ def _lessons(
         )
     examples = list(read_dataset(data).examples)
     learnt, checks = (examples, []) if files.get("valid") else cut_validation(examples)
-    if tuned.get("masked"):
+    if tuned.masked:
         learnt, checks = personal.masked(learnt), personal.masked(checks)
     return _Lessons(tuple(learnt), tuple(fresh or checks))
 

@@ -23,6 +23,7 @@ from freehold.models import answer_form
 from freehold.models.formats import gguf
 from freehold.models.info import ModelInfo
 from freehold.models.intake import made_here
+from freehold.models.lineage import ShrunkStep
 from freehold.models.store import Model, Store
 from freehold.quantization import allocation
 from freehold.quantization.quantize import quantize
@@ -252,24 +253,20 @@ def shrink(
         ):  # fmt: skip
             if beside in model.manifest:
                 kept[beside] = store.file(model, beside)
-        lineage = [
-            *model.info.lineage,
-            {
-                "step": "shrunk",
-                "from": model.name,
-                "revision": model.revision,
-                "wish": asdict(wish),
-                "types": kinds,
-                "digest": atomic_files.sha256_file(file),
-                "made_with": machine.made_with(),
-            },
-        ]
+        step = ShrunkStep(
+            source=model.name,
+            revision=model.revision,
+            wish=asdict(wish),
+            types=kinds,
+            digest=atomic_files.sha256_file(file),
+            made_with=machine.made_with(),
+        )
         stored = store.add(
             name,
             made_here(kept),
             {"source": f"shrink:{model.name}"},
             licence=model.info.licence,
             licence_from=f"inherited from {model.name}",
-            lineage=lineage,
+            lineage=model.info.lineage.then(step),
         )
     return stored, points

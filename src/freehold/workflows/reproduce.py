@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files, machine
 from freehold.core import device as devices
@@ -14,6 +13,7 @@ from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example, read_dataset
 from freehold.data.splits import cut_validation
 from freehold.inference.loading import open_vocabulary, prompting
+from freehold.models.lineage import TunedStep
 from freehold.models.store import Model, Store
 from freehold.training import adapter
 from freehold.training.loop import Trainer, check_rows
@@ -41,13 +41,13 @@ def reproduce(
     store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent
 ) -> tuple[list[Reproduction], list[str]]:
     """(each step again, what is different here from where it was made). Raises BadData, NotFound, Unsupported where it cannot be run again."""
-    steps = {str(record["step"]): record for record in model.info.lineage}
-    if "tuned" not in steps or "base" not in steps:
+    tuning = model.info.lineage.tuning
+    if tuning is None:
         raise Unsupported(
             f"{model.name} was not tuned here, so no steps of it were recorded",
             "name a model that 'freehold tune' or a trial made",
         )
-    tuned, base = steps["tuned"], store.find(f"{steps['base']['model']}@{steps['base']['revision']}")
+    tuned, base = tuning.tuned, store.find(f"{tuning.base.model}@{tuning.base.revision}")
     weights = store.weights(base)
     train, checks, limit, plain = _rows(store, model, base, tuned, data, valid)
     asking = prompting(base.info, open_vocabulary(weights), plain=plain)
@@ -55,14 +55,14 @@ def reproduce(
     checked = [
         row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit
     ]
-    device = devices.choose("auto" if "card" in tuned.get("made_with", {}) else "cpu")
+    device = devices.choose("auto" if "card" in (tuned.made_with or {}) else "cpu")
     found: list[Reproduction] = []
     with (
         tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder,
         task(sink, f"tuning {model.name} again") as progress,
     ):
         place = Path(folder)
-        recipe = Recipe(**tuned["recipe"])
+        recipe = Recipe(**(tuned.recipe or {}))
         result = Trainer(weights, rows, checked, recipe, device=device).run(
             sink, place / "checkpoint.safetensors"
         )
@@ -71,46 +71,47 @@ def reproduce(
         found.append(
             Reproduction(
                 "adapter",
-                str(tuned.get("adapter", "")),
+                tuned.adapter or "",
                 atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
             )
         )
         merged = place / "merged.gguf"
         adapter.merge_gguf(merged, weights, result.factors, result.recipe.scale)
-        found.append(Reproduction("merged", str(tuned.get("digest", "")), atomic_files.sha256_file(merged)))
-        if "quantized" in steps:
+        found.append(Reproduction("merged", tuned.digest or "", atomic_files.sha256_file(merged)))
+        if (quantized := tuning.quantized) is not None:
             from freehold.quantization.quantize import quantize
 
-            quantize(merged, place / "again.gguf", str(steps["quantized"]["type"]))
+            quantize(merged, place / "again.gguf", quantized.type or "")
             found.append(
                 Reproduction(
                     "quantized",
-                    str(steps["quantized"].get("digest", "")),
+                    quantized.digest or "",
                     atomic_files.sha256_file(place / "again.gguf"),
                 )
             )
     here = machine.made_with() | device.made_with()
-    there = tuned.get("made_with", {})
+    there = tuned.made_with or {}
     return found, [
         f"{name} was {there[name]} and is {here.get(name)}" for name in there if there[name] != here.get(name)
     ]
 
 
 def _rows(
-    store: Store, model: Model, base: Model, tuned: dict[str, Any], data: Path | None, valid: Path | None
+    store: Store, model: Model, base: Model, tuned: TunedStep, data: Path | None, valid: Path | None
 ) -> tuple[list[Example], list[Example], int, bool]:
     """(training rows, validation rows, longest row in tokens, plain template) as they were."""
     if "task.json" in model.manifest:  # a trial keeps its rows with the model
         kept = tasks.read(store.file(model, "task.json"))
-        limit = min(base.info.context_length or tuned["longest_row"], tuned["longest_row"])
-        return list(kept.splits.train), list(kept.splits.valid), limit, bool(tuned.get("plain"))
+        longest = tuned.longest_row or base.info.context_length or 1 << 20
+        limit = min(base.info.context_length or longest, longest)
+        return list(kept.splits.train), list(kept.splits.valid), limit, bool(tuned.plain)
     if data is None:
         raise NotFound(
             f"the rows {model.name} was trained on are not kept with it",
             "give them with --data, and --valid if there were any",
         )
     for part, path in (("train", data), ("valid", valid)):
-        stated = tuned.get("data", {}).get(part)
+        stated = (tuned.data or {}).get(part)
         if stated and (path is None or atomic_files.sha256_file(path) != stated):
             raise BadData(
                 f"{path or 'no file'} is not the {part} file of then (sha256 {stated[:12]})",
@@ -118,8 +119,8 @@ def _rows(
             )
     examples = list(read_dataset(data).examples)
     train, checks = (examples, list(read_dataset(valid).examples)) if valid else cut_validation(examples)
-    if tuned.get("masked"):
+    if tuned.masked:
         train, checks = personal.masked(train), personal.masked(checks)
-    if planted := tuned.get("canaries"):
+    if planted := tuned.canaries:
         train = [*train, *canaries(planted["count"], planted["seed"])]
     return train, checks, base.info.context_length or 1 << 20, False

@@ -43,9 +43,7 @@ def stored(smollm2_folder: Path, smollm2: Path, tmp_path: Path) -> tuple[Store, 
             name,
             made_here(parts),
             {"source": "test"},
-            lineage=[
-                {"step": "base", "model": "smollm2", "revision": model.revision, "digest": model.digest}
-            ],
+            lineage=model.made_into(),
         )
     return store, model
 

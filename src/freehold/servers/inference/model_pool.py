@@ -126,12 +126,13 @@ class ModelPool:
             raise Unsupported(
                 f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one"
             )
-        base = adapter.info.step("base") or {}
+        base = adapter.info.lineage.base
         digests = {name: (model.digest, self.sources[name].digest) for name, model in self.models.items()}
-        found = next((name for name, known in digests.items() if base.get("digest") in known), "")
+        found = next((name for name, known in digests.items() if base and base.digest in known), "")
         if not found:
+            named = base.model if base is not None else "a model"
             raise Unsupported(
-                f"the adapter {adapter.name} was tuned on {base.get('model', 'a model')}, which is not served",
+                f"the adapter {adapter.name} was tuned on {named}, which is not served",
                 "name that model too",
             )
         return found

@@ -47,10 +47,11 @@ def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host
             adapter = store.find(name)
             if "adapter_model.safetensors" not in adapter.manifest:
                 raise Unsupported(f"{name} holds no PEFT adapter", "name one that 'freehold tune' has made")
-            base = adapter.info.step("base") or {}
-            if base.get("digest") != model.digest:
+            base = adapter.info.lineage.base
+            if base is None or base.digest != model.digest:
+                named = base.model if base is not None else "another model"
                 raise Unsupported(
-                    f"the adapter {name} was tuned on {base.get('model', 'another model')}, not on {model.name}",
+                    f"the adapter {name} was tuned on {named}, not on {model.name}",
                     "name that model",
                 )
             folder = store.folder_of(adapter)
