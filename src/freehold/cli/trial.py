@@ -95,9 +95,8 @@ def command(
         bool, typer.Option("--api-batch", help="Compare with the API's price for batches.")
     ] = False,
     api_cached_share: Annotated[
-        float,
-        typer.Option(help="Share of a prompt that the API has cached, 0 to 1.", min=0.0, max=1.0),
-    ] = 0.0,
+        str, typer.Option(help="Share of a prompt that the API has cached, e.g. 0.5 or 50%.")
+    ] = "0",
     api_reasoning_tokens: Annotated[
         float,
         typer.Option(help="Hidden tokens the API writes before an answer, if none are measured.", min=0.0),
@@ -169,13 +168,14 @@ def command(
     from freehold.cli.rows import options_of
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
+    from freehold.core.units import parse_bytes, parse_seconds, parse_share
     from freehold.costs.energy import grid
     from freehold.costs.money import CostOptions
     from freehold.models.store import Store
     from freehold.trial import costs, report
     from freehold.trial import task as tasks
     from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
-    from freehold.trial.requirements import parse_bytes, parse_seconds, read_task_file
+    from freehold.trial.requirements import check_needs, read_task_file
     from freehold.trial.rival import Endpoint
     from freehold.trial.run import Trial, choose_models
     from freehold.trial.verdict import EXIT_CODES
@@ -200,16 +200,19 @@ def command(
             "person_hours_per_month": person_hours_per_month,
             "person_hour_price": person_hour_price,
         },
-        CostOptions(api_model, api_batch, api_cached_share, api_reasoning_tokens),
+        CostOptions(
+            api_model, api_batch, parse_share(api_cached_share, "--api-cached-share"), api_reasoning_tokens
+        ),
     )
     options = Options(
-        budget_s=parse_seconds(budget), memory_bytes=parse_bytes(memory) if memory else 0,
+        budget_s=parse_seconds(budget, "--budget", positive=True), memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]), licence_policy=licence, plain_template=template == "plain",
         tune=tune, shots=shots, recipe={"learning_rate": learning_rate, **({"steps": steps} if steps else {})},
         country=grid(country).country, costs=cost_options, too_long=too_long,
         safety_prompts=str(Path(safety).absolute()) if safety not in ("", NO_SAFETY) else safety, rival_file=str(rival.absolute()) if rival else "",
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )  # fmt: skip
+    check_needs(options.needs, metric or None)
     store = Store()
     loaded = tasks.load(
         train,

@@ -340,7 +340,9 @@ def compare(
                 "baseline": baseline["id"],
                 "title": baseline["title"],
                 "constant": baseline["constant"],
-                **statistics.paired([baseline["scores"][answer.id] for answer in given], own, groups=names),
+                **asdict(
+                    statistics.paired([baseline["scores"][answer.id] for answer in given], own, groups=names)
+                ),
             }
             for baseline in baselines
         ]
