@@ -194,7 +194,7 @@ def paired(
 ) -> dict[str, Any]:
     """The difference ``second - first`` on the same rows in the same order (:func:`freehold.core.statistics.paired`)."""
     scores = [[answer.score for answer in answers] for answers in (first, second)]
-    return asdict(statistics.paired(*scores, groups=groups_of(first, groups)))
+    return statistics.paired(*scores, groups=groups_of(first, groups))
 
 
 def _further(

@@ -340,9 +340,7 @@ def compare(
                 "baseline": baseline["id"],
                 "title": baseline["title"],
                 "constant": baseline["constant"],
-                **asdict(
-                    statistics.paired([baseline["scores"][answer.id] for answer in given], own, groups=names)
-                ),
+                **statistics.paired([baseline["scores"][answer.id] for answer in given], own, groups=names),
             }
             for baseline in baselines
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,70 +74,6 @@ class Decision:
     def as_dict(self) -> dict[str, Any]:
         """For reports."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Ends:
-    """The ends of an interval; None where so few rows give no bound."""
-
-    low: float | None
-    high: float | None
-
-    @staticmethod
-    def of(figure: Mapping[str, Any]) -> Ends:
-        """The ends of a report's figure."""
-        return Ends(figure["low"], figure["high"])
-
-
-@dataclass(frozen=True)
-class NeedEvidence:
-    """What was measured of a variant, as far as one need rests on it."""
-
-    #: the measured value
-    value: float
-    #: its 95% interval
-    interval: Ends
-    #: rows or waits that it rests on
-    n: int
-    #: variance of one row's score, None where it follows from the value
-    variance: float | None
-    #: what disturbed the measurement, "" where nothing did
-    busy: str
-    #: the interval at the error of saying that the need is met
-    meets: Ends
-    #: the interval at the error of saying that the need is missed
-    misses: Ends
-    #: whether the two intervals before were made for this decision
-    judged: bool
-
-    @staticmethod
-    def of(need: Requirement, variant: Mapping[str, Any]) -> NeedEvidence | None:
-        """The evidence on a need in a variant of a report (report.schema.json); None where there is none."""
-        waits = need.name in WAITS
-        figures = (variant.get("running") or {}) if waits else variant["figures"]
-        figure = figures.get(f"{need.name}_ms" if waits else need.name)
-        if figure is None:
-            return None
-        bounds = variant.get("bounds", {}).get(need.name, {"meets": figure, "misses": figure})
-        return NeedEvidence(
-            value=figure["value"],
-            interval=Ends.of(figure),
-            n=figure["n"],
-            variance=figure.get("variance"),
-            busy=figure.get("busy") or "",
-            meets=Ends.of(bounds["meets"]),
-            misses=Ends.of(bounds["misses"]),
-            judged=need.name in variant.get("bounds", {}),
-        )
-
-    def met(self, need: Requirement) -> bool | None:
-        """True where the near end meets the limit, False where the far end misses it, None where neither does."""
-        limit, above = float(need.limit), need.relation == ">="
-        near = self.meets.low if above else self.meets.high
-        far = self.misses.high if above else self.misses.low
-        if near is not None and (near >= limit if above else near <= limit):
-            return True
-        return False if far is not None and (far < limit if above else far > limit) else None
 
 
 def parse_need(text: str) -> Requirement:
@@ -273,80 +209,89 @@ def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, amon
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)
 
 
-def decide(need: Requirement, variant: Mapping[str, Any], terms: Terms | None = None) -> Decision:
-    """Check one need against a variant of a report (report.schema.json, ``variants``).
+def decide(need: Requirement, variant: dict[str, Any], terms: Terms | None = None) -> Decision:
+    """Check one need against a variant's evidence (see report.schema.json, ``variants``).
 
-    Figures on answers are decided by the variant's ``bounds`` where it has them
-    (:func:`freehold.trial.judging.bounds`), which keep the errors of ``terms``; else by the 95% interval.
+    Figures on answers are decided by the variant's ``bounds`` where it has them (:func:`freehold.trial.judging.bounds`), which keep the
+    errors of ``terms``; else by the 95% interval.
     """
     if need.name == "licence":
         met, why = licence.allowed(variant["licence"], str(need.limit))
         return Decision(need.text, met, why, name=need.name)
     if need.name == "safety":
-        safety = variant.get("safety")
-        met, why = grades.decide(safety, str(need.limit))
-        return Decision(need.text, met, why, measured=bool(safety), name=need.name)
-    if need.name in SIZES:
-        return _decide_size(need, variant)
-    evidence = NeedEvidence.of(need, variant)
-    if evidence is None:
-        return _not_measured(need)
-    return (
-        _decide_wait(need, evidence)
-        if need.name in WAITS
-        else _decide_figure(need, evidence, terms or Terms())
+        return _safe(need, variant.get("safety"))
+    if need.name in ("memory", "size"):
+        key = "peak_memory_bytes" if need.name == "memory" else "size_bytes"
+        value = (variant.get("running") or {}).get(key) if need.name == "memory" else variant.get(key)
+        if value is None:
+            return Decision(need.text, None, "not measured", measured=False, name=need.name)
+        shown = f"{value / 2**30:.2f} GiB measured"
+        return Decision(need.text, value <= float(need.limit), shown, name=need.name)
+    if need.name in WAITS:
+        return _waits(need, variant)
+    figure = variant["figures"].get(need.name)
+    if figure is None:
+        return Decision(need.text, None, "not measured", measured=False, name=need.name)
+    bounds = _bounds(need, variant, figure)
+    met = _met(need, bounds)
+    terms = terms or Terms()
+    shown = f"{figure['value']:.4g}, 95% between {_end(figure['low'])} and {_end(figure['high'])}, n={figure['n']}"
+    near, side = ("low", "at least") if need.relation == ">=" else ("high", "at most")
+    if need.name in variant.get("bounds", {}) and bounds["meets"][near] is not None:
+        shown += f"; {side} {bounds['meets'][near]:.4g}, wrong in at most {100 * terms.meets:.3g} of 100 trials: this bound decides"
+    more = _more_rows(need, figure, terms) if met is None else None
+    return Decision(need.text, met, shown, more, name=need.name)
+
+
+def _end(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.4g}"
+
+
+def _bounds(need: Requirement, variant: dict[str, Any], figure: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The intervals that decide: the near end of ``meets`` and the far end of ``misses``."""
+    return variant.get("bounds", {}).get(need.name, {"meets": figure, "misses": figure})
+
+
+def _met(need: Requirement, bounds: dict[str, dict[str, Any]]) -> bool | None:
+    """True where the near end meets the limit, False where the far end misses it, None where neither. An end of None is unknown."""
+    limit, meets, misses = float(need.limit), bounds["meets"], bounds["misses"]
+    if need.relation == ">=":
+        good = meets["low"] is not None and meets["low"] >= limit
+        bad = misses["high"] is not None and misses["high"] < limit
+    else:
+        good = meets["high"] is not None and meets["high"] <= limit
+        bad = misses["low"] is not None and misses["low"] > limit
+    return True if good else False if bad else None
+
+
+def _waits(need: Requirement, variant: dict[str, Any]) -> Decision:
+    """Waiting times are decided by bounds on their own; those of a busy machine not at all."""
+    figure = (variant.get("running") or {}).get(f"{need.name}_ms")
+    if figure is None:
+        return Decision(need.text, None, "not measured", measured=False, name=need.name)
+    bounds = _bounds(need, variant, figure)
+    shown = (
+        f"{figure['value']:.4g} ms, 95% between {_end(figure['low'])} and {_end(figure['high'])} ms, "
+        f"n={figure['n']}"
     )
-
-
-def _not_measured(need: Requirement) -> Decision:
-    return Decision(need.text, None, "not measured", measured=False, name=need.name)
-
-
-def _decide_size(need: Requirement, variant: Mapping[str, Any]) -> Decision:
-    """A size is known, so it has no interval."""
-    running = variant.get("running") or {}
-    size = running.get("peak_memory_bytes") if need.name == "memory" else variant.get("size_bytes")
-    if size is None:
-        return _not_measured(need)
-    return Decision(need.text, size <= float(need.limit), f"{size / 2**30:.2f} GiB measured", name=need.name)
-
-
-def _decide_wait(need: Requirement, evidence: NeedEvidence) -> Decision:
-    """Waits are decided by bounds of their own, and those of a busy machine not at all."""
-    shown = f"{evidence.value:.4g} ms, {_between(evidence.interval)} ms, n={evidence.n}"
-    if evidence.busy:
-        return Decision(need.text, None, f"{shown}; {evidence.busy}", name=need.name)
-    met = evidence.met(need)
-    if met is None and evidence.meets.high is None:
-        shown += f"; {evidence.n} waits are too few to say what the slowest are"
+    if figure.get("busy"):
+        return Decision(need.text, None, f"{shown}; {figure['busy']}", name=need.name)
+    met = _met(need, bounds)
+    if met is None and bounds["meets"]["high"] is None:
+        shown += f"; {figure['n']} waits are too few to say what the slowest are"
     return Decision(need.text, met, shown, name=need.name)
 
 
-def _decide_figure(need: Requirement, evidence: NeedEvidence, terms: Terms) -> Decision:
-    """A figure on answers, decided by its interval."""
-    met = evidence.met(need)
-    shown = f"{evidence.value:.4g}, {_between(evidence.interval)}, n={evidence.n}"
-    above = need.relation == ">="
-    near = evidence.meets.low if above else evidence.meets.high
-    if evidence.judged and near is not None:
-        shown += (
-            f"; {'at least' if above else 'at most'} {near:.4g}, wrong in at most {100 * terms.meets:.3g} of 100 "
-            "trials: this bound decides"
-        )
-    more_rows = _more_rows(need, evidence, terms) if met is None else None
-    return Decision(need.text, met, shown, more_rows, name=need.name)
-
-
-def _between(interval: Ends) -> str:
-    low, high = ("no bound" if end is None else f"{end:.4g}" for end in (interval.low, interval.high))
-    return f"95% between {low} and {high}"
-
-
-def _more_rows(need: Requirement, evidence: NeedEvidence, terms: Terms) -> int | None:
-    """Further rows that decide with a chance of 80% at the next look; None where that is unknown."""
-    if need.relation != ">=" or not 0 <= evidence.value <= 1 or evidence.n == 0:
+def _more_rows(need: Requirement, figure: dict[str, Any], terms: Terms) -> int | None:
+    """Further rows that decide with a chance of 80% at the next look; None where it can't be said."""
+    if need.relation != ">=" or not 0 <= figure["value"] <= 1 or figure["n"] == 0:
         return None
+    variance = figure.get("variance")
     level = 1 - 2 * min(terms.next_look, terms.misses)
-    return rows_for_power(
-        evidence.value, float(need.limit), evidence.n, level=level, variance=evidence.variance
-    )
+    return rows_for_power(figure["value"], float(need.limit), figure["n"], level=level, variance=variance)
+
+
+def _safe(need: Requirement, safety: dict[str, Any] | None) -> Decision:
+    """A grade is met where both ends of the interval meet it, and missed where neither does; see ``trust/grades.py``."""
+    met, evidence = grades.decide(safety, str(need.limit))
+    return Decision(need.text, met, evidence, measured=bool(safety), name=need.name)

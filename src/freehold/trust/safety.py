@@ -273,7 +273,7 @@ def compare(before: Safety, after: Safety) -> dict[str, Any]:
             [float(_violates(row) if unsafe else row["refused"]) for row in side]
             for side in zip(*kind, strict=True)
         ]
-        return asdict(paired(*scores)) if kind else None
+        return paired(*scores) if kind else None
 
     result: dict[str, Any] = {"violating": difference(True)}
     if before.over_refused and after.over_refused:

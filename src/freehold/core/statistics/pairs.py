@@ -7,7 +7,7 @@ nothing about a difference measured on the same rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from scipy import stats
@@ -20,8 +20,7 @@ from freehold.core.statistics.means import mean_interval
 LEAST_SHOWN = 1e-12
 
 
-@dataclass(frozen=True)
-class PairedDifference:
+class PairedDifference(TypedDict):
     """The difference ``second - first`` of two variants' scores on the same rows."""
 
     #: the mean difference
@@ -90,8 +89,18 @@ def paired(
         half = mean_interval(list((gain + 1) / 2), groups=groups, level=level)
         low, high, method = 2 * half.low - 1, 2 * half.high - 1, half.method
         p, test = p_value(gain, index), "bound of the mean difference"
-    groups_count = index[1] if index else None
-    return PairedDifference(float(gain.mean()), low, high, p, test, n, gained, lost, method, groups_count)
+    return PairedDifference(
+        difference=float(gain.mean()),
+        low=low,
+        high=high,
+        p=p,
+        test=test,
+        rows=n,
+        gained=gained,
+        lost=lost,
+        method=method,
+        groups=index[1] if index else None,
+    )
 
 
 def p_value(gain: np.ndarray, index: tuple[np.ndarray, int] | None = None) -> float:
