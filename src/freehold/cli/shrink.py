@@ -23,8 +23,8 @@ def command(
     memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
     bits: Annotated[float, typer.Option(help="Or bits per weight, e.g. 3.5.")] = 0.0,
     keep_quality: Annotated[
-        str, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99 or 99%.")
-    ] = "",
+        float, typer.Option(help="Or the share of positions whose likeliest token must stay, e.g. 0.99.")
+    ] = 0.0,
     context: Annotated[
         int, typer.Option(help="Tokens of context that --memory must hold beside the weights.")
     ] = 2048,
@@ -46,7 +46,7 @@ def command(
     from freehold.cli.rows import options_of, say_read
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
-    from freehold.core.units import parse_bytes, parse_seconds, parse_share
+    from freehold.core.units import parse_bytes, parse_seconds
     from freehold.data.examples import read_dataset
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
@@ -57,12 +57,9 @@ def command(
         raise UsageError(
             "exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5"
         )
-    if not 0 <= bits <= 16:
-        raise UsageError(f"--bits {bits:g}: must be between 0 and 16", "write for example --bits 4.5")
-    least_kept = parse_share(keep_quality, "--keep-quality") if keep_quality else 0.0
-    if keep_quality and not 0 < least_kept < 1:
+    if not (0 <= bits <= 16 and 0 <= keep_quality < 1):
         raise UsageError(
-            f"--keep-quality {keep_quality}: must be more than 0 and less than 1", "write for example 0.99"
+            "--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99"
         )
     store = Store()
     found = store.find(model)
@@ -72,7 +69,7 @@ def command(
     wish = QuantizeOptions(
         parse_bytes(memory, "--memory", positive=True) if memory else 0,
         bits,
-        least_kept,
+        keep_quality,
         context,
         parse_seconds(time, "--time", positive=True),
         trust_code,

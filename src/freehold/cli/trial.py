@@ -95,8 +95,9 @@ def command(
         bool, typer.Option("--api-batch", help="Compare with the API's price for batches.")
     ] = False,
     api_cached_share: Annotated[
-        str, typer.Option(help="Share of a prompt that the API has cached, e.g. 0.5 or 50%.")
-    ] = "0",
+        float,
+        typer.Option(help="Share of a prompt that the API has cached, 0 to 1.", min=0.0, max=1.0),
+    ] = 0.0,
     api_reasoning_tokens: Annotated[
         float,
         typer.Option(help="Hidden tokens the API writes before an answer, if none are measured.", min=0.0),
@@ -168,7 +169,7 @@ def command(
     from freehold.cli.rows import options_of
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
-    from freehold.core.units import parse_bytes, parse_seconds, parse_share
+    from freehold.core.units import parse_bytes, parse_seconds
     from freehold.costs.energy import grid
     from freehold.costs.money import CostOptions
     from freehold.models.store import Store
@@ -200,9 +201,7 @@ def command(
             "person_hours_per_month": person_hours_per_month,
             "person_hour_price": person_hour_price,
         },
-        CostOptions(
-            api_model, api_batch, parse_share(api_cached_share, "--api-cached-share"), api_reasoning_tokens
-        ),
+        CostOptions(api_model, api_batch, api_cached_share, api_reasoning_tokens),
     )
     options = Options(
         budget_s=parse_seconds(budget, "--budget", positive=True), memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
