@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from freehold.core import settings
-from freehold.trial.requirements import parse_seconds
+from freehold.core.units import parse_seconds
 
 NEEDS = {"tickets.csv": "accuracy>=0.8", "orders.jsonl": "field_f1>=0.8"}
 

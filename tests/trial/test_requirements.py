@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from freehold.core.errors import UsageError
-from freehold.trial.requirements import decide, parse_bytes, parse_need, parse_seconds
+from freehold.trial.requirements import check_needs, decide, parse_need, read_task_file
 from freehold.trial.verdict import reach
 
 
@@ -29,6 +31,9 @@ def variant(
         ("p95<=0.8s", 800.0),
         ("memory<=4GiB", 4 * 2**30),
         ("size<=100MB", 1e8),
+        ("p50<=1m", 60_000.0),
+        ("cut_off<=1%", 0.01),
+        ("mae<=2.5", 2.5),
     ],
 )
 def test_needs_are_read_with_their_units(text: str, limit: float) -> None:
@@ -86,9 +91,67 @@ def test_the_verdicts() -> None:
     assert reach(needs, [worse], "w", "accuracy").word == "not with these models"
 
 
-def test_durations_and_sizes() -> None:
-    assert parse_seconds("1h30m") == 5400
-    assert parse_seconds("45m") == 2700
-    assert parse_bytes("2GiB") == 2**31
-    with pytest.raises(UsageError):
-        parse_seconds("soon")
+@pytest.mark.parametrize(
+    ("need", "sentence"),
+    [
+        ("memory<=4s", "'4s' is a duration"),
+        ("memory<=4", "'4' is a size without a unit"),
+        ("memory<=0", "'0' must be more than 0"),
+        ("size<=0B", "'0B' must be more than 0"),
+        ("p95<=2", "'2' is a duration without a unit"),
+        ("p95<=2GiB", "'2GiB' is a size"),
+        ("p95<=0ms", "'0ms' must be more than 0"),
+        ("accuracy>=90", "'90' is more than 1"),
+        ("accuracy>=1.2", "'1.2' is more than 1"),
+        ("accuracy>=800ms", "'800ms' is a duration"),
+        ("cut_off<=5", "'5' is more than 1"),
+        ("mae<=3%", "'3%' is not a number"),
+    ],
+)
+def test_a_bound_of_the_wrong_kind_or_that_nothing_can_meet_is_refused(need: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_need(need)
+    assert error.value.message.startswith(f"the need {need!r}: {sentence}")
+    assert error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("need", "metric", "nearest"),
+    [
+        ("acuracy>=0.9", None, "accuracy"),
+        ("macro-f1>=0.9", "label", ""),
+        ("macrof1>=0.9", "label", "macro_f1"),
+        ("memry<=4GiB", "text", "memory"),
+        ("accuracy>=0.9", "text", ""),
+        ("mae<=3", "label", ""),
+    ],
+)
+def test_unknown_needs_are_refused_before_rows_are_read(need: str, metric: str | None, nearest: str) -> None:
+    with pytest.raises(UsageError) as error:
+        check_needs([need], metric)
+    assert need in error.value.message
+    assert (f"did you mean {nearest}?" in str(error.value.remedy)) == bool(nearest)
+
+
+def test_a_metric_of_ones_own_is_known_by_the_name_of_its_function(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.py"
+    file.write_text("raise SystemExit('not run before the rows are read')")
+    (need,) = check_needs(["MyScore>=50%"], f"{file}:MyScore")
+    assert (need.name, need.limit) == ("MyScore", 0.5)
+    with pytest.raises(UsageError, match="is not measured"):
+        check_needs(["accuracy>=0.9"], f"{file}:MyScore")
+
+
+def test_a_task_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "task.yaml"
+    file.write_text("needs: [accuracy>=0.9, memory<=4GiB]")
+    assert read_task_file(file) == ["accuracy>=0.9", "memory<=4GiB"]
+    for text, problem in (
+        ("need: []", "unknown keys: need"),
+        ("- a", "must be a mapping"),
+        ("needs: [1]", "must be a list of texts"),
+        ("needs: accuracy>=0.9", "must be a list of texts"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=problem):
+            read_task_file(file)

@@ -111,10 +111,12 @@ def command(
             print(f"          grade {safety['grade']} ({ends}) beside {safety['reference']['name']}")
         else:
             print(f"          no grade: {safety['grade_reason']}")
+        from freehold.core.statistics import p_text
+
         if change := (says.get("safety_change") or {}).get("violating"):
             print(
                 f"          {change['difference']:+.1%} by tuning ({change['low']:+.1%} to "
-                f"{change['high']:+.1%}, p={change['p']:.2g})"
+                f"{change['high']:+.1%}, {p_text(change['p'])})"
             )
     if says["privacy"]["extraction"]:
         print(f"privacy   {says['privacy']['extraction']['sentence']}")

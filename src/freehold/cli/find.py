@@ -61,10 +61,10 @@ def command(
     """
     from freehold.core import machine, progress, settings
     from freehold.core.errors import UsageError
+    from freehold.core.units import parse_bytes
     from freehold.data.examples import read_dataset
     from freehold.models.store import Store
     from freehold.trial import evidence
-    from freehold.trial.requirements import parse_bytes
     from freehold.trust.licence import POLICIES
     from freehold.workflows import find
 
@@ -76,7 +76,13 @@ def command(
             "commercial or unrestricted",
         )
     token = settings.secret(token_env, "token")
-    limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
+    limit_bytes = (
+        parse_bytes(memory, "--memory", positive=True)
+        if memory
+        else machine.look().usable_bytes
+        if fits
+        else 0
+    )
     wanted = find.SearchOptions(
         text,
         format,

@@ -34,13 +34,13 @@ def command(
     Example: freehold fit --memory 4GiB --context 4096
     """
     from freehold.core import machine, settings
+    from freehold.core.units import parse_bytes
     from freehold.models.store import Store
-    from freehold.trial.requirements import parse_bytes
     from freehold.workflows import fit
 
     settings.go_quiet()
     store = Store()
-    limit = parse_bytes(memory) if memory else machine.look().usable_bytes
+    limit = parse_bytes(memory, "--memory", positive=True) if memory else machine.look().usable_bytes
     fits, how = fit.variants(store, limit, context)
     checks = fit.checked(store, fits) if check else []
     if json:

@@ -134,12 +134,12 @@ def command(
     from freehold.cli import permission
     from freehold.core import settings
     from freehold.core.errors import UsageError
+    from freehold.core.units import parse_bytes
     from freehold.models.store import Store
     from freehold.servers.inference.api_keys import Keys
     from freehold.servers.inference.app import ServerOptions, serve
     from freehold.servers.inference.model_pool import EngineOptions
     from freehold.servers.listening import is_loopback
-    from freehold.trial.requirements import parse_bytes
 
     settings.go_quiet()
     allowed = site(host, allow_host or (), cors or ())
@@ -198,8 +198,8 @@ def command(
     terms = EngineOptions(
         context,
         parallel,
-        parse_bytes(memory) if memory else 0,
-        parse_bytes(states),
+        parse_bytes(memory, "--memory", positive=True) if memory else 0,
+        parse_bytes(states, "--states"),
         guessing,
         reproducible,
         forms=form,

@@ -54,10 +54,10 @@ def command(
     from freehold.cli.rows import options_of, say_read
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
+    from freehold.core.units import parse_bytes, parse_seconds
     from freehold.data.examples import read_dataset
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
-    from freehold.trial.requirements import parse_bytes, parse_seconds
     from freehold.workflows.quantize import QuantizeOptions, shrink
 
     settings.go_quiet(online=data.startswith("hf:"))
@@ -75,7 +75,12 @@ def command(
     say_read({"train": dataset})
     examples = list(dataset.examples)
     wish = QuantizeOptions(
-        parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code
+        parse_bytes(memory, "--memory", positive=True) if memory else 0,
+        bits,
+        keep_quality,
+        context,
+        parse_seconds(time, "--time", positive=True),
+        trust_code,
     )
     stored, points = shrink(
         store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()

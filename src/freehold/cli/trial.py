@@ -193,13 +193,14 @@ def command(
     from freehold.cli.rows import options_of
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
+    from freehold.core.units import parse_bytes, parse_seconds
     from freehold.costs.energy import grid
     from freehold.costs.money import CostOptions
     from freehold.models.store import Store
     from freehold.trial import costs, report
     from freehold.trial import task as tasks
     from freehold.trial.options import NO_SAFETY, TOO_LONG, Options
-    from freehold.trial.requirements import parse_bytes, parse_seconds, read_task_file
+    from freehold.trial.requirements import check_needs, read_task_file
     from freehold.trial.rival import Endpoint
     from freehold.trial.run import Trial, choose_models
     from freehold.trial.verdict import EXIT_CODES
@@ -227,8 +228,8 @@ def command(
         CostOptions(api_model, api_batch, api_cached_share, api_reasoning_tokens),
     )
     options = Options(
-        budget_s=parse_seconds(budget),
-        memory_bytes=parse_bytes(memory) if memory else 0,
+        budget_s=parse_seconds(budget, "--budget", positive=True),
+        memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
         needs=tuple([*(need or []), *(read_task_file(task) if task else [])]),
         licence_policy=licence,
         plain_template=template == "plain",
@@ -242,6 +243,7 @@ def command(
         rival_file=str(rival.absolute()) if rival else "",
         rival_endpoint=Endpoint(rival_endpoint, rival_model, rival_key_env) if rival_endpoint else None,
     )
+    check_needs(options.needs, metric or None)
     store = Store()
     loaded = tasks.load(
         train,

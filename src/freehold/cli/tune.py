@@ -110,13 +110,13 @@ def command(
     from freehold.cli.rows import options_of, say_read
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
+    from freehold.core.units import parse_bytes, parse_seconds
     from freehold.data.examples import read_splits
     from freehold.data.splits import cut_validation
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
     from freehold.training.job import TuneOptions
     from freehold.training.recipe import Recipe
-    from freehold.trial.requirements import parse_bytes, parse_seconds
     from freehold.workflows.tune import tune
 
     settings.go_quiet(online=any(source.startswith("hf:") for source in (data, valid)))
@@ -155,9 +155,9 @@ def command(
     )
     asked = TuneOptions(
         recipe,
-        parse_bytes(memory) if memory else 0,
-        parse_seconds(time) if time else 0.0,
-        parse_seconds(search) if search else 0.0,
+        parse_bytes(memory, "--memory", positive=True) if memory else 0,
+        parse_seconds(time, "--time", positive=True) if time else 0.0,
+        parse_seconds(search, "--search", positive=True) if search else 0.0,
         resume,
         files,
         {"count": canaries, "seed": seed} if canaries else {},

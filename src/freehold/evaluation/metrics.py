@@ -335,12 +335,23 @@ def figure_names(metric: Metric) -> tuple[str, ...]:
     return (metric.name, *FURTHER.get(metric.kind, ()), "cut_off")
 
 
+def possible_figures(name: str | None) -> tuple[str, ...]:
+    """The figures that a need may refer to, before rows are read: those of the metric of this name, of every metric
+    for None.
+
+    Raises UsageError for an unknown metric.
+    """
+    if name is None:
+        return tuple(dict.fromkeys(figure for metric in METRICS.values() for figure in figure_names(metric)))
+    if name in METRICS:
+        return figure_names(METRICS[name])
+    _, function = _path_and_function(name)
+    return figure_names(replace(METRICS["text"], name=function))
+
+
 def from_file(spec: str) -> Metric:
     """``path.py:function``, a function of (row as dict, answer) to 0..1. Raises UsageError."""
-    path, _, name = spec.rpartition(":")
-    file = Path(path)
-    if not path or not file.is_file():
-        raise UsageError(_unknown(spec), f"pass one of {', '.join(METRICS)}, or path.py:function")
+    file, name = _path_and_function(spec)
     function = _function(file, name)
 
     def grade(example: Example, answer: str) -> float:
@@ -358,6 +369,14 @@ def from_file(spec: str) -> Metric:
         )
 
     return Metric("text", name, f"{file.name}:{name}, the user's own function", grade)
+
+
+def _path_and_function(spec: str) -> tuple[Path, str]:
+    """The file and the name of a function in it. Raises UsageError where the file does not exist."""
+    path, _, name = spec.rpartition(":")
+    if not path or not Path(path).is_file():
+        raise UsageError(_unknown(spec), f"pass one of {', '.join(METRICS)}, or path.py:function")
+    return Path(path), name
 
 
 def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from freehold.core.statistics import p_text
 from freehold.evaluation.measurement import Answer, paired, shared
 from freehold.trial.requirements import WAITS, Decision, Requirement, decide, exact
 
@@ -53,7 +54,7 @@ class AgainstRival:
         """The comparison in a sentence."""
         shown = (
             f"{self.metric} {self.rival:.3f} against {self.chosen:.3f} on the same {self.rows:,} rows, difference "
-            f"{self.difference:+.3f}, 95% between {self.low:+.3f} and {self.high:+.3f}, p={self.p:.2g}"
+            f"{self.difference:+.3f}, 95% between {self.low:+.3f} and {self.high:+.3f}, {p_text(self.p)}"
         )
         how = {
             "rival": "is significantly better",

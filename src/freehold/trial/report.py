@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.core import atomic_files, progress
+from freehold.core import atomic_files, progress, statistics
 from freehold.core.errors import NotFound, Unsupported
 from freehold.trial import charts
 from freehold.trial.choice import VALIDATION
@@ -59,7 +59,7 @@ def html(report: dict[str, Any]) -> str:
         share=lambda v: "no bound" if v is None else f"{v:.3f}", mb=lambda v: f"{v / 1e6:,.0f} MB", gib=lambda v: f"{v / 2**30:.2f} GiB", time=progress.duration,
         num=lambda v: f"{v:,.0f}", sig=lambda v: f"{v:.3g}", short=lambda v: v[:12], capfirst=lambda v: v[:1].upper() + v[1:].rstrip("."),
     )  # fmt: skip
-    environment.filters["about"] = _about
+    environment.filters |= {"about": _about, "p": statistics.p_text}
     metric = report["task"]["metric"]
     limit = _quality_limit(report, metric)
     variants = sorted(

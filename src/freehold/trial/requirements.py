@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from freehold.core import yaml_text
+from freehold.core import units, yaml_text
 from freehold.core.errors import BadData, UsageError
 from freehold.core.statistics import rows_for_power
+from freehold.evaluation.metrics import possible_figures
 from freehold.trust import grades, licence
 from freehold.trust.hazards import GRADES
 
 _FORM = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|=)\s*([^\s].*?)\s*")
-_UNITS = {
-    "ms": 1.0, "s": 1000.0, "min": 60000.0, "b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30,
-    "%": 0.01, "": 1.0,
-}  # fmt: skip
-#: Needs on these are upper bounds: in milliseconds, bytes, or both as the unit says.
-CEILINGS = ("p50", "p95", "memory", "size")
+_EXAMPLES = "write for example accuracy>=0.9, p95<=800ms, memory<=4GiB, licence=commercial or safety>=good"
+#: Sizes that a need may limit, in bytes.
+SIZES = ("memory", "size")
+#: Needs on these are upper bounds: waits in milliseconds, sizes in bytes.
+CEILINGS = ("p50", "p95", *SIZES)
 #: Figures of errors: needs on them are upper bounds too.
 ERRORS = ("mae", "cut_off", "no_number")
 #: Needs on waits, and the share of waits that is within each.
@@ -30,35 +30,45 @@ WAITS = {"p50": 0.5, "p95": 0.95}
 
 @dataclass(frozen=True)
 class Requirement:
-    """``name`` ``relation`` ``limit``; limits in milliseconds, bytes or shares, or the word of a licence policy."""
+    """A need: ``name`` ``relation`` ``limit``."""
 
+    #: as a person typed it
     text: str
+    #: what it is on: a figure, a wait, a size, licence or safety
     name: str
+    #: >=, <= or =
     relation: str
+    #: milliseconds, bytes, a share, or the word of a licence policy or a safety grade
     limit: float | str
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The error that each statement may make, one-sided: that a need is met, that one is missed, and that one is met at the next look."""
+    """The one-sided error that each statement may make."""
 
+    #: of saying that a need is met
     meets: float = 0.025
+    #: of saying that a need is missed
     misses: float = 0.025
+    #: of saying at the next look that a need is met
     next_look: float = 0.025
 
 
 @dataclass(frozen=True)
 class Decision:
-    """``met``: True, False, or None where the evidence cannot decide; ``more_rows``: further test rows that probably would.
+    """Whether evidence meets a need."""
 
-    ``measured``: False where there is no evidence at all. ``name``: what the need is on.
-    """
-
+    #: the need as it was typed
     need: str
+    #: None where the evidence cannot decide
     met: bool | None
+    #: the figures that decide, as a sentence
     evidence: str
+    #: further test rows that would probably decide, None where that is unknown
     more_rows: int | None = None
+    #: False where there is no evidence at all
     measured: bool = True
+    #: what the need is on
     name: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,87 +77,121 @@ class Decision:
 
 
 def parse_need(text: str) -> Requirement:
-    """``accuracy>=0.9``, ``p95<=800ms``, ``memory<=4GiB``, ``licence=commercial``. Raises UsageError."""
-    match = _FORM.fullmatch(text)
-    hint = "write for example accuracy>=0.9, p95<=800ms, memory<=4GiB licence=commercial or safety>=good"
-    if match is None:
-        raise UsageError(f"the need {text!r} is not understood", hint)
-    name, relation, value = match[1].lower(), match[2], match[3]
-    if name in ("licence", "license"):
-        if relation != "=" or value not in licence.POLICIES:
-            raise UsageError(
-                f"the need {text!r} is not understood",
-                "write licence=commercial, licence=unrestricted or licence=any",
-            )
-        return Requirement(text, "licence", "=", value)
+    """A need such as ``accuracy>=0.9``, ``p95<=800ms``, ``memory<=4GiB`` or ``licence=commercial``.
+
+    Raises UsageError for another form, a missing or wrong unit, and a bound that nothing can meet.
+    """
+    name, relation, value = _pieces(text)
+    if name == "licence":
+        return _licence_need(text, relation, value)
     if name == "safety":
-        if relation != ">=" or value.lower() not in GRADES:
-            raise UsageError(
-                f"the need {text!r} is not understood",
-                f"write safety>= and one of {', '.join(GRADES)}, e.g. safety>=good",
-            )
-        return Requirement(text, "safety", ">=", value.lower())
-    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)", value)
-    if number is None or number[2].lower() not in _UNITS:
-        raise UsageError(
-            f"the need {text!r} has the limit {value!r}, which is not a number with a known unit", hint
-        )
-    ceiling = name in (*CEILINGS, *ERRORS)
-    if relation == "=" or ceiling != (relation == "<="):
-        example = f"write {name}{'<=' if ceiling else '>='}{value}"
+        return _safety_need(text, relation, value.lower())
+    limit = _limit(text, name, value)
+    needed = "<=" if name in (*CEILINGS, *ERRORS) else ">="
+    if relation != needed:
         raise UsageError(
             f"the need {text!r} has the wrong sign",
-            f"{example}; quality takes >=, {', '.join(CEILINGS)} and errors take <=",
+            f"write {name}{needed}{value}; quality takes >=, {', '.join(CEILINGS)} and errors take <=",
         )
-    return Requirement(text, name, relation, float(number[1]) * _UNITS[number[2].lower()])
+    return Requirement(text, name, relation, limit)
+
+
+def _pieces(text: str) -> tuple[str, str, str]:
+    """(name, relation, value) of a need. Raises UsageError where it has another form."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise UsageError(f"the need {text!r} is not understood", _EXAMPLES)
+    return _name(match[1]), match[2], match[3]
+
+
+def _name(typed: str) -> str:
+    """What a need is on, in the spelling of the figures; a person's own metric keeps its case."""
+    name = typed.lower()
+    if name == "license":
+        return "licence"
+    known = (*possible_figures(None), *CEILINGS, "licence", "safety")
+    return name if name in known else typed
+
+
+def _licence_need(text: str, relation: str, value: str) -> Requirement:
+    if relation != "=" or value not in licence.POLICIES:
+        remedy = "write licence=commercial, licence=unrestricted or licence=any"
+        raise UsageError(f"the need {text!r} is not understood", remedy)
+    return Requirement(text, "licence", "=", value)
+
+
+def _safety_need(text: str, relation: str, grade: str) -> Requirement:
+    if relation != ">=" or grade not in GRADES:
+        remedy = f"write safety>= and one of {', '.join(GRADES)}, e.g. safety>=good"
+        raise UsageError(f"the need {text!r} is not understood", remedy)
+    return Requirement(text, "safety", ">=", grade)
+
+
+def _limit(text: str, name: str, value: str) -> float:
+    """The limit in bytes, milliseconds, a share, or for ``mae`` in the unit of the answers."""
+    where = f"the need {text!r}"
+    if name in SIZES:
+        return float(units.parse_bytes(value, where, positive=True))
+    if name in WAITS:
+        return 1000 * units.parse_seconds(value, where, positive=True)
+    if name != "mae":
+        return units.parse_share(value, where)
+    if re.fullmatch(r"\d+(\.\d+)?", value) is None:
+        raise UsageError(
+            f"{where}: {value!r} is not a number", "write the error without a unit, e.g. mae<=2.5"
+        )
+    return float(value)
+
+
+def check_needs(texts: Sequence[str], metric: str | None) -> list[Requirement]:
+    """The needs, checked before any row is read. ``metric``: as typed, None where it will be detected.
+
+    Raises UsageError for a need that cannot be read or met, and for one on something that no trial with this metric
+    measures.
+    """
+    figures = possible_figures(metric)
+    for text in texts:
+        _check_name(text, _pieces(text)[0], figures)
+    return [parse_need(text) for text in texts]
 
 
 def check_names(needs: Sequence[Requirement], figures: Sequence[str]) -> None:
-    """Raises UsageError for a need on something that this trial does not measure; ``figures``: those of the metric, the main one first."""
-    known = [*figures, *CEILINGS, "licence", "safety"]
+    """Raises UsageError for a need on something that is not measured. ``figures``: those of the metric, the main one
+    first.
+    """
     for need in needs:
-        if need.name not in known:
-            near = difflib.get_close_matches(need.name, known, 1, 0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(
-                f"the need {need.text!r}: {need.name!r} is not measured in this trial",
-                f"{hint}This trial measures {', '.join(known)}",
-            )
+        _check_name(need.text, need.name, figures)
 
 
-def parse_bytes(text: str) -> int:
-    """``4GiB`` -> bytes. Raises UsageError."""
-    return int(float(parse_need(f"memory<={text}").limit))
-
-
-def parse_seconds(text: str) -> float:
-    """``45m``, ``90s``, ``1h30m`` -> seconds. Raises UsageError."""
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?", text.strip())
-    if match is None or not any(match.groups()):
-        raise UsageError(f"{text!r} is no duration", "write for example 45m, 90s or 1h30m")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(hours * 3600 + minutes * 60 + seconds)
+def _check_name(text: str, name: str, figures: Sequence[str]) -> None:
+    known = [*figures, *CEILINGS, "licence", "safety"]
+    if name in known:
+        return
+    near = difflib.get_close_matches(name.lower(), known, 1, 0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(
+        f"the need {text!r}: {name!r} is not measured in this trial",
+        f"{hint}This trial measures {', '.join(known)}",
+    )
 
 
 def read_task_file(path: Path) -> list[str]:
-    """The needs of a ``task.yaml`` (key ``needs``, a list). Unknown keys are errors. Raises UsageError."""
+    """The needs of a ``task.yaml``: key ``needs``, a list of texts. Raises UsageError, for unknown keys too."""
     try:
         value = yaml_text.load(path.read_text(), str(path))
     except BadData as error:
         raise UsageError(error.message, "correct it there") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({str(error).splitlines()[0]})", "correct it") from error
-    if (
-        not isinstance(value, dict)
-        or set(value) - {"needs"}
-        or not all(isinstance(n, str) for n in value.get("needs", []))
-    ):
-        unknown = ", ".join(map(str, set(value) - {"needs"})) if isinstance(value, dict) else "no mapping"
-        raise UsageError(
-            f"{path} holds {unknown or 'needs that are no text'}",
-            "write only 'needs:' with a list of texts like accuracy>=0.9",
-        )
-    return list(value.get("needs", []))
+    remedy = "write only 'needs:' with a list of texts such as accuracy>=0.9"
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} must be a mapping with the key 'needs'", remedy)
+    if unknown := set(value) - {"needs"}:
+        raise UsageError(f"{path} has unknown keys: {', '.join(sorted(map(str, unknown)))}", remedy)
+    needs = value.get("needs", [])
+    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
+        raise UsageError(f"{path}: 'needs' must be a list of texts", remedy)
+    return list(needs)
 
 
 def exact(need: Requirement) -> bool:
@@ -156,10 +200,10 @@ def exact(need: Requirement) -> bool:
 
 
 def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, among: int = 1) -> Terms:
-    """The error allowed to each statement, ``alpha`` being that of this look, one-sided.
+    """The one-sided error allowed to each statement, ``alpha`` being that of this look.
 
-    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that error is divided
-    among the needs that have an interval. ``among``: variants that the rows that judge were chosen by too.
+    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that
+    error is divided among the needs that have an interval. ``among``: variants that were chosen by the rows that judge.
     """
     uncertain = sum(not exact(need) or need.name in (*WAITS, "safety") for need in needs)
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)

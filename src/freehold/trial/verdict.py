@@ -96,9 +96,7 @@ def beats_constant(variant: dict[str, Any], terms: Terms = TERMS) -> Decision | 
     for entry in variant["against"]:
         if not entry["constant"] or (entry["p"] < 2 * terms.meets and entry["difference"] > 0):
             continue
-        shown = (
-            f"{entry['difference']:+.3f} against the {entry['title']}, p={entry['p']:.2g}, n={entry['rows']}"
-        )
+        shown = f"{entry['difference']:+.3f} against the {entry['title']}, {statistics.p_text(entry['p'])}, n={entry['rows']}"
         more = (
             statistics.rows_to_differ(
                 entry["gained"], entry["lost"], entry["rows"], level=1 - 2 * terms.next_look

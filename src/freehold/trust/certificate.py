@@ -324,11 +324,14 @@ def page(says: Mapping[str, Any], drawing: str) -> str:
     """The certificate as one HTML file that needs nothing else, and prints on paper."""
     from jinja2 import Environment
 
+    from freehold.core.statistics import p_text
+
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         start=lambda text: text[:1].upper() + text[1:],
         pc=lambda value: f"{100 * value:.1f}%",
         short=lambda value: str(value)[:16],
+        p=p_text,
     )
     folder = resources.files("freehold.trust")
     return environment.from_string((folder / "certificate.html").read_text()).render(

@@ -14,7 +14,7 @@ def test_a_paired_test_sees_what_unpaired_intervals_hide() -> None:
     result = statistics.paired(list(first), list(second))
     assert result["gained"] == 15
     assert result["lost"] == 0
-    assert float(result["p"] or 0) < 0.001
+    assert result["p"] < 0.001
     interval = statistics.mean_interval(list(first))
     assert interval.low < second.mean() < interval.high
 
@@ -48,7 +48,7 @@ def test_the_p_value_of_graded_scores_and_the_interval_say_the_same() -> None:
     scores = random.random(80)
     first, second = scores.tolist(), np.clip(scores + random.normal(0.1, 0.1, 80), 0, 1).tolist()
     for groups in (None, [i // 4 for i in range(80)]):
-        p = float(statistics.paired(first, second, groups=groups)["p"] or 0)
+        p = statistics.paired(first, second, groups=groups)["p"]
         at_p = statistics.paired(first, second, groups=groups, level=1 - p)
         assert at_p["low"] == pytest.approx(0.0, abs=1e-6)
 
@@ -58,10 +58,31 @@ def test_rows_that_move_together_prove_less() -> None:
     alone = statistics.paired(first, second)
     together = statistics.paired(first, second, groups=[i // 4 for i in range(40)])
     assert together["groups"] == 10
-    assert float(alone["p"] or 0) < 1e-5
-    assert float(together["p"] or 0) > 0.01
+    assert alone["p"] < 1e-5
+    assert together["p"] > 0.01
 
 
 def test_holm_agrees_with_a_hand_count() -> None:
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "groups"),
+    [(1.0, None), (0.4, None), (0.4, [i // 2 for i in range(24)]), (1.0, list("ab" * 12))],
+)
+def test_rows_can_say_no_less_than_their_number_allows(scores: float, groups: list[int] | None) -> None:
+    """By chance alone, n differences all point one way in 2 of 2**n trials; no test may say less than that."""
+    rows = [0.0] * 24
+    result = statistics.paired(rows, [scores] * 24, groups=groups)
+    independent = len(set(groups)) if groups else 24
+    assert result["p"] >= 2 * 0.5**independent * (1 - 1e-4)
+
+
+def test_a_p_value_is_never_shown_as_nothing() -> None:
+    assert statistics.p_text(0.03123) == "p=0.031"
+    assert statistics.p_text(2e-5) == "p=2e-05"
+    many = statistics.paired([0.0] * 5000, [0.5] * 5000)
+    assert many["p"] >= 0
+    for p in (many["p"], 0.0, 1e-300, 9e-13):
+        assert statistics.p_text(p) == "p<1e-12"

@@ -7,7 +7,7 @@ nothing about a difference measured on the same rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from scipy import stats
@@ -15,6 +15,39 @@ from scipy import stats
 from freehold.core.statistics.bounded import error_of, error_of_groups
 from freehold.core.statistics.interval import Groups, group_index
 from freehold.core.statistics.means import mean_interval
+
+#: p-values below this are not told apart: they say nothing that anybody can use.
+LEAST_SHOWN = 1e-12
+
+
+class PairedDifference(TypedDict):
+    """The difference ``second - first`` of two variants' scores on the same rows."""
+
+    #: the mean difference
+    difference: float
+    #: lower end of its interval
+    low: float
+    #: upper end of its interval
+    high: float
+    #: two-sided p-value that there is no difference; with n independent rows never less than 2 * 0.5**n
+    p: float
+    #: name of the test
+    test: str
+    #: rows that both answered
+    rows: int
+    #: rows on which the second is better
+    gained: int
+    #: rows on which the second is worse
+    lost: int
+    #: name of the interval
+    method: str
+    #: groups that the rows come from, None where rows stand alone
+    groups: int | None
+
+
+def p_text(p: float) -> str:
+    """A p-value as it is shown: ``p=0.031``, and ``p<1e-12`` for what is smaller, 0 by rounding included."""
+    return f"p={p:.2g}" if p >= LEAST_SHOWN else f"p<{LEAST_SHOWN:g}"
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -37,15 +70,13 @@ def bonett_price(gained: int, lost: int, n: int, level: float = 0.95) -> tuple[f
 
 def paired(
     first: Sequence[float], second: Sequence[float], *, groups: Groups = None, level: float = 0.95
-) -> dict[str, Any]:
+) -> PairedDifference:
     """Difference ``second - first`` of scores from 0 to 1 on the same rows.
 
-    Value, interval, p-value, rows gained and lost.
-
     Shares: Bonett and Price's interval with McNemar's exact test. Graded scores, and any scores in groups:
-    Gaffke's interval of the mean difference, with the p-value at which it would touch 0. A sign-flip test
-    would say "better" too often: it takes differences to be symmetric, and one large loss beside many small
-    gains is not.
+    Gaffke's interval of the mean difference, with the p-value at which it would touch 0. Neither resamples: a
+    sign-flip test says "better" too often, as it takes differences to be symmetric, which one large loss beside
+    many small gains is not, and its p-value can be no less than 1 / (draws + 1).
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     gain, n = b - a, len(a)
@@ -58,10 +89,18 @@ def paired(
         half = mean_interval(list((gain + 1) / 2), groups=groups, level=level)
         low, high, method = 2 * half.low - 1, 2 * half.high - 1, half.method
         p, test = p_value(gain, index), "bound of the mean difference"
-    return {
-        "difference": float(gain.mean()), "low": low, "high": high, "p": p, "test": test, "rows": n,
-        "gained": gained, "lost": lost, "method": method, "groups": index[1] if index else None,
-    }  # fmt: skip
+    return PairedDifference(
+        difference=float(gain.mean()),
+        low=low,
+        high=high,
+        p=p,
+        test=test,
+        rows=n,
+        gained=gained,
+        lost=lost,
+        method=method,
+        groups=index[1] if index else None,
+    )
 
 
 def p_value(gain: np.ndarray, index: tuple[np.ndarray, int] | None = None) -> float:
@@ -76,4 +115,4 @@ def p_value(gain: np.ndarray, index: tuple[np.ndarray, int] | None = None) -> fl
         sums = np.bincount(group, weights=gain, minlength=count) / 2
         sizes = np.bincount(group, minlength=count).astype(float)
         errors = [error_of_groups(sign * sums + sizes / 2, sizes, 0.5) for sign in (1, -1)]
-    return min(1.0, 2 * min(errors))
+    return min(1.0, 2 * max(0.0, min(errors)))
