@@ -201,10 +201,10 @@ class BatchingEngine(LlamaContext):
 
     def __init__(self, path: Path, *, context_length: int = 8192, parallel: int = 8, threads: int = 0, batch: int = 512, held: int = HELD,
                  states: PromptCache | None = None, guessing: bool = True, apart: bool = False, meter: Meter | None = None,
-                 adapters: Mapping[str, Path] | None = None):  # fmt: skip
+                 adapters: Mapping[str, Path] | None = None, exact: bool = False):  # fmt: skip
         held = min(held, 256 - parallel)  # LLAMA_MAX_SEQ
         self._mixture = MultiLora() if adapters else None
-        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch, apart=apart,
+        super().__init__(path, context_length=context_length, sequences=parallel + held, threads=threads, batch=batch, apart=apart, exact=exact,
                          on_result=self._mixture.seen if self._mixture else None)  # fmt: skip
         lib = self._lib
         # what cannot be cut back to a shorter text can neither be shared in part nor guessed at
@@ -403,11 +403,16 @@ class BatchingEngine(LlamaContext):
     def _room_for(self, need: int, source: Line | None, reused: int) -> bool:
         """Whether a request's cells fit beside those that running ones hold and may still take; held lines give way."""
         pinned = np.zeros(self.context_length, dtype=bool)
+        pinned[self._pinned()] = True
         for one in self._running:
             pinned[one.line.cells] = True
         if source is not None:
             pinned[source.cells[:reused]] = True
         return int(pinned.sum()) + sum(one.left for one in self._running) + need <= self.context_length
+
+    def _pinned(self) -> list[int]:
+        """Cells that no request may take, beside those of requests."""
+        return []
 
     def _drop(self, line: Line) -> None:
         """Forget a held line."""
@@ -729,11 +734,9 @@ class BatchingEngine(LlamaContext):
         one.pending = [token]
         if one.lookup is not None:
             one.lookup.add(token)
-        for stop in ask.stops:
-            text = stop.encode()
-            if one.data.find(text, max(0, len(one.data) - len(piece) - len(text))) >= 0:
-                one.stopped_by = stop
-                return "stop"
+        one.stopped_by = _first_stop(one.data, len(piece), ask.stops)
+        if one.stopped_by:
+            return "stop"
         if one.matcher is not None and one.matcher.over:
             return "stop"
         return "length" if len(one.tokens) >= ask.max_tokens else ""
@@ -788,6 +791,17 @@ class BatchingEngine(LlamaContext):
 def _alike(line: Line, ask: GenerationRequest) -> bool:
     """Whether a request may go on from a line: of the same adapter, and of its own scope."""
     return line.adapter == ask.adapter and line.scope == ask.scope
+
+
+def _first_stop(data: bytes | bytearray, last: int, stops: Sequence[str]) -> str:
+    """The stop text that begins first in ``data`` and ends in its ``last`` bytes; '' for none."""
+    earliest, at = "", len(data)
+    for stop in stops:
+        text = stop.encode()
+        begins = data.find(text, max(0, len(data) - last - len(text) + 1))
+        if 0 <= begins < at:
+            earliest, at = stop, begins
+    return earliest
 
 
 def settled(data: bytes, stops: Sequence[str]) -> str:
