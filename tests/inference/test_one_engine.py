@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 
 from freehold.core.errors import DoesNotFit, UsageError
-from freehold.data.templates import choose
 from freehold.inference import llama, llama_engine
 from freehold.inference.grammar import Source
-from freehold.inference.interface import Choices, Completion, PromptEncoder, Request
+from freehold.inference.interface import Choices, Completion, Request
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
-from freehold.models.formats import gguf
-from tests.servers.inference.conftest import tiny_original, tiny_weights  # noqa: F401
 from tests.inference.test_multi_lora import write_adapter
+from tests.servers.inference.conftest import tiny_original, tiny_weights  # noqa: F401
 
 SHAPES: list[dict[str, Any]] = [
     {"context_length": 2048, "parallel": 8},
@@ -107,7 +105,25 @@ def encoder(pair: Pair) -> Callable[[str], tuple[int, ...]]:
     return lambda text: tuple(pair.old.vocabulary.encode(text, start=True))
 
 
-WORDS = "the quick brown fox jumps over a lazy dog near an old stone harbour wall at noon".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "near",
+    "an",
+    "old",
+    "stone",
+    "harbour",
+    "wall",
+    "at",
+    "noon",
+]
 
 
 def rows(count: int) -> list[str]:
@@ -130,7 +146,9 @@ def test_a_shared_beginning(pair: Pair) -> None:
 def test_labels(pair: Pair) -> None:
     encode = pair.old.vocabulary.encode
     labels = ("card lost", "card stolen", "pin", "pin forgotten", "refund")
-    choices = Choices(labels, tuple((*encode(label, start=False), pair.old.vocabulary.end) for label in labels))
+    choices = Choices(
+        labels, tuple((*encode(label, start=False), pair.old.vocabulary.end) for label in labels)
+    )
     longest = max(map(len, choices.tokens))
     asks = [Request(encoder(pair)(f"Topic of: {text}"), longest, choices=choices) for text in rows(11)]
     assert {one.text for one in same(pair, asks)} <= set(labels)
@@ -155,7 +173,9 @@ def test_schemas_and_grammars(pair: Pair) -> None:
 
 def test_seeds(pair: Pair) -> None:
     asks = [
-        Request(encoder(pair)("Tell me"), 8, temperature=0.5 + seed / 4, top_p=0.9 if seed % 2 else 1.0, seed=seed)
+        Request(
+            encoder(pair)("Tell me"), 8, temperature=0.5 + seed / 4, top_p=0.9 if seed % 2 else 1.0, seed=seed
+        )
         for seed in range(9)
     ]
     assert len({one.text for one in same(pair, asks)}) > 1
@@ -163,7 +183,16 @@ def test_seeds(pair: Pair) -> None:
 
 def test_stop_texts(pair: Pair) -> None:
     first = same(pair, [Request(encoder(pair)(text), 16) for text in rows(7)])
-    stops = [tuple(dict.fromkeys(one.text[at : at + 2] for at in (3, 5, 7) if one.text[at : at + 2].strip().isascii() and one.text[at : at + 2])) for one in first]
+    stops = [
+        tuple(
+            dict.fromkeys(
+                one.text[at : at + 2]
+                for at in (3, 5, 7)
+                if one.text[at : at + 2].strip().isascii() and one.text[at : at + 2]
+            )
+        )
+        for one in first
+    ]
     asks = [Request(encoder(pair)(text), 16, stops=stop) for text, stop in zip(rows(7), stops, strict=True)]
     cut = same(pair, asks)
     assert any(len(one.text) < len(whole.text) for one, whole in zip(cut, first, strict=True))

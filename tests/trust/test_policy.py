@@ -5,18 +5,31 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from freehold.core import atomic_files
+from freehold.core import atomic_files, yaml_text
 from freehold.core.errors import BadModel, Expired, NotFound, PolicyDenied, UsageError
 from freehold.hub.users import Users
 from freehold.models.intake import made_here
 from freehold.models.lineage import Lineage, QuantizedStep, TunedStep
 from freehold.models.store import Model, Store
-from freehold.trust import bom, certificate, envelope, obligations, policy, provenance, signature
+from freehold.trust import (
+    bom,
+    certificate,
+    envelope,
+    obligations,
+    policy,
+    policy_file,
+    provenance,
+    signature,
+)
+from freehold.trust.hazards import GRADES
 from freehold.trust.keys import Keyring
 from tests.trust.corpus import gguf
 
@@ -143,26 +156,83 @@ def test_refusals_name_rule_and_way_and_overrides_are_recorded(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "sentence"),
     [
-        ("licences: {}", "no name"), ("name: x\nlicense: {}", "'license' is not a key"), ("name: x\nlicences: {allow: free}", "licences.allow is 'free'"),
-        ("name: x\nlicences: {alow: any}", "licences.alow"), ("name: x\ngrades: {safety: superb}", "grades.safety is 'superb'"),
-        ("name: x\nlimits: {extraction: 5}", "limits.extraction is 5"), ("name: x\nsources: {allow: [ftp]}", "sources.allow names 'ftp'"), ("name: [", "not valid YAML"),
-        ("name: x\ncertificate: {serve: yes please}", "serve is 'yes please'"), ("name: x\npersonal_data: maybe", "personal_data is 'maybe'"),
+        ("licences: {}", "it has no name"),
+        ("name: 3", "it has no name"),
+        ("[1, 2]", "it has no name"),
+        ("name: [", "not valid YAML"),
+        ("license: {}", "'license' is not a key of policies (did you mean 'licences'?)"),
+        ("1: {}", "'1' is not a key of policies"),
+        ("licences: {alow: any}", "'licences.alow' is not a key of licences (did you mean 'allow'?)"),
+        ("licences: {3: any}", "'licences.3' is not a key of licences"),
+        ("licences: [mit]", "licences is ['mit']"),
+        ("licences: {allow: free}", "licences.allow is 'free'"),
+        ("licences: {allow: [bakery]}", "licences.allow is ['bakery']"),
+        ("licences: {unknown: maybe}", "licences.unknown is 'maybe'"),
+        ("grades: {safety: superb}", "grades.safety is 'superb'"),
+        ("limits: {extraction: 5}", "limits.extraction is 5"),
+        ("limits: {extraction: true}", "limits.extraction is True"),
+        ("sources: {allow: [ftp]}", "sources.allow names 'ftp'"),
+        ("sources: {allow: hf}", "sources.allow is 'hf'"),
+        ("certificate: {serve: yes please}", "serve is 'yes please'"),
+        ("personal_data: maybe", "personal_data is 'maybe'"),
+        ("override: {who: bob}", "override.who is 'bob'"),
     ],
-)  # fmt: skip
-def test_a_policy_that_cannot_be_right(text: str, told: str) -> None:
+)
+def test_a_policy_that_cannot_be_right(text: str, sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
-        policy.read(text, "policy.yaml")
-    assert told in caught.value.message
+        policy.read(text if "no name" in sentence or "YAML" in sentence else f"name: x\n{text}", "p")
+    assert sentence in caught.value.message
     assert caught.value.remedy
+
+
+def test_all_faults_of_a_policy_are_told_together() -> None:
+    with pytest.raises(UsageError) as caught:
+        policy.read("name: x\nlicences: {alow: any}\nlimits: {extraction: 5}", "p")
+    assert "licences.alow" in caught.value.message
+    assert "limits.extraction is 5" in caught.value.message
+
+
+def test_every_key_of_a_policy_is_described() -> None:
+    def fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+        for name, field in model.model_fields.items():
+            yield f"{model.__name__}.{name}", field
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                yield from fields(field.annotation)
+
+    described = dict(fields(policy.Policy))
+    assert len(described) == 22
+    for name, field in described.items():
+        assert (field.description or "").endswith("."), name
+
+
+def test_the_grades_of_policies_are_those_of_the_safety_test() -> None:
+    assert get_args(policy_file.Grade) == GRADES
+
+
+@pytest.mark.parametrize("name", policy.examples())
+def test_the_json_form_of_a_policy_is_what_the_file_says(name: str) -> None:
+    written = yaml_text.load(policy.example(name), name)
+    shown = policy.read(policy.example(name), name).as_dict()
+    assert {key: value for key, value in shown.items() if value != {} and key in written} == written
+    assert {key for key in shown if key not in written} <= {
+        "licences",
+        "sources",
+        "certificate",
+        "grades",
+        "limits",
+        "personal_data",
+        "override",
+    }
+    assert json.loads(json.dumps(shown)) == shown
 
 
 def test_a_policy_comes_into_force_whole(store: Store) -> None:
     assert policy.in_force() is None
     policy.put_in_force(policy.example("school"), "school")
     assert policy.in_force() == policy.read(policy.example("school"), "school")
-    policy.place().write_text("name: x\nnonsense: 1\n")
+    policy.file_in_force().write_text("name: x\nnonsense: 1\n")
     with pytest.raises(UsageError):  # a damaged policy is not no policy
         policy.in_force()
     with pytest.raises(NotFound, match="there is no policy 'bakery'"):

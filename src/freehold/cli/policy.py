@@ -42,8 +42,8 @@ def use(
     """
     from freehold.trust import policy
 
-    found = policy.put_in_force(*_text(name))
-    print_json(vars(found)) if json else print(f"the policy {found.name!r} is in force")
+    rules = policy.put_in_force(*_text(name))
+    print_json(rules.as_dict()) if json else print(f"the policy {rules.name!r} is in force")
 
 
 @app.command("show")
@@ -63,13 +63,13 @@ def show(
     from freehold.core.errors import NotFound
     from freehold.trust import policy
 
-    if not name and not policy.place().exists():
+    if not name and not policy.file_in_force().exists():
         raise NotFound(
             "no policy is in force, so everything is allowed",
             f"freehold policy use NAME; there are {', '.join(policy.examples())}",
         )
-    text, where = _text(name) if name else (policy.place().read_text(), str(policy.place()))
-    print_json(vars(policy.read(text, where))) if json else print(text, end="")
+    text, where = _text(name) if name else (policy.file_in_force().read_text(), str(policy.file_in_force()))
+    print_json(policy.read(text, where).as_dict()) if json else print(text, end="")
 
 
 @app.command("check")
@@ -122,14 +122,14 @@ def drop(json: Json = False) -> None:
 
     found, who = policy.in_force(), os.environ.get("FREEHOLD_ACTOR", "")
     if found is not None:
-        allowed = [str(one) for one in found.override.get("who", [])]
+        allowed = found.override.who
         if allowed and who not in allowed:
             raise PolicyDenied(
                 f"{who or 'nobody'} may not drop the policy {found.name!r}",
                 f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR",
             )
         Users(Store()).record(who or "nobody named", "policy dropped", found.name)
-        policy.place().unlink()
+        policy.file_in_force().unlink()
     print_json({"dropped": found.name if found else None}) if json else print(
         f"dropped {found.name!r}" if found else "no policy was in force"
     )
