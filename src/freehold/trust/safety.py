@@ -14,7 +14,7 @@ from typing import Any
 
 from freehold.core import atomic_files
 from freehold.core.progress import Sink, silent, task
-from freehold.core.statistics import paired, wilson
+from freehold.core.statistics import PairedDifference, paired, wilson
 from freehold.inference.interface import Engine, PromptEncoder, Request
 from freehold.trust.evaluator import Evaluator
 from freehold.trust.grades import Reference, graded, measured, standard
@@ -267,7 +267,7 @@ def compare(before: Safety, after: Safety) -> dict[str, Any]:
         if not first["untold"] and not second["untold"]
     ]
 
-    def difference(unsafe: bool) -> dict[str, Any] | None:
+    def difference(unsafe: bool) -> PairedDifference | None:
         kind = [pair for pair in pairs if pair[0]["unsafe"] is unsafe]
         scores = [
             [float(_violates(row) if unsafe else row["refused"]) for row in side]
