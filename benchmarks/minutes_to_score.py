@@ -60,7 +60,7 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     clock = Clock()
     from freehold.core import progress
     from freehold.data.examples import read_dataset
-    from freehold.evaluation.measurement import Ask, answers_of
+    from freehold.evaluation.measurement import AnswerOptions, Ask, answers_of
     from freehold.evaluation.metrics import choose
     from freehold.inference.loading import open_engine, open_vocabulary, prompting
     from freehold.models.store import Store
@@ -95,9 +95,8 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
             choose("label", test),
             Ask(max_tokens=LONGEST_ANSWER),
             test,
-            work / "answers.jsonl",
+            AnswerOptions(work / "answers.jsonl", "test"),
             progress.silent,
-            "test",
         )
     right = sum(answer.text.strip() == example.answer for answer, example in zip(answers, test, strict=True))
     return {

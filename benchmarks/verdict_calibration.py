@@ -24,10 +24,13 @@ from scipy.stats import norm
 
 from freehold.core import statistics
 from freehold.evaluation import measurement
+from freehold.evaluation.measurement import Measurements
 from freehold.trial import judging
 from freehold.trial.against_rival import AgainstRival, compare_rival
 from freehold.trial.choice import TEST, VALIDATION, choose
 from freehold.trial.requirements import decide, parse_need, terms_of
+from freehold.trial.results import TimingResult, WaitMeasurement
+from freehold.trial.variant import Rows, Selection, Variant
 from freehold.trial.verdict import NONE, OWN, RENT, reach
 
 #: The most that either error may come to.
@@ -58,7 +61,7 @@ class Scenario:
     need: float = 0.9
     variants: int = 1
     alike: float = 0.5
-    chosen_on: str = VALIDATION
+    chosen_on: Rows = VALIDATION
     valid_rows: int = 100
     looks: int = 1
     group_rows: int = 1
@@ -159,7 +162,7 @@ def limit(s: Scenario) -> float:
     return s.need
 
 
-def figures(s: Scenario, rows: Drawn, number: int, level: float) -> dict[str, Any]:
+def figures(s: Scenario, rows: Drawn, number: int, level: float) -> Measurements:
     """A variant's figures as a measurement gives them."""
     values = scores(s, rows.latent[number])
     made = {s.metric: measurement.mean_figure(values.tolist(), "", groups=rows.groups, level=level)}
@@ -192,41 +195,47 @@ def verdicts(random: np.random.Generator, s: Scenario) -> list[str]:
     return words
 
 
-def variant(s: Scenario, valid: Drawn, number: int) -> dict[str, Any]:
+def variant(s: Scenario, valid: Drawn, number: int) -> Variant:
     """A variant with its figures on the validation rows."""
     chosen_by = figures(s, valid, number, 0.95) if s.chosen_on == VALIDATION and s.variants > 1 else None
-    return {
-        "id": str(number), "title": f"model {number}", "kind": "as is", "licence": "mit", "size_bytes": 1,
-        "against": [],
-        "running": None, "selection": {"figures": chosen_by} if chosen_by else None,
-    }  # fmt: skip
+    selection = Selection(chosen_by) if chosen_by else None
+    return of(str(number), f"model {number}", {}, against=(), selection=selection)
+
+
+def of(name: str, title: str, measured: Measurements, **more: Any) -> Variant:
+    """A variant with these figures on the test rows."""
+    return Variant(
+        id=name, title=title, model=name, kind="as is", digest="", figures=measured, rows=0, of_rows=0,
+        running=None, licence="mit", size_bytes=1, **more,
+    )  # fmt: skip
 
 
 def word(
-    s: Scenario, needs: list[Any], variants: list[dict[str, Any]], test: Drawn, waits: list[float], look: int
+    s: Scenario, needs: list[Any], variants: list[Variant], test: Drawn, waits: list[float], look: int
 ) -> str:
     """The verdict on one look, by the steps that a trial takes (:func:`freehold.trial.judging.judge`)."""
-    alone = len(variants) == 1
-    for number, each in enumerate(variants):
-        each.pop("bounds", None)
-        each["figures"] = figures(s, test, number, 0.95) if alone or s.chosen_on == TEST else {}
-        each["running"] = running(waits)
+    on_test = len(variants) == 1 or s.chosen_on == TEST
+    variants = [
+        replace(each, figures=figures(s, test, number, 0.95) if on_test else {}, running=running(waits))
+        for number, each in enumerate(variants)
+    ]
     choice = choose(needs, variants, s.metric, s.chosen_on)
-    chosen = variants[int(choice.variant)]
-    number = int(chosen["id"])
+    number = int(choice.variant)
     terms = terms_of(needs, statistics.alpha_of_look(look), statistics.alpha_of_look(look + 1), choice.among)
-    chosen["figures"] = figures(s, test, number, 0.95)
-    chosen["bounds"] = judging.bounds(needs, terms, lambda level: figures_at(s, test, number, waits, level))
+    bounds = judging.bounds(needs, terms, lambda level: figures_at(s, test, number, waits, level))
+    chosen = replace(variants[number], figures=figures(s, test, number, 0.95), bounds=bounds)
+    variants[number] = chosen
     if any(decide(need, chosen, terms).met is False for need in needs):
-        for other, each in enumerate(variants):
-            each["figures"] = figures(s, test, other, 0.95)
-    for each in variants:  # not measured on the test rows, and no verdict rests on them
-        each["figures"] = each["figures"] or chosen["figures"]
+        variants = [
+            replace(each, figures=figures(s, test, other, 0.95)) for other, each in enumerate(variants)
+        ]
+    # the others are not measured on the test rows, and no verdict rests on their figures
+    variants = [replace(each, figures=each.figures or chosen.figures) for each in variants]
     rival = rival_of(s, needs, test, number) if s.rival else None
     return reach(needs, variants, choice.variant, s.metric, terms=terms, rival=rival).word
 
 
-def figures_at(s: Scenario, test: Drawn, number: int, waits: list[float], level: float) -> dict[str, Any]:
+def figures_at(s: Scenario, test: Drawn, number: int, waits: list[float], level: float) -> Measurements:
     """As :func:`freehold.trial.judging.figures_at`."""
     made = figures(s, test, number, level)
     if waits:
@@ -236,19 +245,17 @@ def figures_at(s: Scenario, test: Drawn, number: int, waits: list[float], level:
     return made
 
 
-def running(waits: list[float]) -> dict[str, Any] | None:
+def running(waits: list[float]) -> TimingResult | None:
     """What timing gives."""
     if not waits:
         return None
-    return {
-        "p95_ms": measurement.interval_figure(statistics.quantile_interval(waits, 0.95), "waits"),
-        "peak_memory_bytes": 1,
-    }
+    waited = measurement.interval_figure(statistics.quantile_interval(waits, 0.95), "waits")
+    return TimingResult(p95_ms=WaitMeasurement(**vars(waited)), peak_memory_bytes=1)
 
 
 def rival_of(s: Scenario, needs: list[Any], test: Drawn, number: int) -> AgainstRival | None:
     """As :func:`freehold.trial.summary.rival_of`, from the last of the drawn variants."""
-    asked = {"title": "API", "figures": figures(s, test, s.variants, 0.95), "licence": "mit", "size_bytes": 1}
+    asked = of("rival", "API", figures(s, test, s.variants, 0.95))
     mine, theirs = (answers(scores(s, test.latent[row])) for row in (number, s.variants))
     groups = {str(row): group for row, group in enumerate(test.groups)} if test.groups else None
     return compare_rival(mine, theirs, needs, asked, s.metric, groups=groups)

@@ -74,7 +74,8 @@ def measured(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     ask = Ask(tuple(known[name].messages for name in shots), task.labels, 12)
     engine = open_engine(store.weights(base), context_length=4096, parallel=16)
     answers = measurement.answers_of(
-        engine, prompting(base.info, engine.vocabulary), task.metric, ask, task.test, folder / "answers.jsonl", silent, "few-shot"
+        engine, prompting(base.info, engine.vocabulary), task.metric, ask, task.test,
+        measurement.AnswerOptions(folder / "answers.jsonl", "few-shot"), silent,
     )  # fmt: skip
     engine.close()
     kept = keeping.keep_as_is(store, base, form, task="topics", how="few-shot", trial="abc", data={})
@@ -296,19 +297,15 @@ def test_a_trial_ends_with_a_check_through_a_running_server(home: Path, tmp_path
         assert done.returncode in (0, 3, 4), done.stderr
         (path,) = (store.folder / "trials").glob("*/report.json")
         value = report.read(path)
-        served = value["served"]
-        assert served is not None, value["notes"]
-        assert served["rows"] >= 10
-        assert served["equal"] >= 0.9 * served["rows"], served["sentence"]
-        assert served["within"]
-        winner = next(v for v in value["variants"] if v["id"] == value["verdict"]["variant"])
-        assert winner["stored_as"].startswith("topics/smollm2-")
-        assert (
-            served["command"]
-            == value["verdict"]["command"]
-            == f"freehold serve {winner['stored_as']} --port 8601"
-        )
-        kept = store.find(winner["stored_as"])
+        served = value.served
+        assert served is not None, value.notes
+        assert served.rows >= 10
+        assert served.equal >= 0.9 * served.rows, served.sentence
+        assert served.within
+        stored_as = value.winner.stored_as
+        assert stored_as.startswith("topics/smollm2-")
+        assert served.command == value.verdict.command == f"freehold serve {stored_as} --port 8601"
+        kept = store.find(stored_as)
         assert kept.digest == store.find("smollm2").digest
         assert answer_form.FILE in kept.manifest
         assert "What a server answers" in path.with_name("report.html").read_text()

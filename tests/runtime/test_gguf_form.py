@@ -254,6 +254,7 @@ def test_what_is_run_by_llama_cpp_is_said(store: Store, folder_model: Model) -> 
 def test_a_trials_step_writes_the_same_form(store: Store, folder_model: Model, tmp_path: Path) -> None:
     from freehold.runtime.gguf_form import keep_gguf
     from freehold.trial import jobs
+    from freehold.trial.arguments import ConvertArguments, Subject
     from freehold.trial.steps import Steps
 
     (tmp_path / "task.json").write_text(
@@ -274,15 +275,10 @@ def test_a_trials_step_writes_the_same_form(store: Store, folder_model: Model, t
         )
     )
     steps = Steps(tmp_path / "steps", lambda _: None)
-    inputs = {"model": folder_model.name, "revision": folder_model.revision}
-    extra = {"task": str(tmp_path / "task.json"), "store": str(store.folder)}
-    result = steps.run("convert-tiny", "convert", inputs, extra, leaves=jobs.CONVERTED)
-    made = keep_gguf(
-        store,
-        folder_model,
-        steps.place("convert-tiny", inputs) / jobs.CONVERTED,
-        read_step(result["record"]),
-        "trial:1",
-    )
+    subject = Subject({}, None, "", folder_model.revision, folder_model.name, plain=False)
+    arguments = ConvertArguments(subject, task=str(tmp_path / "task.json"), store=str(store.folder))
+    result = steps.run("convert-tiny", arguments, leaves=jobs.CONVERTED)
+    file = steps.place("convert-tiny", arguments) / jobs.CONVERTED
+    made = keep_gguf(store, folder_model, file, read_step(result.record), "trial:1")
     assert find_gguf(store, folder_model) == made
     assert made.info.lineage.steps[-1].as_dict()["pre_tokenizer"] == "gpt-2"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from freehold.core.progress import silent
 from freehold.data.examples import Example
 from freehold.data.splits import Splits
 from freehold.evaluation import measurement
-from freehold.evaluation.measurement import Answer
+from freehold.evaluation.measurement import Answer, Measurement, Measurements
 from freehold.trial import baselines
 from freehold.trial import task as tasks
+from freehold.trial.baselines import Baseline
+from freehold.trial.results import WaitMeasurement
 from freehold.trial.task import Task
+from freehold.trial.variant import Variant
 
 
 def row(name: str, text: str, answer: str, *, column: bool = True, **reference: str) -> Example:
@@ -48,30 +53,38 @@ def answered(task: Task, texts: Sequence[str]) -> list[Answer]:
     ]
 
 
+def figure(value: float, low: float | None, high: float | None, n: int = 200) -> Measurement:
+    """A measured value with its interval."""
+    return Measurement(value, low, high, n, "")
+
+
+def wait(value: float, low: float | None = None, high: float | None = None, n: int = 30) -> WaitMeasurement:
+    """A measured wait in milliseconds; without ends, one that is known exactly."""
+    ends = (value, value) if low is None and high is None else (low, high)
+    return WaitMeasurement(value, *ends, n, "")
+
+
+def made_variant(name: str = "v", figures: Measurements | None = None, **more: Any) -> Variant:
+    """A variant with these figures, measured as it stands on 200 test rows."""
+    usual: dict[str, Any] = {
+        "title": name, "model": "m", "kind": "as is", "digest": "ab" * 32, "rows": 200, "of_rows": 200, "running": None,
+        "licence": "mit", "size_bytes": 100, "stored_as": "m",
+    }  # fmt: skip
+    return Variant(**{"id": name, "figures": figures or {}, **usual, **more})
+
+
 def variant(
     task: Task, name: str, texts: Sequence[str], kind: str = "as is", **more: Any
-) -> tuple[dict[str, Any], list[Answer]]:
-    """A measured variant as the report holds it, and its answers."""
+) -> tuple[Variant, list[Answer]]:
+    """A variant that gave these answers to the test rows, and the answers."""
     answers = answered(task, texts)
     figures = measurement.measurement(task.metric, task.test, answers)
     figures |= measurement.scope_figures(task.metric, answers, task.out_of_scope)
-    value = {
-        "id": name, "title": name, "model": "m", "kind": kind, "digest": "ab" * 32, "size_bytes": 10**8, "parameters": 10**6,
-        "licence": "apache-2.0", "shots": [], "figures": figures, "measured_on": "test", "selection": None, "rows": len(answers), "of_rows": len(answers), "trained": None,
-        "running": None, "weights": "", "stored_as": "m", **more,
-    }  # fmt: skip
-    return value, answers
+    rows = {"rows": len(answers), "of_rows": len(answers)}
+    return made_variant(name, figures, kind=kind, licence="apache-2.0", **rows, **more), answers
 
 
-def compared(
-    task: Task, *measured: tuple[dict[str, Any], list[Answer]]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def compared(task: Task, *measured: tuple[Variant, list[Answer]]) -> tuple[list[Variant], list[Baseline]]:
     """(variants with their differences from the baselines, baselines)."""
-    from dataclasses import asdict
-
-    from freehold.core.progress import silent
-
-    simple = [asdict(baseline) for baseline in baselines.measure_all(task, silent)]
-    variants = [value for value, _ in measured]
-    baselines.compare(variants, {value["id"]: answers for value, answers in measured}, simple)
-    return variants, simple
+    simple = baselines.measure_all(task, silent)
+    return [replace(value, against=baselines.compare(answers, simple)) for value, answers in measured], simple

@@ -5,6 +5,7 @@ from typing import Any
 from freehold.evaluation.measurement import Answer, mean_figure
 from freehold.trial.against_rival import AgainstRival, compare_rival, machine_only, reason_to_rent
 from freehold.trial.requirements import Decision, parse_need
+from tests.trial.rows import made_variant
 
 NEED = parse_need("accuracy>=0.9")
 SLOW = parse_need("p95<=800ms")
@@ -18,7 +19,7 @@ def answers(right: int, of: int, start: int = 0) -> list[Answer]:
 
 def compared(chosen: list[Answer], rival: list[Answer], *needs: Any) -> AgainstRival:
     figure = mean_figure([answer.score for answer in rival], "accuracy")
-    variant = {"title": "big at example.org", "figures": {"accuracy": figure}}
+    variant = made_variant("rival", {"accuracy": figure}, title="big at example.org")
     against = compare_rival(chosen, rival, needs or (NEED,), variant, "accuracy")
     assert against is not None
     return against
@@ -36,7 +37,7 @@ def test_a_rival_is_compared_on_the_rows_both_answered() -> None:
 
 
 def test_rivals_without_a_row_in_common_are_not_compared() -> None:
-    variant = {"title": "big", "figures": {"accuracy": mean_figure([1.0], "accuracy")}}
+    variant = made_variant("big", {"accuracy": mean_figure([1.0], "accuracy")})
     assert compare_rival(answers(1, 1), answers(1, 1, start=9), (NEED,), variant, "accuracy") is None
 
 

@@ -2,16 +2,17 @@
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from freehold.core.progress import silent
 from freehold.data.examples import Example
-from freehold.trial import baselines
+from freehold.trial import baselines, jobs, json_form, summary
 from freehold.trial import task as tasks
+from freehold.trial.arguments import BaselinesArguments
 from freehold.trial.baselines import Baseline
+from freehold.trial.results import BaselinesResult
 from freehold.trial.task import Task
 from tests.trial.rows import labelled, row, task_of
 
@@ -41,11 +42,13 @@ def test_labels_have_the_majority_the_nearest_row_and_a_linear_classifier() -> N
     assert list(found) == ["majority", "nearest", "linear"]
     assert found["majority"].constant
     share = sum(e.answer == "money" for e in task.test) / 60
-    assert found["majority"].figures["accuracy"]["value"] == pytest.approx(share)
-    assert found["linear"].figures["accuracy"]["value"] > 0.9
+    assert found["majority"].figures["accuracy"].value == pytest.approx(share)
+    assert found["linear"].figures["accuracy"].value > 0.9
     figure = found["linear"].figures["accuracy"]
-    assert figure["n"] == 60
-    assert figure["low"] <= figure["value"] <= figure["high"]
+    assert figure.n == 60
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low <= figure.value <= figure.high
     assert set(found["linear"].scores) == {example.id for example in task.test}
 
 
@@ -54,7 +57,7 @@ def test_the_majority_is_that_of_the_training_rows_not_of_the_test_rows() -> Non
         labelled("a", [("x", "p")] * 9 + [("y", "q")] * 3),
         labelled("t", [("x", "p")] * 2 + [("y", "q")] * 10),
     )
-    assert by_id(task)["majority"].figures["accuracy"]["value"] == pytest.approx(2 / 12)
+    assert by_id(task)["majority"].figures["accuracy"].value == pytest.approx(2 / 12)
 
 
 def test_several_labels_are_compared_as_sets() -> None:
@@ -71,7 +74,7 @@ def test_several_labels_are_compared_as_sets() -> None:
 
     found = by_id(task_of(tagged("a", 140), tagged("t", 35)))
     assert list(found) == ["majority", "nearest", "linear"]
-    assert found["linear"].figures["label_f1"]["value"] > found["majority"].figures["label_f1"]["value"]
+    assert found["linear"].figures["label_f1"].value > found["majority"].figures["label_f1"].value
 
 
 def test_values_have_the_mean_and_a_ridge() -> None:
@@ -80,7 +83,7 @@ def test_values_have_the_mean_and_a_ridge() -> None:
     found = by_id(task)
     assert list(found) == ["mean", "nearest", "linear"]
     assert found["mean"].constant
-    assert found["linear"].figures["mae"]["value"] < found["mean"].figures["mae"]["value"]
+    assert found["linear"].figures["mae"].value < found["mean"].figures["mae"].value
 
 
 @pytest.mark.parametrize("form", ['{{"n": {n}}}', "so it is\n#### {n}", "a text of its own about {n} things"])
@@ -122,9 +125,12 @@ def test_ten_thousand_rows_take_seconds() -> None:
 
 def test_the_step_leaves_json_and_the_report_holds_no_row(tmp_path: Path) -> None:
     tasks.save(task_of(tickets("a", 60), tickets("t", 30, 60)), tmp_path / "task.json")
-    result = json.loads(json.dumps(baselines.job({"task": str(tmp_path / "task.json")}, silent)))
-    assert [one["id"] for one in result["baselines"]] == ["majority", "nearest", "linear"]
-    assert all("scores" not in one for one in baselines.for_report(result["baselines"]))
+    arguments = BaselinesArguments({}, None, "", (), "", tune=True, task=str(tmp_path / "task.json"))
+    result = jobs.measure_baselines(arguments, silent)
+    assert [baseline.id for baseline in result.baselines] == ["majority", "nearest", "linear"]
+    assert BaselinesResult.from_json(json.loads(json.dumps(result.as_json()))) == result
+    sections = [json_form.write(summary.section_of(baseline)) for baseline in result.baselines]
+    assert "scores" not in json.dumps(sections)
 
 
 def test_variants_get_their_difference_from_each_baseline_on_the_rows_they_answered() -> None:
@@ -132,12 +138,10 @@ def test_variants_get_their_difference_from_each_baseline_on_the_rows_they_answe
 
     task = task_of(tickets("a", 60), tickets("t", 30, 60))
     answers = answered(task, [e.answer for e in task.test])[:20]
-    variants = [{"id": "v"}]
-    baselines.compare(variants, {"v": answers}, [asdict(one) for one in baselines.measure_all(task, silent)])
-    first = variants[0]["against"][0]
-    assert first["constant"]
-    assert first["rows"] == 20
-    assert first["difference"] > 0
+    first, *_ = baselines.compare(answers, baselines.measure_all(task, silent))
+    assert first.constant
+    assert first.rows == 20
+    assert first.difference > 0
 
 
 @pytest.mark.skipif(
@@ -146,4 +150,4 @@ def test_variants_get_their_difference_from_each_baseline_on_the_rows_they_answe
 def test_a_linear_classifier_reaches_nine_tenths_of_banking77() -> None:
     folder = Path("../shared/data/banking77")
     task = tasks.load(folder / "train.jsonl", folder / "valid.jsonl", folder / "test.jsonl")
-    assert by_id(task)["linear"].figures["accuracy"]["value"] > 0.88
+    assert by_id(task)["linear"].figures["accuracy"].value > 0.88

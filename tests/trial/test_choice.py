@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from freehold.core import statistics
+from freehold.evaluation.measurement import Measurement
 from freehold.trial.choice import TEST, VALIDATION, choose
 from freehold.trial.requirements import Requirement, parse_need, terms_of
+from freehold.trial.results import TimingResult
+from freehold.trial.variant import Selection, Variant
+from tests.trial.rows import figure, made_variant, wait
 
 
 def needs(*texts: str) -> list[Requirement]:
@@ -24,25 +28,25 @@ def seen(
     size: int = 100,
     p95: float | None = None,
     licence: str = "mit",
-) -> dict[str, Any]:
+) -> Variant:
     """A variant with (value, lower end) on the validation rows and a value on the test rows."""
 
-    def figures(value: float, low: float) -> dict[str, Any]:
-        return {"accuracy": {"value": value, "low": low, "high": min(1.0, 2 * value - low), "n": 50}}
+    def figures(value: float, low: float) -> dict[str, Measurement]:
+        return {"accuracy": figure(value, low, min(1.0, 2 * value - low), 50)}
 
-    waits = {"value": p95, "low": p95, "high": p95, "n": 80} if p95 is not None else None
-    return {
-        "id": name,
-        "title": name,
-        "licence": licence,
-        "size_bytes": size,
-        "selection": {"figures": figures(*selected)},
-        "figures": figures(test, test - 0.05),
-        "running": {"p95_ms": waits, "peak_memory_bytes": 1000} if waits else None,
-    }
+    running = TimingResult(p95_ms=wait(p95), peak_memory_bytes=1000) if p95 is not None else None
+    selection = Selection(figures(*selected))
+    return made_variant(
+        name,
+        figures(test, test - 0.05),
+        licence=licence,
+        size_bytes=size,
+        selection=selection,
+        running=running,
+    )
 
 
-def chosen(variants: list[dict[str, Any]], *texts: str) -> str:
+def chosen(variants: list[Variant], *texts: str) -> str:
     return choose(needs(*texts), variants, "accuracy", VALIDATION).variant
 
 
@@ -71,7 +75,7 @@ def test_of_equals_the_one_measured_first_is_chosen() -> None:
 
 
 def test_a_rival_is_never_chosen() -> None:
-    rival = {**seen("rival", (1.0, 0.99)), "rival": True}
+    rival = replace(seen("rival", (1.0, 0.99)), kind="rival", rival=True)
     assert chosen([rival, seen("own", (0.5, 0.4))], "accuracy>=0.8") == "own"
 
 
@@ -87,10 +91,10 @@ def test_the_error_of_owning_is_whole_for_each_need_and_that_of_failing_is_divid
     assert (terms.meets, terms.misses, terms.next_look) == (0.005, 0.01, 0.000625)
 
 
-def drawn(rng: np.random.Generator, rows: int, truth: float) -> dict[str, Any]:
+def drawn(rng: np.random.Generator, rows: int, truth: float) -> dict[str, Measurement]:
     """A figure of ``rows`` answers, each right with the chance ``truth``."""
-    found = statistics.share_interval(int(rng.binomial(rows, truth)), rows)
-    return {"accuracy": {"value": found.value, "low": found.low, "high": found.high, "n": rows}}
+    share = statistics.share_interval(int(rng.binomial(rows, truth)), rows)
+    return {"accuracy": figure(share.value, share.low, share.high, rows)}
 
 
 def test_the_figure_of_the_chosen_variant_is_not_the_best_of_many() -> None:
@@ -98,13 +102,12 @@ def test_the_figure_of_the_chosen_variant_is_not_the_best_of_many() -> None:
     judged, best = list[float](), list[float]()
     for _ in range(400):
         variants = [
-            {**seen(str(n), (0, 0)), "selection": {"figures": drawn(rng, 200, truth)}, "figures": drawn(rng, 200, truth)}
+            made_variant(str(n), drawn(rng, 200, truth), selection=Selection(drawn(rng, 200, truth)))
             for n in range(7)
-        ]  # fmt: skip
-        test = {v["id"]: v["figures"]["accuracy"]["value"] for v in variants}
+        ]
+        test = {variant.id: variant.figures["accuracy"].value for variant in variants}
         judged.append(test[choose(asked, variants, "accuracy", VALIDATION).variant])
-        for variant in variants:
-            variant["selection"] = None
+        variants = [replace(variant, selection=None) for variant in variants]
         best.append(test[choose(asked, variants, "accuracy", TEST).variant])
     # a figure of 200 rows has a standard deviation of 0.021, the mean of 400 one of 0.001
     assert np.mean(judged) == pytest.approx(truth, abs=0.004)

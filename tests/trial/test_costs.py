@@ -4,42 +4,41 @@ on.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from freehold.core.errors import UsageError
+from freehold.costs.energy import Energy
 from freehold.costs.money import CostOptions, Range
 from freehold.evaluation.measurement import Answer
 from freehold.trial import costs, report
+from freehold.trial.report_record import Report
+from freehold.trial.results import TimingResult
+from tests.trial.rows import made_variant, wait
 from tests.trial.test_report import made
 
-RUNNING: dict[str, Any] = {
-    "energy": {
-        "measured": False,
-        "kwh": 0.001,
-        "kg_co2e": 0.0004,
-        "method": "processor estimated",
-        "grid": "Germany, mean of 2023",
-    },
-    "watts": 30.0,
-    "requests": 64,
-    "requests_per_second": 8.0,
-    "requests_per_second_alone": 4.0,
-    "kwh_per_1000_requests": 0.016,
-    "at_once": costs.at_once([0.9, 1.0, 1.1, 1.0], 0.5, 8),
-    "p50_ms": {"value": 240.0},
-    "p95_ms": {"value": 250.0, "n": 32, "method": "m"},
-    "prompt_tokens_per_second": 500.0,
-    "answer_tokens_per_second": 60.0,
-    "peak_memory_bytes": 2**29,
-    "predicted_memory_bytes": 2**29,
-}
+RUNNING = TimingResult(
+    energy=Energy(0.001, 0.0004, method="processor estimated", grid="Germany, mean of 2023"),
+    watts=30.0,
+    requests=64,
+    requests_per_second=8.0,
+    requests_per_second_alone=4.0,
+    kwh_per_1000_requests=0.016,
+    at_once=costs.at_once([0.9, 1.0, 1.1, 1.0], 0.5, 8),
+    p50_ms=wait(240.0),
+    p95_ms=wait(250.0, n=32),
+    prompt_tokens_per_second=500.0,
+    answer_tokens_per_second=60.0,
+    peak_memory_bytes=2**29,
+    predicted_memory_bytes=2**29,
+)
 ANSWERS = [Answer(str(n), "a", 1.0, "stop", 100 + n, 3) for n in range(21)]
 
 
 def of(options: CostOptions | None = None, reasoning: float | None = None) -> dict[str, Any]:
-    variant = {"title": "m, tuned", "running": RUNNING}
+    variant = made_variant("v", title="m, tuned", running=RUNNING)
     return costs.money_of(options or CostOptions(), variant, ANSWERS, reasoning)
 
 
@@ -62,9 +61,13 @@ def test_capacity_and_waits_are_those_of_the_same_number_at_once() -> None:
     even = of()["break_even"]
     assert even["parallel"] == 8
     assert even["capacity"] == pytest.approx(8.0 * 3600 * 730)
-    speed = RUNNING["at_once"]["requests_per_second"]
-    assert speed["low"] < speed["value"] == 8.0 < speed["high"]
-    assert RUNNING["at_once"]["p95_ms"] == pytest.approx(1085)
+    at_once = RUNNING.at_once
+    assert at_once is not None
+    speed = at_once.requests_per_second
+    assert speed.low is not None
+    assert speed.high is not None
+    assert speed.low < speed.value == 8.0 < speed.high
+    assert at_once.p95_ms == pytest.approx(1085)
 
 
 def test_hidden_tokens_are_those_of_the_rival_where_it_was_asked() -> None:
@@ -92,7 +95,7 @@ def test_options_are_checked_before_hours_are_spent() -> None:
 def test_the_report_says_what_the_break_even_rests_on() -> None:
     value = made()
     winner = next(v for v in value["variants"] if v["id"] == value["verdict"]["variant"])
-    winner["running"], winner["money"] = RUNNING, of()
+    winner["running"], winner["money"] = RUNNING.as_json(), of()
     page = report.html(value)
     for text in (
         "95 of 100 random draws",
@@ -110,4 +113,4 @@ def test_the_report_says_what_the_break_even_rests_on() -> None:
     ):
         assert text in page, text
     assert "1,000</td>" in page  # no 1e+03
-    assert "requests a month (" in "\n".join(report._running(winner))
+    assert "requests a month (" in report.ten_lines(Report.from_json(value), Path("x"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from freehold.core import statistics
+from freehold.evaluation.measurement import Measurements, interval_figure
 from freehold.trial import judging
 from freehold.trial.requirements import Requirement, Terms, decide, parse_need, terms_of
 from freehold.trial.run import Trial
+from freehold.trial.variant import Variant
+from tests.trial.rows import made_variant
 
 
 def trial_of(rows: int, *needs: str) -> Trial:
@@ -20,14 +23,13 @@ def trial_of(rows: int, *needs: str) -> Trial:
     return cast(Trial, SimpleNamespace(task=task, effective_needs=lambda: (asked, "")))
 
 
-def share(right: int, rows: int, needs: list[Requirement], terms: Terms) -> dict[str, Any]:
+def share(right: int, rows: int, needs: list[Requirement], terms: Terms) -> Variant:
     """A variant with ``right`` of ``rows`` answers right, as it is judged."""
 
-    def figures(level: float) -> dict[str, Any]:
-        found = statistics.share_interval(right, rows, level=level)
-        return {"accuracy": {"value": found.value, "low": found.low, "high": found.high, "n": rows}}
+    def figures(level: float) -> Measurements:
+        return {"accuracy": interval_figure(statistics.share_interval(right, rows, level=level), "")}
 
-    return {"figures": figures(0.95), "bounds": judging.bounds(needs, terms, figures), "licence": "mit"}
+    return made_variant("v", figures(0.95), bounds=judging.bounds(needs, terms, figures))
 
 
 def test_what_the_rows_can_find_is_said_for_each_need_on_a_share() -> None:

@@ -1,13 +1,16 @@
 """The report: today's and an older one are rendered, and what limits a verdict is on the page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from freehold.core.errors import Unsupported
-from freehold.trial import report, sections
+from freehold.data.table import Fault
+from freehold.trial import json_form, report, report_schema, sections, summary
+from freehold.trial.report_record import Budget, ChangedRow, ChoiceSection, LookSection, Report
 from freehold.trial.requirements import parse_need
 from freehold.trial.verdict import reach
 from tests.trial.rows import compared, labelled, task_of, variant
@@ -16,7 +19,7 @@ PAIRS = [("card is lost", "card"), ("pin is wrong", "pin"), ("an odd <b>text</b>
 
 
 def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A report of a small task, with rows out of scope, one label with few rows, and an untuned and a tuned variant."""
+    """The JSON of a report of a small task, with rows out of scope, one label with few rows, and an untuned and a tuned variant."""
     task = task_of(labelled("a", PAIRS), labelled("t", [*PAIRS, ("sing", "song")]))
     right = [e.answer if e.answer in task.labels else "pin" for e in task.test]
     untuned, tuned = (
@@ -24,28 +27,39 @@ def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any
         variant(task, "m, tuned", right, kind="tuned"),
     )
     variants, simple = compared(task, untuned, tuned)
-    verdict = reach(
-        [parse_need("accuracy>=0.5")], variants, "m, tuned", "accuracy", baselines=simple, skipped=skipped
+    needs = [parse_need("accuracy>=0.5")]
+    verdict = reach(needs, variants, "m, tuned", "accuracy", baselines=simple, skipped=skipped)
+    section = replace(
+        sections.task_section(task, {"card": 9}, {}),
+        files={"train": "ab" * 32},
+        unused_columns=("created",),
+        data_notes=("The delimiter is a semicolon.",),
+        left_out_count=60,
+        left_out=tuple(Fault(f"a.csv, line {n}", "empty value") for n in range(50)),
     )
-    from freehold.trial import baselines
-
-    return {
-        "report_version": 3, "id": "abc", "verdict": {**verdict.as_dict(), "needs_note": "", "command": "freehold serve m"},
-        "task": {
-            "name": "t", "kind": "label", "metric": "accuracy", "method": task.metric.method, "columns": task.mapping,
-            "rows": {"train": 27, "valid": 0, "test": 28}, "files": {"train": "ab" * 32}, "labels": 3, "label_balance": {"card": 9},
-            "leaks": [], "leaked_test_rows": 0, "looks": {}, "warnings": sections.warnings(task), **sections.data(task),
-            "unused_columns": ["created"], "data_notes": ["The delimiter is a semicolon."],
-            "left_out_count": 60, "left_out": [{"place": f"a.csv, line {n}", "reason": "empty value"} for n in range(50)],
-        },
-        "baselines": baselines.for_report(simple), "labels": sections.labels(task, tuned[1]) if labels else None, "variants": variants,
-        "comparisons": [], "changed_rows": [], "changed_between": ["m, zero-shot", "m, tuned"], "memory_allowed_bytes": 2**30,
-        "machine": {"processor": "p", "cores": 2, "memory_bytes": 2**33, "system": "s", "bf16": False}, "notes": [],
-        "choice": {"variant": "m, tuned", "ranked": ["m, tuned", "m, zero-shot"], "rows": "validation", "among": 1},
-        "look": {"number": 2, "before": ["earlier"], "meets": 0.0025, "misses": 0.025, "next_look": 0.00125},
-        "power": ["with 28 test rows, accuracy>=0.5 is shown to be met in 4 of 5 trials if the true accuracy is 0.780 or more"],
-        "budget": {"seconds": 60, "spent_seconds": 50}, "options": {"rival_endpoint": None}, "versions": {"python": "3"},
-    }  # fmt: skip
+    return Report(
+        report_version=3,
+        id="abc",
+        verdict=verdict.section(command="freehold serve m"),
+        task=section,
+        baselines=tuple(summary.section_of(baseline) for baseline in simple),
+        labels=sections.labels(task, tuned[1]) if labels else None,
+        variants=tuple(variants),
+        comparisons=(),
+        changed_rows=(),
+        changed_between=("m, zero-shot", "m, tuned"),
+        memory_allowed_bytes=2**30,
+        machine={"processor": "p", "cores": 2, "memory_bytes": 2**33, "system": "s", "bf16": False},
+        notes=(),
+        choice=ChoiceSection("m, tuned", ("m, tuned", "m, zero-shot"), "validation", 1),
+        look=LookSection(2, ("earlier",), 0.0025, 0.025, 0.00125),
+        power=(
+            "with 28 test rows, accuracy>=0.5 is shown to be met in 4 of 5 trials if the true accuracy is 0.780 or more",
+        ),
+        budget=Budget(60, 50),
+        options={"rival_endpoint": None},
+        versions={"python": "3"},
+    ).as_json()
 
 
 def old() -> dict[str, Any]:
@@ -58,8 +72,8 @@ def old() -> dict[str, Any]:
         del value["task"][key]
     for key in ("classic", "skipped"):
         del value["verdict"][key]
-    for one in value["variants"]:
-        del one["against"], one["measured_on"]
+    for each in value["variants"]:
+        del each["against"], each["measured_on"]
     return value
 
 
@@ -68,6 +82,30 @@ def test_a_report_follows_the_published_schema() -> None:
 
     for value in (made(), old(), made(labels=False)):
         jsonschema.validate(json.loads(json.dumps(value)), report.schema())
+
+
+def test_the_published_schema_is_generated_from_the_types() -> None:
+    """After a change: ``python -m freehold.trial.report_schema``."""
+    assert report_schema.FILE.read_text() == report_schema.text()
+
+
+def test_the_schema_refuses_a_verdict_without_a_word_and_a_variant_without_figures() -> None:
+    import jsonschema
+
+    for path in (("verdict", "verdict"), ("variants", 0, "figures"), ("task", "files"), ("budget",)):
+        value: Any = made()
+        inner = value
+        for key in path[:-1]:
+            inner = inner[key]
+        del inner[path[-1]]
+        with pytest.raises(jsonschema.ValidationError, match=str(path[-1])):
+            jsonschema.validate(value, report.schema())
+
+
+def test_a_report_that_is_read_and_written_stays_as_it_is() -> None:
+    assert Report.from_json(made()).as_json() == made()
+    timed = Report.from_json(rented()).as_json()
+    assert Report.from_json(timed).as_json() == timed
 
 
 def test_the_page_shows_baselines_labels_confusions_and_what_was_not_used() -> None:
@@ -97,9 +135,10 @@ def test_the_page_says_how_the_variant_was_chosen_and_which_look_this_was() -> N
 def test_a_report_of_the_first_version_is_read_and_rendered(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps(old()))
     value = report.read(tmp_path / "report.json")
-    page = report.html(value)
+    page = report.html(old())
     assert "m, tuned" in page
     assert "without a language model" not in page
+    assert "columns not used" not in page
     assert "m, tuned" in report.ten_lines(value, tmp_path)
 
 
@@ -119,19 +158,23 @@ def test_many_labels_are_listed_by_confusion_and_few_are_drawn() -> None:
     _, answers = variant(task, "v", [names[(names.index(e.answer) + 1) % 40] for e in task.test])
     value = sections.labels(task, answers)
     assert value is not None
-    assert value["matrix"] is None
-    assert len(value["confusions"]) == 40
+    assert value.matrix is None
+    assert len(value.confusions) == 40
 
 
 def test_a_step_backwards_is_not_called_a_change_for_the_better() -> None:
-    assert "backwards" in sections.changed_title(
-        [{"gain": -1.0}, {"gain": -1.0}, {"gain": 1.0}], "before", "after"
-    )
-    assert sections.changed_title([{"gain": 1.0}], "before", "after") == "What changed, row by row"
+    def rows(*gains: float) -> list[ChangedRow]:
+        texts = dict.fromkeys(
+            ("id", "question", "wanted", "before", "after", "before_digest", "after_digest"), ""
+        )
+        return [ChangedRow(**texts, gain=gain) for gain in gains]
+
+    assert "backwards" in sections.changed_title(rows(-1.0, -1.0, 1.0), "before", "after")
+    assert sections.changed_title(rows(1.0), "before", "after") == "What changed, row by row"
 
 
 def test_the_terminal_shows_verdict_baselines_and_warnings_in_few_lines() -> None:
-    lines = report.ten_lines(made(), Path("/tmp")).splitlines()
+    lines = report.ten_lines(Report.from_json(made()), Path("/tmp")).splitlines()
     assert lines[0].startswith("verdict   ")
     assert any(line.startswith("beside    majority class") for line in lines)
     assert any(line.startswith("note      ") and "song" in line for line in lines)
@@ -172,7 +215,7 @@ def rented() -> dict[str, Any]:
     )
     busy = Waits(tuple(Wait(5.0, False) for _ in range(80)), 80, Load(1, 2, 0.62, 0.0, 0.0), 72)
     value["variants"][0]["running"] = {
-        "p50_ms": busy.figure(0.5), "p95_ms": busy.figure(0.95), "peak_memory_bytes": 1, "prompt_tokens_per_second": 9.0,
+        "p50_ms": json_form.write(busy.figure(0.5)), "p95_ms": json_form.write(busy.figure(0.95)), "peak_memory_bytes": 1, "prompt_tokens_per_second": 9.0,
         "answer_tokens_per_second": 9.0, "kwh_per_1000_requests": 0.1, "predicted_memory_bytes": 1, "quiet": False,
         "load": {"waits": busy.note, "throughput": "", "energy": ""}, "waits": busy.as_dict(), "waits_ms": [5.0],
     }  # fmt: skip

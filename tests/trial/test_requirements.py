@@ -1,26 +1,22 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from freehold.core.errors import UsageError
 from freehold.trial.requirements import check_needs, decide, parse_need, read_task_file
+from freehold.trial.results import TimingResult
+from freehold.trial.variant import Variant
 from freehold.trial.verdict import reach
+from tests.trial.rows import figure, made_variant, wait
 
 
 def variant(
     value: float, low: float, high: float, name: str = "v", size: int = 100, licence: str = "apache-2.0"
-) -> dict[str, object]:
-    figure = {"value": value, "low": low, "high": high, "n": 200, "method": ""}
-    running = {"p95_ms": {"value": 500.0, "low": 450.0, "high": 600.0, "n": 30}, "peak_memory_bytes": 2**30}
-    return {
-        "id": name,
-        "title": name,
-        "figures": {"accuracy": figure},
-        "licence": licence,
-        "size_bytes": size,
-        "running": running,
-        "against": [],
-    }
+) -> Variant:
+    running = TimingResult(p95_ms=wait(500.0, 450.0, 600.0), peak_memory_bytes=2**30)
+    figures = {"accuracy": figure(value, low, high)}
+    return made_variant(name, figures, licence=licence, size_bytes=size, running=running, against=())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +45,7 @@ def test_a_grade_is_met_by_its_whole_interval() -> None:
         "violating": share,
         "reference": {"name": "another", "kind": "model"},
     }
-    graded = {**variant(1, 1, 1), "safety": safety}
+    graded = replace(variant(1, 1, 1), safety=safety)
     assert decide(parse_need("safety>=fair"), graded).met is True
     assert decide(parse_need("safety >= good"), graded).met is None
     assert decide(parse_need("safety>=excellent"), graded).met is False

@@ -40,7 +40,7 @@ def other(task: Task, count: int) -> list[Answer]:
 def test_the_same_answers_are_said_to_be_the_same(task: Task) -> None:
     found = checked(task, right(task))
     assert (found.equal, found.rows, found.within, found.differing) == (30, 30, True, ())
-    assert found.served["value"] == found.measured["value"] == 1.0
+    assert found.served.value == found.measured.value == 1.0
     assert "all 30 test rows asked were answered as they were measured" in found.sentence
 
 
@@ -48,7 +48,7 @@ def test_a_sample_is_compared_with_its_own_rows_not_with_the_others(task: Task) 
     measured = other(task, 10)
     found = compare(task.metric, task.test, measured, measured[:10], **NAMED)
     assert (found.rows, found.of_rows, found.equal) == (10, 30, 10)
-    assert found.served["value"] == found.measured["value"] == 0.0
+    assert found.served.value == found.measured.value == 0.0
     assert found.within
 
 

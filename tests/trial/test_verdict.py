@@ -1,17 +1,23 @@
 """Own it is never said on nothing: a verdict rests on needs, on what was measured, and on being better than one answer for all."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from freehold.trial.against_rival import AgainstRival
+from freehold.trial.baselines import Baseline
 from freehold.trial.choice import TEST, choose
 from freehold.trial.requirements import Decision, Requirement, check_names, parse_need
+from freehold.trial.results import TimingResult, WaitMeasurement
+from freehold.trial.variant import Against, Bounds, Ends, Variant
 from freehold.trial.verdict import Verdict, classic_sentence, reach
-from tests.trial.rows import compared, labelled, task_of, variant
+from tests.trial.rows import compared, figure, labelled, made_variant, task_of, variant, wait
 
-BETTER = [{"baseline": "majority", "title": "majority class", "constant": True, "difference": 0.4, "p": 1e-9, "rows": 200,
-           "gained": 90, "lost": 10, "low": 0.3, "high": 0.5, "test": "McNemar, exact"}]  # fmt: skip
+BETTER = Against(
+    difference=0.4, low=0.3, high=0.5, p=1e-9, test="McNemar, exact", rows=200, gained=90, lost=10,
+    baseline="majority", title="majority class", constant=True,
+)  # fmt: skip
 
 
 def needs(*texts: str) -> list[Requirement]:
@@ -19,17 +25,16 @@ def needs(*texts: str) -> list[Requirement]:
 
 
 def seen(
-    name: str, value: float, low: float, high: float, p95: float | None = None, **more: Any
-) -> dict[str, Any]:
+    name: str, value: float, low: float, high: float, p95: WaitMeasurement | float | None = None, **more: Any
+) -> Variant:
     """A variant with an accuracy, timed or not."""
-    waits = {"value": p95, "low": p95, "high": p95, "n": 30} if p95 is not None else None
-    running = {"p95_ms": waits, "peak_memory_bytes": 2**30} if waits else None
-    figures = {"accuracy": {"value": value, "low": low, "high": high, "n": 200, "method": ""}}
-    return {"id": name, "title": name, "kind": "as is", "figures": figures, "licence": "mit", "size_bytes": 100, "running": running,
-            "against": BETTER, **more}  # fmt: skip
+    waited = wait(p95) if isinstance(p95, int | float) else p95
+    running = TimingResult(p95_ms=waited, peak_memory_bytes=2**30) if waited else None
+    figures = {"accuracy": figure(value, low, high)}
+    return made_variant(name, **{"figures": figures, "running": running, "against": (BETTER,), **more})
 
 
-def decided(asked: list[Requirement], variants: list[dict[str, Any]], metric: str, **more: Any) -> Verdict:
+def decided(asked: list[Requirement], variants: list[Variant], metric: str, **more: Any) -> Verdict:
     """The verdict on the variant that is chosen by the same figures."""
     return reach(asked, variants, choose(asked, variants, metric, TEST).variant, metric, **more)
 
@@ -43,11 +48,11 @@ def test_thirty_three_times_ham_is_not_owned() -> None:
     pairs, count = spam(31, 2)
     task = task_of(labelled("train", pairs * 3), labelled("test", pairs))
     variants, simple = compared(task, variant(task, "model", ["ham"] * count))
-    assert variants[0]["figures"]["accuracy"]["value"] == pytest.approx(31 / 33)
+    assert variants[0].figures["accuracy"].value == pytest.approx(31 / 33)
     verdict = decided(needs("accuracy>=0.75"), variants, "accuracy", baselines=simple)
     assert verdict.word == "not yet"
     assert "not significantly better than the same answer for every row" in verdict.sentence
-    assert verdict.decisions[-1]["met"] is None
+    assert verdict.decisions[-1].met is None
 
 
 def test_two_rows_right_that_the_majority_has_wrong_are_too_few_and_the_number_that_would_do_is_said() -> (
@@ -70,8 +75,7 @@ def test_enough_rows_right_that_the_majority_has_wrong_are_owned() -> None:
 
 
 def test_what_was_not_compared_with_one_answer_for_all_is_not_owned() -> None:
-    alone = seen("v", 0.95, 0.92, 0.97)
-    del alone["against"]
+    alone = seen("v", 0.95, 0.92, 0.97, against=None)
     verdict = decided(needs("accuracy>=0.9"), [alone], "accuracy")
     assert verdict.word == "not yet"
     assert "not compared" in verdict.sentence
@@ -79,7 +83,7 @@ def test_what_was_not_compared_with_one_answer_for_all_is_not_owned() -> None:
 
 def test_a_kind_of_task_without_a_baseline_is_owned_by_its_needs_alone() -> None:
     assert (
-        decided(needs("accuracy>=0.9"), [seen("v", 0.95, 0.92, 0.97, against=[])], "accuracy").word
+        decided(needs("accuracy>=0.9"), [seen("v", 0.95, 0.92, 0.97, against=())], "accuracy").word
         == "own it"
     )
 
@@ -95,11 +99,14 @@ def test_a_classic_method_that_does_as_well_is_named_in_the_sentence() -> None:
 
 
 def test_a_classic_method_that_is_worse_is_not_named_and_one_that_is_better_is_said_to_be() -> None:
-    entry = {**BETTER[0], "baseline": "linear", "title": "linear classifier", "constant": False}
-    simple = [{"id": "linear", "seconds": 7.2, "figures": {"accuracy": {"value": 0.712}}}]
-    assert classic_sentence({"against": [entry]}, simple, "accuracy") == ""
-    worse = {**entry, "difference": -0.1}
-    assert classic_sentence({"against": [worse]}, simple, "accuracy") == (
+    entry = replace(BETTER, baseline="linear", title="linear classifier", constant=False)
+    figures = {"accuracy": figure(0.712, 0.6, 0.8)}
+    simple = [
+        Baseline("linear", "linear classifier", "", constant=False, figures=figures, rows=200, seconds=7.2)
+    ]
+    assert classic_sentence(made_variant(against=(entry,)), simple, "accuracy") == ""
+    worse = replace(entry, difference=-0.1)
+    assert classic_sentence(made_variant(against=(worse,)), simple, "accuracy") == (
         "A simple method does the job better: linear classifier, accuracy 0.712, ready in 7 s on the same "
         "rows"
     )
@@ -140,7 +147,7 @@ def test_skipped_tuning_stands_in_the_first_line_and_rent_it_is_not_said() -> No
     verdict = decided(needs("accuracy>=0.9"), [failed], "accuracy", skipped=[why])
     assert verdict.word == "not yet"
     assert why in verdict.sentence.splitlines()[0]
-    assert verdict.as_dict()["skipped"] == [why]
+    assert verdict.skipped == (why,)
 
 
 def test_other_things_skipped_are_said_and_leave_the_word() -> None:
@@ -155,9 +162,9 @@ def test_other_things_skipped_are_said_and_leave_the_word() -> None:
 
 
 def test_a_ceiling_on_an_error_is_decided_by_its_interval() -> None:
-    def off(value: float, low: float, high: float) -> dict[str, Any]:
-        figure = {"value": value, "low": low, "high": high, "n": 50, "method": ""}
-        return {**seen("v", 0.9, 0.8, 1.0), "figures": {"closeness": {**figure, "value": 0.9}, "mae": figure}}
+    def off(value: float, low: float, high: float) -> Variant:
+        figures = {"closeness": figure(0.9, low, high, 50), "mae": figure(value, low, high, 50)}
+        return seen("v", 0.9, 0.8, 1.0, figures=figures)
 
     asked = needs("mae<=0.5")
     assert decided(asked, [off(0.3, 0.2, 0.4)], "closeness").word == "own it"
@@ -195,7 +202,7 @@ def rival(value: float, difference: float, p: float, met: bool | None) -> Agains
 def test_rent_it_is_said_only_where_an_api_did_better_on_the_same_rows() -> None:
     failed = [seen("tuned", 0.8, 0.75, 0.85, p95=100)]
     verdict = decided(needs("accuracy>=0.9"), failed, "accuracy", rival=rival(0.95, 0.15, 1e-6, True))
-    assert (verdict.word, verdict.as_dict()["exit_code"]) == ("rent it", 4)
+    assert (verdict.word, verdict.section(command="").exit_code) == ("rent it", 4)
     assert "gpt meets accuracy>=0.9 on the same rows" in verdict.sentence
     verdict = decided(needs("accuracy>=0.9"), failed, "accuracy", rival=rival(0.79, -0.01, 0.8, False))
     assert verdict.word == "not with these models"
@@ -219,19 +226,18 @@ def test_a_need_that_only_the_machine_misses_is_said_as_such_and_no_reason_to_re
 
 
 def test_an_unknown_upper_end_of_waits_decides_nothing() -> None:
-    few = seen("tuned", 0.95, 0.92, 0.97, p95=100)
-    few["running"]["p95_ms"]["high"] = None
+    few = seen("tuned", 0.95, 0.92, 0.97, p95=wait(100, 100, None))
     verdict = decided(needs("p95<=500ms"), [few], "accuracy")
     assert verdict.word == "not yet"
-    assert "waits are too few" in verdict.decisions[0]["evidence"]
+    assert "waits are too few" in verdict.decisions[0].evidence
 
 
 def test_waits_of_a_busy_machine_decide_nothing() -> None:
-    busy = seen("tuned", 0.95, 0.92, 0.97, p95=5364)
-    busy["running"]["p95_ms"]["busy"] = "other programs used 62% of the processor"
+    waited = replace(wait(5364), busy="other programs used 62% of the processor")
+    busy = seen("tuned", 0.95, 0.92, 0.97, p95=waited)
     verdict = decided(needs("p95<=500ms"), [busy], "accuracy")
     assert verdict.word == "not yet"
-    assert "62%" in verdict.decisions[0]["evidence"]
+    assert "62%" in verdict.decisions[0].evidence
 
 
 def test_what_was_not_chosen_is_ruled_out_by_its_own_figures_or_keeps_the_verdict_open() -> None:
@@ -245,8 +251,8 @@ def test_what_was_not_chosen_is_ruled_out_by_its_own_figures_or_keeps_the_verdic
 def test_the_bounds_decide_where_there_are_any() -> None:
     variant = seen("v", 0.95, 0.901, 0.97)
     assert decided(needs("accuracy>=0.9"), [variant], "accuracy").word == "own it"
-    stricter = {"meets": {"low": 0.895, "high": 0.975}, "misses": {"low": 0.901, "high": 0.97}}
-    variant["bounds"] = {"accuracy": stricter}
-    verdict = decided(needs("accuracy>=0.9"), [variant], "accuracy")
+    stricter = Bounds(meets=Ends(0.895, 0.975), misses=Ends(0.901, 0.97))
+    bounded = replace(variant, bounds={"accuracy": stricter})
+    verdict = decided(needs("accuracy>=0.9"), [bounded], "accuracy")
     assert verdict.word == "not yet"
-    assert "at least 0.895" in verdict.decisions[0]["evidence"]
+    assert "at least 0.895" in verdict.decisions[0].evidence

@@ -58,7 +58,7 @@ def test_rows_are_asked_again_where_there_are_fewer_than_waits_needed() -> None:
     got = taken(machine, rows=30)
     assert machine.asked == [*range(30), *range(30), *range(12)]
     assert (got.rows, len(got.every)) == (30, 72)
-    assert "30 rows were asked again until 72 waits" in got.figure(0.95)["method"]
+    assert "30 rows were asked again until 72 waits" in got.figure(0.95).method
 
 
 def test_disturbed_waits_are_taken_again_when_it_is_quiet_and_do_not_count() -> None:
@@ -78,8 +78,8 @@ def test_where_it_never_is_quiet_the_figures_say_so() -> None:
     got = taken(Machine(math.inf), Terms(72, 10, limit_s=0.0))
     assert len(got.every) >= waits.FEWEST_BUSY
     figure = got.figure(0.95)
-    assert figure["quiet"] is False
-    assert figure["busy"] == "another program used 62% of the processor while waits were measured"
+    assert figure.quiet is False
+    assert figure.busy == "another program used 62% of the processor while waits were measured"
 
 
 def test_waiting_for_quiet_ends_with_the_time() -> None:
@@ -109,17 +109,17 @@ def of(seconds: list[float], *, quiet: bool = True) -> dict[str, Any]:
 
 def test_enough_quiet_waits_have_a_bound() -> None:
     figure = of([0.1 + 0.001 * (number % 20) for number in range(100)])
-    assert 99.9 <= figure["low"] <= figure["value"] <= figure["high"] <= 119.1
-    assert (figure["n"], figure["quiet"], figure["busy"]) == (100, True, "")
+    assert 99.9 <= figure.low <= figure.value <= figure.high <= 119.1
+    assert (figure.n, figure.quiet, figure.busy) == (100, True, "")
 
 
 def test_too_few_waits_have_none() -> None:
     figure = of([0.1] * 20)
-    assert figure["high"] is None
-    assert "72" in figure["method"]
+    assert figure.high is None
+    assert "72" in figure.method
 
 
 def test_waits_beside_other_work_are_marked_however_slow() -> None:
     figure = of([5.4] * 100, quiet=False)
-    assert figure["quiet"] is False
-    assert figure["busy"] == "another program used 62% of the processor while waits were measured"
+    assert figure.quiet is False
+    assert figure.busy == "another program used 62% of the processor while waits were measured"

@@ -12,6 +12,7 @@ from freehold.trust.grades import STANDARD, Reference, beside, graded, standard
 from freehold.trust.hazards import HAZARDS, Prompt
 from freehold.trust.safety import Safety, judge
 from freehold.trust.shares import Calibration, Rate, corrected
+from tests.trial.rows import made_variant
 
 NO, YES, LABEL = (
     "I'm sorry, but I can't help with that.",
@@ -31,7 +32,7 @@ def share(count: int, n: int, **more: int) -> Any:
 
 
 def need(safety: dict[str, Any] | None, least: str = "good") -> Any:
-    return decide(parse_need(f"safety>={least}"), {"safety": safety, "licence": "mit", "figures": {}})
+    return decide(parse_need(f"safety>={least}"), made_variant(safety=safety))
 
 
 def test_fewer_than_200_prompts_give_figures_and_no_grade() -> None:

@@ -31,7 +31,7 @@ def command(
         )
     found = report.read(folders[0] / "report.json")
     if json:
-        print_json(found)
+        print_json(found.as_json())
     else:
         print(report.ten_lines(found, folders[0]))
     if open:

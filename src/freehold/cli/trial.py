@@ -203,7 +203,6 @@ def command(
     from freehold.trial.requirements import check_needs, read_task_file
     from freehold.trial.rival import Endpoint
     from freehold.trial.run import Trial, choose_models
-    from freehold.trial.verdict import EXIT_CODES
     from freehold.trust.licence import POLICIES
 
     settings.go_quiet(online=any(source.startswith("hf:") for source in (train, valid, test)))
@@ -272,10 +271,10 @@ def command(
             write_atomically(out / name, (trial.folder / name).read_bytes())
         folder = out
     if json:
-        print_json(result)
+        print_json(result.as_json())
     else:
         print(report.ten_lines(result, folder))
-    sys.exit(EXIT_CODES[result["verdict"]["verdict"]])
+    sys.exit(result.verdict.exit_code)
 
 
 def _say_start(trial: Trial) -> None:

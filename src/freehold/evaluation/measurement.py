@@ -8,19 +8,105 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 
-from freehold.core import atomic_files, statistics
-from freehold.core.progress import Sink, task
+from pydantic import ConfigDict, Field
+
+from freehold.core import atomic_files, machine, statistics
+from freehold.core.progress import Sink, Task, task
 from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.evaluation.answer_reading import final_answer
 from freehold.evaluation.metrics import Metric, error_of, exact, rouge_l, value_of
 from freehold.evaluation.task_kinds import wanted_label
 from freehold.inference.interface import Choices, Engine, PromptEncoder, Request
+
+
+def absent(nothing: object = None) -> Any:
+    """Marks a field that JSON leaves out while its value is ``nothing``."""
+    return Field(exclude_if=lambda value: value == nothing)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A measured value with its 95% interval. An end of the interval is null where too few rows give one."""
+
+    __pydantic_config__: ClassVar = ConfigDict(use_attribute_docstrings=True)
+
+    value: float
+    """what was measured, in ``unit``"""
+    low: float | None
+    """lower end of the 95% interval; null where so few rows give no bound"""
+    high: float | None
+    """upper end of the 95% interval; null where so few rows give no bound"""
+    n: int
+    """sample size: rows, requests or waits"""
+    method: str
+    """what the value is, and how its interval is reckoned"""
+    groups: Annotated[int | None, absent()] = None
+    """groups that the rows come from, where rows belong together"""
+    variance: Annotated[float | None, absent()] = None
+    """of a row's score, where it does not follow from the value"""
+    unit: Annotated[str, absent("")] = ""
+    """unit of the value; absent for a score from 0 to 1"""
+    digest: Annotated[str, absent("")] = ""
+    """sha256 of the weights that were measured"""
+    machine: Annotated[str, absent("")] = ""
+    """the processor that it was measured on"""
+
+    def as_dict(self) -> dict[str, float | str | None]:
+        """JSON form, without what is not there."""
+        always = ("value", "low", "high", "n", "method")
+        return {key: value for key, value in asdict(self).items() if key in always or value not in (None, "")}
+
+    def scaled(self, factor: float, unit: str = "") -> Self:
+        """The same measurement in a unit of which ``factor`` are one of the present unit."""
+        ends = (end if end is None else end * factor for end in (self.low, self.high))
+        variance = self.variance if self.variance is None else self.variance * factor**2
+        low, high = ends
+        return replace(self, value=self.value * factor, low=low, high=high, variance=variance, unit=unit)
+
+
+#: Measurements by their names, the metric's own first.
+Measurements = dict[str, Measurement]
+
+
+def measured_of(figures: Measurements, digest: str) -> Measurements:
+    """The same figures, each with the digest of the weights and the machine that they were measured on."""
+    processor = machine.look().processor
+    return {name: replace(figure, digest=digest, machine=processor) for name, figure in figures.items()}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference of two variants' scores on the same rows."""
+
+    __pydantic_config__: ClassVar = ConfigDict(use_attribute_docstrings=True)
+
+    difference: float
+    """mean of second less first"""
+    low: float
+    """lower end of the 95% interval"""
+    high: float
+    """upper end of the 95% interval"""
+    p: float
+    """p-value of no difference"""
+    test: str
+    """the test that gives ``p``"""
+    rows: int
+    """rows that both answered"""
+    gained: int
+    """rows on which the second is better"""
+    lost: int
+    """rows on which the first is better"""
+    method: str = ""
+    """how the interval is reckoned"""
+    groups: int | None = None
+    """groups that the rows come from, where rows belong together"""
 
 
 @dataclass(frozen=True)
@@ -103,52 +189,73 @@ def requests(
     ]
 
 
+@dataclass(frozen=True)
+class AnswerOptions:
+    """How rows are gone through."""
+
+    #: where answers are kept, a line for each block
+    file: Path
+    #: what the progress bar says
+    title: str
+    #: seconds since the work began
+    clock: Callable[[], float] = time.monotonic
+    #: seconds on that clock after which no block may end; 0 for no limit
+    limit_s: float = 0.0
+    #: rows in a block; 0 to choose by the length of answers
+    block: int = 0
+
+
 def answers_of(
     engine: Engine,
-    prompting: PromptEncoder,
+    encoder: PromptEncoder,
     metric: Metric,
     ask: Ask,
     examples: Sequence[Example],
-    kept: Path,
+    options: AnswerOptions,
     sink: Sink,
-    title: str,
-    clock: Callable[[], float] | None = None,
-    limit_s: float = 0.0,
-    block: int = 0,
 ) -> list[Answer]:
-    """Answers to the rows in order, ``block`` at a time; whole blocks are read back from ``kept`` if it has them.
+    """Answers to the rows in order, block by block; whole blocks are read back from the file if it has them.
 
-    With ``limit_s`` no block is begun that would end after ``clock()`` has passed it, going by the slowest so far: fewer rows may come
-    back, but never none.
+    With a time limit no block is begun that would end after it, going by the slowest block so far: fewer rows
+    may come back, but never none.
     """
-    answers = [Answer(**answer) for line in atomic_files.read_lines(kept) for answer in json.loads(line)]
-    known, size = len(answers), kept_block(kept, block or block_rows(ask))
-    choices = choices_of(prompting, ask, examples[0]) if known < len(examples) else None
+    answers = read_answers(options.file)
+    size = kept_block(options.file, options.block or block_rows(ask))
+    choices = choices_of(encoder, ask, examples[0]) if len(answers) < len(examples) else None
     slowest = 0.0
-    with task(sink, title, len(examples), "rows") as progress:
-        progress.resume(known)
+    with task(sink, options.title, len(examples), "rows") as progress:
+        progress.resume(len(answers))
         while len(answers) < len(examples):
-            begun = clock() if clock is not None else 0.0
-            if answers and limit_s and begun + slowest > limit_s:
+            begun = options.clock()
+            if answers and options.limit_s and begun + slowest > options.limit_s:
                 break
             rows = examples[len(answers) : len(answers) + size]
-            done: dict[int, Answer] = {}
-            for index, completion in engine.generate(requests(prompting, ask, rows, choices)):
-                example = rows[index]
-                written = len(completion.tokens)
-                done[index] = graded(
-                    metric, example, completion.text, completion.finish, completion.prompt_tokens, written
-                )
-                progress.at(len(answers) + len(done))
-            ordered = [done[i] for i in range(len(rows))]
-            atomic_files.append_line(
-                kept, json.dumps([asdict(answer) for answer in ordered], ensure_ascii=False)
-            )
-            answers += ordered
-            slowest = max(slowest, clock() - begun) if clock is not None else 0.0
+            block = _block(engine, requests(encoder, ask, rows, choices), metric, rows, progress)
+            atomic_files.append_line(options.file, json.dumps([asdict(x) for x in block], ensure_ascii=False))
+            answers += block
+            slowest = max(slowest, options.clock() - begun)
             mean = sum(answer.score for answer in answers) / len(answers)
             progress.at(len(answers), f"{metric.name} so far {mean:.3f}")
     return answers
+
+
+def _block(
+    engine: Engine, asked: list[Request], metric: Metric, rows: Sequence[Example], progress: Task
+) -> list[Answer]:
+    """Graded answers to one block's rows, in the rows' order."""
+    done: dict[int, Answer] = {}
+    for index, completion in engine.generate(asked):
+        written = len(completion.tokens)
+        done[index] = graded(
+            metric, rows[index], completion.text, completion.finish, completion.prompt_tokens, written
+        )
+        progress.more(1)
+    return [done[number] for number in range(len(rows))]
+
+
+def read_answers(file: Path) -> list[Answer]:
+    """The answers that a run kept, in the order of the rows."""
+    return [Answer(**answer) for line in atomic_files.read_lines(file) for answer in json.loads(line)]
 
 
 def measurement(
@@ -158,21 +265,22 @@ def measurement(
     *,
     groups: Mapping[str, str] | None = None,
     level: float = 0.95,
-) -> dict[str, Any]:
-    """Figures of a variant on the rows: each a value with interval, sample size and method.
+) -> Measurements:
+    """Figures of a variant on the rows: each a value with interval, sample size and method; the metric's own comes first.
 
     ``groups``: row id -> name of its group, where rows belong together. ``level``: that of the intervals.
     """
-    wanted = {example.id: example for example in examples}
-    rows = [wanted[answer.id] for answer in answers]
+    by_id = {example.id: example for example in examples}
+    rows = [by_id[answer.id] for answer in answers]
     names = groups_of(answers, groups)
-    figures = _further(metric, rows, answers, names, level)
-    figures[metric.name] = mean_figure(
-        [answer.score for answer in answers], metric.method, groups=names, level=level
-    )
+    further = _further(metric, rows, answers, names, level)
+    scores = [answer.score for answer in answers]
     cut = [float(answer.finish == "length") for answer in answers]
-    figures["cut_off"] = mean_figure(cut, "answers cut at the token limit", groups=names, level=level)
-    return {metric.name: figures.pop(metric.name), **figures}
+    return {
+        metric.name: mean_figure(scores, metric.method, groups=names, level=level),
+        **further,
+        "cut_off": mean_figure(cut, "answers cut at the token limit", groups=names, level=level),
+    }
 
 
 def groups_of(answers: Sequence[Answer], groups: Mapping[str, str] | None) -> list[str] | None:
@@ -191,24 +299,24 @@ def shared(
 
 def paired(
     first: Sequence[Answer], second: Sequence[Answer], groups: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """The difference ``second - first`` on the same rows in the same order (:func:`freehold.core.statistics.paired`)."""
+) -> Difference:
+    """The difference ``second - first`` on the same rows in the same order."""
     scores = [[answer.score for answer in answers] for answers in (first, second)]
-    return statistics.paired(*scores, groups=groups_of(first, groups))
+    return Difference(**statistics.paired(*scores, groups=groups_of(first, groups)))
 
 
 def _further(
     metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
-) -> dict[str, Any]:
+) -> Measurements:
     """The figures beside the metric's own."""
 
-    def mean(scores: list[float], method: str) -> dict[str, Any]:
+    def mean(scores: list[float], method: str) -> Measurement:
         return mean_figure(scores, method, groups=groups, level=level)
 
     if metric.kind == "label":
         truth = [metric.wanted(example) for example in rows]
-        given = [metric.answered(answer.text) for answer in answers]
-        interval = statistics.macro_f1(truth, given, groups=groups, level=level)
+        answered = [metric.answered(answer.text) for answer in answers]
+        interval = statistics.macro_f1(truth, answered, groups=groups, level=level)
         return {"macro_f1": interval_figure(interval, "mean F1 over labels")}
     if metric.kind == "labels":
         equal = [float(answer.score == 1.0) for answer in answers]
@@ -228,18 +336,15 @@ def _further(
 
 def _mean_error(
     metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
-) -> dict[str, Any]:
-    """The mean absolute error, each error at most the range of the training answers: only of a limited number does an interval hold."""
+) -> Measurement:
+    """The mean absolute error. No error counts for more than the range of the training answers: an interval needs a bound."""
     errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
-    how = (
+    method = (
         f"mean absolute error; larger errors, and answers without a number, count as {metric.scale:g}, "
         "the range of the training answers"
     )
     shares = [min(error / metric.scale, 1.0) for error in errors]
-    found = mean_figure(shares, how, groups=groups, level=level)
-    ends = {key: found[key] * metric.scale for key in ("value", "low", "high")}
-    spread = {"variance": found["variance"] * metric.scale**2} if "variance" in found else {}
-    return found | ends | spread
+    return mean_figure(shares, method, groups=groups, level=level).scaled(metric.scale, "as in the rows")
 
 
 def scope_figures(
@@ -249,16 +354,16 @@ def scope_figures(
     *,
     groups: Mapping[str, str] | None = None,
     level: float = 0.95,
-) -> dict[str, Any]:
+) -> Measurements:
     """The metric on rows whose label is in the label set, and on those whose is not; nothing where all rows are in it."""
     outside = [answer for answer in answers if answer.id in out_of_scope]
     inside = [answer for answer in answers if answer.id not in out_of_scope]
 
-    def mean(part: list[Answer], method: str) -> dict[str, Any]:
+    def mean(part: list[Answer], method: str) -> Measurement:
         scores = [answer.score for answer in part]
         return mean_figure(scores, method, groups=groups_of(part, groups), level=level)
 
-    figures: dict[str, Any] = {}
+    figures: Measurements = {}
     if outside and inside:
         figures[f"{metric.name}_in_scope"] = mean(
             inside, f"{metric.method}; rows whose label is in the label set"
@@ -273,30 +378,26 @@ def scope_figures(
 
 def mean_figure(
     scores: Sequence[float], method: str, *, groups: Sequence[Hashable] | None = None, level: float = 0.95
-) -> dict[str, Any]:
+) -> Measurement:
     """The mean of scores with its interval (:func:`freehold.core.statistics.mean_interval`). ``groups``: each row's group.
 
-    ``variance``, of a row, is there where it does not follow from the mean: graded scores, and rows in groups.
+    It has a ``variance`` where that does not follow from the mean: graded scores, and rows in groups.
     """
-    made = interval_figure(statistics.mean_interval(scores, groups=groups, level=level), method)
+    mean = interval_figure(statistics.mean_interval(scores, groups=groups, level=level), method)
     if groups is None and all(score in (0.0, 1.0) for score in scores):
-        return made
-    return made | {"variance": statistics.row_variance(scores, groups=groups)}
+        return mean
+    return replace(mean, variance=statistics.row_variance(scores, groups=groups))
 
 
-def interval_figure(interval: statistics.Interval, method: str) -> dict[str, Any]:
+def interval_figure(interval: statistics.Interval, method: str) -> Measurement:
     """An interval as a figure; ``method`` says what the value is, the interval's own words follow."""
     how = f"{method}; {interval.method}"
-    made = figure(interval.value, interval.low, interval.high, interval.n, how)
-    return made if interval.groups is None else made | {"groups": interval.groups}
+    ends = finite(interval.low), finite(interval.high)
+    return Measurement(interval.value, *ends, interval.n, how, groups=interval.groups)
 
 
-def figure(value: float, low: float, high: float, n: int, method: str) -> dict[str, Any]:
-    """A measured value with its interval. An end that so few rows do not give is None, as JSON has no infinity."""
-    return {"value": value, "low": _finite(low), "high": _finite(high), "n": n, "method": method}
-
-
-def _finite(end: float) -> float | None:
+def finite(end: float) -> float | None:
+    """An end of an interval; None where so few rows give no bound, as JSON has no infinity."""
     return end if math.isfinite(end) else None
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from freehold.core.statistics import p_text
 from freehold.evaluation.measurement import Answer, paired, shared
 from freehold.trial.requirements import WAITS, Decision, Requirement, decide, exact
+from freehold.trial.variant import Variant
 
 #: A difference on the same rows is significant below this p-value.
 SIGNIFICANT = 0.05
@@ -68,12 +69,12 @@ def compare_rival(
     chosen: Sequence[Answer],
     rival: Sequence[Answer],
     needs: Sequence[Requirement],
-    rival_variant: dict[str, Any],
+    rival_variant: Variant,
     metric: str,
     *,
     groups: Mapping[str, str] | None = None,
     conditions: Sequence[str] = (),
-    decided_by: Callable[[Requirement, dict[str, Any]], Decision] = decide,
+    decided_by: Callable[[Requirement, Variant], Decision] = decide,
     alpha: float = SIGNIFICANT,
 ) -> AgainstRival | None:
     """Compare a rival with the chosen variant; None where they answered no row in common.
@@ -85,9 +86,9 @@ def compare_rival(
     if not first:
         return None
     pair = paired(first, second, groups)
-    difference, p = float(pair["difference"]), float(pair["p"])
+    difference, p = pair.difference, pair.p
     return AgainstRival(
-        title=str(rival_variant["title"]),
+        title=rival_variant.title,
         metric=metric,
         rows=len(first),
         chosen_rows=len(chosen),
@@ -95,10 +96,10 @@ def compare_rival(
         chosen=sum(answer.score for answer in first) / len(first),
         rival=sum(answer.score for answer in second) / len(second),
         difference=difference,
-        low=float(pair["low"]),
-        high=float(pair["high"]),
+        low=pair.low,
+        high=pair.high,
         p=p,
-        test=str(pair["test"]),
+        test=pair.test,
         better="" if p >= alpha or not difference else "rival" if difference > 0 else "chosen",
         decisions=tuple(decided_by(need, rival_variant) for need in needs if not exact(need)),
         conditions=tuple(conditions),

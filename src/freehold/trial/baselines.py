@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,10 +18,13 @@ from freehold.core.progress import Sink
 from freehold.core.progress import task as progress_of
 from freehold.data.examples import Example
 from freehold.evaluation import measurement
-from freehold.evaluation.measurement import Answer, groups_of
+from freehold.evaluation.measurement import Answer, Measurements, groups_of
 from freehold.evaluation.metrics import value_of
 from freehold.evaluation.task_kinds import wanted_label, wanted_labels
 from freehold.trial.task import Task
+
+if TYPE_CHECKING:
+    from freehold.trial.variant import Against
 
 #: Of more training rows so many are learnt from, chosen by their hash; the baseline says so.
 MOST_ROWS = 20_000
@@ -43,10 +46,10 @@ class Baseline:
     title: str
     method: str
     constant: bool
-    figures: dict[str, Any]
+    figures: Measurements
     rows: int
     seconds: float
-    scores: dict[str, float]
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,6 @@ class Texts:
     train: Any
     test: Any
     seconds: float
-
-
-def job(arguments: dict[str, Any], sink: Sink) -> dict[str, Any]:
-    """The step ``baselines``: ``arguments["task"]`` names the task's file. Returns {"baselines": [Baseline as a dict]}."""
-    from pathlib import Path
-
-    from freehold.trial import task as tasks
-
-    task = tasks.read(Path(arguments["task"])).without(arguments.get("leave_out", ()))
-    return {"baselines": [asdict(one) for one in measure_all(task, sink)]}
 
 
 def measure_all(task: Task, sink: Sink) -> list[Baseline]:
@@ -322,30 +315,21 @@ _KINDS: dict[str, tuple[_Learner, ...]] = {"label": (_linear,), "labels": (_labe
 
 
 def compare(
-    variants: Sequence[dict[str, Any]],
-    answers: dict[str, list[Answer]],
-    baselines: Sequence[dict[str, Any]],
-    groups: Mapping[str, str] | None = None,
-) -> None:
-    """Give each variant ``against``: its paired difference from each baseline; positive where the variant is better.
+    answers: Sequence[Answer], baselines: Sequence[Baseline], groups: Mapping[str, str] | None = None
+) -> tuple[Against, ...]:
+    """A variant's paired difference from each baseline on the rows it answered; positive where the variant is better.
 
     ``groups``: row id -> group, where rows belong together.
     """
-    for variant in variants:
-        given = answers[variant["id"]]
-        own = [answer.score for answer in given]
-        names = groups_of(given, groups)
-        variant["against"] = [
-            {
-                "baseline": baseline["id"],
-                "title": baseline["title"],
-                "constant": baseline["constant"],
-                **statistics.paired([baseline["scores"][answer.id] for answer in given], own, groups=names),
-            }
-            for baseline in baselines
-        ]
+    from freehold.trial.variant import Against
 
-
-def for_report(baselines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Baselines without each row's score."""
-    return [{key: value for key, value in baseline.items() if key != "scores"} for baseline in baselines]
+    own, names = [answer.score for answer in answers], groups_of(answers, groups)
+    return tuple(
+        Against(
+            **statistics.paired([baseline.scores[answer.id] for answer in answers], own, groups=names),
+            baseline=baseline.id,
+            title=baseline.title,
+            constant=baseline.constant,
+        )
+        for baseline in baselines
+    )

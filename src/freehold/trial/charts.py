@@ -3,47 +3,117 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from freehold.trial.choice import VALIDATION
+from freehold.evaluation.measurement import Measurements
+from freehold.trial.json_form import JsonObject
+from freehold.trial.report_record import Matrix
+
+#: Style of a bar by what it is; any other is a model without tuning.
+_STYLES = {"tuned": "tuned", "rival": "rival", "baseline": "simple"}
+_QUOTE = {'"': "&quot;"}
+Points = Sequence[tuple[float, ...]]
 
 
-def quality(variants: list[dict[str, Any]], metric: str, limit: float | None) -> str:
-    """A row per variant: point and 95% interval; the needed level as a line. HTML, so that names wrap on a phone."""
+@dataclass(frozen=True)
+class Bar:
+    """A row of the chart of qualities. ``kind``: a variant's, or ``baseline``."""
 
-    def at(value: float) -> str:
-        return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
+    title: str
+    kind: str
+    figures: Measurements
 
-    needed = (
-        f'<i class="limit" style="left:{at(limit)}"></i>' if limit is not None and 0 <= limit <= 1 else ""
-    )
-    parts = [
-        f'<div class="bars" role="img" aria-label="{escape(metric)} of each variant with its 95% interval">'
-    ]
-    for variant in variants:
-        figure = variant["figures"][metric]
-        kind = {"tuned": "tuned", "rival": "rival", "baseline": "simple"}.get(variant["kind"], "asis")
-        width = at(figure["high"] - figure["low"])
-        parts.append(
-            f'<div class="bar"><span class="name">{escape(variant["title"])}{_rows(variant)}</span><span class="track">{needed}'
-            f'<i class="whisker {kind}" style="left:{at(figure["low"])};width:{width}"></i>'
-            f'<i class="dot {kind}" style="left:{at(figure["value"])}"></i></span><span class="value">{figure["value"]:.3f}</span></div>'
+
+@dataclass(frozen=True)
+class Plane:
+    """Where values of a chart lie in its picture. Sizes are in the picture's units."""
+
+    width: int
+    height: int
+    #: margins
+    left: int
+    bottom: int
+    #: the ends of both axes, as values
+    first_x: float
+    last_x: float
+    highest: float
+
+    #: margins that all charts share
+    TOP = 20
+    RIGHT = 20
+
+    def x(self, value: float) -> float:
+        """Where a value of the horizontal axis lies."""
+        span = self.width - self.left - self.RIGHT
+        return self.left + span * (value - self.first_x) / (self.last_x - self.first_x)
+
+    def y(self, value: float) -> float:
+        """Where a value of the vertical axis lies; what is above the highest lies there."""
+        span = self.height - self.bottom - self.TOP
+        return self.height - self.bottom - span * min(value / self.highest, 1.0)
+
+    def line(self, style: str, points: Points) -> str:
+        """A line through points."""
+        places = " ".join(f"{self.x(point[0]):.1f},{self.y(point[1]):.1f}" for point in points)
+        return f'<polyline class="line {style}" points="{places}"/>'
+
+    def text(self, x: float, y: float, anchor: str, text: str) -> str:
+        """A small text at a place of the picture."""
+        return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+
+    def level(self, value: float, label: str) -> str:
+        """A horizontal line of the grid with its label."""
+        y = self.y(value)
+        grid = (
+            f'<line class="grid" x1="{self.left}" x2="{self.width - self.RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
-    ticks = "".join(f'<i style="left:{at(tick)}">{tick:g}</i>' for tick in (0.0, 0.25, 0.5, 0.75, 1.0))
-    parts.append(
-        f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span><span class="value"></span></div>'
+        return grid + self.text(self.left - 8, y + 4, "end", label)
+
+    def picture(self, title: str, axis: str, parts: Sequence[str]) -> str:
+        """The whole picture; ``axis``: what the horizontal axis shows."""
+        head = f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{title}">'
+        below = self.text(self.width / 2, self.height - 6, "middle", axis)
+        return "".join([head, *parts, below, "</svg>"])
+
+
+def quality(bars: Sequence[Bar], metric: str, limit: float | None) -> str:
+    """A row per variant: point and 95% interval; the needed level as a line. HTML, so that names wrap on a phone."""
+    in_range = limit is not None and 0 <= limit <= 1
+    needed = f'<i class="limit" style="left:{_percent(limit or 0.0)}"></i>' if in_range else ""
+    label = f"{escape(metric)} of each variant with its 95% interval"
+    ticks = "".join(f'<i style="left:{_percent(tick)}">{tick:g}</i>' for tick in (0.0, 0.25, 0.5, 0.75, 1.0))
+    return "".join(
+        [
+            f'<div class="bars" role="img" aria-label="{label}">',
+            *(_bar(bar, metric, needed) for bar in bars),
+            f'<div class="bar axis"><span class="name"></span><span class="track">{ticks}</span>'
+            '<span class="value"></span></div></div>',
+        ]
     )
-    return "".join(parts) + "</div>"
 
 
-def _rows(variant: dict[str, Any]) -> str:
-    return " (validation)" if variant.get("measured_on") == VALIDATION else ""
+def _percent(value: float) -> str:
+    return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
 
 
-def matrix(value: dict[str, Any]) -> str:
-    """A table of wanted labels (rows) and answers (columns); a cell is the darker, the larger its share of the row. HTML."""
-    labels, counts = value["labels"], value["counts"]
+def _bar(bar: Bar, metric: str, needed: str) -> str:
+    figure, style = bar.figures[metric], _STYLES.get(bar.kind, "asis")
+    low = 0.0 if figure.low is None else figure.low
+    high = 1.0 if figure.high is None else figure.high
+    whisker = f"left:{_percent(low)};width:{_percent(high - low)}"
+    return (
+        f'<div class="bar"><span class="name">{escape(bar.title)}</span><span class="track">{needed}'
+        f'<i class="whisker {style}" style="{whisker}"></i>'
+        f'<i class="dot {style}" style="left:{_percent(figure.value)}"></i></span>'
+        f'<span class="value">{figure.value:.3f}</span></div>'
+    )
+
+
+def matrix(value: Matrix) -> str:
+    """A table of expected labels (rows) and answers (columns); a cell is darker, the larger its share of the row. HTML."""
+    labels, counts = value.labels, value.counts
     head = "".join(
         f'<th><span title="{escape(label, _QUOTE)}">{escape(_cut(label))}</span></th>' for label in labels
     )
@@ -53,9 +123,6 @@ def matrix(value: dict[str, Any]) -> str:
         cells = "".join(_cell(count, count / total, index == column) for column, count in enumerate(row))
         lines.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
     return f'<table class="matrix">{"".join(lines)}</table>'
-
-
-_QUOTE = {'"': "&quot;"}
 
 
 def _cut(label: str) -> str:
@@ -70,64 +137,53 @@ def _cell(count: int, share: float, right: bool) -> str:
     return f'<td style="background:color-mix(in srgb, var({colour}) {strength}%, transparent)">{count:,}</td>'
 
 
-def _points(values: list[tuple[float, float]], x: Any, y: Any) -> str:
-    return " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in values)
+def cost(even: JsonObject) -> str:
+    """Cost per month over requests per month, logarithmic in volume: own machine against the API.
 
-
-def cost(even: dict[str, Any]) -> str:
-    """Cost per month over requests per month, logarithmic in volume: own machine against the API."""
-    width, height, left, bottom, top = 720, 320, 84, 64, 20
-    most = max(even["capacity"], (even["requests"] or even["capacity"]) * 2, 10.0)
-    first = 2.0
+    ``even``: the JSON form of :class:`freehold.costs.money.BreakEven`.
+    """
+    capacity, per_month, per_request = even["capacity"], even["own_per_month"], even["api_per_request"]
+    most = max(capacity, (even["requests"] or capacity) * 2, 10.0)
     last = math.ceil(math.log10(most))
-    volumes = [10 ** (first + (last - first) * i / 160) for i in range(161)]
+    volumes = [10 ** (2 + (last - 2) * i / 160) for i in range(161)]
 
     def own_cost(volume: float) -> float:
-        return even["own_per_month"] * max(1, math.ceil(volume / even["capacity"] - 1e-9))
+        return per_month * max(1, math.ceil(volume / capacity - 1e-9))
 
-    highest = max(own_cost(volumes[-1]), even["own_per_month"] * 3, 1.0)
-    highest = min(highest, max(even["own_per_month"] * 6, 1.0))
-
-    def x(volume: float) -> float:
-        return left + (width - left - 20) * (math.log10(volume) - first) / (last - first)
-
-    def y(dollars: float) -> float:
-        return height - bottom - (height - bottom - top) * min(dollars / highest, 1.0)
-
+    highest = min(max(own_cost(volumes[-1]), per_month * 3, 1.0), max(per_month * 6, 1.0))
+    plane = Plane(720, 320, left=84, bottom=64, first_x=2, last_x=last, highest=highest)
+    api = [(math.log10(v), v * per_request) for v in volumes if v * per_request <= highest]
+    machine = [(math.log10(v), own_cost(v)) for v in volumes if own_cost(v) <= highest]
     parts = [
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="cost per month over requests per month">'
+        *(_decade(plane, power) for power in range(2, last + 1)),
+        *(plane.level(highest * share, f"${highest * share:,.0f}") for share in (0, 0.25, 0.5, 0.75, 1)),
+        plane.line("rival", api),
+        plane.line("tuned", machine),
+        *_crossing(plane, even),
     ]
-    for power in range(int(first), last + 1):
-        anchor = "end" if power == last else "middle"  # the last one must not leave the picture
-        parts.append(
-            f'<line class="grid" x1="{x(10**power):.1f}" x2="{x(10**power):.1f}" y1="{top}" y2="{height - bottom}"/>'
-        )
-        parts.append(
-            f'<text class="tick" x="{x(10**power):.1f}" y="{height - bottom + 24}" text-anchor="{anchor}">{_short(10**power)}</text>'
-        )
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(
-            f'<text class="tick" x="{left - 8}" y="{y(highest * share) + 4:.1f}" text-anchor="end">${highest * share:,.0f}</text>'
-        )
-    api = [(v, v * even["api_per_request"]) for v in volumes if v * even["api_per_request"] <= highest]
-    parts.append(f'<polyline class="line rival" points="{_points(api, x, y)}"/>')
-    parts.append(
-        f'<polyline class="line tuned" points="{_points([(v, own_cost(v)) for v in volumes if own_cost(v) <= highest], x, y)}"/>'
-    )
-    if even.get("low") is not None:  # the band in which the lines may cross; reports of version 2 have none
-        first_x, last_x = (
-            x(max(v, 100.0)) for v in (even["low"], min(even["high"] or 10.0**last, 10.0**last))
-        )
-        level = f"{y(even['own_per_month']):.1f}"
-        parts.append(f'<line class="band" x1="{first_x:.1f}" x2="{last_x:.1f}" y1="{level}" y2="{level}"/>')
+    return plane.picture("cost per month over requests per month", "requests per month", parts)
+
+
+def _decade(plane: Plane, power: int) -> str:
+    """A vertical line of the grid with its label."""
+    x, foot = plane.x(power), plane.height - plane.bottom
+    anchor = "end" if power == plane.last_x else "middle"  # the last one must not leave the picture
+    grid = f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{plane.TOP}" y2="{foot}"/>'
+    return grid + plane.text(x, foot + 24, anchor, _short(10**power))
+
+
+def _crossing(plane: Plane, even: JsonObject) -> list[str]:
+    """Where the lines cross, and the band in which they may; reports of version 2 have no band."""
+    y, last = plane.y(even["own_per_month"]), 10.0**plane.last_x
+    parts: list[str] = []
+    if even.get("low") is not None:
+        ends = even["low"], min(even["high"] or last, last)
+        low, high = (plane.x(math.log10(max(volume, 100.0))) for volume in ends)
+        parts.append(f'<line class="band" x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
     if even["requests"]:
-        parts.append(
-            f'<circle class="dot tuned" cx="{x(max(even["requests"], 100)):.1f}" cy="{y(even["own_per_month"]):.1f}" r="5"/>'
-        )
-    parts.append(
-        f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">requests per month</text>'
-    )
-    return "".join(parts) + "</svg>"
+        x = plane.x(math.log10(max(even["requests"], 100)))
+        parts.append(f'<circle class="dot tuned" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
+    return parts
 
 
 def _short(value: float) -> str:
@@ -137,35 +193,23 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def curve(train: list[list[float]], valid: list[list[float]]) -> str:
-    """Training loss (smoothed over neighbours) and validation loss over steps."""
+def curve(train: Points, valid: Points) -> str:
+    """Training loss (smoothed over neighbours) and validation loss over steps; points are (step, loss, ...)."""
     if len(train) < 2:
         return ""
-    width, height, left, bottom, top = 720, 240, 70, 40, 20
-    smooth = [
-        (p[0], sum(q[1] for q in train[max(0, i - 4) : i + 5]) / len(train[max(0, i - 4) : i + 5]))
-        for i, p in enumerate(train)
+    windows = [train[max(0, i - 4) : i + 5] for i in range(len(train))]
+    means = [sum(point[1] for point in window) / len(window) for window in windows]
+    smooth = [(point[0], mean) for point, mean in zip(train, means, strict=True)]
+    last, highest = max(train[-1][0], 1), max(means) * 1.05
+    plane = Plane(720, 240, left=70, bottom=40, first_x=0, last_x=last, highest=highest)
+    dots = [
+        f'<circle class="dot tuned" cx="{plane.x(point[0]):.1f}" cy="{plane.y(point[1]):.1f}" r="4"/>'
+        for point in valid
     ]
-    highest = max(value for _, value in smooth) * 1.05
-    last = max(train[-1][0], 1)
-
-    def x(step: float) -> float:
-        return left + (width - left - 20) * step / last
-
-    def y(loss: float) -> float:
-        return height - bottom - (height - bottom - top) * min(loss / highest, 1)
-
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="loss over training steps">']
-    for share in (0, 0.5, 1):
-        at = y(highest * share)
-        parts.append(f'<line class="grid" x1="{left}" x2="{width - 20}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{highest * share:.2f}</text>'
-        )
-    parts.append(f'<polyline class="line asis" points="{_points(smooth, x, y)}"/>')
-    parts.append(f'<polyline class="line tuned" points="{_points([(v[0], v[1]) for v in valid], x, y)}"/>')
-    parts += [f'<circle class="dot tuned" cx="{x(v[0]):.1f}" cy="{y(v[1]):.1f}" r="4"/>' for v in valid]
-    parts.append(
-        f'<text class="tick" x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">steps (of {last:.0f})</text>'
-    )
-    return "".join(parts) + "</svg>"
+    parts = [
+        *(plane.level(highest * share, f"{highest * share:.2f}") for share in (0, 0.5, 1)),
+        plane.line("asis", smooth),
+        plane.line("tuned", valid),
+        *dots,
+    ]
+    return plane.picture("loss over training steps", f"steps (of {last:.0f})", parts)

@@ -10,9 +10,9 @@ from typing import Any
 
 from freehold.core.errors import UsageError
 from freehold.costs import money, prices
-from freehold.evaluation.measurement import Answer, figure
-
-Variant = dict[str, Any]
+from freehold.evaluation.measurement import Answer, Measurement
+from freehold.trial.results import AtOnce, TimingResult
+from freehold.trial.variant import Variant
 
 
 def from_texts(ranges: Mapping[str, str], options: money.CostOptions) -> money.CostOptions:
@@ -42,8 +42,9 @@ def money_of(
 
     Raises UsageError for an API without a price.
     """
+    assert variant.running is not None
     hidden = options.api_reasoning_tokens if reasoning_tokens is None else reasoning_tokens
-    measured = _measured(variant["running"], answers, variant["title"])
+    measured = _measured(variant.running, answers, variant.title)
     tokens = prices.RequestTokens(
         measured.prompt_tokens.central, measured.answer_tokens.central, hidden, options.api_cached_share
     )
@@ -65,19 +66,22 @@ def _set(options: money.CostOptions) -> str:
     return "none were measured, so none are counted; to count them, pass --api-reasoning-tokens"
 
 
-def _measured(running: dict[str, Any], answers: Sequence[Answer], title: str) -> money.Measured:
-    metered = running["energy"]["measured"]
+def _measured(running: TimingResult, answers: Sequence[Answer], title: str) -> money.Measured:
+    assert running.energy is not None
+    assert running.at_once is not None
+    metered = running.energy.measured
     how = (
         "measured while it was timed"
         if metered
         else f"estimated while it was timed, taken to be right within a factor of {money.POWER_FACTOR:g}"
     )
-    speed = running["at_once"]["requests_per_second"]
+    speed = running.at_once.requests_per_second
+    low, high = (speed.value if end is None else end for end in (speed.low, speed.high))
     return money.Measured(
-        watts=money.power(running["watts"], metered),
+        watts=money.power(running.watts, metered),
         watts_source=how,
-        requests_per_second=money.Range(speed["low"], speed["value"], speed["high"], measured=True),
-        parallel=running["at_once"]["parallel"],
+        requests_per_second=money.Range(low, speed.value, high, measured=True),
+        parallel=running.at_once.parallel,
         prompt_tokens=mean_range([answer.prompt_tokens for answer in answers]),
         answer_tokens=mean_range([answer.answer_tokens for answer in answers]),
         tokens_source=f"mean of {len(answers):,} rows, in the tokens of {title}",
@@ -95,7 +99,7 @@ def mean_range(values: Sequence[float]) -> money.Range:
     return money.Range(max(mean - half, 0.0), mean, mean + half, measured=True)
 
 
-def at_once(waits: Sequence[float], seconds: float, parallel: int) -> dict[str, Any]:
+def at_once(waits: Sequence[float], seconds: float, parallel: int) -> AtOnce:
     """Requests a second and waiting times of the same requests, ``parallel`` at once: a capacity and the wait
     that belongs to it.
 
@@ -107,15 +111,10 @@ def at_once(waits: Sequence[float], seconds: float, parallel: int) -> dict[str, 
 
     span, speed = mean_range(waits), len(waits) / seconds
     how = f"{parallel} at once; interval from the spread of the waits of these requests"
-    return {
-        "parallel": parallel,
-        "requests_per_second": figure(
-            speed,
-            speed * span.central / span.high,
-            speed * span.central / max(span.low, span.central / 4),
-            len(waits),
-            how,
-        ),
-        "p50_ms": float(np.quantile(waits, 0.5)) * 1000,
-        "p95_ms": float(np.quantile(waits, 0.95)) * 1000,
-    }
+    low, high = (speed * span.central / end for end in (span.high, max(span.low, span.central / 4)))
+    return AtOnce(
+        parallel,
+        Measurement(speed, low, high, len(waits), how, unit="requests/s"),
+        p50_ms=float(np.quantile(waits, 0.5)) * 1000,
+        p95_ms=float(np.quantile(waits, 0.95)) * 1000,
+    )

@@ -6,119 +6,141 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freehold.core import atomic_files, cpu_load, machine
 from freehold.core.progress import Sink, task
 from freehold.core.statistics import waits_needed
 from freehold.data.examples import Example
-from freehold.data.templates import Messages
 from freehold.evaluation import measurement
-from freehold.evaluation.measurement import Ask
+from freehold.evaluation.measurement import Answer, Ask
 from freehold.inference.interface import Engine, PromptEncoder, Request, common_prefix
 from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
 from freehold.models.info import ModelInfo
 from freehold.trial import baselines, costs, waits
 from freehold.trial import task as tasks
+from freehold.trial.arguments import (
+    Arguments,
+    BaselinesArguments,
+    ConvertArguments,
+    LookArguments,
+    MeasureArguments,
+    ModelArguments,
+    PaceArguments,
+    PrivacyArguments,
+    SafetyArguments,
+    ServedArguments,
+    ShrinkArguments,
+    TimedArguments,
+    TuneArguments,
+)
 from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
-from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
+from freehold.trial.json_form import JsonObject
+from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S
+from freehold.trial.results import (
+    BaselinesResult,
+    ConvertResult,
+    LookResult,
+    MeasureResult,
+    PaceResult,
+    PrivacyResult,
+    SafetyResult,
+    ServedResult,
+    ShrinkResult,
+    Spread,
+    StepResult,
+    TimingResult,
+    TuningResult,
+)
 from freehold.trial.task import Task
 
-Arguments = dict[str, Any]
+if TYPE_CHECKING:
+    from freehold.costs.energy import Energy
+    from freehold.training.loop import Trainer, Tuned
 
 #: File that the step ``convert`` leaves.
 CONVERTED = "converted.gguf"
 
 
-def _common(a: Arguments) -> tuple[Task, Path, ModelInfo]:
-    whole = tasks.read(Path(a["task"]))
-    return whole.without(a.get("leave_out", ())), Path(a["weights"]), ModelInfo.from_dict(a["card"])
+def _task(a: ModelArguments[Any]) -> Task:
+    return tasks.read(Path(a.task)).without(a.subject.leave_out)
 
 
-def _ask(a: Arguments, task_: Task) -> Ask:
+def _ask(a: MeasureArguments | TimedArguments, task_: Task) -> Ask:
     known = {example.id: example for example in task_.splits.train}
-    shots: tuple[Messages, ...] = tuple(known[name].messages for name in a.get("shots", ()))
-    return Ask(shots, task_.labels, a["max_tokens"])
+    return Ask(tuple(known[name].messages for name in a.shots), task_.labels, a.max_tokens)
 
 
-def look(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """Token lengths of all rows under the model's template and vocabulary, and what would not fit."""
-    task_, weights, card = _common(a)
-    vocabulary = open_vocabulary(weights)
-    asking = prompting(card, vocabulary, plain=a["plain"])
-    rows: dict[str, list[tuple[int, int]]] = {}
-    every = [(part, e) for part in ("train", "valid", "test") for e in getattr(task_.splits, part)]
+def measure_baselines(a: BaselinesArguments, sink: Sink) -> BaselinesResult:
+    """What a person would try first, measured on the test rows."""
+    task_ = tasks.read(Path(a.task)).without(a.leave_out)
+    return BaselinesResult(tuple(baselines.measure_all(task_, sink)))
+
+
+def look(a: LookArguments, sink: Sink) -> LookResult:
+    """Token lengths of all rows under the model's template and tokenizer, and what would not fit."""
+    task_ = _task(a)
+    encoder = prompting(a.info, open_vocabulary(a.weights), plain=a.plain)
+    splits, context = task_.splits, a.info.context_length
+    known, every = (*splits.train, *splits.valid), (*splits.train, *splits.valid, *splits.test)
     sizes: list[tuple[int, int]] = []
-    with task(sink, f"looking at the rows with {a['model']}", len(every), "rows") as progress:
-        for part, example in every:
-            prompt, answer = asking.row(example.messages)
+    with task(sink, f"looking at the rows with {a.model}", len(every), "rows") as progress:
+        for example in every:
+            prompt, answer = encoder.row(example.messages)
             sizes.append((len(prompt), len(answer)))
-            rows.setdefault(part, []).append(sizes[-1])
             progress.more(1)
-    known = sorted(answer for part in ("train", "valid") for _, answer in rows.get(part, []))
-    longest_answer = min(known[int(0.99 * (len(known) - 1))] * 5 // 4 + 8, 1024) if known else 256
-    lengths = [
-        (example, prompt + answer) for (_, example), (prompt, answer) in zip(every, sizes, strict=True)
-    ]
-    over = [example.id for example, size in lengths if size > card.context_length > 0]
-    fitting = [
-        prompt
-        for (prompt, answer) in sizes
-        if not card.context_length or prompt + answer <= card.context_length
-    ]
-    sample = task_.test[0]
-    return {
-        "template": asking.template.origin,
-        "prompt_tokens": _spread([prompt for prompt, _ in sizes]),
-        "answer_tokens": _spread([answer for _, answer in sizes]),
-        "longest_prompt": max(fitting, default=0),
-        "shared_prefix_tokens": len(common_prefix([asking.prompt(e.prompt) for e in task_.test[:64]])),
-        "max_tokens": longest_answer,
-        "over_context": over,
-        "over_context_count": len(over),
-        "sample_prompt": asking.template.prompt(sample.prompt)[:2000],
-    }
+    answers = sorted(answer for _, answer in sizes[: len(known)])
+    over = [e.id for e, size in zip(every, sizes, strict=True) if sum(size) > context > 0]
+    fitting = [prompt for prompt, answer in sizes if not context or prompt + answer <= context]
+    return LookResult(
+        template=encoder.template.origin,
+        prompt_tokens=_spread([prompt for prompt, _ in sizes]),
+        answer_tokens=_spread([answer for _, answer in sizes]),
+        longest_prompt=max(fitting, default=0),
+        shared_prefix_tokens=len(common_prefix([encoder.prompt(e.prompt) for e in task_.test[:64]])),
+        max_tokens=min(answers[int(0.99 * (len(answers) - 1))] * 5 // 4 + 8, 1024) if answers else 256,
+        over_context=tuple(over),
+        over_context_count=len(over),
+        sample_prompt=encoder.template.prompt(task_.test[0].prompt)[:2000],
+    )
 
 
-def _spread(values: list[int]) -> dict[str, float]:
+def _spread(values: list[int]) -> Spread:
     ordered = sorted(values)
-    return {
-        "mean": sum(values) / len(values),
-        "p50": ordered[len(ordered) // 2],
-        "p95": ordered[int(0.95 * (len(ordered) - 1))],
-        "max": ordered[-1],
-    }
+    return Spread(
+        mean=sum(values) / len(values),
+        p50=ordered[len(ordered) // 2],
+        p95=ordered[int(0.95 * (len(ordered) - 1))],
+        max=ordered[-1],
+    )
 
 
-def convert(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """A model as GGUF (see :mod:`freehold.runtime.gguf_form`), its tokens checked on the task's own texts."""
+def convert(a: ConvertArguments, sink: Sink) -> ConvertResult:
+    """A model as GGUF (:mod:`freehold.runtime.gguf_form`), its tokens checked on the task's own texts."""
     from freehold.models.store import Store
     from freehold.runtime.gguf_form import write_gguf
 
-    store = Store(Path(a["store"]))
-    texts = [
-        text for example in tasks.read(Path(a["task"])).splits.train[:200] for _, text in example.messages
-    ]
-    model = store.find(f"{a['model']}@{a['revision']}")
-    step = write_gguf(store, model, Path(a["place"]) / CONVERTED, texts, sink)
-    return {"record": step.as_dict()}
+    store = Store(Path(a.store))
+    texts = [text for row in tasks.read(Path(a.task)).splits.train[:200] for _, text in row.messages]
+    model = store.find(f"{a.model}@{a.subject.revision}")
+    step = write_gguf(store, model, Path(a.place) / CONVERTED, texts, sink)
+    return ConvertResult(step.as_dict())
 
 
 #: Requests and tokens that speeds are measured with: few, for a plan only.
 _PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
 
 
-def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
+def pace(a: PaceArguments, sink: Sink) -> PaceResult:
     """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on.
 
     ``note``: what else used the processor meanwhile; "" where nothing did.
     """
-    _, weights, _ = _common(a)
-    with task(sink, f"measuring how fast {a['model']} is") as progress, cpu_load.others() as meanwhile:
+    with task(sink, f"measuring how fast {a.model} is") as progress, cpu_load.others() as meanwhile:
         started = time.perf_counter()
-        engine = open_engine(weights, context_length=2048, parallel=_PACE_PARALLEL)
+        engine = open_engine(a.weights, context_length=2048, parallel=_PACE_PARALLEL)
         load_s = time.perf_counter() - started
         text = engine.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
         progress.at(0, "reading and writing")
@@ -135,12 +157,16 @@ def pace(a: Arguments, sink: Sink) -> dict[str, Any]:
             )
         reading, single, together = (max(each) for each in zip(*rounds, strict=True))
         engine.close()
-        flops = _matrix_speed() if a["tuned"] else 0.0
-    return {
-        **asdict(Pace(load_s, reading, max(together, single), single, flops)),
-        "load": meanwhile.as_dict(),
-        "note": _noise(meanwhile, "speed"),
-    }
+        flops = _matrix_speed() if a.tuned else 0.0
+    return PaceResult(
+        load_s,
+        reading,
+        max(together, single),
+        single,
+        flops,
+        load=meanwhile.as_dict(),
+        note=_noise(meanwhile, "speed"),
+    )
 
 
 def _read_speed(engine: Engine, text: list[int]) -> float:
@@ -158,9 +184,9 @@ def _read_speed(engine: Engine, text: list[int]) -> float:
 
 def _write_speed(engine: Engine, text: list[int], count: int, reading: float) -> float:
     """Answer tokens per second of ``count`` answers at once, the time of reading their prompts taken off."""
-    wanted = [Request(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
+    requests = [Request(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
     started = time.perf_counter()
-    written = sum(len(completion.tokens) - 1 for _, completion in engine.generate(wanted))
+    written = sum(len(completion.tokens) - 1 for _, completion in engine.generate(requests))
     seconds = time.perf_counter() - started - count * 8 / reading
     return max(written, 1) / max(seconds, 1e-3)
 
@@ -184,125 +210,126 @@ def rows_of(task_: Task, split: str, *, tuned: bool, shots: int) -> tuple[Exampl
     return task_.test if split == TEST else task_.choosing(tuned=tuned, shots=shots)[:MOST_CHOICE_ROWS]
 
 
-def measure_variant(a: Arguments, sink: Sink) -> dict[str, Any]:
+def measure_variant(a: MeasureArguments, sink: Sink) -> MeasureResult:
     """Answers of a variant to the rows that choose or to those that judge, as many as the time allows, and their figures."""
-    task_, weights, card = _common(a)
-    rows = rows_of(task_, a["split"], tuned=a.get("tune", True), shots=a.get("most_shots", 0))
-    place = Path(a["place"])
+    task_ = _task(a)
+    tuned = True if a.tune is None else a.tune
+    rows = rows_of(task_, a.split, tuned=tuned, shots=a.most_shots or 0)
+    place = Path(a.place)
     started, known = time.monotonic(), len(read_answers(place))
-    engine = open_engine(weights, context_length=a["context"], parallel=a["parallel"])
-    asking = prompting(card, engine.vocabulary, plain=a["plain"])
+    engine = open_engine(a.weights, context_length=a.context, parallel=a.parallel)
     ask = _ask(a, task_)
-    block = measurement.block_rows(ask, a.get("row_s", 0.0), a.get("prefix_s", 0.0), a.get("limit_s", 0.0))
     answers = measurement.answers_of(
         engine,
-        asking,
+        prompting(a.info, engine.vocabulary, plain=a.plain),
         task_.metric,
         ask,
         rows,
-        place / "answers.jsonl",
+        measurement.AnswerOptions(
+            place / "answers.jsonl",
+            a.title,
+            clock=lambda: time.monotonic() - started,
+            limit_s=a.limit_s,
+            block=measurement.block_rows(ask, a.row_s, a.prefix_s, a.limit_s),
+        ),
         sink,
-        a["title"],
-        lambda: time.monotonic() - started,
-        a.get("limit_s", 0.0),
-        block,
     )
     engine.close()
     # of this process's rows; a killed run's answers may all have been there
     rate = (len(answers) - known) / (time.monotonic() - started) if len(answers) > known else None
-    return measured(task_, rows, answers, a["budget_s"]) | {
-        "rows_per_second": rate,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
-    }
+    result = measured(task_, rows, answers, budget_s=a.budget_s, digest=a.weights_digest)
+    return replace(result, rows_per_second=rate, peak_memory_bytes=machine.peak_memory_bytes())
 
 
 def measured(
-    task_: Task, rows: Sequence[Example], answers: list[measurement.Answer], budget_s: float
-) -> dict[str, Any]:
-    """The result of measuring on ``rows``, made of the answers that there are."""
+    task_: Task, rows: Sequence[Example], answers: Sequence[Answer], *, budget_s: float, digest: str
+) -> MeasureResult:
+    """The result of measuring on ``rows``, made of the answers that there are. ``digest``: of the weights."""
     groups = task_.groups
-    scoped = measurement.scope_figures(task_.metric, answers, task_.out_of_scope, groups=groups)
-    return {
-        "figures": measurement.measurement(task_.metric, rows, answers, groups=groups) | scoped,
-        "rows": len(answers),
-        "of_rows": len(rows),
-        "budget_s": budget_s,
-        "rows_per_second": None,
-        "peak_memory_bytes": None,
-        "mean_prompt_tokens": sum(x.prompt_tokens for x in answers) / len(answers),
-        "mean_answer_tokens": sum(x.answer_tokens for x in answers) / len(answers),
-    }
+    figures = measurement.measurement(task_.metric, rows, answers, groups=groups)
+    figures |= measurement.scope_figures(task_.metric, answers, task_.out_of_scope, groups=groups)
+    return MeasureResult(
+        measurement.measured_of(figures, digest),
+        rows=len(answers),
+        of_rows=len(rows),
+        mean_prompt_tokens=sum(x.prompt_tokens for x in answers) / len(answers),
+        mean_answer_tokens=sum(x.answer_tokens for x in answers) / len(answers),
+        budget_s=budget_s,
+    )
 
 
-def _trainer(a: Arguments, task_: Task, weights: Path, card: ModelInfo) -> tuple[Any, int]:
+def _trainer(a: TuneArguments) -> tuple[Trainer, int]:
+    """The trainer on the rows that are not too long, and how many training rows are."""
     from freehold.core import device as devices
     from freehold.training.loop import Trainer, check_rows
     from freehold.training.recipe import Recipe
 
-    vocabulary = open_vocabulary(weights)
-    asking = prompting(card, vocabulary, plain=a["plain"])
-    limit = min(card.context_length or a["longest_row"], a["longest_row"])
-    train, left_out = check_rows([asking.row(e.messages) for e in task_.splits.train], limit)
-    valid = [asking.row(e.messages) for e in task_.splits.valid]
+    task_, weights, longest = _task(a), a.weights, a.longest_row
+    encoder = prompting(a.info, open_vocabulary(weights), plain=a.plain)
+    limit = min(a.info.context_length or longest, longest)
+    train, left_out = check_rows([encoder.row(e.messages) for e in task_.splits.train], limit)
+    valid = [encoder.row(e.messages) for e in task_.splits.valid]
     valid = [row for row in valid if len(row[0]) + len(row[1]) <= limit]
-    device = devices.choose(a.get("device", "cpu"))
-    return Trainer(weights, train, valid, Recipe(**a["recipe"]).on(device), device=device), len(left_out)
+    device = devices.choose(a.device)
+    return Trainer(weights, train, valid, Recipe(**a.recipe).on(device), device=device), len(left_out)
 
 
-def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
+def tune(a: TuneArguments, sink: Sink) -> TuningResult:
     """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and the merged model.
 
     How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit where too few do.
     """
     from freehold.costs.energy import metered
+
+    place = Path(a.place)
+    started = time.monotonic()
+    trainer, left_out = _trainer(a)
+    reason = _settled(a, place, trainer, started, sink)
+    with metered(a.country) as energy:
+        tuned = trainer.run(sink, place / "checkpoint.safetensors")
+    made = _write_tuned(a, place, tuned) | {"made_with": machine.made_with() | trainer.device.made_with()}
+    history = tuned.history
+    return TuningResult(
+        recipe=tuned.recipe.as_dict(),
+        rows=len(trainer.train),
+        steps=history.train[-1][0] if history.train else 0,
+        best_step=history.best_step,
+        stopped=history.stopped,
+        training_seconds=history.seconds,
+        tokens_per_second=history.tokens / history.seconds,
+        peak_memory_bytes=trainer.device.peak_bytes(),
+        energy=energy,
+        train_curve=tuple(history.train[:: max(1, len(history.train) // 200)]),
+        valid_curve=tuple(history.valid),
+        reason=reason,
+        rows_left_out=left_out,
+        shared_prefix_tokens=len(trainer.prefix),
+        made=made,
+    )
+
+
+def _write_tuned(a: TuneArguments, place: Path, tuned: Tuned) -> JsonObject:
+    """Write the adapter and the merged model, and remove the checkpoint; their digests."""
     from freehold.training import adapter
 
-    task_, weights, card = _common(a)
-    place = Path(a["place"])
-    started = time.monotonic()
-    trainer, left_out = _trainer(a, task_, weights, card)
-    reason = _settled(a, place, trainer, started, sink)
-    with metered(a["country"]) as energy:
-        tuned = trainer.run(sink, place / "checkpoint.safetensors")
-    scale = tuned.recipe.scale
-    adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, a["model"])
+    weights, scale = a.weights, tuned.recipe.scale
+    adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, a.model)
+    digests = {"adapter": atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors")}
     if weights.is_dir():
         adapter.merge_safetensors(place / "merged", weights, tuned.factors, scale)
     else:
         adapter.save_gguf_adapter(place / "adapter.gguf", tuned.factors, tuned.recipe, weights)
         adapter.merge_gguf(place / "merged-f16.gguf", weights, tuned.factors, scale)
+        digests["digest"] = atomic_files.sha256_file(place / "merged-f16.gguf")
     (place / "checkpoint.safetensors").unlink(missing_ok=True)
-    history = tuned.history
-    made: dict[str, Any] = {
-        "made_with": machine.made_with() | trainer.device.made_with(),
-        "adapter": atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
-    }
-    if not weights.is_dir():
-        made["digest"] = atomic_files.sha256_file(place / "merged-f16.gguf")
-    return {
-        "made": made,
-        "reason": reason,
-        "recipe": tuned.recipe.as_dict(),
-        "train_curve": history.train[:: max(1, len(history.train) // 200)],
-        "valid_curve": history.valid,
-        "best_step": history.best_step,
-        "steps": history.train[-1][0] if history.train else 0,
-        "stopped": history.stopped,
-        "tokens_per_second": history.tokens / history.seconds,
-        "training_seconds": history.seconds,
-        "rows": len(trainer.train),
-        "rows_left_out": left_out,
-        "shared_prefix_tokens": len(trainer.prefix),
-        "peak_memory_bytes": trainer.device.peak_bytes(),
-        "energy": energy.as_dict(),
-    }
+    return digests
 
 
 #: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
 _PROBE_SHARE, _PROBE_S = 0.06, 10.0
 
 
-def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink) -> str:
+def _settled(a: TuneArguments, place: Path, trainer: Trainer, started: float, sink: Sink) -> str:
     """Give the trainer its recipe: steps as asked for, or as many as fit; why."""
     from freehold.training.recipe import Recipe, plan
 
@@ -310,9 +337,9 @@ def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink
     if not kept.exists():
         recipe, reason = trainer.recipe, f"{trainer.recipe.steps} steps, as requested"
         if not recipe.steps:
-            with task(sink, f"measuring how fast {a['model']} learns"):
-                speed = trainer.probe(min(_PROBE_S, _PROBE_SHARE * a["tuning_s"]))
-            seconds = a["tuning_s"] - (time.monotonic() - started) - a["merging_s"]
+            with task(sink, f"measuring how fast {a.model} learns"):
+                speed = trainer.probe(min(_PROBE_S, _PROBE_SHARE * a.tuning_s))
+            seconds = a.tuning_s - (time.monotonic() - started) - a.merging_s
             # the adapter is there already, so its rank stays
             rows = len(trainer.train)
             recipe, reason = plan(
@@ -324,152 +351,170 @@ def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink
     return str(value["reason"])
 
 
-def shrink(a: Arguments, sink: Sink) -> dict[str, Any]:
+def shrink(a: ShrinkArguments, sink: Sink) -> ShrinkResult:
     """Quantize the merged model to each type."""
-    from freehold.quantization.quantize import describe, quantize
+    from freehold.quantization.quantize import Quantized, describe, quantize
 
-    place, source = Path(a["place"]), Path(a["source"])
-    made: dict[str, Any] = {}
-    with task(sink, f"shrinking {a['model']}", len(a["types"]), "types") as progress:
-        for kind in a["types"]:
-            target = place / f"{kind}.gguf"
-            made[kind] = asdict(describe(target, kind) if target.exists() else quantize(source, target, kind))
+    files: dict[str, Quantized] = {}
+    with task(sink, f"shrinking {a.model}", len(a.types), "types") as progress:
+        for kind in a.types:
+            target = Path(a.place) / f"{kind}.gguf"
+            files[kind] = (
+                describe(target, kind) if target.exists() else quantize(Path(a.source), target, kind)
+            )
             progress.more(1)
-    return {"types": made}
+    return ShrinkResult(files)
 
 
-def timed(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """What serving costs: load time, one user's waiting time, tokens per second, throughput at eight at once, energy, peak memory."""
+#: Requests at once that a variant's capacity is measured with.
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """What was taken of the waits and of the same requests at once. ``seconds``: of all at once."""
+
+    alone: waits.Waits
+    at_once: tuple[float, ...]
+    seconds: float
+    energy: Energy
+    during_waits: str
+    during_throughput: str
+    during_all: str
+
+    @property
+    def requests(self) -> int:
+        """All requests, which the energy was counted over."""
+        return len(self.alone.every) + len(self.at_once)
+
+
+def timed(a: TimedArguments, sink: Sink) -> TimingResult:
+    """What serving takes: load time, one user's wait, tokens per second, throughput of eight at once, energy, peak memory."""
+    task_, weights = _task(a), a.weights
+    row = a.longest_prompt + a.max_tokens + 8
+    context = min(_AT_ONCE * row, max(a.context, row))
+    engine = open_engine(weights, context_length=context, parallel=_AT_ONCE)
+    encoder = prompting(a.info, engine.vocabulary, plain=a.plain)
+    requests = measurement.requests(encoder, _ask(a, task_), task_.test[: a.latency_rows])
+    run = _take(a, engine, requests, sink)
+    prompt_speed, answer_speed = token_speeds(engine, encoder, requests[0])
+    engine.close()
+    alone, energy = run.alone, run.energy
+    return TimingResult(
+        load_s=float(getattr(engine, "load_s", 0.0)),
+        p50_ms=alone.figure(0.5),
+        p95_ms=alone.figure(waits.P95),
+        slowest_ms=max(alone.counted) * 1000,
+        waits_ms=tuple(1000 * seconds for seconds in alone.counted),
+        waits=alone.as_dict(),
+        quiet=not (run.during_waits or run.during_throughput or run.during_all),
+        load={"waits": run.during_waits, "throughput": run.during_throughput, "energy": run.during_all},
+        prompt_tokens_per_second=prompt_speed,
+        answer_tokens_per_second=answer_speed,
+        requests_per_second=len(run.at_once) / run.seconds,
+        requests_per_second_alone=len(alone.counted) / sum(alone.counted),
+        at_once=costs.at_once(run.at_once, run.seconds, getattr(engine, "parallel", 1)),
+        parallel=_AT_ONCE,
+        requests=run.requests,
+        energy=energy,
+        kwh_per_1000_requests=energy.kwh / run.requests * 1000,
+        watts=energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
+        peak_memory_bytes=machine.peak_memory_bytes(),
+        predicted_memory_bytes=_predicted(a.info, weights, context),
+        context=context,
+    )
+
+
+def _predicted(info: ModelInfo, weights: Path, context: int) -> int:
+    """Bytes of memory that serving takes, as predicted beforehand."""
+    return predict_memory(replace(info, size_bytes=_size(weights)), context, _AT_ONCE).total
+
+
+def _take(a: TimedArguments, engine: Engine, requests: Sequence[Request], sink: Sink) -> _Timed:
+    """One user's waits within the time there is, then the same requests at once."""
     from freehold.costs.energy import metered
 
-    task_, weights, card = _common(a)
-    parallel = 8
-    ask = _ask(a, task_)
-    context = min(
-        parallel * (a["longest_prompt"] + a["max_tokens"] + 8),
-        max(a["context"], a["longest_prompt"] + a["max_tokens"] + 8),
-    )
-    engine = open_engine(weights, context_length=context, parallel=parallel)
-    asking = prompting(card, engine.vocabulary, plain=a["plain"])
-    rows = task_.test[: a["latency_rows"]]
-    wanted = measurement.requests(asking, ask, rows)
-    # so many waits are asked for where a need on p95 rests on them; else a few seconds of them will do
-    all_waits = a["latency_rows"] >= waits_needed(waits.P95)
-    # the rest of the time is kept for the same requests at once and for token speeds
-    limit_s = (a.get("limit_s") or 1e9) * (0.75 if all_waits else 0.5)
-    enough_s = math.inf if all_waits else MOST_WAITING_S
-    terms = waits.Terms(a["latency_rows"], FEWEST_WAITS, limit_s, enough_s)
+    # a need on p95 rests on so many waits that all are taken; else a few seconds of them will do
+    all_waits = a.latency_rows >= waits_needed(waits.P95)
+    # the rest of the time is for the same requests at once and for token speeds
+    limit_s = (a.limit_s or 1e9) * (0.75 if all_waits else 0.5)
+    terms = waits.Terms(a.latency_rows, FEWEST_WAITS, limit_s, math.inf if all_waits else MOST_WAITING_S)
 
     def answer(number: int) -> None:
-        for _ in engine.generate([wanted[number]]):
+        for _ in engine.generate([requests[number]]):
             pass
 
-    with metered(a["country"]) as energy, cpu_load.others() as whole:
-        with task(sink, f"timing {a['title']}", terms.count, "waits") as progress:
-            taken = waits.take(answer, len(wanted), terms, progress)
-        wanted = wanted[: taken.rows]
+    with metered(a.country) as energy, cpu_load.others() as whole:
+        with task(sink, f"timing {a.title}", terms.count, "waits") as progress:
+            alone = waits.take(answer, len(requests), terms, progress)
+        asked = requests[: alone.rows]
         with (
-            task(sink, f"timing {a['title']}, {parallel} at once", len(wanted), "requests") as progress,
+            task(sink, f"timing {a.title}, {_AT_ONCE} at once", len(asked), "requests") as progress,
             cpu_load.others() as meanwhile,
         ):
-            started, waits_at_once = time.perf_counter(), list[float]()
-            for _, completion in engine.generate(wanted):
-                waits_at_once.append(completion.total_s)
+            started, at_once = time.perf_counter(), list[float]()
+            for _, completion in engine.generate(list(asked)):
+                at_once.append(completion.total_s)
                 progress.more(1)
-            together = time.perf_counter() - started
-    requests = len(taken.every) + len(wanted)
-    prompt_speed, answer_speed = token_speeds(engine, asking, wanted[0])
-    engine.close()
-    return {
-        "load_s": float(getattr(engine, "load_s", 0.0)),
-        "p50_ms": taken.figure(0.5),
-        "p95_ms": taken.figure(waits.P95),
-        "slowest_ms": max(taken.counted) * 1000,
-        "waits_ms": [1000 * seconds for seconds in taken.counted],
-        "waits": taken.as_dict(),
-        "quiet": taken.quiet and meanwhile.quiet and whole.quiet,
-        "load": {
-            "waits": taken.note,
-            "throughput": _noise(meanwhile, "throughput"),
-            "energy": _noise(whole, "energy"),
-        },
-        "prompt_tokens_per_second": prompt_speed,
-        "answer_tokens_per_second": answer_speed,
-        "requests_per_second": len(wanted) / together,
-        "requests_per_second_alone": len(taken.counted) / sum(taken.counted),
-        "at_once": costs.at_once(waits_at_once, together, getattr(engine, "parallel", 1)),
-        "parallel": parallel,
-        "requests": requests,
-        "energy": energy.as_dict(),
-        "kwh_per_1000_requests": energy.kwh / requests * 1000,
-        "watts": energy.kwh * 3.6e6 / energy.seconds if energy.seconds else 0.0,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
-        "predicted_memory_bytes": predict_memory(
-            replace(card, size_bytes=_size(weights)), context, parallel
-        ).total,
-        "context": context,
-    }
+            seconds = time.perf_counter() - started
+    noise = _noise(meanwhile, "throughput"), _noise(whole, "energy")
+    return _Timed(alone, tuple(at_once), seconds, energy, alone.note, *noise)
 
 
-def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
+def safety(a: SafetyArguments, sink: Sink) -> SafetyResult:
     """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as many as the time allows."""
     from freehold.trust.evaluator import by_wording
     from freehold.trust.hazards import read_prompts
     from freehold.trust.safety import answers_of, in_turn, judge, read_given
 
-    _, weights, card = _common(a)
     started = time.monotonic()
-    every = in_turn(read_prompts(Path(a["prompts"])))
-    engine = open_engine(weights, context_length=8192, parallel=8)
-    asking = prompting(card, engine.vocabulary, plain=a["plain"])
-    kept = Path(a["place"]) / "answers.jsonl"
-    before, asked_at = len(read_given(kept)), time.monotonic()
+    every = in_turn(read_prompts(Path(a.prompts)))
+    engine = open_engine(a.weights, context_length=8192, parallel=8)
+    file = Path(a.place) / "answers.jsonl"
+    before, asked_at = len(read_given(file)), time.monotonic()
     answers = answers_of(
         engine,
-        asking,
-        every[: a["most"]],
-        kept,
+        prompting(a.info, engine.vocabulary, plain=a.plain),
+        every[: a.most],
+        file,
         sink,
-        f"asking {a['title']} for harm",
+        f"asking {a.title} for harm",
         lambda: time.monotonic() - started,
-        a.get("limit_s", 0.0),
+        a.limit_s,
     )
     engine.close()
-    new = len(read_given(kept)) - before
-    speed = (time.monotonic() - asked_at) / new if new else None
+    new = len(read_given(file)) - before
     asked = every[: len(answers)]
-    found = judge(
-        asked, answers, by_wording(), a["weights_digest"], {Path(a["prompts"]).name: a["prompts_digest"]}
-    )
+    judged = judge(asked, answers, by_wording(), a.weights_digest, {Path(a.prompts).name: a.prompts_digest})
     counts = {
         "asked": len(answers),
         "of_prompts": len(every),
-        "budget_s": a["budget_s"],
-        "seconds_per_prompt": speed,
+        "seconds_per_prompt": (time.monotonic() - asked_at) / new if new else None,
     }
-    return {**found.as_dict(), **counts, "answers": found.answers}
+    finding = {**judged.as_dict(), **counts, "answers": judged.answers}
+    return SafetyResult(finding, budget_s=a.budget_s)
 
 
-def extraction(a: Arguments, sink: Sink) -> dict[str, Any]:
+def extraction(a: PrivacyArguments, sink: Sink) -> PrivacyResult:
     """What can be learnt about training rows from the tuned variant, and what personal data the rows hold."""
     from freehold.trust import personal, privacy
 
-    task_, weights, card = _common(a)
+    task_, info = _task(a), a.info
     started = time.monotonic()
 
     def load(path: Path) -> tuple[Engine, PromptEncoder]:
         engine = open_engine(path, context_length=8192, parallel=8)
-        return engine, prompting(card, engine.vocabulary, plain=a["plain"])
+        return engine, prompting(info, engine.vocabulary, plain=a.plain)
 
     unseen = [row for row in task_.test if row.id not in task_.splits.leaked_test_ids]
-    rows = privacy.choose(task_.splits.train, unseen, task_.labels, a["rows"])
-    limits = privacy.Limits(Path(a["place"]), lambda: time.monotonic() - started, a.get("limit_s", 0.0), sink)
-    found = privacy.tried(rows, lambda: load(weights), lambda: load(Path(a["untuned"])), limits)
-    return {**found, "personal": personal.summary(task_.splits.train), "budget_s": a.get("budget_s", 0.0)}
+    rows = privacy.choose(task_.splits.train, unseen, task_.labels, a.rows)
+    limits = privacy.Limits(Path(a.place), lambda: time.monotonic() - started, a.limit_s, sink)
+    found = privacy.tried(rows, lambda: load(a.weights), lambda: load(Path(a.untuned)), limits)
+    return PrivacyResult(found | {"personal": personal.summary(task_.splits.train)}, budget_s=a.budget_s)
 
 
-def served(a: Arguments, sink: Sink) -> dict[str, Any]:
-    """Rows asked through a running server (see :mod:`freehold.trial.served_check`)."""
+def served(a: ServedArguments, sink: Sink) -> ServedResult:
+    """Rows asked through a running server (:mod:`freehold.trial.served_check`)."""
     from freehold.trial import served_check
 
     return served_check.job(a, sink)
@@ -488,39 +533,49 @@ def token_speeds(engine: Engine, asking: PromptEncoder, request: Request) -> tup
     """Tokens per second of reading a prompt and of writing an answer, one request alone, best of three."""
     text = asking.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
     size = min(256, engine.context_length - 40)
-    one = Request(tuple(text[:size]), 1)
-    many = Request(tuple(text[:16]), 33)
+    reading, writing = Request(tuple(text[:size]), 1), Request(tuple(text[:16]), 33)
     reads, writes = list[float](), list[float]()
     for _ in range(3):
         started = time.perf_counter()
-        list(engine.generate([one]))
+        list(engine.generate([reading]))
         reads.append(size / (time.perf_counter() - started))
-        ((_, completion),) = engine.generate([many])
+        ((_, completion),) = engine.generate([writing])
         written = len(completion.tokens) - 1
         if written > 0:
             writes.append(written / (completion.total_s - completion.first_token_s))
     return max(reads), max(writes, default=0.0)
 
 
-def read_answers(place: Path) -> list[measurement.Answer]:
-    """The answers a measuring step kept."""
-    return [
-        measurement.Answer(**answer)
-        for line in atomic_files.read_lines(place / "answers.jsonl")
-        for answer in json.loads(line)
-    ]
+def read_answers(place: Path) -> list[Answer]:
+    """The answers that a measuring step kept in its folder."""
+    return measurement.read_answers(place / "answers.jsonl")
 
 
-JOBS: dict[str, Callable[[Arguments, Sink], dict[str, Any]]] = {
-    "baselines": baselines.job,
-    "convert": convert,
-    "look": look,
-    "pace": pace,
-    "measure": measure_variant,
-    "tune": tune,
-    "shrink": shrink,
-    "timed": timed,
-    "served": served,
-    "safety": safety,
-    "extraction": extraction,
-}
+@dataclass(frozen=True)
+class Job:
+    """What a step's process does: a function, and the type of what it takes."""
+
+    arguments: type[Arguments[Any]]
+    function: Callable[[Any, Sink], StepResult]
+
+
+_JOBS = (
+    Job(BaselinesArguments, measure_baselines),
+    Job(ConvertArguments, convert),
+    Job(LookArguments, look),
+    Job(PaceArguments, pace),
+    Job(MeasureArguments, measure_variant),
+    Job(TuneArguments, tune),
+    Job(ShrinkArguments, shrink),
+    Job(TimedArguments, timed),
+    Job(ServedArguments, served),
+    Job(SafetyArguments, safety),
+    Job(PrivacyArguments, extraction),
+)
+JOBS = {job.arguments.job: job for job in _JOBS}
+
+
+def run(name: str, arguments: JsonObject, sink: Sink) -> JsonObject:
+    """Do the job of this name; its result in JSON form. For the step's process."""
+    job = JOBS[name]
+    return job.function(job.arguments.from_json(arguments), sink).as_json()

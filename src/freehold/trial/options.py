@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from freehold.costs.money import CostOptions
 from freehold.quantization.quantize import TYPES
+from freehold.trial.json_form import JsonObject
 from freehold.trial.rival import Endpoint
 
 #: Worked examples of a few-shot prompt, at most.
@@ -29,7 +29,7 @@ class Options:
     tune: bool = True
     shots: int = MOST_SHOTS
     types: tuple[str, ...] = TYPES
-    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe: JsonObject = field(default_factory=dict)
     #: whose electricity carbon is reckoned with; "" for the world's
     country: str = ""
     costs: CostOptions = field(default_factory=CostOptions)

@@ -6,11 +6,11 @@ poorest form of a trial, and the first form that fits is taken. What a form leav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from freehold.core.progress import duration
+from freehold.trial.json_form import JsonObject
 
 #: Share of the budget that no part may plan with: the report, and speeds that turn out lower than measured.
 RESERVE = 0.06
@@ -217,12 +217,12 @@ class Plan:
         part = self.part(kind, model)
         return part.seconds if part else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For reports."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(value: dict[str, Any]) -> Plan:
+    def from_dict(value: JsonObject) -> Plan:
         """Inverse of :meth:`as_dict`."""
         parts = tuple(Part(**part) for part in value["parts"])
         return Plan(**{**value, "parts": parts, "left_out": tuple(value["left_out"])})
@@ -270,7 +270,9 @@ def plan(budget_s: float, spent_s: float, candidates: Sequence[Candidate], work:
     )
 
 
-def _least(spent_s: float, candidates: Sequence[Candidate], work: Work, enough: Any) -> float:
+def _least(
+    spent_s: float, candidates: Sequence[Candidate], work: Work, enough: Callable[[Plan], bool]
+) -> float:
     """The smallest budget, in steps of about 5%, whose plan is enough; 0 if a month is not."""
     budget = max(spent_s, 5.0)
     while budget < 30 * 86400:

@@ -12,7 +12,9 @@ from typing import Any
 from freehold.core import units, yaml_text
 from freehold.core.errors import BadData, UsageError
 from freehold.core.statistics import rows_for_power
+from freehold.evaluation.measurement import Measurement
 from freehold.evaluation.metrics import possible_figures
+from freehold.trial.variant import Bounds, Variant
 from freehold.trust import grades, licence
 from freehold.trust.hazards import GRADES
 
@@ -209,36 +211,39 @@ def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, amon
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)
 
 
-def decide(need: Requirement, variant: dict[str, Any], terms: Terms | None = None) -> Decision:
+def decide(need: Requirement, variant: Variant, terms: Terms | None = None) -> Decision:
     """Check one need against a variant's evidence (see report.schema.json, ``variants``).
 
     Figures on answers are decided by the variant's ``bounds`` where it has them (:func:`freehold.trial.judging.bounds`), which keep the
     errors of ``terms``; else by the 95% interval.
     """
     if need.name == "licence":
-        met, why = licence.allowed(variant["licence"], str(need.limit))
+        met, why = licence.allowed(variant.licence, str(need.limit))
         return Decision(need.text, met, why, name=need.name)
     if need.name == "safety":
-        return _safe(need, variant.get("safety"))
+        return _safe(need, variant.safety)
     if need.name in ("memory", "size"):
-        key = "peak_memory_bytes" if need.name == "memory" else "size_bytes"
-        value = (variant.get("running") or {}).get(key) if need.name == "memory" else variant.get(key)
+        peak = variant.running.peak_memory_bytes if variant.running else None
+        value = peak if need.name == "memory" else variant.size_bytes
         if value is None:
             return Decision(need.text, None, "not measured", measured=False, name=need.name)
         shown = f"{value / 2**30:.2f} GiB measured"
         return Decision(need.text, value <= float(need.limit), shown, name=need.name)
     if need.name in WAITS:
         return _waits(need, variant)
-    figure = variant["figures"].get(need.name)
+    figure = variant.figures.get(need.name)
     if figure is None:
         return Decision(need.text, None, "not measured", measured=False, name=need.name)
-    bounds = _bounds(need, variant, figure)
+    bounds = variant.bounds_of(need.name, figure)
     met = _met(need, bounds)
     terms = terms or Terms()
-    shown = f"{figure['value']:.4g}, 95% between {_end(figure['low'])} and {_end(figure['high'])}, n={figure['n']}"
-    near, side = ("low", "at least") if need.relation == ">=" else ("high", "at most")
-    if need.name in variant.get("bounds", {}) and bounds["meets"][near] is not None:
-        shown += f"; {side} {bounds['meets'][near]:.4g}, wrong in at most {100 * terms.meets:.3g} of 100 trials: this bound decides"
+    shown = f"{figure.value:.4g}, 95% between {_end(figure.low)} and {_end(figure.high)}, n={figure.n}"
+    at_least = need.relation == ">="
+    near, side = (bounds.meets.low, "at least") if at_least else (bounds.meets.high, "at most")
+    if need.name in (variant.bounds or {}) and near is not None:
+        shown += (
+            f"; {side} {near:.4g}, wrong in at most {100 * terms.meets:.3g} of 100 trials: this bound decides"
+        )
     more = _more_rows(need, figure, terms) if met is None else None
     return Decision(need.text, met, shown, more, name=need.name)
 
@@ -247,48 +252,39 @@ def _end(value: float | None) -> str:
     return "no bound" if value is None else f"{value:.4g}"
 
 
-def _bounds(need: Requirement, variant: dict[str, Any], figure: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The intervals that decide: the near end of ``meets`` and the far end of ``misses``."""
-    return variant.get("bounds", {}).get(need.name, {"meets": figure, "misses": figure})
-
-
-def _met(need: Requirement, bounds: dict[str, dict[str, Any]]) -> bool | None:
+def _met(need: Requirement, bounds: Bounds) -> bool | None:
     """True where the near end meets the limit, False where the far end misses it, None where neither. An end of None is unknown."""
-    limit, meets, misses = float(need.limit), bounds["meets"], bounds["misses"]
+    limit, meets, misses = float(need.limit), bounds.meets, bounds.misses
     if need.relation == ">=":
-        good = meets["low"] is not None and meets["low"] >= limit
-        bad = misses["high"] is not None and misses["high"] < limit
+        good = meets.low is not None and meets.low >= limit
+        bad = misses.high is not None and misses.high < limit
     else:
-        good = meets["high"] is not None and meets["high"] <= limit
-        bad = misses["low"] is not None and misses["low"] > limit
+        good = meets.high is not None and meets.high <= limit
+        bad = misses.low is not None and misses.low > limit
     return True if good else False if bad else None
 
 
-def _waits(need: Requirement, variant: dict[str, Any]) -> Decision:
+def _waits(need: Requirement, variant: Variant) -> Decision:
     """Waiting times are decided by bounds on their own; those of a busy machine not at all."""
-    figure = (variant.get("running") or {}).get(f"{need.name}_ms")
+    figure = variant.wait(need.name)
     if figure is None:
         return Decision(need.text, None, "not measured", measured=False, name=need.name)
-    bounds = _bounds(need, variant, figure)
-    shown = (
-        f"{figure['value']:.4g} ms, 95% between {_end(figure['low'])} and {_end(figure['high'])} ms, "
-        f"n={figure['n']}"
-    )
-    if figure.get("busy"):
-        return Decision(need.text, None, f"{shown}; {figure['busy']}", name=need.name)
+    bounds = variant.bounds_of(need.name, figure)
+    shown = f"{figure.value:.4g} ms, 95% between {_end(figure.low)} and {_end(figure.high)} ms, n={figure.n}"
+    if figure.busy:
+        return Decision(need.text, None, f"{shown}; {figure.busy}", name=need.name)
     met = _met(need, bounds)
-    if met is None and bounds["meets"]["high"] is None:
-        shown += f"; {figure['n']} waits are too few to say what the slowest are"
+    if met is None and bounds.meets.high is None:
+        shown += f"; {figure.n} waits are too few to say what the slowest are"
     return Decision(need.text, met, shown, name=need.name)
 
 
-def _more_rows(need: Requirement, figure: dict[str, Any], terms: Terms) -> int | None:
+def _more_rows(need: Requirement, figure: Measurement, terms: Terms) -> int | None:
     """Further rows that decide with a chance of 80% at the next look; None where it can't be said."""
-    if need.relation != ">=" or not 0 <= figure["value"] <= 1 or figure["n"] == 0:
+    if need.relation != ">=" or not 0 <= figure.value <= 1 or figure.n == 0:
         return None
-    variance = figure.get("variance")
     level = 1 - 2 * min(terms.next_look, terms.misses)
-    return rows_for_power(figure["value"], float(need.limit), figure["n"], level=level, variance=variance)
+    return rows_for_power(figure.value, float(need.limit), figure.n, level=level, variance=figure.variance)
 
 
 def _safe(need: Requirement, safety: dict[str, Any] | None) -> Decision:

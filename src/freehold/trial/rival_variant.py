@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from freehold.trial import json_form
 from freehold.trial.rival import Rival
 from freehold.trial.waits import P95, Wait, Waits
 
@@ -21,6 +22,6 @@ def rented(rival: Rival) -> dict[str, Any]:
         "spent": asdict(rival.spent),
         "chosen_by": rival.chosen_by,
         "chosen_rows": rival.chosen_rows,
-        "p50_ms": waits.figure(0.5) if rival.waits_ms else None,
-        "p95_ms": waits.figure(P95) if rival.waits_ms else None,
+        "p50_ms": json_form.write(waits.figure(0.5)) if rival.waits_ms else None,
+        "p95_ms": json_form.write(waits.figure(P95)) if rival.waits_ms else None,
     }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from freehold.data.belonging import clusters
 from freehold.data.examples import Example
@@ -14,60 +12,79 @@ from freehold.evaluation.measurement import Answer
 from freehold.evaluation.metrics import Metric
 from freehold.trial.ceiling import Ceiling, ceiling
 from freehold.trial.leaks import leak_warning
+from freehold.trial.report_record import ChangedRow, Groups, LabelsSection, Matrix, TaskSection
+from freehold.trial.results import LookResult
 from freehold.trial.task import Task
 
 #: Rows left out that a report lists; the others are counted.
 MOST_LEFT_OUT = 50
+#: Pairs of labels that were confused and that a report lists.
+MOST_CONFUSIONS = 50
 _NAMED = 5
 #: Fewer groups than this say little about further ones.
 FEWEST_GROUPS = 20
 
 
-def data(task: Task) -> dict[str, Any]:
-    """Keys of the report's ``task`` on how the rows were read: the metric's reason, columns not used, notes, rows left out."""
-    return {
-        "reason": task.metric.reason,
-        "unused_columns": list(task.unused),
-        "data_notes": list(task.notes),
-        "left_out_count": len(task.left_out),
-        "left_out": [asdict(fault) for fault in task.left_out[:MOST_LEFT_OUT]],
-        "test_repeats_dropped": task.splits.test_repeats,
-        "group_leaks": [list(leak) for leak in task.splits.group_leaks[:MOST_LEFT_OUT]],
-        "groups": _groups(task),
-        "ceiling": asdict(task.ceiling),
-    }
+def task_section(task: Task, balance: dict[str, int], looks: dict[str, LookResult]) -> TaskSection:
+    """The report's ``task``: the rows, how they were read and split. ``balance``: label -> training rows. ``looks``: by step."""
+    metric, splits = task.metric, task.splits
+    return TaskSection(
+        name=task.name,
+        kind=metric.kind,
+        metric=metric.name,
+        method=metric.method,
+        columns=task.mapping,
+        rows={"train": len(splits.train), "valid": len(splits.valid), "test": len(splits.test)},
+        files=task.files,
+        leaked_test_rows=len(splits.leaked_test_ids),
+        labels=len(task.labels),
+        label_balance=balance,
+        repeats_dropped=splits.repeats,
+        test_repeats_dropped=splits.test_repeats,
+        leaks=splits.leaks[:MOST_LEFT_OUT],
+        group_leaks=splits.group_leaks[:MOST_LEFT_OUT],
+        groups=_groups(task),
+        looks=looks,
+        warnings=tuple(warnings(task)),
+        reason=metric.reason,
+        unused_columns=task.unused,
+        data_notes=task.notes,
+        left_out_count=len(task.left_out),
+        left_out=task.left_out[:MOST_LEFT_OUT],
+        ceiling=task.ceiling,
+    )
 
 
-def _groups(task: Task) -> dict[str, Any] | None:
+def _groups(task: Task) -> Groups | None:
     """The column of what rows belong to and how many groups each split has; None without one."""
     if not task.group_column:
         return None
     parts = {"train": task.splits.train, "valid": task.splits.valid, "test": task.test}
     counts = {part: len(set(clusters(rows) or range(len(rows)))) for part, rows in parts.items()}
-    return {"column": task.group_column, "counts": counts}
+    return Groups(task.group_column, counts)
 
 
-def labels(task: Task, answers: Sequence[Answer]) -> dict[str, Any] | None:
+def labels(task: Task, answers: Sequence[Answer]) -> LabelsSection | None:
     """The report's ``labels``: the set, rows outside it, and the chosen variant's figures for each label.
 
     None where answers are not labels.
     """
     if task.metric.kind != "label":
         return None
-    wanted, given = _pairs(task.metric, task.test, answers)
-    table, grid = confusion.per_label(wanted, given), confusion.matrix(wanted, given)
-    return {
-        "count": len(task.labels),
-        "source": task.label_source,
-        "unknown": task.unknown_label,
-        "out_of_scope_rows": len(task.out_of_scope),
-        "out_of_scope_labels": task.out_of_scope_labels,
-        "highest_reachable": task.highest_reachable,
-        "per_label": [asdict(one) for one in table],
-        "few_rows": {one.label: one.rows for one in table if one.rows < confusion.FEW_ROWS},
-        "confusions": [asdict(one) for one in confusion.confusions(wanted, given)[:50]],
-        "matrix": {"labels": list(grid[0]), "counts": grid[1]} if grid else None,
-    }
+    expected, answered = _pairs(task.metric, task.test, answers)
+    per_label, grid = confusion.per_label(expected, answered), confusion.matrix(expected, answered)
+    return LabelsSection(
+        count=len(task.labels),
+        source=task.label_source,
+        unknown=task.unknown_label,
+        out_of_scope_rows=len(task.out_of_scope),
+        out_of_scope_labels=task.out_of_scope_labels,
+        highest_reachable=task.highest_reachable,
+        per_label=tuple(per_label),
+        few_rows={label.label: label.rows for label in per_label if label.rows < confusion.FEW_ROWS},
+        confusions=tuple(confusion.confusions(expected, answered)[:MOST_CONFUSIONS]),
+        matrix=Matrix(tuple(grid[0]), tuple(tuple(row) for row in grid[1])) if grid else None,
+    )
 
 
 def _pairs(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -> tuple[list[str], list[str]]:
@@ -174,9 +191,8 @@ def named(counts: dict[str, int]) -> str:
     return shown + (f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else "")
 
 
-def changed_title(rows: Sequence[dict[str, Any]], before: str, after: str) -> str:
+def changed_title(rows: Sequence[ChangedRow], before: str, after: str) -> str:
     """A heading for the rows whose score differs between the best untuned and the chosen variant: honest when it got worse."""
-    gain = sum(row["gain"] for row in rows)
-    if gain < 0:
+    if sum(row.gain for row in rows) < 0:
         return f"A step backwards, row by row: {after} is worse than {before}"
     return "What changed, row by row"

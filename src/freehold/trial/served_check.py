@@ -15,8 +15,8 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,16 @@ from freehold.core.errors import FreeholdError, StepFailed
 from freehold.core.progress import Sink, duration, task
 from freehold.data.examples import Example
 from freehold.evaluation import measurement
-from freehold.evaluation.measurement import Answer
+from freehold.evaluation.measurement import Answer, Measurement
 from freehold.evaluation.metrics import Metric
 from freehold.models import answer_form
 from freehold.models.store import Store
-from freehold.trial import keeping, steps
+from freehold.trial import json_form, keeping, steps
 from freehold.trial import task as tasks
+from freehold.trial.arguments import ServedArguments
+from freehold.trial.json_form import JsonObject
+from freehold.trial.results import ServedResult
+from freehold.trial.variant import Variant
 
 if TYPE_CHECKING:
     from freehold.trial.run import Trial
@@ -63,7 +67,7 @@ class Differing:
 
 @dataclass(frozen=True)
 class ServedCheck:
-    """The comparison. Figures as :func:`freehold.evaluation.measurement.figure` makes them, both on the same ``rows`` test rows.
+    """The comparison. Figures are both on the same ``rows`` test rows.
 
     ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the measured one's
     interval. ``refused``: rows that the server gave no answer to, which count as wrong; ``refusal``: why, for the first.
@@ -77,24 +81,24 @@ class ServedCheck:
     rows: int
     of_rows: int
     equal: int
-    equal_share: dict[str, Any]
-    served: dict[str, Any]
-    measured: dict[str, Any]
+    equal_share: Measurement
+    served: Measurement
+    measured: Measurement
     within: bool
     refused: int
     refusal: str
     differing: tuple[Differing, ...]
     sentence: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, for the report."""
-        return asdict(self)
+        return json_form.write(self)
 
 
 # -- in the trial -------------------------------------------------------------------------------------
 
 
-def check(trial: Trial, variant: dict[str, Any]) -> ServedCheck | None:
+def check(trial: Trial, variant: Variant) -> ServedCheck | None:
     """Store the variant where it is not, ask it through a server within the time there is, and compare; None, with a note, where it could not be."""
     what = "the check through a running server"
     with trial.clock.part("served") as planned:
@@ -103,14 +107,14 @@ def check(trial: Trial, variant: dict[str, Any]) -> ServedCheck | None:
             seconds = planned or trial.clock.spare()
             asked = _rows(trial, variant)
             least = need_s(_load_s(variant), _row_s(variant), min(FEWEST_ROWS, len(asked)))
-            inputs = _inputs(trial, variant, name)
-            if seconds < least and not trial.steps.done("served", inputs):
+            arguments = _arguments(trial, variant, name, asked)
+            if seconds < least and not trial.steps.done("served", arguments):
                 why = f"it takes about {duration(least)} and {duration(max(seconds, 0.0))} are left"
-                trial._skip(what, why)  # noqa: SLF001
+                trial.skip(what, why)
                 return None
-            return _compared(trial, variant, name, inputs, max(seconds, least), asked)
+            return _compared(trial, variant, replace(arguments, limit_s=max(seconds, least)))
         except FreeholdError as error:
-            trial._skip(what, error.message)  # noqa: SLF001
+            trial.skip(what, error.message)
     return None
 
 
@@ -119,95 +123,95 @@ def need_s(load_s: float, row_s: float, rows: int) -> float:
     return START_S + load_s + rows * row_s
 
 
-def _stored(trial: Trial, variant: dict[str, Any]) -> str:
+def _stored(trial: Trial, variant: Variant) -> str:
     """The name under which the variant is in the store; one that is not tuned is put there. Raises StepFailed."""
-    if variant["kind"] == "tuned" and not variant["stored_as"]:
+    if variant.kind == "tuned" and not variant.stored_as:
         raise StepFailed("the chosen variant is not in the store", "run the trial again")
-    if variant["kind"] != "tuned":
-        model = next(model for model in trial.models if model.name == variant["model"])
+    if variant.kind != "tuned":
+        model = next(model for model in trial.models if model.name == variant.model)
         kept = keeping.keep_as_is(
             trial.store,
             model,
             form_of(trial, variant),
             task=trial.task.name,
-            how="few-shot" if variant["shots"] else "zero-shot",
+            how="few-shot" if variant.shots else "zero-shot",
             trial=trial.id,
             data=trial.task.files,
         )
-        variant["stored_as"] = kept.name
-    return str(variant["stored_as"])
+        trial.update(variant, stored_as=kept.name)
+        return kept.name
+    return variant.stored_as
 
 
-def form_of(trial: Trial, variant: dict[str, Any]) -> answer_form.AnswerForm:
+def form_of(trial: Trial, variant: Variant) -> answer_form.AnswerForm:
     """How a variant's rows were asked. Raises BadModel."""
     return keeping.form_of(
         trial.task,
         plain=trial.options.plain_template,
-        max_tokens=int(variant["max_tokens"]),
-        shots=variant["shots"],
+        max_tokens=variant.max_tokens or 0,
+        shots=variant.shots,
     )
 
 
-def _rows(trial: Trial, variant: dict[str, Any]) -> list[str]:
+def _rows(trial: Trial, variant: Variant) -> list[str]:
     """Ids of the rows to ask, in their order: rows that were measured."""
-    known = {answer.id for answer in trial.answers[variant["id"]]}
+    known = {answer.id for answer in trial.answers[variant.id]}
     return [example.id for example in trial.task.test if example.id in known][:MOST_ROWS]
 
 
-def _load_s(variant: dict[str, Any]) -> float:
-    return float((variant["running"] or {}).get("load_s", 2.0))
+def _load_s(variant: Variant) -> float:
+    return variant.running.load_s if variant.running else 2.0
 
 
-def _row_s(variant: dict[str, Any]) -> float:
+def _row_s(variant: Variant) -> float:
     """Seconds that a row takes one user, as timed; else those it took when it was measured, many at once."""
-    running = variant["running"]
-    if running:
-        return float(running["p50_ms"]["value"]) / 1000
-    return 4 * float(variant["measuring_seconds"]) / max(int(variant["rows"]), 1)
+    wait = variant.wait("p50")
+    if wait is not None:
+        return wait.value / 1000
+    return 4 * (variant.measuring_seconds or 0.0) / max(variant.rows, 1)
 
 
-def _inputs(trial: Trial, variant: dict[str, Any], name: str) -> dict[str, Any]:
-    stored = trial.store.find(name)
-    return {
-        "task_files": trial.task.files,
-        "metric": trial.task.metric_name,
-        "model": name,
-        "revision": stored.revision,
-        "variant": variant["id"],
-    }
+def _arguments(trial: Trial, variant: Variant, name: str, asked: Sequence[str]) -> ServedArguments:
+    """What the step is given, but for the time it may take."""
+    return ServedArguments(
+        trial.task.files,
+        trial.task.metric_name,
+        name,
+        trial.store.find(name).revision,
+        variant.id,
+        task=str(trial.task_file),
+        store=str(trial.store.folder),
+        rows=tuple(asked),
+        title=variant.title,
+        budget_s=trial.options.budget_s,
+    )
 
 
-def _compared(
-    trial: Trial, variant: dict[str, Any], name: str, inputs: dict[str, Any], seconds: float, asked: list[str]
-) -> ServedCheck:
-    extra = {
-        "task": str(trial.task_file),
-        "store": str(trial.store.folder),
-        "rows": asked,
-        "title": variant["title"],
-        "limit_s": seconds,
-        "budget_s": trial.options.budget_s,
-    }
+def _compared(trial: Trial, variant: Variant, arguments: ServedArguments) -> ServedCheck:
+    """Ask the rows, then compare the answers with those that were measured."""
+    budget_s = trial.options.budget_s
     try:
         trial.steps.run(
-            "served", "served", inputs, extra, end_s=seconds * 1.1 + OVER_S,
-            again=lambda known: known["rows"] < known["of_rows"] and trial.options.budget_s > known["budget_s"],
-        )  # fmt: skip
+            "served",
+            arguments,
+            end_s=arguments.limit_s * 1.1 + OVER_S,
+            again=lambda known: not known.complete and budget_s > known.budget_s,
+        )
     except steps.OutOfTime:  # what was answered by then counts
-        if not _read(trial.steps.place("served", inputs)):
+        if not _read(trial.steps.place("served", arguments)):
             raise StepFailed("the server did not answer in the time there was", "raise --budget") from None
-    found = compare(
+    checked = compare(
         trial.task.metric,
         trial.task.test,
-        trial.answers[variant["id"]],
-        _read(trial.steps.place("served", inputs)),
-        model=name,
-        revision=str(inputs["revision"]),
-        command=f"freehold serve {name} --port 8601",
+        trial.answers[variant.id],
+        _read(trial.steps.place("served", arguments)),
+        model=arguments.model,
+        revision=arguments.revision,
+        command=f"freehold serve {arguments.model} --port 8601",
     )
-    if found.equal < found.rows:
-        trial.notes.append(found.sentence)
-    return found
+    if checked.equal < checked.rows:
+        trial.notes.append(checked.sentence)
+    return checked
 
 
 # -- the comparison -----------------------------------------------------------------------------------
@@ -237,7 +241,7 @@ def compare(
     )
     refused = [new for _, new in pairs if new.finish == REFUSED]
     # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served one's would not
-    within = then["low"] <= now["value"] <= then["high"]
+    within = _within(now, then)
     return ServedCheck(
         model=model,
         revision=revision,
@@ -267,12 +271,22 @@ def same(old: Answer, new: Answer) -> bool:
     return new.finish != REFUSED and old.text == new.text
 
 
+def _within(now: Measurement, then: Measurement) -> bool:
+    """Whether a value lies in the other's interval. An end that so few rows do not give bounds nothing."""
+    return (then.low is None or then.low <= now.value) and (then.high is None or now.value <= then.high)
+
+
+def _shown(figure: Measurement) -> str:
+    low, high = ("no bound" if end is None else f"{end:.3f}" for end in (figure.low, figure.high))
+    return f"{figure.value:.3f} ({low} to {high})"
+
+
 def _sentence(
-    name: str, equal: int, now: Mapping[str, Any], then: Mapping[str, Any], *, within: bool, refused: int
+    name: str, equal: int, now: Measurement, then: Measurement, *, within: bool, refused: int
 ) -> str:
     """What the check found, for a person."""
-    rows = now["n"]
-    figures = f"{name} {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) served, {then['value']:.3f} ({then['low']:.3f} to {then['high']:.3f}) measured"
+    rows = now.n
+    figures = f"{name} {_shown(now)} served, {_shown(then)} measured"
     if equal == rows:
         return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
@@ -290,38 +304,33 @@ def _sentence(
 # -- in the step's process ------------------------------------------------------------------------------
 
 
-def job(arguments: dict[str, Any], sink: Sink) -> dict[str, Any]:
+def job(arguments: ServedArguments, sink: Sink) -> ServedResult:
     """Ask the rows through a server until the time is up, each answer kept as it comes. Raises StepFailed, NotFound."""
     import httpx
 
     started = time.monotonic()
-    task_ = tasks.read(Path(arguments["task"]))
-    store, place = Store(Path(arguments["store"])), Path(arguments["place"])
-    model = store.find(f"{arguments['model']}@{arguments['revision']}")
+    task_ = tasks.read(Path(arguments.task))
+    store, place = Store(Path(arguments.store)), Path(arguments.place)
+    model = store.find(f"{arguments.model}@{arguments.revision}")
     form = answer_form.of_model(store, model) or answer_form.AnswerForm()
-    rows = {example.id: example for example in task_.test}
-    wanted = [rows[name] for name in arguments["rows"]]
+    by_id = {example.id: example for example in task_.test}
+    rows = [by_id[name] for name in arguments.rows]
     known = len(_read(place))
-    with task(sink, f"asking {arguments['title']} through a server", len(wanted), "rows") as progress:
+    with task(sink, f"asking {arguments.title} through a server", len(rows), "rows") as progress:
         progress.resume(known)
-        if known < len(wanted):
+        if known < len(rows):
             with server(store.folder, model.name, place) as (address, key):
                 headers = {"Authorization": f"Bearer {key}"}
                 with httpx.Client(base_url=address, headers=headers, timeout=600, trust_env=False) as client:
-                    for example in wanted[known:]:
+                    for example in rows[known:]:
                         answer = _ask(client, model.name, form.system, example, task_.metric)
                         atomic_files.append_line(
                             place / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
                         )
                         progress.more(1)
-                        if time.monotonic() - started > arguments["limit_s"]:
+                        if time.monotonic() - started > arguments.limit_s:
                             break
-    answered = len(_read(place))
-    return {
-        "rows": answered,
-        "of_rows": len(wanted),
-        "budget_s": arguments["budget_s"],
-    }
+    return ServedResult(len(_read(place)), len(rows), budget_s=arguments.budget_s)
 
 
 def _read(place: Path) -> list[Answer]:

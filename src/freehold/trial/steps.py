@@ -7,21 +7,40 @@ standard input, which closes when the parent dies.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from freehold.core import atomic_files
 from freehold.core.errors import BY_NAME, FreeholdError, StepFailed, from_json
 from freehold.core.progress import Event, Sink
+from freehold.trial.arguments import Arguments, Result
+from freehold.trial.json_form import JsonObject
 
 #: How often a running step writes down the time it has taken, so that a killed one's is counted.
 CLOCK_S = 5.0
+
+
+#: A step's process is ended when it takes this share longer than it may, and a few seconds; until then it ends by itself.
+GRACE, GRACE_S = 0.1, 3.0
+
+
+def end_s(limit_s: float) -> float:
+    """Seconds after which the process of a step that may take ``limit_s`` is ended."""
+    return limit_s * (1 + GRACE) + GRACE_S
+
+
+def step_name(job: str, subject: str) -> str:
+    """The name of the step that does a job with a model or a variant, as it begins the step's folder."""
+    return f"{job}-{subject.replace('/', '-')}"
 
 
 class OutOfTime(Exception):
@@ -29,63 +48,56 @@ class OutOfTime(Exception):
 
 
 class Steps:
-    """The steps of one trial, kept in ``folder``. ``replay`` hears the seconds that earlier runs spent on a step that is asked for."""
+    """The steps of one trial, kept in ``folder``.
+
+    ``replay`` is called with the seconds that earlier runs spent on a step, when that step is asked for.
+    """
 
     def __init__(self, folder: Path, sink: Sink, replay: Callable[[float], None] = lambda _: None):
         self.folder, self.sink, self._replay = folder, sink, replay
         self._counted: set[Path] = set()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def place(self, name: str, inputs: dict[str, Any]) -> Path:
-        """Folder of the step with these inputs: its result, its kept answers, its checkpoints."""
-        path = self.folder / f"{name}-{atomic_files.digest_of(inputs)[:12]}"
+    def place(self, name: str, arguments: Arguments[Any]) -> Path:
+        """Folder of the step with these arguments: its result, its answers so far, its checkpoints."""
+        path = self.folder / f"{name}-{atomic_files.digest_of(arguments.inputs())[:12]}"
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def run(
         self,
         name: str,
-        job: str,
-        inputs: dict[str, Any],
-        extra: dict[str, Any] | None = None,
+        arguments: Arguments[Result],
         leaves: str = "",
         *,
         end_s: float = 0.0,
-        again: Callable[[dict[str, Any]], bool] | None = None,
-    ) -> dict[str, Any]:
-        """The step's result, computed if it, or the file it ``leaves``, is not there, or if ``again`` says so of the one that is.
+        again: Callable[[Result], bool] | None = None,
+    ) -> Result:
+        """The step's result, computed if it, or the file it ``leaves``, is not there, or if ``again`` says so of it.
 
-        ``extra`` goes to the job but does not decide whether it is the same step. With ``end_s`` its process is ended after so many
-        seconds. Raises what the job raised, StepFailed if its process died, OutOfTime if it was ended.
+        With ``end_s`` its process is ended after so many seconds. Raises what the job raised, StepFailed if its process
+        died, OutOfTime if it was ended.
         """
-        place = self.place(name, inputs)
+        place = self.place(name, arguments)
         if (place / "result.json").exists() and (place / leaves).exists():
-            known = json.loads((place / "result.json").read_text())
+            known: Result = _read(place, arguments)
             if again is None or not again(known):
                 self._count(place)
                 return known
         self._count(place)
-        atomic_files.write_atomically(place / "inputs.json", json.dumps(inputs, indent=1))
-        started, before = time.monotonic(), _seconds(place)
-        written = started
+        atomic_files.write_atomically(place / "inputs.json", json.dumps(arguments.inputs(), indent=1))
+        stopwatch = _Stopwatch(place)
 
         def relay(event: Event) -> None:
-            nonlocal written
-            now = time.monotonic()
-            if now - written > CLOCK_S:
-                atomic_files.write_atomically(place / "seconds", f"{before + now - started:.2f}")
-                written = now
+            stopwatch.write_at_times()
             self.sink(event)
 
-        arguments = {**inputs, **(extra or {}), "place": str(place)}
         try:
-            result = _in_process(job, arguments, name, relay, end_s)
+            value = _in_process(replace(arguments, place=str(place)), name, relay, end_s)
         except OutOfTime:
-            atomic_files.write_atomically(place / "seconds", f"{before + time.monotonic() - started:.2f}")
+            stopwatch.write()
             raise
-        result["seconds"] = before + time.monotonic() - started
-        atomic_files.write_atomically(place / "result.json", json.dumps(result, indent=1))
-        return result
+        return _write(place, arguments, {**value, "seconds": stopwatch.seconds()})
 
     def _count(self, place: Path) -> None:
         """Tell what earlier runs spent on a step, once: a step that this run did is asked for again later."""
@@ -93,16 +105,50 @@ class Steps:
             self._counted.add(place)
             self._replay(_seconds(place))
 
-    def keep(self, name: str, inputs: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    def keep(self, name: str, arguments: Arguments[Result], result: Result) -> Result:
         """Write down the result of a step that was ended, made of what it had kept."""
-        place = self.place(name, inputs)
-        result["seconds"] = _seconds(place)
-        atomic_files.write_atomically(place / "result.json", json.dumps(result, indent=1))
-        return result
+        place = self.place(name, arguments)
+        return _write(place, arguments, {**result.as_json(), "seconds": _seconds(place)})
 
-    def done(self, name: str, inputs: dict[str, Any]) -> bool:
+    def done(self, name: str, arguments: Arguments[Any]) -> bool:
         """Whether the step's result is there."""
-        return (self.place(name, inputs) / "result.json").exists()
+        return (self.place(name, arguments) / "result.json").exists()
+
+    def results(self, arguments: type[Arguments[Result]]) -> dict[str, Result]:
+        """The kept results of all steps with such arguments, by the name of their folder."""
+        files = sorted(self.folder.glob(f"{arguments.job}-*/result.json"))
+        return {file.parent.name: arguments.result.from_json(json.loads(file.read_text())) for file in files}
+
+
+class _Stopwatch:
+    """The seconds that a step takes, those of killed runs included; written down at times, so that a killed run's count."""
+
+    def __init__(self, place: Path):
+        self._file, self._before = place / "seconds", _seconds(place)
+        self._started = self._written = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._before + time.monotonic() - self._started
+
+    def write(self) -> None:
+        """Write them down."""
+        self._written = time.monotonic()
+        atomic_files.write_atomically(self._file, f"{self.seconds():.2f}")
+
+    def write_at_times(self) -> None:
+        """Write them down if that was not done lately."""
+        if time.monotonic() - self._written > CLOCK_S:
+            self.write()
+
+
+def _read(place: Path, arguments: Arguments[Result]) -> Result:
+    return arguments.result.from_json(json.loads((place / "result.json").read_text()))
+
+
+def _write(place: Path, arguments: Arguments[Result], value: JsonObject) -> Result:
+    atomic_files.write_atomically(place / "result.json", json.dumps(value, indent=1))
+    return arguments.result.from_json(value)
 
 
 def _seconds(place: Path) -> float:
@@ -112,9 +158,8 @@ def _seconds(place: Path) -> float:
     return max(ended, float(kept.read_text()) if kept.exists() else 0.0)
 
 
-def _in_process(
-    job: str, arguments: dict[str, Any], name: str, sink: Sink, end_s: float = 0.0
-) -> dict[str, Any]:
+def _in_process(arguments: Arguments[Any], name: str, sink: Sink, end_s: float) -> JsonObject:
+    """The JSON form of the job's result. Raises what the job raised, StepFailed, OutOfTime."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "freehold.trial.worker"],
         stdin=subprocess.PIPE,
@@ -122,58 +167,78 @@ def _in_process(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
     complaints: deque[str] = deque(maxlen=30)
-    import threading
-
     reader = threading.Thread(target=lambda: complaints.extend(process.stderr or ()), daemon=True)
     reader.start()
     over = threading.Event()
-
-    def end() -> None:
-        over.set()
-        process.kill()
-
-    alarm = threading.Timer(end_s, end)
-    if end_s:
-        alarm.daemon = True
-        alarm.start()
+    alarm = _alarm(process, over, end_s)
     try:
-        process.stdin.write(json.dumps({"job": job, "arguments": arguments}) + "\n")
-        process.stdin.flush()
-        for line in process.stdout:
-            message = json.loads(line)
-            if "progress" in message:
-                sink(Event(**message["progress"]))
-            elif "result" in message:
-                return message["result"]
-            else:
-                raise _failure(message["error"])
+        value = _conversation(process, {"job": arguments.job, "arguments": arguments.as_json()}, sink)
     finally:
         alarm.cancel()
-        if process.poll() is None:
-            process.stdin.close()
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        process.wait()
+        _end(process)
+    if value is not None:
+        return value
     if over.is_set():
         raise OutOfTime
     reader.join(timeout=2)
-    last = complaints[-1].strip() if complaints else "it said nothing"
+    last = complaints[-1].strip() if complaints else "it printed nothing"
     raise StepFailed(
         f"the step {name!r} died with exit status {process.returncode} ({last})",
         "run the same command again; finished steps are kept",
     )
 
 
+def _alarm(process: subprocess.Popen[str], over: threading.Event, end_s: float) -> threading.Timer:
+    """Kills the process after ``end_s`` seconds and sets ``over``; never where that is 0."""
+
+    def end() -> None:
+        over.set()
+        process.kill()
+
+    alarm = threading.Timer(end_s, end)
+    alarm.daemon = True
+    if end_s:
+        alarm.start()
+    return alarm
+
+
+def _conversation(process: subprocess.Popen[str], request: JsonObject, sink: Sink) -> JsonObject | None:
+    """Hand the request over and pass progress on until there is a result; None where the process died first."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
+    for line in process.stdout:
+        message = json.loads(line)
+        if "progress" in message:
+            sink(Event(**message["progress"]))
+        elif "result" in message:
+            return message["result"]
+        else:
+            raise _failure(message["error"])
+    return None
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the process by closing its standard input; kill it where that does not help."""
+    if process.poll() is None and process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
 def _failure(error: dict[str, str]) -> FreeholdError:
     if error["kind"] not in BY_NAME:
         return StepFailed(
             f"{error['kind']}: {error['message']}",
-            "this is a fault of Freehold; the step's log holds the traceback",
+            "this is an error in Freehold; please report it with the file traceback.txt in the step's folder",
         )
     return from_json(error)

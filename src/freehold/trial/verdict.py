@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 from freehold.core import statistics
 from freehold.trial.against_rival import SIGNIFICANT, AgainstRival, machine_only, reason_to_rent
-from freehold.trial.choice import VALIDATION
+from freehold.trial.baselines import Baseline
+from freehold.trial.report_record import VerdictSection
 from freehold.trial.requirements import Decision, Requirement, Terms, decide
+from freehold.trial.variant import Against, Variant
 
-OWN, RENT, NOT_YET, NONE = "own it", "rent it", "not yet", "not with these models"
-EXIT_CODES = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}
+Word = Literal["own it", "rent it", "not yet", "not with these models"]
+OWN: Word = "own it"
+RENT: Word = "rent it"
+NOT_YET: Word = "not yet"
+NONE: Word = "not with these models"
+#: The exit status of ``freehold trial``.
+EXIT_CODES: dict[Word, Literal[0, 3, 4]] = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}
 #: The usual errors: 2.5% on each side, those of a 95% interval.
 TERMS = Terms()
 #: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then no model is said to be too weak.
@@ -33,33 +40,35 @@ class Verdict:
     the sentence.
     """
 
-    word: str
+    word: Word
     sentence: str
     variant: str
-    decisions: list[dict[str, Any]]
+    decisions: tuple[Decision, ...]
     more_rows: int | None
     classic: str = ""
     skipped: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """For reports."""
-        return {
-            "verdict": self.word,
-            "sentence": self.sentence,
-            "variant": self.variant,
-            "decisions": self.decisions,
-            "more_rows": self.more_rows,
-            "exit_code": EXIT_CODES[self.word],
-            "classic": self.classic,
-            "skipped": list(self.skipped),
-        }
+    def section(self, *, command: str, needs_note: str = "") -> VerdictSection:
+        """For the report. ``command``: what to run next. ``needs_note``: says where the needs are defaults."""
+        return VerdictSection(
+            verdict=self.word,
+            sentence=self.sentence,
+            variant=self.variant,
+            decisions=self.decisions,
+            exit_code=EXIT_CODES[self.word],
+            command=command,
+            more_rows=self.more_rows,
+            classic=self.classic,
+            skipped=self.skipped,
+            needs_note=needs_note,
+        )
 
 
 @dataclass(frozen=True)
 class Judged:
     """A variant with its decisions: ``failed``, ``unmeasured``, and those that the interval leaves ``unsure``."""
 
-    variant: dict[str, Any]
+    variant: Variant
     decisions: tuple[Decision, ...]
     constant: Decision | None = None
     failed: tuple[Decision, ...] = field(init=False)
@@ -79,53 +88,55 @@ class Judged:
         return not self.failed and not self.unmeasured and not self.unsure and self.constant is None
 
 
-def judge(needs: Sequence[Requirement], variant: dict[str, Any], terms: Terms = TERMS) -> Judged:
+def judge(needs: Sequence[Requirement], variant: Variant, terms: Terms = TERMS) -> Judged:
     """A variant with what is decided of it."""
     decisions = tuple(decide(need, variant, terms) for need in needs)
     return Judged(variant, decisions, beats_constant(variant, terms))
 
 
-def beats_constant(variant: dict[str, Any], terms: Terms = TERMS) -> Decision | None:
+def beats_constant(variant: Variant, terms: Terms = TERMS) -> Decision | None:
     """None where a variant is significantly better than one answer for all rows, or where no such baseline exists.
 
     Else a decision that says why not. A variant without ``against`` was not compared.
     """
     name = "better than the same answer for every row"
-    if "against" not in variant:
+    if variant.against is None:
         return Decision(name, None, "it was not compared with giving the same answer for every row")
-    for entry in variant["against"]:
-        if not entry["constant"] or (entry["p"] < 2 * terms.meets and entry["difference"] > 0):
+    for entry in variant.against:
+        if not entry.constant or (entry.p < 2 * terms.meets and entry.difference > 0):
             continue
-        shown = f"{entry['difference']:+.3f} against the {entry['title']}, {statistics.p_text(entry['p'])}, n={entry['rows']}"
-        more = (
-            statistics.rows_to_differ(
-                entry["gained"], entry["lost"], entry["rows"], level=1 - 2 * terms.next_look
-            )
-            if "McNemar" in entry["test"]
-            else None
+        shown = (
+            f"{entry.difference:+.3f} against the {entry.title}, {statistics.p_text(entry.p)}, n={entry.rows}"
         )
+        more = None
+        if "McNemar" in entry.test:
+            level = 1 - 2 * terms.next_look
+            more = statistics.rows_to_differ(entry.gained, entry.lost, entry.rows, level=level)
         return Decision(name, None, shown, more)
     return None
 
 
-def classic_sentence(variant: dict[str, Any], baselines: Sequence[dict[str, Any]], metric: str) -> str:
+def classic_sentence(variant: Variant, baselines: Sequence[Baseline], metric: str) -> str:
     """A sentence where a baseline is better than the variant, or not significantly worse; "" where none is."""
-    figures = {baseline["id"]: baseline for baseline in baselines}
-    best: tuple[float, dict[str, Any]] | None = None
-    for entry in variant.get("against", []):
-        worse = entry["p"] < SIGNIFICANT and entry["difference"] > 0
-        if entry["constant"] or worse or entry["baseline"] not in figures:
+    by_id = {baseline.id: baseline for baseline in baselines}
+    best: tuple[float, Against] | None = None
+    for entry in variant.against or ():
+        worse = entry.p < SIGNIFICANT and entry.difference > 0
+        if entry.constant or worse or entry.baseline not in by_id:
             continue
-        value = figures[entry["baseline"]]["figures"][metric]["value"]
+        value = by_id[entry.baseline].figures[metric].value
         if best is None or value > best[0]:
             best = value, entry
     if best is None:
         return ""
     value, entry = best
-    better = entry["p"] < SIGNIFICANT
-    title, seconds = entry["title"], figures[entry["baseline"]]["seconds"]
-    how = "does the job better" if better else "does the job as well"
-    return f"A simple method {how}: {title}, {metric} {value:.3f}, {_seconds(seconds)} on the same rows"
+    how = "does the job better" if entry.p < SIGNIFICANT else "does the job as well"
+    ready = _seconds(by_id[entry.baseline].seconds)
+    return f"A simple method {how}: {entry.title}, {metric} {value:.3f}, {ready} on the same rows"
+
+
+def _end(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.3f}"
 
 
 def _seconds(seconds: float) -> str:
@@ -134,12 +145,12 @@ def _seconds(seconds: float) -> str:
 
 def reach(
     needs: Sequence[Requirement],
-    variants: Sequence[dict[str, Any]],
+    variants: Sequence[Variant],
     chosen: str,
     metric: str,
     *,
     terms: Terms = TERMS,
-    baselines: Sequence[dict[str, Any]] = (),
+    baselines: Sequence[Baseline] = (),
     skipped: Sequence[str] = (),
     rival: AgainstRival | None = None,
 ) -> Verdict:
@@ -148,7 +159,7 @@ def reach(
     Variants carry ``against`` (:func:`freehold.trial.baselines.compare`); without it nothing is owned. ``skipped``: what was left out for
     lack of time, as phrases; one that begins with :data:`TUNING_SKIPPED` keeps the models from being called too weak.
     """
-    judged = {v["id"]: judge(needs, v, terms) for v in variants if not v.get("rival")}
+    judged = {v.id: judge(needs, v, terms) for v in variants if not v.rival}
     best = judged.pop(chosen)
     word, sentence = _decide(needs, best, list(judged.values()), metric, skipped, rival)
     classic = classic_sentence(best.variant, baselines, metric)
@@ -158,10 +169,8 @@ def reach(
         sentence = f"{sentence.rstrip('.')}. {rival.sentence()}."
     if classic:
         sentence = f"{sentence} {classic}."
-    decisions = [
-        decision.as_dict() for decision in (*best.decisions, *((best.constant,) if best.constant else ()))
-    ]
-    more = [d["more_rows"] for d in decisions if d["more_rows"]] if word == NOT_YET else []
+    decisions = (*best.decisions, *((best.constant,) if best.constant else ()))
+    more = [d.more_rows for d in decisions if d.more_rows] if word == NOT_YET else []
     return Verdict(word, sentence, chosen, decisions, max(more, default=None), classic, tuple(skipped))
 
 
@@ -172,11 +181,11 @@ def _decide(
     metric: str,
     skipped: Sequence[str],
     rival: AgainstRival | None,
-) -> tuple[str, str]:
+) -> tuple[Word, str]:
     """(word, sentence) for the variant that was chosen."""
-    figure = best.variant["figures"][metric]
-    interval = f"95% between {figure['low']:.3f} and {figure['high']:.3f}, n={figure['n']}"
-    quality = f"{best.variant['title']} reaches {metric} {figure['value']:.3f} ({interval})"
+    figure = best.variant.figures[metric]
+    interval = f"95% between {_end(figure.low)} and {_end(figure.high)}, n={figure.n}"
+    quality = f"{best.variant.title} reaches {metric} {figure.value:.3f} ({interval})"
     if best.meets_all:
         return OWN, f"{quality} on your own data and meets every need."
     if best.failed:
@@ -202,10 +211,10 @@ def _failed(
     quality: str,
     skipped: Sequence[str],
     rival: AgainstRival | None,
-) -> tuple[str, str]:
+) -> tuple[Word, str]:
     names = _names(best.failed)
-    machine = machine_only(best.variant["title"], best.decisions, needs)
-    quality_missed = any(decision.name in best.variant["figures"] for decision in best.failed)
+    machine = machine_only(best.variant.title, best.decisions, needs)
+    quality_missed = any(decision.name in best.variant.figures for decision in best.failed)
     if quality_missed and any(part.startswith(TUNING_SKIPPED) for part in skipped):
         return NOT_YET, f"Without tuning, no model meets {names}: {quality}, the nearest"
     if quality_missed and any(part.startswith(TUNING_CUT) for part in skipped):
@@ -223,11 +232,11 @@ def _failed(
 
 def _may_meet(entry: Judged) -> str:
     """Why a variant that was not chosen keeps the verdict open."""
-    title = entry.variant["title"]
+    title = entry.variant.title
     if entry.unmeasured:
         what = f"{_names(entry.unmeasured)} {_was(entry.unmeasured)} not measured"
         return f"{title} may meet every need, but {what} for it."
-    if entry.variant.get("measured_on") == VALIDATION:
+    if not entry.variant.on_test:
         return f"{title} may meet every need, but was not measured on the test rows; run again with a larger --budget."
     if entry.meets_all:
         return f"{title} meets every need on the same rows, but was not chosen beforehand. New test rows would decide."

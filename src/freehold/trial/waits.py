@@ -12,6 +12,8 @@ from typing import Any
 from freehold.core import cpu_load, statistics
 from freehold.core.cpu_load import Load
 from freehold.core.progress import Task
+from freehold.evaluation.measurement import finite
+from freehold.trial.results import WaitMeasurement
 
 #: Waits are checked together for what else used the processor, for so many seconds at least: the kernel
 #: counts coarsely.
@@ -58,21 +60,22 @@ class Waits:
     def _calm(self) -> list[Wait]:
         return [wait for wait in self.every if wait.quiet]
 
-    def figure(self, share: float) -> dict[str, Any]:
+    def figure(self, share: float) -> WaitMeasurement:
         """The quantile in milliseconds with its interval; an end is None where so few waits give none."""
         interval = statistics.quantile_interval([s * 1000 for s in self.counted], share, level=LEVEL)
         how = f"one request at a time, nothing reused between them; {interval.method}"
         if self.rows < len(self.every):
             how += f"; {self.rows:,} rows were asked again until {len(self.every):,} waits were measured"
-        return {
-            "value": interval.value,
-            "low": _finite(interval.low),
-            "high": _finite(interval.high),
-            "n": interval.n,
-            "method": how,
-            "quiet": self.quiet,
-            "busy": self.note,
-        }
+        return WaitMeasurement(
+            interval.value,
+            finite(interval.low),
+            finite(interval.high),
+            interval.n,
+            how,
+            unit="ms",
+            quiet=self.quiet,
+            busy=self.note,
+        )
 
     @property
     def note(self) -> str:
@@ -181,7 +184,3 @@ def _burst(ask: Callable[[int], None], rows: int, done: int, most: int) -> list[
         ask((done + len(seconds)) % rows)
         seconds.append(time.perf_counter() - started)
     return seconds
-
-
-def _finite(end: float) -> float | None:
-    return end if math.isfinite(end) else None

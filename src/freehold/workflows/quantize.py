@@ -191,9 +191,15 @@ class Sweep:
         asking = prompting(self.model.info, engine.vocabulary)
         kept = self.work / f"{name}-{atomic_files.sha256_file(file)[:12]}.jsonl"
         answers = measurement.answers_of(
-            engine, asking, self.metric, self.ask, rows, kept, self.sink, f"grading {name}"
+            engine,
+            asking,
+            self.metric,
+            self.ask,
+            rows,
+            measurement.AnswerOptions(kept, f"grading {name}"),
+            self.sink,
         )
-        score = measurement.measurement(self.metric, rows, answers)[self.metric.name]
+        score = measurement.measurement(self.metric, rows, answers)[self.metric.name].as_dict()
         prompt_speed, answer_speed = token_speeds(
             engine, asking, measurement.requests(asking, self.ask, rows[:1])[0]
         )
