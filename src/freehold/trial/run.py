@@ -43,6 +43,7 @@ from freehold.trial.rival_variant import rented
 from freehold.trial.steps import OutOfTime, Steps
 from freehold.trial.task import Task
 from freehold.trust import licence
+from freehold.trust.gate import Say, permit_models, permit_rows, quiet
 from freehold.trust.safety import JUDGED
 
 #: A step's process is ended when it takes this share longer than it may, and a few seconds; until then it ends by itself.
@@ -77,7 +78,21 @@ def too_little(plan: Plan) -> DoesNotFit:
 class Trial:
     """One trial: its folder, its clock, its steps."""
 
-    def __init__(self, store: Store, task: Task, models: list[Model], options: Options, sink: Sink):
+    def __init__(
+        self,
+        store: Store,
+        task: Task,
+        models: list[Model],
+        options: Options,
+        sink: Sink,
+        *,
+        override: str = "",
+        say: Say = quiet,
+    ):
+        """``override``: the reason for going against the policy. Raises Refused where it does not allow tuning."""
+        if options.tune:
+            permit_models(store, "tune", models, override, say)
+            permit_rows(task.splits.train, "mask them first (freehold mask), or pass --no-tune")
         self.store, self.task, self.models, self.options = store, task, models, options
         decisive = {key: value for key, value in asdict(options).items() if key not in FREE}
         self.id = atomic_files.digest_of(
