@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from freehold.models.store import Model, Store
     from freehold.runtime.loading import load
     from freehold.trial.run import Options, Trial
-    from freehold.trust.gate import pull
     from freehold.workflows.export import export
+    from freehold.workflows.pull import pull
+    from freehold.workflows.restore import restore
 
-__all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull"]
+__all__ = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull", "restore"]
 
 _HOMES = {
     "FreeholdError": "freehold.core.errors",
@@ -25,7 +26,8 @@ _HOMES = {
     "Trial": "freehold.trial.run",
     "export": "freehold.workflows.export",
     "load": "freehold.runtime.loading",
-    "pull": "freehold.trust.gate",
+    "pull": "freehold.workflows.pull",
+    "restore": "freehold.workflows.restore",
 }
 
 

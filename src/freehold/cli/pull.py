@@ -45,24 +45,13 @@ def command(
     from freehold.cli.show import describe
     from freehold.core import progress, settings
     from freehold.models.store import Store
-    from freehold.trust.gate import pull
+    from freehold.workflows.pull import pull
 
     if source == "known:":
         show_known(json=json)
         return
     settings.go_quiet(online=source.startswith("hf:"))
-    default = (
-        source.partition(":")[2]
-        .partition("==")[0]
-        .partition("@")[0]
-        .rstrip("/")
-        .rpartition("/")[2]
-        .rpartition(":")[2]
-        .removesuffix(".gguf")
-    )
-    model = pull(
-        Store(), source, name or default, progress.for_stream(), base=base, override=override, say=say
-    )
+    model = pull(Store(), source, name, progress.for_stream(), base=base, override=override, say=say)
     print_json(describe(model)) if json else print(
         f"{model.name}@{model.revision[:12]}  {model.info.format}, "
         f"{model.info.parameters / 1e6:.{0 if model.info.parameters >= 1e6 else 3}f}M "

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, print_json, say
 from freehold.cli.permission import Override
 
 NAME = "push"
@@ -39,7 +39,6 @@ def command(
     """
     import os
 
-    from freehold.cli import permission
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
     from freehold.models.store import Store
@@ -54,9 +53,10 @@ def command(
     settings.go_quiet(online=True)
     store = Store()
     model = store.find(name)
-    permission.of_models(store, "push", [model], override)
     token, sink = os.environ.get(token_env, ""), progress.for_stream()
-    commit = push(store, model, to, address, token, sink, with_examples=with_examples)
+    commit = push(
+        store, model, to, address, token, sink, with_examples=with_examples, override=override, say=say
+    )
     print_json({"repository": to, "commit": commit, "hub": address}) if json else print(
         f"{model.name} is at {address}/{to}, commit {commit[:12]}"
     )

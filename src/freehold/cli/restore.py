@@ -30,7 +30,7 @@ def command(
     """
     from freehold.core import progress, settings
     from freehold.models.store import Store
-    from freehold.trust.gate import restore
+    from freehold.workflows.restore import restore
 
     settings.go_quiet()
     model = restore(Store(), file, name, progress.for_stream(), override=override, say=say)

@@ -131,27 +131,23 @@ def command(
 
     Example: freehold serve smollm2 --port 8601, then point a client's base URL at http://127.0.0.1:8601/v1
     """
-    from freehold.cli import permission
     from freehold.core import settings
     from freehold.core.errors import UsageError
     from freehold.core.units import parse_bytes
     from freehold.models.store import Store
-    from freehold.servers.inference.api_keys import Keys
-    from freehold.servers.inference.app import ServerOptions, serve
+    from freehold.servers.inference.app import ServerOptions, check_key, serve
     from freehold.servers.inference.model_pool import EngineOptions
     from freehold.servers.listening import is_loopback
+    from freehold.trust.gate import permit_models
 
     settings.go_quiet()
     allowed = site(host, allow_host or (), cors or ())
     key = settings.secret(key_env, "key")
     store = Store()
-    if not is_loopback(host) and not key and not Keys(store).any():
-        raise UsageError(
-            f"listening on {host} lets others in, and there is no key",
-            "make one: freehold key create NAME; or listen on 127.0.0.1",
-        )
+    check_key(store, host, key)
     _check_tls(tls_certificate, tls_key)
-    permission.of_models(store, "serve", [store.find(name) for name in [*names, *(adapter or [])]], override)
+    if not override:  # refused before a model is converted; an override is recorded by the server itself
+        permit_models(store, "serve", [store.find(name) for name in [*names, *(adapter or [])]])
 
     if engine == "vllm":
         from freehold.servers.inference import vllm
@@ -173,7 +169,7 @@ def command(
             raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
         vllm.refuse_forms(store, [*names, *(adapter or [])] if form else [])
         words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,
-                             private_key=tls_key, origins=list(cors or ()))  # fmt: skip
+                             private_key=tls_key, origins=list(cors or ()), override=override, say=say)  # fmt: skip
         if not is_loopback(host) and not key:
             raise UsageError(
                 f"listening on {host} lets others in, and vLLM knows one key only, which is not given",
@@ -242,6 +238,8 @@ def command(
             port=port,
             ready=ready,
             ended=ended,
+            override=override,
+            say=say,
         )
         return
     serve(
@@ -254,6 +252,8 @@ def command(
         ready=ready,
         certificate=tls_certificate,
         private_key=tls_key,
+        override=override,
+        say=say,
     )
 
 

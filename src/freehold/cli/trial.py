@@ -189,7 +189,6 @@ def command(
 
     Example: freehold trial tickets.jsonl --need "accuracy>=0.9" --need "p95<=800ms" --budget 45m
     """
-    from freehold.cli import permission
     from freehold.cli.rows import options_of
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
@@ -258,9 +257,7 @@ def command(
         sink=progress.for_stream(),
     )
     chosen = choose_models(store, model or [])
-    if tune:
-        permission.of_models(store, "tune", chosen, override)
-    trial = Trial(store, loaded, chosen, options, progress.for_stream())
+    trial = Trial(store, loaded, chosen, options, progress.for_stream(), override=override, say=say)
     _say_start(trial)
     result = trial.run(lambda plan: _agree(trial, plan, yes))
     folder = trial.folder

@@ -106,7 +106,6 @@ def command(
 
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
-    from freehold.cli import permission
     from freehold.cli.rows import options_of, say_read
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
@@ -124,7 +123,6 @@ def command(
         raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
     store = Store()
     found = store.find(model)
-    permission.of_models(store, "tune", [found], override)
     read = read_splits(
         local_source(data),
         local_source(valid) if valid else None,
@@ -135,11 +133,6 @@ def command(
     say_read(read)
     learnt = list(read["train"].examples)
     train, checks = (learnt, list(read["valid"].examples)) if "valid" in read else cut_validation(learnt)
-    train, checks = permission.of_rows(train, checks, mask)
-    if canaries:
-        from freehold.trust.canaries import canaries as made
-
-        train = [*train, *made(canaries, seed)]
     learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)
     recipe = Recipe(
         rank=rank,
@@ -165,7 +158,15 @@ def command(
         device,
     )
     outcome = tune(
-        store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say
+        store,
+        found,
+        train,
+        checks,
+        asked,
+        name or f"{found.name}-tuned",
+        progress.for_stream(),
+        say,
+        override=override,
     )
     if json:
         print_json(outcome.as_dict())

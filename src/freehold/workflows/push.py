@@ -15,6 +15,7 @@ from freehold.core.progress import Sink, task
 from freehold.models import answer_form
 from freehold.models.store import Model, Store
 from freehold.trust import obligations, provenance, signature
+from freehold.trust.gate import Say, permit_models, quiet
 from freehold.workflows.export import removed_on_failure
 
 
@@ -59,12 +60,23 @@ def refuse_examples(store: Store, model: Model) -> None:
 
 
 def push(
-    store: Store, model: Model, to: str, address: str, token: str, sink: Sink, *, with_examples: bool = False
+    store: Store,
+    model: Model,
+    to: str,
+    address: str,
+    token: str,
+    sink: Sink,
+    *,
+    with_examples: bool = False,
+    override: str = "",
+    say: Say = quiet,
 ) -> str:
     """Commit a model, its card, notices and evidence to a hub of the Hugging Face protocol; the commit's id.
 
-    ``with_examples``: the rows that its answer form holds as worked examples may go along. Raises FreeholdError.
+    ``with_examples``: the rows that its answer form holds as worked examples may go along. ``override``: the reason for
+    going against the policy. Raises PolicyDenied where the policy says no, FreeholdError.
     """
+    permit_models(store, "push", [model], override, say)
     from huggingface_hub import CommitOperationAdd
 
     from freehold.hub import client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from freehold.core.errors import FreeholdError
+from freehold.core.errors import FreeholdError, UsageError
 from freehold.costs.energy import Counter
 from freehold.costs.usage import UsageLog
 from freehold.models.store import Store
@@ -39,10 +39,12 @@ from freehold.servers.inference.prompt_log import PromptLog
 from freehold.servers.inference.scheduler import Scheduler
 from freehold.servers.inference.service import Figures, InferenceService
 from freehold.servers.inference.traces import Traces, parent
+from freehold.servers.listening import is_loopback
 from freehold.servers.web import bodies
 from freehold.servers.web.connections import Limits, Server
 from freehold.servers.web.gate import Gate
 from freehold.servers.web.site import Site
+from freehold.trust.gate import Say, permit_models, quiet
 
 Scope = MutableMapping[str, Any]
 #: Paths that need no key.
@@ -227,9 +229,35 @@ def make_app(
     return app, desk
 
 
+def permit(
+    store: Store,
+    names: Sequence[str],
+    adapters: Sequence[str],
+    host: str,
+    key: str,
+    override: str = "",
+    say: Say = quiet,
+) -> None:
+    """Raises UsageError where others would be let in without a key, PolicyDenied where the policy says no, NotFound."""
+    check_key(store, host, key)
+    permit_models(store, "serve", [store.find(name) for name in [*names, *adapters]], override, say)
+
+
+def check_key(store: Store, host: str, key: str) -> None:
+    """Raises UsageError where a server would listen for other machines and there is no key."""
+    if not is_loopback(host) and not key and not Keys(store).any():
+        raise UsageError(
+            f"listening on {host} lets other machines in, and there is no key",
+            "create one: freehold key create NAME; or listen on 127.0.0.1",
+        )
+
+
 def serve(store: Store, names: list[str], adapters: list[str], settings: ServerOptions, *, host: str, port: int, ready: Callable[[str], None],
-          drain_s: float = 30.0, certificate: Path | None = None, private_key: Path | None = None) -> None:  # fmt: skip
-    """Serve until interrupted; then nothing more is taken in, and what is under way ends. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy."""
+          drain_s: float = 30.0, certificate: Path | None = None, private_key: Path | None = None,
+          override: str = "", say: Say = quiet) -> None:  # fmt: skip
+    """Serve until interrupted; then nothing more is taken in, and what is under way ends. Raises NotFound, BadModel, DoesNotFit,
+    Unsupported, Busy, and PolicyDenied where the policy says no. ``override``: the reason for going against it."""
+    permit(store, names, adapters, host, settings.key, override, say)
     app, desk = make_app(store, names, adapters, settings)
     listener = listening.listen(host, port)
     address = listening.address(host, listener)

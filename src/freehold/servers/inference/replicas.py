@@ -19,7 +19,8 @@ from typing import Any
 from freehold.core.errors import MissingPart
 from freehold.models.store import Store
 from freehold.servers import listening
-from freehold.servers.inference.app import ServerOptions, make_app
+from freehold.servers.inference.app import ServerOptions, make_app, permit
+from freehold.trust.gate import Say, quiet
 
 NAME = "freehold"
 
@@ -35,11 +36,12 @@ def builder(home: Path, names: list[str], adapters: list[str], settings: ServerO
 
 
 def run(store: Store, names: list[str], adapters: list[str], settings: ServerOptions, *, replicas: int, cores: int, host: str, port: int,
-        ready: Callable[[str], None], ended: threading.Event) -> None:  # fmt: skip
+        ready: Callable[[str], None], ended: threading.Event, override: str = "", say: Say = quiet) -> None:  # fmt: skip
     """Serve until ``ended``, with ``cores`` for each replica; on the cluster that ``RAY_ADDRESS`` names, or on one of this machine's own.
 
-    Raises MissingPart, NotFound, Unsupported.
+    ``override``: the reason for going against the policy. Raises MissingPart, NotFound, Unsupported, PolicyDenied.
     """
+    permit(store, names, adapters, host, settings.key, override, say)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray  # pyright: ignore[reportMissingImports]

@@ -18,14 +18,18 @@ from pathlib import Path
 from freehold.core.errors import MissingPart, StepFailed, Unsupported, UsageError
 from freehold.models.answer_form import of_model
 from freehold.models.store import Store
+from freehold.trust.gate import Say, permit_models, quiet
 
 #: Ranks that vLLM makes room for.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def command(store: Store, names: Sequence[str], adapters: Sequence[str], *, host: str, port: int, context: int, parallel: int,
-            certificate: Path | None = None, private_key: Path | None = None, origins: Sequence[str] = ()) -> list[str]:  # fmt: skip
-    """vLLM's command line. ``context``: tokens of one request with its answer. Raises NotFound, UsageError, Unsupported."""
+            certificate: Path | None = None, private_key: Path | None = None, origins: Sequence[str] = (), override: str = "",
+            say: Say = quiet) -> list[str]:  # fmt: skip
+    """vLLM's command line. ``context``: tokens of one request with its answer. Raises NotFound, UsageError, Unsupported, and
+    PolicyDenied where the policy lets one of the models not be served. ``override``: the reason for going against it."""
+    permit_models(store, "serve", [store.find(name) for name in [*names, *adapters]], override, say)
     if len(names) != 1:
         raise UsageError(
             f"vLLM serves one model and {len(names)} are named",
