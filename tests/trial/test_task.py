@@ -49,7 +49,7 @@ def test_rows_outside_the_labels_are_scored_apart() -> None:
     assert figures["accuracy_in_scope"].value == 1.0
     assert figures["accuracy_in_scope"].n == 6
     assert figures["accuracy_out_of_scope"].value == 0.0
-    assert "no answer can be right" in figures["accuracy_out_of_scope"]["method"]
+    assert "no answer can be right" in figures["accuracy_out_of_scope"].method
 
 
 def test_with_an_unknown_label_rows_outside_are_right_when_answered_so() -> None:
