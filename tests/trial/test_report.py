@@ -103,7 +103,8 @@ def test_the_schema_refuses_a_verdict_without_a_word_and_a_variant_without_figur
 
 
 def test_a_report_that_is_read_and_written_stays_as_it_is() -> None:
-    assert Report.from_json(made()).as_json() == made()
+    value = made()
+    assert Report.from_json(value).as_json() == value
     timed = Report.from_json(rented()).as_json()
     assert Report.from_json(timed).as_json() == timed
 

@@ -45,11 +45,11 @@ def test_rows_outside_the_labels_are_scored_apart() -> None:
     figures = measurement.measurement(task.metric, task.test, answers) | measurement.scope_figures(
         task.metric, answers, task.out_of_scope
     )
-    assert figures["accuracy"]["value"] == pytest.approx(6 / 8)
-    assert figures["accuracy_in_scope"]["value"] == 1.0
-    assert figures["accuracy_in_scope"]["n"] == 6
-    assert figures["accuracy_out_of_scope"]["value"] == 0.0
-    assert "no answer can be right" in figures["accuracy_out_of_scope"]["method"]
+    assert figures["accuracy"].value == pytest.approx(6 / 8)
+    assert figures["accuracy_in_scope"].value == 1.0
+    assert figures["accuracy_in_scope"].n == 6
+    assert figures["accuracy_out_of_scope"].value == 0.0
+    assert "no answer can be right" in figures["accuracy_out_of_scope"].method
 
 
 def test_with_an_unknown_label_rows_outside_are_right_when_answered_so() -> None:
@@ -63,8 +63,8 @@ def test_with_an_unknown_label_rows_outside_are_right_when_answered_so() -> None
     wrong = answered(task, ["unsure"] * len(task.test))
     assert sum(answer.score for answer in wrong) == 2
     figures = measurement.scope_figures(task.metric, wrong, task.out_of_scope)
-    assert figures["accuracy_out_of_scope"]["value"] == 1.0
-    assert figures["accuracy_in_scope"]["value"] == 0.0
+    assert figures["accuracy_out_of_scope"].value == 1.0
+    assert figures["accuracy_in_scope"].value == 0.0
 
 
 def test_a_file_of_labels_is_the_whole_set(tmp_path: Path) -> None:
