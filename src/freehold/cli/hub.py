@@ -51,10 +51,6 @@ def serve(
     from freehold.models.store import Store
     from freehold.servers import listening
     from freehold.servers.hub.app import make_app
-    from freehold.servers.hub.session import Known
-    from freehold.trial.evidence import measured
-    from freehold.trust import gate, scan
-    from freehold.trust.licence import duties
 
     settings.go_quiet()
     store = Store()
@@ -72,9 +68,8 @@ def serve(
         sys.stdout.flush()
     else:
         say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-    known = Known(duties, measured, scan.dangers, scan.RULES, gate.allows_push(store))
     listening.run(
-        make_app(store, loopback=loopback, known=known, strict=refuse_unsafe, site=allowed),
+        make_app(store, loopback=loopback, strict=refuse_unsafe, site=allowed),
         listener,
         limits(connections, connections_each),
         timeout_graceful_shutdown=20,

@@ -212,7 +212,7 @@ def test_pictures_in_a_discussion_load_nothing_but_files_of_its_repository(peopl
 def test_a_long_discussion_says_how_much_of_it_is_not_shown(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freehold.servers.hub.pages._SHOWN_EVENTS", 2)
+    monkeypatch.setattr("freehold.servers.hub.pages_repository._MOST_EVENTS", 2)
     at = "/api/models/ada/open/discussions"
     people.bob.post(at, json={"title": "t", "description": "the first"})
     for earlier, text in ((0, "the second"), (1, "the third")):
@@ -289,7 +289,7 @@ def test_when_a_file_changed_last_is_looked_for_so_far_back(
         return {one["path"]: one["lastCommit"] is not None for one in people.nobody.get(at).json()}
 
     assert all(known().values())
-    monkeypatch.setattr("freehold.servers.hub.api_repositories._COMPARED", 5)
+    monkeypatch.setattr("freehold.servers.hub.tree_entries._MOST_COMPARED", 5)
     assert known() == {
         ".gitattributes": False, "d": True, "d/0.txt": False, "d/1.txt": False, "d/2.txt": True, "d/3.txt": True,
     }  # fmt: skip
@@ -315,6 +315,6 @@ def test_a_collection_spares_what_was_renewed_after_it_was_listed(tmp_path: Path
 
 
 def test_a_line_of_a_commit_has_an_end(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freehold.servers.hub.api_commits.MOST_LINE_BYTES", 10_000)
+    monkeypatch.setattr("freehold.servers.hub.commit_body.MOST_LINE_BYTES", 10_000)
     assert people.ada.commit("ada/open", small_line("a.txt", b"x" * 9000)).status_code == 413
     assert people.ada.commit("ada/open", small_line("a.txt", b"x" * 5000)).status_code == 200
