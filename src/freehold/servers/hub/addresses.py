@@ -1,4 +1,4 @@
-"""Addresses of the hub: its path parameters, the pages of repositories, and links from one list page to the next."""
+"""Addresses of the hub: path parameters, the pages of repositories, links from one list page to the next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Repo(Convertor[str]):
 
 
 class _Where(_Repo):
-    """A repository as pages and files name it: a model's address starts with its name, others with their kind."""
+    """A repository as pages name it: a model by its name, others with their kind first."""
 
     regex = "(?:(?:models|datasets|spaces)/)?[^/]+(?:/[^/]+)?"
 
@@ -48,7 +48,7 @@ def page_path(kind: str, name: str, *more: str) -> str:
 
 
 def plural_and_name(where: str) -> tuple[str, str]:
-    """(plural kind, name) of the repository that a page's address starts with; a model's has no kind before it."""
+    """(plural kind, name) of the repository that a page's address starts with; models have no kind there."""
     plural, _, name = where.partition("/")
     return (plural, name) if plural in PLURALS and name else ("models", where)
 

@@ -69,7 +69,7 @@ def access_requests(plural: str, repo: str, status: str, session: CurrentSession
     """The requests of one status."""
     repository, _ = session.writable(plural, repo)
     if status not in ACCESS:
-        raise ApiError(404, f"requests for access are {', '.join(ACCESS)}, not {status[:40]!r}")
+        raise ApiError(404, f"the status must be one of {', '.join(ACCESS)}, not {status[:40]!r}")
     return [
         AccessRequest(
             user=Requester(user=access.user, fullname=access.user),
@@ -91,7 +91,7 @@ def grant(plural: str, repo: str, body: GrantBody, session: CurrentSession) -> G
     if not users.known(body.user):
         raise ApiError(404, f"no user is named {body.user[:80]!r}")
     if users.granted(repository.id, body.user):
-        raise ApiError(400, f"{body.user} has access already")
+        raise ApiError(400, f"{body.user} already has access")
     users.decide(repository.id, body.user, "accepted")
     session.record(owner, "grant access", repository, body.user)
     return Granted(granted=body.user)
@@ -104,11 +104,11 @@ def handle(plural: str, repo: str, body: Decision, session: CurrentSession) -> D
     users, user = session.hub.users, body.user or body.requestId or ""
     current = users.access(repository.id, user)
     if body.status not in ACCESS:
-        raise ApiError(400, f"the status is one of {', '.join(ACCESS)}, not {body.status[:40]!r}")
+        raise ApiError(400, f"the status must be one of {', '.join(ACCESS)}, not {body.status[:40]!r}")
     if not current:
         raise ApiError(404, f"{user[:80]!r} has not asked for access to {repository.name}")
     if current == body.status:
-        raise ApiError(400, f"the request of {user} is {body.status} already")
+        raise ApiError(400, f"the request of {user} is already {body.status}")
     users.decide(repository.id, user, body.status, body.rejectionReason or "")
     session.record(owner, f"access {body.status}", repository, user)
     return Decided(status=body.status)
@@ -119,7 +119,7 @@ def ask_access(where: str, session: CurrentSession) -> Response:
     """Ask for access, as the button on a card's page does."""
     repository, user = session.readable(*plural_and_name(where)), session.user()
     if not repository.gated:
-        raise ApiError(400, f"{repository.name} is open to you already")
+        raise ApiError(400, f"{repository.name} is already open to you")
     if not session.hub.users.access(repository.id, user.name):
         status = "accepted" if repository.gated == "auto" else "pending"
         session.hub.users.decide(repository.id, user.name, status)

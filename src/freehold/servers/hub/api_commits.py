@@ -111,7 +111,9 @@ async def commit(
     committer = (_committer, session, plural, repo, branch, as_request)
     await run_in_threadpool(*committer)
     if as_request and branch != "main":
-        raise ApiError(404, f"changes are proposed to main, not to {branch[:80]!r}", "RevisionNotFound")
+        raise ApiError(
+            404, f"changes can be proposed to main only, not to {branch[:80]!r}", "RevisionNotFound"
+        )
     async with session.hub.incoming_file() as path:
         await receive(request, path, COMMIT_BYTES)
         session.look_up_again()

@@ -195,7 +195,7 @@ def list_discussions(
     """The discussions of a repository, newest first, a page at a time."""
     repository = session.readable(plural, repo)
     if query.type not in _TYPES or query.status not in _STATUSES:
-        message = f"type is one of {', '.join(_TYPES)}, and status one of {', '.join(_STATUSES)}"
+        message = f"type must be one of {', '.join(_TYPES)}, and status one of {', '.join(_STATUSES)}"
         raise ApiError(400, message)
     start = query.p * _PAGE
     rows, count = session.hub.discussions.list(

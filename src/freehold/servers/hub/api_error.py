@@ -43,8 +43,8 @@ _MOST_CHARACTERS, _MOST_IN_HEADER = 600, 500
 class ApiError(Exception):
     """An answer other than success.
 
-    ``code``: the word that clients know it by (``RepoNotFound``). ``headers``: further headers. ``body_fields``:
-    further fields of its body.
+    ``code``: the word that clients know it by (``RepoNotFound``). ``headers``: further headers.
+    ``body_fields``: further fields of its body.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(DataError)
     async def _(request: Request, _error: DataError) -> Response:
         # PostgreSQL holds no zero characters in text and no numbers beyond 64 bits
-        message = "the request holds a zero character or a number that is too large to be kept"
+        message = "the request contains a zero character or a number that is too large to store"
         return error_response(request, ApiError(400, message))
 
     @app.exception_handler(RequestValidationError)

@@ -1,4 +1,4 @@
-"""The hub's route that files are read by. Whether the asker may have them, permissions.py of the hub decides."""
+"""The hub's route that files are read by; ``freehold.hub.permissions`` decides who may read them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def _find(session: Session, repository: Repository, revision: str, path: str) ->
     if blob is None:
         raise ApiError(
             500,
-            f"the content of {path[:200]} is missing from this hub; its operator can run 'freehold hub check'",
+            f"the content of {path[:200]} is missing from this hub; "
+            "its operator can run 'freehold hub check'",
         )
     return StoredFile(repository, commit.id, path, file, blob)
 

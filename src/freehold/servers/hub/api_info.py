@@ -40,7 +40,7 @@ _PAGE = 1000
 #: So many tags are listed, the most frequent ones.
 _MOST_TAGS = 10_000
 
-#: A revision's address comes before all others under a repository's, and a repository's own address after them.
+#: A revision's address is matched before all others below a repository's, and a repository's own after them.
 revision_router = APIRouter(prefix="/api", route_class=JsonRoute)
 router = APIRouter(prefix="/api", route_class=JsonRoute)
 
@@ -157,7 +157,7 @@ def list_repositories(
     """The repositories of a kind, a page at a time."""
     kind = _kind_of_list(plural)
     if query.sort not in _SORTS:
-        raise ApiError(400, f"lists are not sorted by {query.sort[:40]!r}; {', '.join(_SORTS)} are known")
+        raise ApiError(400, f"lists cannot be sorted by {query.sort[:40]!r}; use one of {', '.join(_SORTS)}")
     repositories, cursor = session.hub.repositories.list(
         _search(query, kind, session), query.cursor, min(query.limit, _PAGE)
     )

@@ -151,7 +151,7 @@ def batch(where: str, body: Batch, session: CurrentSession) -> BatchAnswer:
     if body.operation == "download":
         return _downloads(session, session.readable(plural, name, files=True), body)
     if body.operation != "upload":
-        raise ApiError(422, f"the operation {body.operation[:40]!r} is not known; upload and download are")
+        raise ApiError(422, f"the operation {body.operation[:40]!r} is not known; use upload or download")
     repository, user = session.proposable(plural, name)
     if "xet" in body.transfers:
         objects = [ObjectAnswer(oid=item.oid, size=item.size) for item in body.objects]
@@ -177,7 +177,7 @@ def _downloads(session: Session, repository: Repository, body: Batch) -> BatchAn
 
 
 def _uploads(session: Session, repository: Repository, user: User, plural: str, body: Batch) -> BatchAnswer:
-    """Links for what must be sent: all that the user may not name in a commit, whether this hub has it or not."""
+    """Links for all that the user may not name in a commit, whether this hub has it or not."""
     present = _present(session.hub, user, repository, body.objects)
     large = sum(item.size > lfs_parts.PART_BYTES for item in body.objects if item.oid not in present)
     in_parts = "multipart" in body.transfers and large > 0
@@ -286,7 +286,7 @@ async def lfs_part(
 
 
 def _parts_folder(hub: Hub, user: User, repository: Repository, oid: str, plan: lfs_parts.Parts) -> Path:
-    """The folder for an upload's parts; each user has their own, so that nobody completes another's upload."""
+    """The folder for an upload's parts; users have their own, so that nobody completes another's."""
     name = atomic_files.digest_of([user.name, repository.id, oid, plan.size_bytes, plan.part_bytes])
     return hub.incoming / name
 

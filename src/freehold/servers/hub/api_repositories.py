@@ -177,7 +177,7 @@ def settings(plural: str, repo: str, body: Settings, session: CurrentSession) ->
     private = body.private if body.visibility is None else body.visibility == "private"
     gated = None if body.gated is None else "" if body.gated is False else str(body.gated)
     if gated not in (None, "", "auto", "manual"):
-        raise ApiError(400, f"gated must be auto, manual or false, and is {gated!r}")
+        raise ApiError(400, f"gated must be auto, manual or false, not {gated!r}")
     session.hub.repositories.settings(repository, private=private, gated=gated)
     changed = ChangedSettings(private=private, gated=gated)
     session.record(user, "settings", repository, json.dumps(changed.model_dump()))
@@ -194,5 +194,5 @@ def _kind_and_name(body: Named, session: Session) -> tuple[str, str]:
 def _checked_kind(value: str | None) -> str:
     kind = value or "model"
     if kind not in PLURALS.values():
-        raise ApiError(400, f"repositories of type {kind!r} are not kept here; model, dataset and space are")
+        raise ApiError(400, f"the type must be model, dataset or space, not {kind!r}")
     return kind

@@ -55,9 +55,9 @@ async def _paths_body(request: Request) -> PathsBody:
             values, expand = form.getlist("paths"), str(form.get("expand", "")).lower() == "true"
         paths = [values] if isinstance(values, str) else [str(path) for path in values]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ApiError(400, "send the field 'paths', once for each path") from None
+        raise ApiError(400, "send the field 'paths' once for each path") from None
     if len(paths) > _MOST_PATHS:
-        message = f"{len(paths)} paths are asked for, and {_MOST_PATHS} are answered at most; ask in parts"
+        message = f"{len(paths)} paths in one request; send at most {_MOST_PATHS}"
         raise ApiError(400, message)
     return PathsBody(paths, expand)
 

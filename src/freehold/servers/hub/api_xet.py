@@ -1,9 +1,9 @@
 """The Xet chunk store over HTTP: tokens, xorbs, shards and how files are put together again.
 
-Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants) is
-answered with 404, which clients take as "not here". A token is for one repository at one commit: only the files
-of that commit are put together with it, and only the bytes of their chunks are opened. What the user may not
-read is answered as what is not here.
+Source: the Xet protocol's CAS API (huggingface.co/docs/xet/api). What a server may leave out (upload grants)
+is answered with 404, which clients take as "not here". A token is for one repository at one commit: only the
+files of that commit are put together with it, and only the bytes of their chunks are opened. What the user
+may not read is answered as what is not here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def token(plural: str, repo: str, role: str, revision: str, session: CurrentSess
     elif role == "read":
         repository, user = session.readable(plural, repo, files=True), session.reader()
     else:
-        raise ApiError(404, f"there are no {role[:40]} tokens, only read and write tokens")
+        raise ApiError(404, f"there are no {role[:40]} tokens; ask for a read or a write token")
     try:
         commit = session.commit_id(repository, unescape_slashes(revision))
     except ApiError:
@@ -77,7 +77,7 @@ def _granted(session: Session, store: str) -> tuple[Grant, User, Repository]:
 def _writing(session: Session, store: str) -> tuple[User, Repository]:
     grant, user, repository = _granted(session, store)
     if grant.right != "write":
-        raise ApiError(403, "this token may read chunks and not write them")
+        raise ApiError(403, "this token may read chunks, not write them")
     return user, repository
 
 

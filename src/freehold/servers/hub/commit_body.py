@@ -1,7 +1,7 @@
 """The body of a commit as clients send it: a line of JSON for its message, and one for each thing it does.
 
-A commit may name bytes by their digest only if the committer uploaded them for this repository, or may read them
-in one.
+A commit may name bytes by their digest only if the committer uploaded them for this repository, or may read
+them in one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def read_commit(path: Path, hub: Hub) -> tuple[Change, dict[str, NamedBlob]]:
 
 
 def named_files(hub: Hub, user: User, repository: Repository, named: dict[str, NamedBlob]) -> dict[str, File]:
-    """The files that a commit names by digest. Raises ApiError, which does not say whether others have the bytes."""
+    """The files that a commit names by digest.
+
+    Raises ApiError, which does not say whether others have the bytes.
+    """
     digests = {entry.digest for entry in named.values() if _SHA256.fullmatch(entry.digest)}
     allowed = hub.permissions.nameable(user, repository, digests)
     files: dict[str, File] = {}

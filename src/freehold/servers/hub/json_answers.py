@@ -1,4 +1,7 @@
-"""What many answers and bodies of the JSON API share. Fields keep the names of the Hugging Face Hub's protocol."""
+"""What many answers and bodies of the JSON API share.
+
+Fields of all answers and bodies keep the names of the Hugging Face Hub's protocol.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from freehold.core import strict_json
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.web.bodies import body_of, need_json_type
 
-#: A JSON object whose fields are not the hub's: a card's metadata, what a scan found, a body that is read field by field.
+#: A JSON object whose fields are not the hub's: a card's metadata, what a scan found, a body that is read
+#: field by field.
 JsonObject = dict[str, Any]
 
 
@@ -42,7 +46,7 @@ class JsonBody:
         """A field's text; "" where it is not there. Raises ApiError."""
         value = self.fields.get(name) or ""
         if not isinstance(value, str):
-            raise ApiError(400, f"the field {name!r} is not a text")
+            raise ApiError(400, f"the field {name!r} must be a string")
         return value
 
     def flag(self, name: str) -> bool:
@@ -55,7 +59,7 @@ async def _json_body(request: Request) -> JsonBody:
     need_json_type(request)
     value = strict_json.read(await body_of(request) or b"{}")
     if not isinstance(value, dict):
-        raise ApiError(400, "the body is not a JSON object")
+        raise ApiError(400, "the body must be a JSON object")
     return JsonBody(value)
 
 

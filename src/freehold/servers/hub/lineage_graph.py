@@ -1,7 +1,7 @@
-"""What a repository was made from and what was made of it, as its card and others' cards say: a graph in columns.
+"""What a repository was made from and what was made from it, as cards say: a graph in columns.
 
-Source of the words: the metadata ``base_model``, ``base_model_relation`` and ``datasets`` of model cards on the
-Hugging Face Hub.
+Source of the words: the metadata ``base_model``, ``base_model_relation`` and ``datasets`` of model cards on
+the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def lineage_graph(
 ) -> Graph:
     """The graph around a repository.
 
-    ``may_see``: whether the reader may know of a repository; ``names``: whose private repositories they may see, None
-    for everyone's.
+    ``may_see``: whether the reader may know of a repository; ``names``: whose private repositories they may
+    see, None for everyone's.
     """
     walk = _Walk(repositories, may_see, names)
     walk.add(repository.kind, repository.name, repository, 0)

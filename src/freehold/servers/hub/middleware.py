@@ -17,7 +17,7 @@ from freehold.servers.hub.state import Hub
 
 
 class KeepEscapedSlashes:
-    """Routes see ``%2F`` as clients wrote it: a revision may hold a slash and is still one part of the path."""
+    """Routes see ``%2F`` as clients wrote it: a revision with a slash is one part of the path."""
 
     def __init__(self, app: ASGIApp):
         self.app = app

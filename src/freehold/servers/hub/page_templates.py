@@ -25,7 +25,7 @@ _TABS = (
     ("Lineage", ("lineage",)),
     ("Discussions", ("discussions",)),
 )
-_ERROR_TITLES = {401: "A token is needed", 403: "Not for you", 404: "Not found"}
+_ERROR_TITLES = {401: "A token is needed", 403: "Access denied", 404: "Not found"}
 
 
 @cache
@@ -66,9 +66,9 @@ def render_tab(repository: Repository, tab: str, template: str, **values: Any) -
 
 def error_page(status: int, message: str, headers: dict[str, str] | None = None) -> HTMLResponse:
     """An error as a page; 401 makes the browser ask for a token."""
-    title = _ERROR_TITLES.get(status, "That did not work")
+    title = _ERROR_TITLES.get(status, "The request failed")
     login = {"WWW-Authenticate": 'Basic realm="a token of this hub as the password"'}
-    content = _text("refused.html", "", title=title, message=message)
+    content = _text("error.html", "", title=title, message=message)
     return HTMLResponse(content, status, {**_HEADERS, **(headers or {}), **(login if status == 401 else {})})
 
 

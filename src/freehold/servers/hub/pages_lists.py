@@ -1,4 +1,4 @@
-"""The hub's first pages: lists of repositories, with search and tags to narrow them down, and the style sheet.
+"""The hub's first pages: lists of repositories with search and tags, and the style sheet.
 
 All pages are rendered here and readable without a script; their policy lets nothing from elsewhere load.
 """
@@ -129,7 +129,7 @@ def render_list(session: Session, query: ListQuery) -> HTMLResponse:
     """The page of a list. Raises ApiError, UsageError."""
     names = session.listed_names()
     if query.kind not in KINDS or query.sort not in _SORTS:
-        raise ApiError(400, f"lists are of {', '.join(KINDS)}, sorted by {', '.join(_SORTS)}")
+        raise ApiError(400, f"kind must be one of {', '.join(KINDS)}, and sort one of {', '.join(_SORTS)}")
     search = SearchQuery(
         query.kind,
         text=query.q,

@@ -31,7 +31,8 @@ from freehold.servers.hub.state import Hub
 from freehold.trial.evidence import measured
 from freehold.trust.licence import duties
 
-#: Events of a discussion on its page, the last ones, and characters of their comments that are read as Markdown.
+#: Events of a discussion on its page, the last ones, and characters of their comments that are read as
+#: Markdown.
 _MOST_EVENTS, _MOST_MARKDOWN = 500, 200_000
 _MOST_DISCUSSIONS = 500
 
@@ -63,7 +64,7 @@ class EventRow:
 
 @dataclass(frozen=True)
 class VariantRow:
-    """Something that a model's repository can be run as; ``measured``: what trials on this machine measured of it."""
+    """Weights that can be run; ``measured``: what trials on this machine measured of them."""
 
     name: str
     quantization: str
@@ -93,7 +94,7 @@ class MirrorSource:
 
 @dataclass(frozen=True)
 class AccessForm:
-    """Where to ask for access to a gated repository; ``status``: how a request stands, "" where there is none."""
+    """The form that asks for access; ``status``: that of the user's request, "" where there is none."""
 
     status: str
     address: str
@@ -173,13 +174,13 @@ def _what_happened(event: Event) -> str:
     data = event.data
     match event.kind:
         case "comment":
-            return "wrote something that is hidden" if data["hidden"] else "wrote"
+            return "wrote a comment that is hidden" if data["hidden"] else "wrote"
         case "commit":
             return f"added {data['oid'][:10]}: {data['subject']}"
         case "title-change":
-            return f"renamed it from {data['from']!r} to {data['to']!r}"
+            return f"changed the title from {data['from']!r} to {data['to']!r}"
         case _:
-            return f"made it {data['status']}"
+            return f"changed the status to {data['status']}"
 
 
 # -- lineage --------------------------------------------------------------------------------------
@@ -272,9 +273,9 @@ def _variant_row(variant: Variant) -> VariantRow:
     info = variant.info
     return VariantRow(
         variant.name,
-        info.quantization or "not said",
+        info.quantization or "not stated",
         f"{info.parameters / 1e6:,.0f} million",
-        f"{info.context_length:,} tokens" if info.context_length else "not said",
+        f"{info.context_length:,} tokens" if info.context_length else "not stated",
         format_bytes(info.size_bytes),
         "; ".join(measured(variant.digest)),
     )

@@ -168,7 +168,7 @@ def add_weight_facts(info: RepositoryInfo, hub: Hub, commit: Commit) -> None:
 
 
 def requested_properties(expand: Iterable[str] | None) -> set[str]:
-    """The properties that ``expand`` names, each alone or several with commas. Raises ApiError for an unknown one."""
+    """The properties that ``expand`` names, singly or with commas. Raises ApiError for an unknown one."""
     names = {name for value in expand or [] for name in value.split(",") if name}
     if unknown := sorted(names - _PROPERTIES):
         known = ", ".join(sorted(_PROPERTIES))

@@ -22,7 +22,7 @@ from freehold.servers.hub.state import Hub
 
 
 class Session:
-    """The sender of one request, and what they may do. All methods may read the catalogue: call them in a thread."""
+    """The sender of one request, and what they may do. Methods read the catalogue: call them in a thread."""
 
     def __init__(self, hub: Hub, request: Request):
         self.hub, self.request = hub, request
@@ -90,7 +90,7 @@ class Session:
     # -- which repositories -------------------------------------------------------------------------
 
     def readable(self, plural: str, name: str, *, files: bool = False) -> Repository:
-        """A repository that the sender may see, or with ``files`` whose files they may read. Raises ApiError."""
+        """A repository that the sender may see; with ``files``, may read. Raises ApiError."""
         actor = self.reader()
         missing = ApiError(404, f"Repository not found: {name[:200]}", "RepoNotFound")
         try:
@@ -102,8 +102,8 @@ class Session:
         if files and not self.hub.permissions.opens(actor, repository):
             raise ApiError(
                 403,
-                f"Access to {repository.kind} {repository.name} is restricted and you are not in the authorized "
-                f"list. Ask for access on its page: {self.page(repository)}",
+                f"Access to {repository.kind} {repository.name} is restricted and you are not in the "
+                f"authorized list. Ask for access on its page: {self.page(repository)}",
                 "GatedRepo",
             )
         return repository
@@ -120,22 +120,23 @@ class Session:
         return repository, actor
 
     def proposable(self, plural: str, name: str) -> tuple[Repository, User]:
-        """A repository that the sender may propose changes to: its files are open to them, and their token may
-        write. Raises ApiError."""
+        """A repository that the sender may propose changes to. Raises ApiError."""
         actor, repository = self.user(), self.readable(plural, name, files=True)
         if not self.hub.permissions.proposes(actor, repository):
-            raise ApiError(403, "this token may only read; propose changes with one of role write")
+            raise ApiError(403, "this token may only read; use one with the role write to propose changes")
         return repository, actor
 
     def discussable(self, plural: str, name: str) -> tuple[Repository, User]:
         """A repository in whose discussions the sender may write. Raises ApiError."""
         actor, repository = self.user(), self.readable(plural, name)
         if not self.hub.permissions.speaks(actor, repository):
-            raise ApiError(403, "this token may only read; write in discussions with one of role write")
+            raise ApiError(
+                403, "this token may only read; use one with the role write to write in discussions"
+            )
         return repository, actor
 
     def commit_id(self, repository: Repository, revision: str, *, lost: bool = False) -> str:
-        """The commit id of a revision; with ``lost`` also of a commit that no ref leads to. Raises ApiError."""
+        """The commit id of a revision; ``lost``: also of a commit without refs. Raises ApiError."""
         try:
             return self.hub.repositories.resolve(repository, revision, lost=lost)
         except NotFound as error:

@@ -54,8 +54,8 @@ class Hub:
     def chunk_store_path(self, actor: User) -> str:
         """The path of the chunk store for a user.
 
-        Clients remember by its address which chunks they have sent, and the chunks of one user are of no use to
-        another.
+        Clients remember by its address which chunks they have sent, and the chunks of one user are of no use
+        to another.
         """
         name = hmac.new(self._key, f"store\x1f{actor.name}".encode(), "sha256").hexdigest()[:16]
         return f"/xet/{name}"

@@ -38,7 +38,7 @@ class ByteRange:
 
 
 def requested_range(request: Request, size: int) -> ByteRange:
-    """The range that a request asks for, the whole file where it names none or several. Raises ApiError 416."""
+    """The range that a request asks for; the whole file for none or several. Raises ApiError 416."""
     whole = ByteRange(0, size, size, partial=False)
     unit, _, text = request.headers.get("range", "").partition("=")
     if unit.strip().lower() != "bytes" or "," in text:
@@ -52,7 +52,7 @@ def requested_range(request: Request, size: int) -> ByteRange:
     except ValueError:
         return whole
     if start >= size or start < 0 or end <= start:
-        message = f"bytes {text[:40]} are outside of the file's {size}"
+        message = f"bytes {text[:40]} are outside the file's {size} bytes"
         raise ApiError(416, message, headers={"Content-Range": f"bytes */{size}"})
     return ByteRange(start, min(end, size), size, partial=True)
 
@@ -64,7 +64,7 @@ async def receive(request: Request, target: Path, limit: int) -> None:
     """
     announced = int(request.headers.get("content-length") or 0)
     if announced > limit:
-        raise ApiError(413, f"the body has {announced} bytes and {limit} are expected at most")
+        raise ApiError(413, f"the body has {announced} bytes; at most {limit} are expected")
     try:
         await run_in_threadpool(atomic_files.need_disk, target.parent, announced, "the upload")
     except DoesNotFit as error:
@@ -72,7 +72,7 @@ async def receive(request: Request, target: Path, limit: int) -> None:
     try:
         written = await _write(request, target, limit)
         if announced and written != announced:
-            raise ApiError(400, f"{announced} bytes were announced and {written} came")
+            raise ApiError(400, f"{announced} bytes were announced and {written} arrived")
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -85,6 +85,6 @@ async def _write(request: Request, target: Path, limit: int) -> int:
         async for block in request.stream():
             written += len(block)
             if written > limit:
-                raise ApiError(413, f"the body has more than the {limit} bytes that are expected")
+                raise ApiError(413, f"the body has more than {limit} bytes")
             await run_in_threadpool(file.write, block)
     return written

@@ -68,7 +68,7 @@ def closed_entries(commit: Commit, paths: Iterable[str]) -> list[TreeEntry]:
 def tree_entries(
     hub: Hub, repository: Repository, commit: Commit, paths: list[str], *, expand: bool
 ) -> list[TreeEntry]:
-    """Files and folders of a commit. ``expand``: with the last commit of each, and what was found in files."""
+    """Files and folders of a commit. ``expand``: with the last commit of each, and the scan of files."""
     ordered = sorted(commit.files)
     below = {path: [path] if path in commit.files else paths_below(ordered, path) for path in paths}
     entries = [_entry(hub, commit, path, below[path]) for path in paths]
@@ -109,7 +109,7 @@ def _expand(entry: TreeEntry, changes: list[Commit], dangers: Mapping[str, list[
 
 
 def _last_changes(hub: Hub, repository: Repository, commit: Commit, names: set[str]) -> dict[str, Commit]:
-    """Path -> the commit that last changed it; without those whose change lies further back than is looked."""
+    """Path -> the commit that last changed it; not for changes beyond :data:`_MOST_COMPARED`."""
     changes: dict[str, Commit] = {}
     left, current, compared = set(names), commit, 0
     while left and compared < _MOST_COMPARED:
