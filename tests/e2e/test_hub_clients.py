@@ -26,7 +26,8 @@ _ONLINE = {name: value for name, value in os.environ.items() if not name.endswit
 def results(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, smollm2_folder: Path
 ) -> Iterator[dict[str, Any]]:
-    """What every call gave, with the client's chunked uploads and without; at the end the hub must be whole."""
+    """What every call gave, with the client's chunked uploads and without; at the end the hub must be
+    whole."""
     home = tmp_path_factory.mktemp("hub")
     environment = _ONLINE | {"FREEHOLD_HOME": str(home)}
     server = subprocess.Popen(
@@ -70,7 +71,8 @@ def test_client(results: dict[str, str | None], name: str) -> None:
 
 @pytest.mark.slow
 def test_another_client_sends_only_what_the_hub_has_not(tmp_path: Path) -> None:
-    """A client with an empty cache asks the hub for the chunks it knows (and cannot read their hashes out of the answer)."""
+    """A client with an empty cache asks the hub for the chunks it knows (and cannot read their hashes out of
+    the answer)."""
     home, data = tmp_path / "hub", np.random.default_rng(4).bytes(9_000_000)
     program = (
         "import sys; from huggingface_hub import HfApi; api = HfApi(); api.create_repo(sys.argv[1]); "

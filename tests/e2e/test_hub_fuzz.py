@@ -1,4 +1,5 @@
-"""The hub's own description of its API, fuzzed by schemathesis over a socket: whatever is sent, no answer is a fault of the hub's."""
+"""The hub's own description of its API, fuzzed by schemathesis over a socket: whatever is sent, no answer is
+a fault of the hub's."""
 
 import base64
 import json
@@ -29,9 +30,23 @@ def test_no_request_makes_the_hub_fail(tmp_path: Path) -> None:
             address = json.loads(said)["address"]
             _fill(address)
             fuzz = [
-                str(Path(sys.executable).with_name("schemathesis")), "run", f"{address}/openapi.json", "--checks", "not_a_server_error", "--phases",
-                "coverage,fuzzing", "--max-examples", "4", "--workers", "2", "--seed", "7", "--request-timeout", "20", "--no-color",
-            ]  # fmt: skip
+                str(Path(sys.executable).with_name("schemathesis")),
+                "run",
+                f"{address}/openapi.json",
+                "--checks",
+                "not_a_server_error",
+                "--phases",
+                "coverage,fuzzing",
+                "--max-examples",
+                "4",
+                "--workers",
+                "2",
+                "--seed",
+                "7",
+                "--request-timeout",
+                "20",
+                "--no-color",
+            ]
             done = subprocess.run(fuzz, capture_output=True, text=True, check=False, cwd=tmp_path)
             assert "generated" in done.stdout
             assert "Server error" not in done.stdout, done.stdout[-4000:]

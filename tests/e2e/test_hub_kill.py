@@ -13,7 +13,10 @@ import pytest
 @pytest.mark.slow
 def test_fifty_kills_lose_nothing() -> None:
     benchmark = Path(__file__).parents[2] / "benchmarks"
-    program = "import json, sys; sys.path.insert(0, sys.argv[1]); import hub_kill; print(json.dumps(hub_kill.main(50)))"
+    program = (
+        "import json, sys; sys.path.insert(0, sys.argv[1]); import hub_kill; "
+        "print(json.dumps(hub_kill.main(50)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, str(benchmark)], capture_output=True, text=True, check=False
     )

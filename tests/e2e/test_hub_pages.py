@@ -1,4 +1,5 @@
-"""The hub's pages in a real browser: no serious fault for axe, in light and dark and at phone width; nothing from elsewhere; by keyboard."""
+"""The hub's pages in a real browser: no serious fault for axe, in light and dark and at phone width; nothing
+from elsewhere; by keyboard."""
 
 from __future__ import annotations
 

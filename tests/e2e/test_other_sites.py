@@ -104,7 +104,7 @@ def test_a_card_loads_nothing_from_elsewhere_and_shows_its_own_pictures(browser:
     page.goto(f"{hub}/ada/first")
     assert all(address.startswith((hub, "data:")) for address in asked)
     assert page.evaluate("[...document.images].map(picture => picture.naturalWidth)") == [1, 1]
-    assert page.get_by_text("picture elsewhere: far").is_visible()
+    assert page.get_by_text("image on another site: far").is_visible()
     page.close()
 
 

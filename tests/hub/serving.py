@@ -10,15 +10,14 @@ from pathlib import Path
 
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
-from freehold.servers.hub.session import Known
 from tests.conftest import FREEHOLD
 from tests.servers.web.serving import running
 
 
 @contextlib.contextmanager
-def hub_at(home: Path, known: Known | None = None) -> Iterator[str]:
+def hub_at(home: Path) -> Iterator[str]:
     """The address of a hub over the store at ``home``."""
-    with running(make_app(Store(home), known=known)) as address:
+    with running(make_app(Store(home))) as address:
         yield address
 
 

@@ -24,10 +24,9 @@ from freehold.models.archive import archive
 from freehold.models.intake import Admitted, admit, made_here
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
-from freehold.servers.hub.session import Known
 from freehold.sources import fetch
 from freehold.sources.fetch import Delivery
-from freehold.trust import gate, policy, scan
+from freehold.trust import gate, policy
 from tests.entry import Quick, restore
 from tests.hub.client import Client
 from tests.hub.models import decoder, gguf
@@ -339,8 +338,7 @@ def test_an_archive_that_the_policy_refuses_stays_out(home: Path, tmp_path: Path
 @pytest.fixture
 def client(home: Path) -> Client:
     store = Store(home)
-    known = Known(look=scan.dangers, rules=scan.RULES, allow=gate.allows_push(store))
-    return Client(make_app(store, known=known, strict=True))
+    return Client(make_app(store, strict=True))
 
 
 def test_a_commit_to_the_hub_passes_the_same_rules(home: Path, client: Client) -> None:

@@ -27,13 +27,13 @@ app.add_typer(token, name="token")
 def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8600,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but loopback needs a token to exist.")
+        str, typer.Option(help="Address to listen on; any other than this machine's needs a token first.")
     ] = "127.0.0.1",
     refuse_unsafe: Annotated[
         bool,
         typer.Option(
             "--refuse-unsafe",
-            help="Refuse commits that bring files to a model which do harm when they are opened, such as pickles.",
+            help="Refuse commits that add files to a model which can run code when opened, such as pickles.",
         ),
     ] = False,
     allow_host: AllowHost = None,
@@ -51,10 +51,6 @@ def serve(
     from freehold.models.store import Store
     from freehold.servers import listening
     from freehold.servers.hub.app import make_app
-    from freehold.servers.hub.session import Known
-    from freehold.trial.evidence import measured
-    from freehold.trust import gate, scan
-    from freehold.trust.licence import duties
 
     settings.go_quiet()
     store = Store()
@@ -71,10 +67,9 @@ def serve(
         print_json({"address": address, "open": unclaimed})
         sys.stdout.flush()
     else:
-        say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C ends it)")
-    known = Known(duties, measured, scan.dangers, scan.RULES, gate.allows_push(store))
+        say(f"the hub is at {address}; point clients there with HF_ENDPOINT={address} (Ctrl-C stops it)")
     listening.run(
-        make_app(store, loopback=loopback, known=known, strict=refuse_unsafe, site=allowed),
+        make_app(store, loopback=loopback, strict=refuse_unsafe, site=allowed),
         listener,
         limits(connections, connections_each),
         timeout_graceful_shutdown=20,
@@ -83,20 +78,22 @@ def serve(
 
 @token.command("create")
 def create(
-    user: Annotated[str, typer.Argument(help="USER the token stands for; made if new")],
+    user: Annotated[str, typer.Argument(help="USER that the token is for; created if new")],
     role: Annotated[
         str,
-        typer.Option(help="What it may do: read, write (in its user's and organisations' names), or admin."),
+        typer.Option(
+            help="What the token may do: read, write (in its user's and organisations' names), or admin."
+        ),
     ] = "write",
-    label: Annotated[str, typer.Option(help="A note for the list.")] = "",
-    days: Annotated[float, typer.Option(help="Days until it expires; 0: never.")] = 0.0,
+    label: Annotated[str, typer.Option(help="Note to show in the list.")] = "",
+    days: Annotated[float, typer.Option(help="Days until the token expires; 0: never.")] = 0.0,
     organisation: Annotated[
         list[str] | None,
         typer.Option(help="Organisation that the user joins with this role; may be repeated."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make a token and show it, this once. From the first one on, the hub answers to tokens only.
+    """Create a token and show it once. As soon as there is a token, writing to the hub needs one.
 
     Example: freehold hub token create ada --role write --organisation clinic
     """
@@ -104,20 +101,22 @@ def create(
     from freehold.models.store import Store
 
     accounts = Users(Store())
-    told = (lambda made: dumps({"token": made, "user": user, "role": role}, indent=2)) if json else str
-    accounts.create_token(
-        user, role=role, label=label, days=days, show=lambda made: print_secret(told(made), "the token")
-    )
+
+    def show(secret: str) -> None:
+        text = dumps({"token": secret, "user": user, "role": role}, indent=2) if json else secret
+        print_secret(text, "the token")
+
+    accounts.create_token(user, role=role, label=label, days=days, show=show)
     for name in organisation or []:
         accounts.add(name, organisation=True)
         accounts.join(name, user, role)
     if not json:
-        say("keep it: the hub holds only its digest and cannot show it again")
+        say("keep it: the hub stores only its digest and cannot show it again")
 
 
 @token.command("list")
-def listed(json: Json = False) -> None:
-    """List tokens by the start of their digests.
+def list_tokens(json: Json = False) -> None:
+    """List the tokens, by the start of their digests.
 
     Example: freehold hub token list
     """
@@ -127,10 +126,15 @@ def listed(json: Json = False) -> None:
     from freehold.models.store import Store
 
     rows = [
-        {"digest": one.digest[:12], "user": one.user, "role": one.role, "label": one.label,
-         "expires": time.strftime("%Y-%m-%d", time.gmtime(one.expires)) if one.expires else "never"}
-        for one in Users(Store()).tokens()
-    ]  # fmt: skip
+        {
+            "digest": row.digest[:12],
+            "user": row.user,
+            "role": row.role,
+            "label": row.label,
+            "expires": time.strftime("%Y-%m-%d", time.gmtime(row.expires)) if row.expires else "never",
+        }
+        for row in Users(Store()).tokens()
+    ]
     if json:
         print_json(rows)
     else:
@@ -142,18 +146,18 @@ def revoke(
     digest: Annotated[str, typer.Argument(help="Start of the token's DIGEST, as the list shows it")],
     json: Json = False,
 ) -> None:
-    """Take a token back.
+    """Revoke a token.
 
     Example: freehold hub token revoke 3fa9c1d20b77
     """
     from freehold.hub.users import Users
     from freehold.models.store import Store
 
-    gone = Users(Store()).revoke(digest)
+    revoked = Users(Store()).revoke(digest)
     if json:
-        print_json({"revoked": gone.digest[:12], "user": gone.user})
+        print_json({"revoked": revoked.digest[:12], "user": revoked.user})
     else:
-        print(f"the token {gone.digest[:12]} of {gone.user} is no longer valid")
+        print(f"the token {revoked.digest[:12]} of {revoked.user} is no longer valid")
 
 
 @app.command("check")
@@ -162,13 +166,13 @@ def check(
         bool,
         typer.Option(
             "--repair",
-            help="First fix what can be fixed: what search knows, and what 'freehold hub gc' keeps. Damaged bytes are moved "
-            "aside, so that their files can be uploaded again.",
+            help="First rebuild the search index and the list of contents that 'freehold hub gc' keeps, and "
+            "move damaged contents aside, so that their files can be uploaded again.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Prove that every branch, commit, file and the audit log are whole. Exit code 6 when they are not.
+    """Check that all branches, commits, files and the audit log are intact. Exit code 6 when they are not.
 
     Example: freehold hub check --repair
     """
@@ -178,24 +182,24 @@ def check(
 
     store = Store()
     repositories = Repositories(store)
-    mended = repositories.repair() + repositories.set_damaged_aside() if repair else []
+    fixed = repositories.repair() + repositories.set_damaged_aside() if repair else []
     faults = repositories.check() + Users(store).audit_faults()
-    for sentence in mended if not json else []:
+    for sentence in fixed if not json else []:
         print(f"fixed: {sentence}")
     if json:
-        print_json({"faults": faults} | ({"mended": mended} if repair else {}))
+        print_json({"faults": faults} | ({"mended": fixed} if repair else {}))
     elif faults:
         for fault in faults:
             print(fault)
     else:
-        print("every branch, commit and file is whole, and so is the audit log")
+        print("all branches, commits, files and the audit log are intact")
     if faults:
         sys.exit(6)
 
 
 @app.command("gc")
 def gc(json: Json = False) -> None:
-    """Remove bytes that no repository, model or upload needs.
+    """Delete contents that no repository, model or upload needs.
 
     Example: freehold hub gc
     """
@@ -206,4 +210,4 @@ def gc(json: Json = False) -> None:
     if json:
         print_json({"files": count, "bytes": freed})
     else:
-        print(f"removed {count} files, {freed / 1e6:.1f} MB")
+        print(f"removed {count} file{'' if count == 1 else 's'}, {freed / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""Options that every verb with a server has: the names it answers to, and how many may be connected."""
+"""Options of every command with a server: the host names it answers to, and its limits on connections."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
-        help="Another host name of this server, for example that of a proxy; may be repeated. Addresses and this machine's "
-        "own names always work."
+        help="Another host name of this server, for example that of a proxy; may be repeated. IP addresses "
+        "and this machine's own names always work."
     ),
 ]
 Connections = Annotated[
-    int, typer.Option(help="Most connections at once; 0: as many as the system allows, up to 4,096.", min=0)
+    int,
+    typer.Option(help="Maximum number of connections; 0: as many as the system allows, up to 4,096.", min=0),
 ]
 ConnectionsEach = Annotated[
     int,
-    typer.Option(help="Most connections at once from one address; this machine's own have no limit.", min=1),
+    typer.Option(help="Maximum number of connections from one address; this machine has no limit.", min=1),
 ]
 
 
@@ -35,7 +36,7 @@ def site(host: str, allow_host: Iterable[str], cors: Iterable[str] = ()) -> Site
 
 
 def limits(connections: int, connections_each: int) -> Limits:
-    """How many may be connected."""
+    """The limits on connections."""
     from freehold.servers.web.connections import Limits
 
     return Limits(most=connections, most_each=connections_each)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, print_table, say
 from freehold.cli.permission import Override
+
+if TYPE_CHECKING:
+    from freehold.hub.client import Address
+    from freehold.hub.mirror import Mirror, Mirrored
+    from freehold.hub.repositories import Repositories
+    from freehold.trust.gate import Gate
 
 NAME = "mirror"
 NEEDS_ARGUMENTS = False
@@ -18,16 +26,17 @@ def command(
     source: Annotated[
         str,
         typer.Argument(
-            help="hf:ORG/NAME, hf:datasets/ORG/NAME or http://HUB/ORG/NAME, each with @REVISION or without; all copies if left out"
+            help="Repository to copy: hf:ORG/NAME, hf:datasets/ORG/NAME or http://HUB/ORG/NAME, with or "
+            "without @REVISION. Without a source, all copies are listed."
         ),
     ] = "",
     name: Annotated[
-        str, typer.Option("--as", help="What to call the copy here; by default the source's own name.")
+        str, typer.Option("--as", help="Name of the copy; by default the name of the source.")
     ] = "",
     follow: Annotated[
-        bool, typer.Option("--follow", help="Stay, and fetch what changes, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Keep running and fetch changes until Ctrl-C.")
     ] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks with --follow.", min=1)] = 300.0,
+    every: Annotated[float, typer.Option(help="Seconds between two checks with --follow.", min=1)] = 300.0,
     token_env: Annotated[
         str, typer.Option(help="Environment variable that holds the token for the other hub.")
     ] = "",
@@ -35,21 +44,23 @@ def command(
         bool,
         typer.Option(
             "--refuse-unsafe",
-            help="Refuse models with files that do harm when they are opened, such as pickles.",
+            help="Refuse models with files that can run code when they are opened, such as pickles.",
         ),
     ] = False,
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Copy a repository of another hub into this one, bit by bit, or bring copies up to date; without a source, list them.
+    """Copy a repository of another hub into this one, or update the copies; without a source, list them.
 
-    Example: freehold mirror hf:HuggingFaceTB/SmolLM2-135M-Instruct, then freehold hub serve; freehold mirror --follow keeps all copies current
+    Example: freehold mirror hf:HuggingFaceTB/SmolLM2-135M-Instruct, then freehold hub serve
+
+    Example: freehold mirror --follow, which keeps all copies up to date
     """
-    from freehold.core import progress, settings
-    from freehold.core.errors import NotFound, UsageError
+    from freehold.core import settings
+    from freehold.core.errors import UsageError
     from freehold.hub.blob_store import BlobStore
     from freehold.hub.client import read_address
-    from freehold.hub.mirror import Mirrored, mirror, mirrors
+    from freehold.hub.mirror import mirrors
     from freehold.hub.repositories import Repositories
     from freehold.models.store import Store
     from freehold.trust import gate
@@ -58,76 +69,102 @@ def command(
     token = settings.secret(token_env, "token")
     if name and not source:
         raise UsageError(
-            "--as names a copy of one source, and no source was given",
-            "give hf:ORG/NAME or http://HUB/ORG/NAME",
+            "--as names the copy of one source, and there is no source",
+            "add a source: hf:ORG/NAME or http://HUB/ORG/NAME",
         )
     store = Store()
-    contents = BlobStore(store)
-    repositories = Repositories(
-        store, contents, gate.commits(store, contents, strict=refuse_unsafe, reason=override, say=say)
-    )
-    known = mirrors(repositories.store)
+    copies = mirrors(store)
     if not source and not follow:
-        rows = [
-            {
-                "name": f"{m.kind}s/{m.name}",
-                "source": str(m.source),
-                "commit": m.commit,
-                "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime(m.at)),
-            }
-            for m in known
-        ]
-        if json:
-            print_json(rows)
-        elif rows:
-            print_table(
-                ("name", "source", "commit", "at"),
-                [(*list(row.values())[:2], row["commit"][:12], row["at"]) for row in rows],
-            )
-        else:
-            print("no copies yet; make one: freehold mirror hf:ORG/NAME")
+        _list(copies, json)
         return
-    wanted = [(read_address(source), name)] if source else [(m.source, m.name) for m in known]
-    if not wanted:
+    blobs = BlobStore(store)
+    repositories = Repositories(
+        store, blobs, gate.commits(store, blobs, strict=refuse_unsafe, reason=override, say=say)
+    )
+    sources = [(read_address(source), name)] if source else [(copy.source, copy.name) for copy in copies]
+    if not sources:
         raise UsageError(
             "there is nothing to follow: no repository here is a copy",
             "make one: freehold mirror hf:ORG/NAME",
         )
+    updates = _Updates(repositories, gate.Gate(store, override, say), token, follow, every, json)
+    updates.run(sources)
 
-    def told(done: Mirrored) -> None:
-        made = done.mirror
-        if json:
-            print_json({"name": made.name, "kind": made.kind, "source": str(made.source), "commit": made.commit, "changed": done.changed,
-                        "files_fetched": done.files, "bytes_fetched": done.fetched, "bytes": done.held})  # fmt: skip
-        else:
-            what = (
-                f"{done.files} files fetched, {done.fetched / 1e6:,.1f} of {done.held / 1e6:,.1f} MB"
-                if done.changed
-                else "up to date"
-            )
-            print(
-                f"{made.kind}s/{made.name} stands at {made.commit[:12]} of {made.source}: {what}", flush=True
-            )
 
-    first = True
-    while first or follow:
-        if not first:
-            time.sleep(every)
-        for address, as_name in wanted:
-            gate.Gate(store, override, say).source(f"{'hub' if address.endpoint else 'hf'}:{address.name}")
+def _list(copies: Sequence[Mirror], json: bool) -> None:
+    rows = [
+        {
+            "name": f"{copy.kind}s/{copy.name}",
+            "source": str(copy.source),
+            "commit": copy.commit,
+            "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime(copy.at)),
+        }
+        for copy in copies
+    ]
+    if json:
+        print_json(rows)
+    elif rows:
+        print_table(
+            ("name", "source", "commit", "at"),
+            [(row["name"], row["source"], row["commit"][:12], row["at"]) for row in rows],
+        )
+    else:
+        print("no copies yet; make one: freehold mirror hf:ORG/NAME")
+
+
+@dataclass(frozen=True)
+class _Updates:
+    """Brings copies up to date, once or again and again."""
+
+    repositories: Repositories
+    gate: Gate
+    token: str
+    follow: bool
+    every_s: float
+    json: bool
+
+    def run(self, sources: Sequence[tuple[Address, str]]) -> None:
+        """Update each (source, name of the copy). Raises FreeholdError."""
+        self._round(sources, is_first=True)
+        while self.follow:
+            time.sleep(self.every_s)
+            self._round(sources, is_first=False)
+
+    def _round(self, sources: Sequence[tuple[Address, str]], *, is_first: bool) -> None:
+        from freehold.core import progress
+        from freehold.core.errors import NotFound
+        from freehold.hub.mirror import mirror
+
+        sink = progress.for_stream() if is_first else progress.silent
+        for source, name in sources:
+            self.gate.source(f"{'hub' if source.endpoint else 'hf'}:{source.name}")
             try:
-                done = mirror(
-                    repositories,
-                    address,
-                    as_name,
-                    token=token,
-                    sink=progress.for_stream() if first else progress.silent,
-                )
+                result = mirror(self.repositories, source, name, token=self.token, sink=sink)
             except NotFound as error:
-                if not follow:
+                if not self.follow:
                     raise
-                say(f"{address}: {error.message}; looking again in {every:.0f} s")
+                say(f"{source}: {error.message}; trying again in {self.every_s:.0f} s")
                 continue
-            if first or done.changed:
-                told(done)
-        first = False
+            if is_first or result.changed:
+                self._print(result)
+
+    def _print(self, result: Mirrored) -> None:
+        copy = result.mirror
+        if self.json:
+            print_json(
+                {
+                    "name": copy.name,
+                    "kind": copy.kind,
+                    "source": str(copy.source),
+                    "commit": copy.commit,
+                    "changed": result.changed,
+                    "files_fetched": result.files,
+                    "bytes_fetched": result.fetched,
+                    "bytes": result.held,
+                }
+            )
+            return
+        files = f"{result.files} file{'' if result.files == 1 else 's'} fetched"
+        megabytes = f"{result.fetched / 1e6:,.1f} of {result.held / 1e6:,.1f} MB"
+        what = f"{files}, {megabytes}" if result.changed else "up to date"
+        print(f"{copy.kind}s/{copy.name} is at {copy.commit[:12]} of {copy.source}: {what}", flush=True)

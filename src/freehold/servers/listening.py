@@ -26,8 +26,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise Busy(
             f"port {port} on {host} cannot be used ({error.strerror})", "choose another with --port"
         ) from error
-    # connections inherit it; asyncio sets it only on sockets made with a protocol number, and without it every answer waits 40 ms for an
-    # acknowledgement between its head and its body
+    # connections inherit it; asyncio sets it only on sockets made with a protocol number, and without it
+    # every answer waits 40 ms for an acknowledgement between its head and its body
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

@@ -1,4 +1,5 @@
-"""What the hub does with bodies and numbers that nobody should send: a sentence, never a fault, and never a long wait."""
+"""What the hub does with bodies and numbers that nobody should send: a sentence, never a fault, and never a
+long wait."""
 
 from __future__ import annotations
 

@@ -57,9 +57,13 @@ def test_discussions_and_requests_are_numbered_together(client: Client) -> None:
         client.post(f"{HERE}/discussions", json={"title": "A change", "pullRequest": True}).json()["num"] == 3
     )
     listed = client.get(f"{HERE}/discussions").json()
-    assert [(one["num"], one["title"], one["isPullRequest"], one["status"]) for one in listed["discussions"]] == [
-        (3, "A change", True, "draft"), (2, "write a.txt", True, "open"), (1, "A question", False, "open"),
-    ]  # fmt: skip
+    assert [
+        (one["num"], one["title"], one["isPullRequest"], one["status"]) for one in listed["discussions"]
+    ] == [
+        (3, "A change", True, "draft"),
+        (2, "write a.txt", True, "open"),
+        (1, "A question", False, "open"),
+    ]
     assert [
         one["num"]
         for one in client.get(f"{HERE}/discussions", params={"type": "pull_request"}).json()["discussions"]

@@ -1,4 +1,5 @@
-"""A full disk, and a clock that goes backwards: a clear answer, and a catalogue and contents that agree afterwards."""
+"""A full disk, and a clock that goes backwards: a clear answer, and a catalogue and contents that agree
+afterwards."""
 
 from __future__ import annotations
 

@@ -94,10 +94,29 @@ def test_parts_are_as_many_as_an_answer_can_list(size: int, objects: int) -> Non
 @pytest.mark.parametrize(
     "path",
     [
-        ".GIT/config", "a/.Git/hooks/x", "GIT~1/x", ".git::$INDEX_ALLOCATION/x", ".git /x", "a\u202egnp.exe", "a\u200bb", "con\u200dfig.json", "a\u3164", "x\ufe0f",
-        "CON", "aux.json", "data/nul.txt", "COM1", "lpt\u00b9.x", "ends.", "ends ", "a\u00a0", "data::$DATA", "/".join("a" * 65), "a\x07b",
+        ".GIT/config",
+        "a/.Git/hooks/x",
+        "GIT~1/x",
+        ".git::$INDEX_ALLOCATION/x",
+        ".git /x",
+        "a\u202egnp.exe",
+        "a\u200bb",
+        "con\u200dfig.json",
+        "a\u3164",
+        "x\ufe0f",
+        "CON",
+        "aux.json",
+        "data/nul.txt",
+        "COM1",
+        "lpt\u00b9.x",
+        "ends.",
+        "ends ",
+        "a\u00a0",
+        "data::$DATA",
+        "/".join("a" * 65),
+        "a\x07b",
     ],
-)  # fmt: skip
+)
 def test_names_that_some_system_reads_otherwise_are_refused(client: Client, path: str) -> None:
     status, told = commit(client, {path: b"x"})
     assert status == 400
@@ -106,9 +125,20 @@ def test_names_that_some_system_reads_otherwise_are_refused(client: Client, path
 
 @pytest.mark.parametrize(
     "path",
-    ["model-00001-of-00002.safetensors", "data/2020-01-01T00:00:00.parquet", "Screenshot 9.41\u202fPM.png", "\u0bb5\u0ba3.txt", "\u0645\u06cc\u200c\u062e.txt",
-     "\U0001f468\u200d\U0001f469\u200d\U0001f467.png", "\u2764\ufe0f.txt", "1\ufe0f\u20e3.txt", ".gitignore", "console.txt", "auxiliary.bin"],
-)  # fmt: skip
+    [
+        "model-00001-of-00002.safetensors",
+        "data/2020-01-01T00:00:00.parquet",
+        "Screenshot 9.41\u202fPM.png",
+        "\u0bb5\u0ba3.txt",
+        "\u0645\u06cc\u200c\u062e.txt",
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467.png",
+        "\u2764\ufe0f.txt",
+        "1\ufe0f\u20e3.txt",
+        ".gitignore",
+        "console.txt",
+        "auxiliary.bin",
+    ],
+)
 def test_names_that_people_give_are_taken(client: Client, path: str) -> None:
     assert commit(client, {path: b"x"})[0] == 200
 

@@ -50,7 +50,7 @@ class Loads(HTMLParser):
 def test_a_picture_from_elsewhere_becomes_a_visible_link(text: str) -> None:
     page = Loads(rendered(text, FILES))
     assert page.loaded == []
-    assert "picture elsewhere" in rendered(text, FILES)
+    assert "[image on another site: " in rendered(text, FILES)
     assert len(page.links) == 1
 
 

@@ -9,7 +9,6 @@ from freehold.hub.users import Users
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from freehold.servers.hub.markdown import rendered
-from freehold.servers.hub.session import Known
 from tests.hub.client import Client
 from tests.hub.people import commit_body, small_line
 
@@ -60,8 +59,8 @@ def test_lists_are_searched_narrowed_and_sorted(client: Client) -> None:
     assert "/ada/intents" in client.get("/", params={"q": "help desk"}).text
     narrowed = client.get("/", params={"tag": "license:mit", "sort": "downloads"}).text
     assert re.findall(r'<a href="/ada/(\w+)">', narrowed) == ["intents"]
-    assert 'aria-label="without license:mit"' in narrowed
-    assert "Nothing here fits" in client.get("/", params={"q": "nowhere"}).text
+    assert 'aria-label="remove filter license:mit"' in narrowed
+    assert "No models found." in client.get("/", params={"q": "nowhere"}).text
     assert "/datasets/ada/rows" in client.get("/datasets").text
     assert client.get("/", params={"kind": "nonsense"}).status_code == 400
 
@@ -97,19 +96,29 @@ def test_lineage_is_drawn_and_told_step_by_step(client: Client) -> None:
     assert "gone/away" in circle
     assert "(not here)" in circle
     push(client, "ada/alone", {"README.md": b"# Alone"})
-    assert "No card says" in client.get("/ada/alone/lineage").text
+    assert "No card states what this was made from" in client.get("/ada/alone/lineage").text
 
 
-def test_a_card_page_says_what_the_licence_obliges_to_and_what_it_states(tmp_path: Path) -> None:
-    client = Client(
-        make_app(Store(tmp_path), known=Known(lambda licence: f"{licence} obliges")), headers=BROWSER
+def test_a_base_that_was_renamed_is_one_box_in_the_lineage(client: Client) -> None:
+    renamed = client.post("/api/repos/move", json={"fromRepo": "ada/base", "toRepo": "ada/ground"})
+    assert renamed.status_code == 200
+    page = client.get("/ada/intents/lineage")
+    assert page.status_code == 200
+    assert page.text.count("<rect") == 3
+    assert '<a href="/ada/ground">ada/ground</a>' in page.text
+
+
+def test_a_card_page_shows_the_licence_terms_and_the_figures_of_the_card(tmp_path: Path) -> None:
+    client = Client(make_app(Store(tmp_path)), headers=BROWSER)
+    index = (
+        "model-index:\n- results:\n  - dataset: {name: banking77}\n"
+        "    metrics: [{type: accuracy, value: 0.912}]\n"
     )
-    index = "model-index:\n- results:\n  - dataset: {name: banking77}\n    metrics: [{type: accuracy, value: 0.912}]\n"
     push(client, "ada/one", {"README.md": f"---\nlicense: mit\n{index}---\n".encode()})
     page = client.get("/ada/one").text
-    assert "Mit obliges." in page
+    assert "<p>Commercial use is allowed; " in page
     assert "accuracy 0.912 on banking77" in page
-    assert "Not measured here." in page
+    assert "These were not measured here." in page
 
 
 def test_files_and_what_changed_between_revisions(client: Client) -> None:

@@ -1,4 +1,5 @@
-"""What a second attack on the hub broke: rights that outlived what they were given for, and small requests that cost much."""
+"""What a second attack on the hub broke: rights that outlived what they were given for, and small requests
+that cost much."""
 
 from __future__ import annotations
 
@@ -175,7 +176,7 @@ def test_a_card_whose_markdown_costs_much_is_shown(people: People, unit: str) ->
     people.ada.commit("ada/open", small_line("README.md", card.encode()))
     page = people.nobody.get("/ada/open", headers=BROWSER)
     assert page.status_code == 200
-    assert "longer than what is shown" in page.text
+    assert "Only the beginning of this text is shown" in page.text
 
 
 def test_tables_that_fill_themselves_up_are_shown_as_they_were_written(people: People) -> None:
@@ -212,7 +213,7 @@ def test_pictures_in_a_discussion_load_nothing_but_files_of_its_repository(peopl
 def test_a_long_discussion_says_how_much_of_it_is_not_shown(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freehold.servers.hub.pages._SHOWN_EVENTS", 2)
+    monkeypatch.setattr("freehold.servers.hub.pages_repository._MOST_EVENTS", 2)
     at = "/api/models/ada/open/discussions"
     people.bob.post(at, json={"title": "t", "description": "the first"})
     for earlier, text in ((0, "the second"), (1, "the third")):
@@ -239,8 +240,8 @@ def test_what_the_header_of_a_gated_file_says_is_told_to_those_who_may_read_it(
     for path in ("/api/models/ada/open", "/api/models?expand=gguf&expand=safetensors"):
         assert "total" not in people.bob.get(path).text
         assert "total" in people.ada.get(path).text
-    assert "Runs as" not in people.bob.get("/ada/open", headers=BROWSER).text
-    assert "Runs as" in people.ada.get("/ada/open", headers=BROWSER).text
+    assert "Files that can be run" not in people.bob.get("/ada/open", headers=BROWSER).text
+    assert "Files that can be run" in people.ada.get("/ada/open", headers=BROWSER).text
 
 
 def test_spans_of_a_shard_are_counted_once(people: People) -> None:
@@ -289,10 +290,15 @@ def test_when_a_file_changed_last_is_looked_for_so_far_back(
         return {one["path"]: one["lastCommit"] is not None for one in people.nobody.get(at).json()}
 
     assert all(known().values())
-    monkeypatch.setattr("freehold.servers.hub.api_repositories._COMPARED", 5)
+    monkeypatch.setattr("freehold.servers.hub.tree_entries._MOST_COMPARED", 5)
     assert known() == {
-        ".gitattributes": False, "d": True, "d/0.txt": False, "d/1.txt": False, "d/2.txt": True, "d/3.txt": True,
-    }  # fmt: skip
+        ".gitattributes": False,
+        "d": True,
+        "d/0.txt": False,
+        "d/1.txt": False,
+        "d/2.txt": True,
+        "d/3.txt": True,
+    }
 
 
 def test_a_collection_spares_what_was_renewed_after_it_was_listed(tmp_path: Path) -> None:
@@ -315,6 +321,6 @@ def test_a_collection_spares_what_was_renewed_after_it_was_listed(tmp_path: Path
 
 
 def test_a_line_of_a_commit_has_an_end(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("freehold.servers.hub.api_commits.MOST_LINE_BYTES", 10_000)
+    monkeypatch.setattr("freehold.servers.hub.commit_body.MOST_LINE_BYTES", 10_000)
     assert people.ada.commit("ada/open", small_line("a.txt", b"x" * 9000)).status_code == 413
     assert people.ada.commit("ada/open", small_line("a.txt", b"x" * 5000)).status_code == 200

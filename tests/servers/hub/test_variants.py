@@ -5,8 +5,8 @@ import pytest
 from freehold.hub.repositories import Change, Repositories, lfs_file
 from freehold.hub.variants import variants
 from freehold.models.store import Store
+from freehold.servers.hub import pages_repository
 from freehold.servers.hub.app import make_app
-from freehold.servers.hub.session import Known
 from tests.entry import pull
 from tests.hub.client import Client
 from tests.hub.test_mirror import push
@@ -29,7 +29,7 @@ def repositories(tmp_path: Path, smollm2: Path) -> Repositories:
     return made
 
 
-def test_a_gguf_tells_what_it_is(repositories: Repositories) -> None:
+def test_a_gguf_tells_what_it_is(repositories: Repositories, monkeypatch: pytest.MonkeyPatch) -> None:
     push(
         repositories,
         "ada/smol",
@@ -43,9 +43,8 @@ def test_a_gguf_tells_what_it_is(repositories: Repositories) -> None:
         ]
         assert 130e6 < found[0].info.parameters < 140e6
         assert found[0].info.licence  # the file's own, or the card's
-    page = Client(
-        make_app(repositories.store, known=Known(measured=lambda digest: [f"accuracy 0.9 on {digest[:4]}"]))
-    ).get("/ada/smol", headers=BROWSER)
+    monkeypatch.setattr(pages_repository, "measured", lambda digest: [f"accuracy 0.9 on {digest[:4]}"])
+    page = Client(make_app(repositories.store)).get("/ada/smol", headers=BROWSER)
     assert f"accuracy 0.9 on {found[0].digest[:4]}" in page.text
     told = Client(make_app(repositories.store)).get("/api/models/ada/smol").json()
     assert told["gguf"]["total"] == found[0].info.parameters

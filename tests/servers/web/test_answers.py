@@ -1,4 +1,5 @@
-"""What answers carry: nothing of a stranger's runs in a browser, nothing private is kept or framed, and a closed server tells nobody anything."""
+"""What answers carry: nothing of a stranger's runs in a browser, nothing private is kept or framed, and a
+closed server tells nobody anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Slow clients: what each may hold, and for how long. Limits are short here; waits only guard against a hang."""
+"""Slow clients: what each may hold, and for how long. Limits are short here; waits only guard against a
+hang."""
 
 from __future__ import annotations
 
@@ -276,9 +277,25 @@ def _asked(address: str) -> str:
 def test_a_handshake_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "1", "-subj", "/CN=x"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "1",
+            "-subj",
+            "/CN=x",
+        ],
+        check=True,
+        capture_output=True,
+    )
     options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
     app = Application()
     with serving.running(app, QUICK, **options) as address:

@@ -97,7 +97,8 @@ def test_a_link_on_another_site_can_be_followed_but_not_framed_or_posted(hub: ht
 
 
 def test_what_simple_requests_of_another_site_changed(hub: httpx.Client) -> None:
-    """A form or a text is sent without asking first: none may create, commit, branch, tag, squash or delete."""
+    """A form or a text is sent without asking first: none may create, commit, branch, tag, squash or
+    delete."""
     assert hub.post("/api/repos/create", json={"name": "ada/kept"}).status_code == 200
     head = hub.get("/api/models/ada/kept").json()["sha"]
     plain = {"origin": FOREIGN, "content-type": "text/plain"}

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
-from freehold.hub.repositories import Commit, File, Repository, pointer
+from freehold.hub.repositories import Repository
 from freehold.hub.users import User
-from freehold.servers.hub.api_repositories import when
-from freehold.servers.hub.diff import unified
-from freehold.servers.hub.session import ApiError, Hub
+from freehold.servers.hub.api_error import ApiError
+from freehold.servers.hub.differences import git_difference
+from freehold.servers.hub.json_answers import JsonObject, UserName, timestamp
+from freehold.servers.hub.session import CurrentSession, Session
 from freehold.servers.web.bodies import JsonRoute
 
 _PAGE = 50
-#: Files larger than this are named in a diff, not shown.
-_DIFF_BYTES = 1 << 20
-#: As many bytes of changed files are compared; those beyond are named.
-_COMPARED_BYTES = 16 << 20
+#: Words of a query -> what they ask the list for.
+_TYPES: dict[str, bool | None] = {"all": None, "discussion": False, "pull_request": True}
+_STATUSES: dict[str, bool | None] = {"all": None, "open": False, "closed": True}
+
+router = APIRouter(prefix="/api/{plural}/{repo:repo}/discussions", route_class=JsonRoute)
 
 
 class Opened(BaseModel):
-    """A new discussion."""
+    """A new discussion, or with ``pullRequest`` a request."""
 
     model_config = ConfigDict(extra="allow")
     title: str
@@ -44,14 +46,14 @@ class Title(BaseModel):
 
 
 class Status(BaseModel):
-    """Another status."""
+    """Another status: ``open`` or ``closed``, with a comment about it."""
 
     status: str
     comment: str | None = None
 
 
 class Merge(BaseModel):
-    """A merge, with a word about it."""
+    """A merge, with a comment about it."""
 
     comment: str | None = None
 
@@ -62,173 +64,293 @@ class Edit(BaseModel):
     content: str
 
 
-def event_entry(event: Event) -> dict[str, Any]:
-    """An event as clients read it."""
-    data = event.data
-    if event.kind == "comment":
-        latest = {
-            "raw": data["raw"],
-            "html": "",
-            "updatedAt": when(event.at),
-            "author": {"name": event.author},
-        }
-        data = {
-            "edited": data["edited"],
-            "hidden": data["hidden"],
-            "latest": latest,
-            "numEdits": int(data["edited"]),
-            "reactions": [],
-        }
+class DiscussionQuery(BaseModel):
+    """Which discussions a list holds; ``p``: the page, from 0."""
+
+    p: int = Field(0, ge=0, le=2**40)
+    type: str = "all"
+    status: str = "all"
+    author: str = ""
+
+
+class RepositoryName(BaseModel):
+    """A repository; ``type``: its kind."""
+
+    name: str
+    type: str
+
+
+class DiscussionEntry(BaseModel):
+    """A discussion in a list."""
+
+    num: int
+    title: str
+    status: str
+    author: UserName
+    createdAt: str
+    isPullRequest: bool
+    pinned: bool
+    repo: RepositoryName
+    repoOwner: UserName
+
+
+class DiscussionList(BaseModel):
+    """A page of discussions; ``count``: all that fit; ``numClosedDiscussions``: of the whole repository."""
+
+    discussions: list[DiscussionEntry]
+    count: int
+    start: int
+    numClosedDiscussions: int
+
+
+class LatestText(BaseModel):
+    """A comment's text, as it is now."""
+
+    raw: str
+    html: str = ""
+    updatedAt: str
+    author: UserName
+
+
+class CommentData(BaseModel):
+    """What an event of the kind ``comment`` says."""
+
+    edited: bool
+    hidden: bool
+    latest: LatestText
+    numEdits: int
+    reactions: list[str] = []
+
+
+class EventEntry(BaseModel):
+    """Something that happened in a discussion."""
+
+    id: str
+    type: str
+    createdAt: str
+    author: UserName
+    data: CommentData | JsonObject
+
+
+class Changes(BaseModel):
+    """The branch that a request changes, and the commit that took it in."""
+
+    base: str
+    mergeCommitId: str | None = None
+
+
+class DiscussionDetails(DiscussionEntry):
+    """A discussion and its events; of a request its changes too. A field that is not set is left out."""
+
+    events: list[EventEntry] = []
+    filesWithConflicts: list[str] | None = None
+    changes: Changes | None = None
+    #: in git's form
+    diff: str | None = None
+
+
+class OpenedAnswer(BaseModel):
+    """A new discussion's number and page."""
+
+    num: int
+    url: str
+    pullRequest: bool
+
+
+class NewMessage(BaseModel):
+    """A new comment."""
+
+    newMessage: EventEntry
+
+
+class NewTitle(BaseModel):
+    """The event of a new title."""
+
+    newTitle: EventEntry
+
+
+class NewStatus(BaseModel):
+    """The event of a new status."""
+
+    newStatus: EventEntry
+
+
+class Merged(BaseModel):
+    """The commit that took a request in."""
+
+    success: bool
+    commitOid: str
+
+
+class UpdatedComment(BaseModel):
+    """A comment that was changed."""
+
+    updatedComment: EventEntry
+
+
+@router.get("")
+def list_discussions(
+    plural: str, repo: str, session: CurrentSession, query: Annotated[DiscussionQuery, Query()]
+) -> DiscussionList:
+    """The discussions of a repository, newest first, a page at a time."""
+    repository = session.readable(plural, repo)
+    if query.type not in _TYPES or query.status not in _STATUSES:
+        message = f"type must be one of {', '.join(_TYPES)}, and status one of {', '.join(_STATUSES)}"
+        raise ApiError(400, message)
+    start = query.p * _PAGE
+    rows, count = session.hub.discussions.list(
+        repository.id,
+        request=_TYPES[query.type],
+        closed=_STATUSES[query.status],
+        author=query.author,
+        after=start,
+        limit=_PAGE,
+    )
+    closed = session.hub.discussions.list(repository.id, closed=True, limit=1)[1]
+    return DiscussionList(
+        discussions=[DiscussionEntry(**_fields(repository, discussion)) for discussion in rows],
+        count=count,
+        start=start,
+        numClosedDiscussions=closed,
+    )
+
+
+@router.post("")
+def open_discussion(plural: str, repo: str, body: Opened, session: CurrentSession) -> OpenedAnswer:
+    """Open a discussion or a request."""
+    repository, user = (session.proposable if body.pullRequest else session.discussable)(plural, repo)
+    title = check_text(body.title, TITLE, "title")
+    text = check_text(body.description, TEXT, "description") if body.description.strip() else ""
+    number = session.hub.repositories.discuss(
+        repository, title, user.name, text=text, request=body.pullRequest
+    )
+    session.record(user, "discuss", repository, str(number))
+    url = f"/{repository.name}/discussions/{number}"
+    return OpenedAnswer(num=number, url=url, pullRequest=body.pullRequest)
+
+
+@router.get("/{number}", response_model_exclude_unset=True)
+def details(
+    plural: str, repo: str, number: int, session: CurrentSession, diff: str = ""
+) -> DiscussionDetails:
+    """A discussion and its events, and with ``diff`` the changes that a request proposes."""
+    hub = session.hub
+    repository = session.readable(plural, repo)
+    discussion = hub.discussions.find(repository.id, number)
+    answer = DiscussionDetails(**_fields(repository, discussion))
+    answer.events = [_event_entry(event) for event in hub.discussions.events(discussion)]
+    if discussion.request:
+        proposal = hub.repositories.proposed(repository, discussion)
+        answer.filesWithConflicts = proposal.conflicts
+        answer.changes = Changes(base=discussion.base)
+        if discussion.merged_as:
+            answer.changes.mergeCommitId = discussion.merged_as
+        if diff and session.may_read_files(repository):
+            answer.diff = git_difference(hub.blobs, proposal.base, proposal.head)
+    return answer
+
+
+@router.post("/{number}/comment")
+def comment(plural: str, repo: str, number: int, body: Comment, session: CurrentSession) -> NewMessage:
+    """Write a comment."""
+    _, discussion, user = _discussable(session, plural, repo, number)
+    event = session.hub.discussions.comment(discussion, user.name, body.comment)
+    return NewMessage(newMessage=_event_entry(event))
+
+
+@router.post("/{number}/title")
+def title(plural: str, repo: str, number: int, body: Title, session: CurrentSession) -> NewTitle:
+    """Give a discussion another title."""
+    repository, discussion, user = _discussable(session, plural, repo, number)
+    _need_moderator(repository, user, discussion.author)
+    event = session.hub.discussions.rename(discussion, user.name, body.title)
+    return NewTitle(newTitle=_event_entry(event))
+
+
+@router.post("/{number}/status")
+def status(plural: str, repo: str, number: int, body: Status, session: CurrentSession) -> NewStatus:
+    """Close a discussion, or open it again."""
+    repository, discussion, user = _discussable(session, plural, repo, number)
+    _need_moderator(repository, user, discussion.author)
+    event = session.hub.discussions.status(discussion, user.name, body.status, body.comment or "")
+    return NewStatus(newStatus=_event_entry(event))
+
+
+@router.post("/{number}/merge")
+def merge(plural: str, repo: str, number: int, session: CurrentSession, body: Merge | None = None) -> Merged:
+    """Take a request into its branch."""
+    repository, user = session.writable(plural, repo)
+    discussion = session.hub.discussions.find(repository.id, number)
+    commit = session.hub.repositories.merge(repository, discussion, user.name)
+    text = (body.comment if body is not None else None) or ""
+    if text.strip():
+        session.hub.discussions.comment(discussion, user.name, text)
+    detail = f"{discussion.base} is {commit.id}, {line_of(number)} merged"
+    session.record(user, "push", repository, detail)
+    return Merged(success=True, commitOid=commit.id)
+
+
+@router.post("/{number}/comment/{event}/edit")
+def edit(
+    plural: str, repo: str, number: int, event: str, body: Edit, session: CurrentSession
+) -> UpdatedComment:
+    """Change the text of one's own comment."""
+    _, discussion, user = _discussable(session, plural, repo, number)
+    discussions = session.hub.discussions
+    current = discussions.find_comment(discussion, event)
+    if user.name != current.author:
+        raise ApiError(403, "only its author can change a comment")
+    return UpdatedComment(updatedComment=_event_entry(discussions.edit(discussion, current, body.content)))
+
+
+@router.post("/{number}/comment/{event}/hide")
+def hide(plural: str, repo: str, number: int, event: str, session: CurrentSession) -> UpdatedComment:
+    """Hide a comment for good."""
+    repository, discussion, user = _discussable(session, plural, repo, number)
+    discussions = session.hub.discussions
+    current = discussions.find_comment(discussion, event)
+    _need_moderator(repository, user, current.author)
+    return UpdatedComment(updatedComment=_event_entry(discussions.edit(discussion, current, None)))
+
+
+def _discussable(
+    session: Session, plural: str, repo: str, number: int
+) -> tuple[Repository, Discussion, User]:
+    """A discussion that the user may write in. Raises ApiError, NotFound."""
+    repository, user = session.discussable(plural, repo)
+    return repository, session.hub.discussions.find(repository.id, number), user
+
+
+def _need_moderator(repository: Repository, user: User, author: str) -> None:
+    """Raises ApiError for a user who is neither the author nor may write to the repository."""
+    if user.name != author and not user.may_write(repository.author):
+        raise ApiError(403, f"only its author and those who may write to {repository.name} can do that")
+
+
+def _fields(repository: Repository, discussion: Discussion) -> JsonObject:
+    """The fields of a :class:`DiscussionEntry`."""
     return {
-        "id": event.id,
-        "type": event.kind,
-        "createdAt": when(event.at),
-        "author": {"name": event.author},
-        "data": data,
+        "num": discussion.number,
+        "title": discussion.title,
+        "status": discussion.status,
+        "author": UserName(name=discussion.author),
+        "createdAt": timestamp(discussion.created),
+        "isPullRequest": discussion.request,
+        "pinned": False,
+        "repo": RepositoryName(name=repository.name, type=repository.kind),
+        "repoOwner": UserName(name=repository.author),
     }
 
 
-def routes(hub: Hub) -> APIRouter:
-    """All routes of this part."""
-    router = APIRouter(prefix="/api/{plural}/{repo:repo}/discussions", route_class=JsonRoute)
-    repositories, discussions = hub.repositories, hub.discussions
-
-    def entry(found: Repository, one: Discussion) -> dict[str, Any]:
-        return {
-            "num": one.number, "title": one.title, "status": one.status, "author": {"name": one.author}, "createdAt": when(one.created),
-            "isPullRequest": one.request, "pinned": False, "repo": {"name": found.name, "type": found.kind}, "repoOwner": {"name": found.author},
-        }  # fmt: skip
-
-    def open_one(
-        plural: str, repo: str, number: int, request: Request
-    ) -> tuple[Repository, Discussion, User]:
-        found, actor = hub.speaking(request, plural, repo)
-        return found, discussions.find(found.id, number), actor
-
-    def steer(found: Repository, actor: User, author: str) -> None:
-        if actor.name != author and not actor.may_write(found.author):
-            raise ApiError(403, f"only its author and those who may write to {found.name} can do that")
-
-    @router.get("")
-    def listed(plural: str, repo: str, request: Request, p: Annotated[int, Query(ge=0, le=2**40)] = 0, type: str = "all", status: str = "all",
-               author: str = "") -> dict[str, Any]:  # fmt: skip
-        found = hub.readable(request, plural, repo)
-        kinds: dict[str, bool | None] = {"all": None, "discussion": False, "pull_request": True}
-        states: dict[str, bool | None] = {"all": None, "open": False, "closed": True}
-        if type not in kinds or status not in states:
-            raise ApiError(400, f"type is one of {', '.join(kinds)}, and status one of {', '.join(states)}")
-        rows, count = discussions.list(
-            found.id, request=kinds[type], closed=states[status], author=author, after=p * _PAGE, limit=_PAGE
+def _event_entry(event: Event) -> EventEntry:
+    author = UserName(name=event.author)
+    at, data = timestamp(event.at), event.data
+    if event.kind == "comment":
+        data = CommentData(
+            edited=data["edited"],
+            hidden=data["hidden"],
+            latest=LatestText(raw=data["raw"], html="", updatedAt=at, author=author),
+            numEdits=int(data["edited"]),
+            reactions=[],
         )
-        over = discussions.list(found.id, closed=True, limit=1)[1]
-        return {
-            "discussions": [entry(found, one) for one in rows],
-            "count": count,
-            "start": p * _PAGE,
-            "numClosedDiscussions": over,
-        }
-
-    @router.post("")
-    def opened(plural: str, repo: str, body: Opened, request: Request) -> dict[str, Any]:
-        found, actor = (hub.proposing if body.pullRequest else hub.speaking)(request, plural, repo)
-        title = check_text(body.title, TITLE, "title")
-        text = check_text(body.description, TEXT, "description") if body.description.strip() else ""
-        number = repositories.discuss(found, title, actor.name, text=text, request=body.pullRequest)
-        hub.accounts.record(actor.name, "discuss", f"{found.kind} {found.name}", f"{number}")
-        return {"num": number, "url": f"/{found.name}/discussions/{number}", "pullRequest": body.pullRequest}
-
-    @router.get("/{number}")
-    def details(plural: str, repo: str, number: int, request: Request, diff: str = "") -> dict[str, Any]:
-        found = hub.readable(request, plural, repo)
-        one = discussions.find(found.id, number)
-        whole = entry(found, one) | {"events": [event_entry(event) for event in discussions.events(one)]}
-        if one.request:
-            proposal = repositories.proposed(found, one)
-            whole["filesWithConflicts"] = proposal.conflicts
-            whole["changes"] = {"base": one.base} | (
-                {"mergeCommitId": one.merged_as} if one.merged_as else {}
-            )
-            if diff and hub.opened(request, found):
-                whole["diff"] = _diff(hub, proposal.base, proposal.head)
-        return whole
-
-    @router.post("/{number}/comment")
-    def comment(plural: str, repo: str, number: int, body: Comment, request: Request) -> dict[str, Any]:
-        _, one, actor = open_one(plural, repo, number, request)
-        return {"newMessage": event_entry(discussions.comment(one, actor.name, body.comment))}
-
-    @router.post("/{number}/title")
-    def title(plural: str, repo: str, number: int, body: Title, request: Request) -> dict[str, Any]:
-        found, one, actor = open_one(plural, repo, number, request)
-        steer(found, actor, one.author)
-        return {"newTitle": event_entry(discussions.rename(one, actor.name, body.title))}
-
-    @router.post("/{number}/status")
-    def status(plural: str, repo: str, number: int, body: Status, request: Request) -> dict[str, Any]:
-        found, one, actor = open_one(plural, repo, number, request)
-        steer(found, actor, one.author)
-        return {
-            "newStatus": event_entry(discussions.status(one, actor.name, body.status, body.comment or ""))
-        }
-
-    @router.post("/{number}/merge")
-    def merge(
-        plural: str, repo: str, number: int, request: Request, body: Merge | None = None
-    ) -> dict[str, Any]:
-        found, actor = hub.writable(request, plural, repo)
-        one = discussions.find(found.id, number)
-        done = repositories.merge(found, one, actor.name)
-        if body is not None and (body.comment or "").strip():
-            discussions.comment(one, actor.name, body.comment or "")
-        hub.accounts.record(
-            actor.name,
-            "push",
-            f"{found.kind} {found.name}",
-            f"{one.base} is {done.id}, {line_of(number)} merged",
-        )
-        return {"success": True, "commitOid": done.id}
-
-    @router.post("/{number}/comment/{event}/edit")
-    def edit(plural: str, repo: str, number: int, event: str, body: Edit, request: Request) -> dict[str, Any]:
-        _, one, actor = open_one(plural, repo, number, request)
-        there = discussions.find_comment(one, event)
-        if actor.name != there.author:
-            raise ApiError(403, "only its author can change a comment")
-        return {"updatedComment": event_entry(discussions.edit(one, there, body.content))}
-
-    @router.post("/{number}/comment/{event}/hide")
-    def hide(plural: str, repo: str, number: int, event: str, request: Request) -> dict[str, Any]:
-        found, one, actor = open_one(plural, repo, number, request)
-        there = discussions.find_comment(one, event)
-        steer(found, actor, there.author)
-        return {"updatedComment": event_entry(discussions.edit(one, there, None))}
-
-    return router
-
-
-def _diff(hub: Hub, base: Commit, head: Commit) -> str:
-    """Both states as git shows the difference; large files by their pointers."""
-
-    def lines(file: File | None) -> list[str] | None:
-        if file is None:
-            return []
-        if file.lfs:
-            return pointer(file.sha256, file.size).decode().splitlines()
-        text = hub.contents.text(file.sha256, _DIFF_BYTES)
-        return None if text is None else text.splitlines()
-
-    parts: list[str] = []
-    compared = 0
-    for path in sorted(base.files.keys() | head.files.keys()):
-        old, new = base.files.get(path), head.files.get(path)
-        if old == new:
-            continue
-        compared += sum(file.size for file in (old, new) if file is not None and file.size <= _DIFF_BYTES)
-        before, after = (lines(old), lines(new)) if compared <= _COMPARED_BYTES else (None, None)
-        names = f"a/{path}" if old else "/dev/null", f"b/{path}" if new else "/dev/null"
-        parts.append(f"diff --git a/{path} b/{path}")
-        if before is None or after is None:
-            parts.append(f"Binary files {names[0]} and {names[1]} differ")
-        else:
-            parts += unified(before, after, *names)
-    return "\n".join([*parts, ""]) if parts else ""
+    return EventEntry(id=event.id, type=event.kind, createdAt=at, author=author, data=data)

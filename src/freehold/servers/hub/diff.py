@@ -1,8 +1,8 @@
-"""What changed between two texts of strangers, line by line, in time that grows little more than their length.
+"""What changed between two texts, line by line, in time that grows little more than their length.
 
-Python's difflib takes the cube of the number of lines where many are alike: an hour for a file of 200 kB. Here lines that
-each text has once are matched, in the longest order that both share, and what lies between them again; what is left is
-shown as removed and added. Source: Bram Cohen's patience diff.
+Python's difflib takes the cube of the number of lines where many are alike: an hour for a file of 200 kB.
+Here lines that each text has once are matched, in the longest order that both share, and what lies between
+them again; what is left is shown as removed and added. Source: Bram Cohen's patience diff.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from difflib import SequenceMatcher
 #: How often what lies between matched lines is looked at again.
 _DEPTH = 8
 
-#: What SequenceMatcher calls an opcode: what happened, lines ``i1`` to ``i2`` of the first text, ``j1`` to ``j2`` of the second.
+#: What SequenceMatcher calls an opcode: what happened, lines ``i1`` to ``i2`` of the first text, ``j1`` to
+#: ``j2`` of the second.
 Opcode = tuple[str, int, int, int, int]
 
 
@@ -37,7 +38,7 @@ def unified(before: Sequence[str], after: Sequence[str], old: str, new: str) -> 
 
 
 class _Grouped(SequenceMatcher[str]):
-    """Opcodes that were found in another way, for their grouping into parts with lines around them."""
+    """Opcodes that were computed in another way, for their grouping into parts with lines around them."""
 
     def __init__(self, codes: list[Opcode]):
         super().__init__()
@@ -87,8 +88,10 @@ def _anchors(
 ) -> list[tuple[int, int]]:
     """Lines that each part has once: the longest run of pairs that is in order in both."""
     ours, theirs = Counter(before[i1:i2]), Counter(after[j1:j2])
-    places = {after[j]: j for j in range(j1, j2) if theirs[after[j]] == 1}
-    pairs = [(i, places[before[i]]) for i in range(i1, i2) if ours[before[i]] == 1 and before[i] in places]
+    positions = {after[j]: j for j in range(j1, j2) if theirs[after[j]] == 1}
+    pairs = [
+        (i, positions[before[i]]) for i in range(i1, i2) if ours[before[i]] == 1 and before[i] in positions
+    ]
     ends: list[int] = []  # the least end of a run of each length
     chain: list[int] = []  # which pair ends it
     previous: list[int] = []

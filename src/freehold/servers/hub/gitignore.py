@@ -1,4 +1,4 @@
-"""Rules of a ``.gitignore`` that came from elsewhere: matched in time that grows with the path alone, whatever they say."""
+"""Rules of a ``.gitignore`` of strangers, matched in time that grows with the path alone."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ MOST_LINES, MOST_CHARACTERS = 1000, 1000
 
 
 def ignoring(rules: str) -> Callable[[str], bool]:
-    """Says of a path whether the rules ignore it. A line that is no pattern matches nothing, as in git. Raises UsageError.
+    """A function that says of a path whether the rules ignore it. Raises UsageError.
 
-    RE2 matches: Python's own expressions take years over ``a*a*a*a*a*a*a*b`` and hold up every thread meanwhile.
+    A line that is not a valid pattern matches nothing, as in git.
+
+    RE2 matches: Python's own expressions take years for ``a*a*a*a*a*a*a*b`` and block every thread.
     """
     lines = rules.splitlines()
     if len(lines) > MOST_LINES or any(len(line) > MOST_CHARACTERS for line in lines):
         raise UsageError(
-            f"the rules of .gitignore are more than {MOST_LINES} lines of {MOST_CHARACTERS} characters",
-            "send shorter ones",
+            f"the rules of .gitignore have more than {MOST_LINES} lines, or a line of more than "
+            f"{MOST_CHARACTERS} characters",
+            "send shorter rules",
         )
     return pathspec.GitIgnoreSpec.from_lines(list(filter(_is_pattern, lines)), backend="re2").match_file
 

@@ -1,4 +1,4 @@
-"""In what parts large LFS objects are uploaded: as many as an answer can list, whatever sizes are announced."""
+"""The parts that large LFS objects are uploaded in: never more than an answer can list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from freehold.core import atomic_files
 from freehold.core.errors import DoesNotFit
 
-#: Uploads larger than this come in parts of at least this size, so that a broken one is not sent from the start.
+#: Uploads larger than this come in parts of at least this size, so that a broken one is not sent from the
+#: start.
 PART_BYTES = 64 << 20
 #: Objects of one batch; clients send up to 256 at a time.
 MOST_OBJECTS = 1000

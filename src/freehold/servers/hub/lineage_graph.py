@@ -1,6 +1,7 @@
-"""What a repository was made from and what was made of it, as its card and others' cards say: a graph laid out in columns.
+"""What a repository was made from and what was made from it, as cards say: a graph in columns.
 
-Source of the words: the metadata ``base_model``, ``base_model_relation`` and ``datasets`` of model cards on the Hugging Face Hub.
+Source of the words: the metadata ``base_model``, ``base_model_relation`` and ``datasets`` of model cards on
+the Hugging Face Hub.
 """
 
 from __future__ import annotations
@@ -11,39 +12,42 @@ from dataclasses import dataclass, field
 from freehold.core.errors import NotFound
 from freehold.hub.repositories import Repositories, Repository
 from freehold.hub.search_index import SearchQuery
-from freehold.servers.hub.session import page_path
+from freehold.servers.hub.addresses import page_path
 
 #: Steps back and forth from the repository that is shown.
-_BACK, _ON = 4, 2
+_STEPS_BACK, _STEPS_ON = 4, 2
 #: Repositories in one picture; of more the nearest are drawn, and the picture says so.
-_MOST = 40
+_MOST_NODES = 40
 #: Children of one repository that are drawn.
-_CHILDREN = 12
+_MOST_CHILDREN = 12
 
 
 @dataclass
 class Node:
-    """A repository. ``address`` is nothing where it is not here or not for the asker; column 0 holds the oldest, ``row`` counts within it."""
+    """A repository of a lineage."""
 
     kind: str
     name: str
+    #: its page; "" where it is not here or not for the reader
     address: str
+    #: column 0 holds the oldest
     column: int
     row: int = 0
 
 
 @dataclass(frozen=True)
 class Edge:
-    """``source`` and ``target`` count nodes; ``how``: finetune, adapter, quantized, merge, data, or nothing where no card says."""
+    """``source`` and ``target`` count nodes."""
 
     source: int
     target: int
-    how: str
+    #: finetune, adapter, quantized, merge, data; "" where no card says
+    relation: str
 
 
 @dataclass
 class Graph:
-    """Nodes and edges; ``columns`` and ``rows``: how many each way; ``complete``: nothing was left out."""
+    """A lineage; ``columns`` and ``rows``: how many each way; ``complete``: nothing was left out."""
 
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
@@ -52,112 +56,141 @@ class Graph:
     complete: bool = True
 
 
-def graph(
+@dataclass(frozen=True)
+class Parent:
+    """What a card says that its model was made from."""
+
+    kind: str
+    name: str
+    relation: str
+
+
+def lineage_graph(
     repositories: Repositories,
-    found: Repository,
-    sees: Callable[[Repository], bool],
+    repository: Repository,
+    may_see: Callable[[Repository], bool],
     names: tuple[str, ...] | None,
 ) -> Graph:
-    """The graph around a repository. ``sees``: whether the asker may know of one; ``names``: see :class:`freehold.hub.search_index.SearchQuery`."""
-    made = Graph()
-    places: dict[tuple[str, str], int] = {}
+    """The graph around a repository.
 
-    def place(kind: str, name: str, there: Repository | None, column: int) -> int | None:
-        known = places.get((kind, name.lower()))
-        if known is None:
-            if len(made.nodes) == _MOST:
-                made.complete = False
-                return None
-            known = places[kind, name.lower()] = len(made.nodes)
-            made.nodes.append(
-                Node(
-                    kind, there.name if there else name, page_path(kind, there.name) if there else "", column
-                )
-            )
-        return known
-
-    def join(source: int | None, target: int | None, how: str) -> None:
-        if source is not None and target is not None and source != target:
-            edge = Edge(source, target, how)
-            if edge not in made.edges:
-                made.edges.append(edge)
-
-    place(found.kind, found.name, found, 0)
-    behind: list[tuple[Repository, int]] = [(found, 0)]
-    while behind:
-        one, depth = behind.pop(0)
-        own = places[one.kind, one.name.lower()]
-        for kind, name, how in _parents(one):
-            there = _seen(repositories, kind, name, sees)
-            new = (kind, name.lower()) not in places
-            join(place(kind, name, there, -depth - 1), own, how)
-            if new and there is not None and (kind, name.lower()) in places:
-                if depth + 1 < _BACK:
-                    behind.append((there, depth + 1))
-                elif any(_parents(there)):
-                    made.complete = False
-    ahead: list[tuple[Repository, int]] = [(found, 0)]
-    while ahead:
-        one, depth = ahead.pop(0)
-        own = places[one.kind, one.name.lower()]
-        children = _children(repositories, one, names)
-        made.complete = made.complete and len(children) <= _CHILDREN
-        for child in children[:_CHILDREN]:
-            new = (child.kind, child.name.lower()) not in places
-            how = next(
-                (
-                    how
-                    for kind, name, how in _parents(child)
-                    if (kind, name.lower()) == (one.kind, one.name.lower())
-                ),
-                "",
-            )
-            join(own, place(child.kind, child.name, child, depth + 1), how)
-            if new and (child.kind, child.name.lower()) in places and depth + 1 < _ON:
-                ahead.append((child, depth + 1))
-    _lay_out(made)
-    return made
+    ``may_see``: whether the reader may know of a repository; ``names``: whose private repositories they may
+    see, None for everyone's.
+    """
+    walk = _Walk(repositories, may_see, names)
+    walk.add(repository.kind, repository.name, repository, 0)
+    walk.back(repository)
+    walk.forth(repository)
+    _lay_out(walk.graph)
+    return walk.graph
 
 
-def _parents(one: Repository) -> Iterator[tuple[str, str, str]]:
-    """(kind, name, how) of what a card says it was made from."""
+class _Walk:
+    """Goes through cards from one repository and collects the graph."""
+
+    def __init__(
+        self,
+        repositories: Repositories,
+        may_see: Callable[[Repository], bool],
+        names: tuple[str, ...] | None,
+    ):
+        self._repositories, self._may_see, self._names = repositories, may_see, names
+        self._numbers: dict[tuple[str, str], int] = {}
+        self.graph = Graph()
+
+    def add(
+        self, kind: str, name: str, repository: Repository | None, column: int
+    ) -> tuple[int | None, bool]:
+        """(the number of a node, whether it is new); None where the picture is full."""
+        # a card may call a repository by a name that it had before
+        key = kind, (repository.name if repository else name).lower()
+        if key in self._numbers:
+            return self._numbers[key], False
+        nodes = self.graph.nodes
+        if len(nodes) == _MOST_NODES:
+            self.graph.complete = False
+            return None, False
+        self._numbers[key] = len(nodes)
+        address = page_path(kind, repository.name) if repository else ""
+        nodes.append(Node(kind, repository.name if repository else name, address, column))
+        return self._numbers[key], True
+
+    def back(self, start: Repository) -> None:
+        """Follow what cards say that models were made from."""
+        left: list[tuple[Repository, int]] = [(start, 0)]
+        while left:
+            repository, depth = left.pop(0)
+            for parent in _parents(repository):
+                stored = self._visible(parent)
+                number, is_new = self.add(parent.kind, parent.name, stored, -depth - 1)
+                self._join(number, self._number_of(repository), parent.relation)
+                if not is_new or stored is None:
+                    continue
+                if depth + 1 < _STEPS_BACK:
+                    left.append((stored, depth + 1))
+                elif any(_parents(stored)):
+                    self.graph.complete = False
+
+    def forth(self, start: Repository) -> None:
+        """Follow what was made of models."""
+        left: list[tuple[Repository, int]] = [(start, 0)]
+        while left:
+            repository, depth = left.pop(0)
+            children = self._children(repository)
+            if len(children) > _MOST_CHILDREN:
+                self.graph.complete = False
+            for child in children[:_MOST_CHILDREN]:
+                number, is_new = self.add(child.kind, child.name, child, depth + 1)
+                self._join(self._number_of(repository), number, _relation(child, repository))
+                if is_new and depth + 1 < _STEPS_ON:
+                    left.append((child, depth + 1))
+
+    def _number_of(self, repository: Repository) -> int:
+        return self._numbers[repository.kind, repository.name.lower()]
+
+    def _join(self, source: int | None, target: int | None, relation: str) -> None:
+        if source is None or target is None or source == target:
+            return
+        edge = Edge(source, target, relation)
+        if edge not in self.graph.edges:
+            self.graph.edges.append(edge)
+
+    def _visible(self, parent: Parent) -> Repository | None:
+        try:
+            repository = self._repositories.find(parent.kind, parent.name)
+        except NotFound:
+            return None
+        return repository if self._may_see(repository) else None
+
+    def _children(self, repository: Repository) -> list[Repository]:
+        tag = {"model": "base_model:", "dataset": "dataset:"}.get(repository.kind)
+        if tag is None:
+            return []
+        query = SearchQuery("model", tags=(tag + repository.name,), names=self._names)
+        return self._repositories.list(query, limit=_MOST_CHILDREN + 1)[0]
+
+
+def _parents(repository: Repository) -> Iterator[Parent]:
     for key, kind in (("base_model", "model"), ("datasets", "dataset")):
-        values = one.card.get(key) or []
+        values = repository.card.get(key) or []
         for name in values if isinstance(values, list) else [values]:
-            if isinstance(name, str) and name:
-                relation = one.card.get("base_model_relation")
-                yield (
-                    kind,
-                    name,
-                    "data" if kind == "dataset" else relation if isinstance(relation, str) else "",
-                )
+            if not isinstance(name, str) or not name:
+                continue
+            stated = repository.card.get("base_model_relation")
+            relation = "data" if kind == "dataset" else stated if isinstance(stated, str) else ""
+            yield Parent(kind, name, relation)
 
 
-def _children(repositories: Repositories, one: Repository, names: tuple[str, ...] | None) -> list[Repository]:
-    tag = {"model": "base_model:", "dataset": "dataset:"}.get(one.kind)
-    return (
-        repositories.list(SearchQuery("model", tags=(tag + one.name,), names=names), limit=_CHILDREN + 1)[0]
-        if tag
-        else []
-    )
+def _relation(child: Repository, parent: Repository) -> str:
+    key = parent.kind, parent.name.lower()
+    return next((of.relation for of in _parents(child) if (of.kind, of.name.lower()) == key), "")
 
 
-def _seen(
-    repositories: Repositories, kind: str, name: str, sees: Callable[[Repository], bool]
-) -> Repository | None:
-    try:
-        there = repositories.find(kind, name)
-    except NotFound:
-        return None
-    return there if sees(there) else None
-
-
-def _lay_out(made: Graph) -> None:
+def _lay_out(graph: Graph) -> None:
     """Columns from 0 on, and rows within each in the order of the nodes."""
-    least = min(node.column for node in made.nodes)
+    least = min(node.column for node in graph.nodes)
     filled: dict[int, int] = {}
-    for node in made.nodes:
+    for node in graph.nodes:
         node.column -= least
         node.row = filled.get(node.column, 0)
         filled[node.column] = node.row + 1
-    made.columns, made.rows = max(filled) + 1, max(filled.values())
+    graph.columns, graph.rows = max(filled) + 1, max(filled.values())

@@ -1,7 +1,8 @@
 """Markdown of strangers as HTML that is safe to show and loads nothing from elsewhere.
 
-HTML in it is shown as text. Links keep to http, https and mailto. Pictures come from the repository itself or are written in the text;
-one from elsewhere would tell its owner who reads a card and when, and becomes a link that says so.
+HTML in it is shown as text. Links keep to http, https and mailto. Pictures come from the repository itself or
+are written in the text; one from elsewhere would tell its owner who reads a card and when, and becomes a link
+that says so.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]*)\s*:", re.IGNORECASE)
 _LINKED = frozenset({"http", "https", "mailto"})
 #: Characters of a text that are read as Markdown; the rest is left out, and the page says so.
 MOST_CHARACTERS = 100_000
-#: What reading the lines of one text may cost: each bracket, backtick and angle looks for its other end to the end of its paragraph.
-#: Without a limit 100,000 characters take minutes.
+#: What reading the lines of one text may cost: each bracket, backtick and angle looks for its other end to
+#: the end of its paragraph. Without a limit 100,000 characters take minutes.
 _MOST_LOOKED_AT = 100_000_000
 #: Cells of tables in one text; with more, tables are shown as they were written.
 _MOST_CELLS = 50_000
@@ -39,11 +40,11 @@ class _Markdown(MarkdownIt):
 
 @cache
 def _markdown(tables: bool) -> MarkdownIt:
-    made = _Markdown("commonmark", {"html": False})
+    markdown = _Markdown("commonmark", {"html": False})
     if tables:
-        made.enable("table")
-    made.core.ruler.before("inline", "costly_lines", _show_costly_lines)
-    return made
+        markdown.enable("table")
+    markdown.core.ruler.before("inline", "costly_lines", _show_costly_lines)
+    return markdown
 
 
 def _show_costly_lines(state: StateCore) -> None:
@@ -58,9 +59,9 @@ def _show_costly_lines(state: StateCore) -> None:
 
 @lru_cache(64)
 def rendered(text: str, files: str) -> Markup:
-    """Markdown as HTML, under a page's own heading; relative links and pictures lead below the address ``files``."""
+    """Markdown as HTML, under a page's own heading. ``files``: where relative links lead."""
     if len(text) > MOST_CHARACTERS:
-        text = f"{text[:MOST_CHARACTERS]}\n\n*The text is longer than what is shown here.*\n"
+        text = f"{text[:MOST_CHARACTERS]}\n\n*Only the beginning of this text is shown.*\n"
     reader = _markdown(_cells(text) <= _MOST_CELLS)
     parts = reader.parse(text)
     for part in parts:
@@ -91,8 +92,8 @@ def _inline(parts: list[Token], files: str) -> list[Token]:
         if part.type == "link_open":
             _lead(part, str(part.attrGet("href") or ""), files)
             shown.append(part)
-        elif part.type == "image" and not _is_own(str(part.attrGet("src") or "")):
-            shown += _elsewhere(part, linked=links > 0)
+        elif part.type == "image" and not _is_local(str(part.attrGet("src") or "")):
+            shown += _link_to_image(part, linked=links > 0)
         elif part.type == "image":
             source = str(part.attrGet("src") or "")
             part.attrSet("src", source if source.startswith("data:") else f"{files}/{source}")
@@ -108,7 +109,7 @@ def _lead(link: Token, target: str, files: str) -> None:
     link.attrSet("rel", "nofollow noreferrer")
 
 
-def _is_own(source: str) -> bool:
+def _is_local(source: str) -> bool:
     """Whether a picture's address stays below the repository's own files, or holds the picture itself."""
     if _WRITTEN_OUT.fullmatch(source):
         return True
@@ -121,10 +122,10 @@ def _is_own(source: str) -> bool:
     )
 
 
-def _elsewhere(picture: Token, *, linked: bool) -> list[Token]:
+def _link_to_image(picture: Token, *, linked: bool) -> list[Token]:
     """A picture that is not loaded, as a link to it; as text within a link."""
     source = str(picture.attrGet("src") or "")
-    text = Token("text", "", 0, content=f"[picture elsewhere: {picture.content or source}]")
+    text = Token("text", "", 0, content=f"[image on another site: {picture.content or source}]")
     if linked or not source:
         return [text]
     opened = Token("link_open", "a", 1, attrs={"href": source, "rel": "nofollow noreferrer"})

@@ -1,66 +1,199 @@
-"""What one request to a hub knows: who asks, what they may read and change, and how the answer is shaped."""
+"""One request to a hub: who sends it, and which repositories that user may read or change.
+
+Routes take a session as a parameter: ``def route(session: CurrentSession)``.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hmac
-import os
-import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
-from freehold.core import atomic_files
 from freehold.core.errors import NotFound
-from freehold.hub.blob_store import BlobStore
-from freehold.hub.commit_check import Allow, CommitGate
-from freehold.hub.discussions import Discussions
-from freehold.hub.permissions import Permissions
-from freehold.hub.repositories import File, Repositories, Repository
-from freehold.hub.scans import Danger, Look, Scans
-from freehold.hub.signed_links import NOBODY, OPEN, Grant, SignedLinks, Void
-from freehold.hub.uploads import Uploads
-from freehold.hub.users import KEEPER, User, Users, digest_of
-from freehold.models.store import Store
-
-#: URL part -> kind of repository.
-PLURALS = {"models": "model", "datasets": "dataset", "spaces": "space"}
+from freehold.hub.repositories import Repository
+from freehold.hub.signed_links import NOBODY, OPEN, Grant, Void
+from freehold.hub.users import KEEPER, User, digest_of
+from freehold.servers.hub.addresses import PLURALS, base_of, page_path
+from freehold.servers.hub.api_error import ApiError
+from freehold.servers.hub.state import Hub
 
 
-class ApiError(Exception):
-    """An answer other than success, with the code that clients know it by. ``also``: further fields of its body."""
+class Session:
+    """The sender of one request, and what they may do. Methods read the catalogue: call them in a thread."""
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        code: str = "",
-        headers: dict[str, str] | None = None,
-        also: dict[str, str] | None = None,
-    ):
-        super().__init__(message)
-        self.status, self.message, self.code, self.headers, self.also = (
-            status,
-            message,
-            code,
-            headers or {},
-            also or {},
-        )
+    def __init__(self, hub: Hub, request: Request):
+        self.hub, self.request = hub, request
+
+    @property
+    def base(self) -> str:
+        """The address that the client uses for this hub."""
+        return base_of(self.request)
+
+    def page(self, repository: Repository) -> str:
+        """The address of a repository's page."""
+        return self.base + page_path(repository.kind, repository.name)
+
+    def record(self, actor: User, action: str, repository: Repository, detail: str = "") -> None:
+        """Add a line to the audit log."""
+        self.hub.users.record(actor.name or "nobody", action, f"{repository.kind} {repository.name}", detail)
+
+    # -- who --------------------------------------------------------------------------------------
+
+    def actor(self) -> User | None:
+        """Who sends the request, looked up once; None for nobody. Raises ApiError for an unknown token."""
+        state = self.request.state
+        if not hasattr(state, "actor"):
+            state.actor, state.token_digest = self._look_up()
+        return state.actor
+
+    def look_up_again(self) -> None:
+        """Forget who sends the request: a body may take hours to arrive, and rights may end meanwhile."""
+        del self.request.state.actor
+
+    def token_digest(self) -> str:
+        """The sender as signed links name them; "" for nobody. Raises ApiError."""
+        return "" if self.actor() is None else self.request.state.token_digest
+
+    def _look_up(self) -> tuple[User | None, str]:
+        header = self.request.headers.get("authorization", "")
+        token = _token_in(header)
+        user = self.hub.users.actor(token) if token else None
+        if user is not None:
+            return user, digest_of(token)
+        if self.hub.users.open:
+            return User(KEEPER, "admin", {}), OPEN
+        if header:
+            raise ApiError(401, "Invalid credentials in Authorization header")
+        return None, OPEN
+
+    def user(self) -> User:
+        """Who sends the request. Raises ApiError for nobody."""
+        actor = self.actor()
+        if actor is None:
+            raise ApiError(
+                401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
+            )
+        return actor
+
+    def reader(self) -> User:
+        """Who wants to read; on a public hub it may be nobody. Raises ApiError."""
+        return NOBODY if self.hub.public and self.actor() is None else self.user()
+
+    def listed_names(self) -> tuple[str, ...] | None:
+        """Whose private repositories a list may show; None: everyone's. Raises ApiError."""
+        actor = self.reader()
+        return None if actor.role == "admin" else (actor.name, *actor.organisations)
+
+    # -- which repositories -------------------------------------------------------------------------
+
+    def readable(self, plural: str, name: str, *, files: bool = False) -> Repository:
+        """A repository that the sender may see; with ``files``, may read. Raises ApiError."""
+        actor = self.reader()
+        missing = ApiError(404, f"Repository not found: {name[:200]}", "RepoNotFound")
+        try:
+            repository = self.hub.repositories.find(PLURALS[plural], name)
+        except (KeyError, NotFound):
+            raise missing from None
+        if not self.hub.permissions.sees(actor, repository):
+            raise missing
+        if files and not self.hub.permissions.opens(actor, repository):
+            raise ApiError(
+                403,
+                f"Access to {repository.kind} {repository.name} is restricted and you are not in the "
+                f"authorized list. Ask for access on its page: {self.page(repository)}",
+                "GatedRepo",
+            )
+        return repository
+
+    def may_read_files(self, repository: Repository) -> bool:
+        """Whether the sender may read the files of a repository that they may see. Raises ApiError."""
+        return self.hub.permissions.opens(self.reader(), repository)
+
+    def writable(self, plural: str, name: str) -> tuple[Repository, User]:
+        """A repository that the sender may change. Raises ApiError."""
+        actor, repository = self.user(), self.readable(plural, name)
+        if not actor.may_write(repository.author):
+            raise ApiError(403, f"You have read access but not write access to {repository.name}")
+        return repository, actor
+
+    def proposable(self, plural: str, name: str) -> tuple[Repository, User]:
+        """A repository that the sender may propose changes to. Raises ApiError."""
+        actor, repository = self.user(), self.readable(plural, name, files=True)
+        if not self.hub.permissions.proposes(actor, repository):
+            raise ApiError(403, "this token may only read; use one with the role write to propose changes")
+        return repository, actor
+
+    def discussable(self, plural: str, name: str) -> tuple[Repository, User]:
+        """A repository in whose discussions the sender may write. Raises ApiError."""
+        actor, repository = self.user(), self.readable(plural, name)
+        if not self.hub.permissions.speaks(actor, repository):
+            raise ApiError(
+                403, "this token may only read; use one with the role write to write in discussions"
+            )
+        return repository, actor
+
+    def commit_id(self, repository: Repository, revision: str, *, lost: bool = False) -> str:
+        """The commit id of a revision; ``lost``: also of a commit without refs. Raises ApiError."""
+        try:
+            return self.hub.repositories.resolve(repository, revision, lost=lost)
+        except NotFound as error:
+            message = f"Invalid rev id: {revision[:80]} ({error.message})"
+            raise ApiError(404, message, "RevisionNotFound") from None
+
+    # -- signed rights --------------------------------------------------------------------------------
+
+    def redeem(self, grant: Grant, signature: str) -> tuple[User, Repository]:
+        """Who uses a signed link, and the repository it is for. Raises ApiError."""
+        try:
+            return self.hub.links.redeem(grant, signature)
+        except Void:
+            raise ApiError(403, "this address is no longer valid; ask for a new one") from None
+
+    def chunk_token(self) -> tuple[Grant, User, Repository]:
+        """What a token for the chunk store grants, to whom, and for which repository. Raises ApiError."""
+        text = self.request.headers.get("authorization", "").removeprefix("Bearer ")
+        try:
+            grant, signature = self.hub.links.read_token(text)
+            if grant.right not in ("read", "write"):
+                raise Void
+            return grant, *self.hub.links.redeem(grant, signature)
+        except Void:
+            raise ApiError(401, "the chunk store needs a token of this hub; ask for a new one") from None
+
+
+def _token_in(header: str) -> str:
+    """The token of an Authorization header: a bearer's, or the password that a browser asked for."""
+    if not header.lower().startswith("basic "):
+        return header.removeprefix("Bearer ").strip()
+    try:
+        return base64.b64decode(header[6:]).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+async def session_of(request: Request) -> Session:
+    """The session of a request to the application that serves it."""
+    return Session(request.app.state.hub, request)
+
+
+CurrentSession = Annotated[Session, Depends(session_of)]
 
 
 @dataclass(frozen=True)
-class Link:
-    """What the query of a signed link says."""
+class LinkQuery:
+    """The query of a signed link."""
 
+    #: when the link ends, in seconds since 1970
     expires: int
+    #: number of the repository that it is for
     repository: int
+    #: when the repository was created: a catalogue put back from a backup may give numbers again
     created: int
     signature: str
+    #: digest of the token it was given to; "" for nobody
     who: str = ""
 
     def grant(self, right: str, subject: str) -> Grant:
@@ -68,213 +201,4 @@ class Link:
         return Grant(right, self.who, self.repository, self.created, subject, self.expires)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What rooms above this one know. ``duties``: what a licence obliges to, in a sentence, or nothing; ``measured``: sentences of what was
-    measured here of weights with a sha256; ``look``: what is dangerous in files, by the rules of that name; ``allow``: raises PolicyDenied where
-    the policy does not let a repository hold weights under a licence."""
-
-    duties: Callable[[str], str] = lambda _: ""
-    measured: Callable[[str], list[str]] = lambda _: []
-    look: Look | None = None
-    rules: str = ""
-    allow: Allow = lambda _, __: None
-
-
-class Hub:
-    """The parts behind every request, and the signatures that let a URL stand for a right.
-
-    ``public``: repositories that are not private may be read without a token. ``strict``: a commit that brings unsafe files to a model is refused.
-    """
-
-    def __init__(self, store: Store, *, public: bool, known: Known | None = None, strict: bool = False):
-        self.store, self.public, self.known, self.strict = store, public, known or Known(), strict
-        self.contents = BlobStore(store)
-        self.scans = Scans(self.contents, self.known.look, self.known.rules)
-        gate = CommitGate(self.scans, self.known.allow, strict=strict)
-        self.repositories = Repositories(store, self.contents, gate)
-        self.accounts = Users(store)
-        self.discussions = Discussions(store.engine)
-        self.key = _key(store.folder / "keys" / "hub.key")
-        self.parts = store.incoming / "hub"
-        atomic_files.make_folder(self.parts)
-        self.uploads = Uploads(store.engine)
-        #: every question of who may read which bytes goes here
-        self.rights = Permissions(self.repositories, self.accounts, self.uploads)
-        self.grants = SignedLinks(self.key, self.repositories, self.accounts, self.rights, public=public)
-
-    def dangers(self, found: Repository, files: Mapping[str, File]) -> dict[str, list[Danger]]:
-        """What is dangerous in files of a model, by path; nothing of other kinds."""
-        return self.scans.of(files) if found.kind == "model" else {}
-
-    # -- grants ---------------------------------------------------------------------------------
-
-    def chunk_store(self, actor: User) -> str:
-        """The path of the chunk store for an actor.
-
-        Clients remember the chunks they have sent by its address: those that one person sent are of no use
-        to another.
-        """
-        name = hmac.new(self.key, f"store\x1f{actor.name}".encode(), "sha256").hexdigest()[:16]
-        return f"/xet/{name}"
-
-    def redeem(self, grant: Grant, signature: str) -> tuple[User, Repository]:
-        """Who uses a link, and the repository it is for. Raises Answer."""
-        try:
-            return self.grants.redeem(grant, signature)
-        except Void:
-            raise ApiError(403, "this address is no longer valid; ask for a new one") from None
-
-    def chunk_token(self, request: Request) -> tuple[Grant, User, Repository]:
-        """What a request to the chunk store is granted, who sends it, and the repository it is for. Raises
-        Answer."""
-        text = request.headers.get("authorization", "").removeprefix("Bearer ")
-        try:
-            grant, signature = self.grants.read_token(text)
-            if grant.right not in ("read", "write"):
-                raise Void
-            return grant, *self.grants.redeem(grant, signature)
-        except Void:
-            raise ApiError(401, "the chunk store needs a token of this hub; ask for a new one") from None
-
-    @asynccontextmanager
-    async def landing(self) -> AsyncIterator[Path]:
-        """A file for what comes in; gone afterwards unless it was moved away."""
-        path = self.parts / f"{secrets.token_hex(8)}.part"
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
-
-    # -- who and what ---------------------------------------------------------------------------
-
-    def actor(self, request: Request) -> User | None:
-        """Who asks, looked up once a request; None for nobody. Raises Answer for a token that is not known."""
-        if not hasattr(request.state, "actor"):
-            request.state.actor = self._actor(request)
-        return request.state.actor
-
-    def ask_again(self, request: Request) -> None:
-        """Look up anew who asks: a body may take hours to come, and rights may end meanwhile."""
-        del request.state.actor
-
-    def who(self, request: Request) -> str:
-        """Who asks, as a grant names them. Raises Answer."""
-        actor = self.actor(request)
-        return "" if actor is None else request.state.who
-
-    def _actor(self, request: Request) -> User | None:
-        header = request.headers.get("authorization", "")
-        token = header.removeprefix("Bearer ").strip()
-        if header.lower().startswith("basic "):
-            try:
-                token = base64.b64decode(header[6:]).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
-                token = ""
-        known = self.accounts.actor(token) if token else None
-        request.state.who = OPEN if known is None else digest_of(token)
-        if known is not None:
-            return known
-        if self.accounts.open:
-            return User(KEEPER, "admin", {})
-        if header:
-            raise ApiError(401, "Invalid credentials in Authorization header")
-        return None
-
-    def someone(self, request: Request) -> User:
-        """Who asks. Raises Answer for nobody."""
-        actor = self.actor(request)
-        if actor is None:
-            raise ApiError(
-                401, "Invalid username or password.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
-            )
-        return actor
-
-    def reader(self, request: Request) -> User:
-        """Who asks to read; nobody may where the hub is public. Raises Answer."""
-        return NOBODY if self.public and self.actor(request) is None else self.someone(request)
-
-    def readable(self, request: Request, plural: str, name: str, *, files: bool = False) -> Repository:
-        """A repository that the asker may see, or whose ``files`` they may read. Raises Answer."""
-        actor = self.reader(request)
-        try:
-            found = self.repositories.find(PLURALS[plural], name)
-        except (KeyError, NotFound):
-            raise ApiError(404, f"Repository not found: {name[:200]}", "RepoNotFound") from None
-        if not self.rights.sees(actor, found):
-            raise ApiError(404, f"Repository not found: {name[:200]}", "RepoNotFound")
-        if files and not self.rights.opens(actor, found):
-            page = base_of(request) + page_path(found.kind, found.name)
-            raise ApiError(403, f"Access to {found.kind} {found.name} is restricted and you are not in the authorized list. Ask for access on its page: {page}",
-                         "GatedRepo")  # fmt: skip
-        return found
-
-    def opened(self, request: Request, found: Repository) -> bool:
-        """Whether a repository that the asker may see opens its files to them. Raises Answer."""
-        return self.rights.opens(self.reader(request), found)
-
-    def writable(self, request: Request, plural: str, name: str) -> tuple[Repository, User]:
-        """A repository that the asker may change. Raises Answer."""
-        actor, found = self.someone(request), self.readable(request, plural, name)
-        if not actor.may_write(found.author):
-            raise ApiError(403, f"You have read access but not write access to {found.name}")
-        return found, actor
-
-    def proposing(self, request: Request, plural: str, name: str) -> tuple[Repository, User]:
-        """A repository that the asker may propose changes to: who may read its files and write something somewhere. Raises Answer."""
-        actor, found = self.someone(request), self.readable(request, plural, name, files=True)
-        if not self.rights.proposes(actor, found):
-            raise ApiError(403, "this token may only read; propose changes with one of role write")
-        return found, actor
-
-    def speaking(self, request: Request, plural: str, name: str) -> tuple[Repository, User]:
-        """A repository in whose discussions the asker may write. Raises Answer."""
-        actor, found = self.someone(request), self.readable(request, plural, name)
-        if not self.rights.speaks(actor, found):
-            raise ApiError(403, "this token may only read; write in discussions with one of role write")
-        return found, actor
-
-    def revision(self, found: Repository, revision: str, *, lost: bool = False) -> str:
-        """Commit id; with ``lost`` also of a commit that nothing leads to any more. Raises Answer."""
-        try:
-            return self.repositories.resolve(found, revision, lost=lost)
-        except NotFound as error:
-            raise ApiError(
-                404, f"Invalid rev id: {revision[:80]} ({error.message})", "RevisionNotFound"
-            ) from None
-
-    def visible(self, actor: User) -> tuple[str, ...] | None:
-        """Whose private repositories a list may show; None: everyone's."""
-        return None if actor.role == "admin" else (actor.name, *actor.organisations)
-
-
-def page_path(kind: str, name: str, *more: str) -> str:
-    """Where a repository's page lies on the hub, or something below it."""
-    start = "" if kind == "model" else f"/{kind}s"
-    return "/".join([f"{start}/{name}", *(quote(part, safe="/") for part in more if part)])
-
-
-def whose(where: str) -> tuple[str, str]:
-    """(plural kind, name) of the repository that the first parts of a page's address name; a model's have no kind before it."""
-    plural, _, name = where.partition("/")
-    return (plural, name) if plural in PLURALS and name else ("models", where)
-
-
-def base_of(request: Request) -> str:
-    """The address the client uses for this hub."""
-    return str(request.base_url).rstrip("/")
-
-
-def plain(part: str) -> str:
-    """A path parameter with the slashes that were escaped in it."""
-    return part.replace("%2F", "/")
-
-
-def _key(path: Path) -> bytes:
-    """The hub's secret; made once, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with atomic_files.locked(path.with_suffix(".lock"), "the hub's key", wait=True):
-        if not path.exists():
-            atomic_files.write_atomically(path, secrets.token_bytes(32))
-            os.chmod(path, 0o600)
-        return path.read_bytes()
+SignedQuery = Annotated[LinkQuery, Depends()]

@@ -1,7 +1,9 @@
-"""Bodies that are JSON: what a program sends is read as JSON whatever type it names, a browser's must name the type.
+"""Bodies that are JSON: what a program sends is read as JSON whatever type it names, a browser's must name
+the type.
 
-``curl -d`` names the type of a form, and other programs name none. A page of another site can send forms and text without
-being asked first, but not JSON: so a browser must say that it sends JSON, beside the check of where it comes from.
+``curl -d`` names the type of a form, and other programs name none. A page of another site can send forms and
+text without being asked first, but not JSON: so a browser must say that it sends JSON, beside the check of
+where it comes from.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from freehold.core import strict_json
 from freehold.core.errors import BadData
 from freehold.servers.web.gate import source_of
 
-#: A JSON body of more bytes is refused: the largest that clients send describe 10,000 files with a sample of each.
+#: A JSON body of more bytes is refused: the largest that clients send describe 10,000 files with a sample of
+#: each.
 MOST_JSON_BYTES = 32 << 20
 #: Bytes from which on a body is read in a thread of its own.
 _LONG = 1 << 18
@@ -53,7 +56,8 @@ def limited(receive: Receive, most_bytes: int = MOST_JSON_BYTES) -> Receive:
 
 
 async def body_of(request: Request) -> bytes:
-    """A body's bytes without space around them. Raises HTTPException 413 for one that is too large, 415 for a compressed one."""
+    """A body's bytes without space around them. Raises HTTPException 413 for one that is too large, 415 for a
+    compressed one."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise HTTPException(
@@ -66,7 +70,8 @@ async def body_of(request: Request) -> bytes:
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, where it has one that is not a form, is JSON of limited size, read by :func:`freehold.core.strict_json.parse`."""
+    """A route whose body, where it has one that is not a form, is JSON of limited size, read by
+    :func:`freehold.core.strict_json.parse`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """As FastAPI's, after the checks of this file."""

@@ -1,12 +1,13 @@
-"""How long a connection may do nothing, and how many there may be: what keeps slow clients from holding up the others.
+"""How long a connection may do nothing, and how many there may be: what keeps slow clients from holding up
+the others.
 
-Uvicorn waits for ever for a request's head, for its body and for a client to read its answer. Here one look a second finds
-connections that have done nothing for too long and ends them. Connections are counted where they are accepted, before any
-handshake; when there are too many, one that waits for nothing of ours (no complete head yet, or idle after an answer) makes
-room, and only where there is none the new one is turned away.
+Uvicorn waits for ever for a request's head, for its body and for a client to read its answer. Here one look a
+second finds connections that have done nothing for too long and ends them. Connections are counted where they
+are accepted, before any handshake; when there are too many, one that waits for nothing of ours (no complete
+head yet, or idle after an answer) makes room, and only where there is none the new one is turned away.
 
-Sources: uvicorn's h11_impl.py and server.py; the times are those of nginx (client_header_timeout, client_body_timeout,
-send_timeout, each 60 s, the head's shortened as Apache's mod_reqtimeout has it).
+Sources: uvicorn's h11_impl.py and server.py; the times are those of nginx (client_header_timeout,
+client_body_timeout, send_timeout, each 60 s, the head's shortened as Apache's mod_reqtimeout has it).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 _MOST = 4096
 #: File descriptors kept free for files, the database and connections that were ended but are not yet closed.
 _KEPT_FREE = 512
-#: Connections accepted between two other pieces of work: few against the limits, so that a head that has come is read before its connection
-#: could have to make room.
+#: Connections accepted between two other pieces of work: few against the limits, so that a head that has come
+#: is read before its connection could have to make room.
 _AT_ONCE = 64
 #: Connections the system keeps waiting for that.
 _BACKLOG = 2048
@@ -42,9 +43,10 @@ _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-lengt
 
 @dataclass(frozen=True)
 class Limits:
-    """``most``: connections in all, 0 for what the system allows, up to 4,096; ``most_each``: of one address (of IPv6 a /64), but for this
-    machine's own, where proxies ask for others. ``head_s``: seconds for a request's head, TLS included; ``stalled_s``: seconds in which a body
-    brings less than ``least_bytes``, or an answer is not read at all; ``idle_s``: seconds between two requests."""
+    """``most``: connections in all, 0 for what the system allows, up to 4,096; ``most_each``: of one address
+    (of IPv6 a /64), but for this machine's own, where proxies ask for others. ``head_s``: seconds for a
+    request's head, TLS included; ``stalled_s``: seconds in which a body brings less than ``least_bytes``, or
+    an answer is not read at all; ``idle_s``: seconds between two requests."""
 
     most: int = 0
     most_each: int = 256
@@ -55,7 +57,8 @@ class Limits:
 
 
 class Peer(socket.socket):
-    """An accepted connection. ``since``: when it began to wait for its client; ``busy``: a request's head is complete and its answer is not."""
+    """An accepted connection. ``since``: when it began to wait for its client; ``busy``: a request's head is
+    complete and its answer is not."""
 
     crowd: Crowd
     group: str
@@ -72,7 +75,8 @@ class Peer(socket.socket):
 
 
 class _Group:
-    """Connections that share a limit; those that wait for their clients in the order in which they may make room."""
+    """Connections that share a limit; those that wait for their clients in the order in which they may make
+    room."""
 
     def __init__(self, most: int):
         self.most = most
@@ -155,7 +159,8 @@ class Crowd:
         self._leave(peer)
 
     def look(self, now: float) -> None:
-        """End connections whose TLS handshake takes too long; of the others :class:`Connection` knows more."""
+        """End connections whose TLS handshake takes too long; of the others :class:`Connection` knows
+        more."""
         late = [
             peer for peer in self._all.strangers if not peer.shown and now - peer.since > self.limits.head_s
         ]
@@ -176,7 +181,8 @@ class Crowd:
 
 
 def _open_files() -> int:
-    """How many files and connections this process may have open, after raising that as far as the system lets it."""
+    """How many files and connections this process may have open, after raising that as far as the system lets
+    it."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -227,7 +233,8 @@ class Connection(H11Protocol):
         self.crowd = crowd
         #: when the head under way began; None while there is none
         self.head_since: float | None = None
-        #: since when nothing has moved that should, what came since then, and what was not sent at the last look
+        #: since when nothing has moved that should, what came since then, and what was not sent at the last
+        #: look
         self.still_since, self.came, self.unsent = 0.0, 0, 0
         self.closing_since: float | None = None
         #: whether what was written before has gone since the last look
@@ -285,7 +292,8 @@ class Connection(H11Protocol):
         self.unsent, self.drained = unsent, False
 
     def _is_idle_without_end(self) -> bool:
-        """Whether no timer of uvicorn's ends the wait for a request: after a body that was not read to its end."""
+        """Whether no timer of uvicorn's ends the wait for a request: after a body that was not read to its
+        end."""
         return (
             not self.peer.busy and self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
         )
@@ -308,7 +316,8 @@ class Connection(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server with limits on connections; on asyncio's own loop, since others do not ask the socket to accept."""
+    """Uvicorn's server with limits on connections; on asyncio's own loop, since others do not ask the socket
+    to accept."""
 
     def __init__(self, app: Any, limits: Limits | None = None, **options: Any):
         limits = limits or Limits()

@@ -1,4 +1,5 @@
-"""The one gate before every route of both servers: whose request it is, and the headers that keep browsers from misusing an answer."""
+"""The one gate before every route of both servers: whose request it is, and the headers that keep browsers
+from misusing an answer."""
 
 from __future__ import annotations
 
@@ -17,9 +18,12 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 #: Makes the answer to a request that is refused: (scope, sentence) -> ASGI application.
 Refused = Callable[[Scope, str], App]
 
-#: What an answer has unless its route says otherwise: nothing in it runs, loads, is framed, kept or read by other sites.
+#: What an answer has unless its route says otherwise: nothing in it runs, loads, is framed, kept or read by
+#: other sites.
 DEFAULTS = {
-    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+    "content-security-policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+    ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "x-dns-prefetch-control": "off",
@@ -29,8 +33,8 @@ DEFAULTS = {
     "cache-control": "private, no-store",
 }
 
-#: To a request whose body ends at one place or another: a proxy that takes the other would let a second request through in it. What follows
-#: on the connection is not read (RFC 9112, 6.1 and 6.3).
+#: To a request whose body ends at one place or another: a proxy that takes the other would let a second
+#: request through in it. What follows on the connection is not read (RFC 9112, 6.1 and 6.3).
 _AMBIGUOUS = PlainTextResponse(
     "send Content-Length or Transfer-Encoding, not both", 400, headers={"connection": "close"}
 )
@@ -50,7 +54,8 @@ def source_of(headers: Headers, method: str) -> Request:
 
 
 class Gate:
-    """Refuses what another site's page asks for and names that are not this server's; completes the headers of answers."""
+    """Refuses what another site's page asks for and names that are not this server's; completes the headers
+    of answers."""
 
     def __init__(self, app: App, site: Site, refused: Refused):
         self.app, self.site, self.refused = app, site, refused

@@ -1,10 +1,11 @@
 """By which names a server may be asked, and which pages of other sites may ask it through a browser.
 
-A browser attaches what it remembers (a password, an open loopback port) to requests of any page. Two facts that a page
-cannot forge say whose page it is: the name in ``Host``, and ``Origin`` with ``Sec-Fetch-Site``. Programs send neither of
-the last two and are let through to the keys.
+A browser attaches what it remembers (a password, an open loopback port) to requests of any page. Two facts
+that a page cannot forge say whose page it is: the name in ``Host``, and ``Origin`` with ``Sec-Fetch-Site``.
+Programs send neither of the last two and are let through to the keys.
 
-Source of the rule on origins: Filippo Valsorda's cross-origin protection in Go's net/http (CrossOriginProtection).
+Source of the rule on origins: Filippo Valsorda's cross-origin protection in Go's net/http
+(CrossOriginProtection).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ ANY_NAME = "*"
 
 @dataclass(frozen=True)
 class Request:
-    """What a browser says of a request's source; "" for a header that is absent. ``mode`` and ``target``: ``Sec-Fetch-Mode`` and ``-Dest``."""
+    """What a browser says of a request's source; "" for a header that is absent. ``mode`` and ``target``:
+    ``Sec-Fetch-Mode`` and ``-Dest``."""
 
     method: str
     host: str | None
@@ -46,8 +48,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Site:
-    """A server as browsers see it. ``names``: host names it answers to, beside all addresses and localhost; ``origins``: other sites whose
-    pages may ask."""
+    """A server as browsers see it. ``names``: host names it answers to, beside all addresses and localhost;
+    ``origins``: other sites whose pages may ask."""
 
     names: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -61,7 +63,8 @@ class Site:
             )
         if request.origin not in self.origins and self._is_foreign(request):
             return (
-                f"a page of another site ({(request.origin or request.site)[:200]!r}) may not use this server; "
+                f"a page of another site ({(request.origin or request.site)[:200]!r}) may not use this "
+                "server; "
                 "'freehold serve' allows sites with --cors, the hub allows none"
             )
         return ""
@@ -92,7 +95,8 @@ class Site:
 
 
 def site(host: str, names: Iterable[str] = (), origins: Iterable[str] = ()) -> Site:
-    """A server that listens on ``host``: it answers to that, to this machine's names and to ``names``. Raises UsageError."""
+    """A server that listens on ``host``: it answers to that, to this machine's names and to ``names``. Raises
+    UsageError."""
     return Site(
         frozenset({host.lower(), *_machine_names(), *(_checked_name(name) for name in names)}),
         frozenset(_checked_origin(origin) for origin in origins),
