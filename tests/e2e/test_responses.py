@@ -132,7 +132,7 @@ def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
             "reads text only",
         ),
-        ({"text": {"format": {"type": "xml"}}}, "none of text, json_object, json_schema"),
+        ({"text": {"format": {"type": "xml"}}}, "must be one of text, json_object, json_schema"),
         ({"tools": [{"type": "web_search"}]}, "functions are supported"),
         ({"background": True}, "background"),
         ({"conversation": "c"}, "this field is not known"),

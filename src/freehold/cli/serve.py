@@ -13,6 +13,9 @@ from freehold.cli.permission import Override
 
 if TYPE_CHECKING:
     from freehold.models.store import Store
+    from freehold.servers.inference.options import ServerOptions
+    from freehold.servers.inference.replicas import Cluster
+    from freehold.servers.inference.vllm import VllmOptions
 
 NAME = "serve"
 
@@ -21,7 +24,7 @@ def command(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="NAMES of models in the store; each is opened when it is first asked for, the first one now"
+            help="NAMES of models in the store. The first is opened now, each other when it is first used."
         ),
     ],
     adapter: Annotated[
@@ -32,85 +35,93 @@ def command(
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8601,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but loopback needs keys.")
+        str, typer.Option(help="Address to listen on. Any address but loopback needs a key.")
     ] = "127.0.0.1",
     key_env: Annotated[
         str,
         typer.Option(
-            help="Environment variable that holds a key clients may send, beside those of 'freehold key'."
+            help="Environment variable with a key that clients may send, beside those of 'freehold key'."
         ),
     ] = "",
-    parallel: Annotated[int, typer.Option(help="Answers at once, of each model.", min=1, max=128)] = 8,
+    parallel: Annotated[
+        int, typer.Option(help="Answers at the same time, of each model.", min=1, max=128)
+    ] = 8,
     context: Annotated[
         int, typer.Option(help="Tokens of all running answers of a model together.", min=64)
     ] = 8192,
     memory: Annotated[
-        str, typer.Option(help="Memory for all models, e.g. 8GiB; those unused longest are closed beyond it.")
+        str,
+        typer.Option(
+            help="Memory for all models, for example 8GiB. Beyond it the least recently used are closed."
+        ),
     ] = "",
     states: Annotated[
-        str, typer.Option(help="Disk for the states of long prompts, kept over restarts; 0B keeps none.")
+        str,
+        typer.Option(help="Disk space for computed states of long prompts, kept over restarts; 0B for none."),
     ] = "2GiB",
     waiting: Annotated[
-        int, typer.Option(help="Requests that may wait before others are told to come later (429).", min=1)
+        int, typer.Option(help="Maximum queue length; beyond it requests get 429.", min=1)
     ] = 64,
     deadline: Annotated[
-        float, typer.Option(help="Seconds an answer may take at most; 0: no limit.", min=0)
+        float, typer.Option(help="Longest time for an answer in seconds; 0: no limit.", min=0)
     ] = 600.0,
     guessing: Annotated[
         bool,
         typer.Option(
             "--guessing/--no-guessing",
-            help="Offer tokens by look-up: answers that quote their input come faster.",
+            help="Use prompt-lookup speculative decoding, which speeds up answers that quote their input.",
         ),
     ] = True,
     reproducible: Annotated[
         bool,
         typer.Option(
             "--reproducible",
-            help="Give each answer an equal share of --context to itself: at temperature 0 the same request is then "
-            "answered alike, whatever else is asked.",
+            help="At temperature 0 give the same answer to the same request, whatever else is asked. Each answer gets "
+            "an equal share of --context.",
         ),
     ] = False,
     form: Annotated[
         bool,
         typer.Option(
             "--form/--no-form",
-            help="Ask models as they were measured: labels, worked examples and system message of their answer form.",
+            help="Use each model's answer form: the labels, worked examples and system message of its trial.",
         ),
     ] = True,
     share_prompts: Annotated[
         Literal["all", "group", "key"],
         typer.Option(
-            help="Whose prompts are reused for a request that begins alike: key (its own key's), group (its key's group, "
-            "else its key), all (everybody's, whose times then tell of each other's prompts)."
+            help="Who shares computed prompts that begin alike: key (nobody), group (keys of one group) or all. With all, "
+            "response times reveal how other keys' prompts begin."
         ),
     ] = "group",
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key file of the certificate.")] = None,
     cors: Annotated[
         list[str] | None,
-        typer.Option(help="Address of a web page that may ask from a browser; may be repeated."),
+        typer.Option(
+            help="Origin of a web page that may use this server from a browser; may be repeated. Example: "
+            "https://chat.example.org"
+        ),
     ] = None,
     traces: Annotated[
         str,
         typer.Option(
-            help="Address of an OpenTelemetry collector (OTLP over HTTP), e.g. http://127.0.0.1:4318."
+            help="Address of an OpenTelemetry collector (OTLP over HTTP), for example http://127.0.0.1:4318."
         ),
     ] = "",
     log_prompts: Annotated[
         Path | None,
-        typer.Option(help="FOLDER to write prompts and answers to; without it they are written nowhere."),
+        typer.Option(help="FOLDER to log prompts and answers to. Without it they are not logged."),
     ] = None,
-    log_days: Annotated[
-        int, typer.Option(help="Days that each day's file of prompts is kept, with --log-prompts.", min=0)
-    ] = 0,
+    log_days: Annotated[int, typer.Option(help="Days to keep each file of --log-prompts.", min=0)] = 0,
     engine: Annotated[
         str, typer.Option(help="llama.cpp, or vllm on a machine with a GPU where vLLM is installed.")
     ] = "llama.cpp",
     replicas: Annotated[
         int,
         typer.Option(
-            help="Servers behind one address, by Ray Serve; on the cluster of RAY_ADDRESS, or here.", min=1
+            help="Number of servers behind one address, by Ray Serve, on the cluster of RAY_ADDRESS or this machine.",
+            min=1,
         ),
     ] = 1,
     override: Override = "",
@@ -119,7 +130,7 @@ def command(
         bool,
         typer.Option(
             "--until-stdin-closes",
-            help="End when standard input closes, as it does when the program that started this one ends.",
+            help="Shut down when standard input closes, as it does when the program that started this one ends.",
         ),
     ] = False,
     allow_host: AllowHost = None,
@@ -127,129 +138,86 @@ def command(
     connections_each: ConnectionsEach = 256,
     json: Json = False,
 ) -> None:
-    """Serve models to clients of OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C lets what is under way end.
+    """Serve models with OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C shuts down after the requests in progress.
 
-    Example: freehold serve smollm2 --port 8601, then point a client's base URL at http://127.0.0.1:8601/v1
+    Example: freehold serve smollm2 --port 8601, then use the base URL http://127.0.0.1:8601/v1 in a client
     """
     from freehold.core import settings
-    from freehold.core.errors import UsageError
     from freehold.core.units import parse_bytes
     from freehold.models.store import Store
-    from freehold.servers.inference.app import ServerOptions, check_key, serve
-    from freehold.servers.inference.model_pool import EngineOptions
+    from freehold.servers.inference.access import check_key
+    from freehold.servers.inference.options import EngineOptions, ServerOptions
+    from freehold.servers.inference.replicas import Cluster
+    from freehold.servers.inference.vllm import VllmOptions
     from freehold.servers.listening import is_loopback
     from freehold.trust.gate import permit_models
 
     settings.go_quiet()
     allowed = site(host, allow_host or (), cors or ())
     key = settings.secret(key_env, "key")
-    store = Store()
+    store, adapters = Store(), list(adapter or [])
+    all_names = [*names, *adapters]
     check_key(store, host, key)
     _check_tls(tls_certificate, tls_key)
-    if not override:  # refused before a model is converted; an override is recorded by the server itself
-        permit_models(store, "serve", [store.find(name) for name in [*names, *(adapter or [])]])
+    if not override:  # denied before a model is converted; an override is recorded by the server itself
+        permit_models(store, "serve", [store.find(name) for name in all_names])
 
     if engine == "vllm":
-        from freehold.servers.inference import vllm
-
-        if unheard := [
-            f"--{name}"
-            for name, given in (
-                ("memory", memory),
-                ("traces", traces),
-                ("reproducible", reproducible),
-                ("log-prompts", log_prompts),
-                ("replicas", replicas > 1),
-                ("json", json),
-                ("allow-host", allow_host),
-                ("connections", connections),
-            )
-            if given
-        ]:
-            raise UsageError(f"{unheard[0]} says nothing to vLLM", "leave it out, or leave out --engine vllm")
-        vllm.refuse_forms(store, [*names, *(adapter or [])] if form else [])
-        words = vllm.command(store, names, list(adapter or []), host=host, port=port, context=context, parallel=parallel, certificate=tls_certificate,
-                             private_key=tls_key, origins=list(cors or ()), override=override, say=say)  # fmt: skip
-        if not is_loopback(host) and not key:
-            raise UsageError(
-                f"listening on {host} lets others in, and vLLM knows one key only, which is not given",
-                "give it with --key-env",
-            )
-        say(" ".join(words))
-        vllm.run(words, vllm.environment(key))
+        _check_vllm_options(
+            {
+                "memory": memory,
+                "traces": traces,
+                "reproducible": reproducible,
+                "log-prompts": log_prompts,
+                "replicas": replicas > 1,
+                "json": json,
+                "allow-host": allow_host,
+                "connections": connections,
+            }
+        )
+        vllm_options = VllmOptions(host, port, context, parallel, tls_certificate, tls_key, list(cors or ()))
+        _serve_by_vllm(store, names, adapters, vllm_options, key, form, override)
         return
-    _turn_into_gguf(store, names, engine)
-    _end_with_stdin(until_stdin_closes)
-    _say_forms(store, [*names, *(adapter or [])] if form and not json else [])
-
-    def ready(address: str) -> None:
-        if json:
-            print_json({"models": [*names, *(adapter or [])], "base_url": f"{address}/v1"})
-            import sys
-
-            sys.stdout.flush()
-        else:
-            say(f"serving {', '.join([*names, *(adapter or [])])} at {address}/v1 (Ctrl-C ends it)")
-
-    terms = EngineOptions(
-        context,
-        parallel,
-        parse_bytes(memory, "--memory", positive=True) if memory else 0,
-        parse_bytes(states, "--states"),
-        guessing,
-        reproducible,
-        forms=form,
-        sharing=share_prompts,
-    )
-    chosen = ServerOptions(
-        is_loopback(host),
-        key,
-        waiting,
-        deadline,
+    _convert_to_gguf(store, names, engine)
+    if until_stdin_closes:
+        _shut_down_with_stdin()
+    if form and not json:
+        _say_forms(store, all_names)
+    options = ServerOptions(
+        loopback=is_loopback(host),
+        key=key,
+        queue_length=waiting,
+        deadline_s=deadline,
         site=allowed,
         limits=limits(connections, connections_each),
         traces=traces,
         log_folder=log_prompts,
         log_days=log_days,
-        terms=terms,
+        engine=EngineOptions(
+            context_length=context,
+            parallel=parallel,
+            memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
+            state_bytes=parse_bytes(states, "--states"),
+            prompt_lookup=guessing,
+            reproducible=reproducible,
+            forms=form,
+            sharing=share_prompts,
+        ),
     )
     if replicas > 1:
-        import signal
-        import threading
-
-        from freehold.servers.inference import replicas as cluster
-
-        if tls_certificate is not None:
-            raise UsageError(
-                "Ray's proxy serves no https itself",
-                "put a proxy with the certificate before it, or serve one replica",
-            )
-        ended = threading.Event()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda *_: ended.set())
-        cluster.run(
-            store,
-            names,
-            list(adapter or []),
-            chosen,
-            replicas=replicas,
-            cores=cores,
-            host=host,
-            port=port,
-            ready=ready,
-            ended=ended,
-            override=override,
-            say=say,
-        )
+        _check_no_tls(tls_certificate)
+        _serve_replicas(store, names, adapters, options, Cluster(replicas, cores, host, port), json, override)
         return
+    from freehold.servers.inference.app import serve
+
     serve(
         store,
         names,
-        list(adapter or []),
-        chosen,
+        adapters,
+        options,
         host=host,
         port=port,
-        ready=ready,
+        ready=lambda address: _say_ready(all_names, address, json),
         certificate=tls_certificate,
         private_key=tls_key,
         override=override,
@@ -257,13 +225,23 @@ def command(
     )
 
 
+def _say_ready(names: list[str], address: str, json: bool) -> None:
+    if json:
+        import sys
+
+        print_json({"models": names, "base_url": f"{address}/v1"})
+        sys.stdout.flush()
+    else:
+        say(f"serving {', '.join(names)} at {address}/v1 (Ctrl-C to stop)")
+
+
 def _check_tls(certificate: Path | None, private_key: Path | None) -> None:
-    """Raises UsageError where one is without the other, NotFound."""
+    """Raises UsageError where only one of the two is named, NotFound where a file is missing."""
     from freehold.core.errors import NotFound, UsageError
 
     if (certificate is None) != (private_key is None):
         raise UsageError(
-            "a certificate and its private key go together", "give both --tls-certificate and --tls-key"
+            "https needs both a certificate and its private key", "pass --tls-certificate and --tls-key"
         )
     for file in (certificate, private_key):
         if file is not None and not file.is_file():
@@ -272,19 +250,93 @@ def _check_tls(certificate: Path | None, private_key: Path | None) -> None:
         say(f"everybody on this machine can read the private key {private_key}: chmod o-r {private_key}")
 
 
+def _check_no_tls(certificate: Path | None) -> None:
+    """Raises UsageError for https with replicas."""
+    from freehold.core.errors import UsageError
+
+    if certificate is not None:
+        raise UsageError(
+            "https is not possible with --replicas",
+            "put a proxy with the certificate before the server, or serve one replica",
+        )
+
+
+def _check_vllm_options(values: dict[str, object]) -> None:
+    """Raises UsageError for an option that has a value and that vLLM does not have. ``values``: by option name."""
+    from freehold.core.errors import UsageError
+
+    for name, value in values.items():
+        if value:
+            raise UsageError(f"--{name} does not work with vLLM", "leave it out, or leave out --engine vllm")
+
+
+def _serve_by_vllm(
+    store: Store,
+    names: list[str],
+    adapters: list[str],
+    options: VllmOptions,
+    key: str,
+    form: bool,
+    override: str,
+) -> None:
+    """Serve with vLLM's own server. Raises UsageError, Unsupported, MissingPart, StepFailed."""
+    from freehold.core.errors import UsageError
+    from freehold.servers.inference import vllm
+    from freehold.servers.listening import is_loopback
+
+    if form:
+        vllm.refuse_forms(store, [*names, *adapters])
+    words = vllm.command(store, names, adapters, options, override=override, say=say)
+    if not is_loopback(options.host) and not key:
+        raise UsageError(
+            f"other machines can reach {options.host}, and vLLM has no key", "pass its key with --key-env"
+        )
+    say(" ".join(words))
+    vllm.run(words, vllm.environment(key))
+
+
+def _serve_replicas(
+    store: Store,
+    names: list[str],
+    adapters: list[str],
+    options: ServerOptions,
+    cluster: Cluster,
+    json: bool,
+    override: str,
+) -> None:
+    """Serve with Ray until interrupted. Raises MissingPart, Unsupported."""
+    import signal
+    import threading
+
+    from freehold.servers.inference import replicas
+
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    replicas.run(
+        store,
+        names,
+        adapters,
+        options,
+        cluster,
+        ready=lambda address: _say_ready([*names, *adapters], address, json),
+        ended=ended,
+        override=override,
+        say=say,
+    )
+
+
 def _say_forms(store: Store, names: list[str]) -> None:
-    """Say of each model how it is asked. Raises BadModel."""
+    """Say which answer form each model has. Raises BadModel."""
     from freehold.models.answer_form import of_model
 
     for name in names:
-        if (how := of_model(store, store.find(name))) is not None:
-            say(f"{name} is asked as it was measured: {how.sentence()} (--no-form: as it stands)")
+        if (form := of_model(store, store.find(name))) is not None:
+            say(f"{name} uses its answer form: {form.sentence()} (--no-form: without it)")
 
 
-def _end_with_stdin(asked: bool) -> None:
-    """Interrupt this process when its standard input closes, where that is asked for."""
-    if not asked:
-        return
+def _shut_down_with_stdin() -> None:
+    """Interrupt this process when its standard input closes."""
     import os
     import signal
     import sys
@@ -297,19 +349,19 @@ def _end_with_stdin(asked: bool) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _turn_into_gguf(store: Store, names: list[str], engine: str) -> None:
-    """Turn what is not GGUF into GGUF, where the server finds it, and say so. Raises Unsupported, UsageError."""
+def _convert_to_gguf(store: Store, names: list[str], engine: str) -> None:
+    """Convert models that are not GGUF, and say so. Raises Unsupported, UsageError."""
     from freehold.core import progress
     from freehold.core.errors import UsageError
     from freehold.inference.embeddings import is_embedder
     from freehold.runtime.gguf_form import as_gguf
 
     if engine != "llama.cpp":
-        raise UsageError(f"--engine {engine!r} is neither llama.cpp nor vllm", "leave it out")
+        raise UsageError(f"--engine must be llama.cpp or vllm, not {engine!r}", "leave it out for llama.cpp")
     for name in names:
         model = store.find(name)
         if is_embedder(list(model.manifest)):
             continue
-        form = as_gguf(store, model, sink=progress.for_stream())
-        if form is not model:
-            say(f"{name} is served by llama.cpp in its GGUF form, {form.name}")
+        converted = as_gguf(store, model, sink=progress.for_stream())
+        if converted is not model:
+            say(f"{name} is served in its GGUF form, {converted.name}")

@@ -20,10 +20,10 @@ from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_keys import Keys, Limits
-from freehold.servers.inference.app import ServerOptions, make_app
-from freehold.servers.inference.model_pool import EngineOptions
+from freehold.servers.inference.app import make_app
+from freehold.servers.inference.options import EngineOptions, ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Scheduler
-from freehold.servers.inference.service import WRITTEN_EVERY
+from freehold.servers.inference.usage_writer import WRITE_EVERY_S
 from tests.servers.inference.asking import complete, streamed
 from tests.servers.inference.conftest import TINY
 from tests.servers.inference.serving import server, start
@@ -84,10 +84,10 @@ def ends_of(
     weights: Path, leave: Callable[[Scheduler, BatchingEngine, list[Outcome]], object]
 ) -> list[Outcome]:
     async def whole() -> list[Outcome]:
-        runner, ends = Scheduler(), list[Outcome]()
+        scheduler, ends = Scheduler(), list[Outcome]()
         engine = BatchingEngine(weights, context_length=4096, parallel=1, batch=128, threads=1)
-        await asyncio.wait_for(leave(runner, engine, ends), 60)  # type: ignore[arg-type]
-        await asyncio.to_thread(runner.close)
+        await asyncio.wait_for(leave(scheduler, engine, ends), 60)  # type: ignore[arg-type]
+        await asyncio.to_thread(scheduler.close)
         for _ in range(100):
             await asyncio.sleep(0.01)
             if ends:
@@ -98,10 +98,10 @@ def ends_of(
 
 
 def test_closing_the_engine_charges_what_runs(tiny_weights: Path) -> None:
-    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        stream = runner.stream(engine, LONG, on_end=ends.append)
+    async def leave(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        stream = scheduler.stream(engine, LONG, on_end=ends.append)
         await anext(stream)
-        await asyncio.to_thread(runner.close)
+        await asyncio.to_thread(scheduler.close)
         assert [piece async for piece in stream][-1].error is not None
 
     (outcome,) = ends_of(tiny_weights, leave)
@@ -112,22 +112,22 @@ def test_closing_the_engine_charges_what_runs(tiny_weights: Path) -> None:
 
 
 def test_one_that_leaves_while_it_waits_is_ended_with_nothing_to_charge(tiny_weights: Path) -> None:
-    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        first = runner.stream(engine, GenerationRequest((40, 90), 4000, LONG.sampling))
+    async def leave(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        first = scheduler.stream(engine, GenerationRequest((40, 90), 4000, LONG.sampling))
         await anext(first)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await anext(runner.stream(engine, GenerationRequest((5, 6), 4), on_end=ends.append))
+                await anext(scheduler.stream(engine, GenerationRequest((5, 6), 4), on_end=ends.append))
         await first.aclose()
 
     assert ends_of(tiny_weights, leave) == [Outcome("cancelled")]
 
 
 def test_a_deadline_covers_the_time_in_the_queue(tiny_weights: Path) -> None:
-    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        first = runner.stream(engine, GenerationRequest((40, 90), 4000, LONG.sampling))
+    async def leave(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        first = scheduler.stream(engine, GenerationRequest((40, 90), 4000, LONG.sampling))
         await anext(first)
-        waits = runner.stream(
+        waits = scheduler.stream(
             engine, GenerationRequest((5, 6), 4), deadline=time.monotonic() + 0.2, on_end=ends.append
         )
         last = [piece async for piece in waits][-1]
@@ -144,9 +144,9 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
             raise RuntimeError("a hook of the operator's")
         return logits
 
-    async def leave(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+    async def leave(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
         asks = GenerationRequest((40, 90), 40, Sampling(bias=((1, -100.0),), processors=(failing,)))
-        assert [piece async for piece in runner.stream(engine, asks, on_end=ends.append)][
+        assert [piece async for piece in scheduler.stream(engine, asks, on_end=ends.append)][
             -1
         ].error is not None
 
@@ -158,13 +158,15 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
 
 def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> None:
     store = Store(tiny_home)
-    app, desk = make_app(store, [TINY], [], ServerOptions(terms=EngineOptions(context_length=512, threads=1)))
+    app, service = make_app(
+        store, [TINY], [], ServerOptions(engine=EngineOptions(context_length=512, threads=1))
+    )
 
     async def asked(client: httpx.AsyncClient, count: int) -> None:
         for _ in range(count):
             body = {"model": TINY, "prompt": "Hello", "max_tokens": 2}
             assert (await client.post("/v1/completions", json=body)).status_code == 200
-        await asyncio.sleep(4 * WRITTEN_EVERY)
+        await asyncio.sleep(4 * WRITE_EVERY_S)
 
     async def whole() -> None:
         transport = httpx.ASGITransport(app)
@@ -176,7 +178,7 @@ def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> No
             await asked(client, 2)
             usage.create(store.engine)
             await asked(client, 1)
-            assert [row.requests for row in desk.ledger.sums()] == [3]
+            assert [row.requests for row in service.usage_log.sums()] == [3]
 
     asyncio.run(whole())
 
@@ -184,7 +186,7 @@ def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> No
 def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home: Path) -> None:
     store = Store(tiny_home)
     key = Keys(store).create("few", limits=Limits(tokens_per_minute=200))
-    app, _ = make_app(store, [TINY], [], ServerOptions(terms=EngineOptions(context_length=1024, threads=1)))
+    app, _ = make_app(store, [TINY], [], ServerOptions(engine=EngineOptions(context_length=1024, threads=1)))
 
     async def whole() -> list[int]:
         transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}

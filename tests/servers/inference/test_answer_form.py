@@ -15,7 +15,8 @@ from freehold.inference.prompt_encoder import choices_of, request_of
 from freehold.inference.request import GenerationRequest
 from freehold.models.answer_form import AnswerForm
 from freehold.servers.inference import api_anthropic, api_ollama, api_openai, api_responses
-from freehold.servers.inference.chat_request import ChatRequest, Tool, ask_of
+from freehold.servers.inference.chat_request import ChatRequest, Message, generation_request
+from freehold.servers.inference.tool_calls import Tool
 
 FORM = AnswerForm(
     labels=("card", "pin"),
@@ -25,12 +26,8 @@ FORM = AnswerForm(
 )
 FREE = replace(FORM, labels=(), shots=())
 EXAMPLES = "### Question\nIt is gone.\n\n### Answer\ncard</s>\n\n"
-QUESTION = [{"role": "user", "content": "Where?"}]
-TALK: list[dict[str, Any]] = [
-    *QUESTION,
-    {"role": "assistant", "content": "Here."},
-    {"role": "user", "content": "Why?"},
-]
+QUESTION = [Message("user", "Where?")]
+TALK = [*QUESTION, Message("assistant", "Here."), Message("user", "Why?")]
 
 
 class Letters:
@@ -48,101 +45,107 @@ class Letters:
         return token == 0
 
 
-PROMPTING = PromptEncoder(choose(None, bos_token="", eos_token="</s>"), Letters())
+ENCODER = PromptEncoder(choose(None, bos_token="", eos_token="</s>"), Letters())
 
 
-def asked(dialogue: ChatRequest, form: AnswerForm = FORM) -> tuple[str, GenerationRequest]:
+def request_for(chat: ChatRequest, form: AnswerForm = FORM) -> tuple[str, GenerationRequest]:
     """The prompt's text, and the engine's request."""
-    ask = ask_of(dialogue, PROMPTING, form, choices_of(PROMPTING, form), 4096)
-    return Letters().decode(ask.tokens), ask
+    request = generation_request(chat, ENCODER, form, choices_of(ENCODER, form), 4096)
+    return Letters().decode(request.tokens), request
 
 
 def test_a_question_is_asked_as_it_was_measured() -> None:
-    prompt, ask = asked(ChatRequest("m", QUESTION))
+    prompt, request = request_for(ChatRequest("m", QUESTION))
     assert prompt == f"Name the topic.\n\n{EXAMPLES}### Question\nWhere?\n\n### Answer\n"
-    assert ask.choices is not None
-    assert ask.choices.answers == ("card", "pin")
-    assert ask.max_tokens == len("card") + 1  # and the end of the turn
-    measured = request_of(PROMPTING, FORM, (("user", "Where?"),))
-    assert (measured.tokens, measured.max_tokens, measured.stops) == (ask.tokens, ask.max_tokens, ask.stops)
+    assert request.choices is not None
+    assert request.choices.answers == ("card", "pin")
+    assert request.max_tokens == len("card") + 1  # and the end of the turn
+    measured = request_of(ENCODER, FORM, (("user", "Where?"),))
+    assert (measured.tokens, measured.max_tokens, measured.stops) == (
+        request.tokens,
+        request.max_tokens,
+        request.stops,
+    )
 
 
 def test_a_system_message_of_the_callers_own_replaces_that_of_the_form_alone() -> None:
-    prompt, ask = asked(ChatRequest("m", [{"role": "system", "content": "Be brief."}, *QUESTION]))
+    prompt, request = request_for(ChatRequest("m", [Message("system", "Be brief."), *QUESTION]))
     assert prompt == f"Be brief.\n\n{EXAMPLES}### Question\nWhere?\n\n### Answer\n"
-    assert ask.choices is not None
+    assert request.choices is not None
 
 
 @pytest.mark.parametrize("given", ["gbnf:root ::= [0-9]", "json", {"type": "object"}])
 def test_a_grammar_or_schema_of_the_callers_own_replaces_labels_alone(given: Any) -> None:
-    prompt, ask = asked(ChatRequest("m", QUESTION, form=given))
+    prompt, request = request_for(ChatRequest("m", QUESTION, form=given))
     assert EXAMPLES in prompt
-    assert ask.choices is None
-    assert ask.grammar
-    assert ask.max_tokens == FORM.max_tokens
+    assert request.choices is None
+    assert request.grammar
+    assert request.max_tokens == FORM.max_tokens
 
 
 def test_a_conversation_is_not_a_row_and_gets_the_system_message_alone() -> None:
-    prompt, ask = asked(ChatRequest("m", TALK))
+    prompt, request = request_for(ChatRequest("m", TALK))
     assert prompt.startswith("Name the topic.\n\n### Question\nWhere?")
     assert "It is gone." not in prompt
-    assert (ask.choices, ask.grammar, ask.max_tokens) == (None, None, 1024)
+    assert (request.choices, request.grammar, request.max_tokens) == (None, None, 1024)
 
 
 def test_a_conversation_is_a_row_where_rows_are_conversations() -> None:
-    prompt, ask = asked(ChatRequest("m", TALK), replace(FORM, conversations=True))
+    prompt, request = request_for(ChatRequest("m", TALK), replace(FORM, conversations=True))
     assert prompt.startswith(f"Name the topic.\n\n{EXAMPLES}### Question\nWhere?")
-    assert ask.choices is not None
+    assert request.choices is not None
 
 
 def test_functions_that_may_be_called_make_it_a_request_of_another_kind() -> None:
     tools = (Tool("look_up", "", {}),)
-    prompt, ask = asked(ChatRequest("m", QUESTION, tools=tools))
+    prompt, request = request_for(ChatRequest("m", QUESTION, tools=tools))
     assert "It is gone." not in prompt
-    assert ask.choices is None
-    assert asked(ChatRequest("m", QUESTION, tools=tools, tool_choice="none"))[1].choices is not None
+    assert request.choices is None
+    assert request_for(ChatRequest("m", QUESTION, tools=tools, tool_choice="none"))[1].choices is not None
 
 
 def test_nothing_is_applied_where_the_caller_says_so() -> None:
-    prompt, ask = asked(ChatRequest("m", QUESTION, answer_form=False))
+    prompt, request = request_for(ChatRequest("m", QUESTION, answer_form=False))
     assert prompt == "### Question\nWhere?\n\n### Answer\n"
-    assert (ask.choices, ask.max_tokens) == (None, 1024)
+    assert (request.choices, request.max_tokens) == (None, 1024)
 
 
 def test_a_prompt_without_messages_is_taken_as_it_is() -> None:
-    prompt, ask = asked(ChatRequest("m", prompt="Where?"))
-    assert (prompt, ask.choices) == ("Where?", None)
+    prompt, request = request_for(ChatRequest("m", prompt="Where?"))
+    assert (prompt, request.choices) == ("Where?", None)
 
 
 def test_lengths_are_the_forms_unless_the_caller_names_one() -> None:
-    assert asked(ChatRequest("m", QUESTION), FREE)[1].max_tokens == 9
-    assert asked(ChatRequest("m", QUESTION, max_tokens=40), FREE)[1].max_tokens == 40
-    assert asked(ChatRequest("m", QUESTION, max_tokens=2))[1].max_tokens == 2
+    assert request_for(ChatRequest("m", QUESTION), FREE)[1].max_tokens == 9
+    assert request_for(ChatRequest("m", QUESTION, max_tokens=40), FREE)[1].max_tokens == 40
+    assert request_for(ChatRequest("m", QUESTION, max_tokens=2))[1].max_tokens == 2
 
 
 def test_a_schema_binds_the_answer() -> None:
     form = replace(FREE, schema='{"type": "object"}')
-    assert asked(ChatRequest("m", QUESTION), form)[1].grammar
-    assert asked(ChatRequest("m", TALK), form)[1].grammar is None
+    assert request_for(ChatRequest("m", QUESTION), form)[1].grammar
+    assert request_for(ChatRequest("m", TALK), form)[1].grammar is None
 
 
 def test_labels_that_a_model_cannot_tell_apart_are_refused() -> None:
     with pytest.raises(BadModel, match="'a' and 'a</s>' are the same tokens"):
-        choices_of(PROMPTING, AnswerForm(labels=("a", "a</s>")))
+        choices_of(ENCODER, AnswerForm(labels=("a", "a</s>")))
+
+
+OFF = {"model": "m", "answer_form": False}
+ASKED = {"messages": [{"role": "user", "content": "Where?"}]}
 
 
 @pytest.mark.parametrize(
-    "dialogue",
+    ("kind", "body"),
     [
-        lambda: api_openai.ChatCompletionRequest(model="m", messages=QUESTION, answer_form=False).dialogue(),  # type: ignore[arg-type]
-        lambda: api_anthropic.MessagesRequest(
-            model="m", messages=QUESTION, max_tokens=5, answer_form=False  # type: ignore[arg-type]
-        ).dialogue(),
-        lambda: api_responses.ResponsesRequest(model="m", input="Where?", answer_form=False).dialogue(),
-        lambda: api_ollama.OllamaChatRequest(model="m", answer_form=False).filled(ChatRequest("m", QUESTION)),
-        lambda: api_ollama.OllamaChatRequest(model="m", options={"answer_form": False}).filled(ChatRequest("m", QUESTION)),
+        (api_openai.ChatCompletionRequest, OFF | ASKED),
+        (api_anthropic.MessagesRequest, OFF | ASKED | {"max_tokens": 5}),
+        (api_responses.ResponsesRequest, OFF | {"input": "Where?"}),
+        (api_ollama.OllamaChatRequest, OFF | ASKED),
+        (api_ollama.OllamaChatRequest, ASKED | {"model": "m", "options": {"answer_form": False}}),
     ],
     ids=["openai", "anthropic", "responses", "ollama", "ollama's options"],
-)  # fmt: skip
-def test_every_api_has_the_field_that_turns_it_off(dialogue: Any) -> None:
-    assert dialogue().answer_form is False
+)
+def test_every_api_has_the_field_that_turns_it_off(kind: Any, body: dict[str, Any]) -> None:
+    assert kind.model_validate(body).chat_request().answer_form is False

@@ -15,7 +15,7 @@ import pytest
 from freehold.core import limited_process
 from freehold.data.rendering import BOUNDS
 from freehold.servers.inference.api_errors import ApiError
-from freehold.servers.inference.background_work import Work
+from freehold.servers.inference.background_work import BackgroundWork
 from tests import tiny
 from tests.servers.inference.loop_watch import watched
 from tests.servers.inference.tiny_shop import EMBEDDING, Shop, opened, stocked
@@ -31,7 +31,7 @@ HANG_S = 120.0
 
 @pytest.fixture(scope="module")
 def trapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with opened(stocked(tmp_path_factory.mktemp("shop"), TRAP), most_waiting=3) as running:
+    with opened(stocked(tmp_path_factory.mktemp("shop"), TRAP), queue_length=3) as running:
         yield running
 
 
@@ -46,7 +46,7 @@ def test_work_ends_when_the_client_has_left() -> None:
         return True
 
     async def main() -> int:
-        work = Work(1)
+        work = BackgroundWork(1)
         with pytest.raises(ApiError, match="went away"):
             await asyncio.wait_for(work.run(until_ended, left), HANG_S)
         assert await work.run(lambda: 7) == 7  # the thread is free again
@@ -67,7 +67,7 @@ def test_work_ends_when_its_time_is_over_and_is_waited_for() -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await Work(1).run(marked)
+                await BackgroundWork(1).run(marked)
         assert ended.is_set()  # what it used may be closed now
 
     asyncio.run(main())
@@ -75,7 +75,7 @@ def test_work_ends_when_its_time_is_over_and_is_waited_for() -> None:
 
 def test_work_that_no_thread_has_begun_waits() -> None:
     async def main() -> None:
-        work, go = Work(1), threading.Event()
+        work, go = BackgroundWork(1), threading.Event()
         first, second = (asyncio.ensure_future(work.run(lambda: go.wait(HANG_S))) for _ in range(2))
         await asyncio.sleep(0)
         assert work.waiting == 1
@@ -109,7 +109,7 @@ def test_a_template_that_does_not_end_holds_up_nobody(trapped: Shop, path: str, 
 def test_others_are_answered_while_it_runs(trapped: Shop) -> None:
     spinning = threading.Thread(target=trapped.post, args=("/tokenize", {"model": "alpha", "messages": SPIN}))
     spinning.start()
-    while not trapped.desk.work._under_way:
+    while not trapped.service.work._under_way:
         time.sleep(0.001)
     assert trapped.get("/health").status_code == 200
     hello = trapped.post("/tokenize", {"model": "alpha", "messages": [{"role": "user", "content": "Hello"}]})
@@ -141,9 +141,9 @@ def test_a_client_that_leaves_ends_its_rendering(trapped: Shop) -> None:
             head = f"POST /tokenize HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
     end = time.monotonic() + HANG_S
-    while trapped.desk.work._under_way and time.monotonic() < end:
+    while trapped.service.work._under_way and time.monotonic() < end:
         time.sleep(0.05)
-    assert trapped.desk.work._under_way == 0
+    assert trapped.service.work._under_way == 0
 
 
 def test_the_deadline_covers_rendering(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from freehold.core.errors import Busy, UsageError
 from freehold.inference.grammar import Source
-from freehold.servers.inference.grammar_compiler import Compiler
+from freehold.servers.inference.grammar_compiler import GrammarCompiler
 from tests.servers.inference.asking import HANG_S, complete, streamed
 from tests.servers.inference.conftest import TINY
 from tests.servers.inference.serving import server
@@ -117,7 +117,7 @@ def test_a_compilation_ends_with_its_client(address: str) -> None:
 
 def test_one_owners_grammars_cost_another_nothing_and_tell_nothing() -> None:
     async def whole() -> None:
-        compiler = Compiler()
+        compiler = GrammarCompiler()
         try:
             source = Source.of_schema({"type": "object", "properties": {"a": {"type": "string"}}})
             first = await compiler.compiled(source, "a")
@@ -146,7 +146,7 @@ def test_one_owners_grammars_cost_another_nothing_and_tell_nothing() -> None:
     asyncio.run(whole())
 
 
-def started(compiler: Compiler) -> subprocess.Popen[bytes]:
+def started(compiler: GrammarCompiler) -> subprocess.Popen[bytes]:
     """The one process that was started."""
     (process,) = {worker._process for worker in compiler._processes._idle.queue} - {None}
     assert process is not None
@@ -156,7 +156,7 @@ def started(compiler: Compiler) -> subprocess.Popen[bytes]:
 def test_one_owner_has_one_grammar_compiled_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     under_way, most = 0, 0
 
-    def asked(_: Compiler, source: Source) -> str:
+    def asked(_: GrammarCompiler, source: Source) -> str:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -164,10 +164,10 @@ def test_one_owner_has_one_grammar_compiled_at_a_time(monkeypatch: pytest.Monkey
         under_way -= 1
         return source.text
 
-    monkeypatch.setattr(Compiler, "_asked", asked)
+    monkeypatch.setattr(GrammarCompiler, "_compile", asked)
 
     async def whole() -> None:
-        compiler = Compiler()
+        compiler = GrammarCompiler()
         asking: list[asyncio.Task[str]] = []
         for number in range(6):  # some come while others wait, some after one has ended
             asking.append(asyncio.create_task(compiler.compiled(Source("gbnf", str(number)), "a")))
@@ -182,14 +182,14 @@ def test_one_owner_has_one_grammar_compiled_at_a_time(monkeypatch: pytest.Monkey
 def test_the_same_grammar_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Source] = []
 
-    def answered(_: Compiler, source: Source) -> str:
+    def answered(_: GrammarCompiler, source: Source) -> str:
         asked.append(source)
         return source.text
 
-    monkeypatch.setattr(Compiler, "_asked", answered)
+    monkeypatch.setattr(GrammarCompiler, "_compile", answered)
 
     async def whole() -> None:
-        compiler, source = Compiler(), Source("gbnf", "a")
+        compiler, source = GrammarCompiler(), Source("gbnf", "a")
         assert await asyncio.gather(*(compiler.compiled(source, "a") for _ in range(3))) == ["a"] * 3
         compiler.close()
 
@@ -199,7 +199,7 @@ def test_the_same_grammar_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_worker_that_was_killed_between_two_grammars_fails_nobody() -> None:
     async def whole() -> None:
-        compiler = Compiler()
+        compiler = GrammarCompiler()
         try:
             await compiler.compiled(Source("gbnf", 'root ::= "a"'))
             os.kill(started(compiler).pid, signal.SIGKILL)
@@ -218,7 +218,7 @@ def test_where_no_process_starts_the_client_may_try_again() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
             with pytest.raises(Busy, match="cannot start another process"):
-                await Compiler().compiled(Source("gbnf", 'root ::= "a"'))
+                await GrammarCompiler().compiled(Source("gbnf", 'root ::= "a"'))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -233,7 +233,7 @@ def test_workers_take_no_code_from_the_folder_the_server_was_started_in_and_no_s
     monkeypatch.setenv("FREEHOLD_SECRET", "x")
 
     async def whole() -> None:
-        compiler = Compiler()
+        compiler = GrammarCompiler()
         try:
             assert await compiler.compiled(Source("gbnf", 'root ::= "a"'))
             assert "FREEHOLD_SECRET" not in psutil.Process(started(compiler).pid).environ()

@@ -9,35 +9,36 @@ from pathlib import Path
 import pytest
 
 from freehold.servers.inference.api_errors import ApiError
-from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+from freehold.servers.inference.model_pool import ModelPool
+from freehold.servers.inference.options import EngineOptions
 from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference import tiny_shop
 from tests.servers.inference.asking import HANG_S
 
 
 @pytest.fixture
-def runner() -> Iterator[Scheduler]:
-    runner = Scheduler()
-    yield runner
-    runner.close()
+def scheduler() -> Iterator[Scheduler]:
+    scheduler = Scheduler()
+    yield scheduler
+    scheduler.close()
 
 
 def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refused(
-    tmp_path: Path, runner: Scheduler
+    tmp_path: Path, scheduler: Scheduler
 ) -> None:
     store = tiny_shop.stocked(tmp_path)
-    need = ModelPool(store, ["alpha"], [], runner, EngineOptions(context_length=512))._need("alpha")
+    need = ModelPool(store, ["alpha"], [], scheduler, EngineOptions(context_length=512))._need("alpha")
     pool = ModelPool(
-        store, ["alpha", "beta"], [], runner, EngineOptions(context_length=512, memory_bytes=need * 3 // 2)
+        store, ["alpha", "beta"], [], scheduler, EngineOptions(context_length=512, memory_bytes=need * 3 // 2)
     )
 
     async def asked(name: str) -> str:
         try:
-            served = await pool.hold(name)
+            served = await pool.acquire(name)
         except ApiError as refusal:
             return f"{refusal.status} {refusal.message}"
         await asyncio.sleep(0.1)
-        pool.let_go(served)
+        pool.release(served)
         return "held"
 
     async def both() -> list[str]:

@@ -48,12 +48,12 @@ FREE = (
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with opened(stocked(tmp_path_factory.mktemp("shop"))) as running:
-        Keys(running.desk.pool.store).create("all")  # from now on a key is asked for
+        Keys(running.service.pool.store).create("all")  # from now on a key is asked for
         yield running
 
 
 def key(shop: Shop, name: str, models: tuple[str, ...] = (), **limits: int) -> str:
-    return Keys(shop.desk.pool.store).create(name, models=models, limits=Limits(**limits))
+    return Keys(shop.service.pool.store).create(name, models=models, limits=Limits(**limits))
 
 
 def routes(app: Any) -> Iterator[str]:
@@ -74,10 +74,10 @@ def test_a_model_of_others_is_refused_and_not_loaded(shop: Shop, route: str) -> 
     model = "beta" if route in COMPUTE else EMBEDDING
     mine = key(shop, f"mine {route}", ("alpha",))
     path, body = route.split()[1], {**COMPUTE, **VECTORS}[route]
-    before = shop.desk.pool.loaded
+    before = shop.service.pool.loaded
     answer = shop.post(path, {"model": model, **body}, mine)
     assert answer.status_code == 403, answer.text
-    assert shop.desk.pool.loaded == before
+    assert shop.service.pool.loaded == before
 
 
 @pytest.mark.parametrize("route", DOCUMENTS)
@@ -104,7 +104,7 @@ def test_what_is_known_of_a_model_of_others_is_not_told(shop: Shop) -> None:
 def test_the_base_of_an_adapter_is_not_named_to_a_key_for_the_adapter_alone(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(shop.desk.pool.bases, "alpha", "beta")  # as if alpha were an adapter of beta's
+    monkeypatch.setitem(shop.service.pool.bases, "alpha", "beta")  # as if alpha were an adapter of beta's
     for models, base in ((("alpha",), ""), (("alpha", "beta"), "beta")):
         one = key(shop, f"for {models}", models)
         shown = shop.post("/api/show", {"model": "alpha"}, one).json()
@@ -152,7 +152,7 @@ def test_counted_tokens_are_accounted_for(shop: Shop, path: str) -> None:
 
 def _sums(shop: Shop, name: str) -> Any:
     for _ in range(600):  # usage is written every quarter of a second
-        for one in UsageLog(shop.desk.pool.store).sums():
+        for one in UsageLog(shop.service.pool.store).sums():
             if one.key == name:
                 return one
         time.sleep(0.05)

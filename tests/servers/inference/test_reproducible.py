@@ -10,7 +10,8 @@ import pytest
 
 from freehold.core.errors import Unsupported
 from freehold.models.store import Store
-from freehold.servers.inference.model_pool import EngineOptions, ModelPool
+from freehold.servers.inference.model_pool import ModelPool
+from freehold.servers.inference.options import EngineOptions
 from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference.serving import server
 

@@ -12,7 +12,7 @@ from freehold.core.errors import FreeholdError
 from freehold.inference.batch_engine import BatchingEngine
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
-from freehold.servers.inference.api_errors import of_fault
+from freehold.servers.inference.api_errors import api_error_of
 from freehold.servers.inference.scheduler import Scheduler
 
 
@@ -23,10 +23,10 @@ def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(
         raise RuntimeError("a hook of the operator's")
 
     async def ask(
-        runner: Scheduler, engine: BatchingEngine, sampling: Sampling
+        scheduler: Scheduler, engine: BatchingEngine, sampling: Sampling
     ) -> tuple[str, FreeholdError | None]:
         text, error = "", None
-        async for piece in runner.stream(
+        async for piece in scheduler.stream(
             engine,
             GenerationRequest(tuple(engine.vocabulary.encode("One, two, three,", start=True)), 6, sampling),
         ):
@@ -34,18 +34,18 @@ def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(
         return text, error
 
     async def run() -> None:
-        runner = Scheduler()
+        scheduler = Scheduler()
         engine = BatchingEngine(smollm2, context_length=256, parallel=2)
-        before, _ = await ask(runner, engine, Sampling())
-        text, error = await ask(runner, engine, Sampling(processors=(broken,)))
+        before, _ = await ask(scheduler, engine, Sampling())
+        text, error = await ask(scheduler, engine, Sampling(processors=(broken,)))
         assert text == ""
         assert error is not None
         assert "a hook of the operator's" in str(error)
-        assert of_fault(error).status == 500
-        after, none = await ask(runner, engine, Sampling())
+        assert api_error_of(error).status == 500
+        after, none = await ask(scheduler, engine, Sampling())
         assert (after, none) == (before, None)
         assert "four" in after
-        await asyncio.to_thread(runner.close)
+        await asyncio.to_thread(scheduler.close)
 
     asyncio.run(run())
     assert "RuntimeError" in capfd.readouterr().err

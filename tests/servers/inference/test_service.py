@@ -10,10 +10,11 @@ import pytest
 from freehold.core.errors import NotFound, UsageError
 from freehold.costs.usage import UsageLog, Used
 from freehold.models.store import Store
-from freehold.servers.inference.api_errors import ApiError, body_of
+from freehold.servers.inference.api_errors import ApiError, error_body
 from freehold.servers.inference.api_keys import Key, Keys, Limits
-from freehold.servers.inference.chat_request import ChatRequest, Shown, Tool, split_calls, tokens_of
+from freehold.servers.inference.chat_request import ChatRequest, prompt_tokens
 from freehold.servers.inference.rate_limits import Limiter
+from freehold.servers.inference.tool_calls import Tool, ToolCallFilter, split_calls
 
 
 def key(**limits: int) -> Key:
@@ -45,7 +46,7 @@ def test_at_once_and_in_the_queue() -> None:
     limiter = Limiter(4)
     one = key(concurrent=1)
     limiter.enter(one, 0)
-    with pytest.raises(ApiError, match="under way at once"):
+    with pytest.raises(ApiError, match="at most 1 request at the same time"):
         limiter.enter(one, 0)
     limiter.leave(one, 0)
     limiter.enter(one, 3)
@@ -60,7 +61,7 @@ def test_keys_are_kept_as_digests_and_rotate(tmp_path: Path) -> None:
     made = keys.create("reception", models=["smollm2"], limits=Limits(requests_per_minute=5, priority=2))
     found = keys.find(made)
     assert found is not None
-    assert (found.name, found.opens("smollm2"), found.opens("other"), found.limits.priority) == (
+    assert (found.name, found.may_use("smollm2"), found.may_use("other"), found.limits.priority) == (
         "reception",
         True,
         False,
@@ -88,9 +89,9 @@ def test_keys_are_kept_as_digests_and_rotate(tmp_path: Path) -> None:
 
 
 def test_usage_is_summed_by_key_and_model(tmp_path: Path) -> None:
-    ledger = UsageLog(Store(tmp_path))
+    usage_log = UsageLog(Store(tmp_path))
     now = time.time()
-    ledger.add(
+    usage_log.add(
         [
             Used(now, "a", "m", 100, 40, 10, 0.1, 0.5, "ok"),
             Used(now, "a", "m", 1, 0, 1, 0.1, 0.5, "ok"),
@@ -98,12 +99,12 @@ def test_usage_is_summed_by_key_and_model(tmp_path: Path) -> None:
         ]
     )
     assert [
-        (one.key, one.requests, one.prompt_tokens, one.reused, one.answer_tokens) for one in ledger.sums()
+        (one.key, one.requests, one.prompt_tokens, one.reused, one.answer_tokens) for one in usage_log.sums()
     ] == [
         ("a", 2, 101, 40, 11),
         ("b", 1, 5, 0, 5),
     ]
-    assert [one.key for one in ledger.sums(days=1)] == ["a"]
+    assert [one.key for one in usage_log.sums(days=1)] == ["a"]
 
 
 def test_calls_are_told_from_text() -> None:
@@ -114,14 +115,14 @@ def test_calls_are_told_from_text() -> None:
     assert [(call.name, call.arguments) for call in calls] == [("weather", {"city": "Paris"})]
     broken = "<tool_call>{not json}</tool_call>"
     assert split_calls(broken) == (broken, [])
-    shown = Shown(calls=True)
+    shown = ToolCallFilter(calls=True)
     said = [
         shown.add(part)
         for part in ("A <b> and <tool", '_call>{"name": "f", "argu', 'ments": {}}</tool_call>')
     ]
     assert "".join(said) == "A <b> and "
     assert [call.name for call in shown.rest()[1]] == ["f"]
-    plain = Shown(calls=True)
+    plain = ToolCallFilter(calls=True)
     assert plain.add("1 < 2, <tool") + plain.rest()[0] == "1 < 2, <tool"
 
 
@@ -143,14 +144,14 @@ def test_a_call_may_hold_the_marks_of_calls() -> None:
 
 def test_errors_have_each_apis_shape() -> None:
     refusal = ApiError(429, "later", "overloaded", 3.0)
-    assert body_of("/v1/chat/completions", refusal)["error"]["type"] == "rate_limit_error"
-    assert body_of("/v1/messages", refusal) == {
+    assert error_body("/v1/chat/completions", refusal)["error"]["type"] == "rate_limit_error"
+    assert error_body("/v1/messages", refusal) == {
         "type": "error",
         "error": {"type": "rate_limit_error", "message": "later"},
     }
-    assert body_of("/api/chat", refusal) == {"error": "later"}
+    assert error_body("/api/chat", refusal) == {"error": "later"}
 
 
-def test_an_empty_dialogue_is_refused() -> None:
+def test_a_chat_without_messages_is_an_error() -> None:
     with pytest.raises(ApiError, match="messages is empty"):
-        tokens_of(ChatRequest("m", tools=(Tool("f", "", {}),)), None, "")  # type: ignore[arg-type]
+        prompt_tokens(ChatRequest("m", tools=(Tool("f", "", {}),)), None, "")  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from freehold.models.store import Store
-from freehold.servers.inference.app import ServerOptions, make_app
-from freehold.servers.inference.model_pool import EngineOptions
+from freehold.servers.inference.app import make_app
+from freehold.servers.inference.options import EngineOptions, ServerOptions
 from tests.servers.inference.conftest import TINY
 
 _QUESTION = [{"role": "user", "content": "Hello"}]
@@ -61,8 +61,8 @@ async def left_while_sending(app: FastAPI, path: str, number: int) -> None:
 def test_who_leaves_while_something_is_sent_holds_nothing_until_it_is_collected(
     tiny_home: Path, number: int
 ) -> None:
-    terms = EngineOptions(context_length=4096, parallel=2, state_bytes=0, threads=1)
-    app, desk = make_app(Store(tiny_home), [TINY], [], ServerOptions(terms=terms))
+    options = EngineOptions(context_length=4096, parallel=2, state_bytes=0, threads=1)
+    app, service = make_app(Store(tiny_home), [TINY], [], ServerOptions(engine=options))
 
     async def all_of_them() -> list[str]:
         async with app.router.lifespan_context(app):
@@ -70,7 +70,9 @@ def test_who_leaves_while_something_is_sent_holds_nothing_until_it_is_collected(
             for path in REQUESTS:
                 await left_while_sending(app, path, number)
                 await asyncio.sleep(0.5)  # the engine ends it at its next step
-                if desk.runner.under_way or any(opened.users for opened in desk.pool._open.values()):
+                if service.scheduler.in_progress or any(
+                    opened.users for opened in service.pool._loaded.values()
+                ):
                     held.append(path)
             return held
 

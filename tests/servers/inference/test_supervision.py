@@ -17,9 +17,9 @@ from freehold.inference.batch_engine import BatchingEngine
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
-from freehold.servers.inference.api_errors import of_fault
-from freehold.servers.inference.app import ServerOptions, make_app
-from freehold.servers.inference.model_pool import EngineOptions
+from freehold.servers.inference.api_errors import api_error_of
+from freehold.servers.inference.app import make_app
+from freehold.servers.inference.options import EngineOptions, ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Piece, Scheduler
 from freehold.servers.inference.service import InferenceService
 from tests.servers.inference.conftest import TINY
@@ -38,14 +38,14 @@ def wait_for(seen: Callable[[], Any]) -> None:
 
 @pytest.fixture
 def served(tiny_home: Path) -> Iterator[tuple[TestClient, InferenceService]]:
-    app, desk = make_app(
+    app, service = make_app(
         Store(tiny_home),
         [TINY],
         [],
-        ServerOptions(terms=EngineOptions(context_length=1024, parallel=2, threads=1)),
+        ServerOptions(engine=EngineOptions(context_length=1024, parallel=2, threads=1)),
     )
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        yield client, desk
+        yield client, service
 
 
 def ask(client: TestClient) -> int:
@@ -66,19 +66,23 @@ def metric(client: TestClient, name: str) -> float:
 def test_a_death_is_told_and_counted_and_the_thread_is_started_again(
     served: tuple[TestClient, InferenceService], caplog: pytest.LogCaptureFixture
 ) -> None:
-    client, desk = served
+    client, service = served
     assert ask(client) == 200
     assert client.get("/ready").json()["engine"] == {"alive": True, "step_s": 0.0, "restarts": 0, "faults": 0}
     for deaths in range(1, 6):  # each time the thread stays away for longer
-        desk.runner._order(die)
-        wait_for(lambda seen=deaths: not desk.runner.health.alive or desk.runner.health.restarts == seen)
+        service.scheduler._command(die)
+        wait_for(
+            lambda seen=deaths: (
+                not service.scheduler.health.alive or service.scheduler.health.restarts == seen
+            )
+        )
         if deaths >= 4:
             told = client.get("/ready")
             assert told.status_code == 503
             assert "a fault that nobody thought of" in told.json()["reason"]
             assert ask(client) == 503
         wait_for(lambda: client.get("/ready").status_code == 200)
-        assert desk.runner.health.restarts == deaths
+        assert service.scheduler.health.restarts == deaths
     assert ask(client) == 200
     assert metric(client, "freehold_engine_restarts_total") == 5.0
     assert metric(client, "freehold_engine_up") == 1.0
@@ -86,11 +90,11 @@ def test_a_death_is_told_and_counted_and_the_thread_is_started_again(
 
 
 def test_a_step_that_does_not_end_is_seen(served: tuple[TestClient, InferenceService]) -> None:
-    client, desk = served
+    client, service = served
     assert client.get("/health").status_code == 200
-    desk.runner._stuck_s = 0.2
+    service.scheduler._stuck_s = 0.2
     end = threading.Event()
-    desk.runner._order(lambda: end.wait(60) and None)
+    service.scheduler._command(lambda: end.wait(60) and None)
     wait_for(lambda: client.get("/ready").status_code == 503)
     assert "has not ended" in client.get("/ready").json()["reason"]
     assert client.get("/health").status_code == 503
@@ -104,9 +108,9 @@ def test_a_step_that_does_not_end_is_seen(served: tuple[TestClient, InferenceSer
 def test_an_engine_that_fails_again_and_again_is_opened_anew(
     served: tuple[TestClient, InferenceService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, desk = served
+    client, service = served
     assert ask(client) == 200
-    first = desk.pool._open[TINY].engine
+    first = service.pool._loaded[TINY].engine
 
     def fail(batch: object, count: int) -> None:
         raise RuntimeError("the context is lost")
@@ -114,39 +118,39 @@ def test_an_engine_that_fails_again_and_again_is_opened_anew(
     monkeypatch.setattr(first, "_run", fail)
     assert {ask(client) for _ in range(8)} <= {500, 503, 200}
     wait_for(lambda: ask(client) == 200)
-    assert desk.pool._open[TINY].engine is not first
+    assert service.pool._loaded[TINY].engine is not first
     assert metric(client, "freehold_engine_faults_total") > 0
 
 
 async def collected(
-    runner: Scheduler, engine: BatchingEngine, ask: GenerationRequest, ends: list[Outcome], **more: Any
+    scheduler: Scheduler, engine: BatchingEngine, ask: GenerationRequest, ends: list[Outcome], **more: Any
 ) -> list[Piece]:
-    return [piece async for piece in runner.stream(engine, ask, on_end=ends.append, **more)]
+    return [piece async for piece in scheduler.stream(engine, ask, on_end=ends.append, **more)]
 
 
 def run(weights: Path, test: Callable[[Scheduler, BatchingEngine, list[Outcome]], Any]) -> None:
     async def whole() -> None:
-        runner, ends = Scheduler(), list[Outcome]()
+        scheduler, ends = Scheduler(), list[Outcome]()
         engine = BatchingEngine(weights, context_length=4096, parallel=2, batch=128, threads=1)
         try:
-            await asyncio.wait_for(test(runner, engine, ends), 120)
+            await asyncio.wait_for(test(scheduler, engine, ends), 120)
         finally:
-            await asyncio.to_thread(runner.close)
+            await asyncio.to_thread(scheduler.close)
 
     asyncio.run(whole())
 
 
 def test_what_was_under_way_when_the_thread_died_ends_with_an_error(tiny_weights: Path) -> None:
-    async def test(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        before = (await collected(runner, engine, SHORT, []))[-1].completion
-        stream = runner.stream(engine, LONG, on_end=ends.append)
+    async def test(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        before = (await collected(scheduler, engine, SHORT, []))[-1].completion
+        stream = scheduler.stream(engine, LONG, on_end=ends.append)
         await anext(stream)
-        runner._order(die)
+        scheduler._command(die)
         last = [piece async for piece in stream][-1]
         assert isinstance(last.error, Busy)
-        assert of_fault(last.error).status == 503
+        assert api_error_of(last.error).status == 503
         assert (ends[0].status, ends[0].completion is not None) == ("error", True)
-        after = (await collected(runner, engine, SHORT, []))[-1].completion
+        after = (await collected(scheduler, engine, SHORT, []))[-1].completion
         assert before is not None
         assert after is not None
         assert before.text == after.text
@@ -155,10 +159,10 @@ def test_what_was_under_way_when_the_thread_died_ends_with_an_error(tiny_weights
 
 
 def test_a_listener_whose_loop_is_gone_stops_nobody(tiny_weights: Path) -> None:
-    async def test(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+    async def test(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
         def elsewhere() -> None:
             async def begin() -> None:
-                stream = runner.stream(engine, LONG)
+                stream = scheduler.stream(engine, LONG)
                 await anext(stream)
                 kept.append(stream)
 
@@ -168,8 +172,8 @@ def test_a_listener_whose_loop_is_gone_stops_nobody(tiny_weights: Path) -> None:
 
         kept: list[object] = []
         await asyncio.to_thread(elsewhere)
-        assert (await collected(runner, engine, SHORT, []))[-1].completion is not None
-        assert runner.health.restarts == 0
+        assert (await collected(scheduler, engine, SHORT, []))[-1].completion is not None
+        assert scheduler.health.restarts == 0
 
     run(tiny_weights, test)
 
@@ -178,15 +182,15 @@ def test_a_hook_that_fails_is_told_as_a_fault_of_the_server(tiny_weights: Path) 
     def broken(logits: object, prompt: object, answer: object) -> Any:
         raise RuntimeError("a hook of the operator's")
 
-    async def test(runner: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
-        beside = asyncio.create_task(collected(runner, engine, LONG, ends))
+    async def test(scheduler: Scheduler, engine: BatchingEngine, ends: list[Outcome]) -> None:
+        beside = asyncio.create_task(collected(scheduler, engine, LONG, ends))
         last = (
-            await collected(runner, engine, GenerationRequest((5,), 8, Sampling(processors=(broken,))), [])
+            await collected(scheduler, engine, GenerationRequest((5,), 8, Sampling(processors=(broken,))), [])
         )[-1]
         assert isinstance(last.error, StepFailed)
         assert "a hook of the operator's" in str(last.error)
-        assert of_fault(last.error).status == 500
+        assert api_error_of(last.error).status == 500
         assert (await beside)[-1].completion is not None
-        assert runner.health.faults == 1
+        assert scheduler.health.faults == 1
 
     run(tiny_weights, test)

@@ -49,16 +49,8 @@ def stored(smollm2_folder: Path, smollm2: Path, tmp_path: Path) -> tuple[Store, 
 
 
 def made(store: Store, *adapters: str, names: tuple[str, ...] = ("smollm2",)) -> list[str]:
-    return vllm.command(
-        store,
-        names,
-        adapters,
-        host="127.0.0.1",
-        port=8601,
-        context=100_000,
-        parallel=16,
-        origins=["https://a.example"],
-    )
+    options = vllm.VllmOptions("127.0.0.1", 8601, 100_000, 16, origins=["https://a.example"])
+    return vllm.command(store, names, adapters, options)
 
 
 def test_the_command_line_is_what_vllm_reads(stored: tuple[Store, Model]) -> None:

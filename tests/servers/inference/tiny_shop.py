@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from freehold.models.intake import made_here
 from freehold.models.store import Store
-from freehold.servers.inference.app import ServerOptions, make_app
-from freehold.servers.inference.model_pool import EngineOptions
+from freehold.servers.inference.app import make_app
+from freehold.servers.inference.options import EngineOptions, ServerOptions
 from freehold.servers.inference.service import InferenceService
 from tests import tiny
 from tests.servers.web.serving import running
@@ -46,7 +46,7 @@ class Shop:
     """A server that runs."""
 
     address: str
-    desk: InferenceService
+    service: InferenceService
     app: FastAPI
 
     def post(self, path: str, body: Any, key: str = "", timeout: float = 60.0) -> httpx.Response:
@@ -66,7 +66,7 @@ def bearer(key: str) -> dict[str, str]:
 @contextlib.contextmanager
 def opened(store: Store, **settings: Any) -> Iterator[Shop]:
     """A server over the store's models until the block ends."""
-    terms = EngineOptions(context_length=512, parallel=2, state_bytes=0, threads=1)
-    app, desk = make_app(store, [*ANSWERING, EMBEDDING], [], ServerOptions(terms=terms, **settings))
+    options = EngineOptions(context_length=512, parallel=2, state_bytes=0, threads=1)
+    app, service = make_app(store, [*ANSWERING, EMBEDDING], [], ServerOptions(engine=options, **settings))
     with running(app) as address:
-        yield Shop(address, desk, app)
+        yield Shop(address, service, app)

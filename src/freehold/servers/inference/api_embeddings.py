@@ -1,4 +1,4 @@
-"""Vectors of texts, as OpenAI's and Ollama's clients ask for them.
+"""Embeddings: vectors of texts, by OpenAI's and Ollama's APIs.
 
 Source: both API references, as the client packages ``openai`` and ``ollama`` write and read them.
 """
@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import base64
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from freehold.inference.embeddings import Embedded
 from freehold.servers.inference import fields
 from freehold.servers.inference.api_errors import ApiError
-from freehold.servers.inference.api_ollama import KeepAlive
-from freehold.servers.inference.service import InferenceService
+from freehold.servers.inference.api_ollama import KeepAlive, model_name
+from freehold.servers.inference.dependencies import RequestClient, Service
 from freehold.servers.web.bodies import JsonRoute
 
 #: Texts in one request.
 MOST_TEXTS = 2048
+router = APIRouter(route_class=JsonRoute)
 
 
 class EmbeddingsRequest(fields.Fields):
-    """Texts that are to become vectors."""
+    """Texts to embed."""
 
     model: fields.Name
     input: Annotated[list[str], fields.texts(MOST_TEXTS, empty=False)]
@@ -33,8 +34,8 @@ class EmbeddingsRequest(fields.Fields):
     user: fields.Text | None = None
 
 
-class OllamaRequest(fields.Fields):
-    """Texts that are to become vectors; long ones are cut unless ``truncate`` says no."""
+class OllamaEmbedRequest(fields.Fields):
+    """Texts to embed; long ones are truncated unless ``truncate`` is false."""
 
     model: fields.Name
     input: Annotated[list[str], fields.texts(MOST_TEXTS, empty=True)]
@@ -44,8 +45,8 @@ class OllamaRequest(fields.Fields):
     keep_alive: KeepAlive = None
 
 
-class OllamaOldRequest(fields.Fields):
-    """One text, in the older form."""
+class OllamaEmbeddingsRequest(fields.Fields):
+    """One text to embed, in the older form."""
 
     model: fields.Name
     prompt: fields.Text
@@ -53,55 +54,101 @@ class OllamaOldRequest(fields.Fields):
     keep_alive: KeepAlive = None
 
 
-def routes(desk: InferenceService) -> APIRouter:
-    """The routes of both APIs."""
-    router = APIRouter(route_class=JsonRoute)
+class EmbeddingUsage(TypedDict):
+    """Tokens of the texts."""
 
-    @router.post("/v1/embeddings")
-    async def embed(body: EmbeddingsRequest, request: Request) -> dict[str, Any]:
-        found = await desk.embed(request.state.key, body.model, body.input, gone=request.is_disconnected)
-        _whole(found, body.dimensions)
-        rows = [
-            {"object": "embedding", "index": number, "embedding": told_vector(vector, body.encoding_format)}
-            for number, vector in enumerate(found.vectors)
-        ]
-        return {
-            "object": "list",
-            "data": rows,
-            "model": body.model,
-            "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens},
-        }
-
-    @router.post("/api/embed")
-    async def embed_for_ollama(body: OllamaRequest, request: Request) -> dict[str, Any]:
-        key, name = request.state.key, body.model.removesuffix(":latest")
-        began, found = time.perf_counter(), None
-        desk.permit(key, name)
-        if body.input:
-            found = await desk.embed(key, name, body.input, cut=body.truncate, gone=request.is_disconnected)
-            _whole(found, body.dimensions)
-        return {"model": body.model, "embeddings": found.vectors.tolist() if found else [], "total_duration": int((time.perf_counter() - began) * 1e9),
-                "load_duration": 0, "prompt_eval_count": found.tokens if found else 0}  # fmt: skip
-
-    @router.post("/api/embeddings")
-    async def embed_one(body: OllamaOldRequest, request: Request) -> dict[str, Any]:
-        name = body.model.removesuffix(":latest")
-        found = await desk.embed(
-            request.state.key, name, [body.prompt], cut=True, gone=request.is_disconnected
-        )
-        return {"embedding": found.vectors[0].tolist()}
-
-    return router
+    prompt_tokens: int
+    total_tokens: int
 
 
-def _whole(found: Embedded, dimensions: int | None) -> None:
-    """Raises Refusal where other than the vectors' own width was asked for."""
-    if dimensions not in (None, found.vectors.shape[1]):
-        raise ApiError(
-            400, f"dimensions: this model's vectors have {found.vectors.shape[1]} numbers and cannot be cut"
-        )
+class Embedding(TypedDict):
+    """The vector of a text: numbers, or little-endian float32 in base64."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
 
 
-def told_vector(vector: np.ndarray, form: str) -> list[float] | str:
+class EmbeddingList(TypedDict):
+    """OpenAI's answer."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
+class OllamaEmbeddings(TypedDict):
+    """Ollama's answer; durations are in nanoseconds."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+
+
+class OllamaEmbedding(TypedDict):
+    """Ollama's answer in the older form."""
+
+    embedding: list[float]
+
+
+@router.post("/v1/embeddings", response_model=None)
+async def create_embeddings(
+    body: EmbeddingsRequest, service: Service, client: RequestClient
+) -> EmbeddingList:
+    """A vector for each text."""
+    embedded = await service.embed(client, body.model, body.input)
+    _check_width(embedded, body.dimensions)
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": number, "embedding": _encoded(vector, body.encoding_format)}
+            for number, vector in enumerate(embedded.vectors)
+        ],
+        "model": body.model,
+        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+    }
+
+
+@router.post("/api/embed", response_model=None)
+async def embed(body: OllamaEmbedRequest, service: Service, client: RequestClient) -> OllamaEmbeddings:
+    """A vector for each text; none for an empty list."""
+    name, began = model_name(body.model), time.perf_counter()
+    service.permit(client.key, name)
+    vectors, tokens = list[list[float]](), 0
+    if body.input:
+        embedded = await service.embed(client, name, body.input, truncate=body.truncate)
+        _check_width(embedded, body.dimensions)
+        vectors, tokens = embedded.vectors.tolist(), embedded.tokens
+    return {
+        "model": body.model,
+        "embeddings": vectors,
+        "total_duration": int((time.perf_counter() - began) * 1e9),
+        "load_duration": 0,
+        "prompt_eval_count": tokens,
+    }
+
+
+@router.post("/api/embeddings", response_model=None)
+async def embed_one(
+    body: OllamaEmbeddingsRequest, service: Service, client: RequestClient
+) -> OllamaEmbedding:
+    """The vector of one text."""
+    embedded = await service.embed(client, model_name(body.model), [body.prompt], truncate=True)
+    return {"embedding": embedded.vectors[0].tolist()}
+
+
+def _check_width(embedded: Embedded, dimensions: int | None) -> None:
+    """Raises ApiError where the request asks for other dimensions than the vectors have."""
+    width = embedded.vectors.shape[1]
+    if dimensions not in (None, width):
+        raise ApiError(400, f"dimensions: this model's vectors have {width} numbers and cannot be cut")
+
+
+def _encoded(vector: np.ndarray, encoding: str) -> list[float] | str:
     """A vector as JSON numbers, or its little-endian float32 bytes in base64."""
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if form == "base64" else vector.tolist()
+    return (
+        base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector.tolist()
+    )

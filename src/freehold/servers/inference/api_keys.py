@@ -1,4 +1,4 @@
-"""Keys of a server's clients: kept as digests, for some models or all, with limits of their own, for a time or for good."""
+"""Keys of a server's clients: stored as digests, for some models or all, with limits and an expiry date."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from freehold.models.store import Store
 _LONGEST_DAYS = 36_500.0
 _LETTERS = string.ascii_letters + string.digits
 metadata = sa.MetaData()
-#: ``old_digest`` is good until ``old_until``: the key before the last rotation.
+#: ``old_digest``: the key before the last rotation, valid until ``old_until``.
 keys = sa.Table(
     "keys",
     metadata,
@@ -36,38 +36,46 @@ keys = sa.Table(
 
 @dataclass(frozen=True)
 class Limits:
-    """What a key may have; 0: no limit. ``priority``: higher goes first. ``group``: keys of one group may share what was computed of prompts."""
+    """What a key may use; 0: no limit."""
 
     requests_per_minute: int = 0
+    #: of prompts and answers
     tokens_per_minute: int = 0
+    #: requests at the same time
     concurrent: int = 0
+    #: higher goes first
     priority: int = 0
+    #: keys of one group may reuse what was computed of each other's prompts
     group: str = ""
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key as it is known: who, what for, how long. Seconds since 1970; ``expires`` 0: never; no ``models``: all."""
+    """A key as the server knows it."""
 
     name: str
+    #: the models it may use; all if empty
     models: tuple[str, ...]
+    #: seconds since 1970
     created: float
+    #: seconds since 1970; 0: never
     expires: float
     limits: Limits
 
-    def opens(self, model: str) -> bool:
-        """Whether it may ask this model."""
+    def may_use(self, model: str) -> bool:
+        """Whether it may use this model."""
         return not self.models or model in self.models
 
 
-def _unseen(_: str) -> None:
-    """For whoever calls and takes the key from what is returned."""
+def _not_shown(_: str) -> None:
+    """For callers that take the key from the return value."""
 
 
 def scope_of(key: Key, sharing: str) -> str:
-    """Whose prompts a key may go on from: all of one scope. ``sharing``: all, group or key, as :class:`freehold.servers.inference.model_pool.Terms` says.
+    """The scope of a key's prompts; requests reuse what was computed in the same scope.
 
-    A key that was taken back and made again under its old name is another.
+    ``sharing``: all, group or key, as in :class:`EngineOptions`. A key that was revoked and created again under its old
+    name has another scope.
     """
     if sharing == "all" or not key.name:
         return ""
@@ -76,7 +84,7 @@ def scope_of(key: Key, sharing: str) -> str:
     return f"key {key.name} {key.created!r}"
 
 
-#: Who comes without a key where none are needed.
+#: Clients without a key, where none is needed.
 ANYONE = Key("", (), 0.0, 0.0, Limits())
 
 
@@ -99,42 +107,51 @@ class Keys:
         models: Sequence[str] = (),
         days: float = 0.0,
         limits: Limits | None = None,
-        show: Callable[[str], None] = _unseen,
+        show: Callable[[str], None] = _not_shown,
     ) -> str:
-        """A new key, which ``show`` is given before the record is kept: one that nobody saw leaves nothing.
+        """Create a key. ``show`` gets it before it is stored, so that a key that could not be shown is not stored.
 
-        Raises UsageError for a name that is taken, and what ``show`` raises; then there is no such key.
+        Raises UsageError for a name that is taken, and what ``show`` raises.
         """
         if not name or len(name) > 80 or not name.isprintable():
-            raise UsageError(f"{name[:80]!r} cannot name a key", "use up to 80 printable characters")
+            raise UsageError(
+                f"{name[:80]!r} cannot be the name of a key", "use up to 80 printable characters"
+            )
         if not 0 <= days <= _LONGEST_DAYS:
             raise UsageError(
-                f"a key cannot hold for {days} days", f"use up to {_LONGEST_DAYS:.0f}, or 0: for ever"
+                f"a key cannot be valid for {days} days", f"use up to {_LONGEST_DAYS:.0f}, or 0 for no end"
             )
         key = _new()
         expires = time.time() + days * 86_400 if days else 0.0
         with self.engine.begin() as connection:
             if connection.execute(sa.select(keys.c.name).where(keys.c.name == name)).first():
                 raise UsageError(
-                    f"there is a key named {name} already", "revoke or rotate it, or choose another name"
+                    f"a key named {name} already exists", "revoke or rotate it, or choose another name"
                 )
-            connection.execute(
-                keys.insert().values(name=name, digest=_digest(key), old_digest="", old_until=0.0, models=list(models), created=time.time(),
-                                     expires=expires, limits=(limits or Limits()).__dict__)
-            )  # fmt: skip
+            row = {
+                "name": name,
+                "digest": _digest(key),
+                "old_digest": "",
+                "old_until": 0.0,
+                "models": list(models),
+                "created": time.time(),
+                "expires": expires,
+                "limits": asdict(limits or Limits()),
+            }
+            connection.execute(keys.insert().values(row))
             show(key)
         return key
 
-    def rotate(self, name: str, overlap_s: float = 0.0, *, show: Callable[[str], None] = _unseen) -> str:
-        """A new key under an old name, shown as by :meth:`create`. Raises NotFound.
+    def rotate(self, name: str, overlap_s: float = 0.0, *, show: Callable[[str], None] = _not_shown) -> str:
+        """Create a new key under an old name; the old one stays valid for ``overlap_s`` seconds.
 
-        The old one stays good for ``overlap_s``.
+        ``show``: as for :meth:`create`. Raises NotFound.
         """
         key = _new()
         with self.engine.begin() as connection:
             row = connection.execute(sa.select(keys.c.digest).where(keys.c.name == name)).first()
             if row is None:
-                raise NotFound(f"no key is named {name!r}", "see 'freehold key list'")
+                raise NotFound(f"there is no key named {name!r}", "list keys: freehold key list")
             connection.execute(
                 keys.update()
                 .where(keys.c.name == name)
@@ -144,10 +161,10 @@ class Keys:
         return key
 
     def revoke(self, name: str) -> None:
-        """Take a key back. Raises NotFound."""
+        """Delete a key. Raises NotFound."""
         with self.engine.begin() as connection:
             if not connection.execute(keys.delete().where(keys.c.name == name)).rowcount:
-                raise NotFound(f"no key is named {name!r}", "see 'freehold key list'")
+                raise NotFound(f"there is no key named {name!r}", "list keys: freehold key list")
 
     def list(self) -> list[Key]:
         """Every key, oldest first."""
@@ -155,7 +172,7 @@ class Keys:
             return [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created))]
 
     def find(self, key: str) -> Key | None:
-        """Whose key it is; None for one that is unknown or no longer good."""
+        """The record of a key; None for a key that is unknown or no longer valid."""
         digest, now = _digest(key), time.time()
         with self.engine.connect() as connection:
             row = connection.execute(

@@ -1,45 +1,54 @@
-"""Ollama's API: chat, generate, tags, show, ps, version. Streams are lines of JSON, and streaming is what it does unless told otherwise.
+"""Ollama's API: chat, generate, tags, show, ps, version. Streams are JSON lines; streaming is the default.
 
-Source: Ollama's API reference, as the client package ``ollama`` writes and reads it. Names may end in ``:latest``, which means nothing here.
-Vectors have a file of their own.
+Source: Ollama's API reference, as the client package ``ollama`` writes and reads it. Names may end in ``:latest``, which
+is ignored. Embeddings have a file of their own.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from freehold.inference.interface import Completion
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference import fields
-from freehold.servers.inference.api_errors import ApiError, body_of
+from freehold.servers.inference.api_errors import ApiError, error_body
 from freehold.servers.inference.api_keys import Key
-from freehold.servers.inference.api_openai import Drawn, form_of, tools_of
-from freehold.servers.inference.chat_request import Call, ChatRequest, Shown
-from freehold.servers.inference.service import Answer, InferenceService
-from freehold.servers.inference.streams import Stream
+from freehold.servers.inference.api_openai import answer_form_summary
+from freehold.servers.inference.chat_request import ChatRequest, Message
+from freehold.servers.inference.dependencies import RequestClient, Service
+from freehold.servers.inference.openai_requests import SamplingFields, parse_tools
+from freehold.servers.inference.service import Answer, Client, InferenceService
+from freehold.servers.inference.streams import JSON_LINES, Stream
+from freehold.servers.inference.tool_calls import JsonObject, ToolCall, ToolCallFilter
 from freehold.servers.web.bodies import JsonRoute
 
-
-def _unknown(name: str) -> PydanticCustomError:
-    return fields.fault(f"{name[:40]!r} is not known")
+router = APIRouter(prefix="/api", route_class=JsonRoute)
 
 
-class Options(Drawn):
-    """How to answer. Ollama's client sends no fields beside it but those it knows, so ``answer_form`` is here too."""
+# -- what clients send ---------------------------------------------------------------------------
 
-    unknown = _unknown
+
+def _unknown_option(name: str) -> PydanticCustomError:
+    return fields.invalid(f"{name[:40]!r} is not known")
+
+
+class Options(SamplingFields):
+    """How to answer. ``answer_form`` is here too, since Ollama's client sends no other unknown fields."""
+
+    unknown = _unknown_option
     repeat_last_n: fields.RepeatLast = 64
     num_predict: fields.NumPredict = -1
     answer_form: fields.Flag = True
-    # these change nothing: how a model is loaded is the server's affair
+    # these are ignored: the server's options say how models are loaded
     num_ctx: Any = None
     num_batch: Any = None
     num_gpu: Any = None
@@ -54,225 +63,367 @@ class Options(Drawn):
     f16_kv: Any = None
 
     def sampling(self, number: int = 0) -> Sampling:
-        """See :class:`Drawn`."""
-        looks_back = fields.MOST_INT32 if self.repeat_last_n < 0 else self.repeat_last_n
-        repeat = self.repeat_penalty if looks_back else 1.0
-        return replace(super().sampling(number), repeat=repeat, repeat_last=looks_back)
+        """The engine's form, with the repeat penalty's window."""
+        repeat_last = fields.MOST_INT32 if self.repeat_last_n < 0 else self.repeat_last_n
+        repeat = self.repeat_penalty if repeat_last else 1.0
+        return replace(super().sampling(number), repeat=repeat, repeat_last=repeat_last)
 
 
-def _form(value: Any) -> dict[str, Any] | str:
+def _form(value: Any) -> JsonObject | str:
     if isinstance(value, str):
         if value not in ("", "json"):
-            raise fields.fault(f"{value[:40]!r} is neither json nor a schema")
+            raise fields.invalid(f"must be json or a JSON schema, not {value[:40]!r}")
         return value
     return fields.schema_at(value)
 
 
-def _keep_alive(value: Any) -> Any:
+def _keep_alive(value: Any) -> float | str:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise fields.fault("must be a number of seconds or text such as 5m")
+        raise fields.invalid("must be a number of seconds or text such as 5m")
     return value
 
 
 def _think(value: Any) -> bool | str:
     if not isinstance(value, bool | str):
-        raise fields.fault("must be true, false or text")
+        raise fields.invalid("must be true, false or text")
     return value
 
 
 def _no_images(value: Any) -> None:
     if fields.list_at(value):
-        raise fields.fault("this model reads text only")
+        raise fields.invalid("this model reads text only")
 
 
+_FORM = {"anyOf": [{"enum": ["json"]}, {"type": "object"}]}
 _WORD_OR_NUMBER = {"anyOf": [{"type": "number"}, {"type": "string"}]}
 KeepAlive = Annotated[float | str | None, fields.Check(_keep_alive, _WORD_OR_NUMBER)]
 
 
-class Told(fields.Fields):
-    """What chat and generate have in common."""
+class GenerationFields(fields.Fields):
+    """Fields of both chat and generate."""
 
     model: fields.Name
     stream: fields.Flag = True
-    format: Annotated[
-        dict[str, Any] | str, fields.Check(_form, {"anyOf": [{"enum": ["json"]}, {"type": "object"}]})
-    ] = ""
+    format: Annotated[JsonObject | str, fields.Check(_form, _FORM)] = ""
     options: Options = Options()
     keep_alive: KeepAlive = None
     think: Annotated[bool | str | None, fields.Check(_think, {"type": "boolean"})] = None
     answer_form: fields.Flag = True
 
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.removesuffix(":latest")
+    def with_options(self, chat: ChatRequest) -> ChatRequest:
+        """The request with the options that both have."""
+        return replace(
+            chat,
+            model=model_name(self.model),
+            sampling=self.options.sampling(),
+            stops=self.options.stop,
+            answer_form=self.options.answer_form and self.answer_form,
+            max_tokens=self.options.num_predict if self.options.num_predict > 0 else None,
+            form=self.format or None,
+        )
 
-    def filled(self, dialogue: ChatRequest) -> ChatRequest:
-        """With the options."""
-        options = self.options
-        dialogue.sampling, dialogue.stops = options.sampling(), options.stop
-        dialogue.answer_form = options.answer_form and self.answer_form
-        dialogue.max_tokens = options.num_predict if options.num_predict > 0 else None
-        dialogue.form = self.format or None
-        return dialogue
 
-
-class Message(fields.Fields):
+class ChatMessage(fields.Fields):
     """One message."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: fields.Text = ""
-    tool_calls: fields.Calls = Field(default_factory=list)
+    tool_calls: fields.Calls = ()
     tool_name: fields.Name = ""
     images: Annotated[None, fields.Check(_no_images, {"type": "array"})] = None
     thinking: fields.Text = ""
 
-    def plain(self) -> dict[str, Any]:
-        """As templates take it."""
-        message: dict[str, Any] = {"role": self.role, "content": self.content}
-        if self.tool_calls:
-            message["tool_calls"] = self.tool_calls
-        return message
+    def message(self) -> Message:
+        """The message in the form of all APIs."""
+        return Message(self.role, self.content, self.tool_calls)
 
 
-class OllamaChatRequest(Told):
+class OllamaChatRequest(GenerationFields):
     """A chat."""
 
-    messages: list[Message] = Field(default_factory=list, max_length=fields.MOST_MESSAGES)
+    messages: list[ChatMessage] = Field(default_factory=list, max_length=fields.MOST_MESSAGES)
     tools: fields.Tools = Field(default_factory=list)
 
+    def chat_request(self) -> ChatRequest:
+        """The request in the form of all APIs."""
+        messages = [message.message() for message in self.messages]
+        return self.with_options(ChatRequest(self.model, messages, tools=parse_tools(self.tools)))
 
-class GenerateRequest(Told):
-    """A prompt by itself; ``raw``: without the model's template."""
+
+class GenerateRequest(GenerationFields):
+    """A prompt without a conversation. ``raw``: without the model's template."""
 
     prompt: fields.Text = ""
     system: fields.Text = ""
     raw: fields.Flag = False
 
+    def chat_request(self) -> ChatRequest:
+        """The request in the form of all APIs."""
+        if self.raw:
+            return self.with_options(ChatRequest(self.model, prompt=self.prompt))
+        system = [Message("system", self.system)] if self.system else []
+        return self.with_options(ChatRequest(self.model, [*system, Message("user", self.prompt)]))
 
-class Named(fields.Loose):
+
+class ShowRequest(fields.Loose):
     """A model's name."""
 
     model: fields.Name
 
 
-def routes(desk: InferenceService) -> APIRouter:
-    """All routes of this API."""
-    router = APIRouter(prefix="/api", route_class=JsonRoute)
-
-    def details(name: str, key: Key) -> dict[str, Any]:
-        card, base = desk.pool.model(name).info, desk.pool.bases.get(name, "")
-        return {"parent_model": base if key.opens(base) else "", "format": card.format, "family": card.architecture, "families": [card.architecture],
-                "parameter_size": f"{card.parameters / 1e6:.1f}M", "quantization_level": card.quantization}  # fmt: skip
-
-    def entry(name: str, key: Key) -> dict[str, Any]:
-        model = desk.pool.model(name)
-        return {
-            "name": name,
-            "model": name,
-            "modified_at": _when(model.created),
-            "size": model.info.size_bytes,
-            "digest": model.digest,
-            "details": details(name, key),
-        }
-
-    @router.get("/version")
-    def version() -> dict[str, str]:
-        import importlib.metadata
-
-        return {"version": importlib.metadata.version("freehold")}
-
-    @router.get("/tags")
-    def tags(request: Request) -> dict[str, Any]:
-        key: Key = request.state.key
-        return {"models": [entry(name, key) for name in desk.pool.names if key.opens(name)]}
-
-    @router.get("/ps")
-    def running(request: Request) -> dict[str, Any]:
-        key: Key = request.state.key
-        return {"models": [entry(name, key) for name in desk.pool.loaded if key.opens(name)]}
-
-    @router.post("/show")
-    def show(body: Named, request: Request) -> dict[str, Any]:
-        name = body.model.removesuffix(":latest")
-        desk.permit(request.state.key, name)
-        card = desk.pool.model(name).info
-        return {"license": card.licence, "template": card.chat_template or "", "modelfile": "", "parameters": "", "details": details(name, request.state.key),
-                "model_info": {"general.architecture": card.architecture, "general.parameter_count": card.parameters,
-                               "freehold.answer_form": form_of(desk, name)},
-                "capabilities": ["embedding"] if desk.pool.embeds(name) else ["completion", "tools"], "modified_at": _when(desk.pool.model(name).created)}  # fmt: skip
-
-    async def answered(
-        dialogue: ChatRequest,
-        body: Told,
-        request: Request,
-        shape: Callable[[str, list[Call]], dict[str, Any]],
-    ) -> Any:
-        answer = await desk.answer(request.state.key, body.filled(dialogue), request.is_disconnected)
-        if body.stream:
-            return Stream(
-                answer, _lines(answer, dialogue, body.model, shape), media_type="application/x-ndjson"
-            )
-        done = await answer.whole(request.is_disconnected)
-        text, calls = dialogue.parts(done.text)
-        return {"model": body.model, "created_at": _when(), **shape(text, calls), **_end(done)}
-
-    @router.post("/chat")
-    async def chat(body: OllamaChatRequest, request: Request) -> Any:
-        dialogue = ChatRequest(
-            body.name(), [message.plain() for message in body.messages], tools=tools_of(body.tools)
-        )
-
-        def shape(text: str, calls: list[Call]) -> dict[str, Any]:
-            message: dict[str, Any] = {"role": "assistant", "content": text}
-            if calls:
-                message["tool_calls"] = [
-                    {"function": {"name": call.name, "arguments": call.arguments}} for call in calls
-                ]
-            return {"message": message}
-
-        return await answered(dialogue, body, request, shape)
-
-    @router.post("/generate")
-    async def generate(body: GenerateRequest, request: Request) -> Any:
-        system = [{"role": "system", "content": body.system}] if body.system else []
-        dialogue = (
-            ChatRequest(body.name(), prompt=body.prompt)
-            if body.raw
-            else ChatRequest(body.name(), [*system, {"role": "user", "content": body.prompt}])
-        )
-        return await answered(dialogue, body, request, lambda text, _: {"response": text})
-
-    return router
+def model_name(name: str) -> str:
+    """A model's name here; Ollama's clients add a tag."""
+    return name.removesuffix(":latest")
 
 
-def _when(seconds: float | None = None) -> str:
+# -- what the server answers ---------------------------------------------------------------------
+
+
+class Version(TypedDict):
+    """The server's version."""
+
+    version: str
+
+
+class ModelDetails(TypedDict):
+    """What a model is. ``parent_model``: the base of an adapter."""
+
+    parent_model: str
+    format: str
+    family: str
+    families: list[str]
+    parameter_size: str
+    quantization_level: str
+
+
+class ModelEntry(TypedDict):
+    """A model in a list."""
+
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: ModelDetails
+
+
+class ModelEntries(TypedDict):
+    """The models that a key may use."""
+
+    models: list[ModelEntry]
+
+
+class ShownModel(TypedDict):
+    """All about a model. ``model_info``: keys of GGUF's kind, and ``freehold.answer_form``."""
+
+    license: str
+    template: str
+    modelfile: str
+    parameters: str
+    details: ModelDetails
+    model_info: JsonObject
+    capabilities: list[str]
+    modified_at: str
+
+
+class CalledFunction(TypedDict):
+    """A function that the model calls."""
+
+    name: str
+    arguments: JsonObject
+
+
+class MessageToolCall(TypedDict):
+    """A call in an answer."""
+
+    function: CalledFunction
+
+
+class AnswerMessage(TypedDict):
+    """The message of an answer, or a piece of it."""
+
+    role: Literal["assistant"]
+    content: str
+    tool_calls: NotRequired[list[MessageToolCall]]
+
+
+class ChatText(TypedDict):
+    """The answer to a chat, or a piece of it."""
+
+    message: AnswerMessage
+
+
+class GeneratedText(TypedDict):
+    """The answer to a prompt, or a piece of it."""
+
+    response: str
+
+
+class Summary(TypedDict):
+    """The end of an answer; durations are in nanoseconds."""
+
+    done: Literal[True]
+    done_reason: str
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+    prompt_eval_duration: int
+    eval_count: int
+    eval_duration: int
+
+
+#: The text and calls of an answer, or of a piece of it, as the route answers them.
+AnswerShape = Callable[[str, list[ToolCall]], ChatText | GeneratedText]
+
+
+def _chat_shape(text: str, calls: list[ToolCall]) -> ChatText:
+    message: AnswerMessage = {"role": "assistant", "content": text}
+    if calls:
+        message["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": call.arguments}} for call in calls
+        ]
+    return {"message": message}
+
+
+def _generate_shape(text: str, _: list[ToolCall]) -> GeneratedText:
+    return {"response": text}
+
+
+def _timestamp(seconds: float | None = None) -> str:
     moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _end(done: Completion) -> dict[str, Any]:
-    answering = max(done.total_s - done.first_token_s, 0.0)
-    return {"done": True, "done_reason": "length" if done.finish == "length" else "stop", "total_duration": int(done.total_s * 1e9), "load_duration": 0,
-            "prompt_eval_count": done.prompt_tokens, "prompt_eval_duration": int(done.first_token_s * 1e9), "eval_count": len(done.tokens),
-            "eval_duration": int(answering * 1e9)}  # fmt: skip
+def _summary(completion: Completion) -> Summary:
+    answering = max(completion.total_s - completion.first_token_s, 0.0)
+    return {
+        "done": True,
+        "done_reason": "length" if completion.finish == "length" else "stop",
+        "total_duration": int(completion.total_s * 1e9),
+        "load_duration": 0,
+        "prompt_eval_count": completion.prompt_tokens,
+        "prompt_eval_duration": int(completion.first_token_s * 1e9),
+        "eval_count": len(completion.tokens),
+        "eval_duration": int(answering * 1e9),
+    }
 
 
-async def _lines(
-    answer: Answer, dialogue: ChatRequest, model: str, shape: Callable[[str, list[Call]], dict[str, Any]]
-) -> AsyncGenerator[str]:
-    def line(value: dict[str, Any]) -> str:
-        return json.dumps({"model": model, "created_at": _when(), **value}, ensure_ascii=False) + "\n"
+def _details(service: InferenceService, name: str, key: Key) -> ModelDetails:
+    info, base = service.pool.model(name).info, service.pool.bases.get(name, "")
+    return {
+        "parent_model": base if key.may_use(base) else "",
+        "format": info.format,
+        "family": info.architecture,
+        "families": [info.architecture],
+        "parameter_size": f"{info.parameters / 1e6:.1f}M",
+        "quantization_level": info.quantization,
+    }
 
-    shown = Shown(calls=dialogue.calls)
+
+def _entry(service: InferenceService, name: str, key: Key) -> ModelEntry:
+    model = service.pool.model(name)
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": _timestamp(model.created),
+        "size": model.info.size_bytes,
+        "digest": model.digest,
+        "details": _details(service, name, key),
+    }
+
+
+# -- routes ----------------------------------------------------------------------------------------
+
+
+@router.get("/version", response_model=None)
+def version() -> Version:
+    """The server's version."""
+    return {"version": importlib.metadata.version("freehold")}
+
+
+@router.get("/tags", response_model=None)
+async def list_models(service: Service, client: RequestClient) -> ModelEntries:
+    """The models that the key may use."""
+    names = [name for name in service.pool.names if client.key.may_use(name)]
+    return {"models": [_entry(service, name, client.key) for name in names]}
+
+
+@router.get("/ps", response_model=None)
+async def list_loaded_models(service: Service, client: RequestClient) -> ModelEntries:
+    """The models in memory that the key may use."""
+    names = [name for name in service.pool.loaded if client.key.may_use(name)]
+    return {"models": [_entry(service, name, client.key) for name in names]}
+
+
+@router.post("/show", response_model=None)
+async def show(body: ShowRequest, service: Service, client: RequestClient) -> ShownModel:
+    """All about a model."""
+    name = model_name(body.model)
+    service.permit(client.key, name)
+    model = service.pool.model(name)
+    return {
+        "license": model.info.licence,
+        "template": model.info.chat_template or "",
+        "modelfile": "",
+        "parameters": "",
+        "details": _details(service, name, client.key),
+        "model_info": {
+            "general.architecture": model.info.architecture,
+            "general.parameter_count": model.info.parameters,
+            "freehold.answer_form": answer_form_summary(service, name),
+        },
+        "capabilities": ["embedding"] if service.pool.embeds(name) else ["completion", "tools"],
+        "modified_at": _timestamp(model.created),
+    }
+
+
+@router.post("/chat", response_model=None)
+async def chat(
+    body: OllamaChatRequest, service: Service, client: RequestClient
+) -> dict[str, object] | Stream:
+    """Answer a chat."""
+    return await _answer(service, client, body, body.chat_request(), _chat_shape)
+
+
+@router.post("/generate", response_model=None)
+async def generate(
+    body: GenerateRequest, service: Service, client: RequestClient
+) -> dict[str, object] | Stream:
+    """Answer a prompt."""
+    return await _answer(service, client, body, body.chat_request(), _generate_shape)
+
+
+async def _answer(
+    service: InferenceService, client: Client, body: GenerationFields, chat: ChatRequest, shape: AnswerShape
+) -> dict[str, object] | Stream:
+    answer = await service.answer(client, chat)
+    if body.stream:
+        return Stream(answer, _lines(answer, chat, body.model, shape), JSON_LINES)
+    completion = await answer.completion(client.is_disconnected)
+    text, calls = chat.parts(completion.text)
+    return {
+        "model": body.model,
+        "created_at": _timestamp(),
+        **shape(text, calls),
+        **_summary(completion),
+    }
+
+
+async def _lines(answer: Answer, chat: ChatRequest, model: str, shape: AnswerShape) -> AsyncGenerator[str]:
+    def line(value: dict[str, object]) -> str:
+        head = {"model": model, "created_at": _timestamp()}
+        return json.dumps({**head, **value}, ensure_ascii=False) + "\n"
+
+    visible = ToolCallFilter(calls=chat.may_call)
     try:
         async for piece in answer.pieces():
-            text, calls = shown.add(piece.text), list[Call]()
+            text, calls = visible.add(piece.text), list[ToolCall]()
             if piece.completion is not None:
-                rest, calls = shown.rest()
+                rest, calls = visible.rest()
                 text += rest
             if text or calls:
                 yield line({**shape(text, calls), "done": False})
             if piece.completion is not None:
-                yield line({**shape("", []), **_end(piece.completion)})
-    except ApiError as refusal:
-        yield json.dumps(body_of("/api/chat", refusal)) + "\n"
+                yield line({**shape("", []), **_summary(piece.completion)})
+    except ApiError as error:
+        yield json.dumps(error_body("/api/chat", error)) + "\n"

@@ -1,8 +1,7 @@
-"""Work that a request needs beside the engine's: rendering, counting tokens, reading documents, searching.
+"""Work that requests need besides the engine's: rendering, counting tokens, reading and searching documents.
 
-It runs in a few threads, never on the event loop, and no more waits than a server lets wait. When the client leaves or
-the time is over the work is told to end, and whoever asked waits until it has: a model may be closed only then, and
-the request counts as under way until then.
+It runs in a few threads, never on the event loop, and its queue is limited. When the client leaves or the deadline
+passes, the work is told to stop, and the request waits until it has: only then may a model be closed.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from freehold.core import limited_process
 from freehold.servers.inference.api_errors import ApiError
 
 T = TypeVar("T")
-#: Says whether the client has gone.
-Gone = Callable[[], Awaitable[bool]]
-#: Seconds between two looks at whether the client is still there.
-_LOOK_S = 0.5
+#: Says whether the client has left.
+IsDisconnected = Callable[[], Awaitable[bool]]
+#: Seconds between two checks whether the client is still connected.
+_CHECK_S = 0.5
 
 
-class Work:
-    """Up to ``threads`` pieces of work at once; used from the event loop."""
+class BackgroundWork:
+    """Runs up to ``threads`` functions at once; used from the event loop."""
 
     def __init__(self, threads: int):
         self._threads = threads
@@ -34,23 +33,23 @@ class Work:
 
     @property
     def waiting(self) -> int:
-        """Pieces of work that no thread has begun."""
+        """Functions that no thread has begun."""
         return max(0, self._under_way - self._threads)
 
-    async def run(self, function: Callable[[], T], gone: Gone | None = None) -> T:
-        """What the function gives. Raises Refusal when the client goes, and whatever the function raises."""
+    async def run(self, function: Callable[[], T], is_disconnected: IsDisconnected | None = None) -> T:
+        """The function's result. Raises ApiError when the client leaves, and whatever the function raises."""
         stop = threading.Event()
 
-        def worked() -> T:
+        def stoppable() -> T:
             with limited_process.until(stop.is_set):
                 limited_process.check()
                 return function()
 
         context = contextvars.copy_context()
         self._under_way += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, worked)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, context.run, stoppable)
         try:
-            return await unless_gone(future, gone)
+            return await unless_disconnected(future, is_disconnected)
         finally:
             stop.set()
             await _ended(future)
@@ -61,17 +60,17 @@ class Work:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-async def unless_gone(future: asyncio.Future[T], gone: Gone | None) -> T:
-    """What the future gives. Raises Refusal when the client goes first; to end the future is the caller's part."""
+async def unless_disconnected(future: asyncio.Future[T], is_disconnected: IsDisconnected | None) -> T:
+    """The future's result. Raises ApiError when the client leaves first; the caller must then end the future."""
     while not future.done():
-        await asyncio.wait({future}, timeout=_LOOK_S)
-        if not future.done() and gone is not None and await gone():
+        await asyncio.wait({future}, timeout=_CHECK_S)
+        if not future.done() and is_disconnected is not None and await is_disconnected():
             raise ApiError(499, "the client went away")
     return future.result()
 
 
 async def _ended(future: asyncio.Future[T]) -> None:
-    """Wait for the end of work, also when whoever waits is cancelled meanwhile."""
+    """Wait for the end of work, even when the waiting task is cancelled meanwhile."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -79,6 +78,6 @@ async def _ended(future: asyncio.Future[T]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if not future.cancelled():
-        future.exception()  # seen: nobody else asks for it when the client has gone
+        future.exception()  # marks it as seen when the client has left
     if cancelled is not None:
         raise cancelled

@@ -1,4 +1,4 @@
-"""How the engines' thread stands, for Prometheus."""
+"""The state of the engines' thread for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from freehold.servers.inference.scheduler import Scheduler
 
 
 class EngineMetrics(Collector):
-    """Reads a runner's health each time it is asked."""
+    """Reads a scheduler's health at each collection."""
 
-    def __init__(self, runner: Scheduler):
-        self._runner = runner
+    def __init__(self, scheduler: Scheduler):
+        self._runner = scheduler
 
     def collect(self) -> Iterator[Metric]:
-        """See :mod:`prometheus_client`."""
+        """The metrics; Prometheus' client calls this."""
         health = self._runner.health
         yield CounterMetricFamily(
             "freehold_engine_restarts",
@@ -26,12 +26,12 @@ class EngineMetrics(Collector):
         )
         yield CounterMetricFamily(
             "freehold_engine_faults",
-            "Faults of the engine: of one answer, or of a whole step.",
+            "Errors of the engine, of one answer or of a whole step.",
             health.faults,
         )
         yield GaugeMetricFamily(
-            "freehold_engine_up", "1 where the engine can answer, else 0.", 0.0 if health.reason else 1.0
+            "freehold_engine_up", "1 if the engine can answer, else 0.", 0.0 if health.reason else 1.0
         )
         yield GaugeMetricFamily(
-            "freehold_engine_step_seconds", "Age of the engine's step under way; 0 for none.", health.step_s
+            "freehold_engine_step_seconds", "Age of the engine's step in progress; 0 for none.", health.step_s
         )

@@ -1,7 +1,7 @@
-"""The models a server answers with: opened when first asked for, and closed again, longest unused first, where memory is short.
+"""The models of a server: opened on first use, and closed again, least recently used first, where memory is short.
 
-An adapter is served beside its base, under its own name, on the base's weights, and so is a model of the same weights that is asked in
-another form. Embedding models are opened and closed by the same rules.
+An adapter is served beside its base, under its own name, on the base's weights, and so is a model of the same weights
+with another answer form. Embedding models are opened and closed by the same rules.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from freehold.core.errors import Unsupported
+from freehold.data.rendering import rendered
 from freehold.inference.batch_engine import BatchingEngine, Meter
 from freehold.inference.embeddings import Embedder, SentenceEmbedder, is_embedder
 from freehold.inference.interface import Choices, PromptEncoder
@@ -27,93 +28,89 @@ from freehold.models.answer_form import AnswerForm, of_model
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
 from freehold.servers.inference.api_errors import ApiError
+from freehold.servers.inference.options import EngineOptions
 from freehold.servers.inference.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
-class EngineOptions:
-    """How models are opened: tokens of context and answers at once for each, bytes of memory for all (0: no limit), and bytes on disk for the
-    states of long prompts (0: none are kept); ``reproducible``: see :class:`ReproducibleEngine`; ``threads`` for each model (0: as many as this process may use);
-    ``forms``: whether models are asked in the form in which they were measured; ``sharing``: whose prompts a request may go on from: its
-    key's (``key``), those of its key's group, where it has one (``group``), or everybody's (``all``)."""
+class NamePrompting:
+    """How prompts for one name are made."""
 
-    context_length: int = 8192
-    parallel: int = 8
-    memory_bytes: int = 0
-    state_bytes: int = 2 << 30
-    guessing: bool = True
-    reproducible: bool = False
-    threads: int = 0
-    forms: bool = True
-    sharing: str = "group"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a name is asked: its template, and its labels as tokens where its form has any."""
-
-    prompting: PromptEncoder
+    encoder: PromptEncoder
+    #: the labels of its answer form as tokens, where it has any
     choices: Choices | None
 
 
 @dataclass
-class Open:
-    """A model in memory: one that answers, or one that embeds. ``asked``: how each name on its weights is. ``users``: requests that hold it."""
+class LoadedModel:
+    """A model in memory: one that answers, or one that embeds."""
 
     engine: BatchingEngine | Embedder
-    asked: dict[str, Asked]
+    #: for each name that is served with these weights
+    prompting: dict[str, NamePrompting]
+    #: the memory it was predicted to need
     bytes: int
+    #: requests that use it now
     users: int = 0
-    used: float = field(default_factory=time.monotonic)
+    #: when it was used last, in monotonic seconds
+    last_used: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one request is answered with."""
+class LeasedModel:
+    """The model that answers one request, held in memory until it is released."""
 
     name: str
     engine: BatchingEngine
-    prompting: PromptEncoder
+    encoder: PromptEncoder
     form: AnswerForm
+    #: the labels of the answer form as tokens, where it has any
     choices: Choices | None
+    #: the adapter's name; '' for none
     adapter: str
-    held: Open
+    loaded: LoadedModel
 
 
 class ModelPool:
     """The models of a server by name. Raises NotFound, Unsupported."""
 
-    def __init__(self, store: Store, names: Sequence[str], adapters: Sequence[str], runner: Scheduler, terms: EngineOptions,
-                 meter: Meter | None = None):  # fmt: skip
-        self.store, self.runner, self.terms, self.meter = store, runner, terms, meter
-        if terms.reproducible and adapters:
+    def __init__(
+        self,
+        store: Store,
+        names: Sequence[str],
+        adapters: Sequence[str],
+        scheduler: Scheduler,
+        options: EngineOptions,
+        meter: Meter | None = None,
+    ):
+        if options.reproducible and adapters:
             raise Unsupported(
-                "adapters share their calls, and what one says then depends on what is asked of others",
-                "leave out --reproducible, or name tuned models as models of their own",
+                "with --reproducible adapters cannot be served: their answers would depend on other requests",
+                "leave out --reproducible, or serve the tuned models as models of their own",
             )
-        self.models: dict[str, Model] = {}
-        #: what each name was before it was turned into GGUF
+        self.store, self.scheduler, self.options, self.meter = store, scheduler, options, meter
+        #: the models as they are stored, before they are converted to GGUF
         self.sources = {name: store.find(name) for name in names}
-        for name, model in self.sources.items():
-            self.models[name] = model if is_embedder(list(model.manifest)) else as_gguf(store, model)
+        self.models = {name: _servable(store, model) for name, model in self.sources.items()}
         self.adapters = {name: store.find(name) for name in adapters}
+        #: adapter -> the name of its base
         self.bases = {name: self._base_of(adapter) for name, adapter in self.adapters.items()}
-        #: names of equal weights, which are in memory once -> the first of them
+        #: names with equal weights, which are in memory once -> the first of them
         self.shared = {name: self._first_of(model) for name, model in self.models.items()}
         self.forms = {name: self._form_of(name) for name in self.names}
-        self._open: dict[str, Open] = {}
+        self._loaded: dict[str, LoadedModel] = {}
         self._opening = asyncio.Lock()
         self._loading: dict[str, asyncio.Task[None]] = {}
-        #: requests that wait for a model: one that has just been loaded for them is not closed again before they have it
+        #: requests that wait for a model, so that it is not closed again before they have it
         self._awaited: Counter[str] = Counter()
 
     def _first_of(self, model: Model) -> str:
         return next(name for name, other in self.models.items() if other.digest == model.digest)
 
     def _form_of(self, name: str) -> AnswerForm:
-        """How a name is asked; without forms only the template that it was tuned or measured with stays. Raises BadModel."""
+        """The answer form of a name; with ``--no-form`` only its choice of template. Raises BadModel."""
         form = of_model(self.store, self.adapters.get(name) or self.sources[name]) or NO_FORM
-        return form if self.terms.forms else AnswerForm(plain=form.plain)
+        return form if self.options.forms else AnswerForm(plain=form.plain)
 
     def _root(self, name: str) -> str:
         """The name under which the weights behind a name are opened."""
@@ -124,184 +121,211 @@ class ModelPool:
         """The name under which an adapter's base is served. Raises Unsupported."""
         if "adapter.lora" not in adapter.manifest:
             raise Unsupported(
-                f"{adapter.name} holds no adapter", "serve it as a model of its own, or name a tuned one"
+                f"{adapter.name} has no adapter", "serve it as a model of its own, or name a tuned model"
             )
         base = adapter.info.lineage.base
-        digests = {name: (model.digest, self.sources[name].digest) for name, model in self.models.items()}
-        found = next((name for name, known in digests.items() if base and base.digest in known), "")
-        if not found:
-            named = base.model if base is not None else "a model"
-            raise Unsupported(
-                f"the adapter {adapter.name} was tuned on {named}, which is not served",
-                "name that model too",
-            )
-        return found
+        for name, model in self.models.items():
+            if base is not None and base.digest in (model.digest, self.sources[name].digest):
+                return name
+        named = base.model if base is not None else "a model"
+        raise Unsupported(
+            f"the adapter {adapter.name} was tuned on {named}, which is not served",
+            "name that model too",
+        )
 
     def embeds(self, name: str) -> bool:
-        """Whether a model that is served makes vectors, not answers."""
+        """Whether a served model embeds texts and does not answer."""
         return name in self.models and self.models[name].info.format != "gguf"
 
     @property
     def names(self) -> list[str]:
-        """Every name that may be asked for."""
+        """The names of all models and adapters."""
         return [*self.models, *self.adapters]
 
     def model(self, name: str) -> Model:
         """The stored model behind a name."""
         return self.models.get(name) or self.adapters[name]
 
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the models in memory."""
+        return [name for name in self.models if self._root(name) in self._loaded]
+
+    # -- models in use --------------------------------------------------------------------------
+
     @asynccontextmanager
-    async def lease(self, name: str) -> AsyncIterator[Served]:
-        """A model that answers, held in memory for a block. Raises Refusal."""
-        served = await self.hold(name)
+    async def lease(self, name: str) -> AsyncIterator[LeasedModel]:
+        """A model that answers, held in memory for a block. Raises ApiError."""
+        leased = await self.acquire(name)
         try:
-            yield served
+            yield leased
         finally:
-            self.let_go(served)
+            self.release(leased)
 
-    async def hold(self, name: str) -> Served:
-        """A model that answers, held in memory until :meth:`let_go`. Raises Refusal."""
-        base = self._root(name)
-        if self.embeds(base):
-            raise ApiError(
-                400, f"{name} makes vectors of texts and answers nothing; ask it at /v1/embeddings"
-            )
-        opened = await self._opened(base, name)
-        assert isinstance(opened.engine, BatchingEngine)
-        opened.users += 1
-        asked = opened.asked[name]
+    async def acquire(self, name: str) -> LeasedModel:
+        """A model that answers, held in memory until :meth:`release`. Raises ApiError."""
+        root = self._root(name)
+        if self.embeds(root):
+            raise ApiError(400, f"{name} is an embedding model and does not answer; use /v1/embeddings")
+        loaded = await self._load(root, name)
+        assert isinstance(loaded.engine, BatchingEngine)
+        loaded.users += 1
+        prompts = loaded.prompting[name]
         adapter = name if name in self.adapters else ""
-        return Served(name, opened.engine, asked.prompting, self.forms[name], asked.choices, adapter, opened)
+        return LeasedModel(
+            name, loaded.engine, prompts.encoder, self.forms[name], prompts.choices, adapter, loaded
+        )
 
-    def let_go(self, served: Served) -> None:
-        """Hold a model no longer."""
-        served.held.users -= 1
-        served.held.used = time.monotonic()
+    def release(self, leased: LeasedModel) -> None:
+        """Let a model be closed again."""
+        leased.loaded.users -= 1
+        leased.loaded.last_used = time.monotonic()
 
     @asynccontextmanager
     async def lease_embedder(self, name: str) -> AsyncIterator[Embedder]:
-        """A model that embeds, held in memory for a block. Raises Refusal."""
+        """A model that embeds, held in memory for a block. Raises ApiError."""
         if name in self.names and not self.embeds(name):
             raise ApiError(
                 400,
-                f"{name} answers and makes no vectors; serve an embedding model beside it, such as all-MiniLM-L6-v2",
+                f"{name} is not an embedding model; serve one beside it, such as all-MiniLM-L6-v2",
             )
-        async with self._held(self._root(name), name) as found:
-            assert not isinstance(found.engine, BatchingEngine)
-            yield found.engine
+        async with self._in_use(name) as loaded:
+            assert not isinstance(loaded.engine, BatchingEngine)
+            yield loaded.engine
 
     async def open(self, name: str) -> None:
-        """Have a model in memory. Raises Refusal."""
-        async with self._held(self._root(name), name):
+        """Load a model into memory. Raises ApiError."""
+        async with self._in_use(name):
             pass
 
     @asynccontextmanager
-    async def _held(self, base: str, asked: str) -> AsyncIterator[Open]:
-        opened = await self._opened(base, asked)
-        opened.users += 1
+    async def _in_use(self, name: str) -> AsyncIterator[LoadedModel]:
+        loaded = await self._load(self._root(name), name)
+        loaded.users += 1
         try:
-            yield opened
+            yield loaded
         finally:
-            opened.users -= 1
-            opened.used = time.monotonic()
+            loaded.users -= 1
+            loaded.last_used = time.monotonic()
 
-    async def _opened(self, base: str, asked: str) -> Open:
-        """A model in memory; to be counted as used before anything else is awaited. Raises Refusal."""
-        if base not in self.models:
-            raise ApiError(
-                404,
-                f"the model {asked[:200]!r} is not served here; {', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}",
-                "model_not_found",
-            )
-        self._awaited[base] += 1
+    # -- loading and closing --------------------------------------------------------------------
+
+    async def _load(self, root: str, name: str) -> LoadedModel:
+        """A model in memory; the caller must count itself as a user before it awaits. Raises ApiError."""
+        if root not in self.models:
+            served = f"{', '.join(self.names[:8])} {'is' if len(self.names) == 1 else 'are'}"
+            message = f"the model {name[:200]!r} is not served here; {served}"
+            raise ApiError(404, message, "model_not_found")
+        self._awaited[root] += 1
         try:
-            while (opened := self._open.get(base)) is None or self._failed(opened):
-                if base not in self._loading:
-                    task = self._loading[base] = asyncio.create_task(self._bring(base))
-                    task.add_done_callback(lambda _: self._loading.pop(base, None))
-                # who waits may leave; the model is then there for the next
-                await asyncio.shield(self._loading[base])
-            return opened
+            while (loaded := self._loaded.get(root)) is None or self._failed(loaded):
+                if root not in self._loading:
+                    task = self._loading[root] = asyncio.create_task(self._replace(root))
+                    task.add_done_callback(lambda _: self._loading.pop(root, None))
+                # a client that waits may leave; the model is then there for the next
+                await asyncio.shield(self._loading[root])
+            return loaded
         finally:
-            self._awaited[base] -= 1
+            self._awaited[root] -= 1
 
-    async def _bring(self, base: str) -> None:
-        """Load a model, one at a time; others that are open are not held up meanwhile. Raises Refusal."""
+    async def _replace(self, root: str) -> None:
+        """Open a model, one at a time, in place of one that failed; open models go on answering. Raises ApiError."""
         async with self._opening:
-            if (failed := self._open.get(base)) is not None:
+            if (failed := self._loaded.get(root)) is not None:
                 if failed.users:
-                    raise ApiError(503, "the model is being opened again after a fault", "overloaded", 2.0)
-                del self._open[base]
+                    raise ApiError(503, "the model is being reopened after an error", "overloaded", 2.0)
+                del self._loaded[root]
                 assert isinstance(failed.engine, BatchingEngine)
-                await self.runner.release(failed.engine)
-            await self._make_room(base)
-            self._open[base] = await asyncio.to_thread(self._load, base)
+                await self.scheduler.release(failed.engine)
+            await self._make_room(root)
+            self._loaded[root] = await asyncio.to_thread(self._open, root)
 
-    def _failed(self, opened: Open) -> bool:
-        return isinstance(opened.engine, BatchingEngine) and self.runner.failed(opened.engine)
+    def _failed(self, loaded: LoadedModel) -> bool:
+        return isinstance(loaded.engine, BatchingEngine) and self.scheduler.failed(loaded.engine)
 
-    def _need(self, name: str) -> int:
-        return predict_memory(
-            self.models[name].info, 0 if self.embeds(name) else self.terms.context_length, self.terms.parallel
-        ).total
+    def _predicted_bytes(self, name: str) -> int:
+        context = 0 if self.embeds(name) else self.options.context_length
+        return predict_memory(self.models[name].info, context, self.options.parallel).total
 
     async def _make_room(self, name: str) -> None:
-        """Close what is idle until the model fits. Raises Refusal where nothing more can be closed."""
-        limit = self.terms.memory_bytes
-        while (
-            limit and self._open and sum(one.bytes for one in self._open.values()) + self._need(name) > limit
-        ):
-            idle = [other for other, one in self._open.items() if not one.users and not self._awaited[other]]
-            if not idle:
-                raise ApiError(503, "the model needs room that models in use take", "overloaded", 5.0)
-            closed = self._open.pop(min(idle, key=lambda other: self._open[other].used)).engine
-            if isinstance(closed, BatchingEngine):
-                await self.runner.release(closed)
+        """Close unused models until the model fits. Raises ApiError where the others are in use."""
+        limit, needed = self.options.memory_bytes, self._predicted_bytes(name)
+        while limit and self._loaded and sum(m.bytes for m in self._loaded.values()) + needed > limit:
+            unused = [
+                other
+                for other, loaded in self._loaded.items()
+                if not loaded.users and not self._awaited[other]
+            ]
+            if not unused:
+                raise ApiError(503, "the model needs memory that models in use take", "overloaded", 5.0)
+            oldest = min(unused, key=lambda other: self._loaded[other].last_used)
+            engine = self._loaded.pop(oldest).engine
+            if isinstance(engine, BatchingEngine):
+                await self.scheduler.release(engine)
             else:
-                closed.close()
+                engine.close()
 
-    def _load(self, name: str) -> Open:
-        model, terms = self.models[name], self.terms
+    def _open(self, name: str) -> LoadedModel:
+        """Load a model's weights; in a thread."""
+        needed = self._predicted_bytes(name)
         if self.embeds(name):
-            return Open(SentenceEmbedder(self.store.weights(model)), {}, self._need(name))
-        length = min(terms.context_length, model.info.context_length * terms.parallel or terms.context_length)
-        states = PromptCache(self._states_of(model), terms.state_bytes) if terms.state_bytes else None
-        adapters = {
-            other: self.store.file(self.adapters[other], "adapter.lora")
-            for other in self.bases
-            if self._root(other) == name
-        }
-        told = {
-            "context_length": length,
-            "parallel": terms.parallel,
-            "states": states,
-            "guessing": terms.guessing,
-            "threads": terms.threads,
-        }
-        if terms.reproducible:
-            engine = ReproducibleEngine(self.store.weights(model), meter=self.meter, **told)
-        else:
-            engine = BatchingEngine(self.store.weights(model), meter=self.meter, adapters=adapters, **told)
-        return Open(engine, self._asked(name, engine), self._need(name))
+            return LoadedModel(SentenceEmbedder(self.store.weights(self.models[name])), {}, needed)
+        engine = self._open_engine(name)
+        rendered(
+            "", {}
+        )  # starts a process for chat templates, so that the first request does not wait for it
+        return LoadedModel(engine, self._prompting(name, engine), needed)
 
-    def _asked(self, root: str, engine: BatchingEngine) -> dict[str, Asked]:
-        """How each name on these weights is asked. Raises BadModel, Unsupported."""
-        asked: dict[str, Asked] = {}
-        for name in (name for name in self.names if self._root(name) == root):
-            form = self.forms[name]
-            template = prompting(
-                self.models[root].info, engine.vocabulary, plain=form.plain, room=engine.longest
+    def _open_engine(self, name: str) -> BatchingEngine:
+        model, options = self.models[name], self.options
+        weights, most = self.store.weights(model), model.info.context_length * options.parallel
+        length = min(options.context_length, most or options.context_length)
+        cache = PromptCache(self._cache_folder(model), options.state_bytes) if options.state_bytes else None
+        if options.reproducible:
+            return ReproducibleEngine(
+                weights,
+                context_length=length,
+                parallel=options.parallel,
+                states=cache,
+                guessing=options.prompt_lookup,
+                threads=options.threads,
+                meter=self.meter,
             )
-            asked[name] = Asked(template, choices_of(template, form))
-        return asked
+        return BatchingEngine(
+            weights,
+            context_length=length,
+            parallel=options.parallel,
+            adapters=self._adapter_files(name),
+            states=cache,
+            guessing=options.prompt_lookup,
+            threads=options.threads,
+            meter=self.meter,
+        )
 
-    def _states_of(self, model: Model) -> Path:
+    def _adapter_files(self, root: str) -> dict[str, Path]:
+        return {
+            name: self.store.file(self.adapters[name], "adapter.lora")
+            for name in self.bases
+            if self._root(name) == root
+        }
+
+    def _prompting(self, root: str, engine: BatchingEngine) -> dict[str, NamePrompting]:
+        """How prompts are made for each name on these weights. Raises BadModel, Unsupported."""
+        prompting_by_name: dict[str, NamePrompting] = {}
+        for name in self.names:
+            if self._root(name) == root:
+                form, info = self.forms[name], self.models[root].info
+                encoder = prompting(info, engine.vocabulary, plain=form.plain, room=engine.longest)
+                prompting_by_name[name] = NamePrompting(encoder, choices_of(encoder, form))
+        return prompting_by_name
+
+    def _cache_folder(self, model: Model) -> Path:
         import llama_cpp
 
-        kind = "-apart" if self.terms.reproducible else ""
+        kind = "-apart" if self.options.reproducible else ""
         return self.store.folder / "states" / f"{model.digest[:32]}-{llama_cpp.__version__}{kind}"
 
-    @property
-    def loaded(self) -> list[str]:
-        """Models in memory."""
-        return [name for name in self.models if self._root(name) in self._open]
+
+def _servable(store: Store, model: Model) -> Model:
+    """An embedding model as it is, any other as GGUF."""
+    return model if is_embedder(list(model.manifest)) else as_gguf(store, model)

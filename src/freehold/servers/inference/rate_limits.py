@@ -1,4 +1,4 @@
-"""What each key may have in a minute and at once, and how many may wait in all."""
+"""Limits of each key, in a minute and at once, and of the queue."""
 
 from __future__ import annotations
 
@@ -15,61 +15,65 @@ _WINDOW = 60.0
 class Limiter:
     """Counts by key. Used from one thread."""
 
-    def __init__(self, most_waiting: int, clock: Callable[[], float] = time.monotonic):
-        self.most_waiting, self._clock = most_waiting, clock
+    def __init__(self, queue_length: int, clock: Callable[[], float] = time.monotonic):
+        self.queue_length, self._clock = queue_length, clock
         self._requests: defaultdict[str, deque[float]] = defaultdict(deque)
         self._tokens: defaultdict[str, deque[tuple[float, int]]] = defaultdict(deque)
-        self._now: defaultdict[str, int] = defaultdict(int)
+        self._running: defaultdict[str, int] = defaultdict(int)
         self._expected: defaultdict[str, int] = defaultdict(int)
 
     def enter(self, key: Key, waiting: int) -> None:
-        """Let a request in. Raises Refusal with the seconds to wait."""
+        """Let a request in. Raises ApiError with the seconds to wait."""
         now, limits, name = self._clock(), key.limits, key.name
         requests, tokens = self._requests[name], self._tokens[name]
         while requests and requests[0] <= now - _WINDOW:
             requests.popleft()
         while tokens and tokens[0][0] <= now - _WINDOW:
             tokens.popleft()
-        if waiting >= self.most_waiting:
-            raise ApiError(429, f"{waiting} requests wait already; try again later", "overloaded", 2.0)
+        if waiting >= self.queue_length:
+            raise ApiError(429, f"the queue is full ({waiting} waiting); try again later", "overloaded", 2.0)
         if limits.requests_per_minute and len(requests) >= limits.requests_per_minute:
             raise ApiError(
                 429,
-                f"this key may send {limits.requests_per_minute} requests a minute",
+                f"this key may send at most {_count(limits.requests_per_minute, 'request')} a minute",
                 "rate_limit_exceeded",
                 requests[0] + _WINDOW - now,
             )
         self._check_tokens(key)
-        if limits.concurrent and self._now[name] >= limits.concurrent:
+        if limits.concurrent and self._running[name] >= limits.concurrent:
             raise ApiError(
                 429,
-                f"this key may have {limits.concurrent} requests under way at once",
+                f"this key may have at most {_count(limits.concurrent, 'request')} at the same time",
                 "rate_limit_exceeded",
                 1.0,
             )
         requests.append(now)
-        self._now[name] += 1
+        self._running[name] += 1
 
     def _check_tokens(self, key: Key) -> None:
-        """Raises Refusal where the key has had its tokens, or those under way may take them."""
+        """Raises ApiError where the key has used its tokens, or its requests in progress may use them."""
         most, tokens = key.limits.tokens_per_minute, self._tokens[key.name]
         if most and sum(count for _, count in tokens) + self._expected[key.name] >= most:
             wait_s = tokens[0][0] + _WINDOW - self._clock() if tokens else 1.0
             raise ApiError(
                 429,
-                f"this key may have {most} tokens a minute, those that its requests under way may take included",
+                f"this key may use at most {_count(most, 'token')} a minute; its requests in progress count too",
                 "rate_limit_exceeded",
                 wait_s,
             )
 
     def expect(self, key: Key, tokens: int) -> None:
-        """A request that is in may take so many tokens of prompt and answer. Raises Refusal where others take the rest."""
+        """Reserve tokens of prompt and answer for a request that was let in. Raises ApiError where too few are left."""
         self._check_tokens(key)
         self._expected[key.name] += tokens
 
     def leave(self, key: Key, tokens: int, expected: int = 0) -> None:
-        """A request has ended after so many tokens of prompt and answer; ``expected``: what it might have taken."""
-        self._now[key.name] -= 1
+        """A request has ended after ``tokens`` of prompt and answer; ``expected``: what was reserved for it."""
+        self._running[key.name] -= 1
         self._expected[key.name] -= expected
         if tokens:
             self._tokens[key.name].append((self._clock(), tokens))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

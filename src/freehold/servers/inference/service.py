@@ -1,133 +1,87 @@
-"""Between the APIs and the engines: who may ask what, the limits, the accounts; one way in for every API."""
+"""Between the APIs and the engines: permissions, limits and accounts; every API goes through this service."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric
-from prometheus_client import Counter as Counts
-from sqlalchemy.exc import SQLAlchemyError
-
-from freehold.core.errors import FreeholdError
 from freehold.costs.energy import Counter
 from freehold.costs.usage import UsageLog, Used
 from freehold.inference.embeddings import Embedded
 from freehold.inference.interface import Completion
-from freehold.servers.inference.api_errors import ApiError, of_fault
+from freehold.inference.request import GenerationRequest
+from freehold.servers.inference.api_errors import ApiError, api_error_of
 from freehold.servers.inference.api_keys import Key, scope_of
-from freehold.servers.inference.background_work import Gone, Work, unless_gone
-from freehold.servers.inference.chat_request import ChatRequest, ask_of, tokens_of
-from freehold.servers.inference.engine_metrics import EngineMetrics
-from freehold.servers.inference.model_pool import ModelPool, Served
+from freehold.servers.inference.background_work import BackgroundWork, IsDisconnected, unless_disconnected
+from freehold.servers.inference.chat_request import ChatRequest, generation_request, prompt_tokens
+from freehold.servers.inference.metrics import Metrics
+from freehold.servers.inference.model_pool import LeasedModel, ModelPool
 from freehold.servers.inference.prompt_log import PromptLog
 from freehold.servers.inference.rate_limits import Limiter
-from freehold.servers.inference.scheduler import Late, Outcome, Piece, Scheduler
+from freehold.servers.inference.scheduler import DeadlineExceeded, Outcome, Piece, Scheduler
 from freehold.servers.inference.traces import Traces
+from freehold.servers.inference.usage_writer import UsageWriter
 
-_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
-#: Usage is written so often, in seconds: what a killed server may lose of its accounts.
-WRITTEN_EVERY = 0.25
-#: What could not be written.
-log = logging.getLogger("freehold.usage")
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 
-class Metrics:
-    """For Prometheus."""
+@dataclass(frozen=True)
+class Client:
+    """Who sends a request."""
 
-    def __init__(self, runner: Scheduler, pool: ModelPool):
-        self.registry = CollectorRegistry()
-        own = self.registry
-        self.requests = Counts(
-            "freehold_requests", "Requests by model and how they ended.", ["model", "status"], registry=own
-        )
-        self.tokens = Counts(
-            "freehold_tokens",
-            "Tokens of prompts (computed and reused) and answers.",
-            ["model", "kind"],
-            registry=own,
-        )
-        self.first = Histogram(
-            "freehold_first_token_seconds",
-            "From an engine taking a request to its first token.",
-            ["model"],
-            buckets=_SECONDS,
-            registry=own,
-        )
-        self.whole = Histogram(
-            "freehold_request_seconds",
-            "From a request's arrival to its end.",
-            ["model"],
-            buckets=_SECONDS,
-            registry=own,
-        )
-        self.guesses = Counts(
-            "freehold_guessed_tokens",
-            "Tokens that look-up offered, and those that were right.",
-            ["model", "kind"],
-            registry=own,
-        )
-        self.joules = Counts(
-            "freehold_energy_joules", "Energy of answers, as the ledger counts it.", ["model"], registry=own
-        )
-        own.register(EngineMetrics(runner))
-        Gauge(
-            "freehold_waiting_requests", "Requests that no engine has taken yet.", registry=own
-        ).set_function(lambda: runner.waiting)
-        Gauge("freehold_requests_under_way", "Requests that have not ended.", registry=own).set_function(
-            lambda: runner.under_way
-        )
-        Gauge("freehold_loaded_models", "Models in memory.", registry=own).set_function(
-            lambda: len(pool.loaded)
-        )
-
-
-class Figures(CollectorRegistry):
-    """The metrics that a key may read: of its own models alone, where it is for some."""
-
-    def __init__(self, registry: CollectorRegistry, key: Key):
-        super().__init__()
-        self._whole, self._key = registry, key
-
-    def collect(self) -> Iterator[Metric]:
-        """See :class:`CollectorRegistry`."""
-        for metric in self._whole.collect():
-            if self._key.models:
-                metric.samples = [
-                    sample
-                    for sample in metric.samples
-                    if "model" not in sample.labels or self._key.opens(sample.labels["model"])
-                ]
-            yield metric
+    key: Key
+    #: says whether the client has left; None where nobody looks
+    is_disconnected: IsDisconnected | None = None
 
 
 @dataclass
-class Visit:
-    """A request for a model while it is here. ``tokens``: what it has had; ``joules``: what that took."""
+class RequestContext:
+    """A request that was let in, and what it has used so far."""
 
-    key: Key
+    client: Client
     model: str
-    gone: Gone | None = None
     tokens: int = 0
     joules: float = 0.0
 
 
 @dataclass
+class AnswerTask:
+    """An answer from the moment when its prompt is ready until it is accounted for."""
+
+    client: Client
+    chat: ChatRequest
+    #: the model, held in memory for this answer
+    leased: LeasedModel
+    request: GenerationRequest
+    #: when the request came, and when its answer must have ended (None: no limit), in monotonic seconds
+    arrived: float
+    deadline: float | None
+    span: Span | None
+    #: whether the scheduler has it, which then ends it
+    started: bool = False
+
+    @property
+    def expected_tokens(self) -> int:
+        """The most tokens that prompt and answer may take."""
+        return len(self.request.tokens) + self.request.max_tokens
+
+
+@dataclass
 class Answer:
-    """An answer whose first piece has come: who answers, how long the prompt is, and the pieces, which are to be iterated once.
+    """An answer whose first piece has come. Errors between pieces are raised as ApiError."""
 
-    What goes wrong between pieces comes as a Refusal.
-    """
-
-    served: Served
+    #: the model that answers
+    leased: LeasedModel
     prompt_tokens: int
     first: Piece
+    #: the pieces after the first; can be iterated once
     rest: AsyncGenerator[Piece]
 
     async def pieces(self) -> AsyncIterator[Piece]:
@@ -136,15 +90,15 @@ class Answer:
         async for piece in self.rest:
             yield piece
 
-    async def whole(self, gone: Gone) -> Completion:
-        """The completion; when the client goes, the answer is cancelled. Raises Refusal."""
-        piece, looked = self.first, time.monotonic()
+    async def completion(self, is_disconnected: IsDisconnected | None) -> Completion:
+        """The whole answer; it is cancelled when the client leaves. Raises ApiError."""
+        piece, checked = self.first, time.monotonic()
         try:
             while piece.completion is None:
-                piece = await _next(self.rest, gone)
-                if time.monotonic() - looked > 0.5:
-                    looked = time.monotonic()
-                    if piece.completion is None and await gone():
+                piece = await _next(self.rest, is_disconnected)
+                if time.monotonic() - checked > 0.5:
+                    checked = time.monotonic()
+                    if piece.completion is None and is_disconnected is not None and await is_disconnected():
                         raise ApiError(499, "the client went away")
         finally:
             await self.close()
@@ -155,11 +109,11 @@ class Answer:
         await self.rest.aclose()
 
 
-async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
-    """The next piece, unless the client goes before it comes; then the answer is cancelled. Raises Refusal."""
+async def _next(pieces: AsyncGenerator[Piece], is_disconnected: IsDisconnected | None) -> Piece:
+    """The next piece; the answer is cancelled if the client leaves before it comes. Raises ApiError."""
     task = asyncio.ensure_future(anext(pieces))
     try:
-        return await unless_gone(task, gone)
+        return await unless_disconnected(task, is_disconnected)
     finally:
         if not task.done():
             task.cancel()
@@ -168,277 +122,287 @@ async def _next(pieces: AsyncGenerator[Piece], gone: Gone) -> Piece:
 
 
 class InferenceService:
-    """Takes requests."""
+    """Answers requests with the models of a pool, within the limits of keys, queue and deadline."""
 
-    def __init__(self, pool: ModelPool, runner: Scheduler, ledger: UsageLog, counter: Counter, *, most_waiting: int, deadline_s: float,
-                 traces: Traces | None = None, log: PromptLog | None = None):  # fmt: skip
-        self.pool, self.runner, self.ledger, self.counter, self.traces = (
-            pool,
-            runner,
-            ledger,
-            counter,
-            traces or Traces(),
-        )
-        self.limiter, self.deadline_s = Limiter(most_waiting), deadline_s
-        self.metrics = Metrics(runner, pool)
-        self.log = log or PromptLog()
+    def __init__(
+        self,
+        pool: ModelPool,
+        scheduler: Scheduler,
+        usage_log: UsageLog,
+        energy: Counter,
+        *,
+        queue_length: int,
+        deadline_s: float,
+        traces: Traces | None = None,
+        prompt_log: PromptLog | None = None,
+    ):
+        self.pool, self.scheduler, self.usage_log, self.energy = pool, scheduler, usage_log, energy
+        self.limiter, self.deadline_s = Limiter(queue_length), deadline_s
+        self.traces, self.prompt_log = traces or Traces(), prompt_log or PromptLog()
+        self.metrics = Metrics(scheduler, pool)
+        self.usage_writer = UsageWriter(usage_log)
         self.draining = False
-        #: rendering and counting; vectors, one request at a time; what is read and searched of documents
-        self.work, self.embedding, self.reading = Work(max(2, len(os.sched_getaffinity(0)))), Work(1), Work(2)
-        self._unwritten: list[Used] = []
-        #: whether the database did not take what was written last
-        self._refused = False
+        #: rendering and counting; vectors, one request at a time; reading and searching documents
+        self.work = BackgroundWork(max(2, len(os.sched_getaffinity(0))))
+        self.embedding, self.reading = BackgroundWork(1), BackgroundWork(2)
 
-    async def answer(self, key: Key, dialogue: ChatRequest, gone: Gone) -> Answer:
-        """Begin an answer, and wait for the first of it. Raises Refusal, FreeholdError."""
-        self._admit(key, dialogue.model)
-        arrived = time.monotonic()
-        deadline = arrived + self.deadline_s if self.deadline_s else None
-        span = self.traces.begin("chat" if dialogue.prompt is None else "text_completion", dialogue.model)
-        served = None
-        try:
-            async with self._deadline():
-                served = await self.pool.hold(dialogue.model)
-                ask = await self.work.run(
-                    lambda: ask_of(
-                        dialogue, served.prompting, served.form, served.choices, served.engine.longest, served.adapter
-                    ),
-                    gone,
-                )  # fmt: skip
-            if len(ask.tokens) + ask.max_tokens > served.engine.longest:
-                raise ApiError(
-                    400, f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of "
-                    f"{served.engine.longest} tokens", "context_length_exceeded",
-                )  # fmt: skip
-            expected = len(ask.tokens) + ask.max_tokens
-            self.limiter.expect(key, expected)  # last: what fails before has taken nothing
-        except BaseException:
-            if served is not None:
-                self.pool.let_go(served)
-            self.limiter.leave(key, 0)
-            self.traces.end(span, "error", 0)
-            raise
-        ask = replace(ask, scope=scope_of(key, self.pool.terms.sharing))
-        begun, held = False, served
-
-        def ended(outcome: Outcome) -> None:
-            """Account for the answer: called once, however it ends."""
-            done = outcome.completion
-            self.limiter.leave(key, done.prompt_tokens + len(done.tokens) if done else 0, expected)
-            self.traces.end(span, outcome.status, done.prompt_tokens if done else 0, done)
-            self._account(key, dialogue.model, outcome, time.monotonic() - arrived)
-            self.pool.let_go(held)
-            self.log.write(key.name, dialogue, done, outcome.status)
-
-        async def pieces() -> AsyncGenerator[Piece]:
-            nonlocal begun
-            begun = True
-            stream = self.runner.stream(
-                held.engine, ask, key=key.name, priority=key.limits.priority, deadline=deadline, on_end=ended
-            )
-            try:
-                async for piece in stream:
-                    if piece.error is not None:
-                        raise self._late() if isinstance(piece.error, Late) else of_fault(piece.error)
-                    yield piece
-            finally:
-                await stream.aclose()
-
-        coming = pieces()
-        try:
-            return Answer(served, len(ask.tokens), await _next(coming, gone), coming)
-        finally:
-            if not begun:  # the client left before it could begin
-                ended(Outcome("cancelled"))
-
-    def _late(self) -> ApiError:
-        return ApiError(504, f"the answer took longer than {self.deadline_s:g} s", "timeout")
+    # -- who may ask, and when ----------------------------------------------------------------
 
     def permit(self, key: Key, model: str) -> None:
-        """Raises Refusal where the key may not ask the model, or nobody serves it."""
-        if not key.opens(model):
-            raise ApiError(403, f"this key may not ask {model[:200]!r}", "model_not_allowed")
+        """Raises ApiError if the key may not use the model, or the model is not served."""
+        if not key.may_use(model):
+            raise ApiError(403, f"this key may not use {model[:200]!r}", "model_not_allowed")
         if model not in self.pool.names:
-            names = (
-                ", ".join([name for name in self.pool.names if key.opens(name)][:8])
-                or "no model of this key's"
+            names = [name for name in self.pool.names if key.may_use(name)][:8]
+            available = (
+                f"this key may use {', '.join(names)}" if names else "this key may use none of the models"
             )
-            raise ApiError(
-                404, f"the model {model[:200]!r} is not served here; there is {names}", "model_not_found"
-            )
+            message = f"the model {model[:200]!r} is not served here; {available}"
+            raise ApiError(404, message, "model_not_found")
 
-    def first(self, key: Key) -> str:
-        """The model that is meant where none is named. Raises Refusal."""
+    def default_model(self, key: Key) -> str:
+        """The model to use where a request names none. Raises ApiError."""
         for name in self.pool.names:
-            if key.opens(name) and not self.pool.embeds(name):
+            if key.may_use(name) and not self.pool.embeds(name):
                 return name
-        raise ApiError(
-            403, "none of the models that answer here may be asked with this key", "model_not_allowed"
-        )
+        raise ApiError(403, "this key may use none of the models that answer here", "model_not_allowed")
 
     @property
     def waiting(self) -> int:
-        """Requests that wait, for an engine or for a thread."""
-        return self.runner.waiting + sum(work.waiting for work in (self.work, self.embedding, self.reading))
+        """Requests that wait for an engine or a thread."""
+        return self.scheduler.waiting + sum(
+            work.waiting for work in (self.work, self.embedding, self.reading)
+        )
 
-    def _admit(self, key: Key, model: str) -> None:
-        """Let a request in; whoever calls this lets it out of the limiter again. Raises Refusal."""
+    def _enter(self, key: Key, model: str) -> None:
+        """Let a request in; the caller must call ``limiter.leave`` afterwards. Raises ApiError."""
         if self.draining:
             raise ApiError(503, "the server is shutting down", "overloaded", 5.0)
-        if reason := self.runner.health.reason:
-            raise ApiError(503, f"no answers at the moment: {reason}", "overloaded", 5.0)
+        if reason := self.scheduler.health.reason:
+            raise ApiError(503, f"the server cannot answer at the moment: {reason}", "overloaded", 5.0)
         self.permit(key, model)
         self.limiter.enter(key, self.waiting)
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
-        """Raises Refusal where the block takes longer than an answer may."""
+        """Raises ApiError where the block takes longer than an answer may."""
         try:
             async with asyncio.timeout(self.deadline_s or None):
                 yield
         except TimeoutError:
-            raise self._late() from None
+            raise self._too_late() from None
+
+    def _too_late(self) -> ApiError:
+        return ApiError(504, f"the answer took longer than {self.deadline_s:g} s", "timeout")
+
+    # -- answers ------------------------------------------------------------------------------
+
+    async def answer(self, client: Client, chat: ChatRequest) -> Answer:
+        """Begin an answer, and wait for its first piece. Raises ApiError, FreeholdError."""
+        self._enter(client.key, chat.model)
+        span = self.traces.begin("chat" if chat.prompt is None else "text_completion", chat.model)
+        try:
+            task = await self._prepare(client, chat, span)
+        except BaseException:
+            self.limiter.leave(client.key, 0)
+            self.traces.end(span, "error", 0)
+            raise
+        pieces = self._pieces(task)
+        try:
+            first = await _next(pieces, client.is_disconnected)
+            return Answer(task.leased, len(task.request.tokens), first, pieces)
+        finally:
+            if not task.started:  # the client left before it could start
+                self._end(task, Outcome("cancelled"))
+
+    async def _prepare(self, client: Client, chat: ChatRequest, span: Span | None) -> AnswerTask:
+        """Have the model in memory and the prompt as tokens. Raises ApiError, FreeholdError."""
+        arrived = time.monotonic()
+        async with self._deadline():
+            leased = await self.pool.acquire(chat.model)
+            try:
+                request = await self.work.run(lambda: _request_for(leased, chat), client.is_disconnected)
+                _check_length(request, leased.engine.longest)
+                deadline = arrived + self.deadline_s if self.deadline_s else None
+                scoped = replace(request, scope=scope_of(client.key, self.pool.options.sharing))
+                task = AnswerTask(client, chat, leased, scoped, arrived, deadline, span)
+                # last: a request that fails before has taken none of the key's tokens
+                self.limiter.expect(client.key, task.expected_tokens)
+                return task
+            except BaseException:
+                self.pool.release(leased)
+                raise
+
+    async def _pieces(self, task: AnswerTask) -> AsyncGenerator[Piece]:
+        task.started = True
+        stream = self.scheduler.stream(
+            task.leased.engine,
+            task.request,
+            key=task.client.key.name,
+            priority=task.client.key.limits.priority,
+            deadline=task.deadline,
+            on_end=lambda outcome: self._end(task, outcome),
+        )
+        try:
+            async for piece in stream:
+                if isinstance(piece.error, DeadlineExceeded):
+                    raise self._too_late()
+                if piece.error is not None:
+                    raise api_error_of(piece.error)
+                yield piece
+        finally:
+            await stream.aclose()
+
+    def _end(self, task: AnswerTask, outcome: Outcome) -> None:
+        """Account for an answer: called once, however it ends."""
+        key, model, completion = task.client.key, task.chat.model, outcome.completion
+        tokens = completion.prompt_tokens + len(completion.tokens) if completion else 0
+        self.limiter.leave(key, tokens, task.expected_tokens)
+        prompt_tokens = completion.prompt_tokens if completion else 0
+        self.traces.end(task.span, outcome.status, prompt_tokens, completion)
+        if completion is not None:
+            self.metrics.count_answer(model, completion)
+        self._book(_used(key, model, outcome), time.monotonic() - task.arrived)
+        self.pool.release(task.leased)
+        self.prompt_log.write(key.name, task.chat, completion, outcome.status)
+
+    # -- everything else ------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def visit(self, key: Key, model: str, gone: Gone | None = None) -> AsyncIterator[Visit]:
-        """What every request but an answer does with a model happens in this block: it may, it fits into the key's
-        limits and the queue, it ends in time, and it is accounted for. Raises Refusal."""
-        self._admit(key, model)
-        visit, began, status = Visit(key, model, gone), time.monotonic(), "error"
+    async def admit(self, client: Client, model: str) -> AsyncIterator[RequestContext]:
+        """The block in which a request uses a model, for all requests but answers: permission, limits, queue and
+        deadline are checked, and it is accounted for. Raises ApiError."""
+        self._enter(client.key, model)
+        context, began, status = RequestContext(client, model), time.monotonic(), "error"
         try:
             async with self._deadline():
-                yield visit
+                yield context
             status = "ok"
         except asyncio.CancelledError:
             status = "cancelled"
             raise
-        except ApiError as refusal:
-            status = "cancelled" if refusal.status == 499 else "error"
+        except ApiError as error:
+            status = "cancelled" if error.status == 499 else "error"
             raise
         finally:
-            self.limiter.leave(key, visit.tokens)
-            seconds = time.monotonic() - began
-            self.metrics.tokens.labels(model, "prompt").inc(visit.tokens)
-            used = Used(time.time(), key.name, model, visit.tokens, 0, 0, 0.0, seconds, status, visit.joules)
-            self._book(used, seconds)
+            self.limiter.leave(client.key, context.tokens)
+            self._book_context(context, status, time.monotonic() - began)
 
     async def tokens(
-        self, key: Key, model: str, tokens_of: Callable[[Served], list[int]], gone: Gone | None = None
+        self, client: Client, model: str, tokenize: Callable[[LeasedModel], list[int]]
     ) -> list[int]:
-        """The tokens of something, by a function that runs in a thread. Raises Refusal, FreeholdError."""
-        async with self.visit(key, model, gone) as visit, self.pool.lease(model) as served:
-            tokens = await self.work.run(lambda: tokens_of(served), gone)
-            visit.tokens = len(tokens)
+        """The tokens that ``tokenize`` returns; it runs in a thread. Raises ApiError, FreeholdError."""
+        async with self.admit(client, model) as context, self.pool.lease(model) as leased:
+            tokens = await self.work.run(lambda: tokenize(leased), client.is_disconnected)
+            context.tokens = len(tokens)
             return tokens
 
-    async def count(self, key: Key, dialogue: ChatRequest, gone: Gone | None = None) -> int:
-        """Tokens of a prompt. Raises Refusal, FreeholdError."""
-        return len(
-            await self.tokens(
-                key, dialogue.model, lambda served: tokens_of(dialogue, served.prompting, served.form), gone
-            )
+    async def count(self, client: Client, chat: ChatRequest) -> int:
+        """Tokens of a prompt. Raises ApiError, FreeholdError."""
+        tokens = await self.tokens(
+            client, chat.model, lambda leased: prompt_tokens(chat, leased.encoder, leased.form)
         )
+        return len(tokens)
 
-    async def text(self, key: Key, model: str, tokens: Sequence[int], gone: Gone | None = None) -> str:
-        """The text of tokens. Raises Refusal, FreeholdError."""
-        async with self.visit(key, model, gone) as visit, self.pool.lease(model) as served:
-            size = served.engine.vocabulary.size
+    async def text(self, client: Client, model: str, tokens: Sequence[int]) -> str:
+        """The text of tokens. Raises ApiError, FreeholdError."""
+        async with self.admit(client, model) as context, self.pool.lease(model) as leased:
+            size = leased.engine.vocabulary.size
             if any(not 0 <= token < size for token in tokens):
-                raise ApiError(400, f"tokens: they are numbers from 0 to {size - 1}")
-            visit.tokens = len(tokens)
-            return await self.work.run(lambda: served.prompting.vocabulary.decode(tokens), gone)
+                raise ApiError(400, f"tokens: this model's tokens are numbers from 0 to {size - 1}")
+            context.tokens = len(tokens)
+            return await self.work.run(
+                lambda: leased.encoder.vocabulary.decode(tokens), client.is_disconnected
+            )
 
     async def embed(
-        self, key: Key, model: str, texts: Sequence[str], *, cut: bool = False, gone: Gone | None = None
+        self, client: Client, model: str, texts: Sequence[str], *, truncate: bool = False
     ) -> Embedded:
-        """A vector for each text. Raises Refusal, FreeholdError."""
-        trace, status, tokens = self.traces.begin("embeddings", model), "error", 0
+        """A vector for each text. Raises ApiError, FreeholdError."""
+        span, status, tokens = self.traces.begin("embeddings", model), "error", 0
         try:
-            async with self.visit(key, model, gone) as visit:
-                embedded = await self.vectors(visit, texts, cut=cut)
+            async with self.admit(client, model) as context:
+                embedded = await self.vectors(context, texts, truncate=truncate)
                 tokens, status = embedded.tokens, "ok"
                 return embedded
         finally:
-            self.traces.end(trace, status, tokens)
+            self.traces.end(span, status, tokens)
 
-    async def vectors(self, visit: Visit, texts: Sequence[str], *, cut: bool = False) -> Embedded:
-        """A vector for each text, for a request that is here. Raises Refusal, FreeholdError."""
-        async with self.pool.lease_embedder(visit.model) as embedder:
+    async def vectors(
+        self, context: RequestContext, texts: Sequence[str], *, truncate: bool = False
+    ) -> Embedded:
+        """A vector for each text, for a request that was let in. Raises ApiError, FreeholdError."""
+        async with self.pool.lease_embedder(context.model) as embedder:
 
-            def embedded() -> Embedded:
-                span = self.counter.begin()
+            def embed() -> Embedded:
+                span = self.energy.begin()
                 try:
-                    return embedder.embed(texts, cut=cut)
+                    return embedder.embed(texts, cut=truncate)
                 finally:
-                    visit.joules += self.counter.end(span)
+                    context.joules += self.energy.end(span)
 
-            made = await self.embedding.run(embedded, visit.gone)
-            visit.tokens += made.tokens
-            return made
+            embedded = await self.embedding.run(embed, context.client.is_disconnected)
+            context.tokens += embedded.tokens
+            return embedded
+
+    # -- accounts and end -----------------------------------------------------------------------
+
+    def _book_context(self, context: RequestContext, status: str, seconds: float) -> None:
+        key, model = context.client.key.name, context.model
+        self.metrics.tokens.labels(model, "prompt").inc(context.tokens)
+        row = Used(time.time(), key, model, context.tokens, 0, 0, 0.0, seconds, status, context.joules)
+        self._book(row, seconds)
+
+    def _book(self, row: Used, seconds: float) -> None:
+        """Count a request that has ended, ``seconds`` after it arrived."""
+        self.metrics.count_request(row.model, row.status, seconds)
+        self.usage_writer.add(row)
+
+    async def drain(self, seconds: float) -> None:
+        """Let nothing more in, and wait up to ``seconds`` for what is in progress."""
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.scheduler.in_progress:
+                    await asyncio.sleep(0.05)
 
     def close(self) -> None:
         """End the threads after what they do now."""
         for work in (self.work, self.embedding, self.reading):
             work.close()
 
-    # -- accounts -----------------------------------------------------------------------------
 
-    def _account(self, key: Key, model: str, outcome: Outcome, seconds: float) -> None:
-        """Book what was computed of an answer, whole or not."""
-        metrics, done = self.metrics, outcome.completion
-        if done is None:
-            self._book(Used(time.time(), key.name, model, 0, 0, 0, 0.0, 0.0, outcome.status), seconds)
-            return
-        if done.tokens:
-            metrics.first.labels(model).observe(done.first_token_s)
-        metrics.tokens.labels(model, "prompt").inc(max(0, done.prompt_tokens - done.reused))
-        metrics.tokens.labels(model, "reused").inc(done.reused)
-        metrics.tokens.labels(model, "answer").inc(len(done.tokens))
-        metrics.joules.labels(model).inc(done.joules or 0.0)
-        metrics.guesses.labels(model, "offered").inc(done.guessed)
-        metrics.guesses.labels(model, "right").inc(done.right)
-        self._book(
-            Used(time.time(), key.name, model, done.prompt_tokens, done.reused, len(done.tokens), done.first_token_s, done.total_s,
-                 outcome.status, done.joules), seconds
-        )  # fmt: skip
+def _request_for(leased: LeasedModel, chat: ChatRequest) -> GenerationRequest:
+    return generation_request(
+        chat, leased.encoder, leased.form, leased.choices, leased.engine.longest, leased.adapter
+    )
 
-    def _book(self, used: Used, seconds: float) -> None:
-        """Count a request that has ended, so many seconds after it came."""
-        self.metrics.requests.labels(used.model, used.status).inc()
-        self.metrics.whole.labels(used.model).observe(seconds)
-        self._unwritten.append(used)
 
-    async def keep_accounts(self) -> None:
-        """Write usage every :data:`WRITTEN_EVERY` seconds until cancelled, and once more then.
+def _check_length(request: GenerationRequest, longest: int) -> None:
+    """Raises ApiError where prompt and answer do not fit into the context."""
+    if len(request.tokens) + request.max_tokens > longest:
+        raise ApiError(
+            400,
+            f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} exceed the "
+            f"context of {longest} tokens",
+            "context_length_exceeded",
+        )
 
-        What the database does not take (the disk is full, another writes for too long) is kept and tried again.
-        """
-        try:
-            while True:
-                await asyncio.sleep(WRITTEN_EVERY)
-                await self._write()
-        except asyncio.CancelledError:
-            await self._write()
-            raise
 
-    async def _write(self) -> None:
-        rows, self._unwritten = self._unwritten, []
-        try:
-            await asyncio.to_thread(self.ledger.add, rows)
-        except (SQLAlchemyError, FreeholdError, OSError) as error:
-            self._unwritten = rows + self._unwritten
-            if not self._refused:
-                log.error("usage cannot be written, and is kept until it can be: %s", error)
-            self._refused = True
-        else:
-            if self._refused:
-                log.warning("usage is written again")
-            self._refused = False
-
-    async def drain(self, seconds: float) -> None:
-        """Take nothing more in, and wait for what is under way."""
-        self.draining = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self.runner.under_way:
-                    await asyncio.sleep(0.05)
+def _used(key: Key, model: str, outcome: Outcome) -> Used:
+    """The row of the usage log for an answer."""
+    completion = outcome.completion
+    if completion is None:
+        return Used(time.time(), key.name, model, 0, 0, 0, 0.0, 0.0, outcome.status)
+    return Used(
+        time.time(),
+        key.name,
+        model,
+        completion.prompt_tokens,
+        completion.reused,
+        len(completion.tokens),
+        completion.first_token_s,
+        completion.total_s,
+        outcome.status,
+        completion.joules,
+    )

@@ -1,4 +1,4 @@
-"""A document's bytes become passages: pieces of its text short enough to be embedded, each with where it stands."""
+"""A document's bytes become passages: parts of its text short enough to be embedded, each with its place."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from freehold.core import limited_process
 from freehold.core.errors import BadData, Unsupported
 
-#: Characters of a passage: paragraphs are put together up to here.
+#: Characters of a passage; paragraphs are joined up to this length.
 LENGTH = 900
-#: What is read as text by its name's end; PDF is read as well.
+#: Ends of the names of files that are read as text. PDF is read too.
 TEXT_ENDS = (
     ".txt",
     ".md",
@@ -32,46 +32,47 @@ TEXT_ENDS = (
 MOST_CHARACTERS = 20_000_000
 #: Seconds of processor time for reading a PDF; two more for each 100 KB of it.
 PDF_S = 10.0
-#: Characters of a line that are looked at together.
+#: Longer lines are split.
 _LONGEST_LINE = 20_000
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Text of a document. ``page``: its page from 1, 0 where there are none; ``first`` and ``last``: lines of that page or document, from 1."""
+    """A part of a document's text."""
 
     text: str
+    #: its page, from 1; 0 where the document has no pages
     page: int
+    #: its first and last line in that page or document, from 1
     first: int
     last: int
 
 
 def read(name: str, data: bytes) -> list[Passage]:
-    """The passages of a document, by its name's end. Raises Unsupported for a kind that is not read, BadData for one that cannot be."""
-    if name.lower().endswith(".pdf"):
-        pages = _pdf(name, data)
-    elif name.lower().endswith(TEXT_ENDS):
-        try:
-            pages = [(0, data.decode("utf-8-sig"))]
-        except UnicodeDecodeError as error:
-            raise BadData(
-                f"{name} is not UTF-8 text: its byte {error.start} fits none", "save it as UTF-8"
-            ) from error
-    else:
-        raise Unsupported(
-            f"{name} is of a kind that is not read here", f"give PDF or text: {', '.join(TEXT_ENDS)}"
-        )
+    """The passages of a document; the end of its name says its format.
+
+    Raises Unsupported for a format that is not read, BadData for a file that cannot be read.
+    """
+    is_pdf = name.lower().endswith(".pdf")
+    pages = _pdf(name, data) if is_pdf else _text(name, data)
     if sum(len(text) for _, text in pages) > MOST_CHARACTERS:
-        raise BadData(f"{name} holds more than {MOST_CHARACTERS:,} characters", "split it")
-    found = [passage for page, text in pages for passage in _pieces(page, text)]
-    if not found:
-        raise BadData(
-            f"{name} holds no text",
-            "a scanned PDF needs text recognition first"
-            if name.lower().endswith(".pdf")
-            else "give one with text",
-        )
-    return found
+        raise BadData(f"{name} has more than {MOST_CHARACTERS:,} characters", "split it")
+    passages = [passage for page, text in pages for passage in _split(page, text)]
+    if not passages:
+        remedy = "a scanned PDF needs text recognition first" if is_pdf else "choose a file with text"
+        raise BadData(f"{name} has no text", remedy)
+    return passages
+
+
+def _text(name: str, data: bytes) -> list[tuple[int, str]]:
+    """The text of a file without pages. Raises BadData, Unsupported."""
+    if not name.lower().endswith(TEXT_ENDS):
+        formats = ", ".join(TEXT_ENDS)
+        raise Unsupported(f"{name} has a format that is not read here", f"use PDF or text: {formats}")
+    try:
+        return [(0, data.decode("utf-8-sig"))]
+    except UnicodeDecodeError as error:
+        raise BadData(f"{name}, byte {error.start}: not UTF-8", "save the file as UTF-8") from error
 
 
 def _pdf(name: str, data: bytes) -> list[tuple[int, str]]:
@@ -103,20 +104,20 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     yield number + 1, ""
 
 
-def _pieces(page: int, text: str) -> Iterator[Passage]:
-    """Paragraphs put together up to :data:`LENGTH`."""
+def _split(page: int, text: str) -> Iterator[Passage]:
+    """Paragraphs joined up to :data:`LENGTH`."""
     lines: list[str] = []
     first = size = 0
 
-    def piece() -> Passage:
+    def passage() -> Passage:
         while not lines[-1].strip():
             lines.pop()
         return Passage("\n".join(lines).strip(), page, first, first + len(lines) - 1)
 
     for number, line in _lines(text):
-        # a piece ends between paragraphs if it can, and else between lines
+        # a passage ends between paragraphs if possible, and else between lines
         if lines and (size + len(line) > LENGTH or (not line.strip() and size > LENGTH // 2)):
-            yield piece()
+            yield passage()
             lines, size = [], 0
         if line.strip() or lines:
             if not lines:
@@ -124,27 +125,34 @@ def _pieces(page: int, text: str) -> Iterator[Passage]:
             lines.append(line)
             size += len(line) + 1
     if lines:
-        yield piece()
+        yield passage()
 
 
 def fitted(passages: list[Passage], count: Callable[[str], int], most: int) -> Iterator[Passage]:
-    """The passages, those of more than ``most`` tokens halved between sentences or words until they fit."""
+    """The passages; those of more than ``most`` tokens are halved between sentences or words until they fit."""
     for passage in passages:
         if count(passage.text) <= most or len(passage.text) < 2:
             yield passage
-            continue
-        middle = len(passage.text) // 2
-        ends = [found.end() for found in re.finditer(r"[.!?]\s+", passage.text)] or [
-            found.end() for found in re.finditer(r"\s+", passage.text)
-        ]
-        at = min(
-            [end for end in ends if 0 < end < len(passage.text)] or [middle],
-            key=lambda end: abs(end - middle),
-        )
-        before = passage.text[:at]
-        turn = min(passage.first + before.count("\n"), passage.last)
-        parts = [
-            replace(passage, text=before.strip(), last=turn),
-            replace(passage, text=passage.text[at:].strip(), first=turn),
-        ]
-        yield from fitted([part for part in parts if part.text], count, most)
+        else:
+            yield from fitted(_halves(passage), count, most)
+
+
+def _halves(passage: Passage) -> list[Passage]:
+    """A passage in two parts, split near its middle; a part without text is left out."""
+    at = _split_point(passage.text)
+    before = passage.text[:at]
+    line = min(passage.first + before.count("\n"), passage.last)
+    halves = (
+        replace(passage, text=before.strip(), last=line),
+        replace(passage, text=passage.text[at:].strip(), first=line),
+    )
+    return [half for half in halves if half.text]
+
+
+def _split_point(text: str) -> int:
+    """The end of the sentence, or else of the word, that is nearest to the middle."""
+    middle = len(text) // 2
+    ends = [match.end() for match in re.finditer(r"[.!?]\s+", text)]
+    ends = ends or [match.end() for match in re.finditer(r"\s+", text)]
+    inside = [end for end in ends if 0 < end < len(text)]
+    return min(inside or [middle], key=lambda end: abs(end - middle))

@@ -1,4 +1,4 @@
-"""The text of a PDF; called in a process with limits, since a small file can take a reader for minutes."""
+"""The text of a PDF; runs in a process with limits, since a small file can keep a reader busy for minutes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from freehold.core.errors import BadData, Unsupported
 
 
 def pages(data: bytes) -> bytes:
-    """A JSON list of each page's text. Raises BadData, Unsupported; the messages go on from the file's name."""
+    """A JSON list of each page's text. Raises BadData, Unsupported; their messages continue the file's name."""
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
-            raise Unsupported("is locked by a password", "save it without one")
+            raise Unsupported("is protected by a password", "save it without one")
         return json.dumps([page.extract_text() for page in reader.pages]).encode()
     except (Unsupported, MemoryError):
         raise

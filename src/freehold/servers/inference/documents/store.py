@@ -1,8 +1,8 @@
-"""Documents that may be asked about: their passages and a vector for each, in one SQLite file for each embedding model.
+"""Documents: their passages and a vector for each, in one SQLite file for each embedding model.
 
-The file is readable by its owner alone. A document belongs to the key that brought it, and no other key sees it. Vectors lie in a table of
-sqlite-vec, whose search is exact; text and vectors are written in one transaction. (apsw, not Python's own sqlite3, because that is often built
-without loadable extensions.)
+Only its owner may read the file. A document belongs to the key that added it, and no other key sees it. Vectors are in
+a table of sqlite-vec, whose search is exact; text and vectors are written in one transaction. (apsw, not Python's own
+sqlite3, because that is often built without loadable extensions.)
 """
 
 from __future__ import annotations
@@ -21,32 +21,39 @@ from freehold.core.errors import NotFound
 from freehold.servers.inference.documents.passages import Passage
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS documents (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, added REAL NOT NULL,
+CREATE TABLE IF NOT EXISTS documents (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, added REAL NOT NULL,
   UNIQUE (owner, name));
-CREATE TABLE IF NOT EXISTS passages (id INTEGER PRIMARY KEY, document TEXT NOT NULL, page INTEGER NOT NULL, first INTEGER NOT NULL,
-  last INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS passages (
+  id INTEGER PRIMARY KEY, document TEXT NOT NULL, page INTEGER NOT NULL,
+  first INTEGER NOT NULL, last INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS passages_of ON passages (document);
 """
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document that is kept."""
+    """A stored document."""
 
     id: str
     name: str
     bytes: int
+    #: seconds since 1970
     added: float
+    #: how many it has
     passages: int
 
 
 @dataclass(frozen=True)
 class PassageHit:
-    """A passage that a search found. ``similarity``: cosine, 1 for the same direction."""
+    """A passage that a search returned."""
 
+    #: the document's id
     document: str
+    #: the document's name
     name: str
     passage: Passage
+    #: cosine, 1 for the same direction
     similarity: float
 
 
@@ -73,39 +80,46 @@ class Documents:
             )
 
     def add(self, owner: str, name: str, size: int, passages: list[Passage], vectors: np.ndarray) -> Document:
-        """Keep a document with the vectors (passages, width) of its passages; one of the same name and owner is replaced."""
-        made = Document(f"doc_{secrets.token_hex(12)}", name, size, time.time(), len(passages))
+        """Store a document and the vectors (passages, width) of its passages, in place of one of the same name and owner."""
+        document = Document(f"doc_{secrets.token_hex(12)}", name, size, time.time(), len(passages))
         with self._lock, self._connection as connection:
             for (old,) in list(
                 connection.execute("SELECT id FROM documents WHERE owner = ? AND name = ?", (owner, name))
             ):
                 self._remove(old)
             connection.execute(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, ?)", (made.id, owner, name, size, made.added)
+                "INSERT INTO documents VALUES (?, ?, ?, ?, ?)",
+                (document.id, owner, name, size, document.added),
             )
             for passage, vector in zip(passages, vectors.astype("<f4"), strict=True):
-                values = (made.id, passage.page, passage.first, passage.last, passage.text)
+                values = (document.id, passage.page, passage.first, passage.last, passage.text)
                 connection.execute(
                     "INSERT INTO passages (document, page, first, last, text) VALUES (?, ?, ?, ?, ?)", values
                 )
                 connection.execute(
                     "INSERT INTO vectors (rowid, owner, document, embedding) VALUES (?, ?, ?, ?)",
-                    (connection.last_insert_rowid(), owner, made.id, vector.tobytes()),
+                    (connection.last_insert_rowid(), owner, document.id, vector.tobytes()),
                 )
-        return made
+        return document
 
     def list(self, owner: str, since: float = 0.0) -> list[Document]:
-        """An owner's documents, newest first. ``since``: when the owner's key was made (seconds since 1970); what is older, here and
-        below, is another's, whose key had the same name."""
-        asked = "SELECT id, name, bytes, added, (SELECT count(*) FROM passages WHERE document = d.id) FROM documents d WHERE owner = ? AND added >= ? ORDER BY added DESC"
+        """An owner's documents, newest first.
+
+        ``since``, here and below: when the owner's key was made (seconds since 1970). Older documents belong to an
+        earlier key of the same name.
+        """
+        query = (
+            "SELECT id, name, bytes, added, (SELECT count(*) FROM passages WHERE document = d.id) "
+            "FROM documents d WHERE owner = ? AND added >= ? ORDER BY added DESC"
+        )
         with self._lock:
-            return [Document(*_values(row)) for row in self._connection.execute(asked, (owner, since))]
+            return [Document(*_values(row)) for row in self._connection.execute(query, (owner, since))]
 
     def remove(self, owner: str, number: str, since: float = 0.0) -> None:
-        """Forget a document. Raises NotFound."""
-        asked = "SELECT 1 FROM documents WHERE owner = ? AND id = ? AND added >= ?"
+        """Delete a document. Raises NotFound."""
+        query = "SELECT 1 FROM documents WHERE owner = ? AND id = ? AND added >= ?"
         with self._lock, self._connection as connection:
-            if not list(connection.execute(asked, (owner, number, since))):
+            if not list(connection.execute(query, (owner, number, since))):
                 raise NotFound(f"there is no document {number[:80]!r}", "list them: GET /v1/documents")
             self._remove(number)
 
@@ -119,22 +133,23 @@ class Documents:
     def search(
         self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None, since: float = 0.0
     ) -> list[PassageHit]:
-        """The owner's passages nearest to a vector (width,), nearest first; of the documents ``among``, or of all."""
-        if since and self._has_older(owner, since):  # vectors do not know how old they are
-            seen = {document.id for document in self.list(owner, since)}
-            among = [number for number in among or seen if number in seen]
+        """The owner's passages nearest to a vector (width,), nearest first, of the documents ``among`` or of all."""
+        if since and self._has_older(owner, since):  # the table of vectors has no dates
+            visible = {document.id for document in self.list(owner, since)}
+            among = [number for number in among or visible if number in visible]
             if not among:
                 return []
         chosen = f" AND document IN ({', '.join('?' * len(among))})" if among else ""
-        asked = (
-            f"SELECT p.document, d.name, p.page, p.first, p.last, p.text, v.distance FROM (SELECT rowid, distance FROM vectors "
-            f"WHERE embedding MATCH ? AND k = ? AND owner = ?{chosen}) v JOIN passages p ON p.id = v.rowid JOIN documents d ON d.id = p.document "
-            "ORDER BY v.distance"
+        query = (
+            "SELECT p.document, d.name, p.page, p.first, p.last, p.text, v.distance FROM "
+            "(SELECT rowid, distance FROM vectors "
+            f"WHERE embedding MATCH ? AND k = ? AND owner = ?{chosen}) v "
+            "JOIN passages p ON p.id = v.rowid JOIN documents d ON d.id = p.document ORDER BY v.distance"
         )
         with self._lock:
             rows = list(
                 self._connection.execute(
-                    asked, (vector.astype("<f4").tobytes(), limit, owner, *(among or []))
+                    query, (vector.astype("<f4").tobytes(), limit, owner, *(among or []))
                 )
             )
         return [
@@ -143,9 +158,9 @@ class Documents:
         ]
 
     def _has_older(self, owner: str, since: float) -> bool:
-        asked = "SELECT 1 FROM documents WHERE owner = ? AND added < ? LIMIT 1"
+        query = "SELECT 1 FROM documents WHERE owner = ? AND added < ? LIMIT 1"
         with self._lock:
-            return bool(list(self._connection.execute(asked, (owner, since))))
+            return bool(list(self._connection.execute(query, (owner, since))))
 
     def close(self) -> None:
         """Close the file."""
