@@ -74,7 +74,7 @@ def open_engine(
         from freehold.inference.transformers_engine import TransformersEngine
 
         return TransformersEngine(weights, context_length=context_length, adapter=adapter)
-    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.llama_engine import LlamaEngine
 
     return LlamaEngine(
         weights, context_length=context_length, parallel=parallel, adapter=adapter, threads=threads

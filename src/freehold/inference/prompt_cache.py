@@ -81,13 +81,13 @@ class PromptCache:
         self._remove(state)
         return False
 
-    def place(self, tokens: np.ndarray, scope: str = "") -> Path:
-        """Where the state of these tokens is to be written first; :meth:`keep` makes it count."""
+    def path_for(self, tokens: np.ndarray, scope: str = "") -> Path:
+        """Where to write the state of these tokens first; :meth:`keep` then takes it in."""
         name = hashlib.sha256(scope.encode() + b"\0" + tokens.astype("<i4").tobytes()).hexdigest()[:32]
         return self.folder / f"{name}.state.part"
 
     def keep(self, tokens: np.ndarray, written: Path, scope: str = "") -> None:
-        """Take in a state that was written where :meth:`place` said."""
+        """Take in a state that was written where :meth:`path_for` says."""
         atomic_files.sync(written)
         atomic_files.narrow(written)
         path = written.with_suffix("")

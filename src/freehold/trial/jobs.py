@@ -17,8 +17,9 @@ from freehold.data.examples import Example
 from freehold.data.templates import Messages
 from freehold.evaluation import measurement
 from freehold.evaluation.measurement import Ask
-from freehold.inference.interface import Engine, PromptEncoder, Request, common_prefix
+from freehold.inference.interface import Engine, PromptEncoder, common_prefix
 from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
+from freehold.inference.request import GenerationRequest
 from freehold.models.info import ModelInfo
 from freehold.trial import baselines, costs, waits
 from freehold.trial import task as tasks
@@ -147,7 +148,7 @@ def _read_speed(engine: Engine, text: list[int]) -> float:
     speed = 0.0
     for size in (_PACE_PROMPT, 4 * _PACE_PROMPT):
         started = time.perf_counter()
-        list(engine.generate([Request(tuple(text[:size]), 1)]))
+        list(engine.generate([GenerationRequest(tuple(text[:size]), 1)]))
         seconds = time.perf_counter() - started
         speed = size / seconds
         if seconds > _PACE_S / 4:
@@ -157,7 +158,7 @@ def _read_speed(engine: Engine, text: list[int]) -> float:
 
 def _write_speed(engine: Engine, text: list[int], count: int, reading: float) -> float:
     """Answer tokens per second of ``count`` answers at once, the time of reading their prompts taken off."""
-    wanted = [Request(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
+    wanted = [GenerationRequest(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
     started = time.perf_counter()
     written = sum(len(completion.tokens) - 1 for _, completion in engine.generate(wanted))
     seconds = time.perf_counter() - started - count * 8 / reading
@@ -483,12 +484,12 @@ def _noise(span: cpu_load.Load, what: str) -> str:
     return "" if span.quiet else span.sentence(f"while {what} was measured")
 
 
-def token_speeds(engine: Engine, asking: PromptEncoder, request: Request) -> tuple[float, float]:
+def token_speeds(engine: Engine, asking: PromptEncoder, request: GenerationRequest) -> tuple[float, float]:
     """Tokens per second of reading a prompt and of writing an answer, one request alone, best of three."""
     text = asking.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
     size = min(256, engine.context_length - 40)
-    one = Request(tuple(text[:size]), 1)
-    many = Request(tuple(text[:16]), 33)
+    one = GenerationRequest(tuple(text[:size]), 1)
+    many = GenerationRequest(tuple(text[:16]), 33)
     reads, writes = list[float](), list[float]()
     for _ in range(3):
         started = time.perf_counter()

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.costs.usage import usage
+from freehold.inference import engine_options
 from freehold.inference.batch_engine import BatchingEngine
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
@@ -85,7 +86,9 @@ def ends_of(
 ) -> list[Outcome]:
     async def whole() -> list[Outcome]:
         runner, ends = Scheduler(), list[Outcome]()
-        engine = BatchingEngine(weights, context_length=4096, parallel=1, batch=128, threads=1)
+        engine = BatchingEngine(
+            weights, engine_options.EngineOptions(context_length=4096, parallel=1, batch=128, threads=1)
+        )
         await asyncio.wait_for(leave(runner, engine, ends), 60)  # type: ignore[arg-type]
         await asyncio.to_thread(runner.close)
         for _ in range(100):

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from freehold.core.errors import Busy, StepFailed
+from freehold.inference import engine_options
 from freehold.inference.batch_engine import BatchingEngine
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
@@ -127,7 +128,9 @@ async def collected(
 def run(weights: Path, test: Callable[[Scheduler, BatchingEngine, list[Outcome]], Any]) -> None:
     async def whole() -> None:
         runner, ends = Scheduler(), list[Outcome]()
-        engine = BatchingEngine(weights, context_length=4096, parallel=2, batch=128, threads=1)
+        engine = BatchingEngine(
+            weights, engine_options.EngineOptions(context_length=4096, parallel=2, batch=128, threads=1)
+        )
         try:
             await asyncio.wait_for(test(runner, engine, ends), 120)
         finally:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from freehold.core.errors import Unsupported
+from freehold.inference import engine_options
 from freehold.inference.batch_engine import BatchingEngine, Meter
 from freehold.inference.embeddings import Embedder, SentenceEmbedder, is_embedder
 from freehold.inference.interface import Choices, PromptEncoder
@@ -270,17 +271,14 @@ class ModelPool:
             for other in self.bases
             if self._root(other) == name
         }
-        told = {
-            "context_length": length,
-            "parallel": terms.parallel,
-            "states": states,
-            "guessing": terms.guessing,
-            "threads": terms.threads,
-        }
+        weights = self.store.weights(model)
+        options = engine_options.EngineOptions(length, terms.parallel, terms.threads, drafts=terms.guessing)
         if terms.reproducible:
-            engine = ReproducibleEngine(self.store.weights(model), meter=self.meter, **told)
+            engine = ReproducibleEngine(weights, options, prompt_cache=states, meter=self.meter)
         else:
-            engine = BatchingEngine(self.store.weights(model), meter=self.meter, adapters=adapters, **told)
+            engine = BatchingEngine(
+                weights, options, prompt_cache=states, meter=self.meter, adapters=adapters
+            )
         return Open(engine, self._asked(name, engine), self._need(name))
 
     def _asked(self, root: str, engine: BatchingEngine) -> dict[str, Asked]:

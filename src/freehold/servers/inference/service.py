@@ -395,8 +395,8 @@ class InferenceService:
         metrics.tokens.labels(model, "reused").inc(done.reused)
         metrics.tokens.labels(model, "answer").inc(len(done.tokens))
         metrics.joules.labels(model).inc(done.joules or 0.0)
-        metrics.guesses.labels(model, "offered").inc(done.guessed)
-        metrics.guesses.labels(model, "right").inc(done.right)
+        metrics.guesses.labels(model, "offered").inc(done.drafted)
+        metrics.guesses.labels(model, "right").inc(done.accepted)
         self._book(
             Used(time.time(), key.name, model, done.prompt_tokens, done.reused, len(done.tokens), done.first_token_s, done.total_s,
                  outcome.status, done.joules), seconds
