@@ -1,4 +1,6 @@
-"""The engine of trials: from empty memory, without prompt cache and drafts, so that the same requests give the same answers."""
+"""The engine of trials: from empty memory, without prompt cache and drafts, so that the same requests give
+the same answers.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """``place`` names the row for a person, e.g. ``tickets.csv, line 12``; ``fields`` are its values by column."""
+    """``place`` names the row for a person, e.g.
+
+    ``tickets.csv, line 12``; ``fields`` are its values by column.
+    """
 
     place: str
     fields: dict[str, Any]
@@ -16,7 +19,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Fault:
-    """A row, or a part of one, that cannot be used: where it is and what is wrong with it, each a short phrase without a full stop."""
+    """A row, or a part of one, that cannot be used: where it is and what is wrong with it, each a short
+    phrase without a full stop.
+    """
 
     place: str
     reason: str
@@ -27,9 +32,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Table:
-    """``notes`` are sentences on what the reader decided (delimiter, encoding, sheet, header) and what it left out.
+    """``notes`` are sentences on what the reader decided (delimiter, encoding, sheet, header) and what it
+    left out.
 
-    ``digest`` is the sha256 of the file, or of the rows where there is no file. ``faults`` are rows that could not be read at all.
+    ``digest`` is the sha256 of the file, or of the rows where there is no file. ``faults`` are rows that
+    could not be read at all.
     """
 
     name: str

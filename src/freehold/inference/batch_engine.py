@@ -1,11 +1,13 @@
-"""The engine of a server: requests come and go at any time, and every decode call carries what all of them need next.
+"""The engine of a server: requests come and go at any time, and every decode call carries what all of them
+need next.
 
-A call has one token of each answer under way, the drafts that prompt lookup offers for it (prompt_lookup.py), and pieces of prompts that
-are still read, short ones so that answers do not stall. Requests may name an adapter each: one base is loaded, and one call serves all
-of its adapters (multi_lora.py). What stays in memory between requests is in sequence_memory.py.
+A call has one token of each answer under way, the drafts that prompt lookup offers for it (prompt_lookup.py),
+and pieces of prompts that are still read, short ones so that answers do not stall. Requests may name an
+adapter each: one base is loaded, and one call serves all of its adapters (multi_lora.py). What stays in
+memory between requests is in sequence_memory.py.
 
-A fault of one answer ends that answer alone. Where a whole call fails, its texts are computed again one by one, and those that fail then
-are ended.
+A fault of one answer ends that answer alone. Where a whole call fails, its texts are computed again one by
+one, and those that fail then are ended.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from freehold.inference.running import Ended, Part, Running, settled
 from freehold.inference.sequence_memory import SequenceMemory
 from freehold.inference.sequences import KvSequence, TokenBatch
 
-#: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste the call.
+#: Prompt tokens in one call while answers are under way: more make the next token of those late, fewer waste
+#: the call.
 PIECE = 128
 #: Tokens that answers and drafts together may take in one call.
 DRAFTED = 24
@@ -40,7 +43,8 @@ DRAFTED = 24
 WORTH_WAITING = 64
 #: The name of all adapters together; no model can be called so.
 ALL = "*"
-#: Calls that fail one after the other, however few texts they have, until the engine itself is what has failed.
+#: Calls that fail one after the other, however few texts they have, until the engine itself is what has
+#: failed.
 MOST_FAILED = 2
 
 
@@ -59,8 +63,9 @@ class Meter(Protocol):
 class BatchingEngine(SequenceMemory):
     """A GGUF model that answers many requests at once. Raises BadModel, DoesNotFit.
 
-    ``prompt_cache``: where long prompts are kept on disk. ``adapters``: LoRAs in GGUF form, to be named in requests. ``meter``: counts
-    the energy of each step, which is shared among the step's requests by their tokens.
+    ``prompt_cache``: where long prompts are kept on disk. ``adapters``: LoRAs in GGUF form, to be named in
+    requests. ``meter``: counts the energy of each step, which is shared among the step's requests by their
+    tokens.
     """
 
     def __init__(
@@ -80,7 +85,8 @@ class BatchingEngine(SequenceMemory):
         self._batch = TokenBatch(self._lib, options.batch)
         self._waiting: deque[tuple[int, GenerationRequest, np.ndarray]] = deque()
         self._ended: list[Ended] = []
-        #: Faults that ended one answer, and calls that failed and were computed again text by text, since the engine was made.
+        #: Faults that ended one answer, and calls that failed and were computed again text by text, since the
+        #: engine was made.
         self.answer_faults = self.call_faults = 0
         self._failed_calls = 0  # one after the other
         self._adapters: dict[str, Any] = {"": None} | (self._load(path, adapters) if adapters else {})
@@ -129,7 +135,8 @@ class BatchingEngine(SequenceMemory):
     def submit(self, number: int, request: GenerationRequest) -> None:
         """Queue a request.
 
-        Raises DoesNotFit if it can never fit, UsageError where a value is out of its range, NotFound for an unknown adapter.
+        Raises DoesNotFit if it can never fit, UsageError where a value is out of its range, NotFound for an
+        unknown adapter.
         """
         tokens = checked(request, self.vocabulary.size, self.longest)
         if request.adapter not in self._adapters:
@@ -294,7 +301,10 @@ class BatchingEngine(SequenceMemory):
         return Part(running, running.sequence, piece, int(len(piece) == len(running.pending)))
 
     def _call(self, plan: list[Part]) -> list[tuple[Running, str]]:
-        """Compute a plan; which requests ended with it, and why. Where the call fails its texts are computed one by one."""
+        """Compute a plan; which requests ended with it, and why.
+
+        Where the call fails its texts are computed one by one.
+        """
         try:
             self._decode(plan)
         except Exception as error:
@@ -305,7 +315,10 @@ class BatchingEngine(SequenceMemory):
         return self._taken(plan)
 
     def _separately(self, plan: list[Part], fault: Exception) -> list[tuple[Running, str]]:
-        """Compute what a failed call had, each text by itself, and end those that fail again. Raises where all of several do."""
+        """Compute what a failed call had, each text by itself, and end those that fail again.
+
+        Raises where all of several do.
+        """
         self.call_faults += 1
         self._undo(plan)
         ended, failed = list[tuple[Running, str]](), list[tuple[Running, Exception]]()
@@ -397,7 +410,9 @@ class BatchingEngine(SequenceMemory):
         self._times[count] = seconds if known is None else 0.8 * known + 0.2 * seconds
 
     def _price(self, answering: int, drafted: int) -> float:
-        """What a drafted token costs, as a share of what a token costs without drafts; half where that has not been seen."""
+        """What a drafted token costs, as a share of what a token costs without drafts; half where that has
+        not been seen.
+        """
         alone, more = self._times.get(answering), self._times.get(answering + drafted)
         return 0.5 if alone is None or more is None else (more - alone) / drafted / (alone / answering)
 
@@ -410,7 +425,9 @@ class BatchingEngine(SequenceMemory):
         return draft if draft and running.lookup.pays(self._price(answering, len(draft))) else []
 
     def _take(self, running: Running, row: int) -> str:
-        """Draw a token, and one more after each accepted token of the draft; the reason why the answer ends here, or ''."""
+        """Draw a token, and one more after each accepted token of the draft; the reason why the answer ends
+        here, or ''.
+        """
         draft, accepted, finish = running.draft, 0, ""
         before = len(running.sequence.tokens) - len(draft)
         for index in range(len(draft) + 1):

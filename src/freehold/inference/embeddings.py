@@ -1,7 +1,8 @@
 """Text to vectors, with encoder models that are kept as a Sentence Transformers folder does.
 
-Source of the folder's form: Sentence Transformers' ``modules.json`` (what follows the encoder), ``1_Pooling/config.json`` (how the tokens'
-vectors become one) and ``sentence_bert_config.json`` (the longest text in tokens).
+Source of the folder's form: Sentence Transformers' ``modules.json`` (what follows the encoder),
+``1_Pooling/config.json`` (how the tokens' vectors become one) and ``sentence_bert_config.json`` (the longest
+text in tokens).
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ class EngineOptions:
     cached_sequences: int = CACHED_SEQUENCES
     #: Use prompt-lookup speculative decoding.
     drafts: bool = True
-    #: Give each text ``context_length / sequences`` cells of its own, so that sums do not depend on where others are.
+    #: Give each text ``context_length / sequences`` cells of its own, so that sums do not depend on where
+    #: others are.
     separate_cells: bool = False
     #: Keep the cache in 32 bit and leave out flash attention: slower, to compare with other engines.
     exact: bool = False

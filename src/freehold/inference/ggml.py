@@ -1,6 +1,7 @@
 """ggml's own row functions, reached through its C library: block sizes, quantize, dequantize.
 
-Source: ggml.h (``ggml_quantize_chunk``, ``ggml_get_type_traits``) of the llama.cpp that llama-cpp-python builds.
+Source: ggml.h (``ggml_quantize_chunk``, ``ggml_get_type_traits``) of the llama.cpp that llama-cpp-python
+builds.
 """
 
 from __future__ import annotations

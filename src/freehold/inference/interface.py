@@ -89,7 +89,9 @@ class Tokenizer(Protocol):
     size: int
 
     def encode(self, text: str, *, start: bool) -> list[int]:
-        """Tokens of ``text``, control tokens recognised; ``start`` puts the start token first, if the model has one."""
+        """Tokens of ``text``, control tokens recognised; ``start`` puts the start token first, if the model
+        has one.
+        """
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -121,7 +123,10 @@ class Engine(Protocol):
         ...
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, Completion]]:
-        """Answers as they end, each with its request's index. Raises DoesNotFit for a prompt over the context length."""
+        """Answers as they end, each with its request's index.
+
+        Raises DoesNotFit for a prompt over the context length.
+        """
         ...
 
     def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
@@ -135,10 +140,11 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class PromptEncoder:
-    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving alike.
+    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving
+    alike.
 
-    ``room``: tokens that a prompt may have, 0 for no limit. A text that cannot have so few is refused before it is
-    made tokens, which takes a processor for minutes where the text is long and made for that.
+    ``room``: tokens that a prompt may have, 0 for no limit. A text that cannot have so few is refused before
+    it is made tokens, which takes a processor for minutes where the text is long and made for that.
     """
 
     template: ChatTemplate

@@ -1,4 +1,6 @@
-"""llama.cpp's low-level bindings: its log, a loaded model, its tokens, and a context in which texts are computed."""
+"""llama.cpp's low-level bindings: its log, a loaded model, its tokens, and a context in which texts are
+computed.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,10 @@ class LlamaTokenizer:
         )
 
     def encode(self, text: str, *, start: bool) -> list[int]:
-        """See :class:`freehold.inference.interface.Tokenizer`. Raises Unsupported for half characters (lone surrogates)."""
+        """See :class:`freehold.inference.interface.Tokenizer`.
+
+        Raises Unsupported for half characters (lone surrogates).
+        """
         try:
             data = text.encode()
         except UnicodeEncodeError as error:
@@ -179,10 +184,12 @@ class LlamaTokenizer:
 
 
 class LlamaContext:
-    """A loaded model with room for ``context_length`` tokens of up to ``sequences`` texts. Raises BadModel, DoesNotFit.
+    """A loaded model with room for ``context_length`` tokens of up to ``sequences`` texts.
 
-    ``exact``, ``separate_cells``: see :class:`freehold.inference.engine_options.EngineOptions`. ``on_result``: llama.cpp's
-    ``cb_eval``, which may look at the result of any operation.
+    Raises BadModel, DoesNotFit.
+
+    ``exact``, ``separate_cells``: see :class:`freehold.inference.engine_options.EngineOptions`.
+    ``on_result``: llama.cpp's ``cb_eval``, which may look at the result of any operation.
     """
 
     def __init__(

@@ -1,7 +1,9 @@
-"""The engine of trials: the batch engine without prompt cache and drafts, so that the same requests give the same answers.
+"""The engine of trials: the batch engine without prompt cache and drafts, so that the same requests give the
+same answers.
 
-Each :meth:`LlamaEngine.generate` starts from empty memory. What all of its prompts begin with is computed once, and its cells are
-shared. One decode call carries one token of every running answer and as much of the waiting prompts as the batch holds.
+Each :meth:`LlamaEngine.generate` starts from empty memory. What all of its prompts begin with is computed
+once, and its cells are shared. One decode call carries one token of every running answer and as much of the
+waiting prompts as the batch holds.
 """
 
 from __future__ import annotations

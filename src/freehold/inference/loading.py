@@ -41,7 +41,9 @@ def predict_memory(card: ModelInfo, context_length: int, parallel: int, batch: i
 
 
 def context_that_fits(card: ModelInfo, size_bytes: int, memory_bytes: int) -> int:
-    """Tokens of context that fit ``memory_bytes`` beside weights of ``size_bytes``, up to the model's own; 0 if none do."""
+    """Tokens of context that fit ``memory_bytes`` beside weights of ``size_bytes``, up to the model's own; 0
+    if none do.
+    """
     low, high = 0, card.context_length or 4096
     while low < high:
         middle = (low + high + 1) // 2

@@ -15,7 +15,10 @@ USUAL = 1024
 
 
 def choices_of(prompting: PromptEncoder, form: AnswerForm) -> Choices | None:
-    """The form's labels as tokens, the same for every question; None where it has none. Raises BadModel, Unsupported."""
+    """The form's labels as tokens, the same for every question; None where it has none.
+
+    Raises BadModel, Unsupported.
+    """
     if not form.labels:
         return None
     choices = prompting.choices(form.messages((("user", "-"),)), form.labels)
@@ -42,7 +45,8 @@ def request_of(
 ) -> GenerationRequest:
     """The engine's request for a question in this form. ``choices``: those of :func:`choices_of`.
 
-    ``max_tokens`` 0: as many as the form says. A label is never drawn at random, and never cut. Raises BadModel, Unsupported.
+    ``max_tokens`` 0: as many as the form says. A label is never drawn at random, and never cut. Raises
+    BadModel, Unsupported.
     """
     choices = choices or choices_of(prompting, form)
     limit = max(map(len, choices.tokens)) if choices else max_tokens or form.max_tokens or USUAL

@@ -1,7 +1,8 @@
-"""Prompt lookup (Saxena 2023): drafts of the next tokens from what a text has said before, for answers that quote their input.
+"""Prompt lookup (Saxena 2023): drafts of the next tokens from what a text has said before, for answers that
+quote their input.
 
-A draft costs a few tokens of one decode call and is checked by the model itself, so answers are what they would be without. A text whose
-drafts are not accepted gets fewer of them.
+A draft costs a few tokens of one decode call and is checked by the model itself, so answers are what they
+would be without. A text whose drafts are not accepted gets fewer of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 
 #: Tokens that must be the same for what followed them to become a draft.
 SAME = 3
-#: A draft's first and greatest length, and how many tokens a text waits at most after drafts that were not accepted.
+#: A draft's first and greatest length, and how many tokens a text waits at most after drafts that were not
+#: accepted.
 FIRST, MOST, WAIT = 3, 16, 48
 
 
@@ -44,7 +46,9 @@ class PromptLookup:
         return self._tokens[at : at + min(self._length, most)]
 
     def pays(self, price: float) -> bool:
-        """Whether enough tokens are accepted for a drafted token to cost ``price``, a share of an ordinary token's cost."""
+        """Whether enough tokens are accepted for a drafted token to cost ``price``, a share of an ordinary
+        token's cost.
+        """
         if self.rate > price:
             return True
         self.rate += 0.01  # what did not pay once may later

@@ -1,16 +1,20 @@
-"""Answers that depend on nothing but what is asked: the same request has the same answer, alone or beside others, now and after a restart.
+"""Answers that depend on nothing but what is asked: the same request has the same answer, alone or beside
+others, now and after a restart.
 
-A sum of floating-point numbers depends on its order, and llama.cpp chooses the order by what else a call computes. What it goes by, and
-what is done about it here (ggml-cpu's ``ggml_compute_forward_flash_attn_ext_f16`` and llama.cpp's ``split_equal``, which say so):
+A sum of floating-point numbers depends on its order, and llama.cpp chooses the order by what else a call
+computes. What it goes by, and what is done about it here (ggml-cpu's
+``ggml_compute_forward_flash_attn_ext_f16`` and llama.cpp's ``split_equal``, which say so):
 
 - Where a text's cells lie among those of others. Each text has cells of its own, in the order of its tokens.
-- Whether a call has :data:`TILE` tokens of a text or more: attention then goes by tiles. Prompts of so many tokens are read in pieces of so
-  many and more; all else, answers among it, by fewer. Where pieces begin does not matter then, nor does what they are computed beside.
-- Whether a call has nothing but one token of one text of more than :data:`SPLIT` tokens: threads then share the text among them. Such a call
-  gets a second token, which is forgotten; on two threads, one thread alone takes less time.
-- How many tokens there are. But for weights of the types :data:`ALIKE`, kernels for several tokens round or add up otherwise than those for one,
-  from 4 tokens on, or from 2 (16 and 32 bit). Then a call has as many answers as it may, and prompts are read by themselves, in pieces that
-  begin at multiples of :data:`PIECE`.
+- Whether a call has :data:`TILE` tokens of a text or more: attention then goes by tiles. Prompts of so many
+  tokens are read in pieces of so many and more; all else, answers among it, by fewer. Where pieces begin does
+  not matter then, nor does what they are computed beside.
+- Whether a call has nothing but one token of one text of more than :data:`SPLIT` tokens: threads then share
+  the text among them. Such a call gets a second token, which is forgotten; on two threads, one thread alone
+  takes less time.
+- How many tokens there are. But for weights of the types :data:`ALIKE`, kernels for several tokens round or
+  add up otherwise than those for one, from 4 tokens on, or from 2 (16 and 32 bit). Then a call has as many
+  answers as it may, and prompts are read by themselves, in pieces that begin at multiples of :data:`PIECE`.
 """
 
 from __future__ import annotations
@@ -34,23 +38,27 @@ from freehold.models.formats import gguf
 
 #: Tokens of one text from which attention goes by tiles (``GGML_FA_TILE_Q``).
 TILE = 64
-#: Cells up to which a lone token's attention is not split among threads: 512 are, and they are counted in steps of 256.
+#: Cells up to which a lone token's attention is not split among threads: 512 are, and they are counted in
+#: steps of 256.
 SPLIT = 256
 #: Tokens of another text that are worth copying all of its cells.
 WORTH_COPYING = 16
-#: Idle texts between two of a call for which a token is computed that nobody asked for, because otherwise llama.cpp would read the weights
-#: once more for those behind the gap.
+#: Idle texts between two of a call for which a token is computed that nobody asked for, because otherwise
+#: llama.cpp would read the weights once more for those behind the gap.
 GAP = 3
-#: Tokens that answers and drafts together may take in one call, and those that take about as long as reading the weights once more.
+#: Tokens that answers and drafts together may take in one call, and those that take about as long as reading
+#: the weights once more.
 DRAFTED, READING = 48, 6
-#: Types of weights that give a token the same whatever their number, and numbers of tokens in the calls that are compared to see that it is
-#: so on this processor, too; of other types up to :data:`FEW` do (benchmarks/rows_alike.py).
+#: Types of weights that give a token the same whatever their number, and numbers of tokens in the calls that
+#: are compared to see that it is so on this processor, too; of other types up to :data:`FEW` do
+#: (benchmarks/rows_alike.py).
 ALIKE, ROWS = frozenset(("Q8_0", "Q4_0", "Q4_1")), (1, 2, 3, 4, 8, 17)
 FEW = 3
 
 
 class ReproducibleEngine(BatchingEngine):
-    """As :class:`BatchingEngine`, but every text has ``context_length / parallel`` tokens to itself, and adapters cannot be named.
+    """As :class:`BatchingEngine`, but every text has ``context_length / parallel`` tokens to itself, and
+    adapters cannot be named.
 
     Raises BadModel, DoesNotFit.
     """
@@ -69,12 +77,14 @@ class ReproducibleEngine(BatchingEngine):
         self._threads = options.threads or len(os.sched_getaffinity(0))
         self._turn_to_read, self._last, self._one_thread, self._copying = True, -1, False, False
         self._known = all(one.kind in ALIKE for one in gguf.read_header(path).tensors if len(one.shape) > 1)
-        #: Tokens that a call may have for each to give what it gives alone; 0 until the first step has measured it.
+        #: Tokens that a call may have for each to give what it gives alone; 0 until the first step has
+        #: measured it.
         self.alike = 0
 
     def _ready(self) -> None:
         if not self.alike:
-            # not when it is loaded: OpenMP keeps threads for every thread that computes, and with more of them than processors they wait slowly
+            # not when it is loaded: OpenMP keeps threads for every thread that computes, and with more of
+            # them than processors they wait slowly
             self.alike = (
                 1
                 if not self._can_cut
@@ -86,7 +96,9 @@ class ReproducibleEngine(BatchingEngine):
                 self.alike = min(self.alike, FEW)
 
     def _compared(self, numbers: Sequence[int]) -> int:
-        """The greatest of the numbers of tokens up to which calls of so many give the same logits, digit for digit."""
+        """The greatest of the numbers of tokens up to which calls of so many give the same logits, digit for
+        digit.
+        """
         tokens = [101 * (7 * at + 1) % self.vocabulary.size for at in range(max(numbers))]
         known, most = list[np.ndarray](), 1
         for count in numbers:
@@ -122,8 +134,9 @@ class ReproducibleEngine(BatchingEngine):
     def _sequence_for(
         self, request: GenerationRequest, tokens: np.ndarray, source: KvSequence | None, reused: int
     ) -> KvSequence | None:
-        """Cells for a request: those of the sequence it goes on from, else nobody's, else those unused for longest; and into them a copy of the
-        source, if it is worth it."""
+        """Cells for a request: those of the sequence it goes on from, else nobody's, else those unused for
+        longest; and into them a copy of the source, if it is worth it.
+        """
         on_disk = self._on_disk(tokens, request.adapter, request.scope)[1]
         if on_disk and self._copying:
             return None  # llama.cpp copies with the next call, but reads from disk at once
@@ -162,7 +175,9 @@ class ReproducibleEngine(BatchingEngine):
     # -- calls ----------------------------------------------------------------------------------
 
     def _planned(self) -> list[Part]:
-        """A long prompt's next piece; or, by turns, a token of each answer, with drafts, and all that is left of short prompts."""
+        """A long prompt's next piece; or, by turns, a token of each answer, with drafts, and all that is left
+        of short prompts.
+        """
         self._copying = False
         answering, reading = (
             [one for one in self._running if one.answering],
@@ -188,7 +203,9 @@ class ReproducibleEngine(BatchingEngine):
         return self._filled(plan, self.batch)
 
     def _apart(self, answering: list[Running], reading: list[Running]) -> list[Part]:
-        """By turns, a prompt's next piece up to a multiple of :data:`PIECE`, and a token of as many answers as may be, each in its turn."""
+        """By turns, a prompt's next piece up to a multiple of :data:`PIECE`, and a token of as many answers
+        as may be, each in its turn.
+        """
         if reading and (self._turn_to_read or not answering):
             self._turn_to_read = False
             return [self._piece(reading[0], PIECE - len(reading[0].sequence.tokens) % PIECE)]
@@ -204,15 +221,19 @@ class ReproducibleEngine(BatchingEngine):
         return [part] if tiled else self._filled([part], self.batch if self._all_alike else self.alike)
 
     def _tiles(self, one: Running, most: int) -> Part:
-        """The next piece of a long prompt: of at least :data:`TILE` tokens, and so that at least as many are left, or none."""
+        """The next piece of a long prompt: of at least :data:`TILE` tokens, and so that at least as many are
+        left, or none.
+        """
         left = len(one.pending)
         if most < left < most + TILE:
             most = left if left <= self.batch else left - TILE
         return self._piece(one, most)
 
     def _with_drafts(self, answering: list[Running], limit: int) -> list[Part]:
-        """A token of each answer and drafts, ``limit`` at the most, cut to the length that promises most tokens in the time: llama.cpp takes
-        texts together as far as they have as many tokens, and reads the weights once more for what is left."""
+        """A token of each answer and drafts, ``limit`` at the most, cut to the length that promises most
+        tokens in the time: llama.cpp takes texts together as far as they have as many tokens, and reads the
+        weights once more for what is left.
+        """
         plan = self._answers(answering, (1 + MOST) * len(answering) if limit > len(answering) else 0)
         lengths = {part.sequence.id: len(part.tokens) for part in plan}
         best, most = 1, 0.0
@@ -233,8 +254,10 @@ class ReproducibleEngine(BatchingEngine):
         return plan
 
     def _filled(self, plan: list[Part], limit: int) -> list[Part]:
-        """The plan of up to ``limit`` tokens in the order in which llama.cpp takes texts of their own together, with tokens that nobody asked for in small gaps, and
-        beside what it would split among threads."""
+        """The plan of up to ``limit`` tokens in the order in which llama.cpp takes texts of their own
+        together, with tokens that nobody asked for in small gaps, and beside what it would split among
+        threads.
+        """
         plan = sorted(plan, key=lambda part: part.sequence.id)
         idle = {
             sequence.id: sequence for sequence in [*self._cached, *(one.sequence for one in self._running)]
@@ -283,7 +306,9 @@ class ReproducibleEngine(BatchingEngine):
 
 
 def _passes(counts: list[int]) -> int:
-    """How often llama.cpp reads the weights for so many tokens of each text (0: none): once for what neighbours have in common, and so on."""
+    """How often llama.cpp reads the weights for so many tokens of each text (0: none): once for what
+    neighbours have in common, and so on.
+    """
     passes, run = 0, list[int]()
     for count in [*counts, 0]:
         if count:

@@ -1,4 +1,6 @@
-"""The request that every engine takes, and the one check of it: what passes cannot end the process or disturb other answers."""
+"""The request that every engine takes, and the one check of it: what passes cannot end the process or disturb
+other answers.
+"""
 
 from __future__ import annotations
 

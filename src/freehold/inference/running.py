@@ -101,7 +101,9 @@ class Running:
         return "length" if len(self.tokens) >= request.max_tokens else ""
 
     def _choose(self, choices: Choices, logits: np.ndarray, changed: np.ndarray) -> str:
-        """Draw the next token among those that continue one of the choices; the reason why the answer ends, or ''."""
+        """Draw the next token among those that continue one of the choices; the reason why the answer ends,
+        or ''.
+        """
         allowed = choices.allowed(self.tokens)
         token = allowed[self.request.sampling.pick(changed[allowed], self.rng)]
         self._report(logits, token)
@@ -181,7 +183,9 @@ def first_stop(data: bytes | bytearray, last: int, stops: Sequence[str]) -> str:
 
 
 def settled(data: bytes, stops: Sequence[str]) -> str:
-    """The text of ``data`` short of what may become a stop text, and of a character whose last bytes have not come."""
+    """The text of ``data`` short of what may become a stop text, and of a character whose last bytes have not
+    come.
+    """
     end = len(data)
     for stop in stops:
         text = stop.encode()

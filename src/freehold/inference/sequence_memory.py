@@ -1,7 +1,8 @@
-"""The texts that an engine has in memory: which one a new prompt can go on from, what is kept after an answer, and long prompts on disk.
+"""The texts that an engine has in memory: which one a new prompt can go on from, what is kept after an
+answer, and long prompts on disk.
 
-What was computed for a request stays in memory as long as there is room, and a later request that begins alike, of the same scope and
-adapter, goes on from it. Long prompts are also kept on disk (prompt_cache.py).
+What was computed for a request stays in memory as long as there is room, and a later request that begins
+alike, of the same scope and adapter, goes on from it. Long prompts are also kept on disk (prompt_cache.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ MOST_SEQUENCES = 256
 
 
 class SequenceMemory(LlamaContext):
-    """A loaded model whose memory is shared by running requests and cached sequences. Raises BadModel, DoesNotFit."""
+    """A loaded model whose memory is shared by running requests and cached sequences.
+
+    Raises BadModel, DoesNotFit.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,8 @@ class SequenceMemory(LlamaContext):
     # -- what a prompt can take over ------------------------------------------------------------
 
     def _usable(self, same: int, whole: int, count: int) -> int:
-        """How many tokens a prompt of ``count`` can take over from a text that begins with the ``same`` tokens.
+        """How many tokens a prompt of ``count`` can take over from a text that begins with the ``same``
+        tokens.
 
         ``whole``: see :class:`KvSequence`.
         """
@@ -144,7 +149,9 @@ class SequenceMemory(LlamaContext):
             self._cached.append(sequence)
 
     def _has_room(self, need: int, source: KvSequence | None, reused: int) -> bool:
-        """Whether a request's cells fit beside those that running ones have and may still take; cached sequences give way."""
+        """Whether a request's cells fit beside those that running ones have and may still take; cached
+        sequences give way.
+        """
         pinned = np.zeros(self.context_length, dtype=bool)
         pinned[self._pinned()] = True
         for each in self._running:
@@ -183,7 +190,9 @@ class SequenceMemory(LlamaContext):
             sequence.whole = min(sequence.whole, length)
 
     def _end(self, running: Running) -> None:
-        """Take a request out; its sequence is cached for others that begin alike, and replaces those it goes on from."""
+        """Take a request out; its sequence is cached for others that begin alike, and replaces those it goes
+        on from.
+        """
         self._running.remove(running)
         ended = running.sequence
         if not self._can_cut or not ended.tokens:
@@ -207,7 +216,9 @@ class SequenceMemory(LlamaContext):
     # -- prompts on disk --------------------------------------------------------------------------
 
     def _on_disk(self, tokens: np.ndarray, adapter: str, scope: str) -> tuple[State | None, int]:
-        """The state on disk that shares most with a prompt, and how many tokens the prompt can take over from it."""
+        """The state on disk that shares most with a prompt, and how many tokens the prompt can take over from
+        it.
+        """
         if self.prompt_cache is None or adapter or len(tokens) < LEAST_TOKENS:
             return None, 0
         state, same = self.prompt_cache.best(tokens, scope)

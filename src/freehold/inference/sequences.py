@@ -11,7 +11,9 @@ import numpy as np
 
 
 class Cells:
-    """Which cells of the cache are taken, and by how many sequences; llama.cpp keeps its own account of the same."""
+    """Which cells of the cache are taken, and by how many sequences; llama.cpp keeps its own account of the
+    same.
+    """
 
     def __init__(self, count: int):
         self.holders = np.zeros(count, dtype=np.int32)
@@ -56,7 +58,8 @@ class KvSequence:
     cells: list[int] = field(default_factory=list)
     #: The tokens as an array, once it is cached.
     array: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
-    #: How many of its first tokens a later prompt can take over, as far as it depends on how they were computed.
+    #: How many of its first tokens a later prompt can take over, as far as it depends on how they were
+    #: computed.
     whole: int = 0
 
     def serves(self, adapter: str, scope: str) -> bool:
@@ -84,7 +87,9 @@ class TokenBatch:
         )
 
     def add(self, row: int, tokens: Sequence[int], position: int, sequence: int, outputs: int) -> None:
-        """Put consecutive tokens of a sequence at ``row``; logits are computed for the last ``outputs`` of them."""
+        """Put consecutive tokens of a sequence at ``row``; logits are computed for the last ``outputs`` of
+        them.
+        """
         end = row + len(tokens)
         self.tokens[row:end] = tokens
         self.positions[row:end] = np.arange(position, position + len(tokens))

@@ -59,7 +59,10 @@ class Session:
 
 
 def weights_and_adapter(store: Store, model: Model) -> tuple[Path, Path]:
-    """The weights of an adapter's base, and the adapter in the form that the base's engine reads. Raises NotFound, Unsupported."""
+    """The weights of an adapter's base, and the adapter in the form that the base's engine reads.
+
+    Raises NotFound, Unsupported.
+    """
     base = store.base_of(model)
     if base.info.format != "gguf":
         return store.weights(base), store.folder_of(model)

@@ -50,7 +50,10 @@ class HfTokenizer:
         return (self._start if start else []) + self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def least(self, text: str) -> int:
-        """See :class:`freehold.inference.interface.Tokenizer`. Nothing is known here: its normalizer may drop all."""
+        """See :class:`freehold.inference.interface.Tokenizer`.
+
+        Nothing is known here: its normalizer may drop all.
+        """
         return 0
 
     def decode(self, tokens: Sequence[int]) -> str:
