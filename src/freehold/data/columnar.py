@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.core.errors import BadData
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, check_columns, distinct_names, quoted, unusable
+from freehold.data.table import Fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -289,7 +290,7 @@ def _lengths(array: pa.Array) -> np.ndarray[Any, Any]:
     return np.full(len(array), 8)
 
 
-def _take(draft: Draft, number: int, fields: dict[str, Any]) -> None:
+def _take(draft: Draft, number: int, fields: Fields) -> None:
     place = f"{draft.name}, row {number}"
     reason = unusable(fields)
     if reason:

@@ -120,7 +120,8 @@ class SentenceEmbedder:
                 raise BadData(f"text {number + 1} of {len(rows)} has no token of this model", "leave it out")
             if len(row) > self.context_length and not cut:
                 raise DoesNotFit(
-                    f"text {number + 1} of {len(rows)} has {len(row)} tokens and this model reads {self.context_length}",
+                    f"text {number + 1} of {len(rows)} has {len(row)} tokens "
+                    f"and this model reads {self.context_length}",
                     "cut it into shorter texts",
                 )
             # the last token closes the text, whatever its length

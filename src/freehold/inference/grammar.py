@@ -36,7 +36,7 @@ _reading = threading.Lock()
 
 @dataclass(frozen=True)
 class Source:
-    """A form as a client wrote it, not compiled yet: a JSON schema, one between two texts, or a GBNF grammar."""
+    """A form as a client wrote it, not compiled: a JSON schema, one between two texts, or a GBNF grammar."""
 
     kind: Literal["schema", "wrapped", "gbnf"]
     text: str
@@ -89,7 +89,7 @@ def check_size(text: str) -> None:
     """Raises UsageError for a schema or grammar that is too long."""
     if len(text) > MOST_CHARACTERS:
         raise UsageError(
-            f"the schema or grammar has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are allowed",
+            f"the schema or grammar has {len(text):,} characters; at most {MOST_CHARACTERS:,} are allowed",
             "make it shorter",
         )
 
@@ -148,10 +148,8 @@ def of_gbnf(text: str) -> str:
     except UsageError:
         raise
     except Exception as error:  # the converter raises whatever it meets
-        raise UsageError(
-            f"the grammar is not valid GBNF: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}",
-            "correct it",
-        ) from None
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise UsageError(f"the grammar is not valid GBNF: {reason}", "correct it") from None
 
 
 @dataclass
@@ -182,7 +180,8 @@ class Matcher:
             )
         if self.spent_s > MASKS_S + MASK_S * self.masks:
             raise Unsupported(
-                f"the answer's form took {self.spent_s:.1f} s of processor time for {self.masks} tokens, which holds up other answers",
+                f"the answer's form took {self.spent_s:.1f} s of processor time for {self.masks} tokens, "
+                "which delays other answers",
                 "simplify the schema or grammar",
             )
         return np.where(allowed, logits, -np.inf)
@@ -225,7 +224,8 @@ def matcher(engine: LlamaContext, grammar: str) -> Matcher:
     vocabulary = engine.vocabulary
     with _reading:
         if vocabulary not in _tokenizers:
-            _tokenizers[vocabulary] = lltokenizer_from_vocab(vocabulary._vocab, eos_token=vocabulary.end)  # noqa: SLF001
+            model_vocabulary = vocabulary._vocab  # noqa: SLF001
+            _tokenizers[vocabulary] = lltokenizer_from_vocab(model_vocabulary, eos_token=vocabulary.end)
     inner = LLMatcher(_tokenizers[vocabulary], grammar, log_level=0, limits=limits())
     if inner.is_error():
         raise UsageError(

@@ -182,8 +182,8 @@ class PromptEncoder:
         """Tokens of a text as it stands. Raises DoesNotFit for one that cannot fit into ``room``."""
         if self.room and len(text) > self.room and (least := self.vocabulary.least(text)) > self.room:
             raise DoesNotFit(
-                f"a text of {len(text):,} characters, which is at least {least:,} tokens, exceeds the context of "
-                f"{self.room:,} tokens",
+                f"a text of {len(text):,} characters, which is at least {least:,} tokens, "
+                f"exceeds the context of {self.room:,} tokens",
                 "shorten it",
             )
         return self.vocabulary.encode(text, start=start)

@@ -227,7 +227,8 @@ class LlamaContext:
         self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
             raise DoesNotFit(
-                f"llama.cpp cannot make room for {context_length} tokens of {path.name} ({next(iter(_log), 'no reason given')})",
+                f"llama.cpp cannot make room for {context_length} tokens of {path.name} "
+                f"({next(iter(_log), 'no reason given')})",
                 "lower the context length or the number of parallel answers",
             )
         self._memory = lib.llama_get_memory(self._context)
@@ -259,7 +260,8 @@ class LlamaContext:
         code = self._lib.llama_decode(self._context, batch)
         if code:
             raise DoesNotFit(
-                f"llama.cpp could not decode a batch of {count} tokens (code {code}: {next(iter(_log), 'no room in the context')})",
+                f"llama.cpp could not decode a batch of {count} tokens "
+                f"(code {code}: {next(iter(_log), 'no room in the context')})",
                 "lower the number of parallel answers or raise the context length",
             )
 

@@ -124,7 +124,7 @@ class ReproducibleEngine(BatchingEngine):
         return count // PIECE * PIECE
 
     def _usable(self, same: int, whole: int, count: int) -> int:
-        """What was computed as it would be for this prompt, short of what has to be left for its last piece."""
+        """What was computed as it would be for this prompt, short of what must be left for its last piece."""
         if not self._all_alike:
             return min(same, whole, count - 1) // PIECE * PIECE
         if count < TILE:

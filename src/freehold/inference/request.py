@@ -56,7 +56,8 @@ def checked(request: GenerationRequest, vocabulary: int, longest: int) -> np.nda
         raise UsageError(f"max_tokens is {request.max_tokens!r}", "give a number of at least 1")
     if len(request.tokens) + request.max_tokens > longest:
         raise DoesNotFit(
-            f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} exceed the context of {longest} tokens",
+            f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} "
+            f"exceed the context of {longest} tokens",
             "shorten the prompt, ask for fewer tokens, or use a larger context",
         )
     tokens = _tokens(request.tokens, vocabulary, "the prompt")

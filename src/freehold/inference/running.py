@@ -71,7 +71,7 @@ class Running:
         return len(self.pending) + self.request.max_tokens - len(self.tokens)
 
     def extend(self, logits: np.ndarray, vocabulary: LlamaTokenizer) -> str:
-        """Draw the next token; the reason why the answer ends with it, or ''. Raises StepFailed, Unsupported."""
+        """Draw the next token; why the answer ends with it, or ''. Raises StepFailed, Unsupported."""
         request = self.request
         if not self.first_token_s:
             self.first_token_s = time.perf_counter() - self.started

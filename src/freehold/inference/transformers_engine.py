@@ -148,7 +148,7 @@ _COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(masked_)?bias$|position_
 
 
 def unlike(report: Mapping[str, Any], beside: re.Pattern[str] | None = None) -> str:
-    """What transformers' report on loading says is missing, of another shape, or left over; '' for nothing."""
+    """What transformers reports as missing, of another shape, or left over after loading; '' for nothing."""
 
     def counts(name: str) -> bool:
         return beside is None or not beside.search(name)
