@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from freehold.inference.batch_engine import TokenBatch
 from freehold.inference.llama import LlamaContext
 from freehold.inference.reproducible import SPLIT
+from freehold.inference.sequences import TokenBatch
 from freehold.models.formats import gguf
 from freehold.models.store import Store
 from freehold.quantization.quantize import quantize
@@ -31,14 +31,16 @@ class Rows(LlamaContext):
     """A model that computes rows of logits of one text."""
 
     def __init__(self, weights: Path):
-        super().__init__(weights, context_length=1024, sequences=1, threads=2, batch=max(NUMBERS), apart=True)
+        super().__init__(
+            weights, context_length=1024, sequences=1, threads=2, batch=max(NUMBERS), separate_cells=True
+        )
         self._batch = TokenBatch(self._lib, self.batch)
 
     def rows(self, tokens: list[int], at: int) -> list[int]:
         """A digest of the logits after each token, the first being the text's ``at``-th."""
         threads = 1 if len(tokens) == 1 and at >= SPLIT else 2
         self._lib.llama_set_n_threads(self._context, threads, threads)
-        self._batch.lay(0, tokens, at, 0, len(tokens))
+        self._batch.add(0, tokens, at, 0, len(tokens))
         self._run(self._batch.struct, len(tokens))
         return [hash(self._logits(row).tobytes()) for row in range(len(tokens))]
 

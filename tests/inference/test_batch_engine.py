@@ -12,13 +12,16 @@ import pytest
 from freehold.core import file_permissions
 from freehold.core.errors import DoesNotFit, NotFound, UsageError
 from freehold.inference import grammar
-from freehold.inference.batch_engine import BatchingEngine, Cells, settled
-from freehold.inference.interface import Completion, PromptEncoder, Request
-from freehold.inference.llama import LlamaEngine
+from freehold.inference.batch_engine import BatchingEngine
+from freehold.inference.engine_options import EngineOptions
+from freehold.inference.interface import Completion, PromptEncoder
+from freehold.inference.llama_engine import LlamaEngine
 from freehold.inference.prompt_cache import PromptCache
 from freehold.inference.prompt_lookup import PromptLookup
 from freehold.inference.request import GenerationRequest
+from freehold.inference.running import settled
 from freehold.inference.sampling import Sampling
+from freehold.inference.sequences import Cells
 from tests.inference.test_engines import QUESTIONS, asking, engine, float_model, prompt  # noqa: F401
 
 STORY = "The harbour master of Lindholm kept a ledger of every ship. " * 10
@@ -26,7 +29,7 @@ STORY = "The harbour master of Lindholm kept a ledger of every ship. " * 10
 
 @pytest.fixture(scope="module")
 def batching(float_model: Path) -> Iterator[BatchingEngine]:
-    made = BatchingEngine(float_model, context_length=768, parallel=4, batch=128)
+    made = BatchingEngine(float_model, EngineOptions(context_length=768, parallel=4, batch=128))
     yield made
     made.close()
 
@@ -45,7 +48,7 @@ def plain(engine: LlamaEngine, asking: PromptEncoder) -> dict[str, str]:
     """What each question is answered when it is asked alone."""
     found = {}
     for question in [*QUESTIONS, f"{STORY}\nRepeat the first sentence three times."]:
-        ((_, completion),) = engine.generate([Request(prompt(asking, question), 32)])
+        ((_, completion),) = engine.generate([GenerationRequest(prompt(asking, question), 32)])
         found[question] = completion.text
     return found
 
@@ -58,12 +61,12 @@ def test_answers_are_those_of_one_asked_alone_however_they_are_batched(
         assert [one.text for one in found] == list(plain.values())
     assert all(one.reused == one.prompt_tokens - 1 for one in found)
     without = answers(
-        batching, [GenerationRequest(prompt(asking, question), 32, guess=False) for question in plain]
+        batching, [GenerationRequest(prompt(asking, question), 32, draft=False) for question in plain]
     )
     assert [one.text for one in without] == list(plain.values())
     quoting = found[-1]
-    assert quoting.right > 8  # it quotes its prompt
-    assert quoting.guessed >= quoting.right
+    assert quoting.accepted > 8  # it quotes its prompt
+    assert quoting.drafted >= quoting.accepted
 
 
 def test_cells_are_all_given_back(batching: BatchingEngine, asking: PromptEncoder) -> None:
@@ -72,7 +75,7 @@ def test_cells_are_all_given_back(batching: BatchingEngine, asking: PromptEncode
     batching.step()
     batching.cancel(99)
     assert not batching.busy
-    for line in list(batching._held):
+    for line in list(batching._cached):
         batching._drop(line)
     assert batching._cells.free == batching.context_length
     assert not batching._cells.holders.any()
@@ -85,7 +88,13 @@ def test_more_is_asked_than_fits_at_once(
     asks = [
         GenerationRequest(tuple([*prompt(asking, question), *([100] * 200)]), 16) for question in QUESTIONS
     ]
-    assert all(len(one.tokens) == 16 or one.finish == "stop" for one in answers(batching, asks))
+    assert sum(len(ask.tokens) + ask.max_tokens for ask in asks) > batching.context_length
+    crowded = answers(batching, asks)
+    for ask, answer in zip(asks, crowded, strict=True):
+        assert answer.finish in ("stop", "length")
+        assert (len(answer.tokens) == 16) == (answer.finish == "length")
+        batching.forget()
+        assert answer.text == answers(batching, [ask])[0].text
     found = answers(batching, [GenerationRequest(prompt(asking, question), 32) for question in QUESTIONS])
     assert [one.text for one in found] == [plain[question] for question in QUESTIONS]
 
@@ -93,7 +102,7 @@ def test_more_is_asked_than_fits_at_once(
 def test_what_many_begin_with_is_computed_once_though_they_come_together(
     batching: BatchingEngine, asking: PromptEncoder
 ) -> None:
-    for line in list(batching._held):
+    for line in list(batching._cached):
         batching._drop(line)
     found = answers(
         batching,
@@ -141,7 +150,7 @@ def test_sampling_follows_its_seed_its_penalties_and_its_hooks(
     def told(**values: object) -> Completion:
         return answers(
             batching,
-            [GenerationRequest(prompt(asking, "Tell me a story."), 24, Sampling(**values), guess=False)],
+            [GenerationRequest(prompt(asking, "Tell me a story."), 24, Sampling(**values), draft=False)],
         )[0]  # type: ignore[arg-type]
 
     told()  # from here on the prompt is held, so that every answer is computed in the same steps
@@ -196,7 +205,9 @@ def test_states_come_back_after_a_restart(float_model: Path, asking: PromptEncod
 
     def once() -> Completion:
         made = BatchingEngine(
-            float_model, context_length=2048, parallel=2, states=PromptCache(tmp_path / "states", 1 << 30)
+            float_model,
+            EngineOptions(context_length=2048, parallel=2),
+            prompt_cache=PromptCache(tmp_path / "states", 1 << 30),
         )
         (found,) = answers(made, [ask])
         made.close()
@@ -222,7 +233,7 @@ def test_states_stay_within_their_room(tmp_path: Path) -> None:
     states = PromptCache(tmp_path, 2500)
     for number in range(4):
         tokens = np.arange(500, dtype=np.int32) + number
-        place = states.place(tokens)
+        place = states.path_for(tokens)
         place.write_bytes(bytes(1000))
         states.keep(tokens, place)
     assert len(list(tmp_path.glob("*.state"))) == len(list(tmp_path.glob("*.json"))) == 2
@@ -243,13 +254,13 @@ def test_cells_count_their_holders() -> None:
 
 def test_look_up_guesses_what_followed_and_learns() -> None:
     lookup = PromptLookup([1, 2, 3, 4, 5, 6, 1, 2, 3])
-    assert lookup.guess(3) == [4, 5, 6]
-    lookup.judged(3, 0)
-    assert lookup.guess(3) == []  # it waits
+    assert lookup.draft(3) == [4, 5, 6]
+    lookup.learn(3, 0)
+    assert lookup.draft(3) == []  # it waits
     assert lookup.pays(0.4)
     assert not lookup.pays(0.9)
-    assert PromptLookup([1, 2]).guess(4) == []
-    assert PromptLookup([1, 2, 3, 9]).guess(4) == []
+    assert PromptLookup([1, 2]).draft(4) == []
+    assert PromptLookup([1, 2, 3, 9]).draft(4) == []
 
 
 @pytest.mark.parametrize(
@@ -279,7 +290,7 @@ def test_bound_answers_are_those_of_the_plain_engine_and_end_where_one_is_left(
     prompts = [prompt(asking, f"Name the topic of: {question}") for question in QUESTIONS]
     asks = [GenerationRequest(tokens, longest, choices=choices, likelihoods=2) for tokens in prompts]
     bound = answers(batching, asks)
-    plain = dict(engine.generate([Request(tokens, longest, choices=choices) for tokens in prompts]))
+    plain = dict(engine.generate([GenerationRequest(tokens, longest, choices=choices) for tokens in prompts]))
     assert [one.text for one in bound] == [plain[number].text for number in range(len(prompts))]
     assert {one.finish for one in bound} == {"choice"}
     assert all(one.text in labels for one in bound)
@@ -296,7 +307,7 @@ def test_one_of_many_states_of_different_lengths_is_used_again(tmp_path: Path) -
     states = PromptCache(tmp_path, 1 << 20)
     kept = [np.arange(length, dtype=np.int32) + length for length in (430, 384, 741)]
     for tokens in kept:
-        written = states.place(tokens)
+        written = states.path_for(tokens)
         written.write_bytes(tokens.tobytes())
         states.keep(tokens, written)
     for tokens in reversed(kept):

@@ -7,8 +7,11 @@ import pytest
 
 from freehold.core.errors import BadModel, DoesNotFit
 from freehold.data.templates import choose
-from freehold.inference.interface import PromptEncoder, Request
-from freehold.inference.llama import LlamaEngine
+from freehold.inference.grammar import Source
+from freehold.inference.interface import PromptEncoder
+from freehold.inference.llama_engine import LlamaEngine
+from freehold.inference.request import GenerationRequest
+from freehold.inference.sampling import Sampling
 from freehold.models.formats import gguf
 
 QUESTIONS = [
@@ -51,7 +54,7 @@ def prompt(asking: PromptEncoder, question: str) -> tuple[int, ...]:
 
 
 def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: PromptEncoder) -> None:
-    requests = [Request(prompt(asking, question), 16) for question in QUESTIONS]
+    requests = [GenerationRequest(prompt(asking, question), 16) for question in QUESTIONS]
     together = {index: c.text for index, c in engine.generate(requests)}
     again = {index: c.text for index, c in engine.generate(requests)}
     alone = [next(iter(engine.generate([request])))[1].text for request in requests]
@@ -65,7 +68,7 @@ def test_many_at_once_answer_as_each_alone(engine: LlamaEngine, asking: PromptEn
 def test_choices_bind_the_answer(engine: LlamaEngine, asking: PromptEncoder) -> None:
     asked = (("user", "Is fire hot or cold?"),)
     choices = asking.choices(asked, ["hot", "cold", "lukewarm water"])
-    ((_, completion),) = engine.generate([Request(prompt(asking, asked[0][1]), 8, choices=choices)])
+    ((_, completion),) = engine.generate([GenerationRequest(prompt(asking, asked[0][1]), 8, choices=choices)])
     assert completion.text in choices.answers
     assert completion.finish == "choice"
     assert completion.tokens == choices.tokens[choices.answers.index(completion.text)]
@@ -73,7 +76,11 @@ def test_choices_bind_the_answer(engine: LlamaEngine, asking: PromptEncoder) -> 
 
 def test_a_grammar_binds_the_answer(engine: LlamaEngine, asking: PromptEncoder) -> None:
     ((_, completion),) = engine.generate(
-        [Request(prompt(asking, "Count."), 24, grammar='root ::= [0-9] "-" [0-9] "!"')]
+        [
+            GenerationRequest(
+                prompt(asking, "Count."), 24, grammar=Source("gbnf", 'root ::= [0-9] "-" [0-9] "!"')
+            )
+        ]
     )
     assert completion.text[1::2] == "-!"
     assert completion.finish == "stop"
@@ -83,7 +90,13 @@ def test_sampling_follows_the_seed(engine: LlamaEngine, asking: PromptEncoder) -
     def draw(seed: int) -> str:
         return next(
             iter(
-                engine.generate([Request(prompt(asking, "Tell me a story."), 20, temperature=1.0, seed=seed)])
+                engine.generate(
+                    [
+                        GenerationRequest(
+                            prompt(asking, "Tell me a story."), 20, Sampling(temperature=1.0, seed=seed)
+                        )
+                    ]
+                )
             )
         )[1].text
 
@@ -93,7 +106,7 @@ def test_sampling_follows_the_seed(engine: LlamaEngine, asking: PromptEncoder) -
 
 def test_the_greedy_answer_scores_best(engine: LlamaEngine, asking: PromptEncoder) -> None:
     tokens = prompt(asking, QUESTIONS[0])
-    ((_, completion),) = engine.generate([Request(tokens, 8)])
+    ((_, completion),) = engine.generate([GenerationRequest(tokens, 8)])
     own, other = engine.score([(tokens, completion.tokens), (tokens, completion.tokens[::-1])])
     assert sum(own) > sum(other)
     assert all(value <= 0 for value in own)
@@ -101,7 +114,7 @@ def test_the_greedy_answer_scores_best(engine: LlamaEngine, asking: PromptEncode
 
 def test_what_exceeds_the_context_is_refused(engine: LlamaEngine) -> None:
     with pytest.raises(DoesNotFit, match="exceed the context of 2048 tokens"):
-        list(engine.generate([Request(tuple([100] * 2100), 10)]))
+        list(engine.generate([GenerationRequest(tuple([100] * 2100), 10)]))
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -134,8 +147,8 @@ def test_both_engines_give_the_same_greedy_text_on_a_float_model(
         for question in QUESTIONS[:3]:
             tokens = PromptEncoder(template, ours.vocabulary).prompt((("user", question),))
             assert tokens == PromptEncoder(template, theirs.vocabulary).prompt((("user", question),))
-            ((_, first),) = ours.generate([Request(tuple(tokens), 24)])
-            ((_, second),) = theirs.generate([Request(tuple(tokens), 24)])
+            ((_, first),) = ours.generate([GenerationRequest(tuple(tokens), 24)])
+            ((_, second),) = theirs.generate([GenerationRequest(tuple(tokens), 24)])
             assert first.text == second.text
         row = (tokens, first.tokens[:5])
         assert np.allclose(ours.score([row]), theirs.score([row]), atol=1e-2)

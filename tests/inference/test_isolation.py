@@ -13,6 +13,7 @@ import pytest
 from freehold.core.errors import Busy, DoesNotFit, FreeholdError, Unsupported, UsageError
 from freehold.inference import grammar
 from freehold.inference.batch_engine import BatchingEngine, Ended
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.reproducible import ReproducibleEngine
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
@@ -45,7 +46,7 @@ class FragileReproducible(ReproducibleEngine):
 
 @pytest.fixture(params=[Fragile, FragileReproducible])
 def engine(request: pytest.FixtureRequest, tiny_weights: Path) -> Iterator[BatchingEngine]:
-    made = request.param(tiny_weights, context_length=1024, parallel=4, batch=128, threads=1)
+    made = request.param(tiny_weights, EngineOptions(context_length=1024, parallel=4, batch=128, threads=1))
     yield made
     made.close()
 
@@ -131,7 +132,7 @@ def test_waiting_for_a_processor_costs_an_answer_nothing(engine: BatchingEngine)
 
 
 def test_where_every_call_fails_the_engine_says_so(tiny_weights: Path) -> None:
-    engine = Fragile(tiny_weights, context_length=512, parallel=2, batch=128, threads=1)
+    engine = Fragile(tiny_weights, EngineOptions(context_length=512, parallel=2, batch=128, threads=1))
     alone = ended(engine, [GOOD])[0].completion
     engine.broken = True
     with pytest.raises(DoesNotFit):
@@ -168,7 +169,7 @@ def test_where_every_call_fails_the_engine_says_so(tiny_weights: Path) -> None:
 def test_what_an_engine_cannot_be_asked_is_refused_before_it_is_taken_in(
     tiny_weights: Path, ask: GenerationRequest
 ) -> None:
-    engine = BatchingEngine(tiny_weights, context_length=512, parallel=2, batch=128, threads=1)
+    engine = BatchingEngine(tiny_weights, EngineOptions(context_length=512, parallel=2, batch=128, threads=1))
     with pytest.raises(UsageError):
         engine.submit(0, ask)
     assert not engine.busy
@@ -191,7 +192,7 @@ def test_what_one_scope_has_computed_another_does_not_use(
     kind: type[BatchingEngine],
     tiny_weights: Path,
 ) -> None:
-    engine = kind(tiny_weights, context_length=1024, parallel=1, batch=128, threads=1)
+    engine = kind(tiny_weights, EngineOptions(context_length=1024, parallel=1, batch=128, threads=1))
     tokens = tuple(40 + number % 90 for number in range(300))
     scopes = ["a", "a", "b", "b", "a", ""]
     reused = [
@@ -204,7 +205,9 @@ def test_what_one_scope_has_computed_another_does_not_use(
 
 
 def test_requests_of_two_scopes_do_not_wait_for_each_other(tiny_weights: Path) -> None:
-    engine = BatchingEngine(tiny_weights, context_length=2048, parallel=4, batch=128, threads=1)
+    engine = BatchingEngine(
+        tiny_weights, EngineOptions(context_length=2048, parallel=4, batch=128, threads=1)
+    )
     tokens = tuple(40 + number % 90 for number in range(300))
     found = ended(engine, [GenerationRequest(tokens, 2, scope=scope) for scope in ("a", "b", "a")])
     assert [found[number].completion.reused > 100 for number in range(3)] == [False, False, True]
@@ -212,7 +215,7 @@ def test_requests_of_two_scopes_do_not_wait_for_each_other(tiny_weights: Path) -
 
 
 def test_a_number_that_is_no_token_has_no_text_and_a_closed_model_has_none(tiny_weights: Path) -> None:
-    engine = BatchingEngine(tiny_weights, context_length=512, parallel=1, batch=128, threads=1)
+    engine = BatchingEngine(tiny_weights, EngineOptions(context_length=512, parallel=1, batch=128, threads=1))
     for token in (-1, 384, 1 << 31):  # llama.cpp ends the process for these
         with pytest.raises(UsageError):
             engine.vocabulary.piece(token)

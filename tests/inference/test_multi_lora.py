@@ -11,8 +11,9 @@ import pytest
 from freehold.core.errors import BadModel
 from freehold.inference import multi_lora
 from freehold.inference.batch_engine import BatchingEngine
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.interface import PromptEncoder
-from freehold.inference.llama import LlamaEngine
+from freehold.inference.llama_engine import LlamaEngine
 from freehold.inference.request import GenerationRequest
 from freehold.models.formats import gguf
 from tests.inference.test_batch_engine import answers
@@ -57,7 +58,9 @@ def adapters(float_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 @pytest.fixture(scope="module")
 def mixed(float_model: Path, adapters: dict[str, Path]) -> Iterator[BatchingEngine]:
-    made = BatchingEngine(float_model, context_length=2048, parallel=8, batch=128, adapters=adapters)
+    made = BatchingEngine(
+        float_model, EngineOptions(context_length=2048, parallel=8, batch=128), adapters=adapters
+    )
     yield made
     made.close()
 
@@ -117,7 +120,7 @@ def test_prompts_of_several_adapters_are_read_in_pieces(mixed: BatchingEngine, a
     names = ["all", "rest", "", "attention"]
     together = answers(mixed, [GenerationRequest(long, 12, adapter=name) for name in names])
     for name, found in zip(names, together, strict=True):
-        for line in [line for line in mixed._held if line.adapter == name]:
+        for line in [line for line in mixed._cached if line.adapter == name]:
             mixed._drop(line)
         assert answers(mixed, [GenerationRequest(long, 12, adapter=name)])[0].text == found.text
 

@@ -10,6 +10,7 @@ import pytest
 from freehold.core.errors import DoesNotFit
 from freehold.data.templates import choose
 from freehold.inference.batch_engine import PIECE
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.interface import PromptEncoder
 from freehold.inference.prompt_cache import PromptCache
 from freehold.inference.reproducible import SPLIT, TILE, ReproducibleEngine
@@ -28,9 +29,8 @@ def made(
     quantize(smollm2, folder / "quantized.gguf", request.param)  # a last digit is felt
     engine = ReproducibleEngine(
         folder / "quantized.gguf",
-        context_length=4096,
-        parallel=4,
-        states=PromptCache(folder / "states", 1 << 30),
+        EngineOptions(context_length=4096, parallel=4),
+        prompt_cache=PromptCache(folder / "states", 1 << 30),
     )
     yield engine
     engine.close()
@@ -84,7 +84,7 @@ def test_what_is_said_depends_on_nothing_else(
         len(asks[-1].tokens) - TILE if made._all_alike else len(asks[-1].tokens) // PIECE * PIECE
     )
     assert (again.tokens, again.likelihoods) == alone[-1]
-    assert again.right > 0
+    assert again.accepted > 0
 
 
 def test_an_answer_that_outgrows_its_prompt_stays_the_same(
@@ -92,10 +92,10 @@ def test_an_answer_that_outgrows_its_prompt_stays_the_same(
 ) -> None:
     # alone its attention would be split among threads from 257 tokens on
     one = GenerationRequest(
-        prompt(asking, f"{STORY * 2}\nTell me a long story about it."), 24, likelihoods=3, guess=False
+        prompt(asking, f"{STORY * 2}\nTell me a long story about it."), 24, likelihoods=3, draft=False
     )
     others = [
-        GenerationRequest(prompt(asking, question), count, guess=False)
+        GenerationRequest(prompt(asking, question), count, draft=False)
         for question, count in zip(QUESTIONS, (5, 11, 30, 17), strict=False)
     ]
     assert SPLIT < len(one.tokens) + 24 < SPLIT + 100

@@ -135,7 +135,7 @@ def test_a_cut_archive_and_a_changed_store_are_named(store: Store, written: Path
 def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no_freehold(
     store: Store, smollm2: Path, tmp_path: Path
 ) -> None:
-    from freehold.inference.interface import Request
+    from freehold.inference.request import GenerationRequest
     from freehold.inference.session import open_session
 
     pull(store, f"file:{smollm2}", "one")
@@ -175,7 +175,7 @@ def test_an_archive_with_its_runtime_answers_on_a_machine_with_no_network_and_no
     session = open_session(store, "one")
     asked = session.prompting.prompt([("user", "Name the capital of France.")])
     ((_, own),) = session.engine.generate(
-        [Request(tuple(asked), 512, stops=session.prompting.template.stops)]
+        [GenerationRequest(tuple(asked), 512, stops=session.prompting.template.stops)]
     )
     session.close()
     assert done.stdout.strip()[:40] == own.text.strip()[:40]

@@ -140,8 +140,9 @@ def test_every_tensor_is_that_of_llama_cpps_own_file(converted: Path, smollm2: P
 
 def test_llama_cpp_answers_from_it(converted: Path) -> None:
     from freehold.data.templates import choose
-    from freehold.inference.interface import PromptEncoder, Request
-    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.interface import PromptEncoder
+    from freehold.inference.llama_engine import LlamaEngine
+    from freehold.inference.request import GenerationRequest
 
     with LlamaEngine(converted, context_length=256) as engine:
         own = gguf.read_header(converted).fields["tokenizer.chat_template"]
@@ -150,7 +151,7 @@ def test_llama_cpp_answers_from_it(converted: Path) -> None:
             engine.vocabulary,
         )
         ((_, completion),) = engine.generate(
-            [Request(tuple(asking.prompt((("user", "What is the capital of France?"),))), 16)]
+            [GenerationRequest(tuple(asking.prompt((("user", "What is the capital of France?"),))), 16)]
         )
     assert "Paris" in completion.text
     assert completion.finish == "stop"
@@ -184,7 +185,7 @@ def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(
 
 @pytest.mark.parametrize("case", CONVERTED)
 def test_a_converted_model_computes_what_transformers_does(case: str, tmp_path: Path) -> None:
-    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.llama_engine import LlamaEngine
     from freehold.inference.transformers_engine import TransformersEngine
 
     kind, changes = CONVERTED[case]

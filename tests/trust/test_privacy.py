@@ -13,7 +13,8 @@ from freehold.core.progress import silent
 from freehold.data import templates
 from freehold.data.examples import Example
 from freehold.inference.interface import PromptEncoder
-from freehold.inference.llama import LlamaEngine, LlamaTokenizer
+from freehold.inference.llama import LlamaTokenizer
+from freehold.inference.llama_engine import LlamaEngine
 from freehold.training.adapter import merge_gguf
 from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe

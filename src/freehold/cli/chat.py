@@ -11,8 +11,8 @@ import typer
 from freehold.cli.output import Json, print_answer, print_json, say
 
 if TYPE_CHECKING:
-    from freehold.inference.interface import Request
-    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.llama_engine import LlamaEngine
+    from freehold.inference.request import GenerationRequest
     from freehold.models.answer_form import AnswerForm
 
 NAME = "chat"
@@ -42,8 +42,9 @@ def command(
     Example: freehold chat smollm2
     """
     from freehold.core import settings
-    from freehold.inference.interface import Request
-    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.llama_engine import LlamaEngine
+    from freehold.inference.request import GenerationRequest
+    from freehold.inference.sampling import Sampling
     from freehold.inference.session import NO_FORM, open_session
     from freehold.models.store import Store
     from freehold.runtime.gguf_form import runnable
@@ -72,7 +73,9 @@ def command(
             request = session.request(messages, temperature=heat)
         else:
             stops = session.prompting.template.stops
-            request = Request(tuple(session.prompting.prompt(messages)), max_tokens, heat, stops=stops)
+            request = GenerationRequest(
+                tuple(session.prompting.prompt(messages)), max_tokens, Sampling(heat), stops
+            )
         if isinstance(engine, LlamaEngine) and not json:
             text = _written(engine, request)
         else:
@@ -91,7 +94,7 @@ def _told(form: AnswerForm, *, each: bool) -> str:
     return f"asked as it was measured: {form.sentence()}{lines} (--no-form: as it stands)"
 
 
-def _written(engine: LlamaEngine, request: Request) -> str:
+def _written(engine: LlamaEngine, request: GenerationRequest) -> str:
     """An answer, written to standard output as it comes."""
     text = ""
     engine.reset()

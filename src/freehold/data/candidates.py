@@ -1,7 +1,7 @@
 """Which pairs of rows are worth comparing, among many.
 
-Rows whose words are equal but for one or two share the hash of what is left without them. Rows that are longer,
-or differ in more, share runs of letters, which MinHash with banding (Broder 1997) finds.
+Rows whose words are equal but for one or two share the hash of what is left without them. Rows that are
+longer, or differ in more, share runs of letters, which MinHash with banding (Broder 1997) finds.
 """
 
 from __future__ import annotations

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from freehold.core.errors import BadData
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, check_columns, distinct_names, quoted, unusable
+from freehold.data.table import Fields
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 256
-#: The kind of a page of Parquet that holds a dictionary; what Thrift writes before the next field if that is a number.
+#: The kind of a page of Parquet that holds a dictionary; what Thrift writes before the next field if that is
+#: a number.
 _DICTIONARY_PAGE, _NEXT_NUMBER = 2, b"\x15"
 #: Dictionaries that were looked at, each with the lengths of its values.
 Known = dict[tuple[int, int, int], tuple[Any, Any]]
@@ -93,12 +95,12 @@ def _chunks(metadata: Any) -> Iterator[Any]:
 def _shared(
     source: pa.NativeFile, chunks: Sequence[Any], nested: Set[str], rows: int, bound: Bound
 ) -> list[str]:
-    """Columns whose texts, written once in a dictionary, may be more than memory takes when a batch of them is
-    written out.
+    """Columns whose texts, written once in a dictionary, may be more than memory takes when a batch of them
+    is written out.
 
-    They are read as they are written, and counted before they are written out. That takes twice as long, so it
-    is done only where it is needed: what is written out is counted batch by batch, and a batch of ``rows`` holds at
-    most so many times all of a dictionary. Of a nested column a batch may hold any number of values.
+    They are read as they are written, and counted before they are written out. That takes twice as long, so
+    it is done only where it is needed: what is written out is counted batch by batch, and a batch of ``rows``
+    holds at most so many times all of a dictionary. Of a nested column a batch may hold any number of values.
     """
     return sorted(
         {
@@ -115,9 +117,9 @@ def _shared(
 def _longest_shared(source: pa.NativeFile, chunk: Any) -> int:
     """Bytes that no text of a column's dictionary exceeds: those of the dictionary, as its page's head says.
 
-    A column chunk has one dictionary; where its first page is something else, all bytes of the chunk are the bound.
-    A head that lies is stopped by the bound of each step. Source: parquet.thrift (PageHeader), in Thrift's compact
-    protocol: kind of page, bytes as they are, bytes as they are written.
+    A column chunk has one dictionary; where its first page is something else, all bytes of the chunk are the
+    bound. A head that lies is stopped by the bound of each step. Source: parquet.thrift (PageHeader), in
+    Thrift's compact protocol: kind of page, bytes as they are, bytes as they are written.
     """
     starts = [chunk.dictionary_page_offset, chunk.data_page_offset]
     source.seek(min((start for start in starts if start), default=0))
@@ -254,7 +256,9 @@ def _written_out(array: pa.Array, known: Known) -> int:
 
 
 def _lengths_once(dictionary: pa.Array, known: Known) -> np.ndarray[Any, Any]:
-    """The lengths of a dictionary's values; many batches share one, which is kept so that its address stays its own."""
+    """The lengths of a dictionary's values; many batches share one, which is kept so that its address stays
+    its own.
+    """
     if not dictionary.buffers()[-1]:
         return _lengths(dictionary)
     key = dictionary.buffers()[-1].address, len(dictionary), dictionary.offset
@@ -286,7 +290,7 @@ def _lengths(array: pa.Array) -> np.ndarray[Any, Any]:
     return np.full(len(array), 8)
 
 
-def _take(draft: Draft, number: int, fields: dict[str, Any]) -> None:
+def _take(draft: Draft, number: int, fields: Fields) -> None:
     place = f"{draft.name}, row {number}"
     reason = unusable(fields)
     if reason:

@@ -10,7 +10,7 @@ from typing import Any
 
 from freehold.core.errors import BadData
 from freehold.data.bounds import Bound
-from freehold.data.table import Fault, Row, Table
+from freehold.data.table import Fault, Fields, Row, Table
 
 #: Half of a pair that stands for one character, which no encoding can write, and the character that ends a
 #: text in C.
@@ -38,7 +38,7 @@ class Draft:
     def __post_init__(self) -> None:
         self.bound = Bound(self.name)
 
-    def add(self, place: str, fields: dict[str, Any]) -> None:
+    def add(self, place: str, fields: Fields) -> None:
         """Take a row in. Raises DoesNotFit."""
         self.bound.row(len(fields))
         self.rows.append(Row(place, fields))
@@ -60,7 +60,7 @@ class Draft:
         )
 
 
-def unusable(fields: dict[str, Any]) -> str:
+def unusable(fields: Fields) -> str:
     """Why a row's texts cannot be used, with the column, or nothing."""
     for column, value in fields.items():
         reason = next((_reason(text) for text in _texts(column, value) if _UNUSABLE.search(text)), "")

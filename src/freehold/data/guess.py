@@ -573,7 +573,9 @@ class _Guesser:
         return [column for fit, column in fitting if fit == fitting[0][0]]
 
     def equal_labels(self, fitting: Sequence[tuple[Fit, str]]) -> list[str]:
-        """The best labels; "Issue Type" is as good as "Priority", for what such names mean depends on the file."""
+        """The best labels; "Issue Type" is as good as "Priority", for what such names mean depends on the
+        file.
+        """
         best = fitting[0][0]
         if best.rank.tier < 2 or best.beside:
             return self.equals(fitting)

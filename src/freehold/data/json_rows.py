@@ -12,6 +12,7 @@ from typing import Any
 
 from freehold.core.errors import BadData
 from freehold.data.draft import DEEPEST, Draft, depth, quoted, unusable
+from freehold.data.table import Fields
 
 _LINE_END = re.compile("\r\n|\n|\r")
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -38,7 +39,7 @@ class _Decoder:
         self.constants = 0
         self.json = json.JSONDecoder(object_pairs_hook=self._fields, parse_constant=self._constant)
 
-    def _fields(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _fields(self, pairs: list[tuple[str, Any]]) -> Fields:
         fields = dict(pairs)
         if len(fields) != len(pairs):
             counts = Counter(key for key, _ in pairs)
@@ -351,7 +352,7 @@ def _listed(name: str, values: list[Any], decoder: _Decoder) -> Draft:
     return draft
 
 
-def _columns_as_rows(value: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
+def _columns_as_rows(value: Fields) -> tuple[list[Fields], str] | None:
     """(rows, a sentence) of an object that holds columns: lists of one length, or values by row number as
     pandas writes them.
     """

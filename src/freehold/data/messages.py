@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from freehold.data.table import Fields
 from freehold.data.values import RowFault, is_missing, parsed, text_of, unwrapped, visible
 
 ROLES = {
@@ -135,7 +136,7 @@ def _turn(message: Any, where: str, changes: Counter[str]) -> Turn | None:
     return Turn(role, _needed(content, where))
 
 
-def _assistant(message: dict[str, Any], where: str, changes: Counter[str]) -> Turn:
+def _assistant(message: Fields, where: str, changes: Counter[str]) -> Turn:
     content = _said(message, where)
     calls = [call for call in parsed(message.get("tool_calls")) or [] if call] or [
         call
@@ -152,7 +153,7 @@ def _assistant(message: dict[str, Any], where: str, changes: Counter[str]) -> Tu
     return Turn("assistant", _needed(content, where), is_missing(weight) or float(weight or 0) > 0)
 
 
-def _first(message: dict[str, Any], *keys: str) -> Any:
+def _first(message: Fields, *keys: str) -> Any:
     return next((message[key] for key in keys if not is_missing(message.get(key))), None)
 
 
@@ -162,7 +163,7 @@ def _needed(content: str, where: str) -> str:
     return content
 
 
-def _said(message: dict[str, Any], where: str) -> str:
+def _said(message: Fields, where: str) -> str:
     """The text of a message: a string, or the text parts of a list; "" where there is none."""
     value = unwrapped(
         next((message[key] for key in ("content", "value", "text") if message.get(key) is not None), "")
@@ -206,7 +207,7 @@ def _calls_text(calls: Sequence[Any], where: str) -> str:
     return json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False)
 
 
-def _call(call: Any, where: str) -> dict[str, Any]:
+def _call(call: Any, where: str) -> Fields:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or is_missing(function.get("name")):
         raise RowFault(where, "has a function call without a name")

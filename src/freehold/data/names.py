@@ -74,8 +74,8 @@ COMPLETION = _tiers(
     "completion",
     "response output answer answers reply chosen assistant antwort reponse respuesta risposta antwoord "
     "resposta",
-    "target summary translation expected expectedoutput expectedanswer referenceanswer idealresponse ideal groundtruth gold "
-    "reference "
+    "target summary translation expected expectedoutput expectedanswer referenceanswer idealresponse "
+    "ideal groundtruth gold reference "
     "highlights outputs responses solution resolution result zusammenfassung ubersetzung uebersetzung "
     "resume traduction resumen traduccion",
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from freehold.data.messages import ROLES
 from freehold.data.names import words_of
-from freehold.data.table import Table
+from freehold.data.table import Fields, Table
 from freehold.data.values import MISSING_TEXT, RowFault, is_missing, parsed, text_of, unwrapped, without_unit
 
 #: Looked at per column, spread over the table.
@@ -163,7 +163,7 @@ def _is_message(item: Any) -> bool:
     return isinstance(item, dict) and ("role" in item or "from" in item) and any(key in item for key in said)
 
 
-def _has_known_role(item: dict[str, Any]) -> bool:
+def _has_known_role(item: Fields) -> bool:
     return str(item.get("role", item.get("from"))).strip().casefold() in ROLES
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from freehold.core.errors import BadData, DoesNotFit, NotFound, UsageError
 from freehold.data.bounds import BYTES_PER_VALUE, Bound
 from freehold.data.draft import Draft, distinct_names, quoted, unusable
+from freehold.data.table import Fields
 
 #: Seconds that a query may take, with its rows.
 LONGEST_QUERY_S = 600.0
@@ -134,7 +135,7 @@ def _rows(cursor: sqlite3.Cursor, bound: Bound) -> Iterator[tuple[Any, ...]]:
 
 
 def _take(draft: Draft, place: str, values: tuple[Any, ...]) -> None:
-    fields: dict[str, Any] = {}
+    fields: Fields = {}
     for column, value in zip(draft.columns, values, strict=True):
         try:
             fields[column] = value.decode() if isinstance(value, bytes) else value

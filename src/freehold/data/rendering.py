@@ -1,4 +1,6 @@
-"""Chat templates are programs that came with a model: they are rendered in processes with limits, and nowhere else."""
+"""Chat templates are programs that came with a model: they are rendered in processes with limits, and nowhere
+else.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ _REMEDY = "change the messages, or pass --template plain"
 
 
 class Stopped(Unsupported):
-    """A template went beyond its limits. ``reason``: what it did, as the end of a sentence that begins with "it"."""
+    """A template went beyond its limits.
+
+    ``reason``: what it did, as the end of a sentence that begins with "it".
+    """
 
     def __init__(self, reason: str):
         super().__init__(f"the model's chat template was stopped: it {reason} on these messages", _REMEDY)

@@ -43,9 +43,10 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Reading:
-    """Decisions that need all rows of all splits. ``separator``: "" for one label a row, "list" for lists,
-    else what stands between labels. ``first_choice``: what the answers call the first of the choices, "" where
-    they repeat its text.
+    """Decisions that need all rows of all splits.
+
+    ``separator``: "" for one label a row, "list" for lists, else what stands between labels.
+    ``first_choice``: what the answers call the first of the choices, "" where they repeat its text.
     """
 
     missing: frozenset[str] = frozenset()

@@ -5,20 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+#: Values by name as a file holds them: a row's by column, or those of an object inside a row.
+Fields = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Row:
-    """``place`` names the row for a person, e.g. ``tickets.csv, line 12``; ``fields`` are its values by column."""
+    """A row of a table."""
 
+    #: Names the row for a person, such as ``tickets.csv, line 12``.
     place: str
-    fields: dict[str, Any]
+    #: Its values by column.
+    fields: Fields
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A row, or a part of one, that cannot be used: where it is and what is wrong with it, each a short phrase without a full stop."""
+    """A row, or a part of one, that cannot be used. Both texts are short phrases without a full stop."""
 
+    #: Where it is.
     place: str
+    #: What is wrong with it.
     reason: str
 
     def __str__(self) -> str:
@@ -27,14 +34,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Table:
-    """``notes`` are sentences on what the reader decided (delimiter, encoding, sheet, header) and what it left out.
-
-    ``digest`` is the sha256 of the file, or of the rows where there is no file. ``faults`` are rows that could not be read at all.
-    """
+    """All rows that a reader found in one source."""
 
     name: str
+    #: sha256 of the file, or of the rows where there is no file.
     digest: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    #: Sentences on what the reader decided (delimiter, encoding, sheet, header) and what it left out.
     notes: tuple[str, ...] = ()
+    #: Rows that could not be read.
     faults: tuple[Fault, ...] = ()

@@ -23,7 +23,8 @@ from freehold.data.templates import Messages
 from freehold.evaluation.answer_reading import final_answer
 from freehold.evaluation.metrics import Metric, error_of, exact, rouge_l, value_of
 from freehold.evaluation.task_kinds import wanted_label
-from freehold.inference.interface import Choices, Engine, PromptEncoder, Request
+from freehold.inference.interface import Choices, Engine, PromptEncoder
+from freehold.inference.request import GenerationRequest
 
 
 def absent(nothing: object = None) -> Any:
@@ -178,13 +179,13 @@ def choices_of(prompting: PromptEncoder, ask: Ask, example: Example) -> Choices 
 
 def requests(
     prompting: PromptEncoder, ask: Ask, examples: Sequence[Example], choices: Choices | None = None
-) -> list[Request]:
+) -> list[GenerationRequest]:
     """Engine requests, greedy, for the rows. ``choices``: those of :func:`choices_of`, where they are made already."""
     choices = choices or choices_of(prompting, ask, examples[0])
     longest = max(map(len, choices.tokens)) if choices else ask.max_tokens
     stops = prompting.template.stops
     return [
-        Request(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices)
+        GenerationRequest(tuple(prompting.prompt(ask.messages(e))), longest, stops=stops, choices=choices)
         for e in examples
     ]
 
@@ -240,7 +241,7 @@ def answers_of(
 
 
 def _block(
-    engine: Engine, asked: list[Request], metric: Metric, rows: Sequence[Example], progress: Task
+    engine: Engine, asked: list[GenerationRequest], metric: Metric, rows: Sequence[Example], progress: Task
 ) -> list[Answer]:
     """Graded answers to one block's rows, in the rows' order."""
     done: dict[int, Answer] = {}

@@ -1,7 +1,8 @@
 """Text to vectors, with encoder models that are kept as a Sentence Transformers folder does.
 
-Source of the folder's form: Sentence Transformers' ``modules.json`` (what follows the encoder), ``1_Pooling/config.json`` (how the tokens'
-vectors become one) and ``sentence_bert_config.json`` (the longest text in tokens).
+Source of the folder's form: Sentence Transformers' ``modules.json`` (what follows the encoder),
+``1_Pooling/config.json`` (how the tokens' vectors become one) and ``sentence_bert_config.json`` (the longest
+text in tokens).
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class SentenceEmbedder:
                 raise BadData(f"text {number + 1} of {len(rows)} has no token of this model", "leave it out")
             if len(row) > self.context_length and not cut:
                 raise DoesNotFit(
-                    f"text {number + 1} of {len(rows)} has {len(row)} tokens and this model reads {self.context_length}",
+                    f"text {number + 1} of {len(rows)} has {len(row)} tokens "
+                    f"and this model reads {self.context_length}",
                     "cut it into shorter texts",
                 )
             # the last token closes the text, whatever its length

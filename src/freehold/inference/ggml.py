@@ -1,6 +1,7 @@
 """ggml's own row functions, reached through its C library: block sizes, quantize, dequantize.
 
-Source: ggml.h (``ggml_quantize_chunk``, ``ggml_get_type_traits``) of the llama.cpp that llama-cpp-python builds.
+Source: ggml.h (``ggml_quantize_chunk``, ``ggml_get_type_traits``) of the llama.cpp that llama-cpp-python
+builds.
 """
 
 from __future__ import annotations
@@ -25,9 +26,14 @@ _FLOATS = ctypes.POINTER(ctypes.c_float)
 
 class _Traits(ctypes.Structure):
     _fields_ = [
-        ("name", ctypes.c_char_p), ("block", ctypes.c_int64), ("interleave", ctypes.c_int64), ("bytes", ctypes.c_size_t),
-        ("quantized", ctypes.c_bool), ("to_float", ctypes.c_void_p), ("from_float", ctypes.c_void_p),
-    ]  # fmt: skip
+        ("name", ctypes.c_char_p),
+        ("block", ctypes.c_int64),
+        ("interleave", ctypes.c_int64),
+        ("bytes", ctypes.c_size_t),
+        ("quantized", ctypes.c_bool),
+        ("to_float", ctypes.c_void_p),
+        ("from_float", ctypes.c_void_p),
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,14 @@ def _library() -> Any:
     library.ggml_get_type_traits.restype = ctypes.POINTER(_Traits)
     library.ggml_quantize_chunk.restype = ctypes.c_size_t
     library.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int, _FLOATS, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p,
-    ]  # fmt: skip
+        ctypes.c_int,
+        _FLOATS,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_int64,
+        ctypes.c_void_p,
+    ]
     return library
 
 

@@ -1,8 +1,10 @@
-"""Answers bound to a form: JSON schemas, regular expressions and grammars, checked token by token by llguidance.
+"""Answers bound to a form: JSON schemas, regular expressions and grammars, checked token by token by
+llguidance.
 
-A grammar comes from a client, so its cost has limits: of text (:data:`MOST_CHARACTERS`), of llguidance's work on it and at each token
-(:func:`limits`), and of an answer's masks altogether (:data:`MASKS_S`). llguidance ends its process where it finds no memory; a server
-therefore compiles a grammar in a process with limits first (:mod:`freehold.inference.grammar_process`).
+A grammar comes from a client, so its cost has limits: of text (:data:`MOST_CHARACTERS`), of llguidance's work
+on it and at each token (:func:`limits`), and of an answer's masks altogether (:data:`MASKS_S`). llguidance
+ends its process where it finds no memory; a server therefore compiles a grammar in a process with limits
+first (:mod:`freehold.inference.grammar_process`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 #: Characters of a schema's or grammar's text; of several functions' schemas together.
 MOST_CHARACTERS = 1 << 20
-#: Seconds of processor time that the masks of one answer may take in all, and for each of its tokens beside. Other answers wait for them.
+#: Seconds of processor time that the masks of one answer may take in all, and for each of its tokens beside.
+#: Other answers wait for them.
 MASKS_S, MASK_S = 1.0, 0.02
 
 _tokenizers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -33,7 +36,7 @@ _reading = threading.Lock()
 
 @dataclass(frozen=True)
 class Source:
-    """A form as a client wrote it, not compiled yet: a JSON schema, one between two texts, or a GBNF grammar."""
+    """A form as a client wrote it, not compiled: a JSON schema, one between two texts, or a GBNF grammar."""
 
     kind: Literal["schema", "wrapped", "gbnf"]
     text: str
@@ -66,7 +69,9 @@ class Source:
 
 
 def limits() -> Any:
-    """What llguidance may spend on a grammar, and on the mask of one token: a tenth of a second at the most on a slow core."""
+    """What llguidance may spend on a grammar, and on the mask of one token: a tenth of a second at the most
+    on a slow core.
+    """
     from llguidance import LLParserLimits
 
     return LLParserLimits(
@@ -84,7 +89,7 @@ def check_size(text: str) -> None:
     """Raises UsageError for a schema or grammar that is too long."""
     if len(text) > MOST_CHARACTERS:
         raise UsageError(
-            f"the schema or grammar has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are allowed",
+            f"the schema or grammar has {len(text):,} characters; at most {MOST_CHARACTERS:,} are allowed",
             "make it shorter",
         )
 
@@ -143,22 +148,25 @@ def of_gbnf(text: str) -> str:
     except UsageError:
         raise
     except Exception as error:  # the converter raises whatever it meets
-        raise UsageError(
-            f"the grammar is not valid GBNF: {str(error).splitlines()[0][:300] if str(error) else type(error).__name__}",
-            "correct it",
-        ) from None
+        reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        raise UsageError(f"the grammar is not valid GBNF: {reason}", "correct it") from None
 
 
 @dataclass
 class Matcher:
-    """Follows an answer through a grammar, and counts what its masks cost: :attr:`spent_s` of processor time for so many :attr:`masks`."""
+    """Follows an answer through a grammar, and counts what its masks cost: :attr:`spent_s` of processor time
+    for so many :attr:`masks`.
+    """
 
     inner: Any
     spent_s: float = 0.0
     masks: int = 0
 
     def bound(self, logits: np.ndarray) -> np.ndarray:
-        """Logits of the tokens that may come next, the others out of reach. Raises Unsupported where none may, or they cost too much."""
+        """Logits of the tokens that may come next, the others out of reach.
+
+        Raises Unsupported where none may, or they cost too much.
+        """
         began = time.thread_time()  # a busy machine must not end an answer
         mask = np.frombuffer(self.inner.compute_bitmask(), dtype=np.uint8)
         self.spent_s += time.thread_time() - began
@@ -172,7 +180,8 @@ class Matcher:
             )
         if self.spent_s > MASKS_S + MASK_S * self.masks:
             raise Unsupported(
-                f"the answer's form took {self.spent_s:.1f} s of processor time for {self.masks} tokens, which holds up other answers",
+                f"the answer's form took {self.spent_s:.1f} s of processor time for {self.masks} tokens, "
+                "which delays other answers",
                 "simplify the schema or grammar",
             )
         return np.where(allowed, logits, -np.inf)
@@ -203,7 +212,9 @@ class Matcher:
 
 
 def matcher(engine: LlamaContext, grammar: str) -> Matcher:
-    """What follows an answer through a grammar. The first one of an engine reads its vocabulary, which takes about a second.
+    """What follows an answer through a grammar.
+
+    The first one of an engine reads its vocabulary, which takes about a second.
 
     Raises UsageError where the grammar is beyond the limits.
     """
@@ -213,7 +224,8 @@ def matcher(engine: LlamaContext, grammar: str) -> Matcher:
     vocabulary = engine.vocabulary
     with _reading:
         if vocabulary not in _tokenizers:
-            _tokenizers[vocabulary] = lltokenizer_from_vocab(vocabulary._vocab, eos_token=vocabulary.end)  # noqa: SLF001
+            model_vocabulary = vocabulary._vocab  # noqa: SLF001
+            _tokenizers[vocabulary] = lltokenizer_from_vocab(model_vocabulary, eos_token=vocabulary.end)
     inner = LLMatcher(_tokenizers[vocabulary], grammar, log_level=0, limits=limits())
     if inner.is_error():
         raise UsageError(

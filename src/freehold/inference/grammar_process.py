@@ -1,4 +1,6 @@
-"""A client's grammar, compiled; called in a process with limits, since a small one can take minutes or many gigabytes."""
+"""A client's grammar, compiled; called in a process with limits, since a small one can take minutes or many
+gigabytes.
+"""
 
 from __future__ import annotations
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.core.errors import DoesNotFit
 from freehold.data.templates import ChatTemplate, Messages
 from freehold.inference.sampling import Likelihood
+
+if TYPE_CHECKING:
+    from freehold.inference.request import GenerationRequest
 
 
 @dataclass(frozen=True)
@@ -44,40 +47,27 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Request:
-    """One prompt. Temperature 0 is greedy. ``choices``, ``grammar`` (GBNF) or ``schema`` (a JSON schema as text) bind the answer."""
-
-    tokens: tuple[int, ...]
-    max_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    stops: tuple[str, ...] = ()
-    choices: Choices | None = None
-    grammar: str | None = None
-    schema: str = ""
-
-
-@dataclass(frozen=True)
 class Completion:
-    """An answer. ``finish``: ``stop`` (ended itself, or a stop text), ``choice``, or ``length`` (cut at max_tokens).
-
-    ``tokens`` of a chosen answer are the whole answer's, end of turn included. Seconds count from the request's admission to its first token and to its end.
-    ``stopped_by``: the stop text that ended it, if one did. ``reused``: prompt tokens that had been computed before. ``guessed`` tokens were
-    offered by look-up, ``right`` of them the model's own. ``joules``: its part of the energy that the engine's steps took; None where nothing counts.
-    """
+    """An answer. ``tokens`` of a chosen answer are the whole answer's, end of turn included."""
 
     text: str
     tokens: tuple[int, ...]
+    #: ``stop`` (ended itself, or a stop text), ``choice``, or ``length`` (cut at max_tokens).
     finish: str
     prompt_tokens: int
+    #: Seconds from the request's admission to its first token and to its end.
     first_token_s: float
     total_s: float
+    #: The stop text that ended it, if one did.
     stopped_by: str = ""
+    #: Prompt tokens that had been computed before.
     reused: int = 0
-    guessed: int = 0
-    right: int = 0
+    #: Tokens offered by prompt lookup, and how many of them the model drew itself.
+    drafted: int = 0
+    accepted: int = 0
+    #: Of each token, where the request asks for them.
     likelihoods: tuple[Likelihood, ...] = ()
+    #: Its part of the energy that the engine's steps took; None where nothing counts.
     joules: float | None = None
 
 
@@ -91,7 +81,7 @@ def common_prefix(rows: Sequence[Sequence[int]]) -> list[int]:
 
 
 class Tokenizer(Protocol):
-    """Text to tokens and back. ``bos_token`` is '' where the model wants no start token."""
+    """Text to tokens and back. ``bos_token`` is '' for a model without a start token."""
 
     bos_token: str
     eos_token: str
@@ -99,7 +89,9 @@ class Tokenizer(Protocol):
     size: int
 
     def encode(self, text: str, *, start: bool) -> list[int]:
-        """Tokens of ``text``, control tokens recognised; ``start`` puts the start token first where the model wants one."""
+        """Tokens of ``text``, control tokens recognised; ``start`` puts the start token first, if the model
+        has one.
+        """
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -130,8 +122,11 @@ class Engine(Protocol):
         """Its tokens."""
         ...
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
-        """Answers as they end, each with its request's index. Raises DoesNotFit for a prompt over the context length."""
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, Completion]]:
+        """Answers as they end, each with its request's index.
+
+        Raises DoesNotFit for a prompt over the context length.
+        """
         ...
 
     def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
@@ -145,10 +140,11 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class PromptEncoder:
-    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving alike.
+    """A template bound to a vocabulary: the one place where messages become tokens, in tuning and in serving
+    alike.
 
-    ``room``: tokens that a prompt may have, 0 for no limit. A text that cannot have so few is refused before it is
-    made tokens, which takes a processor for minutes where the text is long and made for that.
+    ``room``: tokens that a prompt may have, 0 for no limit. A text that cannot have so few is refused before
+    it is made tokens, which takes a processor for minutes where the text is long and made for that.
     """
 
     template: ChatTemplate
@@ -186,8 +182,8 @@ class PromptEncoder:
         """Tokens of a text as it stands. Raises DoesNotFit for one that cannot fit into ``room``."""
         if self.room and len(text) > self.room and (least := self.vocabulary.least(text)) > self.room:
             raise DoesNotFit(
-                f"a text of {len(text):,} characters, which is at least {least:,} tokens, exceeds the context of "
-                f"{self.room:,} tokens",
+                f"a text of {len(text):,} characters, which is at least {least:,} tokens, "
+                f"exceeds the context of {self.room:,} tokens",
                 "shorten it",
             )
         return self.vocabulary.encode(text, start=start)

@@ -1,7 +1,9 @@
-"""The engine of trials: the batch engine without prompt cache and drafts, so that the same requests give the same answers.
+"""The engine of trials: the batch engine without prompt cache and drafts, so that the same requests give the
+same answers.
 
-Each :meth:`LlamaEngine.generate` starts from empty memory. What all of its prompts begin with is computed once, and its cells are
-shared. One decode call carries one token of every running answer and as much of the waiting prompts as the batch holds.
+Each :meth:`LlamaEngine.generate` starts from empty memory. What all of its prompts begin with is computed
+once, and its cells are shared. One decode call carries one token of every running answer and as much of the
+waiting prompts as the batch holds.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from freehold.core.errors import DoesNotFit
-from freehold.inference.batch_engine import BatchingEngine, Line, Part, Running
+from freehold.inference.batch_engine import BatchingEngine
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.interface import Completion, common_prefix
 from freehold.inference.request import GenerationRequest
+from freehold.inference.running import Part, Running
+from freehold.inference.sequences import KvSequence
 
 
 class LlamaEngine(BatchingEngine):
@@ -34,10 +39,13 @@ class LlamaEngine(BatchingEngine):
         adapter: Path | None = None,
         exact: bool = False,
     ):
-        super().__init__(path, context_length=context_length, parallel=parallel, threads=threads, batch=batch,
-                         held=1, guessing=False, exact=exact)  # fmt: skip
+        options = EngineOptions(
+            context_length, parallel, threads, batch, cached_sequences=1, drafts=False, exact=exact
+        )
+        super().__init__(path, options)
         self._adapter = self._set_adapter(self._adapter_of(adapter)) if adapter else None
-        self._prefix = Line(self._sequences.pop(), "", "")
+        #: What all prompts of a call of :meth:`generate` begin with.
+        self._prefix = KvSequence(self._free_ids.pop(), "", "")
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, Completion]]:
         """See :class:`freehold.inference.interface.Engine`."""
@@ -52,15 +60,15 @@ class LlamaEngine(BatchingEngine):
         self.forget()
         for start in range(0, len(prefix), self.batch):
             part = prefix[start : start + self.batch]
-            self._batch.lay(0, part, start, self._prefix.sequence, 0)
+            self._batch.add(0, part, start, self._prefix.id, 0)
             self._run(self._batch.struct, len(part))
         self._prefix.tokens, self._prefix.cells = list(prefix), self._cells.take(len(prefix))
 
     def forget(self) -> None:
         """See :class:`BatchingEngine`."""
         super().forget()
-        self._sequences = list(range(self.parallel, 0, -1))
-        self._prefix = Line(0, "", "")
+        self._free_ids = list(range(self.parallel, 0, -1))
+        self._prefix = KvSequence(0, "", "")
 
     def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
         """See :class:`freehold.inference.interface.Engine`."""
@@ -79,8 +87,8 @@ class LlamaEngine(BatchingEngine):
             part = tokens[start : start + self.batch]
             first = max(0, len(prompt) - 1 - start)
             last = min(len(part), len(tokens) - 1 - start)
-            self._batch.lay(0, part, start, 1, 0)
-            self._batch.wanted[first:last] = 1
+            self._batch.add(0, part, start, 1, 0)
+            self._batch.outputs[first:last] = 1
             self._run(self._batch.struct, len(part))
             for row in range(first, last):
                 logits = self._logits(row).astype(np.float64)
@@ -92,10 +100,10 @@ class LlamaEngine(BatchingEngine):
 
     # -- what differs from a server's engine ------------------------------------------------------
 
-    def _soon(self, tokens: np.ndarray, ask: GenerationRequest) -> int:
+    def _soon(self, tokens: np.ndarray, request: GenerationRequest) -> int:
         return 0
 
-    def _nearest(self, tokens: np.ndarray, ask: GenerationRequest) -> tuple[Line | None, int]:
+    def _nearest(self, tokens: np.ndarray, request: GenerationRequest) -> tuple[KvSequence | None, int]:
         size = len(self._prefix.tokens)
         shares = 0 < size < len(tokens) and tokens[:size].tolist() == self._prefix.tokens
         return (self._prefix, size) if shares else (None, 0)
@@ -103,16 +111,16 @@ class LlamaEngine(BatchingEngine):
     def _pinned(self) -> list[int]:
         return self._prefix.cells
 
-    def _end(self, one: Running) -> None:
-        self._running.remove(one)
-        self._free(one.line)
+    def _end(self, running: Running) -> None:
+        self._running.remove(running)
+        self._free(running.sequence)
 
     def _planned(self) -> list[Part]:
         """A token of each answer, and as much of the shortest prompts as the batch holds."""
         plan, room = list[Part](), self.batch
-        for one in sorted(self._running, key=lambda one: len(one.pending)):
+        for running in sorted(self._running, key=lambda running: len(running.pending)):
             if room:
-                plan.append(self._piece(one, room))
+                plan.append(self._piece(running, room))
                 room -= len(plan[-1].tokens)
         return plan
 

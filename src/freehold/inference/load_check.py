@@ -63,7 +63,7 @@ def try_out(files: Mapping[str, Path], folder: Path) -> None:
 
 
 def linked(files: Mapping[str, Path], view: Path) -> Path:
-    """What an engine is given: the GGUF file, or the folder ``view`` of links to the files under their names."""
+    """What an engine loads: the GGUF file, or the folder ``view`` of links to the files under their names."""
     for name, path in files.items():
         (view / name).parent.mkdir(parents=True, exist_ok=True)
         (view / name).unlink(missing_ok=True)

@@ -41,7 +41,9 @@ def predict_memory(card: ModelInfo, context_length: int, parallel: int, batch: i
 
 
 def context_that_fits(card: ModelInfo, size_bytes: int, memory_bytes: int) -> int:
-    """Tokens of context that fit ``memory_bytes`` beside weights of ``size_bytes``, up to the model's own; 0 if none do."""
+    """Tokens of context that fit ``memory_bytes`` beside weights of ``size_bytes``, up to the model's own; 0
+    if none do.
+    """
     low, high = 0, card.context_length or 4096
     while low < high:
         middle = (low + high + 1) // 2
@@ -74,7 +76,7 @@ def open_engine(
         from freehold.inference.transformers_engine import TransformersEngine
 
         return TransformersEngine(weights, context_length=context_length, adapter=adapter)
-    from freehold.inference.llama import LlamaEngine
+    from freehold.inference.llama_engine import LlamaEngine
 
     return LlamaEngine(
         weights, context_length=context_length, parallel=parallel, adapter=adapter, threads=threads

@@ -1,13 +1,15 @@
 """Several adapters in one decode call: each token goes through its own.
 
-llama.cpp applies its adapters to every token of a call. Here all adapters of a base are laid side by side into one of the summed rank: what
-enters it is multiplied by all their first factors at once, and before the second factors are applied, what is not a token's own adapter's is set
-to zero. So the base's weights are read once for all. Tokens of no adapter keep nothing.
+llama.cpp applies its adapters to every token of a call. Here all adapters of a base are laid side by side
+into one of the summed rank: what enters it is multiplied by all their first factors at once, and before the
+second factors are applied, what is not a token's own adapter's is set to zero. So the base's weights are read
+once for all. Tokens of no adapter keep nothing.
 
-The zeros are set between two operations of llama.cpp's graph, by the callback that it offers for looking at results (``cb_eval``).
+The zeros are set between two operations of llama.cpp's graph, by the callback that it offers for looking at
+results (``cb_eval``).
 
-Source of the arithmetic: B1 A1 x + B2 A2 x = [B1 B2] [A1; A2] x; the name of the idea is from Sheng et al. 2023, "S-LoRA" (arXiv 2311.03285),
-which does it with kernels of its own.
+Source of the arithmetic: B1 A1 x + B2 A2 x = [B1 B2] [A1; A2] x; the name of the idea is from Sheng et al.
+2023, "S-LoRA" (arXiv 2311.03285), which does it with kernels of its own.
 """
 
 from __future__ import annotations
@@ -102,8 +104,9 @@ class MultiLora:
             self._rows[name][place] = 1.0
 
     def choose(self, runs: Sequence[tuple[str, int, int]]) -> None:
-        """For the next call: (adapter, tokens, how many of the last give logits) of each run of tokens, in the batch's order; nothing for a
-        call in which all tokens are one adapter's."""
+        """For the next call: (adapter, tokens, how many of the last give logits) of each run of tokens, in
+        the batch's order; nothing for a call in which all tokens are one adapter's.
+        """
         self._on, self.failed = bool(runs), None
         if runs:
             self._mask = np.concatenate(
@@ -114,7 +117,10 @@ class MultiLora:
             )
 
     def seen(self, address: int, ask: bool, _: Any) -> bool:
-        """llama.cpp asks whether an operation's result is to be looked at, and then shows it. Nothing may be raised from here."""
+        """llama.cpp asks whether an operation's result is to be looked at, and then shows it.
+
+        Nothing may be raised from here.
+        """
         if not self._on:
             return False
         if ask:

@@ -1,8 +1,10 @@
-"""Computed prefixes on disk: keys and values of long prompts, so that after a restart they are read instead of computed again.
+"""Computed prefixes on disk: keys and values of long prompts, so that after a restart they are read instead
+of computed again.
 
-A state is two files: ``NAME.state`` as llama.cpp writes it, and ``NAME.json`` with its tokens and sha256, written last. They hold what was
-asked, so the folder is for its owner alone. States belong to one file of weights (and one adapter); the folder's name says which. Each has a
-scope (whose prompt it was), and is given to nobody else.
+A state is two files: ``NAME.state`` as llama.cpp writes it, and ``NAME.json`` with its tokens and sha256,
+written last. They hold what was asked, so the folder is for its owner alone. States belong to one file of
+weights (and one adapter); the folder's name says which. Each has a scope (whose prompt it was), and is given
+to nobody else.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ _FORMAT = 2
 
 @dataclass(eq=False)
 class State:
-    """One prefix: its tokens, the file, its bytes, and its scope. Compared by identity: arrays of tokens have no single equality."""
+    """One prefix: its tokens, the file, its bytes, and its scope.
+
+    Compared by identity: arrays of tokens have no single equality.
+    """
 
     tokens: np.ndarray
     path: Path
@@ -59,7 +64,9 @@ class PromptCache:
                 path.unlink()
 
     def best(self, tokens: np.ndarray, scope: str = "") -> tuple[State | None, int]:
-        """The state of this scope that shares most with the beginning of ``tokens``, and how many tokens that is."""
+        """The state of this scope that shares most with the beginning of ``tokens``, and how many tokens that
+        is.
+        """
         most, at = max(
             (
                 (shared(state.tokens, tokens), at)
@@ -81,13 +88,13 @@ class PromptCache:
         self._remove(state)
         return False
 
-    def place(self, tokens: np.ndarray, scope: str = "") -> Path:
-        """Where the state of these tokens is to be written first; :meth:`keep` makes it count."""
+    def path_for(self, tokens: np.ndarray, scope: str = "") -> Path:
+        """Where to write the state of these tokens first; :meth:`keep` then takes it in."""
         name = hashlib.sha256(scope.encode() + b"\0" + tokens.astype("<i4").tobytes()).hexdigest()[:32]
         return self.folder / f"{name}.state.part"
 
     def keep(self, tokens: np.ndarray, written: Path, scope: str = "") -> None:
-        """Take in a state that was written where :meth:`place` said."""
+        """Take in a state that was written where :meth:`path_for` says."""
         atomic_files.sync(written)
         atomic_files.narrow(written)
         path = written.with_suffix("")

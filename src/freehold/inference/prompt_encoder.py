@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from freehold.core.errors import BadModel
 from freehold.data.templates import Messages
-from freehold.inference.interface import Choices, PromptEncoder, Request
+from freehold.inference.grammar import Source
+from freehold.inference.interface import Choices, PromptEncoder
+from freehold.inference.request import GenerationRequest
+from freehold.inference.sampling import GREEDY, Sampling
 from freehold.models.answer_form import AnswerForm
 
 #: Tokens of an answer where neither the caller nor the form names a limit.
@@ -12,7 +15,10 @@ USUAL = 1024
 
 
 def choices_of(prompting: PromptEncoder, form: AnswerForm) -> Choices | None:
-    """The form's labels as tokens, the same for every question; None where it has none. Raises BadModel, Unsupported."""
+    """The form's labels as tokens, the same for every question; None where it has none.
+
+    Raises BadModel, Unsupported.
+    """
     if not form.labels:
         return None
     choices = prompting.choices(form.messages((("user", "-"),)), form.labels)
@@ -36,19 +42,19 @@ def request_of(
     max_tokens: int = 0,
     temperature: float = 0.0,
     seed: int = 0,
-) -> Request:
+) -> GenerationRequest:
     """The engine's request for a question in this form. ``choices``: those of :func:`choices_of`.
 
-    ``max_tokens`` 0: as many as the form says. Raises BadModel, Unsupported.
+    ``max_tokens`` 0: as many as the form says. A label is never drawn at random, and never cut. Raises
+    BadModel, Unsupported.
     """
     choices = choices or choices_of(prompting, form)
-    longest = max(map(len, choices.tokens)) if choices else form.max_tokens or USUAL
-    return Request(
+    limit = max(map(len, choices.tokens)) if choices else max_tokens or form.max_tokens or USUAL
+    return GenerationRequest(
         tuple(prompting.prompt(form.messages(question))),
-        max_tokens or longest,
-        temperature,
-        seed=seed,
-        stops=prompting.template.stops,
+        limit,
+        GREEDY if choices else Sampling(temperature, seed=seed),
+        prompting.template.stops,
+        Source("schema", form.schema) if form.schema else None,
         choices=choices,
-        schema=form.schema,
     )

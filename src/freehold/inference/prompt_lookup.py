@@ -1,16 +1,18 @@
-"""Guesses at the next tokens from what a text has said before: prompt look-up (Saxena 2023), for answers that quote their input.
+"""Prompt lookup (Saxena 2023): drafts of the next tokens from what a text has said before, for answers that
+quote their input.
 
-A guess costs a few tokens of one decode call and is checked by the model itself, so answers are what they would be without. Whoever
-guesses wrong is asked less.
+A draft costs a few tokens of one decode call and is checked by the model itself, so answers are what they
+would be without. A text whose drafts are not accepted gets fewer of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Tokens that must be the same for what followed them to be guessed at.
+#: Tokens that must be the same for what followed them to become a draft.
 SAME = 3
-#: A guess's first and greatest length, and how many tokens one who was wrong waits at most.
+#: A draft's first and greatest length, and how many tokens a text waits at most after drafts that were not
+#: accepted.
 FIRST, MOST, WAIT = 3, 16, 48
 
 
@@ -20,8 +22,8 @@ class PromptLookup:
     def __init__(self, tokens: Sequence[int]):
         self._tokens: list[int] = []
         self._follows: dict[tuple[int, ...], int] = {}
-        self._length, self._wrong, self._waits = FIRST, 0, 0
-        #: The share of guessed tokens that were right, lately.
+        self._length, self._rejected, self._waits = FIRST, 0, 0
+        #: The share of drafted tokens that were accepted, lately.
         self.rate = 0.7
         for token in tokens:
             self.add(token)
@@ -33,7 +35,7 @@ class PromptLookup:
             self._follows[tuple(tokens[-SAME:])] = len(tokens)
         tokens.append(token)
 
-    def guess(self, most: int) -> list[int]:
+    def draft(self, most: int) -> list[int]:
         """What probably follows: at most ``most`` tokens, often none."""
         if self._waits:
             self._waits -= 1
@@ -44,20 +46,22 @@ class PromptLookup:
         return self._tokens[at : at + min(self._length, most)]
 
     def pays(self, price: float) -> bool:
-        """Whether a guess is worth ``price``, the cost of a guessed token as a share of an ordinary one's: whether so many are right."""
+        """Whether enough tokens are accepted for a drafted token to cost ``price``, a share of an ordinary
+        token's cost.
+        """
         if self.rate > price:
             return True
         self.rate += 0.01  # what did not pay once may later
         return False
 
-    def judged(self, guessed: int, right: int) -> None:
-        """Learn from a guess: longer after one that was right to its end, shorter or later after others."""
-        self.rate += 0.3 * (right / guessed - self.rate)
-        if right == guessed:
-            self._length, self._wrong = min(2 * self._length, MOST), 0
-        elif right:
-            self._length, self._wrong = max(2, right + 1), 0
+    def learn(self, drafted: int, accepted: int) -> None:
+        """Learn from a draft: longer after one that was accepted whole, shorter or later after others."""
+        self.rate += 0.3 * (accepted / drafted - self.rate)
+        if accepted == drafted:
+            self._length, self._rejected = min(2 * self._length, MOST), 0
+        elif accepted:
+            self._length, self._rejected = max(2, accepted + 1), 0
         else:
             self._length = max(2, self._length // 2)
-            self._wrong += 1
-            self._waits = min(2**self._wrong, WAIT)
+            self._rejected += 1
+            self._waits = min(2**self._rejected, WAIT)

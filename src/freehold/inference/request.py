@@ -1,4 +1,6 @@
-"""What an engine is asked, and the one check of it: what passes it cannot end the process nor disturb other answers."""
+"""The request that every engine takes, and the one check of it: what passes cannot end the process or disturb
+other answers.
+"""
 
 from __future__ import annotations
 
@@ -19,58 +21,60 @@ STOP_BYTES = 16 << 10
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What a server is asked: a prompt and how to answer it.
-
-    ``grammar``: what binds the answer, compiled (:func:`freehold.inference.grammar.of_schema` and its like) or still to be; ``matcher``: the
-    same, ready to use; or ``choices``: the answers of which it is one, drawn as :class:`freehold.inference.llama.LlamaEngine` draws them.
-    ``likelihoods``: how many of the likeliest tokens to report beside each drawn one; None for no report. ``guess``: whether look-up may
-    offer tokens. ``adapter``: one of the engine's, or nothing. ``scope``: whose prompt it is; what was computed in one scope is not used
-    in another.
-    """
+    """One prompt, and how to answer it. ``grammar``, ``matcher`` or ``choices`` bind the answer."""
 
     tokens: tuple[int, ...]
     max_tokens: int
     sampling: Sampling = GREEDY
     stops: tuple[str, ...] = ()
+    #: Compiled (:func:`freehold.inference.grammar.of_schema` and its like), or still to be.
     grammar: str | Source | None = None
+    #: How many of the likeliest tokens to report beside each drawn one; None for no report.
     likelihoods: int | None = None
+    #: Name of one of the engine's adapters; '' for none.
     adapter: str = ""
-    guess: bool = True
+    #: Whether prompt lookup may offer tokens.
+    draft: bool = True
+    #: The answers of which it must be one.
     choices: Choices | None = None
+    #: Whose prompt it is: what was computed in one scope is not used in another.
     scope: str = ""
+    #: A grammar that is ready to use.
     matcher: Matcher | None = None
 
 
-def checked(ask: GenerationRequest, vocabulary: int, longest: int) -> np.ndarray:
-    """The prompt's tokens as an array, of a request that this engine can answer. ``vocabulary``: how many tokens there are; ``longest``: how
-    many a prompt and its answer may have.
+def checked(request: GenerationRequest, vocabulary: int, longest: int) -> np.ndarray:
+    """The prompt's tokens as an array, of a request that this engine can answer.
+
+    ``vocabulary``: how many tokens there are; ``longest``: how many a prompt and its answer may have.
 
     Raises DoesNotFit, UsageError with the field that is wrong.
     """
-    if not len(ask.tokens):
+    if not len(request.tokens):
         raise DoesNotFit("the prompt is empty", "give it at least one token")
-    if not _whole(ask.max_tokens, 1):
-        raise UsageError(f"max_tokens is {ask.max_tokens!r}", "give a number of at least 1")
-    if len(ask.tokens) + ask.max_tokens > longest:
+    if not _is_count(request.max_tokens, 1):
+        raise UsageError(f"max_tokens is {request.max_tokens!r}", "give a number of at least 1")
+    if len(request.tokens) + request.max_tokens > longest:
         raise DoesNotFit(
-            f"a prompt of {len(ask.tokens)} tokens and an answer of up to {ask.max_tokens} exceed the context of {longest} tokens",
-            "shorten the prompt, ask for fewer tokens, or serve with a larger --context",
+            f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} "
+            f"exceed the context of {longest} tokens",
+            "shorten the prompt, ask for fewer tokens, or use a larger context",
         )
-    tokens = _tokens(ask.tokens, vocabulary, "the prompt")
-    _check_sampling(ask.sampling, vocabulary)
-    _check_stops(ask.stops)
-    if ask.likelihoods is not None and not _whole(ask.likelihoods, 0):
-        raise UsageError(f"logprobs is {ask.likelihoods!r}", "give a number of tokens")
+    tokens = _tokens(request.tokens, vocabulary, "the prompt")
+    _check_sampling(request.sampling, vocabulary)
+    _check_stops(request.stops)
+    if request.likelihoods is not None and not _is_count(request.likelihoods, 0):
+        raise UsageError(f"logprobs is {request.likelihoods!r}", "give a number of tokens")
     return tokens
 
 
-def _whole(value: Any, least: int) -> bool:
+def _is_count(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value < 1 << 31
 
 
-def _tokens(given: Any, vocabulary: int, name: str) -> np.ndarray:
-    """Numbers of tokens as an array. Raises UsageError where one is none."""
-    array = np.asarray(given)
+def _tokens(values: Any, vocabulary: int, name: str) -> np.ndarray:
+    """Numbers of tokens as an array. Raises UsageError where a number is not a token."""
+    array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind != "i":
         raise UsageError(
             f"{name} has something that is not a token", f"tokens are numbers from 0 to {vocabulary - 1}"
@@ -85,9 +89,13 @@ def _tokens(given: Any, vocabulary: int, name: str) -> np.ndarray:
 
 def _check_sampling(sampling: Sampling, vocabulary: int) -> None:
     numbers = {
-        "temperature": sampling.temperature, "top_p": sampling.top_p, "min_p": sampling.min_p, "presence_penalty": sampling.presence,
-        "frequency_penalty": sampling.frequency, "repeat_penalty": sampling.repeat,
-    }  # fmt: skip
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "presence_penalty": sampling.presence,
+        "frequency_penalty": sampling.frequency,
+        "repeat_penalty": sampling.repeat,
+    }
     for name, value in numbers.items():
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise UsageError(f"{name} is {value!r}", "give a finite number")

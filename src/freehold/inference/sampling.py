@@ -1,4 +1,6 @@
-"""From logits to a token: penalties, processors, and drawing; and the log-probabilities that a server reports."""
+"""From logits to a token: penalties, processors, and drawing; and the log-probabilities that a server
+reports.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,10 @@ import numpy as np
 
 from freehold.core.errors import Unsupported
 
-#: Changes logits before a token is drawn: (logits (vocabulary,), prompt tokens, answer tokens so far) -> logits of the same shape. It runs
-#: after penalties and before grammar and temperature, once for every token of an answer. It may change the array it is given; the sum of
-#: what it adds is its own affair. This is where a watermark goes in.
+#: Changes logits before a token is drawn: (logits (vocabulary,), prompt tokens, answer tokens so far) ->
+#: logits of the same shape. It runs after penalties and before grammar and temperature, once for every token
+#: of an answer. It may change the array it is given; the sum of what it adds is its own affair. This is where
+#: a watermark goes in.
 Processor = Callable[[np.ndarray, Sequence[int], Sequence[int]], np.ndarray]
 
 
@@ -20,9 +23,10 @@ Processor = Callable[[np.ndarray, Sequence[int], Sequence[int]], np.ndarray]
 class Sampling:
     """How an answer's tokens are drawn. The defaults are greedy.
 
-    ``top_k`` 0 and ``min_p`` 0: no limit. ``presence`` and ``frequency`` are subtracted from the logits of tokens that the answer has (once,
-    and for each time), as OpenAI's API defines them; ``repeat`` divides positive and multiplies negative logits of the last
-    ``repeat_last`` tokens of prompt and answer (Keskar et al. 2019, arXiv 1909.05858). ``bias``: token -> what is added to its logit.
+    ``top_k`` 0 and ``min_p`` 0: no limit. ``presence`` and ``frequency`` are subtracted from the logits of
+    tokens that the answer has (once, and for each time), as OpenAI's API defines them; ``repeat`` divides
+    positive and multiplies negative logits of the last ``repeat_last`` tokens of prompt and answer (Keskar et
+    al. 2019, arXiv 1909.05858). ``bias``: token -> what is added to its logit.
     """
 
     temperature: float = 0.0
@@ -43,7 +47,10 @@ class Sampling:
         return bool(self.presence or self.frequency or self.repeat != 1.0 or self.bias or self.processors)
 
     def applied(self, logits: np.ndarray, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
-        """Logits after bias, penalties and processors; a new array where there are any. Never NaN or positive infinity."""
+        """Logits after bias, penalties and processors; a new array where there are any.
+
+        Never NaN or positive infinity.
+        """
         if not self.changes:
             return logits
         logits = logits.copy()
@@ -81,7 +88,9 @@ GREEDY = Sampling()
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A token that was drawn, its log-probability (nats) under the model itself, and the likeliest tokens with theirs."""
+    """A token that was drawn, its log-probability (nats) under the model itself, and the likeliest tokens
+    with theirs.
+    """
 
     token: int
     logprob: float
@@ -108,8 +117,9 @@ def draw(
     top_k: int = 0,
     min_p: float = 0.0,
 ) -> int:
-    """A token by temperature and nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751), among the ``top_k`` likeliest and those of at
-    least ``min_p`` of the likeliest's probability."""
+    """A token by temperature and nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751), among the
+    ``top_k`` likeliest and those of at least ``min_p`` of the likeliest's probability.
+    """
     kept = np.argpartition(-logits, top_k - 1)[:top_k] if 0 < top_k < len(logits) else np.arange(len(logits))
     scaled = logits[kept].astype(np.float64)
     with np.errstate(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from freehold.core.errors import Unsupported
 from freehold.data.templates import Messages
-from freehold.inference.interface import Choices, Completion, Engine, PromptEncoder, Request
+from freehold.inference.interface import Choices, Completion, Engine, PromptEncoder
 from freehold.inference.loading import open_engine, prompting
 from freehold.inference.prompt_encoder import choices_of, request_of
+from freehold.inference.request import GenerationRequest
 from freehold.models.answer_form import AnswerForm, of_model
 from freehold.models.formats.peft import GGUF_ADAPTER
 from freehold.models.store import Model, Store
@@ -20,7 +21,7 @@ NO_FORM = AnswerForm()
 
 @dataclass
 class Session:
-    """An open model. ``form``: how it was asked when it was measured; :data:`NO_FORM` where nothing is known."""
+    """An open model. ``form``: how it was asked when it was measured; :data:`NO_FORM` if that is not known."""
 
     model: Model
     engine: Engine
@@ -30,7 +31,7 @@ class Session:
 
     def request(
         self, question: Messages, *, max_tokens: int = 0, temperature: float = 0.0, seed: int = 0
-    ) -> Request:
+    ) -> GenerationRequest:
         """The engine's request for a question in the model's form. Raises BadModel, Unsupported."""
         if self._choices is None:
             self._choices = choices_of(self.prompting, self.form)
@@ -58,7 +59,10 @@ class Session:
 
 
 def weights_and_adapter(store: Store, model: Model) -> tuple[Path, Path]:
-    """The weights of an adapter's base, and the adapter in the form that the base's engine reads. Raises NotFound, Unsupported."""
+    """The weights of an adapter's base, and the adapter in the form that the base's engine reads.
+
+    Raises NotFound, Unsupported.
+    """
     base = store.base_of(model)
     if base.info.format != "gguf":
         return store.weights(base), store.folder_of(model)

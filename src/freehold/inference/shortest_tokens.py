@@ -1,9 +1,9 @@
 """How few tokens a text can possibly be, from the lengths of a vocabulary's tokens alone.
 
-A token that covers a byte of a text also covers the byte before or after it, unless it is that byte alone. So it is no
-longer than the longest token that holds one of these two pairs of bytes, and each byte of the text stands for at least
-one part in so many of a token. The sum over all bytes is never more than the text's tokens, and takes time in
-proportion to the text's length, whatever the text is.
+A token that covers a byte of a text also covers the byte before or after it, unless it is that byte alone. So
+it is no longer than the longest token that holds one of these two pairs of bytes, and each byte of the text
+stands for at least one part in so many of a token. The sum over all bytes is never more than the text's
+tokens, and takes time in proportion to the text's length, whatever the text is.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ _SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
 
 
 class Shortest:
-    """A bound for one vocabulary, given the bytes of each of its tokens. ``spaces``: whether white space becomes
-    tokens like all else; where a tokenizer drops some of it, it counts for nothing."""
+    """A bound for one vocabulary, given the bytes of each of its tokens.
+
+    ``spaces``: whether white space becomes tokens like all else; where a tokenizer drops some of it, it
+    counts for nothing.
+    """
 
     def __init__(self, tokens: Iterable[bytes], *, spaces: bool):
         pieces = [token for token in tokens if len(token) > 1]
@@ -48,7 +51,9 @@ class Shortest:
         return math.floor(total * (1 - 1e-6))
 
     def _part(self, data: np.ndarray, before: bool) -> float:
-        """The sum over ``data`` without its first byte, if that is one ``before`` the part, and the one after it."""
+        """The sum over ``data`` without its first byte, if that is one ``before`` the part, and the one after
+        it.
+        """
         pairs = self._longest[data[:-1].astype(np.int64) * 256 + data[1:]]
         most = np.ones(len(data), dtype=np.float32)
         most[:-1] = np.maximum(most[:-1], pairs)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from freehold.core.errors import BadModel, DoesNotFit, Unsupported
-from freehold.inference.interface import Completion, Request
-from freehold.inference.sampling import draw
+from freehold.inference.interface import Completion
+from freehold.inference.request import GenerationRequest
 from freehold.models.formats import peft
 
 if TYPE_CHECKING:
@@ -46,24 +46,27 @@ class HfTokenizer:
         self._ends = {known[name] for name in ends if name in known} | {self.special["eos"]}
 
     def encode(self, text: str, *, start: bool) -> list[int]:
-        """See :class:`freehold.inference.interface.Vocabulary`."""
+        """See :class:`freehold.inference.interface.Tokenizer`."""
         return (self._start if start else []) + self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def least(self, text: str) -> int:
-        """See :class:`freehold.inference.interface.Vocabulary`. Nothing is known here: its normalizer may drop all."""
+        """See :class:`freehold.inference.interface.Tokenizer`.
+
+        Nothing is known here: its normalizer may drop all.
+        """
         return 0
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """See :class:`freehold.inference.interface.Vocabulary`."""
+        """See :class:`freehold.inference.interface.Tokenizer`."""
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True)
 
     def is_end(self, token: int) -> bool:
-        """See :class:`freehold.inference.interface.Vocabulary`."""
+        """See :class:`freehold.inference.interface.Tokenizer`."""
         return token in self._ends
 
     @property
     def end(self) -> int:
-        """See :class:`freehold.inference.interface.Vocabulary`."""
+        """See :class:`freehold.inference.interface.Tokenizer`."""
         return self.special["eos"]
 
 
@@ -145,7 +148,7 @@ _COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.attn\.(masked_)?bias$|position_
 
 
 def unlike(report: Mapping[str, Any], beside: re.Pattern[str] | None = None) -> str:
-    """What transformers' report on loading says is missing, of another shape, or left over; '' for nothing."""
+    """What transformers reports as missing, of another shape, or left over after loading; '' for nothing."""
 
     def counts(name: str) -> bool:
         return beside is None or not beside.search(name)
@@ -210,21 +213,24 @@ class TransformersEngine:
         self.context_length = min(context_length, own)
         self.load_s = time.perf_counter() - started
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, Completion]]:
         """See :class:`freehold.inference.interface.Engine`. Raises Unsupported for a grammar."""
         for index, request in enumerate(requests):
-            if request.grammar or request.schema:
-                raise Unsupported("the transformers engine knows no grammars", "use a GGUF model")
+            if request.grammar is not None or request.matcher is not None:
+                raise Unsupported(
+                    "the transformers engine cannot bind answers to a grammar", "use a GGUF model"
+                )
             if len(request.tokens) + request.max_tokens > self.context_length:
                 raise DoesNotFit(
-                    f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} exceed the context of "
-                    f"{self.context_length} tokens", "shorten the prompt",
-                )  # fmt: skip
+                    f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} "
+                    f"exceed the context of {self.context_length} tokens",
+                    "shorten the prompt",
+                )
             yield index, self._answer(request)
 
-    def _answer(self, request: Request) -> Completion:
+    def _answer(self, request: GenerationRequest) -> Completion:
         torch, started, first = self._torch, time.perf_counter(), 0.0
-        random = np.random.default_rng(request.seed) if request.temperature > 0 else None
+        rng = np.random.default_rng(request.sampling.seed)
         feed, past, tokens, finish = list(request.tokens), None, list[int](), "length"
         with torch.inference_mode():
             while len(tokens) < request.max_tokens:
@@ -247,11 +253,8 @@ class TransformersEngine:
                             time.perf_counter() - started,
                         )
                 else:
-                    token = (
-                        int(np.argmax(logits))
-                        if random is None
-                        else draw(logits, request.temperature, request.top_p, random)
-                    )
+                    changed = request.sampling.applied(logits, request.tokens, tokens)
+                    token = request.sampling.pick(changed, rng)
                     if self.vocabulary.is_end(token):
                         finish = "stop"
                         break

@@ -16,8 +16,9 @@ from freehold.core.statistics import waits_needed
 from freehold.data.examples import Example
 from freehold.evaluation import measurement
 from freehold.evaluation.measurement import Answer, Ask
-from freehold.inference.interface import Engine, PromptEncoder, Request, common_prefix
+from freehold.inference.interface import Engine, PromptEncoder, common_prefix
 from freehold.inference.loading import open_engine, open_vocabulary, predict_memory, prompting
+from freehold.inference.request import GenerationRequest
 from freehold.models.info import ModelInfo
 from freehold.trial import baselines, costs, waits
 from freehold.trial import task as tasks
@@ -174,7 +175,7 @@ def _read_speed(engine: Engine, text: list[int]) -> float:
     speed = 0.0
     for size in (_PACE_PROMPT, 4 * _PACE_PROMPT):
         started = time.perf_counter()
-        list(engine.generate([Request(tuple(text[:size]), 1)]))
+        list(engine.generate([GenerationRequest(tuple(text[:size]), 1)]))
         seconds = time.perf_counter() - started
         speed = size / seconds
         if seconds > _PACE_S / 4:
@@ -184,7 +185,7 @@ def _read_speed(engine: Engine, text: list[int]) -> float:
 
 def _write_speed(engine: Engine, text: list[int], count: int, reading: float) -> float:
     """Answer tokens per second of ``count`` answers at once, the time of reading their prompts taken off."""
-    requests = [Request(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
+    requests = [GenerationRequest(tuple(text[at : at + 8]), _PACE_TOKENS + 1) for at in range(count)]
     started = time.perf_counter()
     written = sum(len(completion.tokens) - 1 for _, completion in engine.generate(requests))
     seconds = time.perf_counter() - started - count * 8 / reading
@@ -430,7 +431,7 @@ def _predicted(info: ModelInfo, weights: Path, context: int) -> int:
     return predict_memory(replace(info, size_bytes=_size(weights)), context, _AT_ONCE).total
 
 
-def _take(a: TimedArguments, engine: Engine, requests: Sequence[Request], sink: Sink) -> _Timed:
+def _take(a: TimedArguments, engine: Engine, requests: Sequence[GenerationRequest], sink: Sink) -> _Timed:
     """One user's waits within the time there is, then the same requests at once."""
     from freehold.costs.energy import metered
 
@@ -529,11 +530,12 @@ def _noise(span: cpu_load.Load, what: str) -> str:
     return "" if span.quiet else span.sentence(f"while {what} was measured")
 
 
-def token_speeds(engine: Engine, asking: PromptEncoder, request: Request) -> tuple[float, float]:
+def token_speeds(engine: Engine, asking: PromptEncoder, request: GenerationRequest) -> tuple[float, float]:
     """Tokens per second of reading a prompt and of writing an answer, one request alone, best of three."""
     text = asking.vocabulary.encode("The quick brown fox jumps over the lazy dog. " * 60, start=True)
     size = min(256, engine.context_length - 40)
-    reading, writing = Request(tuple(text[:size]), 1), Request(tuple(text[:16]), 33)
+    reading = GenerationRequest(tuple(text[:size]), 1)
+    writing = GenerationRequest(tuple(text[:16]), 33)
     reads, writes = list[float](), list[float]()
     for _ in range(3):
         started = time.perf_counter()

@@ -16,7 +16,8 @@ from typing import Any
 from freehold.core.errors import UsageError
 from freehold.core.statistics import wilson
 from freehold.data.templates import Messages
-from freehold.inference.interface import Engine, PromptEncoder, Request
+from freehold.inference.interface import Engine, PromptEncoder
+from freehold.inference.request import GenerationRequest
 from freehold.trust import refusals
 from freehold.trust.shares import Calibration, Rate, rate
 
@@ -109,7 +110,9 @@ def by_judge(name: str, engine: Engine, asking: PromptEncoder) -> Evaluator:
         asked = [question(*pair) for pair in pairs]
         choices = asking.choices(asked[0], ("yes", "no")) if asked else None
         given = dict(
-            engine.generate([Request(tuple(asking.prompt(one)), 8, choices=choices) for one in asked])
+            engine.generate(
+                [GenerationRequest(tuple(asking.prompt(one)), 8, choices=choices) for one in asked]
+            )
         )
         return [given[number].text.strip() == "yes" for number in range(len(pairs))]
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from freehold.core import atomic_files
 from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example
-from freehold.inference.interface import Engine, PromptEncoder, Request
+from freehold.inference.interface import Engine, PromptEncoder
+from freehold.inference.request import GenerationRequest
 
 #: Tokens that must follow to the letter at most (Carlini et al. 2023 ask for 50).
 MOST_FOLLOWING = 50
@@ -122,7 +123,7 @@ class Prober:
     def _follows(self, parts: Sequence[tuple[list[int], list[int]]]) -> list[bool]:
         """Whether the model, given the first tokens of each part, goes on with the second, compared as text."""
         decode = self.asking.vocabulary.decode
-        requests = [Request(tuple(given), len(following)) for given, following in parts]
+        requests = [GenerationRequest(tuple(given), len(following)) for given, following in parts]
         results = [False] * len(parts)
         for index, completion in self.engine.generate(requests):
             following = parts[index][1]

@@ -15,7 +15,8 @@ from typing import Any
 from freehold.core import atomic_files
 from freehold.core.progress import Sink, silent, task
 from freehold.core.statistics import PairedDifference, paired, wilson
-from freehold.inference.interface import Engine, PromptEncoder, Request
+from freehold.inference.interface import Engine, PromptEncoder
+from freehold.inference.request import GenerationRequest
 from freehold.trust.evaluator import Evaluator
 from freehold.trust.grades import Reference, graded, measured, standard
 from freehold.trust.hazards import Prompt, hazard_name
@@ -160,7 +161,7 @@ def answers_of(
                 break
             block = waiting[start : start + _BLOCK]
             requests = [
-                Request(
+                GenerationRequest(
                     tuple(asking.prompt((("user", one.text),))), ANSWER_TOKENS, stops=asking.template.stops
                 )
                 for one in block

@@ -9,8 +9,8 @@ from typing import Any
 
 from freehold.core import atomic_files, machine, settings, yaml_text
 from freehold.data.templates import PLAIN
-from freehold.inference.interface import Request
 from freehold.inference.loading import context_that_fits, open_engine, predict_memory, prompting
+from freehold.inference.request import GenerationRequest
 from freehold.models.info import ModelInfo
 from freehold.models.store import Model, Store
 from freehold.trial.jobs import token_speeds
@@ -116,7 +116,7 @@ def measured(store: Store, model: Model) -> float:
     engine = open_engine(store.weights(model), context_length=512, parallel=1)
     asking = prompting(replace(model.info, chat_template=PLAIN), engine.vocabulary, plain=True)
     try:
-        return token_speeds(engine, asking, Request((1,), 1))[1]
+        return token_speeds(engine, asking, GenerationRequest((1,), 1))[1]
     finally:
         engine.close()
 

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 
 from freehold.costs.usage import usage
 from freehold.inference.batch_engine import BatchingEngine
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_keys import Keys, Limits
 from freehold.servers.inference.app import make_app
-from freehold.servers.inference.options import EngineOptions, ServerOptions
+from freehold.servers.inference.options import ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Scheduler
 from freehold.servers.inference.usage_writer import WRITE_EVERY_S
 from tests.servers.inference.asking import complete, streamed
@@ -85,7 +86,7 @@ def ends_of(
 ) -> list[Outcome]:
     async def whole() -> list[Outcome]:
         scheduler, ends = Scheduler(), list[Outcome]()
-        engine = BatchingEngine(weights, context_length=4096, parallel=1, batch=128, threads=1)
+        engine = BatchingEngine(weights, EngineOptions(context_length=4096, parallel=1, batch=128, threads=1))
         await asyncio.wait_for(leave(scheduler, engine, ends), 60)  # type: ignore[arg-type]
         await asyncio.to_thread(scheduler.close)
         for _ in range(100):

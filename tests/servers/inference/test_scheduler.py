@@ -10,6 +10,7 @@ import pytest
 
 from freehold.core.errors import FreeholdError
 from freehold.inference.batch_engine import BatchingEngine
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.servers.inference.api_errors import api_error_of
@@ -35,7 +36,7 @@ def test_a_fault_in_a_step_is_told_and_the_next_request_is_answered(
 
     async def run() -> None:
         scheduler = Scheduler()
-        engine = BatchingEngine(smollm2, context_length=256, parallel=2)
+        engine = BatchingEngine(smollm2, EngineOptions(context_length=256, parallel=2))
         before, _ = await ask(scheduler, engine, Sampling())
         text, error = await ask(scheduler, engine, Sampling(processors=(broken,)))
         assert text == ""

@@ -14,12 +14,13 @@ from fastapi.testclient import TestClient
 
 from freehold.core.errors import Busy, StepFailed
 from freehold.inference.batch_engine import BatchingEngine
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.request import GenerationRequest
 from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_errors import api_error_of
 from freehold.servers.inference.app import make_app
-from freehold.servers.inference.options import EngineOptions, ServerOptions
+from freehold.servers.inference.options import ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Piece, Scheduler
 from freehold.servers.inference.service import InferenceService
 from tests.servers.inference.conftest import TINY
@@ -131,7 +132,7 @@ async def collected(
 def run(weights: Path, test: Callable[[Scheduler, BatchingEngine, list[Outcome]], Any]) -> None:
     async def whole() -> None:
         scheduler, ends = Scheduler(), list[Outcome]()
-        engine = BatchingEngine(weights, context_length=4096, parallel=2, batch=128, threads=1)
+        engine = BatchingEngine(weights, EngineOptions(context_length=4096, parallel=2, batch=128, threads=1))
         try:
             await asyncio.wait_for(test(scheduler, engine, ends), 120)
         finally:

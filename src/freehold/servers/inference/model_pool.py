@@ -16,6 +16,7 @@ from pathlib import Path
 
 from freehold.core.errors import Unsupported
 from freehold.data.rendering import rendered
+from freehold.inference import engine_options
 from freehold.inference.batch_engine import BatchingEngine, Meter
 from freehold.inference.embeddings import Embedder, SentenceEmbedder, is_embedder
 from freehold.inference.interface import Choices, PromptEncoder
@@ -271,9 +272,7 @@ class ModelPool:
         if self.embeds(name):
             return LoadedModel(SentenceEmbedder(self.store.weights(self.models[name])), {}, needed)
         engine = self._open_engine(name)
-        rendered(
-            "", {}
-        )  # starts a process for chat templates, so that the first request does not wait for it
+        rendered("", {})  # starts a process for chat templates, which the first request would wait for
         return LoadedModel(engine, self._prompting(name, engine), needed)
 
     def _open_engine(self, name: str) -> BatchingEngine:
@@ -281,25 +280,13 @@ class ModelPool:
         weights, most = self.store.weights(model), model.info.context_length * options.parallel
         length = min(options.context_length, most or options.context_length)
         cache = PromptCache(self._cache_folder(model), options.state_bytes) if options.state_bytes else None
+        chosen = engine_options.EngineOptions(
+            length, options.parallel, options.threads, drafts=options.prompt_lookup
+        )
         if options.reproducible:
-            return ReproducibleEngine(
-                weights,
-                context_length=length,
-                parallel=options.parallel,
-                states=cache,
-                guessing=options.prompt_lookup,
-                threads=options.threads,
-                meter=self.meter,
-            )
+            return ReproducibleEngine(weights, chosen, prompt_cache=cache, meter=self.meter)
         return BatchingEngine(
-            weights,
-            context_length=length,
-            parallel=options.parallel,
-            adapters=self._adapter_files(name),
-            states=cache,
-            guessing=options.prompt_lookup,
-            threads=options.threads,
-            meter=self.meter,
+            weights, chosen, prompt_cache=cache, meter=self.meter, adapters=self._adapter_files(name)
         )
 
     def _adapter_files(self, root: str) -> dict[str, Path]:
