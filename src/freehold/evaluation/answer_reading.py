@@ -36,8 +36,8 @@ def cut_in_thought(text: str) -> bool:
 class LabelReader:
     """Reads which of ``labels`` an answer names.
 
-    Case, surrounding punctuation, quotes, Markdown, a name before it (``Label: x``), a code block and a JSON object
-    with one value are ignored, as long as no two labels become the same.
+    Case, surrounding punctuation, quotes, Markdown, a name before it (``Label: x``), a code block and a JSON
+    object with one value are ignored, as long as no two labels become the same.
     """
 
     labels: frozenset[str]

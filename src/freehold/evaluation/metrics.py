@@ -82,7 +82,7 @@ def same(example: Example, answer: str) -> float:
 
 
 def plain(text: str) -> str:
-    """A text in one Unicode form, without invisible characters, with one kind of hyphen and no surrounding space."""
+    """A text in one Unicode form, without invisible characters and surrounding space, with one kind of hyphen."""
     if text.isascii():
         return text.strip()
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_HYPHENS).strip()
@@ -289,7 +289,7 @@ def code(example: Example, answer: str, *, trusted: bool = False) -> float:
 
 
 def job(example: Example, answer: str) -> sandbox.Job:
-    """The answer as a program with the row's tests: without fences, with the signature where it is missing."""
+    """The answer as a program with the row's tests, without fences, with the signature that may be missing."""
     prompt = example.reference.get("prompt", example.question)
     fenced = _CODE_BLOCK.search(answer)
     text = fenced.group(1) if fenced else answer
@@ -339,7 +339,7 @@ def figure_names(metric: Metric) -> tuple[str, ...]:
 
 
 def possible_figures(name: str | None) -> tuple[str, ...]:
-    """The figures that a need may refer to, before rows are read. ``name``: of the metric, None for every metric.
+    """The figures that a need may refer to, known before rows are read. ``name``: None for every metric.
 
     Raises UsageError for an unknown metric.
     """
@@ -428,8 +428,8 @@ def choose(
 ) -> Metric:
     """The metric of this name, or for None the one that fits the rows, with the reason.
 
-    ``known`` are training and validation rows: the scale of errors is theirs. ``trust_code``: code in answers runs
-    without a sandbox. Raises UsageError, BadData.
+    ``known`` are training and validation rows: the scale of errors is theirs. ``trust_code``: code in answers
+    runs without a sandbox. Raises UsageError, BadData.
     """
     rows = [*known, *test]
     if name is None:

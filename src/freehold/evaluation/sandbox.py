@@ -102,7 +102,9 @@ def walls():
         "processes": allowed(os.fork),
         "network": allowed(socket.socket),
         "files": sum(map(os.path.exists, ("/etc/passwd", "/home", "/root/.ssh", "/var", "/sys", "/dev/shm"))),
-        "system": sum(allowed(lambda: open(f"{folder}/x", "w")) for folder in ("", "/usr", "/dev", "/usr/lib")),
+        "system": sum(
+            allowed(lambda: open(f"{folder}/x", "w")) for folder in ("", "/usr", "/dev", "/usr/lib")
+        ),
         "neighbours": sum(name.isdigit() for name in os.listdir("/proc")) > 4,
         "thread": 1 - thread(),
         "tmp": 1 - allowed(lambda: open("/tmp/x", "w").close()),

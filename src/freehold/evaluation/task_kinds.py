@@ -1,5 +1,6 @@
-"""The kind of a task, detected from its expected answers, and why: code, labels, label, number, value, json, exact
-or text.
+"""The kind of a task, detected from its expected answers, and why.
+
+Kinds: code, labels, label, number, value, json, exact or text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FEWEST_REPEATED_LABELS = 0.2
 FEWEST_REPEATED_ANSWERS = 0.8
 #: ... and none has more characters than this.
 LONGEST_LABEL = 200
-#: At most this many different integers, each on three rows or more on average, are labels (grades, stars, 0 and 1).
+#: At most this many integers, each on three rows or more on average, are labels (grades, stars, 0 and 1).
 MOST_INTEGER_LABELS = 12
 #: Numbers are values with an error if at least this share of them has a fraction.
 FEWEST_FRACTIONS = 0.1
@@ -137,7 +138,7 @@ def _others(*kinds: str) -> str:
     return "; ".join(_OTHER[kind] for kind in kinds)
 
 
-#: Answers are compared as a whole where at least this share of them are codes, dates, one-word names and the like.
+#: Answers are compared as a whole where at least this share of them are codes, dates or one-word names.
 FEWEST_CODES = 0.9
 #: The longest code, and of answers without digits the longest word.
 _LONGEST_CODE, _LONGEST_WORD = 64, 32

@@ -1,8 +1,8 @@
-"""How often the same test rows have judged: each look costs some of the error that all looks may make together.
+"""How often the same test rows have judged: each look costs some of the error allowed to all of them.
 
 A look is a judgement of one variant on one set of test rows. Other needs are no new look, as nothing new was
-measured; another variant, or more of the rows, is. Looks are kept in the home. Rows are kept as short digests, never
-as texts.
+measured; another variant, or more of the rows, is. Looks are kept in the home. Rows are kept as short
+digests, never as texts.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _SavedLook:
 
 
 def look(folder: Path, trial: str, variant: str, rows: Collection[str]) -> Look:
-    """Count a judgement of a variant on rows, both given as digests; one that was counted before keeps its number."""
+    """Count a judgement of a variant on rows, both as digests; one counted before keeps its number."""
     digests = sorted(row[:_DIGEST] for row in rows)
     file = folder / f"{atomic_files.digest_of([variant, digests])[:32]}.json"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

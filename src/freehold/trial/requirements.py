@@ -146,7 +146,8 @@ def _limit(text: str, name: str, value: str) -> float:
 def check_needs(texts: Sequence[str], metric: str | None) -> list[Requirement]:
     """The needs, checked before any row is read. ``metric``: as typed, None where it will be detected.
 
-    Raises UsageError for a need that cannot be read or met, and for one on what no trial with this metric measures.
+    Raises UsageError for a need that cannot be read or met, and for one on what no trial with this metric
+    measures.
     """
     figures = possible_figures(metric)
     for text in texts:
@@ -155,7 +156,7 @@ def check_needs(texts: Sequence[str], metric: str | None) -> list[Requirement]:
 
 
 def check_names(needs: Sequence[Requirement], figures: Sequence[str]) -> None:
-    """Raises UsageError for a need on what is not measured. ``figures``: of the metric, the main one first."""
+    """Raises UsageError for a need on what is not measured. ``figures``: of the metric, its own first."""
     for need in needs:
         _check_name(need.text, need.name, figures)
 
@@ -199,8 +200,9 @@ def exact(need: Requirement) -> bool:
 def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, among: int = 1) -> Terms:
     """The one-sided error allowed to each statement, ``alpha`` being that of this look.
 
-    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that
-    error is divided among the needs with an interval. ``among``: variants that the judging rows chose from.
+    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so
+    that error is divided among the needs with an interval. ``among``: variants that the judging rows chose
+    from.
     """
     uncertain = sum(not exact(need) or need.name in (*WAITS, "safety") for need in needs)
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)

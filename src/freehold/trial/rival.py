@@ -1,7 +1,8 @@
 """The API one would rent, measured on the same rows and under the same conditions as the models here.
 
-Zero-shot and few-shot are compared on the validation rows, and the better one answers the test rows. Every answer is
-saved with a digest of its request, so nothing is paid for twice, and a changed request is sent again.
+Zero-shot and few-shot are compared on the validation rows, and the better one answers the test rows. Every
+answer is saved with a digest of its request, so nothing is paid for twice, and a changed request is sent
+again.
 """
 
 from __future__ import annotations
@@ -148,8 +149,9 @@ def measured(
 ) -> Rival:
     """Ask the server. ``ways``: how rows are asked, by "zero-shot" and "few-shot", as for the models here.
 
-    Without validation rows the choice is made on the test rows, and the conditions say so. ``kept``: the file of
-    saved replies. Raises UsageError, FreeholdError; after an interruption the answers so far are still there.
+    Without validation rows the choice is made on the test rows, and the conditions say so. ``kept``: the file
+    of saved replies. Raises UsageError, FreeholdError; after an interruption the answers so far are still
+    there.
     """
     client = Client(endpoint.url, settings.secret(endpoint.key_env, "key"), pause=pause)
     try:
@@ -244,7 +246,7 @@ class _Session:
         return changed is not None
 
     def _not_answered(self, refusal: Rejected) -> Reply:
-        """The empty reply for a row that the server does not answer. Raises FreeholdError where other rows fail too."""
+        """The empty reply for a row without an answer. Raises FreeholdError where other rows fail too."""
         if not refusal.filtered:
             finishes = [entry.reply.finish for entry in self.lines]
             rejected = finishes.count("rejected")

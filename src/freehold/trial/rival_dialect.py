@@ -81,7 +81,7 @@ def binds(dialect: Dialect, ask: Ask) -> bool:
 def body(
     model: str, dialect: Dialect, ask: Ask, example: Example, limit: int, unknown: str = ""
 ) -> RequestBody:
-    """The request for a row. ``limit``: the longest answer in tokens; ``unknown``: the label for no known label."""
+    """The request for a row. ``limit``: the longest answer in tokens; ``unknown``: the label for no label."""
     bound = binds(dialect, ask)
     messages = _messages(dialect, ask, example, _instruction(ask.labels, unknown, bound), bound)
     value: RequestBody = {

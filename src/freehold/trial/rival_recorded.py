@@ -32,10 +32,10 @@ class _Recording:
 
 
 def recorded(path: Path, metric: Metric, examples: Sequence[Example], others: Collection[str] = ()) -> Rival:
-    """Grade the lines ``{"id": ..., "answer": ...}`` of a file. ``others``: ids of rows that are not test rows.
+    """Grade the lines ``{"id": ..., "answer": ...}`` of a file. ``others``: ids of training rows.
 
-    The conditions name unknown ids, missing rows and repeated ids. Rows with different answers are left out. Raises
-    NotFound, BadData.
+    The conditions name unknown ids, missing rows and repeated ids. Rows with different answers are left out.
+    Raises NotFound, BadData.
     """
     recording = _read(path)
     clear = {name: text for name, text in recording.answers.items() if name not in recording.contradicting}

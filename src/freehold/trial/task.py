@@ -121,8 +121,8 @@ class Task:
     def choosing(self, *, tuned: bool, shots: int) -> tuple[Example, ...]:
         """The rows that choose a variant, in an order that does not depend on the file's.
 
-        Validation rows. Where there are none and nothing is tuned: training rows that are not among the ``shots``
-        worked examples of a prompt.
+        Validation rows. Where there are none and nothing is tuned: training rows that are not among the
+        ``shots`` worked examples of a prompt.
         """
         rows = self.splits.valid
         if not rows and not tuned:
@@ -183,8 +183,8 @@ def load(
 ) -> Task:
     """Read, check and split the files.
 
-    Raises UsageError, NotFound, BadData with the errors of all files together, and MissingPart where answers are code
-    and there is no sandbox for it.
+    Raises UsageError, NotFound, BadData with the errors of all files together, and MissingPart where answers
+    are code and there is no sandbox for it.
     """
     labels = labels or LabelOptions()
     local = [

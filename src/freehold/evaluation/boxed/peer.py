@@ -132,7 +132,7 @@ def number_of(remote: Remote) -> int:
 
 
 class Peer:
-    """``allows`` says whether the other process may call an operation of an object here with these arguments."""
+    """``allows``: whether the other process may call an operation of an object here with these arguments."""
 
     def __init__(
         self, incoming: IO[bytes], outgoing: IO[bytes], allows: Callable[[str, Any, tuple[Any, ...]], bool]
