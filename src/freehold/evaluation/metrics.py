@@ -82,7 +82,7 @@ def same(example: Example, answer: str) -> float:
 
 
 def plain(text: str) -> str:
-    """A text in one Unicode form, without invisible characters and surrounding space, with one kind of hyphen."""
+    """A text in one Unicode form, without invisible characters and outer space, with one kind of hyphen."""
     if text.isascii():
         return text.strip()
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_HYPHENS).strip()
@@ -289,7 +289,7 @@ def code(example: Example, answer: str, *, trusted: bool = False) -> float:
 
 
 def job(example: Example, answer: str) -> sandbox.Job:
-    """The answer as a program with the row's tests, without fences, with the signature that may be missing."""
+    """The answer as a program with the row's tests: without fences, and with a signature."""
     prompt = example.reference.get("prompt", example.question)
     fenced = _CODE_BLOCK.search(answer)
     text = fenced.group(1) if fenced else answer
