@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -93,7 +92,7 @@ class UsageLog:
 
     def add(self, rows: Iterable[Used]) -> None:
         """Write requests, all or none."""
-        values: list[dict[str, Any]] = [asdict(row) for row in rows]
+        values = [asdict(row) for row in rows]
         if values:
             with self.engine.begin() as connection:
                 connection.execute(usage.insert(), values)

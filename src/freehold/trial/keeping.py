@@ -17,7 +17,7 @@ from freehold.trial.task import Task
 #: Characters of a model's name that a stored variant's name has room for.
 _MOST_NAME = 80
 #: Files of a model that belong to another task: how it was asked there, and its rows.
-_OF_OTHER_TASKS = (answer_form.FILE, "task.json")
+_OF_OTHERS = (answer_form.FILE, "task.json")
 
 
 def form_of(task: Task, *, plain: bool, max_tokens: int, shots: Sequence[str] = ()) -> AnswerForm:
@@ -74,7 +74,7 @@ def keep_as_is(
     name = f"{task}/{model.name.replace('/', '-')[:_MOST_NAME]}-{how}"
     if model.info.format == "gguf" and (known := stored(store, name, model.digest, form)) is not None:
         return known
-    files = {file: store.file(model, file) for file in model.manifest if file not in _OF_OTHER_TASKS}
+    files = {file: store.file(model, file) for file in model.manifest if file not in _OF_OTHERS}
     lineage = [
         *model.info.lineage,
         {"step": "base", "model": model.name, "revision": model.revision, "digest": model.digest},
