@@ -217,7 +217,7 @@ def test_the_better_of_zero_and_few_shot_on_validation_rows_answers_the_test_row
         {"role": "user", "content": "text 1"},
         {"role": "assistant", "content": '{"label": "blue"}'},
     ]
-    assert "the same 2 worked examples as own models get" in rival.conditions
+    assert "the same 2 worked examples as for the models here" in rival.conditions
     assert "8 validation rows (zero-shot 0.500 and few-shot 1.000)" in rival.conditions[0]
 
 
@@ -335,7 +335,7 @@ def test_a_row_that_the_server_does_not_take_is_counted_and_said(server: Server,
     rival = sums(server, tmp_path)
     assert rival.rejected == 1
     assert rival.answers[4].score == 0.0
-    assert any("1 of 6 rows were not taken by the server" in sentence for sentence in rival.conditions)
+    assert any("1 of 6 rows were not accepted by the server" in sentence for sentence in rival.conditions)
 
 
 # -- reasoning, filters, limits -------------------------------------------------------------------
@@ -467,13 +467,13 @@ def test_answers_paid_for_are_kept_when_the_server_breaks(server: Server, tmp_pa
 
 def test_no_server_is_one_sentence(tmp_path: Path) -> None:
     nowhere = Endpoint("http://127.0.0.1:9/v1", "m", "")
-    with pytest.raises(FreeholdError, match="could not be asked"):
+    with pytest.raises(FreeholdError, match="could not be reached"):
         measured(nowhere, NUMBER, FREE, (), SUMS, tmp_path / "k.jsonl", progress.silent, pause=Pauses())
 
 
 def test_another_kind_of_server_is_one_sentence(server: Server, tmp_path: Path) -> None:
     server.rules.append(lambda body, n: (200, {"message": "welcome"}, {}))
-    with pytest.raises(FreeholdError, match="something else than a chat completion"):
+    with pytest.raises(FreeholdError, match="something other than a chat completion"):
         sums(server, tmp_path)
 
 

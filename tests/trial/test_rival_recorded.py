@@ -57,11 +57,11 @@ def test_what_is_odd_about_the_file_is_said(tmp_path: Path) -> None:
     assert [answer.id for answer in rival.answers] == ["row-0", "row-2"]
     assert rival.how == ""
     assert rival.conditions == (
-        "how these answers were asked for is unknown: prompt, worked examples and settings may differ",
+        "the prompt, worked examples and settings behind these answers are unknown and may differ",
         "3 without a recorded answer: test rows left out of the comparison (row-3, row-4, row-5)",
         "1 recorded for rows that are not test rows (train-1)",
         "1 recorded with an id that no row has (nobody)",
-        "1 recorded more than once, always alike (row-0)",
+        "1 recorded more than once with the same answer (row-0)",
         "1 recorded with different answers: test rows left out of the comparison (row-1)",
     )
 
@@ -69,7 +69,7 @@ def test_what_is_odd_about_the_file_is_said(tmp_path: Path) -> None:
 def test_every_faulty_line_is_named(tmp_path: Path) -> None:
     file = write(tmp_path, '{"id": "row-1"}', "not json", '["row-2", "3"]', '{"id": "row-2", "answer": null}')
     with pytest.raises(
-        BadData, match=r"4 faults(.|\n)*answers.jsonl:1: (.|\n)*:2: (.|\n)*:3: (.|\n)*:4: .*null"
+        BadData, match=r"4 errors(.|\n)*answers.jsonl:1: (.|\n)*:2: (.|\n)*:3: (.|\n)*:4: .*null"
     ):
         recorded(file, METRIC, SUMS)
 

@@ -251,8 +251,7 @@ def command(
         metric=metric or None,
         tune=tune,
         allow_leaks=allow_leaks,
-        labels_file=labels,
-        unknown_label=unknown_label,
+        labels=tasks.LabelOptions(labels, unknown_label),
         trust_code=trust_code,
         sink=progress.for_stream(),
     )

@@ -1,11 +1,10 @@
-"""What a server's keys have used: a row for each request, and sums by key and model with what an API would have cost."""
+"""What a server's keys have used: a row for each request, and sums by key and model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,8 +12,7 @@ from freehold.models.catalogue import Text, make_tables
 from freehold.models.store import Store
 
 metadata = sa.MetaData()
-#: ``engine_s``: from the moment an engine took it to its end; others shared the engine meanwhile. ``reused``: prompt tokens that had been
-#: computed before. ``joules``: its part of what the engine's steps took; null where nothing counted. ``status``: ok, cancelled, or error.
+#: One row for each request; the columns are the fields of :class:`Used`.
 usage = sa.Table(
     "usage",
     metadata,
@@ -34,31 +32,49 @@ usage = sa.Table(
 
 @dataclass(frozen=True)
 class Used:
-    """One request."""
+    """What one request used."""
 
+    #: when it ended, in seconds since 1970
     at: float
+    #: name of the key
     key: str
+    #: name of the model
     model: str
+    #: tokens of the prompt
     prompt_tokens: int
+    #: prompt tokens that were computed before
     reused: int
+    #: tokens of the answer
     answer_tokens: int
+    #: seconds until the first token of the answer
     first_token_s: float
+    #: seconds in the engine, which other requests shared
     engine_s: float
+    #: ok, cancelled, or error
     status: str
+    #: its part of the engine's energy, None where nothing was metered
     joules: float | None = None
 
 
 @dataclass(frozen=True)
 class Sum:
-    """What a key had of a model."""
+    """What a key used of a model in all its requests."""
 
+    #: name of the key
     key: str
+    #: name of the model
     model: str
+    #: number of requests
     requests: int
+    #: tokens of prompts
     prompt_tokens: int
+    #: prompt tokens that were computed before
     reused: int
+    #: tokens of answers
     answer_tokens: int
+    #: seconds in the engine, which other requests shared
     engine_s: float
+    #: energy, None where nothing was metered
     joules: float | None
 
 
@@ -76,7 +92,7 @@ class UsageLog:
 
     def add(self, rows: Iterable[Used]) -> None:
         """Write requests, all or none."""
-        values: list[dict[str, Any]] = [asdict(row) for row in rows]
+        values = [asdict(row) for row in rows]
         if values:
             with self.engine.begin() as connection:
                 connection.execute(usage.insert(), values)
@@ -84,10 +100,12 @@ class UsageLog:
     def sums(self, days: float = 0.0) -> list[Sum]:
         """By key and model, largest first; of the last ``days``, or of all time."""
         c, total = usage.c, sa.func.sum
-        asked = sa.select(c.key, c.model, sa.func.count(), total(c.prompt_tokens), total(c.reused), total(c.answer_tokens), total(c.engine_s),
-                          total(c.joules))  # fmt: skip
-        asked = asked.group_by(c.key, c.model).order_by(total(c.prompt_tokens + c.answer_tokens).desc())
+        totals = [
+            total(column) for column in (c.prompt_tokens, c.reused, c.answer_tokens, c.engine_s, c.joules)
+        ]
+        query = sa.select(c.key, c.model, sa.func.count(), *totals).group_by(c.key, c.model)
+        query = query.order_by(total(c.prompt_tokens + c.answer_tokens).desc())
         if days:
-            asked = asked.where(c.at >= time.time() - days * 86_400)
+            query = query.where(c.at >= time.time() - days * 86_400)
         with self.engine.connect() as connection:
-            return [Sum(*row) for row in connection.execute(asked)]
+            return [Sum(*row) for row in connection.execute(query)]

@@ -1,4 +1,4 @@
-"""What an answer says, whatever it is wrapped in: one reading for own models and for APIs."""
+"""What an answer says, whatever surrounds it: one way to read answers of models here and of APIs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BULLET = re.compile(r"[-•–]\s+")
 
 
 def final_answer(text: str) -> str:
-    """The answer without the thoughts before it; empty where it ends in the middle of them."""
+    """The answer without the reasoning before it; empty where it ends in the middle of the reasoning."""
     match = _THINKING.match(text)
     return text[match.end() :].strip() if match else text
 
 
 def cut_in_thought(text: str) -> bool:
-    """Whether a text ends in the middle of thoughts."""
+    """Whether a text ends in the middle of its reasoning."""
     match = _THINKING.match(text)
     return match is not None and not match["end"]
 
@@ -37,7 +37,7 @@ class LabelReader:
     """Reads which of ``labels`` an answer names.
 
     Case, surrounding punctuation, quotes, Markdown, a name before it (``Label: x``), a code block and a JSON
-    object with one value are forgiven, as long as no two labels become the same by it.
+    object with one value are ignored, as long as no two labels become the same.
     """
 
     labels: frozenset[str]
@@ -57,7 +57,7 @@ class LabelReader:
         return text
 
     def _named(self, text: str) -> str:
-        """The label that a text is but for what surrounds it; "" for none."""
+        """The label that a text is, apart from what surrounds it; "" for none."""
         bare = _bare(text)
         return bare if bare in self.labels else self._by_key.get(bare.casefold(), "")
 

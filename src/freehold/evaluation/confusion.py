@@ -1,4 +1,4 @@
-"""Where answers to labelled rows go wrong: figures for each label, and which label is taken for which."""
+"""Where answers to labelled rows go wrong: figures for each label, and which labels are confused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from freehold.core import statistics
 
-#: Up to so many labels a matrix can be read; above, the most frequent confusions are listed.
+#: Labels up to which a matrix is readable; above, the most frequent confusions are listed.
 MOST_IN_MATRIX = 25
 #: A label with fewer test rows says little about itself.
 FEW_ROWS = 10
@@ -16,24 +16,35 @@ FEW_ROWS = 10
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """One label: its test rows, answers that name it, precision (None without an answer), recall with interval, F1."""
+    """The figures of one label."""
 
+    #: the label
     label: str
+    #: test rows that carry it
     rows: int
+    #: answers that name it
     answered: int
+    #: share of those answers that are right, None where there is none
     precision: float | None
+    #: share of its rows that are answered right
     recall: float
+    #: lower end of recall's 95% interval
     recall_low: float
+    #: upper end of recall's 95% interval
     recall_high: float
+    #: harmonic mean of precision and recall
     f1: float
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """``rows`` test rows that carry ``wanted`` were answered ``given``."""
+    """Two labels of which one was answered for the other."""
 
+    #: the label that the rows carry
     wanted: str
+    #: the label that the answers name
     given: str
+    #: how many test rows
     rows: int
 
 
@@ -56,7 +67,7 @@ def per_label(wanted: Sequence[str], given: Sequence[str]) -> list[LabelFigures]
 
 
 def confusions(wanted: Sequence[str], given: Sequence[str]) -> list[Confusion]:
-    """Pairs of different labels that were taken for each other, most frequent first."""
+    """Pairs of different labels that were confused, most frequent first."""
     pairs = Counter((a, b) for a, b in zip(wanted, given, strict=True) if a != b)
     return [
         Confusion(a, b, count)
@@ -65,7 +76,7 @@ def confusions(wanted: Sequence[str], given: Sequence[str]) -> list[Confusion]:
 
 
 def matrix(wanted: Sequence[str], given: Sequence[str]) -> tuple[tuple[str, ...], list[list[int]]] | None:
-    """(labels, counts[wanted][given]) over all labels that occur; None for more than :data:`MOST_IN_MATRIX`."""
+    """(labels, counts[wanted][given]) over all labels that occur; None for too many labels to read."""
     labels = tuple(sorted({*wanted, *given}))
     if len(labels) > MOST_IN_MATRIX:
         return None

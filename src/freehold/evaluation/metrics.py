@@ -39,24 +39,29 @@ _MOST_PAIRED = 60
 
 @dataclass(frozen=True)
 class Metric:
-    """``name`` is what needs refer to; ``method`` says how a row is graded, ``reason`` why it was chosen.
+    """How the answers to a task's rows are graded."""
 
-    ``scale``: for values, what an error is measured by, the range of the training answers. ``unknown``: the
-    answer that is right where a row's label is not one of ``labels``; "" where there is none.
-    """
-
+    #: kind of the task: a key of :data:`METRICS`
     kind: str
+    #: name of the figure, which needs refer to
     name: str
+    #: how a row is graded, for the report
     method: str
+    #: (row, answer) -> 0 to 1
     grade: Grade
+    #: why this metric was chosen
     reason: str = ""
+    #: for values: the range of the training answers, by which errors are divided
     scale: float = 0.0
+    #: for labels: the known ones
     labels: frozenset[str] = frozenset()
+    #: for labels: the right answer where a row's label is not known, "" where there is none
     unknown: str = ""
+    #: for labels: reads them from answers
     reader: LabelReader | None = None
 
     def answered(self, answer: str) -> str:
-        """The label that an answer names, whoever gave it; the answer without surrounding space where it names none."""
+        """The label that an answer names; the answer without surrounding space where it names none."""
         return self.reader.read(answer) if self.reader else answer.strip()
 
     def wanted(self, example: Example) -> str:
@@ -66,27 +71,25 @@ class Metric:
 
 
 def exact(example: Example, answer: str) -> float:
-    """1 if equal but for surrounding space and Unicode form."""
+    """1 if equal, apart from surrounding space and Unicode form."""
     return float(plain(answer) == plain(wanted_label(example)))
 
 
 def same(example: Example, answer: str) -> float:
-    """1 if the answer is the wanted one, read as labels are: case and what surrounds it are forgiven."""
-    wanted = plain(wanted_label(example))
-    return float(LabelReader(frozenset({wanted})).read(plain(answer)) == wanted)
+    """1 if the answer is the expected one, read like a label: case and what surrounds it do not count."""
+    expected = plain(wanted_label(example))
+    return float(LabelReader(frozenset({expected})).read(plain(answer)) == expected)
 
 
 def plain(text: str) -> str:
-    """A text in one Unicode form, without characters that are not seen, with one kind of hyphen, and space
-    only inside.
-    """
+    """A text in one Unicode form, without invisible characters and outer space, with one kind of hyphen."""
     if text.isascii():
         return text.strip()
     return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_HYPHENS).strip()
 
 
 def last_number(text: str) -> Fraction | None:
-    """The number after ``####`` if there is one, else the last number; None where there is none, or a range."""
+    """The number after ``####`` if there is one, else the last number; None for no number and for a range."""
     marked = text.rpartition("####")[2] if "####" in text else text
     listed = find_numbers(marked)
     if not listed:
@@ -97,13 +100,13 @@ def last_number(text: str) -> Fraction | None:
 
 
 def number(example: Example, answer: str) -> float:
-    """1 if the answer's number equals the wanted one, however either is written; 50% is 50 and 0.5."""
-    wanted_text = example.reference.get("answer", example.answer)
-    wanted, given = last_number(wanted_text), last_number(answer)
-    if wanted is None or given is None:
+    """1 if the answer's number equals the expected one, however they are written; 50% is 50 and 0.5."""
+    expected_text = example.reference.get("answer", example.answer)
+    expected, answered = last_number(expected_text), last_number(answer)
+    if expected is None or answered is None:
         return 0.0
-    percent = ("%" in answer) - ("%" in wanted_text)
-    return float(given == wanted or (percent != 0 and given == wanted * Fraction(100) ** percent))
+    percent = ("%" in answer) - ("%" in expected_text)
+    return float(answered == expected or (percent != 0 and answered == expected * Fraction(100) ** percent))
 
 
 def value_of(text: str) -> float | None:
@@ -118,12 +121,12 @@ def value_of(text: str) -> float | None:
 
 def error_of(example: Example, answer: str, scale: float) -> float:
     """Absolute error of an answer's number; ``scale`` where the answer has none."""
-    wanted, given = value_of(wanted_label(example)), value_of(answer)
-    if wanted is None:
+    expected, answered = value_of(wanted_label(example)), value_of(answer)
+    if expected is None:
         raise BadData(
             f"row {example.id}: the expected answer is not a number", "fix it, or pass another --metric"
         )
-    return scale if given is None else abs(given - wanted)
+    return scale if answered is None else abs(answered - expected)
 
 
 def closeness(scale: float) -> Grade:
@@ -137,16 +140,16 @@ def closeness(scale: float) -> Grade:
 
 def fields(example: Example, answer: str) -> float:
     """F1 over (path, value) pairs of two JSON values; 0 if the answer is not JSON."""
-    wanted = task_kinds.parse_json(example.answer)
-    given = find_json(answer, list if isinstance(wanted, list) else dict)
-    if given is None:
+    expected = task_kinds.parse_json(example.answer)
+    answered = find_json(answer, list if isinstance(expected, list) else dict)
+    if answered is None:
         return 0.0
-    shared = _shared(wanted, given)
-    return 2 * shared / (_count(wanted) + _count(given))
+    shared = _shared(expected, answered)
+    return 2 * shared / (_count(expected) + _count(answered))
 
 
 def find_json(text: str, kind: type) -> Any:
-    """The first JSON object (``dict``) or list in a text, whatever stands around it; None if there is none."""
+    """The first JSON object (``dict``) or list in a text, whatever surrounds it; None if there is none."""
     whole = task_kinds.parse_json(text)
     if whole is not None:
         return whole
@@ -176,7 +179,7 @@ def _count(value: Any) -> int:
 
 
 def _shared(wanted: Any, given: Any) -> int:
-    """Values that two JSON values have at the same place; items of lists are paired so that most are shared."""
+    """Values that two JSON values have in the same place; list items are paired so that most are shared."""
     if isinstance(wanted, dict) and isinstance(given, dict) and wanted and given:
         return sum(_shared(item, given[key]) for key, item in wanted.items() if key in given)
     if isinstance(wanted, list) and isinstance(given, list) and wanted and given:
@@ -192,7 +195,7 @@ def _shared_items(wanted: list[Any], given: list[Any]) -> int:
         return sum((Counter(map(_key, wanted)) & Counter(map(_key, given))).values())
     from scipy.optimize import linear_sum_assignment
 
-    table = [[_shared(one, other) for other in given] for one in wanted]
+    table = [[_shared(first, second) for second in given] for first in wanted]
     rows, columns = linear_sum_assignment(table, maximize=True)
     return sum(table[row][column] for row, column in zip(rows, columns, strict=True))
 
@@ -286,17 +289,17 @@ def code(example: Example, answer: str, *, trusted: bool = False) -> float:
 
 
 def job(example: Example, answer: str) -> sandbox.Job:
-    """The answer as a program beside the row's tests: without fences, with the signature where it is missing."""
-    asked = example.reference.get("prompt", example.question)
+    """The answer as a program with the row's tests: without fences, and with a signature."""
+    prompt = example.reference.get("prompt", example.question)
     fenced = _CODE_BLOCK.search(answer)
     text = fenced.group(1) if fenced else answer
     entry = example.reference["entry_point"]
     if f"def {entry}" in text:
-        imports = "\n".join(line for line in asked.splitlines() if line.startswith(("import ", "from ")))
+        imports = "\n".join(line for line in prompt.splitlines() if line.startswith(("import ", "from ")))
         body = f"{imports}\n{text}"
     else:
-        body = asked + text
-    return sandbox.Job(body, asked, example.reference["test"], entry)
+        body = prompt + text
+    return sandbox.Job(body, prompt, example.reference["test"], entry)
 
 
 _CODE_BLOCK = re.compile(r"```(?:python)?[^\S\n]*\n(.*?)(?:```|\Z)", re.S)
@@ -305,18 +308,18 @@ _CODE_BLOCK = re.compile(r"```(?:python)?[^\S\n]*\n(.*?)(?:```|\Z)", re.S)
 _METHODS: dict[str, tuple[str, str, Grade]] = {
     "label": (
         "accuracy",
-        "the label is right; case, quotes and punctuation around it are forgiven",
+        "the label is right; case, quotes and punctuation around it do not count",
         exact,
     ),
     "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
-    "number": ("accuracy", "the number after #### or the last number equals the wanted one", number),
+    "number": ("accuracy", "the number after #### or the last number equals the expected one", number),
     "value": (
         "closeness",
         "1 minus the error divided by the range of the training answers, at least 0",
         closeness(1.0),
     ),
     "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
-    "exact": ("exact_match", "the answer is the expected one; case and what surrounds it are forgiven", same),
+    "exact": ("exact_match", "the answer is the expected one; case and what surrounds it do not count", same),
     "code": ("pass_rate", "unit tests of the row, one try, in a sandbox", code),
     "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
 }
@@ -336,8 +339,7 @@ def figure_names(metric: Metric) -> tuple[str, ...]:
 
 
 def possible_figures(name: str | None) -> tuple[str, ...]:
-    """The figures that a need may refer to, before rows are read: those of the metric of this name, of every metric
-    for None.
+    """The figures that a need may refer to, known before rows are read. ``name``: None for every metric.
 
     Raises UsageError for an unknown metric.
     """
@@ -396,11 +398,11 @@ def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
     return function
 
 
-def _unknown(asked: str) -> str:
+def _unknown(spec: str) -> str:
     """A sentence that names the nearest metric, by its own name or by the name of its figure."""
-    path, colon, _ = asked.rpartition(":")
+    path, colon, _ = spec.rpartition(":")
     if colon and path.endswith(".py"):
-        return f"--metric {asked}: the file {path} does not exist"
+        return f"--metric {spec}: the file {path} does not exist"
     named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
     named |= {
         "accuracy": "label",
@@ -411,12 +413,12 @@ def _unknown(asked: str) -> str:
         "bleu": "text",
     }
     named |= {"em": "exact", "classification": "label", "regression": "value"}
-    near = difflib.get_close_matches(asked.lower(), named, 1, 0.5)
-    return f"--metric {asked}: unknown metric" + (f"; did you mean {named[near[0]]}?" if near else "")
+    near = difflib.get_close_matches(spec.lower(), named, 1, 0.5)
+    return f"--metric {spec}: unknown metric" + (f"; did you mean {named[near[0]]}?" if near else "")
 
 
 def choose(
-    asked: str | None,
+    name: str | None,
     known: Sequence[Example],
     test: Sequence[Example] = (),
     labels: Sequence[str] = (),
@@ -424,19 +426,19 @@ def choose(
     *,
     trust_code: bool = False,
 ) -> Metric:
-    """The metric asked for, or the one that suits the rows, with the reason.
+    """The metric of this name, or for None the one that fits the rows, with the reason.
 
-    ``known`` are rows that may be learnt from: the scale of errors is theirs. ``trust_code``: answers that are
-    code are run without a sandbox. Raises UsageError, BadData.
+    ``known`` are training and validation rows: the scale of errors is theirs. ``trust_code``: code in answers
+    runs without a sandbox. Raises UsageError, BadData.
     """
     rows = [*known, *test]
-    if asked is None:
+    if name is None:
         kind = task_kinds.detect(rows)
         metric = replace(METRICS[kind.name], reason=kind.reason)
     else:
-        metric = METRICS[asked] if asked in METRICS else from_file(asked)
+        metric = METRICS[name] if name in METRICS else from_file(name)
         metric = replace(metric, reason="chosen with --metric")
-        _check_asked(metric, rows)
+        _check_rows(metric, rows)
     if metric.kind == "code" and trust_code:
         method = "unit tests of the row, one try, without a sandbox (--trust-code)"
         return replace(metric, method=method, grade=functools.partial(code, trusted=True))
@@ -451,7 +453,7 @@ def choose(
     return metric
 
 
-def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
+def _check_rows(metric: Metric, rows: Sequence[Example]) -> None:
     """Raises BadData where the rows cannot be graded as asked."""
     answers = [wanted_label(example) for example in rows]
     if metric.kind == "label" and len(rows) >= 3 and not task_kinds.repeated_share(answers):
@@ -474,7 +476,10 @@ def _check_asked(metric: Metric, rows: Sequence[Example]) -> None:
             "number": "a number",
             "code": "a row with unit tests",
         }
-        message = f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not {what.get(metric.kind, 'labelled')} (first: {bad[0]})"
+        message = (
+            f"--metric {metric.kind}: {len(bad):,} of {len(rows):,} rows are not "
+            f"{what.get(metric.kind, 'labelled')} (first: {bad[0]})"
+        )
         raise BadData(message, "fix them, or pass another --metric")
 
 

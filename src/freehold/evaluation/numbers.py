@@ -189,8 +189,8 @@ def _plain(text: str) -> str:
 
 def _decimal(text: str, separator: str) -> str:
     """The text with its last separator as the point; the others are thousands."""
-    head, found, tail = text.rpartition(separator)
-    if not found:
+    head, point, tail = text.rpartition(separator)
+    if not point:
         return tail
     return f"{head.replace(separator, '') or '0'}.{tail}"
 

@@ -41,19 +41,25 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 @dataclass(frozen=True)
 class Job:
-    """An answer as a program, and what it is tested by: the row's prompt, its tests, the name they call."""
+    """An answer as a program, and what tests it."""
 
+    #: the answer's code
     answer: str
+    #: the row's prompt
     prompt: str
+    #: the row's unit tests
     test: str
+    #: name of the function that they call
     entry_point: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``reason``: why the tests did not pass; "" where they did."""
+    """What the tests reported."""
 
+    #: whether all tests passed
     passed: bool
+    #: why they did not pass, "" where they did
     reason: str = ""
 
 
@@ -68,7 +74,7 @@ def run(job: Job, *, trusted: bool = False) -> Outcome:
 
 
 def require() -> None:
-    """Raises MissingPart where answers cannot be run in the sandbox here; found out by running one."""
+    """Raises MissingPart where answers cannot be run in the sandbox here; it runs one to find out."""
     reason = _why_not()
     if reason:
         raise MissingPart(f"answers with code cannot be run safely here: {reason}", f"{_remedy()}, {_TRUST}")
@@ -96,7 +102,9 @@ def walls():
         "processes": allowed(os.fork),
         "network": allowed(socket.socket),
         "files": sum(map(os.path.exists, ("/etc/passwd", "/home", "/root/.ssh", "/var", "/sys", "/dev/shm"))),
-        "system": sum(allowed(lambda: open(f"{folder}/x", "w")) for folder in ("", "/usr", "/dev", "/usr/lib")),
+        "system": sum(
+            allowed(lambda: open(f"{folder}/x", "w")) for folder in ("", "/usr", "/dev", "/usr/lib")
+        ),
         "neighbours": sum(name.isdigit() for name in os.listdir("/proc")) > 4,
         "thread": 1 - thread(),
         "tmp": 1 - allowed(lambda: open("/tmp/x", "w").close()),
@@ -112,9 +120,9 @@ def allowed(step):
 
 def thread():
     done = []
-    one = threading.Thread(target=lambda: done.append(1))
-    one.start()
-    one.join()
+    worker = threading.Thread(target=lambda: done.append(1))
+    worker.start()
+    worker.join()
     return len(done)
 """,
     prompt="",
@@ -148,12 +156,12 @@ def _run(job: Job, trusted: bool) -> Outcome:
         job_file.write(json.dumps(vars(job)).encode())
         job_file.seek(0)
         start = functools.partial(_started, stack, trusted)
-        asks, asked = _pipe(stack)
-        tells, told = _pipe(stack)
-        start("answer_process.main()", asks, told, subprocess.DEVNULL)
-        call = f"tests_process.main({tells.fileno()}, {asked.fileno()})"
-        tests = start(call, job_file, subprocess.PIPE, subprocess.PIPE, (tells, asked))
-        for end in (asks, asked, tells, told):
+        calls_out, calls_in = _pipe(stack)
+        replies_out, replies_in = _pipe(stack)
+        start("answer_process.main()", calls_out, replies_in, subprocess.DEVNULL)
+        call = f"tests_process.main({replies_out.fileno()}, {calls_in.fileno()})"
+        tests = start(call, job_file, subprocess.PIPE, subprocess.PIPE, (replies_out, calls_in))
+        for end in (calls_out, calls_in, replies_out, replies_in):
             end.close()
         return _report(tests)
 
@@ -188,9 +196,15 @@ def _started(
         passed.append(seccomp.fileno())
         command, where = [*_walls(seccomp.fileno()), "--", *python], "/"
     process = subprocess.Popen(
-        command, cwd=where, env={"PATH": os.defpath}, stdin=reads, stdout=writes, stderr=complaints,
-        pass_fds=passed, start_new_session=True,
-    )  # fmt: skip
+        command,
+        cwd=where,
+        env={"PATH": os.defpath},
+        stdin=reads,
+        stdout=writes,
+        stderr=complaints,
+        pass_fds=passed,
+        start_new_session=True,
+    )
     stack.callback(_end, process)
     return process
 
@@ -213,10 +227,11 @@ def _python() -> str:
 def _walls(seccomp: int) -> list[str]:
     """The command in front that makes the sandbox."""
     words = [
-        shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--uid", "65534",
-        "--gid", "65534", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
-        "--clearenv", "--hostname", "sandbox", "--ro-bind", "/usr", "/usr",
-    ]  # fmt: skip
+        shutil.which("bwrap") or "bwrap",
+        *["--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns"],
+        *["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox"],
+        *["--ro-bind", "/usr", "/usr"],
+    ]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         path = Path("/", name)
         if path.is_symlink():

@@ -7,7 +7,7 @@ import struct
 
 from freehold.core.errors import Unsupported
 
-#: System calls that are refused, with their numbers on x86-64 and on AArch64; None where there is no such call.
+#: Refused system calls with their numbers on x86-64 and on AArch64; None where there is no such call.
 #: Sources: Linux's asm/unistd_64.h and asm-generic/unistd.h.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     # Further processes.

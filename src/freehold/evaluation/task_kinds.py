@@ -1,5 +1,6 @@
-"""The kind of a task, told from its wanted answers, and why: code, labels, label, number, value, json, exact
-or text.
+"""The kind of a task, detected from its expected answers, and why.
+
+Kinds: code, labels, label, number, value, json, exact or text.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from freehold.evaluation.numbers import whole_number
 
 #: A label column holds labels if at least this share of its rows carry a label that another row has too.
 FEWEST_REPEATED_LABELS = 0.2
-#: Answers without a label column are labels if so large a share of the rows repeats an answer, ...
+#: Answers without a label column are labels if at least this share of the rows repeats an answer, ...
 FEWEST_REPEATED_ANSWERS = 0.8
-#: ... and none is longer than so many characters.
+#: ... and none has more characters than this.
 LONGEST_LABEL = 200
-#: So few different integers, each on three rows or more on average, are labels (grades, stars, 0 and 1).
+#: At most this many integers, each on three rows or more on average, are labels (grades, stars, 0 and 1).
 MOST_INTEGER_LABELS = 12
-#: Numbers are values with an error if so large a share of them has a fraction.
+#: Numbers are values with an error if at least this share of them has a fraction.
 FEWEST_FRACTIONS = 0.1
 
 _FENCE = re.compile(r"\s*```(?:[A-Za-z0-9]*)\s*\n(.*?)\n?\s*```\s*", re.S)
@@ -31,9 +32,11 @@ _FENCE = re.compile(r"\s*```(?:[A-Za-z0-9]*)\s*\n(.*?)\n?\s*```\s*", re.S)
 
 @dataclass(frozen=True)
 class Kind:
-    """``name`` of the kind; ``reason``: a sentence on why it was chosen and how to choose another."""
+    """The kind of a task."""
 
+    #: a key of ``metrics.METRICS``
     name: str
+    #: why it was chosen, and how to choose another, as a sentence
     reason: str
 
 
@@ -135,7 +138,7 @@ def _others(*kinds: str) -> str:
     return "; ".join(_OTHER[kind] for kind in kinds)
 
 
-#: Answers are compared whole where so large a share of them are codes, dates, names of one word and the like.
+#: Answers are compared as a whole where at least this share of them are codes, dates or one-word names.
 FEWEST_CODES = 0.9
 #: The longest code, and of answers without digits the longest word.
 _LONGEST_CODE, _LONGEST_WORD = 64, 32
@@ -151,10 +154,10 @@ def is_code(text: str) -> bool:
     words = text.split()
     if not words or len(text) > _LONGEST_CODE or "\n" in text:
         return False
-    digits = sum(any(sign.isdigit() for sign in word) for word in words)
+    digits = sum(any(character.isdigit() for character in word) for word in words)
     if digits:
         return 2 * digits >= len(words)
-    spaced = not any(unicodedata.category(sign) == "Lo" for sign in text)
+    spaced = not any(unicodedata.category(character) == "Lo" for character in text)
     return len(words) == 1 and spaced and (len(text) <= _LONGEST_WORD or "://" in text or "@" in text)
 
 

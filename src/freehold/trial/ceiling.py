@@ -1,4 +1,4 @@
-"""Rows with the same text and different answers: the share of rows that any model can be right on at most.
+"""Rows with the same text and different answers: the largest share of rows that any model can get right.
 
 A model that gives the same answer to the same text is right on those of its rows that share one answer.
 """
@@ -19,12 +19,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Ceiling:
-    """``value``: the highest share of rows that can be right. ``rows``: those whose text has another answer
-    too. ``examples``: ids of pairs of them.
-    """
+    """The best that any model can reach on some rows."""
 
+    #: the highest share of rows that can be right
     value: float = 1.0
+    #: rows whose text has another answer too
     rows: int = 0
+    #: ids of pairs of such rows
     examples: tuple[tuple[str, str], ...] = ()
 
 
@@ -57,7 +58,7 @@ def applies(metric: Metric) -> bool:
 
 
 def same_texts(rows: Iterable[Example]) -> list[list[Example]]:
-    """Rows by what they ask, white space aside."""
+    """Rows grouped by their prompt, white space aside."""
     by_text: dict[tuple[tuple[str, str], ...], list[Example]] = defaultdict(list)
     for example in rows:
         by_text[tuple((role, " ".join(text.split())) for role, text in example.prompt)].append(example)

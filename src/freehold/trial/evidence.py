@@ -1,6 +1,6 @@
-"""What trials on this machine have measured of a model, and which of their tasks is like another.
+"""What trials on this machine have measured of a model, and which of their tasks is similar to another.
 
-Weights are known by their digest, whatever name they have, so evidence holds for a hub's file as for the store's.
+Weights are known by their digest, whatever their name, so evidence holds for a hub's file as for the store's.
 """
 
 from __future__ import annotations
@@ -21,20 +21,27 @@ from freehold.models import figures
 from freehold.trial.choice import VALIDATION
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-#: Rows of a task that are looked at; more change its words little.
+#: Rows of a task whose words are counted; more rows change the words little.
 _ROWS = 400
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A figure with its 95% interval: on which task, of how many test rows, and in which trial; or what a repository's own card states."""
+    """A model's figure on a task, measured in a trial or stated by the repository's own card."""
 
+    #: name of the task
     task: str
+    #: name of the metric
     metric: str
+    #: the figure
     value: float
+    #: lower end of its 95% interval, None where it is unknown
     low: float | None
+    #: upper end of its 95% interval, None where it is unknown
     high: float | None
+    #: test rows that it was measured on, None where that is unknown
     rows: int | None
+    #: id of the trial, "" for what a card states
     trial: str
 
     def __str__(self) -> str:
@@ -47,10 +54,12 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """A finished trial: its report, and its folder for its rows."""
+class FinishedTrial:
+    """A finished trial of this machine."""
 
+    #: where it is kept, its rows included
     folder: Path
+    #: its report (report.schema.json)
     report: dict[str, Any]
 
     @property
@@ -70,42 +79,42 @@ class Tried:
     def of(self, digest: str) -> Evidence | None:
         """Its best figure on test rows for weights of this digest."""
         metric = str(self.report["task"]["metric"])
-        own = [
+        figures = [
             variant["figures"][metric]
             for variant in self.report["variants"]
             if digest and variant["digest"] == digest and variant.get("measured_on") != VALIDATION
         ]
-        if not own:
+        if not figures:
             return None
-        best = max(own, key=lambda figure: figure["value"])
+        best = max(figures, key=lambda figure: figure["value"])
         return Evidence(
             self.name, metric, best["value"], best["low"], best["high"], best["n"], str(self.report["id"])
         )
 
 
-def trials() -> list[Tried]:
+def trials() -> list[FinishedTrial]:
     """Every finished trial of this machine, newest first."""
     files = sorted(
         (settings.home() / "trials").glob("*/report.json"),
         key=lambda path: path.stat().st_mtime,
         reverse=True,
     )
-    return [_tried(file, file.stat().st_mtime_ns) for file in files]
+    return [_finished(file, file.stat().st_mtime_ns) for file in files]
 
 
 @lru_cache(256)
-def _tried(file: Path, _modified: int) -> Tried:
+def _finished(file: Path, _modified: int) -> FinishedTrial:
     """A report, read once while it stays as it is: a hub's page asks for every file it shows."""
-    return Tried(file.parent, json.loads(file.read_text()))
+    return FinishedTrial(file.parent, json.loads(file.read_text()))
 
 
 def measured(digest: str) -> list[str]:
     """What each finished trial of this machine has measured of these weights, newest first."""
-    return [str(found) for one in trials() if (found := one.of(digest)) is not None]
+    return [str(evidence) for trial in trials() if (evidence := trial.of(digest)) is not None]
 
 
 def words(texts: Iterable[str]) -> Counter[str]:
-    """Words of two letters and more, in lower case."""
+    """Words of at least two letters, in lower case."""
     return Counter(word for text in texts for word in _WORD.findall(text.lower()))
 
 
@@ -117,14 +126,16 @@ def words_of(examples: Iterable[Example]) -> Counter[str]:
 
 
 def likeness(first: Counter[str], second: Counter[str]) -> float:
-    """Cosine of two texts' words, each counted as 1 + log of how often it is there; 0 to 1."""
+    """Cosine of two texts' words, each weighted with 1 + log of its count; 0 to 1."""
     a, b = ({word: 1 + math.log(count) for word, count in text.items()} for text in (first, second))
-    both = sum(weight * b[word] for word, weight in a.items() if word in b)
+    shared = sum(weight * b[word] for word, weight in a.items() if word in b)
     size = math.sqrt(sum(w * w for w in a.values()) * sum(w * w for w in b.values()))
-    return both / size if size else 0.0
+    return shared / size if size else 0.0
 
 
 def stated(card: dict[str, Any]) -> Evidence | None:
-    """The first figure that a repository's card states, if any."""
-    found = next(iter(figures.stated(card)), None)
-    return None if found is None else Evidence(found.task, found.metric, found.value, None, None, None, "")
+    """The first figure that a repository's card states; None where it states none."""
+    figure = next(iter(figures.stated(card)), None)
+    return (
+        None if figure is None else Evidence(figure.task, figure.metric, figure.value, None, None, None, "")
+    )

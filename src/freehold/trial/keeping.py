@@ -1,4 +1,4 @@
-"""The form in which a task's rows are asked, and a variant that is not tuned put into the store with it."""
+"""The form in which a task's rows are asked, and how an untuned variant is stored with it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from freehold.models.lineage import AskedStep
 from freehold.models.store import Model, Store
 from freehold.trial.task import Task
 
-#: Letters of a model's name that a stored variant's name has room for.
+#: Characters of a model's name that a stored variant's name has room for.
 _MOST_NAME = 80
-#: Files of a model that say how another task asked it, or hold that task's rows.
+#: Files of a model that belong to another task: how it was asked there, and its rows.
 _OF_OTHERS = (answer_form.FILE, "task.json")
 
 
 def form_of(task: Task, *, plain: bool, max_tokens: int, shots: Sequence[str] = ()) -> AnswerForm:
-    """How the task's rows are asked when they are measured. ``shots``: ids of training rows. Raises BadModel for what no form can hold."""
+    """How the task's rows are asked when they are measured.
+
+    ``shots``: ids of training rows. Raises BadModel for what no form can hold.
+    """
     splits = task.splits
-    known = {example.id: example for example in splits.train}
+    by_id = {example.id: example for example in splits.train}
     rows = (*splits.train, *splits.valid, *splits.test)
     form = AnswerForm(
         labels=tuple(task.labels),
         system=_shared_system(rows),
         shots=tuple(
-            tuple(message for message in known[name].messages if message[0] != "system") for name in shots
+            tuple(message for message in by_id[name].messages if message[0] != "system") for name in shots
         ),
         plain=plain,
         conversations=any(role == "assistant" for row in rows for role, _ in row.prompt),
@@ -41,12 +44,12 @@ def form_of(task: Task, *, plain: bool, max_tokens: int, shots: Sequence[str] = 
 
 def _shared_system(rows: Sequence[Example]) -> str:
     """The system message that all rows have; '' where they differ or have none."""
-    first = {row.prompt[0][1] if row.prompt[0][0] == "system" else "" for row in rows}
-    return first.pop() if len(first) == 1 else ""
+    messages = {row.prompt[0][1] if row.prompt[0][0] == "system" else "" for row in rows}
+    return messages.pop() if len(messages) == 1 else ""
 
 
 def write_form(folder: Path, form: AnswerForm) -> dict[str, Path]:
-    """The form as a file of a model that is to be stored, by its name there."""
+    """Write the form as a file for a model that will be stored; the path by its name there."""
     path = folder / answer_form.FILE
     atomic_files.write_atomically(path, form.as_text())
     return {answer_form.FILE: path}
@@ -65,9 +68,9 @@ def stored(store: Store, name: str, digest: str, form: AnswerForm) -> Model | No
 def keep_as_is(
     store: Store, model: Model, form: AnswerForm, *, task: str, how: str, trial: str, data: dict[str, str]
 ) -> Model:
-    """Store a model as it stands under a name of the task, with the form in which it was measured.
+    """Store an untuned model under a name of the task, with the form in which it was measured.
 
-    The weights are those in the store: nothing is copied. ``how``: zero-shot or few-shot.
+    The weights are already in the store: nothing is copied. ``how``: zero-shot or few-shot.
     """
     name = f"{task}/{model.name.replace('/', '-')[:_MOST_NAME]}-{how}"
     if model.info.format == "gguf" and (known := stored(store, name, model.digest, form)) is not None:

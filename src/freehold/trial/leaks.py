@@ -1,4 +1,4 @@
-"""Test rows that are known from training: refused where they are many, left out of the figures where few."""
+"""Test rows that are known from training: many are refused, few are left out of the figures."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ _SHOWN, _QUOTED = 3, 60
 
 def refuse_leaks(splits: Splits, allow: bool) -> None:
     """Raises BadData where too many test rows are known from training, and always where all of them are."""
-    leaked, every = len(splits.leaked), len(splits.leaked) + len(splits.test)
+    leaked, total = len(splits.leaked), len(splits.leaked) + len(splits.test)
     if not leaked:
         return
     what = f"{_what(splits)} (for example {_pair(splits)})"
-    if leaked == every:
+    if leaked == total:
         raise BadData(
-            f"all {every:,} test rows {what}, so no row is left to judge a model by",
+            f"all {total:,} test rows {what}, so no row is left to judge a model by",
             "pass other test rows with --test, or leave --test out to have test rows split off",
         )
-    if leaked > MOST_LEAKED * every and not allow:
+    if leaked > MOST_LEAKED * total and not allow:
         raise BadData(
-            f"{leaked / every:.0%} of the test rows {what}, so the trial would measure memory",
-            f"remove them from one side, or pass --allow-leaks to judge by the other {every - leaked:,} rows",
+            f"{leaked / total:.0%} of the test rows {what}, so the trial would measure memory",
+            f"remove them from one side, or pass --allow-leaks to judge by the other {total - leaked:,} rows",
         )
 
 
 def leak_warning(splits: Splits) -> str:
     """A sentence on the test rows that are left out of the figures; "" where there are none."""
-    leaked, every = len(splits.leaked), len(splits.leaked) + len(splits.test)
+    leaked, total = len(splits.leaked), len(splits.leaked) + len(splits.test)
     if not leaked:
         return ""
     few = f"; fewer than {FEWEST_TEST_ROWS} rows are left" if len(splits.test) < FEWEST_TEST_ROWS else ""
     return (
-        f"{leaked:,} of {every:,} test rows {_what(splits)}; {'it is' if leaked == 1 else 'they are'} left "
-        f"out of all figures"
-        f"{few}; for example {_quotes(splits)}"
+        f"{leaked:,} of {total:,} test rows {_what(splits)}; {'it is' if leaked == 1 else 'they are'} left "
+        f"out of all figures{few}; for example {_quotes(splits)}"
     )
 
 
 def _what(splits: Splits) -> str:
-    one = len(splits.leaked) == 1
-    alike = "is a near-duplicate" if one else "are near-duplicates"
-    kinds = [f"{alike} of training or validation rows"] if splits.leaks else []
+    single = len(splits.leaked) == 1
+    duplicates = "is a near-duplicate" if single else "are near-duplicates"
+    kinds = [f"{duplicates} of training or validation rows"] if splits.leaks else []
     if splits.group_leaks:
-        kinds.append(f"{'belongs' if one else 'belong'} to a group that has training or validation rows too")
+        kinds.append(
+            f"{'belongs' if single else 'belong'} to a group that has training or validation rows too"
+        )
     return " or ".join(kinds)
 
 

@@ -1,7 +1,8 @@
-"""How often the same test rows have judged: each look costs some of the error that all looks together may make.
+"""How often the same test rows have judged: each look costs some of the error allowed to all of them.
 
-A look is a judgement of one variant on one set of test rows. Asking again with other needs is no new look, as nothing new was measured;
-another variant, or more of the rows, is. Looks are kept in the home, with the rows as short digests, never as texts.
+A look is a judgement of one variant on one set of test rows. Other needs are no new look, as nothing new was
+measured; another variant, or more of the rows, is. Looks are kept in the home. Rows are kept as short
+digests, never as texts.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 
-#: Rows that two looks share, as a share of the smaller one, from which they count as looks at the same rows.
+#: Two looks are at the same rows from this share on: rows that both have, of the smaller of the two.
 SHARED = 0.05
 #: Characters kept of a row's digest.
 _DIGEST = 16
@@ -23,35 +23,60 @@ _DIGEST = 16
 
 @dataclass(frozen=True)
 class Look:
-    """``number``: the first look at these rows is 1. ``before``: ids of the trials that looked at them earlier, once each."""
+    """One look at test rows."""
 
+    #: 1 for the first look at these rows
     number: int
+    #: ids of the trials that looked at these rows earlier, once each
     before: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _SavedLook:
+    """A look as it is kept on disk."""
+
+    #: id of the trial
+    trial: str
+    #: when it was counted, in seconds since 1970
+    at: float
+    #: 1 for the first look at these rows
+    number: int
+    #: ids of earlier trials on these rows
+    before: tuple[str, ...]
+    #: short digests of the rows, sorted
+    rows: tuple[str, ...]
+
+    def overlaps(self, rows: Collection[str]) -> bool:
+        """Whether it was at the same rows as those of these digests."""
+        shared = len(set(self.rows) & set(rows))
+        return shared >= max(1, SHARED * min(len(self.rows), len(rows)))
+
+
 def look(folder: Path, trial: str, variant: str, rows: Collection[str]) -> Look:
-    """Count a judgement of ``variant`` (a digest of what answered) on ``rows`` (digests); a judgement that was counted keeps its number."""
-    own = sorted(row[:_DIGEST] for row in rows)
-    key = atomic_files.digest_of([variant, own])[:32]
+    """Count a judgement of a variant on rows, both as digests; one counted before keeps its number."""
+    digests = sorted(row[:_DIGEST] for row in rows)
+    file = folder / f"{atomic_files.digest_of([variant, digests])[:32]}.json"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with atomic_files.locked(folder / "lock", "the list of looks at test rows", wait=True):
-        file = folder / f"{key}.json"
         if file.exists():
-            known = json.loads(file.read_text())
-            return Look(known["number"], tuple(known["before"]))
-        earlier = [kept for kept in _kept(folder) if _overlap(own, kept["rows"])]
-        number = 1 + max((kept["number"] for kept in earlier), default=0)
-        before = tuple(dict.fromkeys(kept["trial"] for kept in sorted(earlier, key=lambda kept: kept["at"])))
-        value = {"trial": trial, "at": time.time(), "number": number, "before": before, "rows": own}
-        atomic_files.write_atomically(file, json.dumps(value))
+            known = _read(file)
+            return Look(known.number, known.before)
+        earlier = sorted(
+            (saved for saved in _saved(folder) if saved.overlaps(digests)), key=lambda saved: saved.at
+        )
+        number = 1 + max((saved.number for saved in earlier), default=0)
+        before = tuple(dict.fromkeys(saved.trial for saved in earlier))
+        new = _SavedLook(trial, time.time(), number, before, tuple(digests))
+        atomic_files.write_atomically(file, json.dumps(asdict(new)))
         return Look(number, before)
 
 
-def _kept(folder: Path) -> Iterator[dict[str, Any]]:
-    for file in folder.glob("*.json"):
-        yield json.loads(file.read_text())
+def _saved(folder: Path) -> Iterator[_SavedLook]:
+    return (_read(file) for file in folder.glob("*.json"))
 
 
-def _overlap(first: list[str], second: list[str]) -> bool:
-    shared = len(set(first) & set(second))
-    return shared >= max(1, SHARED * min(len(first), len(second)))
+def _read(file: Path) -> _SavedLook:
+    value = json.loads(file.read_text())
+    return _SavedLook(
+        value["trial"], value["at"], value["number"], tuple(value["before"]), tuple(value["rows"])
+    )

@@ -148,7 +148,7 @@ def _limit(text: str, name: str, value: str) -> float:
 def check_needs(texts: Sequence[str], metric: str | None) -> list[Requirement]:
     """The needs, checked before any row is read. ``metric``: as typed, None where it will be detected.
 
-    Raises UsageError for a need that cannot be read or met, and for one on something that no trial with this metric
+    Raises UsageError for a need that cannot be read or met, and for one on what no trial with this metric
     measures.
     """
     figures = possible_figures(metric)
@@ -158,9 +158,7 @@ def check_needs(texts: Sequence[str], metric: str | None) -> list[Requirement]:
 
 
 def check_names(needs: Sequence[Requirement], figures: Sequence[str]) -> None:
-    """Raises UsageError for a need on something that is not measured. ``figures``: those of the metric, the main one
-    first.
-    """
+    """Raises UsageError for a need on what is not measured. ``figures``: of the metric, its own first."""
     for need in needs:
         _check_name(need.text, need.name, figures)
 
@@ -178,7 +176,7 @@ def _check_name(text: str, name: str, figures: Sequence[str]) -> None:
 
 
 def read_task_file(path: Path) -> list[str]:
-    """The needs of a ``task.yaml``: key ``needs``, a list of texts. Raises UsageError, for unknown keys too."""
+    """The needs of a ``task.yaml``: key ``needs``, a list of texts. Raises UsageError for any other key."""
     try:
         value = yaml_text.load(path.read_text(), str(path))
     except BadData as error:
@@ -204,8 +202,9 @@ def exact(need: Requirement) -> bool:
 def terms_of(needs: Sequence[Requirement], alpha: float, next_alpha: float, among: int = 1) -> Terms:
     """The one-sided error allowed to each statement, ``alpha`` being that of this look.
 
-    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so that
-    error is divided among the needs that have an interval. ``among``: variants that were chosen by the rows that judge.
+    All needs must be met to own, so each is decided at the whole error. One missed need is enough to fail, so
+    that error is divided among the needs with an interval. ``among``: variants that the judging rows chose
+    from.
     """
     uncertain = sum(not exact(need) or need.name in (*WAITS, "safety") for need in needs)
     return Terms(alpha / among, alpha / max(uncertain, 1), next_alpha / among)

@@ -1,7 +1,8 @@
-"""The API one would rent, measured on the same rows under the same conditions as own models.
+"""The API one would rent, measured on the same rows and under the same conditions as the models here.
 
-Zero-shot and few-shot are compared on the validation rows, the better one answers the test rows. Every answer
-is kept with what was asked, so nothing is paid for twice, and a changed condition asks anew.
+Zero-shot and few-shot are compared on the validation rows, and the better one answers the test rows. Every
+answer is saved with a digest of its request, so nothing is paid for twice, and a changed request is sent
+again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from freehold.core import atomic_files, settings
 from freehold.core.errors import FreeholdError
@@ -24,7 +25,7 @@ from freehold.evaluation.measurement import Answer, Ask
 from freehold.evaluation.metrics import Metric
 from freehold.evaluation.task_kinds import unfenced
 from freehold.trial.rival_client import Client, Rejected, Reply
-from freehold.trial.rival_dialect import Dialect, binds, body, decisive
+from freehold.trial.rival_dialect import Dialect, RequestBody, binds, body, decisive
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -33,38 +34,46 @@ if TYPE_CHECKING:
 MOST_TOKENS = 16384
 #: Test rows that are asked one at a time, for the waits of one user; the others go several at once.
 LONE_ROWS, PARALLEL = 72, 4
-#: Seconds that answers under way are waited for when asking is stopped.
-_LEAVING_S = 10.0
+#: Seconds to wait for requests under way when asking is stopped.
+_LAST_REPLIES_S = 10.0
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the rows go, as which model, with the key from which environment variable."""
+    """Where the rows are sent."""
 
+    #: address before ``/chat/completions``
     url: str
+    #: name of the model there
     model: str
+    #: environment variable that holds the key, "" for none
     key_env: str
 
 
 @dataclass(frozen=True)
-class Kept:
-    """One reply as it is kept. ``asked``: digest of what the answer depends on; ``lone``: asked alone."""
+class SavedReply:
+    """One reply as it is saved."""
 
+    #: digest of the request without its token limit
     asked: str
+    #: id of the row
     row: str
+    #: the longest answer that was allowed, in tokens
     limit: int
+    #: whether it was the only request at that time
     lone: bool
+    #: what the server answered
     reply: Reply
 
     def line(self) -> str:
-        """As a line of the file of kept replies."""
+        """As a line of the file of saved replies."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @staticmethod
-    def of(line: str) -> Kept:
-        """Inverse of :meth:`line`."""
+    def of(line: str) -> SavedReply:
+        """Inverse of ``line``."""
         value = json.loads(line)
-        return Kept(**{**value, "reply": Reply(**value["reply"])})
+        return SavedReply(**{**value, "reply": Reply(**value["reply"])})
 
     @property
     def cut(self) -> bool:
@@ -74,48 +83,56 @@ class Kept:
 
 @dataclass(frozen=True)
 class Spent:
-    """What all requests took, those of the choice and those that were cut included.
+    """What all requests together took, including those on validation rows and those with cut answers."""
 
-    ``uncounted``: requests without token counts.
-    """
-
+    #: requests that were answered
     requests: int = 0
+    #: tokens of prompts
     prompt_tokens: int = 0
+    #: prompt tokens that the server had cached
     cached_tokens: int = 0
+    #: tokens of answers, hidden reasoning included
     answer_tokens: int = 0
+    #: hidden reasoning tokens
     reasoning_tokens: int = 0
+    #: requests for which the server counted no tokens
     uncounted: int = 0
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A rival's answers to the test rows and how they were got.
+    """A rival's answers to the test rows, and how they were obtained. Empty answers count as wrong."""
 
-    ``how``: zero-shot, few-shot, or "" where that is unknown. ``conditions``: sentences. ``refused``,
-    ``cut``, ``rejected``: answers that a content filter withheld, that ended at the token limit, that the
-    server would not take; all count as given, empty ones as wrong. ``waits_ms``: of test rows asked one at a
-    time. ``chosen_by``: mean score on ``chosen_rows`` rows, by how.
-    """
-
+    #: name for people
     title: str
+    #: graded answers to test rows
     answers: tuple[Answer, ...]
+    #: zero-shot, few-shot, or "" where that is unknown
     how: str = ""
+    #: how the rows were asked, as sentences
     conditions: tuple[str, ...] = ()
+    #: answers that a content filter withheld
     refused: int = 0
+    #: answers that ended at the token limit
     cut: int = 0
+    #: rows that the server did not accept
     rejected: int = 0
+    #: milliseconds of test rows that were asked one at a time
     waits_ms: tuple[float, ...] = ()
+    #: what all requests took
     spent: Spent = Spent()
+    #: mean score on the rows that chose between zero-shot and few-shot
     chosen_by: dict[str, float] = field(default_factory=dict)
+    #: how many rows chose
     chosen_rows: int = 0
 
 
 def asks(labels: Sequence[str], shots: Sequence[Example], max_tokens: int) -> dict[str, Ask]:
-    """Zero-shot and, where there are worked examples, few-shot; as own models are asked."""
-    how = {"zero-shot": Ask((), tuple(labels), max_tokens)}
+    """Zero-shot and, where there are worked examples, few-shot, as for the models here."""
+    ways = {"zero-shot": Ask((), tuple(labels), max_tokens)}
     if shots:
-        how["few-shot"] = Ask(tuple(shot.messages for shot in shots), tuple(labels), max_tokens)
-    return how
+        ways["few-shot"] = Ask(tuple(shot.messages for shot in shots), tuple(labels), max_tokens)
+    return ways
 
 
 def measured(
@@ -130,34 +147,38 @@ def measured(
     lone_rows: int = LONE_ROWS,
     pause: Callable[[float], bool] | None = None,
 ) -> Rival:
-    """Ask the server. ``ways``: how rows are asked, by "zero-shot" and "few-shot", as own models are.
+    """Ask the server. ``ways``: how rows are asked, by "zero-shot" and "few-shot", as for the models here.
 
-    Without validation rows the choice is made on the test rows, and the conditions say so. Raises UsageError,
-    FreeholdError; answers that came are kept, also where it is interrupted.
+    Without validation rows the choice is made on the test rows, and the conditions say so. ``kept``: the file
+    of saved replies. Raises UsageError, FreeholdError; after an interruption the answers so far are still
+    there.
     """
     client = Client(endpoint.url, settings.secret(endpoint.key_env, "key"), pause=pause)
     try:
-        asking = _Asking(client, endpoint.model, metric, kept, sink)
+        session = _Session(client, endpoint.model, metric, kept, sink)
         rows = valid or test
         lone = 0 if valid else lone_rows
-        tried = {how: asking.rows(ask, rows, f"{endpoint.model} {how}", lone) for how, ask in ways.items()}
+        replies_of = {
+            how: session.rows(ask, rows, f"{endpoint.model} {how}", lone) for how, ask in ways.items()
+        }
         scores = {
-            how: sum(asking.graded(ways[how], rows, replies)) / len(rows) for how, replies in tried.items()
+            how: sum(session.graded(ways[how], rows, replies)) / len(rows)
+            for how, replies in replies_of.items()
         }
         how = max(scores, key=lambda name: scores[name])  # the first of equals, and zero-shot is the first
-        replies = asking.rows(ways[how], test, f"{endpoint.model} {how}, test rows", lone_rows)
-        return asking.rival(endpoint, ways, how, test, replies, scores, len(rows), chosen_on_test=not valid)
+        replies = session.rows(ways[how], test, f"{endpoint.model} {how}, test rows", lone_rows)
+        return session.rival(endpoint, ways, how, test, replies, scores, len(rows), chosen_on_test=not valid)
     finally:
         client.close()
 
 
-class _Asking:
-    """One server under way: what it takes, the longest answer allowed to it, and the replies kept."""
+class _Session:
+    """One server: what its requests may hold, the longest answer allowed to it, and the saved replies."""
 
     def __init__(self, client: Client, model: str, metric: Metric, kept: Path, sink: Sink):
         self.client, self.model, self.metric, self.path, self.sink = client, model, metric, kept, sink
         self.lock = threading.Lock()
-        self.lines = [Kept.of(line) for line in atomic_files.read_lines(kept)]
+        self.lines = [SavedReply.of(line) for line in atomic_files.read_lines(kept)]
         self.settled = kept.with_suffix(".dialect.json")
         value = json.loads(self.settled.read_text()) if self.settled.exists() else {"dialect": {}, "limit": 0}
         self.dialect, self.limit = Dialect(**value["dialect"]), int(value["limit"])
@@ -165,11 +186,11 @@ class _Asking:
 
     # -- asking -----------------------------------------------------------------------------
 
-    def rows(self, ask: Ask, examples: Sequence[Example], title: str, lone_rows: int) -> list[Kept]:
+    def rows(self, ask: Ask, examples: Sequence[Example], title: str, lone_rows: int) -> list[SavedReply]:
         """The replies to the rows in order, the first ``lone_rows`` of them asked one at a time."""
         with task(self.sink, f"asking {title}", len(examples), "rows") as progress:
             progress.resume(len(examples) - len(self._missing(ask, examples)))
-            # what the server takes may be learnt on the way: rows asked otherwise before are asked again
+            # the request's form may change on the way: rows that were asked in another form are asked again
             while missing := self._missing(ask, examples):
                 lone = max(lone_rows - (len(examples) - len(missing)), 1)
                 for example in missing[:lone]:
@@ -195,48 +216,50 @@ class _Asking:
         except BaseException:
             self.client.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            wait(futures, timeout=_LEAVING_S)  # what is under way is paid for, so it is kept if it comes soon
+            wait(
+                futures, timeout=_LAST_REPLIES_S
+            )  # requests under way are paid for, so their replies are saved
             raise
         pool.shutdown()
 
     def _row(self, ask: Ask, example: Example, *, lone: bool) -> None:
-        """Ask for one row until there is an answer that counts, learning what the server takes."""
+        """Ask one row until there is an answer that counts, and learn what the server accepts."""
         while True:
             dialect, limit = self.dialect, max(self.limit, ask.max_tokens)
             request = body(self.model, dialect, ask, example, limit, self.metric.unknown)
             try:
                 reply = self.client.ask(request)
             except Rejected as refusal:
-                if self._learnt(dialect, refusal):
+                if self._learned(dialect, refusal):
                     continue
-                reply = self._not_taken(refusal)
-            self._keep(Kept(self._asked(request), example.id, limit, lone, reply))
+                reply = self._not_answered(refusal)
+            self._save(SavedReply(self._asked(request), example.id, limit, lone, reply))
             if not self._again(dialect, ask, limit, reply):
                 return
 
-    def _learnt(self, dialect: Dialect, refusal: Rejected) -> bool:
+    def _learned(self, dialect: Dialect, refusal: Rejected) -> bool:
         if refusal.filtered:
             return False
-        learnt = dialect.learn(refusal.said)
-        if learnt is not None:
-            self._settle(dialect, learnt, self.limit)
-        return learnt is not None
+        changed = dialect.learn(refusal.message)
+        if changed is not None:
+            self._settle(dialect, changed, self.limit)
+        return changed is not None
 
-    def _not_taken(self, refusal: Rejected) -> Reply:
-        """A row that the server will not answer; an error where it is not this row alone."""
+    def _not_answered(self, refusal: Rejected) -> Reply:
+        """The empty reply for a row without an answer. Raises FreeholdError where other rows fail too."""
         if not refusal.filtered:
             finishes = [entry.reply.finish for entry in self.lines]
             rejected = finishes.count("rejected")
             if len(finishes) == finishes.count("content_filter") or rejected > max(5, 0.1 * len(finishes)):
                 raise FreeholdError(
-                    f"{self.client.url} answered {refusal.status} ({refusal.said[:300]})",
-                    "check the model name and the address; answers so far are kept",
+                    f"{self.client.url} answered {refusal.status} ({refusal.message[:300]})",
+                    "check the model name and the address; the answers so far are saved",
                 ) from refusal
         finish = "content_filter" if refusal.filtered else "rejected"
         return Reply("", finish, 0, 0, 0, 0, 0.0, 1)
 
     def _again(self, dialect: Dialect, ask: Ask, limit: int, reply: Reply) -> bool:
-        """Whether to ask otherwise: the schema had no effect, or thoughts used up the limit."""
+        """Whether to ask in another form: the schema had no effect, or hidden reasoning used up the limit."""
         if binds(dialect, ask) and reply.finish == "stop" and not self.binding_works:
             self.binding_works = _label_in(reply.text) is not None
             if not self.binding_works:
@@ -257,18 +280,18 @@ class _Asking:
             value = {"dialect": asdict(self.dialect), "limit": self.limit}
             atomic_files.write_atomically(self.settled, json.dumps(value))
 
-    # -- what is kept -----------------------------------------------------------------------
+    # -- saved replies -----------------------------------------------------------------------
 
-    def _keep(self, entry: Kept) -> None:
+    def _save(self, entry: SavedReply) -> None:
         with self.lock:
             atomic_files.append_line(self.path, entry.line())
             self.lines.append(entry)
 
-    def _known(self) -> dict[str, Kept]:
-        """The last reply to everything asked."""
+    def _known(self) -> dict[str, SavedReply]:
+        """The last reply to each request."""
         return {entry.asked: entry for entry in self.lines}
 
-    def _asked(self, request: dict[str, Any]) -> str:
+    def _asked(self, request: RequestBody) -> str:
         return atomic_files.digest_of({"url": self.client.url, **decisive(request)})
 
     def _digest(self, ask: Ask, example: Example) -> str:
@@ -284,13 +307,13 @@ class _Asking:
 
         return [example for example in examples if not answered(example)]
 
-    # -- what came of it ----------------------------------------------------------------------
+    # -- the record ----------------------------------------------------------------------------
 
-    def graded(self, ask: Ask, examples: Sequence[Example], replies: Sequence[Kept]) -> list[float]:
-        """Scores of the replies, as own answers are graded."""
+    def graded(self, ask: Ask, examples: Sequence[Example], replies: Sequence[SavedReply]) -> list[float]:
+        """Scores of the replies, graded like answers of the models here."""
         return [answer.score for answer in self._answers(ask, examples, replies)]
 
-    def _answers(self, ask: Ask, examples: Sequence[Example], replies: Sequence[Kept]) -> list[Answer]:
+    def _answers(self, ask: Ask, examples: Sequence[Example], replies: Sequence[SavedReply]) -> list[Answer]:
         bound = binds(self.dialect, ask)
         answers: list[Answer] = []
         for example, entry in zip(examples, replies, strict=True):
@@ -306,16 +329,16 @@ class _Asking:
         ways: dict[str, Ask],
         how: str,
         test: Sequence[Example],
-        replies: Sequence[Kept],
+        replies: Sequence[SavedReply],
         scores: dict[str, float],
         rows: int,
         *,
         chosen_on_test: bool,
     ) -> Rival:
-        """All of it as one record."""
+        """Everything as one record."""
         finishes = [entry.reply.finish for entry in replies]
         lone = [entry for entry in replies if entry.lone and entry.reply.seconds]
-        made = Rival(
+        record = Rival(
             title=f"{endpoint.model} at {endpoint.url}",
             answers=tuple(self._answers(ways[how], test, replies)),
             how=how,
@@ -327,67 +350,69 @@ class _Asking:
             chosen_by=scores,
             chosen_rows=rows,
         )
-        return replace(made, conditions=tuple(self._conditions(ways[how], made, chosen_on_test)))
+        return replace(record, conditions=tuple(self._conditions(ways[how], record, chosen_on_test)))
 
     def _conditions(self, ask: Ask, rival: Rival, chosen_on_test: bool) -> list[str]:
-        """How the rows were asked and what is odd about the answers, as sentences."""
+        """How the rows were asked and what is unusual about the answers, as sentences."""
         bound = binds(self.dialect, ask)
         limit = max(self.limit, ask.max_tokens)
         compared = " and ".join(f"{how} {score:.3f}" for how, score in rival.chosen_by.items())
         rows = f"{rival.chosen_rows:,} {'test' if chosen_on_test else 'validation'} rows"
         better = f"the better on {rows} ({compared})"
-        said = [f"{rival.how}, {better if len(rival.chosen_by) > 1 else 'the only form asked'}"]
+        sentences = [f"{rival.how}, {better if len(rival.chosen_by) > 1 else 'the only form asked'}"]
         if ask.shots:
-            said.append(f"the same {len(ask.shots)} worked examples as own models get")
+            sentences.append(f"the same {len(ask.shots)} worked examples as for the models here")
         if ask.labels and bound:
-            said.append("answers bound to the labels by a JSON schema, and the labels listed in the prompt")
+            sentences.append("a JSON schema limits answers to the labels, and the prompt lists the labels")
         elif ask.labels:
-            said.append("the labels listed in the prompt, and no JSON schema, as the server takes none")
-        said.append(
+            sentences.append("the prompt lists the labels; the server accepts no JSON schema")
+        sentences.append(
             "temperature 0"
             if self.dialect.temperature
-            else "the server's own temperature, as it takes no other"
+            else "the server's own temperature, as it accepts no other"
         )
         raised = (
             f", raised from {ask.max_tokens:,} as the model reasons first" if limit > ask.max_tokens else ""
         )
-        said.append(f"answers of at most {limit:,} tokens{raised}")
-        return [*said, *oddities(rival, len(rival.answers))]
+        sentences.append(f"answers of at most {limit:,} tokens{raised}")
+        return [*sentences, *oddities(rival, len(rival.answers))]
 
 
 def oddities(rival: Rival, rows: int) -> list[str]:
-    """What is to be known of the answers, as sentences."""
-    said: list[str] = []
+    """What a reader must know about the answers, as sentences."""
+    sentences: list[str] = []
     if rival.refused:
-        said.append(
-            f"{rival.refused:,} of {rows:,} answers were withheld by a content filter and count as given"
+        sentences.append(
+            f"{rival.refused:,} of {rows:,} answers were withheld by a content filter and count as they came"
         )
     if rival.rejected:
-        said.append(f"{rival.rejected:,} of {rows:,} rows were not taken by the server and count as wrong")
+        sentences.append(
+            f"{rival.rejected:,} of {rows:,} rows were not accepted by the server and count as wrong"
+        )
     if rival.cut:
-        said.append(
-            f"{rival.cut:,} of {rows:,} answers were cut at the token limit and are graded as far as they go"
+        sentences.append(
+            f"{rival.cut:,} of {rows:,} answers were cut at the token limit and are graded as they came"
         )
     spent = rival.spent
     if spent.reasoning_tokens:
-        said.append(
+        sentences.append(
             f"{spent.reasoning_tokens:,} of {spent.answer_tokens:,} answer tokens are hidden reasoning"
         )
     if rival.spent.uncounted:
-        said.append(
+        sentences.append(
             f"the server counted no tokens for {rival.spent.uncounted:,} of {rival.spent.requests:,} requests"
         )
-    return said
+    return sentences
 
 
 def _starved(dialect: Dialect, ask: Ask, reply: Reply) -> bool:
-    """Whether an answer was cut before it began, or in the middle of what only counts whole."""
+    """Whether an answer was cut before it began, or is cut and counts only as a whole."""
     nothing = not final_answer(reply.text).strip() or cut_in_thought(reply.text)
     return nothing or reply.reasoning_tokens > 0 or binds(dialect, ask)
 
 
 def _label_in(text: str) -> str | None:
-    """The label of an answer in the form of our schema; None where it has not that form."""
+    """The label of an answer that follows our schema; None where it does not."""
     try:
         value = json_value(unfenced(final_answer(text)))
     except ValueError:
@@ -395,7 +420,7 @@ def _label_in(text: str) -> str | None:
     return str(value["label"]) if isinstance(value, dict) and "label" in value else None
 
 
-def _spent(lines: Sequence[Kept]) -> Spent:
+def _spent(lines: Sequence[SavedReply]) -> Spent:
     replies = [entry.reply for entry in lines]
     return Spent(
         len(replies),

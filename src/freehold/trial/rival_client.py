@@ -1,4 +1,4 @@
-"""One row to a server of the OpenAI kind and back: retries as usual clients do, and what an answer took."""
+"""One request to an OpenAI-compatible server: its retries, its answer, and what the answer took."""
 
 from __future__ import annotations
 
@@ -11,57 +11,62 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.core.errors import FreeholdError
+from freehold.trial.rival_dialect import RequestBody
 
-#: Tries of a request, and of the very first, where a wrong address is likelier than a busy server.
+#: Tries of a request, and of the first one, where a wrong address is more likely than a busy server.
 TRIES, FIRST_TRIES = 8, 2
-#: A server that asks to wait longer than this is left alone: answers so far are kept.
+#: Asking stops where a server asks to wait longer than this; the answers so far are saved.
 LONGEST_WAIT_S = 120.0
 #: Seconds that an answer may take; models that reason take minutes.
 TIMEOUT_S = 300.0
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_KEPT = "answers so far are kept; run the same command again to go on"
+_RESUME = "the answers so far are saved; run the same command again to continue"
 
 
 class Rejected(Exception):
-    """A request that the server will never take as it is: ``status`` and what it said."""
+    """A request that the server will never accept as it is: ``status`` and the server's ``message``."""
 
-    def __init__(self, status: int, said: str):
-        super().__init__(said)
-        self.status, self.said = status, said
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status, self.message = status, message
 
     @property
     def filtered(self) -> bool:
         """Whether the server's content filter refused the row."""
-        text = self.said.lower()
+        text = self.message.lower()
         return any(
             word in text for word in ("content_filter", "content filter", "content_policy", "responsibleai")
         )
 
 
 class Stopped(Exception):
-    """Asking was ended while a request waited to be tried again."""
+    """Asking was stopped while a request waited for its next try."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A server's answer. Seconds are those of the try that was answered; tokens are None where not counted.
+    """A server's answer."""
 
-    ``finish``: stop, length or content_filter. ``reasoning_tokens`` are part of ``answer_tokens``,
-    ``cached_tokens`` of ``prompt_tokens``.
-    """
-
+    #: what it wrote
     text: str
+    #: stop, length, content_filter or rejected
     finish: str
+    #: None where the server counted none
     prompt_tokens: int | None
+    #: None where the server counted none
     answer_tokens: int | None
+    #: part of ``answer_tokens``
     reasoning_tokens: int
+    #: part of ``prompt_tokens``
     cached_tokens: int
+    #: of the try that was answered
     seconds: float
+    #: tries until there was an answer
     tries: int
 
 
 class Client:
-    """Asks one address; safe for several threads. Close it at the end."""
+    """Sends requests to one address; safe for several threads. Close it at the end."""
 
     def __init__(self, url: str, key: str, *, pause: Callable[[float], bool] | None = None):
         import httpx
@@ -78,7 +83,7 @@ class Client:
         self.stop.set()
         self._http.close()
 
-    def ask(self, body: dict[str, Any]) -> Reply:
+    def ask(self, body: RequestBody) -> Reply:
         """The answer to one request. Raises Rejected, Stopped, FreeholdError."""
         import httpx
 
@@ -91,8 +96,8 @@ class Client:
                 response = self._http.post(self.url, json=body)
             except httpx.HTTPError as error:
                 if last or isinstance(error, httpx.UnsupportedProtocol):
-                    what = f"{self.url} could not be asked ({error or type(error).__name__})"
-                    raise FreeholdError(what, f"check --rival-endpoint; {_KEPT}") from error
+                    what = f"{self.url} could not be reached ({error or type(error).__name__})"
+                    raise FreeholdError(what, f"check --rival-endpoint; {_RESUME}") from error
                 self._wait(_backoff(tries))
                 continue
             seconds = time.perf_counter() - started
@@ -105,7 +110,7 @@ class Client:
             if status not in _AGAIN or "insufficient_quota" in response.text or tries >= TRIES:
                 raise FreeholdError(
                     f"{self.url} answered {status} ({response.text[:200]})",
-                    f"check the model name, the key and its quota; {_KEPT}",
+                    f"check the model name, the key and its quota; {_RESUME}",
                 )
             self._wait(self._asked_to_wait(response, tries))
 
@@ -119,7 +124,7 @@ class Client:
         if seconds is None:
             return _backoff(tries)
         if seconds > LONGEST_WAIT_S:
-            raise FreeholdError(f"{self.url} asks to wait {seconds:,.0f} s before the next request", _KEPT)
+            raise FreeholdError(f"{self.url} asks to wait {seconds:,.0f} s before the next request", _RESUME)
         return seconds
 
 
@@ -138,12 +143,12 @@ def _retry_after(headers: Any) -> float | None:
 
 
 def _backoff(tries: int) -> float:
-    """0.5 s, 1 s, 2 s, ... at most 30 s, a little shorter by chance so that clients spread out."""
+    """Seconds to wait: 0.5, 1, 2, ... at most 30, shortened at random so that clients spread out."""
     return min(0.5 * 2 ** (tries - 1), 30.0) * (1 - 0.25 * random.random())
 
 
 def _read(response: Any) -> tuple[int, Any]:
-    """(status, body); an error that comes with status 200 gives its own status."""
+    """(status, body); an error in a body with status 200 gives the error's own status."""
     try:
         value = response.json()
     except ValueError:
@@ -161,7 +166,7 @@ def _reply(url: str, value: Any, seconds: float, tries: int) -> Reply:
         message = choice["message"]
     except (KeyError, IndexError, TypeError) as error:
         raise FreeholdError(
-            f"{url} answered something else than a chat completion ({str(value)[:200]})",
+            f"{url} answered with something other than a chat completion ({str(value)[:200]})",
             "check --rival-endpoint: it is the address before /chat/completions, often ending in /v1",
         ) from error
     refusal = message.get("refusal")

@@ -1,4 +1,4 @@
-"""What a server of the OpenAI kind takes of a request, learnt from its refusals."""
+"""What an OpenAI-compatible server accepts in a request, learned from its errors."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from freehold.evaluation.measurement import Ask
 
 #: Servers refuse longer lists in a schema (OpenAI's limit of enumerated values).
 MOST_IN_SCHEMA = 1000
+#: The JSON of a request to ``/chat/completions``.
+RequestBody = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a request is written. ``limit_name``: the field for the longest answer; ``most_tokens``: 0 if unknown.
+    """How a request is written for one server."""
 
-    ``temperature``, ``schema``, ``system``: whether the server takes a temperature of 0, a JSON schema, and a
-    system message.
-    """
-
+    #: the field for the longest answer
     limit_name: str = "max_tokens"
+    #: whether the server accepts a temperature of 0
     temperature: bool = True
+    #: whether it accepts a JSON schema
     schema: bool = True
+    #: whether it accepts a system message
     system: bool = True
+    #: the longest answer that it allows, 0 where that is unknown
     most_tokens: int = 0
 
     def learn(self, refusal: str) -> Dialect | None:
@@ -77,11 +80,11 @@ def binds(dialect: Dialect, ask: Ask) -> bool:
 
 def body(
     model: str, dialect: Dialect, ask: Ask, example: Example, limit: int, unknown: str = ""
-) -> dict[str, Any]:
-    """The request for a row. ``limit``: the longest answer in tokens; ``unknown``: the label for none of these."""
+) -> RequestBody:
+    """The request for a row. ``limit``: the longest answer in tokens; ``unknown``: the label for no label."""
     bound = binds(dialect, ask)
     messages = _messages(dialect, ask, example, _instruction(ask.labels, unknown, bound), bound)
-    value: dict[str, Any] = {
+    value: RequestBody = {
         "model": model,
         "messages": [{"role": role, "content": content} for role, content in messages],
         dialect.limit_name: min(limit, dialect.most_tokens) if dialect.most_tokens else limit,
@@ -93,13 +96,13 @@ def body(
     return value
 
 
-def decisive(value: dict[str, Any]) -> dict[str, Any]:
-    """What an answer depends on: all but the limit, which matters only to answers that were cut."""
+def decisive(value: RequestBody) -> RequestBody:
+    """The request without the token limit, which matters only to answers that were cut."""
     return {key: part for key, part in value.items() if key not in ("max_tokens", "max_completion_tokens")}
 
 
 def _instruction(labels: Sequence[str], unknown: str, bound: bool) -> str:
-    """What tells a model that cannot be held to labels what it may answer; "" where answers are free."""
+    """What tells the model which labels it may answer with; "" where answers are free."""
     if not labels:
         return ""
     listed = "\n".join(f"- {label}" for label in labels)
@@ -111,13 +114,13 @@ def _instruction(labels: Sequence[str], unknown: str, bound: bool) -> str:
 
 def _messages(dialect: Dialect, ask: Ask, example: Example, instruction: str, bound: bool) -> Messages:
     """The row's messages with the worked examples, and the instruction in the system message."""
-    given = ask.messages(example)
+    messages = ask.messages(example)
     system = "\n\n".join(
-        part for part in (*(text for role, text in given if role == "system"), instruction) if part
+        part for part in (*(text for role, text in messages if role == "system"), instruction) if part
     )
     rest = [
         (role, _as_json(text) if bound and role == "assistant" else text)
-        for role, text in given
+        for role, text in messages
         if role != "system"
     ]
     if not system:
@@ -133,7 +136,7 @@ def _as_json(label: str) -> str:
     return json.dumps({"label": label.strip()}, ensure_ascii=False)
 
 
-def _schema(labels: Sequence[str]) -> dict[str, Any]:
+def _schema(labels: Sequence[str]) -> RequestBody:
     label = {"type": "string", "enum": list(labels)}
     form = {
         "type": "object",

@@ -1,4 +1,4 @@
-"""Answers of an API that somebody recorded: read by row id, graded as own answers are, oddities said."""
+"""Recorded answers of an API: read by row id, graded like answers of the models here."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from freehold.evaluation import measurement
 from freehold.evaluation.metrics import Metric
 from freehold.trial.rival import Rival
 
-#: Faults and ids that are named one by one.
+#: Errors and ids that are listed one by one.
 _NAMED_FAULTS, _NAMED_IDS = 20, 3
 
 
 @dataclass(frozen=True)
 class _Recording:
-    """The answers by row id, and the ids that were answered more than once, alike and differently."""
+    """What a file of recorded answers holds."""
 
+    #: answers by row id
     answers: dict[str, str]
+    #: ids with the same answer more than once
     repeated: frozenset[str]
+    #: ids with different answers
     contradicting: frozenset[str]
 
 
 def recorded(path: Path, metric: Metric, examples: Sequence[Example], others: Collection[str] = ()) -> Rival:
-    """Grade the lines ``{"id": ..., "answer": ...}`` of a file. ``others``: ids of rows that are no test rows.
+    """Grade the lines ``{"id": ..., "answer": ...}`` of a file. ``others``: ids of training rows.
 
-    Unknown ids, missing rows and repeated ids are in the conditions; rows answered in two ways are left out.
+    The conditions name unknown ids, missing rows and repeated ids. Rows with different answers are left out.
     Raises NotFound, BadData.
     """
     recording = _read(path)
@@ -43,9 +46,7 @@ def recorded(path: Path, metric: Metric, examples: Sequence[Example], others: Co
             f"its ids must be those of the test rows, such as {examples[0].id!r}",
         )
     answers = tuple(measurement.graded(metric, e, clear[e.id], "stop", 0, 0) for e in matching)
-    conditions = (
-        "how these answers were asked for is unknown: prompt, worked examples and settings may differ",
-    )
+    conditions = ("the prompt, worked examples and settings behind these answers are unknown and may differ",)
     notes = _notes(recording, examples, frozenset(others))
     return Rival(f"recorded answers, {path.name}", answers, conditions=(*conditions, *notes))
 
@@ -69,7 +70,8 @@ def _read(path: Path) -> _Recording:
         answers.setdefault(name, text)
     if faults:
         shown = "\n  ".join(faults[:_NAMED_FAULTS])
-        raise BadData(f"{len(faults)} faults in {path}:\n  {shown}", "correct these lines", faults)
+        count = "1 error" if len(faults) == 1 else f"{len(faults):,} errors"
+        raise BadData(f"{count} in {path}:\n  {shown}", "correct these lines", faults)
     return _Recording(answers, frozenset(repeated - contradicting), frozenset(contradicting))
 
 
@@ -86,21 +88,22 @@ def _pair(row: Any) -> tuple[str, str]:
         raise TypeError("the line is not a JSON object")
     answer = row["answer"]
     if answer is None:
-        raise ValueError("the answer is null; write an empty text where none came")
+        raise ValueError("the answer is null; write an empty text where there was none")
     text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
     return str(row["id"]), text
 
 
 def _notes(recording: _Recording, examples: Sequence[Example], others: frozenset[str]) -> list[str]:
     test = {example.id for example in examples}
-    given = set(recording.answers)
-    missing, elsewhere, unknown = test - given, given & others - test, given - test - others
+    recorded_ids = set(recording.answers)
+    missing = test - recorded_ids
+    elsewhere, unknown = recorded_ids & others - test, recorded_ids - test - others
     left = recording.contradicting & test
     counted = [
         (missing, "without a recorded answer: test rows left out of the comparison"),
         (elsewhere, "recorded for rows that are not test rows"),
         (unknown, "recorded with an id that no row has"),
-        (recording.repeated, "recorded more than once, always alike"),
+        (recording.repeated, "recorded more than once with the same answer"),
         (left, "recorded with different answers: test rows left out of the comparison"),
     ]
     return [_note(ids, what) for ids, what in counted if ids]

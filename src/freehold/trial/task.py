@@ -1,4 +1,4 @@
-"""The task: rows in three splits, the metric, the closed set of labels; and its form on disk."""
+"""The task: rows in three splits, the metric, the set of labels; and how it is saved."""
 
 from __future__ import annotations
 
@@ -29,32 +29,53 @@ VERSION = 3
 
 @dataclass(frozen=True)
 class LabelSet:
-    """What answers are bound to. ``source``: where the labels come from. ``unknown``: the label for rows out of scope, or ""."""
+    """What answers are bound to."""
 
+    #: the labels, sorted
     labels: tuple[str, ...] = ()
+    #: where they come from, in words
     source: str = ""
+    #: the label for rows out of scope, "" for none
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What a person says about the labels."""
+
+    #: a file with all labels, None to take those of the rows
+    file: Path | None = None
+    #: the answer for rows whose label is not known, "" for none
     unknown: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything measured is measured against this. ``metric_name`` is what was asked for, None to detect.
+    """What all variants of a trial are measured against."""
 
-    ``group_column``: the column of what rows belong to, "" for none. ``files``: split -> digest. ``unused``: columns that play no part. ``left_out``: rows that could not be used. ``notes``: sentences on
-    how the rows were read and split.
-    """
-
+    #: a short name, from the file of the rows
     name: str
+    #: training, validation and test rows
     splits: Splits
+    #: the metric as it was typed, None to detect it
     metric_name: str | None
+    #: what answers are bound to, empty where they are not labels
     labels: tuple[str, ...]
+    #: which columns are used for what, in words
     mapping: str
+    #: split -> digest of its file
     files: dict[str, str]
+    #: where the labels come from, in words
     label_source: str = ""
+    #: the label for rows out of scope, "" for none
     unknown_label: str = ""
+    #: columns that play no part
     unused: tuple[str, ...] = ()
+    #: rows that could not be used
     left_out: tuple[Fault, ...] = ()
+    #: how the rows were read and split, as sentences
     notes: tuple[str, ...] = ()
+    #: the column of what rows belong to, "" for none
     group_column: str = ""
     #: whether answers that are code are run without a sandbox
     trust_code: bool = False
@@ -94,13 +115,14 @@ class Task:
         """Row id -> the group that the row belongs to; None where rows stand alone."""
         if not self.group_column:
             return None
-        every = (*self.splits.train, *self.splits.valid, *self.splits.test)
-        return {example.id: example.group for example in every if example.group}
+        rows = (*self.splits.train, *self.splits.valid, *self.splits.test)
+        return {example.id: example.group for example in rows if example.group}
 
     def choosing(self, *, tuned: bool, shots: int) -> tuple[Example, ...]:
-        """Rows that variants are compared on before one is judged, in an order that has nothing to do with the file's.
+        """The rows that choose a variant, in an order that does not depend on the file's.
 
-        Validation rows; where nothing is tuned and there are none, the training rows that no prompt shows (``shots`` at most are shown).
+        Validation rows. Where there are none and nothing is tuned: training rows that are not among the
+        ``shots`` worked examples of a prompt.
         """
         rows = self.splits.valid
         if not rows and not tuned:
@@ -112,16 +134,16 @@ class Task:
         """The task without these rows, e.g. because they are too long for a model."""
         if not ids:
             return self
-        gone = frozenset(ids)
+        removed = frozenset(ids)
         parts = ("train", "valid", "test", "leaked")
-        kept = {part: tuple(e for e in getattr(self.splits, part) if e.id not in gone) for part in parts}
-        leaks = tuple(leak for leak in self.splits.leaks if leak[1] not in gone)
-        groups = tuple(leak for leak in self.splits.group_leaks if leak[1] not in gone)
-        return replace(self, splits=replace(self.splits, **kept, leaks=leaks, group_leaks=groups))
+        splits = {part: tuple(e for e in getattr(self.splits, part) if e.id not in removed) for part in parts}
+        leaks = tuple(leak for leak in self.splits.leaks if leak[1] not in removed)
+        groups = tuple(leak for leak in self.splits.group_leaks if leak[1] not in removed)
+        return replace(self, splits=replace(self.splits, **splits, leaks=leaks, group_leaks=groups))
 
     @cached_property
     def out_of_scope(self) -> tuple[str, ...]:
-        """Ids of test rows whose label is not one that stands for something known; none where answers are not labels."""
+        """Ids of test rows whose label is not in the label set; none where answers are not labels."""
         if self.metric.kind != "label":
             return ()
         known = frozenset(self.labels) - {self.unknown_label}
@@ -155,26 +177,28 @@ def load(
     metric: str | None = None,
     tune: bool = True,
     allow_leaks: bool = False,
-    labels_file: Path | None = None,
-    unknown_label: str = "",
+    labels: LabelOptions | None = None,
     trust_code: bool = False,
     sink: Sink = silent,
 ) -> Task:
-    """Read, check and split the files. Raises UsageError, NotFound, BadData with every fault of all files
-    together, and MissingPart where answers would be code and there is no sandbox to run them in.
+    """Read, check and split the files.
+
+    Raises UsageError, NotFound, BadData with the errors of all files together, and MissingPart where answers
+    are code and there is no sandbox for it.
     """
+    labels = labels or LabelOptions()
     local = [
         None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)
     ]
     read = read_splits(local[0] or "", local[1], local[2], rows or RowOptions())
-    given = {part: dataset.examples for part, dataset in read.items()}
-    splits = split(given["train"], given.get("valid"), given.get("test"), tune=tune)
+    rows_of = {part: dataset.examples for part, dataset in read.items()}
+    splits = split(rows_of["train"], rows_of.get("valid"), rows_of.get("test"), tune=tune)
     refuse_leaks(splits, allow_leaks)
     known = (*splits.train, *splits.valid)
     kind = metrics.choose(metric, known, splits.test).kind
     if kind == "code" and not trust_code:
         sandbox.require()
-    chosen = label_set(kind, known, splits.test, labels_file, unknown_label)
+    chosen = label_set(kind, known, splits.test, labels.file, labels.unknown)
     return Task(
         name_of(str(train)),
         splits,
@@ -209,9 +233,9 @@ def label_set(
     labels_file: Path | None = None,
     unknown_label: str = "",
 ) -> LabelSet:
-    """The labels that answers are bound to: of the rows that are not test rows, or of a file.
+    """The labels that answers are bound to: those of training and validation rows, or of a file.
 
-    Raises UsageError where labels are asked for and the answers are not labels, BadData where there is nothing to tell apart.
+    Raises UsageError for label options where the answers are not labels, BadData for fewer than two labels.
     """
     if kind != "code":
         _refuse_one_answer([*known, *test], kind)
@@ -265,8 +289,8 @@ def name_of(source: str) -> str:
     stem = path.name.removesuffix(".gz").removesuffix(".zst").split(".")[0] or path.stem
     generic = {"train", "data", "test", "all", "rows"}
     name = path.absolute().parent.name if stem.lower() in generic else stem
-    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("._-")
-    return kept[:40] or "task"
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("._-")
+    return safe[:40] or "task"
 
 
 _PARTS = ("train", "valid", "test", "leaked")

@@ -19,7 +19,7 @@ from freehold.hub.search_index import SearchQuery
 from freehold.hub.variants import Variant, variants
 from freehold.models.info import ModelInfo, stated_licence
 from freehold.models.store import Model, Store
-from freehold.trial.evidence import Evidence, Tried, likeness, stated, trials, words
+from freehold.trial.evidence import Evidence, FinishedTrial, likeness, stated, trials, words
 from freehold.trust import licence as licences
 from freehold.workflows import fit as fitting
 
@@ -101,7 +101,7 @@ def find(
 # -- where ----------------------------------------------------------------------------------------
 
 
-def _in_store(store: Store, wanted: SearchOptions, known: list[Tried]) -> list[SearchHit]:
+def _in_store(store: Store, wanted: SearchOptions, known: list[FinishedTrial]) -> list[SearchHit]:
     found: list[SearchHit] = []
     for model in store.newest():
         evidence = _measured(known, model.digest)
@@ -131,7 +131,7 @@ def _readme(store: Store, model: Model) -> str:
     return store.file(model, "README.md").read_text(errors="replace") if "README.md" in model.manifest else ""
 
 
-def _in_hub(store: Store, wanted: SearchOptions, known: list[Tried]) -> list[SearchHit]:
+def _in_hub(store: Store, wanted: SearchOptions, known: list[FinishedTrial]) -> list[SearchHit]:
     repositories = Repositories(store)
     tags = (wanted.format,) if wanted.format else ()
     sort = "modified" if wanted.sort == "modified" else "downloads"
@@ -151,7 +151,7 @@ def _in_hub(store: Store, wanted: SearchOptions, known: list[Tried]) -> list[Sea
     return found
 
 
-def _chosen(several: list[Variant], wanted: SearchOptions, known: list[Tried]) -> list[Variant]:
+def _chosen(several: list[Variant], wanted: SearchOptions, known: list[FinishedTrial]) -> list[Variant]:
     """Of a repository's variants those that were measured, and the largest that fits, or else the smallest."""
     own = [one for one in several if one.info.format == wanted.format or not wanted.format]
     if not own:
@@ -166,7 +166,7 @@ def _chosen(several: list[Variant], wanted: SearchOptions, known: list[Tried]) -
 
 
 def _of_hub(
-    one: Repository, variant: Variant, wanted: SearchOptions, known: list[Tried], *, several: bool
+    one: Repository, variant: Variant, wanted: SearchOptions, known: list[FinishedTrial], *, several: bool
 ) -> SearchHit:
     evidence = _measured(known, variant.digest) or stated(one.card)
     get = f"freehold pull hub:{one.name}" + (
@@ -295,7 +295,7 @@ def _from_name(name: str) -> int:
     return int(float(found[-1][0]) * (1e9 if found[-1][1].lower() == "b" else 1e6)) if found else 0
 
 
-def _measured(known: list[Tried], digest: str) -> Evidence | None:
+def _measured(known: list[FinishedTrial], digest: str) -> Evidence | None:
     """The figure of the trial most like what is asked about, of those that measured these weights."""
     return next((evidence for one in known if (evidence := one.of(digest)) is not None), None)
 

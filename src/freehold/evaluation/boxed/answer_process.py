@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import types
-from typing import Any
 
 from .limits import limit_self, take_line
 from .peer import Peer, described_error
@@ -59,7 +58,7 @@ def main() -> None:
 
 
 def _names(module: types.ModuleType) -> list[str]:
-    names: dict[str, Any] = vars(module)
+    names = vars(module)
     return [str(name) for name in list(names)[:10_000] if isinstance(name, str)]
 
 

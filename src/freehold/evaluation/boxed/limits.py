@@ -13,7 +13,7 @@ PROCESSES = 64
 
 
 def take_line() -> tuple[int, int]:
-    """(descriptor that is read, descriptor that is written) of the line; standard ones lead nowhere after it."""
+    """(descriptor to read, descriptor to write) of the line; the standard ones lead nowhere afterwards."""
     line = os.dup(0), os.dup(1)
     nowhere = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):

@@ -10,6 +10,9 @@ from typing import IO, Any
 
 from .values import LONGEST_MESSAGE, CannotCross, pack, to_message, unpack
 
+#: A JSON object that crosses the line between the processes, or a part of one.
+Message = dict[str, Any]
+
 #: Operations that one process may ask of an object in the other one.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": lambda target, *args, **named: target(*args, **named),
@@ -132,7 +135,7 @@ def number_of(remote: Remote) -> int:
 
 
 class Peer:
-    """``allows`` says whether the other process may ask an operation of an object here, with these arguments."""
+    """``allows``: whether the other process may call an operation of an object here with these arguments."""
 
     def __init__(
         self, incoming: IO[bytes], outgoing: IO[bytes], allows: Callable[[str, Any, tuple[Any, ...]], bool]
@@ -173,7 +176,7 @@ class Peer:
         """The object of the other process with this number."""
         return self._find(number, name)
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: Message) -> None:
         """Raises Gone, CannotCross."""
         line = to_message(message)
         try:
@@ -182,7 +185,7 @@ class Peer:
         except OSError:
             raise self._gone("the process of the answer ended") from None
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self) -> Message:
         """Raises Gone."""
         line = self._incoming.readline(LONGEST_MESSAGE + 1)
         try:
@@ -193,7 +196,7 @@ class Peer:
             raise self._gone("the process of the answer ended, or sent what is not a result")
         return message
 
-    def ask(self, operation: str, target: Remote, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def ask(self, operation: str, target: Remote, args: tuple[Any, ...], named: Message) -> Any:
         """The result of an operation there. Lists and dictionaries that it changed are changed here."""
         packed = [pack(each, self._keep) for each in args]
         fields = {"operation": operation, "target": number_of(target), "args": packed}
@@ -216,9 +219,9 @@ class Peer:
         self.lost = self.lost or reason
         return Gone(reason)
 
-    def answer(self, request: dict[str, Any]) -> None:
+    def answer(self, request: Message) -> None:
         """Do what the other process asks, and tell it the result or the exception."""
-        reply: dict[str, Any] = {}
+        reply: Message = {}
         try:
             reply = self._done(request)
         except Gone:
@@ -231,7 +234,7 @@ class Peer:
         except CannotCross as error:
             self.send({"error": described_error(error)})
 
-    def _done(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _done(self, request: Message) -> Message:
         operation, target = str(request["operation"]), self._objects[int(request["target"]) - 1]
         args = tuple(unpack(each, self._find) for each in request["args"])
         named = {str(key): unpack(each, self._find) for key, each in request["named"]}

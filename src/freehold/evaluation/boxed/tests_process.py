@@ -39,7 +39,7 @@ class _Names(dict[str, Any]):
 
 
 def main(reads: int, writes: int) -> None:
-    """Run the tests that standard input holds against the answer's process on the line ``reads``, ``writes``."""
+    """Run the tests from standard input against the answer's process, on the line ``reads``, ``writes``."""
     limit_self()
     job_from, report_to = take_line()
     with os.fdopen(job_from, "rb") as file:

@@ -118,8 +118,11 @@ def unpack(packed: Any, find: Find) -> Any:
 
 
 _CONTAINERS: dict[str, Callable[[list[Any]], Any]] = {
-    "list": list, "tuple": tuple, "set": set, "frozenset": frozenset,
-}  # fmt: skip
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
 _OTHERS: dict[str, Callable[..., Any]] = {
     "int": lambda text: int(text, 16),
     "bytes": bytes.fromhex,
