@@ -19,8 +19,9 @@ import freehold
 from freehold.core.errors import BadModel, FreeholdError, Refused
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.client import read_address
+from freehold.hub.commits import Change, lfs_file
 from freehold.hub.mirror import mirror
-from freehold.hub.repositories import Change, Repositories, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.models.archive import archive
 from freehold.models.intake import Admitted, admit, made_here
 from freehold.models.store import Store

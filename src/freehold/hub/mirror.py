@@ -22,16 +22,9 @@ from freehold.core.errors import BadData, NotFound, Refused
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client
 from freehold.hub.client import Address
+from freehold.hub.commits import Change, Commit, File, Repository, git_oid, lfs_file
 from freehold.hub.permissions import Permissions
-from freehold.hub.repositories import (
-    Change,
-    Commit,
-    File,
-    Repositories,
-    Repository,
-    git_oid,
-    lfs_file,
-)
+from freehold.hub.repositories import Repositories
 from freehold.hub.signed_links import NOBODY
 from freehold.hub.uploads import Uploads
 from freehold.hub.users import KEEPER, Users

@@ -20,8 +20,8 @@ from starlette.concurrency import run_in_threadpool
 
 from freehold.core import strict_json
 from freehold.core.errors import BadData
+from freehold.hub.commits import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.discussions import number_of
-from freehold.hub.repositories import LFS_ENDINGS, Change, File, Repository, git_oid, lfs_file
 from freehold.hub.users import User
 from freehold.models.names import check_path
 from freehold.servers.hub.api_files import receive

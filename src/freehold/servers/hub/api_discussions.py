@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 
+from freehold.hub.commits import Commit, File, Repository, pointer
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
-from freehold.hub.repositories import Commit, File, Repository, pointer
 from freehold.hub.users import User
 from freehold.servers.hub.api_repositories import when
 from freehold.servers.hub.diff import unified

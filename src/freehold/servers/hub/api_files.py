@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from freehold.core import atomic_files
 from freehold.core.errors import DoesNotFit
 from freehold.hub.blob_store import Content
-from freehold.hub.repositories import File, Repository
+from freehold.hub.commits import File, Repository
 from freehold.hub.users import User
 from freehold.servers.hub import lfs_parts
 from freehold.servers.hub.session import ApiError, Hub, Link, base_of, plain, whose

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from freehold.core import strict_json
 from freehold.core.errors import BadData, NotFound
 from freehold.hub import front_matter
-from freehold.hub.repositories import Commit, Exists, File, Repository, git_oid, pointer
+from freehold.hub.commits import Commit, Exists, File, Repository, git_oid, pointer
 from freehold.hub.scans import file_status, repository_status
 from freehold.hub.search_index import SearchQuery
 from freehold.hub.variants import described as variants_described

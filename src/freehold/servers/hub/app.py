@@ -24,8 +24,8 @@ from freehold.core.errors import (
     Unsupported,
     UsageError,
 )
+from freehold.hub.commits import Exists, Stale
 from freehold.hub.discussions import Conflict
-from freehold.hub.repositories import Exists, Stale
 from freehold.hub.storage_backends import Away
 from freehold.models.catalogue import cause_of
 from freehold.models.store import Store

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from freehold.core.errors import NotFound
-from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.commits import Repository
+from freehold.hub.repositories import Repositories
 from freehold.hub.search_index import SearchQuery
 from freehold.servers.hub.session import page_path
 

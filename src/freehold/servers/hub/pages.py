@@ -17,9 +17,9 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from freehold.hub.commits import KINDS, File, Repository
 from freehold.hub.discussions import Discussion, Event
 from freehold.hub.mirror import mirrors
-from freehold.hub.repositories import KINDS, File, Repository
 from freehold.hub.scans import Danger, worst
 from freehold.hub.search_index import SearchQuery
 from freehold.hub.users import User

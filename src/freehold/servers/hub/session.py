@@ -19,9 +19,10 @@ from freehold.core import atomic_files
 from freehold.core.errors import NotFound
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commit_check import Allow, CommitGate
+from freehold.hub.commits import File, Repository
 from freehold.hub.discussions import Discussions
 from freehold.hub.permissions import Permissions
-from freehold.hub.repositories import File, Repositories, Repository
+from freehold.hub.repositories import Repositories
 from freehold.hub.scans import Danger, Look, Scans
 from freehold.hub.signed_links import NOBODY, OPEN, Grant, SignedLinks, Void
 from freehold.hub.uploads import Uploads
