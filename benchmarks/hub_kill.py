@@ -26,6 +26,7 @@ from pathlib import Path
 
 import httpx
 
+from freehold.hub import repository_checks
 from freehold.hub.repositories import Repositories
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
@@ -107,7 +108,7 @@ def main(rounds: int, seed: int = 0) -> dict[str, int]:
                 history = {one.id for one in repositories.history(repo, "main")}
                 lost = [one for one in acknowledged if one not in history]
                 assert not lost, f"{len(lost)} acknowledged commits are not in the history, such as {lost[0]}"
-                faults = repositories.check()
+                faults = repository_checks.check(repositories)
                 assert not faults, faults[:5]
                 repositories.engine.dispose()
                 if sys.stderr.isatty():

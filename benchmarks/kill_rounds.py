@@ -203,6 +203,7 @@ def hub_state(home: str) -> Callable[[Path], Any]:
     """The repository's files on main, commits by their titles, and what the hub's own check says."""
 
     def state(folder: Path) -> Any:
+        from freehold.hub import repository_checks
         from freehold.hub.repositories import Repositories
         from freehold.models.store import Store
 
@@ -212,7 +213,7 @@ def hub_state(home: str) -> Callable[[Path], Any]:
         repo = repositories.find("model", "ada/first")
         return {
             "files": sorted((n, file.sha256) for n, file in repositories.commit(repo, "main").files.items()),
-            "faults": repositories.check(),
+            "faults": repository_checks.check(repositories),
             "left": [n for n in left_over(folder) if n.startswith(home)],
         }
 

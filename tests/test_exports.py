@@ -2,7 +2,7 @@ import freehold
 
 
 def test_the_public_names_are_these_and_all_exist() -> None:
-    names = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull"]
+    names = ["FreeholdError", "Model", "Options", "Store", "Trial", "export", "load", "pull", "restore"]
     assert freehold.__all__ == names
     for name in freehold.__all__:
         assert getattr(freehold, name).__name__ == name

@@ -11,8 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
+from freehold.hub.commits import Change, lfs_file
 from freehold.hub.discussions import Discussions
-from freehold.hub.repositories import Change, Repositories, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from tests.entry import pull

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.hub import repository_checks
 from freehold.hub.repositories import Repositories
 from freehold.hub.users import Users
 from freehold.models.store import Store
@@ -102,4 +103,4 @@ def test_people_upload_and_download_what_they_may(tmp_path: Path, way: str) -> N
         words = [sys.executable, "-c", PROGRAM, ada, bob, str(tmp_path / "cache"), way]
         done = subprocess.run(words, env=own, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
-    assert Repositories(store).check() == []
+    assert repository_checks.check(Repositories(store)) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import BadModel
-from freehold.hub import xet
+from freehold.hub import repository_checks, xet
 from freehold.hub.blob_store import BlobStore, Content
 from freehold.hub.client import read_address
 from freehold.hub.damage import whole_file
@@ -171,13 +171,15 @@ def test_a_damaged_content_of_the_hub_is_not_served_and_an_upload_replaces_it(
     assert client.get(address).content == data
     damage(store.blob(digest))
     if mended == "by hub check":
-        assert "w.bin was changed; its bytes no longer match" in " ".join(Repositories(store).check())
-        Repositories(store).set_damaged_aside()
+        assert "w.bin was changed; its bytes no longer match" in " ".join(
+            repository_checks.check(Repositories(store))
+        )
+        repository_checks.set_damaged_aside(Repositories(store))
     assert client.get(address).status_code >= 400
     assert [path.name[:64] for path in (tmp_path / "damaged").iterdir()] == [digest]
     assert upload(client, data)
     assert client.get(address).content == data
-    assert Repositories(store).check() == []
+    assert repository_checks.check(Repositories(store)) == []
 
 
 def test_a_damaged_chunk_is_found_set_aside_and_replaced_by_an_upload(tmp_path: Path) -> None:
@@ -196,14 +198,14 @@ def test_a_damaged_chunk_is_found_set_aside_and_replaced_by_an_upload(tmp_path: 
     xorb.chmod(0o644)
     xorb.write_bytes(damaged)
     repositories = Repositories(store)
-    assert any("w.bin" in fault for fault in repositories.check())
+    assert any("w.bin" in fault for fault in repository_checks.check(repositories))
     with pytest.raises(BadModel, match="hub is damaged"):
         whole_file(repositories.contents, digest, tmp_path / "out", "w.bin")
-    (told,) = repositories.set_damaged_aside()
+    (told,) = repository_checks.set_damaged_aside(repositories)
     assert "damaged chunks" in told
     assert upload(client, data)
     assert client.get(address).content == data
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
 
 
 def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Path) -> None:
@@ -216,9 +218,9 @@ def test_a_damaged_list_of_chunks_is_written_again_from_the_chunks(tmp_path: Pat
     (index,) = (tmp_path / "xorbs").rglob("*.index")
     index.chmod(0o644)
     index.write_bytes(bytes(index.stat().st_size))
-    (told,) = Repositories(store).set_damaged_aside()
+    (told,) = repository_checks.set_damaged_aside(Repositories(store))
     assert "can be read again" in told
-    assert Repositories(store).check() == []
+    assert repository_checks.check(Repositories(store)) == []
 
 
 def chunked_content(store: Store, data: bytes) -> None:
@@ -255,4 +257,4 @@ def test_a_mirror_brings_damaged_contents_again(tmp_path: Path) -> None:
         for content in (data, b"# One"):
             zeroed(store.blob(sha256(content)))
         mirror(repositories, read_address(f"{address}/ada/one"))
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []

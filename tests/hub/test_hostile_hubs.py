@@ -17,8 +17,9 @@ from freehold.core.errors import BadData, DoesNotFit, PolicyDenied, UsageError
 from freehold.core.terminal import shown
 from freehold.hub import client
 from freehold.hub.client import read_address
+from freehold.hub.commits import git_oid
 from freehold.hub.mirror import mirror
-from freehold.hub.repositories import Repositories, git_oid
+from freehold.hub.repositories import Repositories
 from freehold.models.store import Store
 from freehold.workflows.find import SearchOptions, find
 

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from freehold.core.errors import UsageError
+from freehold.hub import repository_checks
 from freehold.hub.client import read_address
-from freehold.hub.repositories import Change, File, Repositories, git_oid, lfs_file
+from freehold.hub.commits import Change, File, git_oid, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.hub.users import Users
 from freehold.models.store import Store
 from tests.conftest import FREEHOLD
@@ -73,7 +75,7 @@ def test_a_copy_is_the_same_bit_by_bit_and_follows(there: Repositories, address:
     assert files_at(here, "ada/intents", first) == files_at(
         here, "ada/intents"
     )  # the other hub's commit is a revision here
-    assert here.check() == []
+    assert repository_checks.check(here) == []
     again = json.loads(freehold(home, "mirror", f"{address}/ada/intents", "--json").stdout)
     assert (again["changed"], again["bytes_fetched"]) == (False, 0)
 
@@ -135,7 +137,7 @@ def test_bytes_that_are_not_what_the_hub_said_are_refused(
     assert "Traceback" not in done.stderr
     here = Repositories(Store(tmp_path / "here"))
     assert list(files_at(here, "ada/intents")) == [".gitattributes"]
-    assert here.check() == []
+    assert repository_checks.check(here) == []
 
 
 def test_a_hub_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:

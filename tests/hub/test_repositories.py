@@ -7,17 +7,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from freehold.core.errors import BadData, NotFound, PolicyDenied, UsageError
-from freehold.hub import front_matter
-from freehold.hub.repositories import (
-    Change,
-    Exists,
-    File,
-    Repositories,
-    Repository,
-    Stale,
-    git_oid,
-)
+from freehold.core.errors import BadData, NotFound, UsageError
+from freehold.hub import front_matter, repository_checks
+from freehold.hub.commits import Change, Exists, File, Repository, Stale, git_oid
+from freehold.hub.repositories import Repositories
 from freehold.hub.search_index import SearchQuery
 from freehold.hub.users import Users
 from freehold.models import catalogue as tables
@@ -82,7 +75,7 @@ def test_of_two_commits_on_one_parent_one_wins_and_nothing_is_lost(
     assert len(won) == 1
     assert len(results) == 4
     assert repositories.resolve(repo, "main") == won[0]
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
 
 
 def test_commits_without_a_parent_queue_up(repositories: Repositories, repo: Repository) -> None:
@@ -170,7 +163,7 @@ def test_collection_keeps_what_any_commit_holds(repositories: Repositories, repo
             os.utime(path, (old, old))
     assert repositories.collect() == (1, len(b"nobody's"))
     assert not repositories.store.blob(stray).exists()
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
     repositories.delete(repo)
     assert repositories.collect()[0] == 3
 
@@ -181,7 +174,7 @@ def test_check_names_what_is_wrong(repositories: Repositories, repo: Repository)
     blob = repositories.store.blob(hashlib.sha256(b"right").hexdigest())
     blob.write_bytes(b"wrong")
     repositories.store.blob(hashlib.sha256(b"there").hexdigest()).unlink()
-    faults = "\n".join(repositories.check())
+    faults = "\n".join(repository_checks.check(repositories))
     assert "model ada/first at" in faults
     assert "a.txt" in faults
     assert "was changed; its bytes no longer match" in faults
@@ -265,7 +258,7 @@ def test_what_an_upload_found_here_survives_a_collection_until_its_commit(
     assert repositories.contents.put(b"left by another") == digest
     assert repositories.collect() == (0, 0)
     put(repositories, repo, "a.txt", b"left by another")
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
 
 
 def test_a_proposal_that_fails_leaves_no_line_of_commits(

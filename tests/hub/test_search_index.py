@@ -5,8 +5,10 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.core.errors import UsageError
+from freehold.hub import repository_checks
 from freehold.hub import search_index as under_test
-from freehold.hub.repositories import Change, File, Repositories, git_oid
+from freehold.hub.commits import Change, File, git_oid
+from freehold.hub.repositories import Repositories
 from freehold.hub.search_index import DAY, Entry, SearchIndex, SearchQuery, tokens_of
 from freehold.hub.search_table import Match
 from freehold.models import catalogue as tables
@@ -216,13 +218,13 @@ def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path
     with repositories.engine.begin() as connection:
         repositories.index.remove(connection, repo.id)
         connection.execute(tables.holdings.delete().where(tables.holdings.c.repository == repo.id))
-    faults = repositories.check()
+    faults = repository_checks.check(repositories)
     assert len(faults) == 2
     assert "search does not know it" in faults[1]
     assert ".gitattributes is not protected" in faults[0]
-    assert len(repositories.repair()) == 2
-    assert repositories.check() == []
-    assert repositories.repair() == []
+    assert len(repository_checks.repair(repositories)) == 2
+    assert repository_checks.check(repositories) == []
+    assert repository_checks.repair(repositories) == []
     assert len(repositories.list(SearchQuery("model", words="first"))[0]) == 1
 
 
@@ -236,4 +238,4 @@ def test_only_commits_to_main_change_where_a_repository_stands(tmp_path: Path) -
     assert repositories.find("model", "ada/first").modified == before
     repositories.apply(repo, "main", Change("more"), "ada")
     assert repositories.find("model", "ada/first").modified > before
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import NotFound, UsageError
+from freehold.hub import repository_checks
 from freehold.hub.blob_store import BlobStore
-from freehold.hub.repositories import Change, File, Repositories, git_oid, lfs_file
+from freehold.hub.commits import Change, File, git_oid, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.hub.storage_backends import Away, Bucket
 from freehold.models.store import Store
 from tests.hub.serving import freehold, hub_at
@@ -102,7 +104,7 @@ def test_contents_lie_in_the_bucket(keys: dict[str, str], tmp_path: Path) -> Non
         ),
         "ada",
     )
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
 
 
 def test_collection_spares_what_is_needed_young_or_renewed(keys: dict[str, str], tmp_path: Path) -> None:

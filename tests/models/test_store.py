@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import BadModel, NotFound, UsageError
+from freehold.hub import repository_checks
 from freehold.hub.repositories import Repositories
 from freehold.hub.search_index import SearchQuery
 from freehold.models.store import Store
@@ -154,7 +155,7 @@ def test_a_catalogue_whose_making_was_cut_short_is_finished(tmp_path: Path) -> N
     assert [found.name for found in repositories.list(SearchQuery("model", words="first"))[0]] == [
         "ada/first"
     ]
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
 
 
 def test_what_killed_work_left_beside_other_files_is_collected(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from freehold.core.errors import BadData, FreeholdError, NotFound, UsageError
 from freehold.data.readers import read_tables
-from freehold.hub.repositories import Change, File, Repositories, git_oid
+from freehold.hub.commits import Change, File, git_oid
+from freehold.hub.repositories import Repositories
 from freehold.models.store import Store
 from freehold.sources.datasets import local_source
 from tests.hub.serving import hub_at

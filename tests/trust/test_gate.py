@@ -10,6 +10,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,14 +19,15 @@ import freehold
 from freehold.core.errors import BadModel, FreeholdError, PolicyDenied
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.client import read_address
+from freehold.hub.commits import Change, lfs_file
 from freehold.hub.mirror import mirror
-from freehold.hub.repositories import Change, Repositories, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.models.archive import archive
 from freehold.models.intake import Admitted, admit, made_here
 from freehold.models.store import Store
 from freehold.servers.hub.app import make_app
 from freehold.sources import fetch
-from freehold.sources.fetch import Delivery
+from freehold.sources.source import Delivery, registered
 from freehold.trust import gate, policy
 from tests.entry import Quick, restore
 from tests.hub.client import Client
@@ -63,7 +65,7 @@ def brought(monkeypatch: pytest.MonkeyPatch, kind: str, files: dict[str, bytes],
             made[name].write_bytes(data)
         return Delivery(made, {}, licence, "said", move=kind != "file")
 
-    monkeypatch.setitem(fetch.SOURCES, kind, delivered)
+    monkeypatch.setitem(registered(), kind, SimpleNamespace(load=lambda: delivered))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -110,7 +112,7 @@ def test_a_source_that_the_policy_forbids_is_not_even_asked(
     def delivered(*_: object) -> Delivery:
         raise AssertionError("it was asked")
 
-    monkeypatch.setitem(fetch.SOURCES, "hf", delivered)
+    monkeypatch.setitem(registered(), "hf", SimpleNamespace(load=lambda: delivered))
     with pytest.raises(PolicyDenied, match=r"sources\.forbid"):
         freehold.pull(Store(home), "hf:a/b", "x")
 
@@ -317,7 +319,7 @@ def test_an_archive_with_a_pickle_is_refused_from_python_and_the_command_line(
     info.size = len(PICKLE)
     made = written(kept, [*members(made), (info, PICKLE)])
     with pytest.raises(BadModel, match=r"refused as dangerous: helper\.json"):
-        gate.restore(Store(home), made)
+        freehold.restore(Store(home), made)
     assert typed(home, "restore", str(made)).returncode == 6
     assert untouched(home, tmp_path)
 
@@ -326,7 +328,7 @@ def test_an_archive_that_the_policy_refuses_stays_out(home: Path, tmp_path: Path
     home.mkdir(exist_ok=True)
     policy.put_in_force(NO_MIT, "here")
     with pytest.raises(PolicyDenied, match=r"licences\.refuse"):
-        gate.restore(Store(home), kept)
+        freehold.restore(Store(home), kept)
     done = typed(home, "restore", str(kept))
     assert done.returncode == 12, done.stderr
     assert untouched(home, tmp_path)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import site
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from freehold.core.errors import BadModel
 from freehold.models.store import Store
-from freehold.sources.fetch import SOURCES, Delivery
+from freehold.sources.source import Delivery, registered
 from freehold.trust.scan import refuse, scan
 from tests.entry import pull
 from tests.trust.corpus import gguf, malicious, safetensors
@@ -90,7 +91,7 @@ def test_what_was_fetched_and_refused_lies_in_quarantine(
         (landing / "model.safetensors").write_bytes(corpus["model.safetensors"][1])
         return Delivery({"model.safetensors": landing / "model.safetensors"}, {}, move=True)
 
-    monkeypatch.setitem(SOURCES, "pypi", fetch)
+    monkeypatch.setitem(registered(), "pypi", SimpleNamespace(load=lambda: fetch))
     store = Store(tmp_path / "home")
     with pytest.raises(BadModel, match="refused as dangerous") as caught:
         pull(store, "pypi:evil", "evil")

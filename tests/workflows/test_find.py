@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from freehold.core.errors import UsageError
-from freehold.hub.repositories import Change, Repositories, lfs_file
+from freehold.hub.commits import Change, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.models.store import Store
 from freehold.trial.evidence import likeness, stated, words
 from freehold.workflows.find import SearchOptions, find, parse_parameters

@@ -176,14 +176,19 @@ def check(
 
     Example: freehold hub check --repair
     """
+    from freehold.hub import repository_checks
     from freehold.hub.repositories import Repositories
     from freehold.hub.users import Users
     from freehold.models.store import Store
 
     store = Store()
     repositories = Repositories(store)
-    fixed = repositories.repair() + repositories.set_damaged_aside() if repair else []
-    faults = repositories.check() + Users(store).audit_faults()
+    fixed = (
+        repository_checks.repair(repositories) + repository_checks.set_damaged_aside(repositories)
+        if repair
+        else []
+    )
+    faults = repository_checks.check(repositories) + Users(store).audit_faults()
     for sentence in fixed if not json else []:
         print(f"fixed: {sentence}")
     if json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from freehold.core.errors import PolicyDenied
-from freehold.hub.repositories import File, Repository
+from freehold.hub.commits import File, Repository
 from freehold.hub.scans import Danger, Scans, worst
 
 #: Raises PolicyDenied where the policy does not let a repository of this name hold weights under this licence.

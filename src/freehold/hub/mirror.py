@@ -13,7 +13,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -22,22 +22,18 @@ from freehold.core.errors import BadData, Conflict, NotFound
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client
 from freehold.hub.client import Address
+from freehold.hub.commits import Change, Commit, File, Repository, git_oid, lfs_file
 from freehold.hub.permissions import Permissions
-from freehold.hub.repositories import (
-    Change,
-    Commit,
-    File,
-    Repositories,
-    Repository,
-    git_oid,
-    lfs_file,
-)
+from freehold.hub.repositories import Repositories
 from freehold.hub.signed_links import NOBODY
 from freehold.hub.uploads import Uploads
 from freehold.hub.users import KEEPER, Users
 from freehold.models import catalogue as tables
 from freehold.models.names import check_path
 from freehold.models.store import Store
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 #: Files that are not LFS are held in memory while they are checked; a hub keeps larger ones as LFS.
 _SMALL = 64 << 20
@@ -119,26 +115,11 @@ def mirror(
         wanted, missing = _compare(repositories, found, source, told.siblings or [], before)
         total = sum(one.size or 0 for one in missing)
         atomic_files.need_disk(store.folder, total, f"mirroring {source}")
-        from freehold.core import net
-
         with task(sink, f"mirroring {source}", total, "bytes") as progress:
             arrived = 0
             for one in missing:
-                with (
-                    client.explained(f"{one.rfilename} of {source}"),
-                    # where the size is not told, that of a file which is no LFS file
-                    net.at_most((one.size if isinstance(one.size, int) else _SMALL) + _SLACK),
-                    client.watched(landing, progress, arrived),
-                ):
-                    path = Path(
-                        api.hf_hub_download(
-                            source.name,
-                            one.rfilename,
-                            repo_type=source.kind,
-                            revision=told.sha,
-                            local_dir=landing,
-                        )
-                    )
+                with client.watched(landing, progress, arrived):
+                    path = _downloaded(api, source, one, str(told.sha), landing)
                 wanted[one.rfilename] = _taken(repositories, found, source, one, path)
                 arrived += wanted[one.rfilename].size
                 progress.at(arrived, one.rfilename)
@@ -155,6 +136,20 @@ def mirror(
         Users(store).record(KEEPER, "mirror", f"{found.kind}s/{found.name}", f"{source} at {told.sha}")
         shutil.rmtree(landing)
     return Mirrored(made, bool(put or gone), len(missing), total, sum(file.size for file in wanted.values()))
+
+
+def _downloaded(api: HfApi, source: Address, sibling: Any, commit: str, folder: Path) -> Path:
+    """A file of the other hub, fetched into ``folder``; no more bytes than it is said to have are taken."""
+    from freehold.core import net
+
+    # where the size is not told, that of a file which is no LFS file
+    size = sibling.size if isinstance(sibling.size, int) else _SMALL
+    with client.explained(f"{sibling.rfilename} of {source}"), net.at_most(size + _SLACK):
+        return Path(
+            api.hf_hub_download(
+                source.name, sibling.rfilename, repo_type=source.kind, revision=commit, local_dir=folder
+            )
+        )
 
 
 def _check_commit(source: Address, commit: object) -> None:

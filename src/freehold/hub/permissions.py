@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from freehold.core.errors import NotFound
 from freehold.hub.blob_store import BlobStore, Content
-from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.commits import Repository
+from freehold.hub.repositories import Repositories
 from freehold.hub.uploads import Uploads
 from freehold.hub.users import User, Users
 from freehold.models import catalogue as tables

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from freehold.core import atomic_files, system_errors
 from freehold.core.errors import BadModel, DamagedStore, Unsupported
 from freehold.core.progress import Sink, silent, task
+from freehold.hub import repository_checks
 from freehold.hub.repositories import Repositories
 from freehold.models import catalogue
 from freehold.models.formats import gguf
@@ -55,7 +56,7 @@ def repair(folder: Path, sink: Sink = silent) -> Repaired:
         _add_entries(store, told)
         _fill_manifests(store, told)
         if why:
-            told.done.extend(Repositories(store).repair())
+            told.done.extend(repository_checks.repair(Repositories(store)))
         if why or strange:
             _name_by_headers(store, told)
             _tell_unnamed(store, told)

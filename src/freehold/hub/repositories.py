@@ -7,20 +7,32 @@ the branch's move are written, which happens in one transaction after every cont
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from freehold.core import atomic_files
-from freehold.core.errors import BadData, Busy, Conflict, NotFound, PolicyDenied, UsageError
-from freehold.hub import damage, discussions, front_matter
+from freehold.core.errors import BadData, Conflict, NotFound, PolicyDenied, UsageError
+from freehold.hub import discussions, front_matter
 from freehold.hub.blob_store import BlobStore
+from freehold.hub.commit_rows import branch_row, changed, commit_row, differing, new_number, protect
+from freehold.hub.commits import (
+    LFS_ENDINGS,
+    Change,
+    Commit,
+    Exists,
+    File,
+    Repository,
+    Stale,
+    check_repository_name,
+    commit_of,
+    git_oid,
+    repository_of,
+)
+from freehold.hub.reachability import held_by, leads_to
 from freehold.hub.search_index import Entry, SearchIndex, SearchQuery, step_of
 from freehold.hub.uploads import forget_old
 from freehold.models import catalogue as tables
@@ -29,119 +41,12 @@ from freehold.models.info import stated_licence
 from freehold.models.names import check_path, check_together
 from freehold.models.store import Store
 
-#: Longest first line of a commit, in characters.
-MOST_TITLE = 1000
 #: Characters of what cards state in one page of a list.
 _PAGE_CHARACTERS = 16 << 20
 #: A card larger than this is a file like any other.
 _CARD_BYTES = 5_000_000
-KINDS = ("model", "dataset", "space")
-_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,250}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-#: Files that are binary by their ending, kept as LFS whatever their size.
-LFS_ENDINGS = frozenset(
-    [
-        "7z",
-        "arrow",
-        "avro",
-        "bin",
-        "bz2",
-        "ckpt",
-        "ftz",
-        "gguf",
-        "gz",
-        "h5",
-        "joblib",
-        "lz4",
-        "mds",
-        "mlmodel",
-        "model",
-        "msgpack",
-        "npy",
-        "npz",
-        "onnx",
-        "ot",
-        "parquet",
-        "pb",
-        "pickle",
-        "pkl",
-        "pt",
-        "pth",
-        "rar",
-        "safetensors",
-        "tar",
-        "tflite",
-        "tgz",
-        "wasm",
-        "xz",
-        "zip",
-        "zst",
-        "bmp",
-        "gif",
-        "png",
-        "tiff",
-        "jpg",
-        "jpeg",
-        "webp",
-        "mp3",
-        "ogg",
-        "wav",
-        "flac",
-        "aac",
-        "mp4",
-        "webm",
-        "pdf",
-    ]
-)
-
-
-class Exists(Conflict):
-    """A repository or ref of that name is there already."""
-
-
-class Stale(Busy):
-    """The branch has moved since the parent that a commit names."""
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of a commit: content, bytes, whether clients see it as LFS, git's object id for it."""
-
-    sha256: str
-    size: int
-    lfs: bool
-    oid: str
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A whole state of a repository."""
-
-    id: str
-    parent: str
-    title: str
-    message: str
-    author: str
-    created: float
-    files: dict[str, File]
-
-
-@dataclass(frozen=True)
-class Repository:
-    """A repository's row."""
-
-    id: int
-    kind: str
-    name: str
-    author: str
-    private: bool
-    gated: str
-    created: float
-    modified: float
-    downloads: int
-    tags: list[str]
-    card: dict[str, Any]
 
 
 class Proposal(NamedTuple):
@@ -151,36 +56,6 @@ class Proposal(NamedTuple):
     head: Commit
     branch: Commit
     conflicts: list[str]
-
-
-@dataclass
-class Change:
-    """What a commit does: files to set, files and folders to remove, files to copy from another state."""
-
-    title: str
-    message: str = ""
-    parent: str = ""
-    put: dict[str, File] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
-    removed_folders: list[str] = field(default_factory=list)
-    copied: list[tuple[str, str, str]] = field(
-        default_factory=list
-    )  # source path, source revision, target path
-
-
-def git_oid(kind: str, data: bytes) -> str:
-    """The id that git gives a blob or a tree of this content (SHA-1 over a header and the bytes)."""
-    return hashlib.sha1(f"{kind} {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
-
-
-def pointer(sha256: str, size: int) -> bytes:
-    """What git keeps in place of an LFS file."""
-    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-
-
-def lfs_file(sha256: str, size: int) -> File:
-    """A file that clients see as LFS."""
-    return File(sha256, size, True, git_oid("blob", pointer(sha256, size)))
 
 
 #: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and the licence
@@ -218,9 +93,9 @@ class Repositories:
                         tables.moves.c.kind == kind, tables.moves.c.folded == name.lower()
                     )
                 )
-                number = _new_number(connection)
+                number = new_number(connection)
                 connection.execute(tables.repositories.insert().values(id=number, **values))
-                first = self._commit_row("", Change("initial commit"), owner or "freehold", files)
+                first = commit_row("", Change("initial commit"), owner or "freehold", files)
                 connection.execute(tables.commits.insert().values(repository=number, **first))
                 connection.execute(
                     tables.refs.insert().values(
@@ -254,7 +129,7 @@ class Repositories:
                 row = connection.execute(sa.select(rows).where(rows.c.id == moved)).first()
         if row is None:
             raise NotFound(f"no {kind} is named {name}", "look at the list, or create it")
-        return _repository(row)
+        return repository_of(row)
 
     def numbered(self, number: int) -> Repository | None:
         """A repository by its number; None where it is gone."""
@@ -262,7 +137,7 @@ class Repositories:
             row = connection.execute(
                 sa.select(tables.repositories).where(tables.repositories.c.id == number)
             ).first()
-        return None if row is None else _repository(row)
+        return None if row is None else repository_of(row)
 
     def delete(self, found: Repository) -> None:
         """Forget a repository; its contents go with the next collection."""
@@ -317,33 +192,18 @@ class Repositories:
     def list(self, query: SearchQuery, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
         """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is none."""
         numbers, following = self.index.page(query, cursor, limit)
-        fitting = self._fitting(numbers)
+        with self.engine.connect() as connection:
+            fitting = _fitting(connection, numbers)
         if fitting < len(numbers):
             numbers, following = self.index.page(query, cursor, fitting)
         found: dict[int, Repository] = {}
         with self.engine.connect() as connection:
             for some in tables.in_parts(numbers):
                 rows = sa.select(tables.repositories).where(tables.repositories.c.id.in_(some))
-                found |= {row.id: _repository(row) for row in connection.execute(rows)}
+                found |= {row.id: repository_of(row) for row in connection.execute(rows)}
         return [found[number] for number in numbers if number in found], following
 
-    def _fitting(self, numbers: Sequence[int]) -> int:
-        """How many of the first repositories, one at least, make a page: cards may state up to megabytes each."""
-        rows = tables.repositories
-        lengths: dict[int, int] = {}
-        with self.engine.connect() as connection:
-            for some in tables.in_parts(numbers):
-                length = sa.func.length(sa.cast(rows.c.card, sa.Text))
-                asked = sa.select(rows.c.id, length).where(rows.c.id.in_(some))
-                lengths |= {number: count for number, count in connection.execute(asked)}
-        left = _PAGE_CHARACTERS
-        for count, number in enumerate(numbers):
-            left -= lengths.get(number, 0)
-            if left < 0:
-                return max(1, count)
-        return len(numbers)
-
-    def _entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
+    def index_entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
         """What the index should hold of a repository as it stands within a transaction. ``card``: its card's text, read here where it is None."""
         row = connection.execute(
             sa.select(tables.repositories).where(tables.repositories.c.id == number)
@@ -366,7 +226,7 @@ class Repositories:
         return self._card_text(File(*readme) if readme else None)
 
     def _indexed(self, connection: sa.Connection, number: int, card: str | None = None) -> None:
-        self.index.put(connection, [self._entry(connection, number, card)])
+        self.index.put(connection, [self.index_entry(connection, number, card)])
 
     def _index_what_is_not(self) -> None:
         """Take in the repositories of a catalogue that was made before there was an index."""
@@ -409,45 +269,17 @@ class Repositories:
                     .where(tables.commits.c.repository == found.id, ids.startswith(revision))
                     .limit(20)
                 ).scalars()
-                led_to = [one for one in known if lost or self._leads_to(connection, found.id, one)]
+                led_to = [one for one in known if lost or leads_to(connection, found.id, one)]
                 if len(led_to) == 1:
                     return led_to[0]
         raise NotFound(
             f"{found.name} has no revision {revision[:80]!r}", "name a branch, a tag or a commit of it"
         )
 
-    def _leads_to(self, connection: sa.Connection, repository: int, commit_id: str) -> bool:
-        """Whether a branch, a tag, a request or a mirrored commit is at a commit or came after it."""
-        refs = tables.refs
-        at = sa.select(refs.c.name).where(refs.c.repository == repository, refs.c.commit_id == commit_id)
-        if connection.execute(at.limit(1)).first() is not None:
-            return True
-        line = _line_of_refs(repository)
-        asked = sa.select(line.c.id).where(line.c.id == commit_id).limit(1)
-        return connection.execute(asked).first() is not None
-
     def held(self, repository: int, digests: Collection[str]) -> set[str]:
-        """Those of ``digests`` that a revision of a repository, by its number, holds: a ref's commit or one
-        before it."""
-        holdings, commits = tables.holdings, tables.commits
+        """Those of ``digests`` that a revision of a repository, by its number, holds."""
         with self.engine.connect() as connection:
-            ever: set[str] = set()
-            for some in tables.in_parts(digests):
-                where = (holdings.c.repository == repository, holdings.c.sha256.in_(some))
-                ever |= set(connection.execute(sa.select(holdings.c.sha256).where(*where)).scalars())
-            if not ever:
-                return ever
-            of_it = commits.c.repository == repository
-            known = set(connection.execute(sa.select(commits.c.id).where(of_it)).scalars())
-            line = set(connection.execute(sa.select(_line_of_refs(repository).c.id)).scalars()) & known
-            if line == known:  # nothing was removed or squashed: what was ever held still is
-                return ever
-            left = set(ever)
-            for some in tables.in_parts(line):
-                states = connection.execute(sa.select(commits.c.files).where(of_it, commits.c.id.in_(some)))
-                for files in states.scalars():
-                    left -= {values[0] for values in files.values()}
-        return ever - left
+            return held_by(connection, repository, digests)
 
     def digests_at(self, repository: int, commit_id: str) -> frozenset[str]:
         """The contents that a commit of a repository, by its number, holds."""
@@ -475,7 +307,7 @@ class Repositories:
                     tables.commits.c.repository == found.id, tables.commits.c.id == commit_id
                 )
             ).one()
-        return _commit(row)
+        return commit_of(row)
 
     def history(self, found: Repository, revision: str) -> list[Commit]:
         """Commits from a revision back to the first, without their files."""
@@ -527,7 +359,7 @@ class Repositories:
         if request.merged_as:
             taken = self._state(found, request.merged_as)
             with self.engine.connect() as connection:
-                there = self._leads_to(connection, found.id, taken.id)
+                there = leads_to(connection, found.id, taken.id)
             # of a history that was squashed since, nothing is shown
             return Proposal((self.before(found, taken) if there else None) or taken, taken, taken, [])
         head, branch = (
@@ -542,7 +374,7 @@ class Repositories:
                 "propose the change anew",
             )
         base = self.commit(found, shared)
-        mine, theirs = _differing(base.files, head.files), _differing(base.files, branch.files)
+        mine, theirs = differing(base.files, head.files), differing(base.files, branch.files)
         return Proposal(
             base,
             head,
@@ -562,19 +394,21 @@ class Repositories:
         if conflicts:
             raise Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
                           "bring the request up to date first")  # fmt: skip
-        changed = _differing(base.files, head.files)
+        changed = differing(base.files, head.files)
         change = Change(f"{request.title} (#{request.number})", parent=there.id, put={path: head.files[path] for path in changed & head.files.keys()},
                         removed=sorted((changed - head.files.keys()) & there.files.keys()))  # fmt: skip
         return self._apply(found, request.base, change, author, merging=request)[0]
 
-    def _apply(self, found: Repository, branch: str, change: Change, author: str, start: str = "",
-               merging: discussions.Discussion | None = None) -> tuple[Commit, str]:  # fmt: skip
-        for path in change.put:
-            check_path(path)
-        missing = [path for path, file in change.put.items() if self.contents.find(file.sha256) is None]
-        if missing:
-            raise BadData(f"the content of {missing[0]!r} was not uploaded" + (f" ({len(missing)} such files)" if len(missing) > 1 else ""),
-                          "upload it before the commit")  # fmt: skip
+    def _apply(
+        self,
+        found: Repository,
+        branch: str,
+        change: Change,
+        author: str,
+        start: str = "",
+        merging: discussions.Discussion | None = None,
+    ) -> tuple[Commit, str]:
+        self._check_uploaded(change)
         self._ask(found, start or branch, change)
         with self.engine.begin() as connection:
             self._lock(connection, found)
@@ -584,76 +418,90 @@ class Repositories:
                     connection, found.id, change.title, author, text=text, request=True
                 )
                 branch = self._new_line(connection, found, number, start)
-            where = (
-                tables.refs.c.repository == found.id,
-                tables.refs.c.kind.in_(("branch", "request")),
-                tables.refs.c.name == branch,
-            )
-            head = connection.execute(sa.select(tables.refs.c.commit_id).where(*where)).scalar()
-            if head is None:
-                raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
-            if change.parent and not head.startswith(change.parent):
-                raise Stale(f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on {change.parent[:12]}",
-                            "fetch the branch and commit again")  # fmt: skip
-            row = connection.execute(
-                sa.select(tables.commits.c.files).where(
-                    tables.commits.c.repository == found.id, tables.commits.c.id == head
-                )
-            ).one()
-            files = self._changed({path: File(*values) for path, values in row.files.items()}, found, change)
+            head, before = self._head(connection, found, branch, change.parent)
+            files = changed(before, found.name, change, lambda at: self.commit(found, at).files)
             check_together(files)
-            values = self._commit_row(head, change, author, files)
+            values = commit_row(head, change, author, files)
             connection.execute(tables.commits.insert().values(repository=found.id, **values))
-            moved = connection.execute(
-                tables.refs.update()
-                .where(*where, tables.refs.c.commit_id == head)
-                .values(commit_id=values["id"])
-            )
-            if moved.rowcount != 1:
-                raise Stale(
-                    f"the branch {branch} of {found.name} moved or went meanwhile",
-                    "fetch the branch and commit again",
-                )
+            self._advance(connection, found, branch, head, values["id"])
             if number := discussions.number_of(branch):
-                discussions.note(
-                    connection,
-                    found.id,
-                    number,
-                    author,
-                    "commit",
-                    {"subject": change.title, "oid": values["id"]},
-                )
+                told = {"subject": change.title, "oid": values["id"]}
+                discussions.note(connection, found.id, number, author, "commit", told)
             if merging is not None:
                 discussions.set_status(connection, merging, "merged", author, values["id"])
-            held = set(
-                connection.execute(
-                    sa.select(tables.holdings.c.sha256).where(tables.holdings.c.repository == found.id)
-                ).scalars()
-            )
-            new = [
-                {"repository": found.id, "sha256": digest}
-                for digest in {file.sha256 for file in files.values()} - held
-            ]
-            if new:
-                connection.execute(tables.holdings.insert(), new)
+            protect(connection, found.id, files)
             if branch == "main":
-                text = self._card_text(files.get("README.md"))
-                card = front_matter.of_card(text)
-                connection.execute(
-                    tables.repositories.update().where(tables.repositories.c.id == found.id)
-                    .values(card=card, tags=front_matter.tags_of(card, files, found.kind), modified=values["created"])
-                )  # fmt: skip
-                self._indexed(connection, found.id, text)
-        return Commit(
+                self._describe(connection, found, files, values["created"])
+        commit = Commit(
             values["id"], head, values["title"], values["message"], author, values["created"], files
-        ), branch
+        )
+        return commit, branch
+
+    def _check_uploaded(self, change: Change) -> None:
+        """Raises UsageError for a path that is not safe, BadData for a file whose content is not here."""
+        for path in change.put:
+            check_path(path)
+        missing = [path for path, file in change.put.items() if self.contents.find(file.sha256) is None]
+        if missing:
+            others = f" ({len(missing)} such files)" if len(missing) > 1 else ""
+            raise BadData(
+                f"the content of {missing[0]!r} was not uploaded{others}", "upload it before the commit"
+            )
+
+    def _head(
+        self, connection: sa.Connection, found: Repository, branch: str, parent: str
+    ) -> tuple[str, dict[str, File]]:
+        """The commit that a branch is at, and its files. Raises NotFound, Stale where it is not at ``parent``."""
+        head = connection.execute(
+            sa.select(tables.refs.c.commit_id).where(*branch_row(found, branch))
+        ).scalar()
+        if head is None:
+            raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
+        if parent and not head.startswith(parent):
+            raise Stale(
+                f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on {parent[:12]}",
+                "fetch the branch and commit again",
+            )
+        row = connection.execute(
+            sa.select(tables.commits.c.files).where(
+                tables.commits.c.repository == found.id, tables.commits.c.id == head
+            )
+        ).one()
+        return head, {path: File(*values) for path, values in row.files.items()}
+
+    def _advance(
+        self, connection: sa.Connection, found: Repository, branch: str, head: str, commit_id: str
+    ) -> None:
+        """Move a branch from one commit to the next. Raises Stale where it is no longer at ``head``."""
+        refs = tables.refs
+        where = (*branch_row(found, branch), refs.c.commit_id == head)
+        moved = connection.execute(refs.update().where(*where).values(commit_id=commit_id))
+        if moved.rowcount != 1:
+            raise Stale(
+                f"the branch {branch} of {found.name} moved or was removed meanwhile",
+                "fetch the branch and commit again",
+            )
+
+    def _describe(
+        self, connection: sa.Connection, found: Repository, files: dict[str, File], modified: float
+    ) -> None:
+        """Take over what the README on the branch main says of the repository."""
+        text = self._card_text(files.get("README.md"))
+        card = front_matter.of_card(text)
+        tags = front_matter.tags_of(card, files, found.kind)
+        connection.execute(
+            tables.repositories.update()
+            .where(tables.repositories.c.id == found.id)
+            .values(card=card, tags=tags, modified=modified)
+        )
+        self._indexed(connection, found.id, text)
 
     def _ask(self, found: Repository, revision: str, change: Change) -> None:
         """Put a commit before the gate; outside the transaction, since files are looked into. Raises PolicyDenied, NotFound."""
         if self.admit is None:
             return
         before = self.commit(found, revision).files
-        files = self._changed(before, found, change)
+        files = changed(before, found.name, change, lambda at: self.commit(found, at).files)
         brings = {path: file for path, file in files.items() if before.get(path) != file}
         licence = stated_licence(front_matter.of_card(self._card_text(files.get("README.md"))))
         self.admit(found, brings, files, licence)
@@ -665,48 +513,6 @@ class Repositories:
         )
         return name
 
-    def _changed(self, files: dict[str, File], found: Repository, change: Change) -> dict[str, File]:
-        before = dict(files)
-        for path in change.removed:
-            if path not in files:
-                raise NotFound(
-                    f"{path[:120]!r} cannot be removed: it is not in {found.name}",
-                    "look at the list of files",
-                )
-            del files[path]
-        for folder in change.removed_folders:
-            inside = [path for path in files if path.startswith(folder.rstrip("/") + "/")]
-            if not inside:
-                raise NotFound(
-                    f"the folder {folder[:120]!r} cannot be removed: it is not in {found.name}",
-                    "look at the list of files",
-                )
-            for path in inside:
-                del files[path]
-        for source, revision, target in change.copied:
-            origin = self.commit(found, revision).files if revision else before
-            if source not in origin:
-                raise NotFound(
-                    f"{source[:120]!r} cannot be copied: it is not in {found.name}",
-                    "look at the list of files",
-                )
-            files[check_path(target)] = origin[source]
-        return files | change.put
-
-    def _commit_row(self, parent: str, change: Change, author: str, files: dict[str, File]) -> dict[str, Any]:
-        discussions.check_most(change.title, MOST_TITLE, "summary of a commit")
-        discussions.check_most(change.message, discussions.TEXT, "description of a commit")
-        plain = {path: [file.sha256, file.size, file.lfs, file.oid] for path, file in sorted(files.items())}
-        values = {
-            "parent": parent,
-            "title": change.title,
-            "message": change.message,
-            "author": author,
-            "created": time.time(),
-            "files": plain,
-        }
-        return values | {"id": atomic_files.digest_of(values)[:40]}
-
     def _card_text(self, readme: File | None) -> str:
         """A card's text; nothing for one that is large or missing."""
         data = self.contents.small(readme.sha256, _CARD_BYTES) if readme is not None else None
@@ -715,7 +521,7 @@ class Repositories:
     def squash(self, found: Repository, branch: str, title: str, author: str) -> None:
         """Make a branch's history one commit of its present files."""
         head = self.commit(found, branch)
-        row = self._commit_row("", Change(title), author, head.files)
+        row = commit_row("", Change(title), author, head.files)
         with self.engine.begin() as connection:
             connection.execute(tables.commits.insert().values(repository=found.id, **row))
             moved = connection.execute(
@@ -789,144 +595,18 @@ class Repositories:
         blobs = self.store.collect(grace_s=grace_s)
         return chunks[0] + blobs[0], chunks[1] + blobs[1]
 
-    def repair(self) -> list[str]:
-        """Mend what can be: what search knows, and what protects contents from collection; a sentence for each. Bytes cannot be made up."""
-        done: list[str] = []
-        with self.engine.begin() as connection:
-            held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
-            wanted: set[tuple[int, str]] = set()
-            for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.files)):
-                wanted |= {(row.repository, values[0]) for values in row.files.values()}
-            if missing := sorted(wanted - held):
-                connection.execute(
-                    tables.holdings.insert(),
-                    [{"repository": number, "sha256": digest} for number, digest in missing],
-                )
-                done.append(f"{len(missing)} contents are protected from collection again")
-            for number in connection.execute(sa.select(tables.repositories.c.id)).scalars().all():
-                entry = self._entry(connection, number)
-                if not self.index.holds(connection, entry):
-                    self.index.put(connection, [entry])
-                    done.append(f"{entry.kind} {entry.name} is found by search again")
-        return done
 
-    def set_damaged_aside(self) -> list[str]:
-        """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for each."""
-        with self.engine.connect() as connection:
-            held = tables.held(connection)
-        contents = [content for digest in sorted(held) if (content := self.contents.find(digest)) is not None]
-        return [
-            damage.set_aside(self.contents, content) for content in contents if self.contents.check(content)
-        ]
-
-    def check(self) -> list[str]:
-        """A sentence for every ref without its commit, file without its content, content that has changed, and what search misses."""
-        faults: list[str] = []
-        seen: dict[str, str] = {}
-        with self.engine.connect() as connection:
-            names = {
-                row.id: f"{row.kind} {row.name}" for row in connection.execute(sa.select(tables.repositories))
-            }
-            known = {
-                (row.repository, row.id)
-                for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.id))
-            }
-            for row in connection.execute(sa.select(tables.refs)):
-                if (row.repository, row.commit_id) not in known:
-                    faults.append(
-                        f"{names.get(row.repository, row.repository)}: the {row.kind} {row.name} points at {row.commit_id[:12]}, which is not there"
-                    )
-            held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
-            for row in connection.execute(sa.select(tables.commits)):
-                where = f"{names.get(row.repository, row.repository)} at {row.id[:12]}"
-                if row.parent and (row.repository, row.parent) not in known:
-                    faults.append(f"{where}: its parent {row.parent[:12]} is not there")
-                for path, (digest, size, *_) in row.files.items():
-                    if (row.repository, digest) not in held:
-                        faults.append(
-                            f"{where}: {path} is not protected from collection; 'freehold hub check --repair' fixes that"
-                        )
-                    if digest not in seen:
-                        content = self.contents.find(digest)
-                        seen[digest] = (
-                            damage.why_missing(self.store.checked.damaged, digest)
-                            if content is None
-                            else "has another size"
-                            if content.size != size
-                            else self.contents.check(content)
-                        )
-                    if seen[digest]:
-                        faults.append(f"{where}: {path} {seen[digest]}")
-            for number, name in names.items():
-                if not self.index.holds(connection, self._entry(connection, number)):
-                    faults.append(
-                        f"{name}: search does not know it as it is; 'freehold hub check --repair' fixes that"
-                    )
-        return faults
-
-
-def _new_number(connection: sa.Connection) -> int:
-    """A number that no repository has or ever had, within a transaction."""
-    table, highest = tables.numbers, sa.select(sa.func.max(tables.repositories.c.id)).scalar_subquery()
-    own = table.c.name == "repository"
-    first = tables.upsert(connection, table).values(name="repository", last=0)
-    connection.execute(first.on_conflict_do_nothing())
-    last = sa.case((highest > table.c.last, highest), else_=table.c.last)
-    connection.execute(table.update().where(own).values(last=last + 1))
-    return connection.execute(sa.select(table.c.last).where(own)).scalar_one()
-
-
-def _line_of_refs(repository: int) -> sa.CTE:
-    """The commits that a repository's refs are at, and all before them, as rows of ``id``."""
-    refs, commits = tables.refs, tables.commits
-    line = (
-        sa.select(refs.c.commit_id.label("id"))
-        .where(refs.c.repository == repository)
-        .cte("line", recursive=True)
-    )
-    earlier = sa.select(commits.c.parent).where(
-        commits.c.repository == repository, commits.c.id == line.c.id, commits.c.parent != ""
-    )
-    return line.union(earlier)
-
-
-def check_repository_name(name: str) -> None:
-    """Raises UsageError unless a repository can have this name (the rules of huggingface_hub's validate_repo_id)."""
-    parts = name.split("/")
-    if (
-        len(parts) > 2
-        or len(name) > 96
-        or "--" in name
-        or ".." in name
-        or name.endswith(".git")
-        or not all(map(_PART.fullmatch, parts))
-    ):
-        raise UsageError(
-            f"{name[:120]!r} cannot name a repository",
-            "use org/name of letters, digits, dot, dash and underscore, 96 at most",
-        )
-
-
-def _differing(first: dict[str, File], second: dict[str, File]) -> set[str]:
-    return {path for path in first.keys() | second.keys() if first.get(path) != second.get(path)}
-
-
-def _repository(row: Any) -> Repository:
-    return Repository(
-        row.id,
-        row.kind,
-        row.name,
-        row.author,
-        row.private,
-        row.gated,
-        row.created,
-        row.modified,
-        row.downloads,
-        row.tags,
-        row.card,
-    )
-
-
-def _commit(row: Any) -> Commit:
-    files = {path: File(*values) for path, values in row.files.items()}
-    return Commit(row.id, row.parent, row.title, row.message, row.author, row.created, files)
+def _fitting(connection: sa.Connection, numbers: Sequence[int]) -> int:
+    """How many of the first repositories, one at least, make a page: cards may state up to megabytes each."""
+    rows = tables.repositories
+    lengths: dict[int, int] = {}
+    for some in tables.in_parts(numbers):
+        length = sa.func.length(sa.cast(rows.c.card, sa.Text))
+        asked = sa.select(rows.c.id, length).where(rows.c.id.in_(some))
+        lengths |= {number: count for number, count in connection.execute(asked)}
+    left = _PAGE_CHARACTERS
+    for count, number in enumerate(numbers):
+        left -= lengths.get(number, 0)
+        if left < 0:
+            return max(1, count)
+    return len(numbers)

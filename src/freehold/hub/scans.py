@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from freehold.core import atomic_files
 from freehold.hub.blob_store import BlobStore
-from freehold.hub.repositories import File
+from freehold.hub.commits import File
 from freehold.models import catalogue as tables
 
 #: Bytes that are looked into of a file that does not lie on this machine's disk as one; headers and texts are shorter, archives begin with their mark.

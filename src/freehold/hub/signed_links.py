@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from freehold.hub.commits import Repository
 from freehold.hub.permissions import Permissions
-from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.repositories import Repositories
 from freehold.hub.users import KEEPER, User, Users
 
 #: Whoever comes without a token.

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel
 from freehold.hub.blob_store import BlobStore
-from freehold.hub.repositories import File
+from freehold.hub.commits import File
 from freehold.models import catalogue as tables
 from freehold.models.info import ModelInfo, read_info
 

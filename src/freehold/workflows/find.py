@@ -14,7 +14,8 @@ from typing import Any
 from freehold.core.errors import UsageError
 from freehold.core.progress import Sink, silent, task
 from freehold.hub import client
-from freehold.hub.repositories import Repositories, Repository, check_repository_name
+from freehold.hub.commits import Repository, check_repository_name
+from freehold.hub.repositories import Repositories
 from freehold.hub.search_index import SearchQuery
 from freehold.hub.variants import Variant, variants
 from freehold.models.info import ModelInfo, stated_licence

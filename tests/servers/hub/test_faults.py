@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from freehold.hub import repository_checks
 from freehold.hub.repositories import Repositories
 from freehold.hub.users import Users
 from freehold.models.store import Store
@@ -63,7 +64,7 @@ def test_a_full_disk_loses_nothing_and_says_so(small_disk: Path) -> None:
     (small_disk / "filler").unlink()
     assert commit(client, "after.txt", b"room again") == 200
     repositories = Repositories(store)
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
     assert Users(store).audit_faults() == []
     assert not list((store.incoming / "hub").glob("*.part"))
     files = repositories.commit(repositories.find("model", "ada/one"), "main").files
@@ -95,5 +96,5 @@ def test_a_clock_that_goes_backwards_changes_no_order_and_removes_nothing(
     monkeypatch.undo()
     assert repositories.collect()[0] == 0  # it came a moment ago, by the disk's clock
     assert repositories.contents.find(stray) is not None
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
     assert Users(store).audit_faults() == []

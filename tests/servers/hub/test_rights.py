@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.hub import repository_checks
 from freehold.hub.repositories import Repositories
 from tests.hub.people import People, Person, hub_with_people, lfs_line, sha256, small_line
 
@@ -126,7 +127,7 @@ def test_bytes_that_others_have_can_be_uploaded_and_are_kept_once(people: People
     assert people.nobody.get("/bob/own/resolve/main/mine.bin").content == PRIVATE
     blobs = [path for path in people.store.blobs.rglob(sha256(PRIVATE)) if path.is_file()]
     assert len(blobs) == 1
-    assert Repositories(people.store).check() == []
+    assert repository_checks.check(Repositories(people.store)) == []
 
 
 # -- commits that name bytes ----------------------------------------------------------------------
@@ -413,4 +414,4 @@ def test_a_collection_spares_uploads_whose_commit_is_to_come(people: People) -> 
     assert Repositories(people.store).collect() == (1, 100)
     assert people.store.blob(sha256(sent)).exists()
     assert people.bob.commit("bob/own", lfs_line("sent.bin", sent)).is_success
-    assert Repositories(people.store).check() == []
+    assert repository_checks.check(Repositories(people.store)) == []

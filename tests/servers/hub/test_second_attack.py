@@ -13,7 +13,8 @@ import pytest
 
 from freehold.core.errors import UsageError
 from freehold.hub import xet
-from freehold.hub.repositories import Change, File, Repositories
+from freehold.hub.commits import Change, File
+from freehold.hub.repositories import Repositories
 from freehold.hub.storage_backends import Folder
 from freehold.models.names import check_together
 from tests.hub.models import gguf

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from freehold.hub.repositories import Change, Repositories, lfs_file
+from freehold.hub.commits import Change, lfs_file
+from freehold.hub.repositories import Repositories
 from freehold.hub.variants import variants
 from freehold.models.store import Store
 from freehold.servers.hub import pages_repository

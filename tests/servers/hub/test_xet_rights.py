@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from blake3 import blake3
 
-from freehold.hub import xet
+from freehold.hub import repository_checks, xet
 from freehold.hub.repositories import Repositories
 from freehold.models import catalogue as tables
 from freehold.models.store import Store
@@ -235,7 +235,7 @@ def test_whoever_has_the_bytes_can_upload_them_again(people: People) -> None:
     assert not [
         path for path in people.store.blobs.rglob("*") if path.is_file() and path.stat().st_size > 3000
     ]
-    assert Repositories(people.store).check() == []
+    assert repository_checks.check(Repositories(people.store)) == []
 
 
 def test_who_sends_bytes_is_not_told_that_others_sent_them_before(people: People) -> None:
@@ -274,7 +274,7 @@ def test_a_collection_spares_chunks_whose_shard_is_to_come(people: People) -> No
         connection.execute(tables.chunked.update().values(created=old))
     assert repositories.collect() == (0, 0)  # its commit is to come
     assert people.bob.commit("bob/own", lfs_line("late.bin", b"".join(OLD))).is_success
-    assert repositories.check() == []
+    assert repository_checks.check(repositories) == []
     people.bob.delete("bob/own")
     with people.store.engine.begin() as connection:
         connection.execute(tables.chunked.update().values(created=old))

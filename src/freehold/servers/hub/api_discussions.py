@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from freehold.hub.commits import Repository
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
 from freehold.hub.repositories import Repository
 from freehold.hub.users import User

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from freehold.core.errors import NotFound
 from freehold.hub import xet
 from freehold.hub.blob_store import Content
-from freehold.hub.repositories import Repository
+from freehold.hub.commits import Repository
 from freehold.hub.signed_links import Grant
 from freehold.hub.users import User
 from freehold.servers.hub.addresses import unescape_slashes

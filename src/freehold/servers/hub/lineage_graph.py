@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from freehold.core.errors import NotFound
-from freehold.hub.repositories import Repositories, Repository
+from freehold.hub.commits import Repository
+from freehold.hub.repositories import Repositories
 from freehold.hub.search_index import SearchQuery
 from freehold.servers.hub.addresses import page_path
 

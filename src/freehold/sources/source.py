@@ -1,0 +1,85 @@
+"""What every source of models is: a function that brings files into a folder, registered under the word before the colon.
+
+Sources are found through the entry points ``freehold.sources``; ours are registered in the same way as those of other
+packages. A source only brings files: names, dangers, licence and policy are checked afterwards, whatever it says.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from freehold.core.errors import MissingPart, UsageError
+from freehold.core.progress import Sink
+from freehold.models import file_selection
+from freehold.models.store import Store
+
+GROUP = "freehold.sources"
+
+
+@dataclass
+class Delivery:
+    """What a source brings."""
+
+    #: The files by the name under which they are stored.
+    files: dict[str, Path]
+    #: Where they came from, as JSON; each source has its own keys.
+    provenance: dict[str, Any]
+    #: The licence that the source states; '' for none.
+    licence: str = ""
+    #: Where it states it.
+    licence_from: str = ""
+    #: Whether the files may be moved: they were made for this pull, and are not the user's own.
+    move: bool = False
+    #: What was left out and why, a sentence each.
+    notes: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """A kind of place that models come from."""
+
+    def __call__(self, store: Store, reference: str, folder: Path, sink: Sink, /) -> Delivery:
+        """The files that ``reference`` (what follows the colon) names.
+
+        ``folder``: for what is downloaded; it stays until a pull has ended well, so that a later one can continue.
+        Raises FreeholdError.
+        """
+        ...
+
+
+@functools.cache
+def registered() -> dict[str, EntryPoint]:
+    """The entry point of each kind of source. Raises MissingPart where Freehold's own are missing, UsageError where two
+    packages register the same kind.
+    """
+    points: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        other = points.get(point.name)
+        if other is not None and other.value != point.value:
+            raise UsageError(
+                f"two packages register the source {point.name!r}: {_package(other)} and {_package(point)}",
+                "uninstall one of them",
+            )
+        points[point.name] = point
+    if not points:
+        raise MissingPart("Freehold's own sources are not registered", "install Freehold again")
+    return points
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def find_source(kind: str, sources: Mapping[str, EntryPoint] | None = None) -> Source | None:
+    """The source of a kind; None where no package registers one."""
+    point = (registered() if sources is None else sources).get(kind)
+    return point.load() if point is not None else None
+
+
+def flat_name(name: str) -> str:
+    """The name under which a file of a folder is stored."""
+    return name if file_selection.MODULE.fullmatch(name) else PurePosixPath(name).name

@@ -1,0 +1,92 @@
+"""Sources are found through entry points: ours and those of other packages alike."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from freehold.core.errors import MissingPart, UsageError
+from freehold.models.store import Store
+from freehold.sources import source
+from freehold.sources.source import find_source, flat_name, registered
+from tests.entry import pull
+from tests.hub.models import gguf
+
+OURS = ("pypi", "known", "hf", "hub", "file", "ollama")
+PLUGIN = """
+from pathlib import Path
+from freehold.sources.source import Delivery
+
+def deliver(store, reference, folder, sink):
+    return Delivery({"m.gguf": Path(reference)}, {"shelf": "third"}, "mit", "the label")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _read_again() -> Iterator[None]:
+    registered.cache_clear()
+    yield
+    registered.cache_clear()
+
+
+def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str = "shelf") -> None:
+    """Install a package that registers a source, as pip would."""
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[freehold.sources]\n{kind} = {package}_source:deliver\n")
+    (folder / f"{package}_source.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, f"{package}_source", raising=False)
+
+
+def test_ours_are_registered_as_pyproject_says_and_can_be_loaded() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert tuple(project["entry-points"][source.GROUP]) == OURS
+    for kind in OURS:
+        assert registered()[kind].value == project["entry-points"][source.GROUP][kind]
+        assert find_source(kind) is registered()[kind].load()
+
+
+def test_a_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin(tmp_path / "site", monkeypatch, "shelf")
+    model = pull(Store(tmp_path / "home"), f"shelf:{gguf(tmp_path / 'm.gguf')}", "m")
+    assert model.info.provenance["shelf"] == "third"
+    assert (model.info.licence, model.info.licence_from) == ("mit", "the label")
+
+
+def test_no_package_takes_the_place_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin(tmp_path / "site", monkeypatch, "pypi", "squatter")
+    with pytest.raises(UsageError, match="two packages register the source 'pypi': ") as refused:
+        find_source("hf")
+    assert "squatter" in refused.value.message
+    assert "freehold" in refused.value.message
+
+
+def test_an_unknown_source_names_those_there_are(tmp_path: Path) -> None:
+    for text in ("shelf:x", "x", "pypi:"):
+        with pytest.raises(UsageError, match="is not a source") as refused:
+            pull(Store(tmp_path / "home"), text, "m")
+        assert "hf:..." in refused.value.remedy
+
+
+def test_an_installation_without_entry_points_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "entry_points", lambda group: ())
+    with pytest.raises(MissingPart, match="not registered"):
+        find_source("pypi")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored_as"),
+    [
+        ("config.json", "config.json"),
+        ("deep/er/m.gguf", "m.gguf"),
+        ("1_Pooling/config.json", "1_Pooling/config.json"),
+    ],
+)
+def test_files_of_folders_lose_their_folder_unless_it_is_a_module(name: str, stored_as: str) -> None:
+    assert flat_name(name) == stored_as
