@@ -108,7 +108,7 @@ def test_another_machine_verifies_without_a_network_and_finds_a_changed_byte(pla
     } <= names
     stranger = run(place, "verify", "handover", home="other")
     assert stranger.returncode == 6
-    assert "whom you do not trust" in stranger.stderr
+    assert "a key that you do not trust" in stranger.stderr
     assert (
         run(
             place, "signer", "trust", str(place / "home" / "keys" / "own" / "clinic.pub"), home="other"

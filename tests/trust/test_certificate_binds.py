@@ -339,13 +339,13 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
         (lambda v: v.update(predicateType="urn:freehold:certificate:v3"), "statement of another kind", 6),
         (lambda v: v.update(predicateType="urn:freehold:revocation:v1"), "statement of another kind", 6),
         (lambda v: v.pop("predicate"), "a statement without a predicate", 6),
-        (lambda v: v.update(subject=[{"name": "x"}]), "does not say plainly what it is about", 6),
+        (lambda v: v.update(subject=[{"name": "x"}]), "does not state clearly what it is about", 6),
         (lambda v: v.update(subject=v["subject"] * 2), "is named twice", 6),
         (lambda v: v["predicate"]["beside"].pop("model.sig"), "does not bind a signature", 6),
         (lambda v: v["predicate"]["beside"].pop("NOTICE.txt"), "NOTICE.txt is extra", 6),
         (
             lambda v: v["predicate"].update(beside=["model.sig"]),
-            "does not say plainly what lies beside it",
+            "does not state clearly what lies beside it",
             6,
         ),
         (lambda v: v["predicate"]["beside"].update({"../x": "0" * 64}), "names an unsafe file", 6),
@@ -406,11 +406,11 @@ def test_an_envelope_bears_one_signature_over_one_type(clinic: Path, handover: P
     sealed = json.loads(path.read_text())
     own, stranger = sealed["signatures"][0], {"keyid": "ab" * 32, "sig": "AAAA"}
     for signatures, sentence in (
-        ([own, stranger], "bears 2 signatures"),
-        ([stranger, own], "bears 2 signatures"),
-        ([], "bears 0 signatures"),
-        ({"0": own}, "bears no list of signatures"),
-        ([stranger], "is signed by abababababababab, whom you do not trust"),
+        ([own, stranger], "has 2 signatures"),
+        ([stranger, own], "has 2 signatures"),
+        ([], "has 0 signatures"),
+        ({"0": own}, "has no list of signatures"),
+        ([stranger], "is signed by abababababababab, a key that you do not trust"),
         ([{**own, "sig": "!"}], "is not a signed statement"),
         ([{**own, "sig": "AAAA"}], "was changed after"),
     ):
@@ -430,7 +430,7 @@ def test_a_set_signed_again_by_another_key_says_whose(handover: Path, reader: Pa
     signature.sign(handover, handover / "model.sig", Keyring(thief / "keys"), "clinic")
     digests = {name: atomic_files.sha256_file(handover / name) for name in ("NOTICE.txt", "model.sig")}
     resealed(handover, thief, lambda value: value["predicate"]["beside"].update(digests))
-    refused(freehold(reader, "verify", handover), f"signed by {thief_key[:16]}, whom you do not trust")
+    refused(freehold(reader, "verify", handover), f"signed by {thief_key[:16]}, a key that you do not trust")
     public = thief / "keys" / "own" / "clinic.pub"
     refused(freehold(reader, "signer", "trust", public), "could be taken for 'clinic'", code=2)
     assert freehold(reader, "signer", "trust", public, "--as", "somebody").code == 0

@@ -414,7 +414,7 @@ def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
     """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as many as the time allows."""
     from freehold.trust.evaluator import by_wording
     from freehold.trust.hazards import read_prompts
-    from freehold.trust.safety import answers_of, in_turn, judge, read_given
+    from freehold.trust.safety import answers_of, in_turn, judge, read_answers
 
     _, weights, card = _common(a)
     started = time.monotonic()
@@ -422,7 +422,7 @@ def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
     engine = open_engine(weights, context_length=8192, parallel=8)
     asking = prompting(card, engine.vocabulary, plain=a["plain"])
     kept = Path(a["place"]) / "answers.jsonl"
-    before, asked_at = len(read_given(kept)), time.monotonic()
+    before, asked_at = len(read_answers(kept)), time.monotonic()
     answers = answers_of(
         engine,
         asking,
@@ -434,7 +434,7 @@ def safety(a: Arguments, sink: Sink) -> dict[str, Any]:
         a.get("limit_s", 0.0),
     )
     engine.close()
-    new = len(read_given(kept)) - before
+    new = len(read_answers(kept)) - before
     speed = (time.monotonic() - asked_at) / new if new else None
     asked = every[: len(answers)]
     found = judge(

@@ -52,7 +52,7 @@ class Checked:
     ``not_bound``: files it may lie beside and says nothing of.
     """
 
-    says: dict[str, Any]
+    says: Mapping[str, Any]
     key: Key
     files: dict[str, str]
     not_bound: tuple[str, ...]
@@ -68,7 +68,7 @@ class _Statement:
     version: int
     stated: dict[str, str]
     beside: dict[str, str]
-    says: dict[str, Any]
+    says: Mapping[str, Any]
     key: Key
 
 
@@ -115,7 +115,7 @@ def seal(
     beside: Mapping[str, str],
     private: ec.EllipticCurvePrivateKey,
     key: Key,
-) -> dict[str, Any]:
+) -> envelope.Envelope:
     """The signed certificate.
 
     ``says``: a :func:`predicate`; ``beside``: name -> hex sha256 of every file that goes with the model.
@@ -205,7 +205,7 @@ def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
     says = value["predicate"]
     stated, beside = envelope.subjects_of(value, path.name), says.get("beside", {})
     if not isinstance(beside, dict) or not all(isinstance(digest, str) for digest in beside.values()):
-        raise BadModel(f"{path.name} does not say plainly what lies beside it", "fetch it again")
+        raise BadModel(f"{path.name} does not state clearly what lies beside it", "fetch it again")
     statement = _Statement(version, stated, beside, says, key)
     _refuse_unclear(statement, path.name)
     return statement

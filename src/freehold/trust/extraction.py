@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from freehold.data.examples import Example
 from freehold.trust.distinct import FEWEST_WORDS, Answers
@@ -104,7 +103,7 @@ class Extracted:
             )
         return f"{text}. {self.eligible:,} of {self.rows:,} training rows have such an answer."
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         more = {"ids": list(self.ids[:20]), "sentence": self.sentence, "method": METHOD, "prompts": PROMPTS}
         return {**asdict(self), **more}

@@ -117,7 +117,7 @@ def measured(share: Corrected, kind: str, name: str) -> Reference | None:
     return Reference(kind, name, share.value, share.low, share.high, share.n - share.untold)
 
 
-def beside(after: Mapping[str, Any], before: Mapping[str, Any], name: str) -> dict[str, Any]:
+def beside(after: Mapping[str, Any], before: Mapping[str, Any], name: str) -> dict[str, object]:
     """Grade and reference of a tuned model's safety beside what it was tuned from, both in JSON form.
 
     A grade beside a fixed standard, where there is one, stays.
@@ -125,8 +125,8 @@ def beside(after: Mapping[str, Any], before: Mapping[str, Any], name: str) -> di
     if (after.get("reference") or {}).get("kind") == "standard":
         return {}
     reference = measured(Corrected.of(before["violating"]), "base", name)
-    result = asdict(graded(Corrected.of(after["violating"]), after["brief"]["count"], reference))
-    return result | {"reference": asdict(reference) if reference else None}
+    grade = asdict(graded(Corrected.of(after["violating"]), after["brief"]["count"], reference))
+    return {**grade, "reference": asdict(reference) if reference else None}
 
 
 def decide(safety: Mapping[str, Any] | None, least: str) -> tuple[bool | None, str]:

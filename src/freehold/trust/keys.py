@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -253,7 +252,7 @@ class Keyring:
             )
             return self._put("revoked", key.id, envelope.seal(said, private, key.id))
 
-    def _put(self, what: str, key_id: str, sealed: dict[str, Any]) -> Path:
+    def _put(self, what: str, key_id: str, sealed: envelope.Envelope) -> Path:
         path = self.folder / what / f"{key_id}.json"
         atomic_files.write_atomically(path, json.dumps(sealed, indent=1))
         return path
@@ -388,7 +387,7 @@ class Keyring:
         value = self._said("succession", key)
         return None if value is None else _succession_in(value, f"{key.id}.json")
 
-    def _said(self, what: str, key: Key) -> dict[str, Any] | None:
+    def _said(self, what: str, key: Key) -> envelope.Statement | None:
         """What a key has signed of itself in the folder ``what``; None where it has not. Raises BadModel."""
         path = self.folder / what / f"{key.id}.json"
         if not path.exists():
@@ -434,7 +433,7 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
-def _reason_in(value: dict[str, Any], signer: str, what: str) -> str:
+def _reason_in(value: envelope.Statement, signer: str, what: str) -> str:
     """Why a key revokes itself. Raises BadData for a revocation of another key: only its owner can revoke one."""
     if value["predicateType"] != REVOCATION or envelope.subjects_of(value, what) != {"key": signer}:
         raise BadData(
@@ -445,7 +444,7 @@ def _reason_in(value: dict[str, Any], signer: str, what: str) -> str:
     return str(value["predicate"].get("reason") or "no reason given")
 
 
-def _succession_in(value: dict[str, Any], what: str) -> _Succession:
+def _succession_in(value: envelope.Statement, what: str) -> _Succession:
     key = parse_public(str(value["predicate"].get("key", "")).encode(), what)
     if value["predicateType"] != SUCCESSION or envelope.subjects_of(value, what) != {"key": id_of(key)}:
         raise BadData(f"{what} does not name one successor", "ask the key's owner for it again")

@@ -74,7 +74,7 @@ class Terms:
     must: tuple[str, ...] = ()
     pass_on: tuple[str, ...] = ()
     may_not: tuple[str, ...] = ()
-    threshold: dict[str, Any] = field(default_factory=dict)
+    threshold: dict[str, int | str] = field(default_factory=dict)
     naming: dict[str, str] = field(default_factory=dict)
     notice: str = ""
     notice_changed: bool = False

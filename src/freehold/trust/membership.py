@@ -19,7 +19,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -94,7 +93,7 @@ class Membership:
             )
         return text
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         found = {**asdict(self), "method": METHOD, "baseline": 0.5, "sentence": self.sentence}
         return {**found, "shifted": self.shifted, "best": asdict(self.best)}

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 from freehold.trust import licence_compatibility, licence_expression
@@ -59,7 +58,7 @@ class Obligations:
     result: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         return asdict(self)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from freehold.data.examples import Example
 from freehold.trust import personal_names, personal_numbers, personal_words
@@ -74,7 +73,7 @@ def masked(examples: Sequence[Example]) -> list[Example]:
     ]
 
 
-def summary(examples: Sequence[Example]) -> dict[str, Any]:
+def summary(examples: Sequence[Example]) -> dict[str, object]:
     """What rows hold, for reports."""
     kinds, rows = count(examples)
     return {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(examples), "method": LIMITS}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from freehold.core.progress import Sink, silent
 from freehold.data.examples import Example
@@ -85,7 +84,7 @@ class Limits:
     sink: Sink = silent
 
 
-def tried(rows: Rows, tuned: Load, untuned: Load | None, limits: Limits) -> dict[str, Any]:
+def tried(rows: Rows, tuned: Load, untuned: Load | None, limits: Limits) -> dict[str, object]:
     """Extraction and membership of a tuned model, in JSON form, with how many probes of how many were made."""
     parts = [_probed(rows, tuned, "tuned", limits, _TUNED)]
     if untuned is not None:
