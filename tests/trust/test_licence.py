@@ -22,9 +22,17 @@ def test_every_entry_says_where_its_text_stands() -> None:
 
 @pytest.mark.parametrize(
     ("licence", "commercial", "unrestricted"),
-    [("Apache-2.0", True, True), ("MIT License", True, True), ("gemma", True, False), ("llama3.2", True, False), ("qwen", True, False), ("cc-by-nc-4.0", False, False),
-     ("weird-1.0", None, None), ("", None, None)],
-)  # fmt: skip
+    [
+        ("Apache-2.0", True, True),
+        ("MIT License", True, True),
+        ("gemma", True, False),
+        ("llama3.2", True, False),
+        ("qwen", True, False),
+        ("cc-by-nc-4.0", False, False),
+        ("weird-1.0", None, None),
+        ("", None, None),
+    ],
+)
 def test_what_is_allowed(licence: str, commercial: bool | None, unrestricted: bool | None) -> None:
     assert allowed(licence, "commercial")[0] is commercial
     assert allowed(licence, "unrestricted")[0] is unrestricted

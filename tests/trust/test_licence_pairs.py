@@ -197,13 +197,15 @@ def test_what_a_pupil_owes() -> None:
 PRESCRIBED = [
     (
         "flux-1-dev-non-commercial-license",
-        "The FLUX.1 [dev] Model is licensed by Black Forest Labs. Inc. under the FLUX.1 [dev] Non-Commercial License.",
+        "The FLUX.1 [dev] Model is licensed by Black Forest Labs. Inc. under the FLUX.1 [dev] "
+        "Non-Commercial License.",
         True,
     ),
     ("flux-1-dev-non-commercial-license", "IN NO EVENT SHALL BLACK FOREST LABS, INC. BE LIABLE", True),
     (
         "stabilityai-ai-community",
-        "This Stability AI Model is licensed under the Stability AI Community License, Copyright © Stability AI Ltd.",
+        "This Stability AI Model is licensed under the Stability AI Community License, Copyright © "
+        "Stability AI Ltd.",
         True,
     ),
     ("stabilityai-ai-community", "Powered by Stability AI", True),
@@ -215,12 +217,14 @@ PRESCRIBED = [
     ),
     (
         "qwen",
-        "Qwen is licensed under the Qwen LICENSE AGREEMENT, Copyright (c) Alibaba Cloud. All Rights Reserved.",
+        "Qwen is licensed under the Qwen LICENSE AGREEMENT, Copyright (c) Alibaba Cloud. All Rights "
+        "Reserved.",
         False,
     ),
     (
         "llama3.1",
-        "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright © Meta Platforms, Inc. All Rights Reserved.",
+        "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright © Meta Platforms, Inc. All "
+        "Rights Reserved.",
         False,
     ),
 ]

@@ -1,4 +1,6 @@
-"""The policies that come with Freehold, each refusing and passing; certificates and bills on a small stored model."""
+"""The policies that come with Freehold, each refusing and passing; certificates and bills on a small stored
+model.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,14 @@ def add(store: Store, tmp_path: Path, name: str, licence: str, *, tuned: bool = 
 
 def says(*, grade: str = "good", extraction: float = 0.0, over_refused: float = 0.1) -> dict[str, Any]:
     share = {"low": 0.0, "high": 1.0, "count": 0, "n": 100}
-    return {"safety": {"grade": grade, "violating": {"value": 0.2, **share}, "over_refused": {"value": over_refused, **share}},
-            "privacy": {"extraction": {"status": "measured", "memorized": {"value": extraction, **share}}}}  # fmt: skip
+    return {
+        "safety": {
+            "grade": grade,
+            "violating": {"value": 0.2, **share},
+            "over_refused": {"value": over_refused, **share},
+        },
+        "privacy": {"extraction": {"status": "measured", "memorized": {"value": extraction, **share}}},
+    }
 
 
 def certify(store: Store, model: Model, ring: Keyring, told: dict[str, Any], days: float = 30.0) -> Path:

@@ -1,4 +1,6 @@
-"""What a reader of a report or a certificate sees of safety: corrected, as counted, the evaluator, and the grade or why there is none."""
+"""What a reader of a report or a certificate sees of safety: corrected, as counted, the evaluator, and the
+grade or why there is none.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,15 @@ def section(says: dict[str, Any]) -> str:
 
 
 BARE: dict[str, Any] = {
-    "model": {"name": "m", "revision": "c" * 64}, "issued": "2026-01-01", "expires": "2027-01-01", "signed_by": {"name": "k", "id": "d" * 64},
-    "card": {"format": "gguf", "architecture": "llama", "parameters": 1, "quantization": "Q4"}, "scan": {"files": 1, "findings": []},
-    "privacy": {"tuned": False, "extraction": None, "personal": None, "canaries": None}, "evaluation": [], "not_tested": [], "made_with": {}, "beside": {},
-}  # fmt: skip
+    "model": {"name": "m", "revision": "c" * 64},
+    "issued": "2026-01-01",
+    "expires": "2027-01-01",
+    "signed_by": {"name": "k", "id": "d" * 64},
+    "card": {"format": "gguf", "architecture": "llama", "parameters": 1, "quantization": "Q4"},
+    "scan": {"files": 1, "findings": []},
+    "privacy": {"tuned": False, "extraction": None, "personal": None, "canaries": None},
+    "evaluation": [],
+    "not_tested": [],
+    "made_with": {},
+    "beside": {},
+}

@@ -1,4 +1,6 @@
-"""Signatures in the OpenSSF format: made here and read by the library's own command, and the other way round; damage is found and named."""
+"""Signatures in the OpenSSF format: made here and read by the library's own command, and the other way round;
+damage is found and named.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def test_ours_verifies_the_librarys(ring: Keyring, model: Path, tmp_path: Path) 
 
 
 def test_a_thousand_changed_bytes_are_all_found_and_named(ring: Keyring, model: Path) -> None:
-    """In the model's files and in the signature itself; a byte of the signature that says nothing may change without harm, and then all still holds."""
+    """In the model's files and in the signature itself; a byte of the signature that says nothing may change
+    without harm, and then all still holds.
+    """
     target = model / "model.sig"
     signature.sign(model, target, ring, "")
     files = [path for path in sorted(model.rglob("*")) if path.is_file() and path != target]

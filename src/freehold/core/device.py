@@ -1,6 +1,7 @@
 """The one place that decides on what a model is trained, in which precision, and says why.
 
-CUDA and ROCm cards are both ``cuda`` to torch; Apple's are ``mps``, Intel's ``xpu``. Nothing else in Freehold asks torch for a card.
+CUDA and ROCm cards are both ``cuda`` to torch; Apple's are ``mps``, Intel's ``xpu``. Nothing else in Freehold
+asks torch for a card.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ CARD_TOKENS = 16384
 
 @dataclass(frozen=True)
 class Device:
-    """Where tensors lie. ``where`` is torch's name, such as ``cuda:0``; memory in bytes; ``reason`` a sentence."""
+    """Where tensors lie. ``where`` is torch's name, such as ``cuda:0``; memory in bytes; ``reason`` a
+    sentence.
+    """
 
     where: str
     name: str
@@ -70,7 +73,9 @@ class Device:
         return machine.peak_memory_bytes()
 
     def repeatable(self) -> None:
-        """Let kernels add in one order only, so that the same run gives the same bits. For the whole process; a processor needs none of it."""
+        """Let kernels add in one order only, so that the same run gives the same bits. For the whole process;
+        a processor needs none of it.
+        """
         import torch
 
         if self.kind != "cuda":
@@ -80,12 +85,15 @@ class Device:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def made_with(self) -> dict[str, str]:
-        """What a result's bytes depend on besides :func:`freehold.core.machine.made_with`: the card, where there is one."""
+        """What a result's bytes depend on besides :func:`freehold.core.machine.made_with`: the card, where
+        there is one.
+        """
         return {} if self.kind == "cpu" else {"card": self.name}
 
 
 def choose(asked: str = "", known: Sequence[Device] | None = None) -> Device:
-    """The device to train on and why. ``asked``: empty, ``auto``, one of :data:`KINDS`, or ``cuda:1``; ``known``: of :func:`devices`.
+    """The device to train on and why. ``asked``: empty, ``auto``, one of :data:`KINDS`, or ``cuda:1``;
+    ``known``: of :func:`devices`.
 
     Raises UsageError for a name that means nothing, MissingPart for a device that is not here.
     """
@@ -115,9 +123,14 @@ def _because(device: Device, reason: str) -> Device:
         else ""
     )
     return Device(
-        device.where, device.name, device.precision, device.memory_bytes, device.free_bytes, device.flash,
+        device.where,
+        device.name,
+        device.precision,
+        device.memory_bytes,
+        device.free_bytes,
+        device.flash,
         f"on {device.where} ({device.name}{memory}), {reason}, in {bits}",
-    )  # fmt: skip
+    )
 
 
 def _why_auto(best: Device, known: Sequence[Device]) -> str:

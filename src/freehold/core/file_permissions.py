@@ -2,9 +2,9 @@
 
 A home holds rows, prompts, documents, answers, keys and digests of tokens, so all of it is private: files
 0600, folders 0700. Three things see to that: the command line narrows its own umask, so that what any library
-writes is private from its first byte; :mod:`freehold.core.atomic_files` gives each file and folder below a home its
-mode, also where Freehold is used as a library; and a home that an earlier version made is put right once.
-What is written where a person asked for it (``--out``) takes that person's umask.
+writes is private from its first byte; :mod:`freehold.core.atomic_files` gives each file and folder below a
+home its mode, also where Freehold is used as a library; and a home that an earlier version made is put right
+once. What is written where a person asked for it (``--out``) takes that person's umask.
 
 A home whose folder has the mode 2770 is shared by its group: then files are 0660 and folders 2770. Signing
 keys stay their owner's.

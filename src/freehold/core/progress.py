@@ -126,7 +126,9 @@ def duration(seconds: float) -> str:
 
 
 def spark(values: Sequence[float], width: int = 24) -> str:
-    """The values as a line of bars, each the mean of its share of them; the highest bar is the largest mean."""
+    """The values as a line of bars, each the mean of its share of them; the highest bar is the largest
+    mean.
+    """
     if not values:
         return ""
     count = min(width, len(values))

@@ -1,7 +1,8 @@
-"""What errors of the system and of databases mean to a person: one sentence and a remedy for each, in this one place.
+"""What errors of the system and of databases mean to a person: one sentence and a remedy for each, in this
+one place.
 
-Every program of Freehold asks here before it calls an error a fault of its own: the command line, the processes of a
-trial's steps, the servers. What is not listed here is a fault.
+Every program of Freehold asks here before it calls an error a fault of its own: the command line, the
+processes of a trial's steps, the servers. What is not listed here is a fault.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ def bill(
 ) -> dict[str, object]:
     """The bill of materials, valid against CycloneDX 1.6.
 
-    ``figures``: name, value, low and high of what was measured; ``limits``: what was not measured, in sentences.
+    ``figures``: name, value, low and high of what was measured; ``limits``: what was not measured, in
+    sentences.
     """
     datasets = [
         (number, part) for number, part in enumerate(obligations.components) if part.kind == "dataset"
@@ -79,7 +80,9 @@ def _model(
     figures: Sequence[Mapping[str, Any]],
     limits: list[str],
 ) -> dict[str, object]:
-    """The model itself, with its model card and files. ``datasets``: references to the rows it was tuned on."""
+    """The model itself, with its model card and files. ``datasets``: references to the rows it was tuned
+    on.
+    """
     info = model.info
     return {
         "type": "machine-learning-model",

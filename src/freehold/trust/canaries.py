@@ -51,8 +51,8 @@ def exposure(
 ) -> dict[str, float]:
     """The exposure of canaries in bits: mean, largest, how many are fully exposed, and the bound.
 
-    A canary's exposure is log2 of the number of codes tried, less log2 of its rank among them. It is about 1.4 on
-    average where nothing was memorized.
+    A canary's exposure is log2 of the number of codes tried, less log2 of its rank among them. It is about
+    1.4 on average where nothing was memorized.
     """
     rng = random.Random(1)
     bits: list[float] = []

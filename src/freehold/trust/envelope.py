@@ -38,7 +38,9 @@ class Subject(TypedDict):
 
 
 class Statement(TypedDict):
-    """An in-toto statement in its JSON form. ``predicateType``: the URI that says what ``predicate`` holds."""
+    """An in-toto statement in its JSON form. ``predicateType``: the URI that says what ``predicate``
+    holds.
+    """
 
     _type: str
     subject: list[Subject]

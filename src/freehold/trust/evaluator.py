@@ -1,8 +1,9 @@
-"""Whether an answer refuses: by its wording, or by a stored model as judge, each with its measured error rates.
+"""Whether an answer refuses: by its wording, or by a stored model as judge, each with its measured error
+rates.
 
-By wording: the classifier of ``refusals.py``, whose rates come from XSTest's labelled responses of models that it
-was not fitted to. A judge's rates come from ``answers.jsonl`` beside this file, written and labelled for Freehold
-(``text``, ``refused``). A refusal in any part of an answer counts as a refusal.
+By wording: the classifier of ``refusals.py``, whose rates come from XSTest's labelled responses of models
+that it was not fitted to. A judge's rates come from ``answers.jsonl`` beside this file, written and labelled
+for Freehold (``text``, ``refused``). A refusal in any part of an answer counts as a refusal.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def by_wording() -> Evaluator:
         f"{refusals.BODY_WORDS} words"
     )
     method = (
-        "word patterns and n-grams weighted by a logistic regression, English only; partial refusals count as "
+        "word patterns and n-grams weighted by a logistic regression, English only; partial refusals count "
+        "as "
         "refusals"
     )
     return Evaluator("wording", method, _by_wording, _accuracy(right, n, data), calibration)

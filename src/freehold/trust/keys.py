@@ -226,7 +226,9 @@ class Keyring:
         return True
 
     def _finish_moving(self, name: str) -> bool:
-        """Whether a rotation was stopped between moving the public and the private part; then the rest is done."""
+        """Whether a rotation was stopped between moving the public and the private part; then the rest is
+        done.
+        """
         if self._own(name).with_suffix(".pub").exists():
             return False
         key_id = id_of(read_private(self._own(name)).public_key())
@@ -260,7 +262,8 @@ class Keyring:
     # -- others' ----------------------------------------------------------------------------------
 
     def trust(self, path: Path, name: str = "") -> Key:
-        """Trust a public key, as ``name`` or by its file's; or take in a known key's revocation or succession.
+        """Trust a public key, as ``name`` or by its file's; or take in a known key's revocation or
+        succession.
 
         Raises BadData, BadModel, NotFound, and UsageError for a name that could be taken for another key's.
         """
@@ -434,7 +437,9 @@ def _day(seconds: float) -> str:
 
 
 def _reason_in(value: envelope.Statement, signer: str, what: str) -> str:
-    """Why a key revokes itself. Raises BadData for a revocation of another key: only its owner can revoke one."""
+    """Why a key revokes itself. Raises BadData for a revocation of another key: only its owner can revoke
+    one.
+    """
     if value["predicateType"] != REVOCATION or envelope.subjects_of(value, what) != {"key": signer}:
         raise BadData(
             f"{what} does not revoke the key that has signed it ({signer[:16]}); "

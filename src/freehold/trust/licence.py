@@ -1,4 +1,6 @@
-"""What a licence allows and obliges to: the table ``licences.yaml``. An unknown licence is never guessed at."""
+"""What a licence allows and obliges to: the table ``licences.yaml``. An unknown licence is never guessed
+at.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,8 @@ class Terms:
         if "users_per_month" in self.threshold:
             return f"above {self.threshold['users_per_month']:,} users a month {self.threshold['then']}"
         if "revenue_usd_per_year" in self.threshold:
-            return f"above {self.threshold['revenue_usd_per_year']:,} dollars of revenue a year {self.threshold['then']}"
+            dollars, then = self.threshold["revenue_usd_per_year"], self.threshold["then"]
+            return f"above {dollars:,} dollars of revenue a year {then}"
         return ""
 
     @property

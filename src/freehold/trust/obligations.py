@@ -1,4 +1,6 @@
-"""What a model obliges to through all it was made from: licences of base, adapter, merge and data together, and where they clash."""
+"""What a model obliges to through all it was made from: licences of base, adapter, merge and data together,
+and where they clash.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ class _Term:
 
     @property
     def within(self) -> bool:
-        """Whether its terms reach into the result: a teacher's only where they make its pupils derivatives."""
+        """Whether its terms reach into the result: a teacher's only where they make its pupils
+        derivatives.
+        """
         return self.role != "teacher" or self.own.outputs_bind
 
     @property
@@ -257,13 +261,16 @@ def _said_changed(one: Component, own: Terms, name: str) -> str:
 
 
 def restrictions(found: Obligations, name: str) -> str:
-    """The text of USE-RESTRICTIONS, which binds whoever receives the result; nothing where no licence restricts use."""
+    """The text of USE-RESTRICTIONS, which binds whoever receives the result; nothing where no licence
+    restricts use.
+    """
     held = [(one, own) for one in found.components for own in alternatives(one.licence)[0]]
     binding = [(one, own) for one, own in held if own.flows_down]
     if not binding:
         return ""
     lines = [
-        f"{name} may be used only within these restrictions, and whoever passes it or a changed version of it on must pass them on too:",
+        f"{name} may be used only within these restrictions, and whoever passes it or a changed version of "
+        "it on must pass them on too:",
         "",
     ]
     for one, own in binding:
@@ -273,13 +280,16 @@ def restrictions(found: Obligations, name: str) -> str:
         lines += [f"  may not: {text}" for text in own.may_not]
     lines += [
         "",
-        "The licences themselves hold, not this summary. Add their texts, from the addresses above, before you pass it on.",
+        "The licences themselves hold, not this summary. Add their texts, from the addresses above, before "
+        "you pass it on.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def texts(found: Obligations, name: str) -> dict[str, str]:
-    """What the licences want to go with the result: the texts of NOTICE and, where a licence restricts use, USE-RESTRICTIONS."""
+    """What the licences want to go with the result: the texts of NOTICE and, where a licence restricts use,
+    USE-RESTRICTIONS.
+    """
     every = {NOTICE: notice(found, name), RESTRICTIONS: restrictions(found, name)}
     return {file: text for file, text in every.items() if text}
 

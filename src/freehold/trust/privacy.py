@@ -85,7 +85,9 @@ class Limits:
 
 
 def tried(rows: Rows, tuned: Load, untuned: Load | None, limits: Limits) -> dict[str, object]:
-    """Extraction and membership of a tuned model, in JSON form, with how many probes of how many were made."""
+    """Extraction and membership of a tuned model, in JSON form, with how many probes of how many were
+    made.
+    """
     parts = [_probed(rows, tuned, "tuned", limits, _TUNED)]
     if untuned is not None:
         parts.append(_probed(rows, untuned, "untuned", limits, 1.0))
@@ -102,7 +104,9 @@ def tried(rows: Rows, tuned: Load, untuned: Load | None, limits: Limits) -> dict
 
 
 def _probed(rows: Rows, load: Load, name: str, limits: Limits, share: float) -> tuple[dict[str, Probe], int]:
-    """(row digest -> probe, how many rows there are to be tried): rows beyond the context are none of them."""
+    """(row digest -> probe, how many rows there are to be tried): rows beyond the context are none of
+    them.
+    """
     engine, asking = load()
     kept = limits.folder / f"probes-{name}.jsonl"
     title = f"looking for training rows in the {name} model"

@@ -120,7 +120,9 @@ class Prober:
         ]
 
     def _follows(self, parts: Sequence[tuple[list[int], list[int]]]) -> list[bool]:
-        """Whether the model, given the first tokens of each part, goes on with the second, compared as text."""
+        """Whether the model, given the first tokens of each part, goes on with the second, compared as
+        text.
+        """
         decode = self.asking.vocabulary.decode
         requests = [Request(tuple(given), len(following)) for given, following in parts]
         results = [False] * len(parts)

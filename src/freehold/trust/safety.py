@@ -1,8 +1,9 @@
-"""How a model answers harmful prompts, and harmless ones that only sound harmful: shares with intervals, and grades.
+"""How a model answers harmful prompts, and harmless ones that only sound harmful: shares with intervals, and
+grades.
 
 Answers are greedy and saved as they come, so that a stopped run continues. Shares are corrected for the
-evaluator's errors (``shares.py``). A grade is relative to a reference, as AILuminate's is (``grades.py``); it is our
-own run with our own evaluator, and not a certification.
+evaluator's errors (``shares.py``). A grade is relative to a reference, as AILuminate's is (``grades.py``); it
+is our own run with our own evaluator, and not a certification.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from freehold.trust.hazards import Prompt, hazard_name
 from freehold.trust.language import Language, language
 from freehold.trust.shares import Corrected, corrected, described
 
-#: An answer of fewer words holds nothing that could be acted on: a label, a yes. Such answers are counted apart.
+#: An answer of fewer words holds nothing that could be acted on: a label, a yes. Such answers are counted
+#: apart.
 FEWEST_WORDS = 4
 #: Tokens of an answer: a refusal shows in its first words.
 ANSWER_TOKENS = 80
@@ -30,7 +32,10 @@ ANSWER_TOKENS = 80
 JUDGED = 2
 #: Answers that are saved at once: few, so that a time limit is kept.
 _BLOCK = 8
-DISCLAIMER = "Freehold's own run with the prompts and the evaluator named here; not an MLCommons AILuminate result or certification"
+DISCLAIMER = (
+    "Freehold's own run with the prompts and the evaluator named here; not an MLCommons "
+    "AILuminate result or certification"
+)
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,11 @@ class Safety:
     def as_dict(
         self, reference: Safety | None = None, kind: str = "model", name: str = ""
     ) -> dict[str, object]:
-        """JSON form, graded beside ``reference``: a model (``kind`` model), or the base model (``kind`` base).
+        """JSON form, graded beside ``reference``: a model (``kind`` model), or the base model (``kind``
+        base).
 
-        Without a named model, AILuminate's prompts are graded beside MLCommons' standard. Answers are left out:
-        they can be harmful to read, and are in the run's file.
+        Without a named model, AILuminate's prompts are graded beside MLCommons' standard. Answers are left
+        out: they can be harmful to read, and are in the run's file.
         """
         external = self.published and (reference is None or kind == "base")
         overall = self._reference(None, reference, kind, name, external)
@@ -153,7 +159,9 @@ class Safety:
 
 
 def in_turn(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """The prompts so that any beginning of them is a fair sample: unsafe and safe ones in turn, hazards in turn among them."""
+    """The prompts so that any beginning of them is a fair sample: unsafe and safe ones in turn, hazards in
+    turn among them.
+    """
     groups: dict[tuple[bool, str], list[Prompt]] = {}
     for prompt in prompts:
         groups.setdefault((prompt.unsafe, prompt.hazard), []).append(prompt)
@@ -284,7 +292,8 @@ def _over_refused(rows: Sequence[Judged], evaluator: Evaluator) -> Corrected:
 
 
 def compare(before: Safety, after: Safety) -> dict[str, object]:
-    """What tuning did on the same prompts: paired differences of violating and over-refused shares, as counted.
+    """What tuning did on the same prompts: paired differences of violating and over-refused shares, as
+    counted.
 
     The evaluator's errors are in both and largely cancel out. Prompts that either model answered in another
     language are left out. A difference is None where no prompt is left.

@@ -1,8 +1,9 @@
 """What is dangerous in a model's files. Nothing is loaded, unpacked to disk or run; files are read as bytes.
 
-A model consists of GGUF or safetensors weights and of texts. Whatever can run code when it is loaded is refused whatever is in it: pickles (also
-inside archives and under other names), programs, scripts, archives, Keras and TensorFlow graphs, arrays of objects. Of texts, chat templates,
-configurations and YAML heads are looked into. What a pickle would call is told by picklescan's reading of its opcodes.
+A model consists of GGUF or safetensors weights and of texts. Whatever can run code when it is loaded is
+refused whatever is in it: pickles (also inside archives and under other names), programs, scripts, archives,
+Keras and TensorFlow graphs, arrays of objects. Of texts, chat templates, configurations and YAML heads are
+looked into. What a pickle would call is told by picklescan's reading of its opcodes.
 """
 
 from __future__ import annotations
@@ -23,15 +24,28 @@ from freehold.trust.template_check import try_out
 
 #: Texts beyond this size are no configuration; vocabularies are.
 _MOST_TEXT = 64 << 20
-#: Bytes of a pickle whose operations are looked at: it is refused whatever they are, and each takes time and memory.
+#: Bytes of a pickle whose operations are looked at: it is refused whatever they are, and each takes time and
+#: memory.
 _MOST_PICKLE = 1 << 20
 _MAGIC: tuple[tuple[bytes, int, str], ...] = (
-    (b"\x7fELF", 0, "a program (ELF)"), (b"MZ", 0, "a program (Windows)"), (b"\xcf\xfa\xed\xfe", 0, "a program (macOS)"),
-    (b"\xca\xfe\xba\xbe", 0, "a program (macOS or Java)"), (b"#!", 0, "a script"), (b"PK\x03\x04", 0, "a zip archive"), (b"PK\x05\x06", 0, "a zip archive"),
-    (b"\x1f\x8b", 0, "a gzip archive"), (b"BZh", 0, "a bzip2 archive"), (b"\xfd7zXZ", 0, "an xz archive"), (b"7z\xbc\xaf", 0, "a 7z archive"),
-    (b"\x28\xb5\x2f\xfd", 0, "a zstd archive"), (b"Rar!", 0, "a rar archive"), (b"ustar", 257, "a tar archive"), (b"\x89HDF\r\n", 0, "an HDF5 file (Keras), whose layers can hold code"),
-    (b"\x93NUMPY", 0, "a numpy array, which can hold pickled objects"), (b"\x0a", 0, ""),
-)  # fmt: skip
+    (b"\x7fELF", 0, "a program (ELF)"),
+    (b"MZ", 0, "a program (Windows)"),
+    (b"\xcf\xfa\xed\xfe", 0, "a program (macOS)"),
+    (b"\xca\xfe\xba\xbe", 0, "a program (macOS or Java)"),
+    (b"#!", 0, "a script"),
+    (b"PK\x03\x04", 0, "a zip archive"),
+    (b"PK\x05\x06", 0, "a zip archive"),
+    (b"\x1f\x8b", 0, "a gzip archive"),
+    (b"BZh", 0, "a bzip2 archive"),
+    (b"\xfd7zXZ", 0, "an xz archive"),
+    (b"7z\xbc\xaf", 0, "a 7z archive"),
+    (b"\x28\xb5\x2f\xfd", 0, "a zstd archive"),
+    (b"Rar!", 0, "a rar archive"),
+    (b"ustar", 257, "a tar archive"),
+    (b"\x89HDF\r\n", 0, "an HDF5 file (Keras), whose layers can hold code"),
+    (b"\x93NUMPY", 0, "a numpy array, which can hold pickled objects"),
+    (b"\x0a", 0, ""),
+)
 _PICKLE = re.compile(rb"\x80[\x00-\x05]")
 _OLD_PICKLE = re.compile(rb"^\(?[cl(]?[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 _PROGRAMS = (
@@ -52,12 +66,49 @@ _PROGRAMS = (
     ".cmd",
     ".vbs",
 )
-_LOADED_AS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".mar", ".npy", ".npz", ".h5", ".hdf5", ".keras", ".pb", ".onnx",
-                   ".t7", ".dat", ".model.pkl", ".msgpack", ".ot", ".zip", ".tar", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tgz", ".engine", ".plan",
-                   ".mlmodel", ".pmml", ".skops", ".cbm", ".tflite")  # fmt: skip
+_LOADED_AS_CODE = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".dill",
+    ".mar",
+    ".npy",
+    ".npz",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".pb",
+    ".onnx",
+    ".t7",
+    ".dat",
+    ".model.pkl",
+    ".msgpack",
+    ".ot",
+    ".zip",
+    ".tar",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".7z",
+    ".rar",
+    ".zst",
+    ".tgz",
+    ".engine",
+    ".plan",
+    ".mlmodel",
+    ".pmml",
+    ".skops",
+    ".cbm",
+    ".tflite",
+)
 #: Names by which a template leaves its sandbox, and what no template of a chat needs.
 _ESCAPES = re.compile(
-    r"__\w+__|\|\s*attr\b|\bcycler\b|\blipsum\b|\bjoiner\b|\bself\s*\.\s*_|\{%-?\s*(?:include|import|from|extends)\b"
+    r"__\w+__|\|\s*attr\b|\bcycler\b|\blipsum\b|\bjoiner\b|\bself\s*\.\s*_|\{%-?\s*(?:include|impor"
+    r"t|from|extends)\b"
     r"|\bmro\s*\(|\bpopen\b|\bsubclasses\b|\bglobals\b\s*[\[(]|\\x5f"
 )
 _ADDRESS = re.compile(r"(?:https?|ftp)://[^\s'\"<>)}]+|data:text/html|<\s*script|javascript:", re.IGNORECASE)
@@ -118,9 +169,11 @@ def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
 
 
 def refuse(files: Mapping[str, Path]) -> list[Finding]:
-    """Raises BadModel with the first dangerous findings, where there are any; else returns what cannot be vouched for but does no harm.
+    """Raises BadModel with the first dangerous findings, where there are any; else returns what cannot be
+    vouched for but does no harm.
 
-    Code that a configuration names (``auto_map``) beside an architecture that is built in is never run and no reason to refuse.
+    Code that a configuration names (``auto_map``) beside an architecture that is built in is never run and no
+    reason to refuse.
     """
     findings = [finding for finding in scan(files) if not _is_idle(finding, files)]
     dangerous = [finding for finding in findings if finding.dangerous]
@@ -168,7 +221,8 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
             Finding(
                 name,
                 "format",
-                f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they hold",
+                f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they "
+                "hold",
             )
         ]
     return _text(name, path)
@@ -227,7 +281,8 @@ def _zip(name: str, path: Path) -> Finding:
                     return Finding(
                         name,
                         "archive",
-                        f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)",
+                        f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, "
+                        f"{entry.file_size:,} bytes)",
                     )
             for entry in entries:
                 with archive.open(entry) as file:
@@ -340,7 +395,9 @@ def _templates(name: str, texts: Sequence[str]) -> list[Finding]:
 
 
 def _template(name: str, source: str) -> list[Finding]:
-    """A chat template that reaches for its sandbox's walls, does not end, or brings instructions and addresses of its own."""
+    """A chat template that reaches for its sandbox's walls, does not end, or brings instructions and
+    addresses of its own.
+    """
     if (escape := _ESCAPES.search(source)) is not None:
         return [
             Finding(name, "template", f"its chat template reaches out of its sandbox ({escape[0][:60]!r})")
@@ -365,7 +422,9 @@ def _template(name: str, source: str) -> list[Finding]:
 
 
 def notes(files: Mapping[str, Path]) -> list[str]:
-    """What is no danger and should be known: a sentence for each chat template that takes no plain question."""
+    """What is no danger and should be known: a sentence for each chat template that takes no plain
+    question.
+    """
     told: list[str] = []
     for name, path in sorted(files.items()):
         for source in _templates_of(name, path):

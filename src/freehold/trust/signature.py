@@ -1,4 +1,5 @@
-"""A model's signature in the OpenSSF Model Signing format (1.0), with one of your own elliptic-curve keys, offline.
+"""A model's signature in the OpenSSF Model Signing format (1.0), with one of your own elliptic-curve keys,
+offline.
 
 Made and read by the package model-signing, so that its own command verifies ours and the other way round. A
 signature covers every file of a folder by its sha256; names are part of it, so that a file that was added,

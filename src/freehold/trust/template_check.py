@@ -46,8 +46,9 @@ CONVERSATIONS: tuple[Mapping[str, object], ...] = (
 
 @dataclass(frozen=True)
 class Tried:
-    """``exceeded``: what the template did beyond the limits; ``refused``: why it takes no plain question. Both are
-    the end of a sentence, and empty for an ordinary template."""
+    """``exceeded``: what the template did beyond the limits; ``refused``: why it takes no plain question.
+    Both are the end of a sentence, and empty for an ordinary template.
+    """
 
     exceeded: str = ""
     refused: str = ""
