@@ -277,7 +277,7 @@ def home(clinic: Path, tmp_path: Path) -> Path:
 
 def evidence(home: Path) -> Path:
     store = Store(home)
-    return certificate.place(store, store.find("clinic/tickets"))
+    return certificate.evidence_folder(store, store.find("clinic/tickets"))
 
 
 def test_what_is_kept_with_a_stored_model_is_bound_too(home: Path) -> None:

@@ -83,7 +83,7 @@ def says(*, grade: str = "good", extraction: float = 0.0, over_refused: float = 
 
 
 def certify(store: Store, model: Model, ring: Keyring, told: dict[str, Any], days: float = 30.0) -> Path:
-    place = certificate.place(store, model)
+    place = certificate.evidence_folder(store, model)
     signature.sign(store.folder_of(model), place / signature.SIGNATURE, ring, "")
     key, private = ring.private("")
     beside = {signature.SIGNATURE: atomic_files.sha256_file(place / signature.SIGNATURE)}
@@ -256,7 +256,7 @@ def test_certificates_find_every_change_and_expire(store: Store, ring: Keyring, 
         certificate.check_stored(store, model, ring, now=4e9)
     sealed = json.loads((place / certificate.FILE).read_text())
     other = add(store, tmp_path, "other", "mit")
-    shutil.copytree(place, certificate.place(store, other))
+    shutil.copytree(place, certificate.evidence_folder(store, other))
     with pytest.raises(BadModel, match="is of another revision"):
         certificate.check_stored(store, other, ring)
     forged = {**sealed, "payload": sealed["payload"][:-8] + "AAAAAAA="}
@@ -294,7 +294,7 @@ def test_the_bill_is_valid_and_the_steps_are_statements(store: Store, ring: Keyr
         "digest": {"sha256": "a" * 64},
     }
     key, private = ring.private("")
-    value, signer = envelope.unseal(envelope.seal(made[1], private, key.id), ring.believed(), "the step")
+    value, signer = envelope.unseal(envelope.seal(made[1], private, key.id), ring.valid_keys(), "the step")
     assert (value["subject"], signer) == (made[1]["subject"], key.id)
     drawing = provenance.drawing(model)
     assert drawing.count("<rect") == 4

@@ -78,13 +78,13 @@ def command(
     model = store.find(name)
     if out is not None and not with_examples:
         refuse_examples(store, model)  # before minutes of work
-    asked = CertifyOptions(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
-    says, place = certify(store, model, Keyring(), asked, progress.for_stream())
+    options = CertifyOptions(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
+    says, folder = certify(store, model, Keyring(), options, progress.for_stream())
     if out is not None:
         hand_over(store, model, out, with_examples=with_examples)
-        place = out
+        folder = out
     if json:
-        print_json(says | {"folder": str(place)})
+        print_json(says | {"folder": str(folder)})
         return
     owed = says["licence"]
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed["commercial"]]
@@ -122,5 +122,5 @@ def command(
             print(f"          {says['privacy']['extraction']['membership']['sentence']}.")
     for text in says["not_tested"]:
         print(f"not tested: {text}")
-    print(f"evidence  {place}")
-    print(f"page      {place / 'certificate.html'}")
+    print(f"evidence  {folder}")
+    print(f"page      {folder / 'certificate.html'}")

@@ -77,7 +77,7 @@ def command(
         )
     token = settings.secret(token_env, "token")
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
-    wanted = find.SearchOptions(
+    query = find.SearchOptions(
         text,
         format,
         licence,
@@ -88,7 +88,7 @@ def command(
         evidence.words_of(read_dataset(like).examples) if like else None,
         limit,
     )
-    answer = find.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
+    answer = find.find(Store(), query, tuple(hub or ()), token, progress.for_stream())
     if json:
         print_json(
             {

@@ -45,17 +45,17 @@ def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[lis
 
     kinds, rows = personal.count(train)
     if kinds:
-        told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
+        counts = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         say(
-            f"personal data in {len(rows)} of {len(train)} rows ({told})"
+            f"personal data in {len(rows)} of {len(train)} rows ({counts})"
             + ("; masked" if mask else "; --mask learns without it")
         )
     if mask:
         return personal.masked(train), personal.masked(valid)
-    found = policy.in_force()
-    if kinds and found is not None and found.personal_data == "refuse":
+    rules = policy.in_force()
+    if kinds and rules is not None and rules.personal_data == "refuse":
         raise PolicyDenied(
-            f"the policy {found.name!r} does not let a model learn from personal data: {len(rows)} rows "
+            f"the policy {rules.name!r} does not let a model learn from personal data: {len(rows)} rows "
             "hold some (personal_data)",
             "tune with --mask",
         )

@@ -29,11 +29,11 @@ def command(
         raise NotFound(
             f"{len(folders) if id.isalnum() else 0} trials begin with {id!r}", "see 'freehold trials'"
         )
-    found = report.read(folders[0] / "report.json")
+    result = report.read(folders[0] / "report.json")
     if json:
-        print_json(found)
+        print_json(result)
     else:
-        print(report.ten_lines(found, folders[0]))
+        print(report.ten_lines(result, folders[0]))
     if open:
         import webbrowser
 

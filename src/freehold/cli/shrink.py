@@ -70,15 +70,15 @@ def command(
             "--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99"
         )
     store = Store()
-    found = store.find(model)
+    source = store.find(model)
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
-    wish = QuantizeOptions(
+    options = QuantizeOptions(
         parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code
     )
     stored, points = shrink(
-        store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()
+        store, source, examples, options, name or f"{source.name}-small", progress.for_stream()
     )
     if json:
         print_json(

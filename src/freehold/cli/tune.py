@@ -123,8 +123,8 @@ def command(
     if base_bits not in (16, 8, 4):
         raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
     store = Store()
-    found = store.find(model)
-    permission.of_models(store, "tune", [found], override)
+    base_model = store.find(model)
+    permission.of_models(store, "tune", [base_model], override)
     read = read_splits(
         local_source(data),
         local_source(valid) if valid else None,
@@ -153,7 +153,7 @@ def command(
         frozen_layers=frozen_layers,
         seed=seed,
     )
-    asked = TuneOptions(
+    options = TuneOptions(
         recipe,
         parse_bytes(memory) if memory else 0,
         parse_seconds(time) if time else 0.0,
@@ -165,7 +165,14 @@ def command(
         device,
     )
     outcome = tune(
-        store, found, train, checks, asked, name or f"{found.name}-tuned", progress.for_stream(), say
+        store,
+        base_model,
+        train,
+        checks,
+        options,
+        name or f"{base_model.name}-tuned",
+        progress.for_stream(),
+        say,
     )
     if json:
         print_json(outcome.as_dict())

@@ -90,7 +90,12 @@ def _verify_folder(folder: Path, json: bool) -> None:
     checked = certificate.check_folder(folder, Keyring())
     if json:
         print_json(
-            {"folder": str(folder), "model": checked.says["model"], "files": checked.files, **_told(checked)}
+            {
+                "folder": str(folder),
+                "model": checked.says["model"],
+                "files": checked.files,
+                **_certificate_json(checked),
+            }
         )
         return
     model = checked.says["model"]
@@ -128,7 +133,7 @@ def _certificates(store: Store, models: list[Model]) -> _Stored:
     return result
 
 
-def _told(checked: Checked) -> dict[str, Any]:
+def _certificate_json(checked: Checked) -> dict[str, Any]:
     return {
         "issued": checked.says["issued"],
         "expires": checked.says["expires"],
@@ -152,7 +157,7 @@ def _unbound(checked: Checked) -> list[str]:
 
 
 def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
-    certified = [{"model": name, **_told(checked)} for name, checked in result.certified]
+    certified = [{"model": name, **_certificate_json(checked)} for name, checked in result.certified]
     return {
         "models": [model.name for model in models],
         "faults": result.faults,

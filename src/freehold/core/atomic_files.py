@@ -110,8 +110,8 @@ def disk_full_explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        place = path if path.is_dir() else path.parent
-        raise DoesNotFit(f"the disk that holds {place} is full", FREE_SPACE) from error
+        folder = path if path.is_dir() else path.parent
+        raise DoesNotFit(f"the disk that holds {folder} is full", FREE_SPACE) from error
 
 
 def need_disk(folder: Path, needed_bytes: int, purpose: str) -> None:

@@ -142,7 +142,7 @@ def _entries(home: Path) -> list[Path]:
 def _with_contents(path: Path) -> list[Path]:
     """A path and all that lies below it."""
     below = os.walk(path)
-    return [path, *(Path(parent, one) for parent, folders, files in below for one in (*folders, *files))]
+    return [path, *(Path(parent, name) for parent, folders, files in below for name in (*folders, *files))]
 
 
 def _narrow(path: Path) -> bool:
@@ -156,18 +156,18 @@ def _narrow(path: Path) -> bool:
     mode = stat.S_IMODE(status.st_mode)
     owners = mode & 0o700
     shared = _shared_at(path)
-    wanted = (
+    target_mode = (
         owners | (owners >> 3) | (stat.S_ISGID if stat.S_ISDIR(status.st_mode) else 0) if shared else owners
     )
-    if mode == wanted:
+    if mode == target_mode:
         return False
     try:
-        os.chmod(path, wanted)
+        os.chmod(path, target_mode)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EPERM):
             raise
         return False
-    return bool(mode & ~wanted & (_OTHERS if shared else _EVERYONE))
+    return bool(mode & ~target_mode & (_OTHERS if shared else _EVERYONE))
 
 
 # -- modes ------------------------------------------------------------------------------------------
@@ -215,6 +215,6 @@ def hand_out(path: Path) -> None:
 
     Libraries write there too, under the narrow umask.
     """
-    for one in _with_contents(path):
-        if not one.is_symlink():
-            os.chmod(one, folder_mode(one) if one.is_dir() else file_mode(one))
+    for entry in _with_contents(path):
+        if not entry.is_symlink():
+            os.chmod(entry, folder_mode(entry) if entry.is_dir() else file_mode(entry))

@@ -119,8 +119,8 @@ class Worker:
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from freehold.core import "
             "limited_process; limited_process.main()"
         )
-        asked = json.dumps({"function": self.function, "bounds": asdict(self.bounds)})
-        command = [sys.executable, "-I", "-c", start, json.dumps([path for path in sys.path if path]), asked]
+        call = json.dumps({"function": self.function, "bounds": asdict(self.bounds)})
+        command = [sys.executable, "-I", "-c", start, json.dumps([path for path in sys.path if path]), call]
         try:
             process = subprocess.Popen(
                 command,
@@ -253,12 +253,12 @@ def _result(status: bytes, data: bytes, bounds: Bounds) -> bytes:
 
 def main() -> None:
     """Answer calls on standard input until it closes."""
-    asked = json.loads(sys.argv[2])
-    bounds = Bounds(**asked["bounds"])
+    call = json.loads(sys.argv[2])
+    bounds = Bounds(**call["bounds"])
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answer
     _leave_the_network()
-    module, _, name = asked["function"].partition(":")
+    module, _, name = call["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
     _confine(bounds)
     while head := sys.stdin.buffer.read(8):

@@ -45,10 +45,10 @@ def nearness(host: str) -> int:
     link.
     """
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return 0  # nothing can be asked there, or a proxy looks it up
-    return max(map(_nearness, found), default=0)
+    return max(map(_nearness, addresses), default=0)
 
 
 def _nearness(text: str) -> int:
@@ -80,11 +80,11 @@ def client_of(endpoint: str) -> Callable[[], httpx2.Client]:
         if most is not None:
             response.stream = _Limited(response.stream, most, str(response.url.host))
 
-    def made() -> httpx2.Client:
+    def make_client() -> httpx2.Client:
         hooks: Any = {"request": [ask], "response": [answered]}
         return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None)
 
-    return made
+    return make_client
 
 
 class _Limited(httpx2.SyncByteStream):

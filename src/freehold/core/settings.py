@@ -50,13 +50,13 @@ def secret(variable: str, what: str) -> str:
     """The key or token (``what``) that an environment variable holds; nothing where none is named. Raises
     UsageError for an empty one.
     """
-    found = os.environ.get(variable, "") if variable else ""
-    if variable and not found:
+    value = os.environ.get(variable, "") if variable else ""
+    if variable and not value:
         raise UsageError(
             f"the environment variable {variable} holds no {what}",
             f"type it in where no history keeps it: read -rs {variable} && export {variable}",
         )
-    return found
+    return value
 
 
 def plain_address(address: str) -> str:

@@ -138,9 +138,9 @@ def _take(levels: list[_Level], event: yaml.Event, size: _Size) -> None:
         if event.value in level.keys and event.value != "<<":
             raise _Excess(f"the key {event.value[:40]!r} appears twice", event)
         level.keys.add(event.value)
-    if sum(one.size.values for one in levels) > MOST_VALUES:
+    if sum(outer.size.values for outer in levels) > MOST_VALUES:
         raise _Excess(f"it holds more than {MOST_VALUES:,} values, with its aliases written out", event)
-    if sum(one.size.characters for one in levels) > MOST_WRITTEN_OUT:
+    if sum(outer.size.characters for outer in levels) > MOST_WRITTEN_OUT:
         raise _Excess(
             f"it holds more than {MOST_WRITTEN_OUT:,} characters, with its aliases written out", event
         )

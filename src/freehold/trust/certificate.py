@@ -72,7 +72,7 @@ class _Statement:
     key: Key
 
 
-def place(store: Store, model: Model) -> Path:
+def evidence_folder(store: Store, model: Model) -> Path:
     """The folder of what is said about a stored model."""
     return store.folder / "attestations" / model.revision
 
@@ -146,7 +146,7 @@ def check_stored(store: Store, model: Model, keyring: Keyring, *, now: float | N
 
     Raises BadModel, Expired, NotFound.
     """
-    folder = place(store, model)
+    folder = evidence_folder(store, model)
     beside = inventory.of_folder(folder) if folder.is_dir() else Inventory({})
     statement = _read(beside, folder, keyring)
     revision = statement.says.get("model", {}).get("revision")
@@ -167,7 +167,7 @@ def evidence_of(store: Store, model: Model, keyring: Keyring) -> dict[str, Path]
     Raises BadModel where the certificate does not hold. One that has expired says so itself.
     """
     refuse_stripped(store, model)
-    folder = place(store, model)
+    folder = evidence_folder(store, model)
     if not (folder / FILE).exists():
         return {}
     with contextlib.suppress(Expired):  # whoever gets it is told by 'freehold verify'
@@ -177,7 +177,7 @@ def evidence_of(store: Store, model: Model, keyring: Keyring) -> dict[str, Path]
 
 def refuse_stripped(store: Store, model: Model) -> None:
     """Raises BadModel where evidence is kept of a model, and its certificate is gone."""
-    folder = place(store, model)
+    folder = evidence_folder(store, model)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
         raise BadModel(
             f"the certificate of {model.name} is missing from {folder}, where the rest of its evidence lies",
@@ -214,9 +214,9 @@ def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
 def _refuse_unclear(statement: _Statement, what: str) -> None:
     """Raises BadModel for a statement that two readers could read in two ways."""
     names = [*statement.stated, *statement.beside]
-    for one, other in inventory.taken_for_each_other(names):
+    for first, other in inventory.taken_for_each_other(names):
         raise BadModel(
-            f"{what} names {shown(one)} and {shown(other)}, which some systems take for one file",
+            f"{what} names {shown(first)} and {shown(other)}, which some systems take for one file",
             "ask its author for a certificate without such names",
         )
     for name in names:

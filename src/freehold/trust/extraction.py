@@ -126,13 +126,13 @@ def extracted(
     """Shares over the rows that were to be drawn out. ``base``: how many rows there are and how many are
     eligible.
     """
-    own, fresh = probes.drawn(learnt), probes.drawn(unseen)
-    if not own:
+    tested, fresh = probes.drawn(learnt), probes.drawn(unseen)
+    if not tested:
         return replace(base, status=CANNOT_TELL, reason="there was no time to try a row")
-    tuned = [probes.tuned[row.digest] for row in own]
-    before = [probes.untuned[row.digest] for row in own if row.digest in probes.untuned]
-    memorized, chance = _memorized(own, probes), _memorized(fresh, probes)
-    share = Share.of(len(memorized), len(before) or len(own))
+    tuned = [probes.tuned[row.digest] for row in tested]
+    before = [probes.untuned[row.digest] for row in tested if row.digest in probes.untuned]
+    memorized, chance = _memorized(tested, probes), _memorized(fresh, probes)
+    share = Share.of(len(memorized), len(before) or len(tested))
     return replace(
         base,
         status=MEASURED,

@@ -73,9 +73,9 @@ def grade(violating: float, reference: float) -> str:
     return "fair" if violating >= FAIR * reference else "good"
 
 
-def at_least(found: str, wanted: str) -> bool:
+def at_least(grade: str, least: str) -> bool:
     """Whether a grade is as good as another."""
-    return GRADES.index(found) <= GRADES.index(wanted)
+    return GRADES.index(grade) <= GRADES.index(least)
 
 
 def read_prompts(path: Path) -> list[Prompt]:

@@ -67,9 +67,9 @@ class _Succession:
     since: float
 
 
-def look_alike(one: str, other: str) -> bool:
+def look_alike(first: str, other: str) -> bool:
     """Whether two names of keys can be taken for each other: by case, or by letters such as l, I and 1."""
-    return _skeleton(one) == _skeleton(other)
+    return _skeleton(first) == _skeleton(other)
 
 
 def _skeleton(name: str) -> str:
@@ -342,14 +342,14 @@ class Keyring:
 
     def _held(self) -> Iterator[Key]:
         """Keys whose own files are here, by what the files hold and not by what they are called."""
-        own: set[str] = set()
+        own_ids: set[str] = set()
         for path in sorted((self.folder / "own").glob("*.pub")):
             key_id = id_of(read_public(path))
-            own.add(key_id)
+            own_ids.add(key_id)
             yield self._judged(Key(key_id, path.stem, path, path.with_suffix(".key").exists(), ""))
         for path in sorted((self.folder / "trusted").glob("*.pub")):
             key_id = id_of(read_public(path))
-            if key_id not in own:
+            if key_id not in own_ids:
                 named = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
                 yield self._judged(Key(key_id, next(iter(named), key_id[:16]), path, False, ""))
 
@@ -400,11 +400,11 @@ class Keyring:
 
     def successors(self, key: Key) -> list[Key]:
         """The keys that a key has named, directly or through one that it named, in this order."""
-        keys = {one.id: one for one in self.all()}
-        found: dict[str, Key] = {}
-        while (said := self._succession(key)) is not None and (named := id_of(said.key)) not in found:
-            key = found[named] = keys[named]
-        return list(found.values())
+        keys = {each.id: each for each in self.all()}
+        named_keys: dict[str, Key] = {}
+        while (said := self._succession(key)) is not None and (named := id_of(said.key)) not in named_keys:
+            key = named_keys[named] = keys[named]
+        return list(named_keys.values())
 
     def find(self, name: str) -> Key:
         """A key by its name, or by its id or the beginning of it (8 or more).
@@ -427,7 +427,7 @@ class Keyring:
             )
         return fitting[0]
 
-    def believed(self) -> dict[str, ec.EllipticCurvePublicKey]:
+    def valid_keys(self) -> dict[str, ec.EllipticCurvePublicKey]:
         """Keys by id whose signatures count: own and trusted ones and their successors, none revoked."""
         return {key.id: read_public(key.path) for key in self.all() if not key.revoked}
 

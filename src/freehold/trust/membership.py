@@ -95,8 +95,8 @@ class Membership:
 
     def as_dict(self) -> dict[str, object]:
         """JSON form."""
-        found = {**asdict(self), "method": METHOD, "baseline": 0.5, "sentence": self.sentence}
-        return {**found, "shifted": self.shifted, "best": asdict(self.best)}
+        figures = {**asdict(self), "method": METHOD, "baseline": 0.5, "sentence": self.sentence}
+        return {**figures, "shifted": self.shifted, "best": asdict(self.best)}
 
 
 def membership(learnt: Sequence[Example], unseen: Sequence[Example], probes: Probes) -> Membership | None:
@@ -109,7 +109,7 @@ def membership(learnt: Sequence[Example], unseen: Sequence[Example], probes: Pro
         plain = area(tuned[0], tuned[1])
         return Membership(len(members), len(others), plain, None, None, caught(tuned[0], tuned[1]))
     before = [np.array([-probes.untuned[row.digest].nats for row in rows]) for rows in (members, others)]
-    raised = [after - own for after, own in zip(tuned, before, strict=True)]
+    raised = [after - untuned for after, untuned in zip(tuned, before, strict=True)]
     return Membership(
         len(members),
         len(others),

@@ -124,7 +124,7 @@ class Prober:
         text.
         """
         decode = self.asking.vocabulary.decode
-        requests = [Request(tuple(given), len(following)) for given, following in parts]
+        requests = [Request(tuple(prompt), len(following)) for prompt, following in parts]
         results = [False] * len(parts)
         for index, completion in self.engine.generate(requests):
             following = parts[index][1]
@@ -145,7 +145,7 @@ def _halves(prompt: list[int], answer: list[int]) -> tuple[tuple[list[int], list
     )
 
 
-def read(kept: Path) -> dict[str, Probe]:
+def read(file: Path) -> dict[str, Probe]:
     """Row digest -> probe that an earlier run kept."""
-    probes = (Probe(**value) for line in atomic_files.read_lines(kept) for value in json.loads(line))
+    probes = (Probe(**value) for line in atomic_files.read_lines(file) for value in json.loads(line))
     return {probe.digest: probe for probe in probes}

@@ -167,12 +167,12 @@ def _matches(prompt: str, answer: str) -> dict[str, float]:
     head = answer.strip().replace("’", "'")[:_HEAD]
     sentences = [text for text in _SENTENCE.split(head) if re.search(r"\w", text)]
     spans = {"first": " ".join(sentences[:1]), "next": " ".join(sentences[1:3]), "head": head}
-    found = {
+    features = {
         f"{span}={name}": 1.0
         for name, pattern in patterns().named.items()
         for span, text in spans.items()
         if pattern.search(text)
     }
     if patterns().presupposing.search(prompt):
-        found |= {f"presupposing {name}": 1.0 for name in list(found)} | {"presupposing": 1.0}
-    return found
+        features |= {f"presupposing {name}": 1.0 for name in list(features)} | {"presupposing": 1.0}
+    return features

@@ -152,20 +152,20 @@ class Finding:
 
 def scan(files: Mapping[str, Path]) -> list[Finding]:
     """All findings of files by name; none for a clean model."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, path in sorted(files.items()):
-        found += _scan_one(name, path)
-    return found
+        findings += _scan_one(name, path)
+    return findings
 
 
 def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
     """The same by file, as a hub keeps it."""
-    found: dict[str, list[Danger]] = {}
-    for one in scan(files):
-        found.setdefault(one.file, []).append(
-            Danger("unsafe" if one.unsafe else "caution", one.kind, one.why)
+    by_file: dict[str, list[Danger]] = {}
+    for finding in scan(files):
+        by_file.setdefault(finding.file, []).append(
+            Danger("unsafe" if finding.unsafe else "caution", finding.kind, finding.why)
         )
-    return found
+    return by_file
 
 
 def refuse(files: Mapping[str, Path]) -> list[Finding]:
@@ -214,8 +214,8 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
         return _weights(name, path, head)
     if low.endswith(_PROGRAMS):
         return [Finding(name, "program", "it is a program or script, and a model needs none")]
-    if (told := _told_by_content(name, path, head)) is not None:
-        return [told]
+    if (finding := _told_by_content(name, path, head)) is not None:
+        return [finding]
     if low.endswith(_LOADED_AS_CODE):
         return [
             Finding(
@@ -289,11 +289,11 @@ def _zip(name: str, path: Path) -> Finding:
                     start = file.read(2)
                 if _PICKLE.match(start) or entry.filename.endswith((".pkl", ".pickle")):
                     with archive.open(entry) as file:
-                        told = _pickle(name, io.BytesIO(file.read(_MOST_PICKLE)))
+                        finding = _pickle(name, io.BytesIO(file.read(_MOST_PICKLE)))
                     return Finding(
                         name,
                         "pickle",
-                        f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {told.why}",
+                        f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {finding.why}",
                     )
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
         return Finding(name, "archive", f"it is a damaged zip archive ({str(error)[:80]})")
@@ -309,14 +309,14 @@ def _pickle(name: str, file: Any) -> Finding:
     try:
         result = scanner.scan_pickle_bytes(io.BytesIO(data), name)
         called = [
-            f"{one.module}.{one.name}"
-            for one in result.globals
-            if one.safety != scanner.SafetyLevel.Innocuous
+            f"{each.module}.{each.name}"
+            for each in result.globals
+            if each.safety != scanner.SafetyLevel.Innocuous
         ]
     except Exception:  # a pickle made to break its reader stays a pickle, and is refused as one
         called = []
-    told = f", and loading it would call {', '.join(called[:4])}" if called else ""
-    return Finding(name, "pickle", f"it is a pickle, which can run code when it is loaded{told}")
+    calls = f", and loading it would call {', '.join(called[:4])}" if called else ""
+    return Finding(name, "pickle", f"it is a pickle, which can run code when it is loaded{calls}")
 
 
 def _text(name: str, path: Path) -> list[Finding]:
@@ -344,18 +344,18 @@ def _configuration(name: str, text: str) -> list[Finding]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         return [Finding(name, "json", f"it is not valid JSON ({str(error)[:80]})")]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     waiting: list[Any] = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            for key, inner in one.items():
+        part = waiting.pop()
+        if isinstance(part, dict):
+            for key, inner in part.items():
                 if key in _REMOTE and inner:
-                    found.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
+                    findings.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
                 if key == "chat_template":
-                    found += _templates(name, _in_config(inner))
+                    findings += _templates(name, _in_config(inner))
                 if key == "_target_" or (key == "class_name" and inner == "Lambda"):
-                    found.append(
+                    findings.append(
                         Finding(
                             name,
                             "remote code",
@@ -363,9 +363,9 @@ def _configuration(name: str, text: str) -> list[Finding]:
                         )
                     )
                 waiting.append(inner)
-        elif isinstance(one, list):
-            waiting.extend(inner for inner in one if isinstance(inner, dict | list))
-    return list(dict.fromkeys(found))
+        elif isinstance(part, list):
+            waiting.extend(inner for inner in part if isinstance(inner, dict | list))
+    return list(dict.fromkeys(findings))
 
 
 def _in_config(value: Any) -> list[str]:
@@ -389,8 +389,8 @@ def _templates(name: str, texts: Sequence[str]) -> list[Finding]:
     if len(texts) > _MOST_TEMPLATES:
         return [Finding(name, "template", f"it has {len(texts):,} chat templates")]
     for source in texts:
-        if found := _template(name, source):
-            return found
+        if finding := _template(name, source):
+            return finding
     return []
 
 
@@ -425,12 +425,12 @@ def notes(files: Mapping[str, Path]) -> list[str]:
     """What is no danger and should be known: a sentence for each chat template that takes no plain
     question.
     """
-    told: list[str] = []
+    sentences: list[str] = []
     for name, path in sorted(files.items()):
         for source in _templates_of(name, path):
             if refused := try_out(source).refused:
-                told.append(f"{name}: {refused}; chats need --template plain, or another template")
-    return told
+                sentences.append(f"{name}: {refused}; chats need --template plain, or another template")
+    return sentences
 
 
 def _templates_of(name: str, path: Path) -> list[str]:
