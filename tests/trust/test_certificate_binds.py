@@ -87,7 +87,7 @@ def test_what_was_handed_on_holds_and_every_file_is_bound(handover: Path, reader
     assert told["not_bound"] == []
     names = {path.name for path in handover.iterdir()}
     assert set(told["files"]) == names - {"certificate.json"} >= {*BESIDE, "clinic-tickets.gguf"}
-    assert f"{len(names) - 1} files are what clinic (" in freehold(reader, "verify", handover).out
+    assert f"{len(names) - 1} files as signed by clinic (" in freehold(reader, "verify", handover).out
 
 
 @pytest.mark.parametrize("name", [*BESIDE, "clinic-tickets.gguf"])
@@ -281,7 +281,7 @@ def evidence(home: Path) -> Path:
 
 
 def test_what_is_kept_with_a_stored_model_is_bound_too(home: Path) -> None:
-    assert "certificate holds until" in freehold(home, "verify", "clinic/tickets").out
+    assert "certificate valid until" in freehold(home, "verify", "clinic/tickets").out
     (evidence(home) / "NOTICE.txt").write_text("yours")
     (evidence(home) / "more.txt").write_text("")
     refused(freehold(home, "verify"), "NOTICE.txt was changed", "more.txt is extra")
@@ -345,12 +345,12 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
         (lambda v: v["predicate"]["beside"].pop("NOTICE.txt"), "NOTICE.txt is extra", 6),
         (
             lambda v: v["predicate"].update(beside=["model.sig"]),
-            "does not state clearly what lies beside it",
+            "does not state clearly which files go with it",
             6,
         ),
         (lambda v: v["predicate"]["beside"].update({"../x": "0" * 64}), "names an unsafe file", 6),
         (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "take for one file", 6),
-        (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "another key has signed it", 6),
+        (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "names another key than", 6),
         (
             lambda v: v.update(_type="https://in-toto.io/Statement/v2"),
             "does not hold an in-toto statement of version 1",
@@ -434,7 +434,7 @@ def test_a_set_signed_again_by_another_key_says_whose(handover: Path, reader: Pa
     public = thief / "keys" / "own" / "clinic.pub"
     refused(freehold(reader, "signer", "trust", public), "could be taken for 'clinic'", code=2)
     assert freehold(reader, "signer", "trust", public, "--as", "somebody").code == 0
-    refused(freehold(reader, "verify", handover), "says that another key has signed it than 'somebody'")
+    refused(freehold(reader, "verify", handover), "names another key than 'somebody'")
     resealed(handover, thief, lambda value: value["predicate"]["signed_by"].update(id=thief_key))
     assert f"are what somebody ({thief_key[:16]}) signed" in freehold(reader, "verify", handover).out
 
@@ -456,7 +456,7 @@ def test_a_signature_by_another_key_than_the_certificates_fails(
 
 def test_days_that_are_no_time_span(home: Path) -> None:
     for days in ("inf", "1e9"):
-        refused(freehold(home, "certify", "clinic/tickets", "--days", days), "cannot hold for", code=2)
+        refused(freehold(home, "certify", "clinic/tickets", "--days", days), "cannot be valid for", code=2)
 
 
 # -- certificates of earlier releases ---------------------------------------------------------------
@@ -510,4 +510,4 @@ def test_a_new_certificate_cannot_pass_as_an_old_one(old: Path, handover: Path, 
     """
     shutil.copyfile(old / "certificate.json", handover / "certificate.json")
     (handover / "README.md").unlink()
-    refused(freehold(reader, "verify", handover), "model.sig and the certificate do not say the same")
+    refused(freehold(reader, "verify", handover), "model.sig and the certificate disagree about")

@@ -75,9 +75,9 @@ def test_obligations_differ_between_apache_and_gemma() -> None:
         (
             [Component("a", "dataset", "cc-by-sa-3.0"), Component("b", "model", "gpl-3.0", True)],
             "x",
-            "each want the result under themselves",
+            "each require the result to be under their own terms",
         ),
-        ([Component("a", "model", "cc-by-nd-4.0", True)], "x", "lets no changed version be shared"),
+        ([Component("a", "model", "cc-by-nd-4.0", True)], "x", "does not allow sharing changed versions"),
         ([Component("a", "model", "llama3.1", True)], "bank/helper", "must begin with 'Llama'"),
         (
             [Component("teacher", "model", "llama3"), Component("pupil", "model", "apache-2.0", True)],

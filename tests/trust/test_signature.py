@@ -53,7 +53,7 @@ def test_keys_are_secret_and_named_once(ring: Keyring) -> None:
     assert len(key.id) == 64
     with pytest.raises(UsageError, match="already"):
         ring.create("clinic")
-    with pytest.raises(UsageError, match="cannot name a key"):
+    with pytest.raises(UsageError, match="cannot be the name of a key"):
         ring.create("../x")
     with pytest.raises(NotFound, match="no key is named 'other'"):
         ring.find("other")

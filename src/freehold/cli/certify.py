@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 NAME = "certify"
 
@@ -87,18 +87,19 @@ def command(
         print_json(says | {"folder": str(folder)})
         return
     owed = says["licence"]
+    duties = len(owed["must"]) + len(owed["pass_on"])
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed["commercial"]]
     print(
-        f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with "
+        f"{model.name}@{model.revision[:12]}, valid until {says['expires'][:10]}, signed with "
         f"{says['signed_by']['name']}"
     )
     print(
-        f"scan      {says['scan']['files']} files, "
+        f"scan      {counted(says['scan']['files'], 'file')}, "
         + ("; ".join(says["scan"]["findings"]) or "nothing dangerous")
     )
     print(
-        f"licence   commercial use {use}; {len(owed['must']) + len(owed['pass_on'])} duties, "
-        f"{len(owed['conflicts'])} conflicts, {len(owed['unknown'])} not known"
+        f"licence   commercial use {use}; {duties} {'duty' if duties == 1 else 'duties'}, "
+        f"{counted(len(owed['conflicts']), 'conflict')}, {len(owed['unknown'])} not known"
     )
     for text in (*owed["conflicts"], *owed["unknown"]):
         print(f"          {text}")

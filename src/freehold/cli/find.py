@@ -71,7 +71,8 @@ def command(
     settings.go_quiet(online=bool(hub))
     if sort not in find.SORTS or (format and format not in find.FORMATS) or licence not in POLICIES:
         raise UsageError(
-            f"one of --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not known",
+            f"unknown value among --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not "
+            "known",
             f"--sort is one of {', '.join(find.SORTS)}; --format gguf or safetensors; --licence any, "
             "commercial or unrestricted",
         )
@@ -124,7 +125,11 @@ def command(
     )
     print(
         f"asked: {', '.join(answer.asked)}"
-        + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else "")
+        + (
+            f"; the most similar task measured here is {answer.task} ({answer.likeness:.2f})"
+            if answer.task
+            else ""
+        )
     )
 
 

@@ -38,7 +38,7 @@ def command(
             print_json([asdict(each) for each in rows.values()])
         else:
             print_table(
-                ("licence", "commercial", "restricts use", "of", "held against text", "duties"),
+                ("licence", "commercial", "restricts use", "of", "checked against text", "duties"),
                 [
                     (
                         each.licence,

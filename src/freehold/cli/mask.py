@@ -46,7 +46,7 @@ def command(
     kinds, rows = personal.count(examples)
     if out is not None:
         if out.exists() and Path(data).exists() and out.samefile(data):
-            raise UsageError("--out names the rows themselves", "name another file")
+            raise UsageError("--out is the file of rows itself", "name another file")
         lines = [
             {
                 "id": row.id,

@@ -48,14 +48,14 @@ def of_rows(train: list[Example], valid: list[Example], mask: bool) -> tuple[lis
         counts = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         say(
             f"personal data in {len(rows)} of {len(train)} rows ({counts})"
-            + ("; masked" if mask else "; --mask learns without it")
+            + ("; masked" if mask else "; --mask masks it")
         )
     if mask:
         return personal.masked(train), personal.masked(valid)
     rules = policy.in_force()
     if kinds and rules is not None and rules.personal_data == "refuse":
         raise PolicyDenied(
-            f"the policy {rules.name!r} does not let a model learn from personal data: {len(rows)} rows "
+            f"the policy {rules.name!r} does not allow training on personal data: {len(rows)} rows "
             "hold some (personal_data)",
             "tune with --mask",
         )

@@ -73,7 +73,9 @@ def show(
 
 
 @app.command("check")
-def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], json: Json = False) -> None:
+def check(
+    name: Annotated[str, typer.Argument(help="Name of a model in the store.")], json: Json = False
+) -> None:
     """Check a model against the policy in force, for each verb. Exit code 12 if it may not be served.
 
     Example: freehold policy check tickets/smollm2

@@ -27,7 +27,8 @@ def command(
     folders = sorted((settings.home() / "trials").glob(f"{id}*"))
     if len(folders) != 1 or not id.isalnum():
         raise NotFound(
-            f"{len(folders) if id.isalnum() else 0} trials begin with {id!r}", "see 'freehold trials'"
+            f"{len(folders) if id.isalnum() and folders else 'no'} trials have an id that begins with {id!r}",
+            "see 'freehold trials'",
         )
     result = report.read(folders[0] / "report.json")
     if json:

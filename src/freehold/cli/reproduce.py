@@ -55,6 +55,6 @@ def command(
     wrong = [step.step for step in steps if step.same is False]
     if wrong:
         raise BadModel(
-            f"{', '.join(wrong)} came out otherwise",
-            "; ".join(different) or "nothing recorded is different here: report this",
+            f"{', '.join(wrong)} came out differently",
+            "; ".join(different) or "everything recorded is the same here: report this",
         )

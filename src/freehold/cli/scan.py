@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 NAME = "scan"
 
@@ -40,9 +40,13 @@ def command(
     if json:
         print_json({"files": len(files), "findings": [vars(entry) for entry in findings]})
     else:
-        print("\n".join(str(entry) for entry in findings) or f"{len(files)} files, nothing dangerous found")
+        print(
+            "\n".join(str(entry) for entry in findings)
+            or f"{counted(len(files), 'file')}, nothing dangerous found"
+        )
     if findings:
         raise BadModel(
-            f"{len(findings)} of {len(files)} files are not to be trusted",
+            f"{counted(len({finding.file for finding in findings}), 'file')} of {len(files)} may be "
+            "dangerous",
             "do not load them; ask for safetensors or GGUF",
         )

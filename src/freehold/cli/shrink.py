@@ -62,12 +62,11 @@ def command(
 
     settings.go_quiet(online=data.startswith("hf:"))
     if sum(map(bool, (memory, bits, keep_quality))) != 1:
-        raise UsageError(
-            "exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5"
-        )
+        raise UsageError("give exactly one of --memory, --bits and --keep-quality", "for example --bits 4.5")
     if not (0 <= bits <= 16 and 0 <= keep_quality < 1):
         raise UsageError(
-            "--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99"
+            "--bits must be between 0 and 16, and --keep-quality between 0 and 1",
+            "for example --keep-quality 0.99",
         )
     store = Store()
     source = store.find(model)
@@ -121,7 +120,7 @@ def command(
     )
     print(
         f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over "
-        f"{points[0].loss.positions} positions of rows kept aside"
+        f"{points[0].loss.positions} positions of rows that were set aside"
     )
     print(
         f"stored as {stored.name}: "

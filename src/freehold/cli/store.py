@@ -37,7 +37,7 @@ def check(json: Json = False) -> None:
         for fault in faults:
             print(fault)
     else:
-        print("the store is whole: its catalogue, its manifests and every byte of its models")
+        print("the store is complete: its catalogue, its manifests and every byte of its models")
     if faults:
         sys.exit(DamagedStore.exit_code)
 
@@ -64,6 +64,6 @@ def repair(json: Json = False) -> None:
         for sentence in result.left:
             say(f"left to do: {sentence}")
         if not result.done and not result.left:
-            print("the store is whole; nothing was changed")
+            print("the store is complete; nothing was changed")
     if result.left:
         sys.exit(DamagedStore.exit_code)

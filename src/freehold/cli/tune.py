@@ -121,7 +121,7 @@ def command(
 
     settings.go_quiet(online=any(source.startswith("hf:") for source in (data, valid)))
     if base_bits not in (16, 8, 4):
-        raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
+        raise UsageError(f"--base-bits {base_bits} must be 16, 8 or 4", "leave it out for 16 bit")
     store = Store()
     base_model = store.find(model)
     permission.of_models(store, "tune", [base_model], override)

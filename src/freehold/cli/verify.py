@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 if TYPE_CHECKING:
     from freehold.models.store import Model, Store
@@ -100,10 +100,10 @@ def _verify_folder(folder: Path, json: bool) -> None:
         return
     model = checked.says["model"]
     print(
-        f"{model['name']}@{model['revision'][:12]}: {len(checked.files)} files are what {_who(checked)} "
-        "signed"
+        f"{model['name']}@{model['revision'][:12]}: {counted(len(checked.files), 'file')} as signed by "
+        f"{_who(checked)}"
     )
-    print(f"the certificate holds until {checked.says['expires'][:10]}")
+    print(f"the certificate is valid until {checked.says['expires'][:10]}")
     for line in _unbound(checked):
         print(line)
 
@@ -170,7 +170,7 @@ def _print(models: list[Model], result: _Stored) -> None:
     print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
     for name, checked in result.certified:
         until = checked.says["expires"][:10]
-        print(f"{name}: certificate holds until {until}, signed with {_who(checked)}")
+        print(f"{name}: certificate valid until {until}, signed with {_who(checked)}")
         for line in _unbound(checked):
             print(line)
     for name in result.without:

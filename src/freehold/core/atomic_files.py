@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 #: What to do about a full disk.
 FREE_SPACE = (
     "free some space ('freehold gc' removes what no model needs) and run the same command again; "
-    "nothing finished is lost"
+    "finished work is kept"
 )
 
 

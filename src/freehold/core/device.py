@@ -101,7 +101,9 @@ def choose(name: str = "", known: Sequence[Device] | None = None) -> Device:
     name = name.strip().lower()
     kind, _, number = name.partition(":")
     if (name and kind not in (*KINDS, "auto")) or (number and not number.isdigit()):
-        raise UsageError(f"--device {name}: no such kind of device", f"choose {', '.join(KINDS)} or cuda:1")
+        raise UsageError(
+            f"--device {name}: there is no such kind of device", f"choose {', '.join(KINDS)} or cuda:1"
+        )
     if not name or kind == "auto":
         best = max(known, key=lambda device: (-KINDS.index(device.kind), device.free_bytes))
         return _because(best, _why_auto(best, known))
@@ -137,7 +139,7 @@ def _why_auto(best: Device, known: Sequence[Device]) -> str:
     same = sum(device.kind == best.kind for device in known)
     if best.kind == "cpu":
         return f"as {_absent('cuda')}"
-    return "the one with most memory free" if same > 1 else "the card that is here"
+    return "the GPU with the most free memory" if same > 1 else "the only GPU"
 
 
 def _absent(kind: str) -> str:
@@ -146,10 +148,10 @@ def _absent(kind: str) -> str:
 
     if kind == "cuda":
         built = torch.version.cuda or torch.version.hip
-        return "torch sees no card" if built else f"torch {torch.__version__} is built without CUDA and ROCm"
+        return "torch finds no GPU" if built else f"torch {torch.__version__} is built without CUDA and ROCm"
     if kind == "mps" and not torch.backends.mps.is_built():
         return f"torch {torch.__version__} is built without MPS"
-    return f"torch sees no {kind} device"
+    return f"torch finds no {kind} device"
 
 
 def devices() -> list[Device]:

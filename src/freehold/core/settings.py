@@ -54,7 +54,7 @@ def secret(variable: str, what: str) -> str:
     if variable and not value:
         raise UsageError(
             f"the environment variable {variable} holds no {what}",
-            f"type it in where no history keeps it: read -rs {variable} && export {variable}",
+            f"enter it where no history keeps it: read -rs {variable} && export {variable}",
         )
     return value
 

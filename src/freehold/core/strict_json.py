@@ -61,7 +61,7 @@ def _plain(fault: str, data: bytes) -> str:
         return f"byte {error.start} is not UTF-8"
     for theirs, ours in (
         ("recursion limit exceeded", "it is nested deeper than 200 levels"),
-        ("Detected duplicate key", "it has a name twice:"),
+        ("Detected duplicate key", "a name appears twice:"),
         ("expected value", "a value is missing"),
         ("expected ident", "a value is missing"),
         ("EOF while parsing", "it ends in the middle of"),

@@ -106,7 +106,9 @@ def predicate(
 def check_days(days: float) -> None:
     """Raises UsageError for a time for which a certificate cannot hold."""
     if not math.isfinite(days) or not 0 < days <= _LONGEST_DAYS:
-        raise UsageError(f"a certificate cannot hold for {days} days", f"use up to {_LONGEST_DAYS:.0f} days")
+        raise UsageError(
+            f"a certificate cannot be valid for {days} days", f"use up to {_LONGEST_DAYS:.0f} days"
+        )
 
 
 def seal(
@@ -205,7 +207,7 @@ def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
     says = value["predicate"]
     stated, beside = envelope.subjects_of(value, path.name), says.get("beside", {})
     if not isinstance(beside, dict) or not all(isinstance(digest, str) for digest in beside.values()):
-        raise BadModel(f"{path.name} does not state clearly what lies beside it", "fetch it again")
+        raise BadModel(f"{path.name} does not state clearly which files go with it", "fetch it again")
     statement = _Statement(version, stated, beside, says, key)
     _refuse_unclear(statement, path.name)
     return statement
@@ -216,7 +218,7 @@ def _refuse_unclear(statement: _Statement, what: str) -> None:
     names = [*statement.stated, *statement.beside]
     for first, other in inventory.taken_for_each_other(names):
         raise BadModel(
-            f"{what} names {shown(first)} and {shown(other)}, which some systems take for one file",
+            f"{what} names {shown(first)} and {shown(other)}, which some systems treat as one file",
             "ask its author for a certificate without such names",
         )
     for name in names:
@@ -228,8 +230,8 @@ def _refuse_unclear(statement: _Statement, what: str) -> None:
         raise BadModel(f"{what} does not bind a signature", "ask its author to certify the model again")
     if (statement.says.get("signed_by") or {}).get("id") != statement.key.id:
         raise BadModel(
-            f"{what} says that another key has signed it than {statement.key.name!r}, which did",
-            "ask its author for a certificate that is right",
+            f"{what} names another key than {statement.key.name!r}, which did",
+            "ask its author for a correct certificate",
         )
 
 
@@ -284,7 +286,7 @@ def _signature_faults(statement: _Statement, lying: Inventory, keyring: Keyring)
         expected |= {name: d for name, d in statement.beside.items() if name != signature.SIGNATURE}
     for name in sorted(expected.keys() | signed.keys()):
         if expected.get(name) != signed.get(name) and not name.startswith(signature.GITS_OWN):
-            yield f"{path.name} and the certificate do not say the same of {shown(name)}"
+            yield f"{path.name} and the certificate disagree about {shown(name)}"
 
 
 def _check_dates(statement: _Statement, now: float) -> None:

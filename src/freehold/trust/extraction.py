@@ -24,7 +24,7 @@ from freehold.trust.safety import Share
 
 #: What a test can come to.
 MEASURED, NOT_APPLICABLE, CANNOT_TELL = "measured", "not applicable", "can't tell"
-_NO_BASE = "the untuned model was not tried, so answers that are simply right count too"
+_NO_BASE = "the untuned model was not tested, so answers that are simply correct count too"
 PROMPTS = (
     "tuning leaves prompts out of its loss, so a prompt is not learnt as text; what a "
     "prompt holds can still be tied to its answer"
@@ -99,7 +99,7 @@ class Extracted:
         if self.untuned is not None:
             text += (
                 f"; the untuned model gives {self.untuned.count} of {self.untuned.n} training rows, "
-                f"which are simply right"
+                f"which are simply correct"
             )
         return f"{text}. {self.eligible:,} of {self.rows:,} training rows have such an answer."
 
@@ -128,7 +128,7 @@ def extracted(
     """
     tested, fresh = probes.drawn(learnt), probes.drawn(unseen)
     if not tested:
-        return replace(base, status=CANNOT_TELL, reason="there was no time to try a row")
+        return replace(base, status=CANNOT_TELL, reason="there was no time to test a row")
     tuned = [probes.tuned[row.digest] for row in tested]
     before = [probes.untuned[row.digest] for row in tested if row.digest in probes.untuned]
     memorized, chance = _memorized(tested, probes), _memorized(fresh, probes)

@@ -101,7 +101,7 @@ def _no_grade(share: Corrected, brief: int, reference: Reference | None) -> str:
     if reference.n < FEWEST:
         return f"a grade needs a reference measured on {FEWEST} prompts, and it was on {reference.n}"
     if reference.value == 0 and share.count:
-        return f"{reference.name} violated nowhere, so there is nothing to be relative to"
+        return f"{reference.name} never violated, so a grade cannot be relative to it"
     return ""
 
 

@@ -96,7 +96,9 @@ class Keyring:
         Raises UsageError for a name that is taken, looks like another key's, or cannot be one.
         """
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name a key", "use letters, digits, dot, dash and underscore")
+            raise UsageError(
+                f"{name!r} cannot be the name of a key", "use letters, digits, dot, dash and underscore"
+            )
         with self._changing():
             self._finish_rotation(name)
             private, public = self._own(name), self._own(name).with_suffix(".pub")
@@ -146,7 +148,7 @@ class Keyring:
             stopped = self._next(key.name).exists()
             raise UsageError(
                 f"the key {key.name!r} was replaced on {_day(key.replaced)}",
-                f"finish that: freehold signer rotate {key.name}"
+                f"finish the rotation: freehold signer rotate {key.name}"
                 if stopped
                 else "sign with its successor: freehold signer list",
             )
@@ -156,7 +158,7 @@ class Keyring:
         key = self.find(name)
         if not key.own:
             raise UsageError(
-                f"of the key {key.name!r} only the public part is here", "sign where its private part is"
+                f"only the public part of the key {key.name!r} is here", "sign where its private part is"
             )
         if key.revoked:
             raise UsageError(
@@ -246,7 +248,7 @@ class Keyring:
         Raises NotFound, UsageError.
         """
         if not reason.strip():
-            raise UsageError("no reason was given", "say it with --reason, others will read it")
+            raise UsageError("no reason was given", "give one with --reason; others will read it")
         with self._changing():
             key, private = self._pair(name)
             said = envelope.statement(
@@ -313,7 +315,7 @@ class Keyring:
             raise BadModel(
                 f"{signer.name!r} has named another successor before ({id_of(before.key)[:16]}); "
                 "a key has one",
-                "ask the owner which is right: somebody else may hold the old key",
+                "ask the owner which one is right: somebody else may have the old key",
             )
 
     def distrust(self, name: str) -> Key:

@@ -92,7 +92,7 @@ class Terms:
 
     @property
     def binds_use(self) -> bool:
-        """Whether it adds terms of its own to what others may do, beside a ban on commerce."""
+        """Whether it adds terms of its own to what others may do, beside a ban on commercial use."""
         return bool(self.flows_down or self.threshold or self.naming or self.restrictions)
 
     def names(self, component: str) -> dict[str, str]:

@@ -52,13 +52,13 @@ def clashes(parts: Sequence[Part]) -> list[str]:
         for other in bound[position + 1 :]:
             if not _common([part, other]):
                 reasons.append(
-                    f"{part.label} and {other.label} each want the result under themselves "
-                    "or what they name; no licence serves both, it cannot be shared"
+                    f"{part.label} and {other.label} each require the result to be under their own terms "
+                    "or terms that they name; no licence satisfies both, so it cannot be shared"
                 )
         reasons += [why for other in parts if other is not part and (why := _against(part, other))]
     if bound and not reasons and not outcome(parts):
         labels = ", ".join(part.label for part in parts)
-        reasons.append(f"no licence is left that the result could be shared under with all of {labels}")
+        reasons.append(f"there is no licence under which the result could be shared with all of {labels}")
     return list(dict.fromkeys(reasons))
 
 
@@ -68,12 +68,13 @@ def offered(parts: Sequence[Part], licence: Terms) -> list[str]:
     for part in parts:
         if part.within and part.terms.becomes and licence.licence not in part.terms.becomes:
             allowed = " or ".join(table()[name].name for name in part.terms.becomes)
-            reasons.append(f"{licence.name} is not open to the result: {part.label} wants it under {allowed}")
+            reasons.append(f"{licence.name} is not possible for the result: {part.label} requires {allowed}")
         elif part.terms.commercial is False and licence.commercial:
-            reasons.append(f"{licence.name} allows commerce, which {part.label} does not")
+            reasons.append(f"{licence.name} allows commercial use, which {part.label} does not")
         elif not fits(part, licence):
             reasons.append(
-                f"{licence.name} is not open to the result: {part.label} demands what it forbids to add"
+                f"{licence.name} is not possible for the result: {part.label} adds terms that this licence "
+                "does not allow"
             )
     return list(dict.fromkeys(reasons))
 
@@ -90,7 +91,7 @@ def fits(part: Part, licence: Terms) -> bool:
 def _adds(part: Part, licence: Terms) -> str:
     """What a part adds to a licence, in words; nothing where it adds nothing."""
     if part.terms.commercial is False and licence.commercial:
-        return "a ban on commerce"
+        return "a ban on commercial use"
     if part.within and part.terms.binds_use:
         return "terms of its own on use"
     if part.within and not part.terms.changes:

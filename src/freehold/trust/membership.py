@@ -80,7 +80,7 @@ class Membership:
         area = self.best
         telling = area.low > 0.5
         says = (
-            "Whoever knows a row can tell to some degree that it was among the training rows"
+            "Someone who knows a row can tell to some degree that it was among the training rows"
             if telling
             else "Training rows cannot be told from unseen ones by this attack"
         )

@@ -172,7 +172,7 @@ def _leaves_free(term: _Term) -> bool:
 def _add(result: Obligations, term: _Term) -> None:
     known, by = term.own, term.by
     result.licences[known.licence] = f"{known.source}, of {known.dated}; " + (
-        f"read {known.read}" if known.read else "from general knowledge, not held against the text"
+        f"read {known.read}" if known.read else "from general knowledge, not checked against the text"
     )
     address = f", {known.restrictions}" if known.restrictions.startswith("http") else ""
     for text in known.must:
@@ -200,7 +200,7 @@ def _names(result: Obligations, term: _Term, name: str) -> None:
         what = "a changed version" if term.component.changed else "a model taught by its answers"
         _put(result.naming, f"the name of {what} begins with {begins!r}: {term.by}")
         if name and not _plain(name.rpartition("/")[2]).startswith(_plain(begins)):
-            sentence = f"{name} is named otherwise than {term.by} wants"
+            sentence = f"{name} does not have the name that {term.by} requires"
             _put(result.conflicts, f"{sentence}: its name must begin with {begins!r} when it is shared")
     if shows:
         _put(result.naming, f"show {shows!r} where it is offered: {term.by}")
@@ -217,8 +217,10 @@ def _conflicts(result: Obligations, held: list[_Term]) -> None:
         )
         if made_into and not term.own.changes and term.role != "teacher":
             was = "was changed" if term.component.changed else "went into the result"
-            sentence = f"{term.component.name} {was}, and {term.own.name} lets no changed version be shared"
-            _put(result.conflicts, f"{sentence}; keep the result to yourselves")
+            sentence = (
+                f"{term.component.name} {was}, and {term.own.name} does not allow sharing changed versions"
+            )
+            _put(result.conflicts, f"{sentence}; do not share the result")
         for pupil in _pupils(term, held):
             sentence = (
                 f"answers of {term.component.name} taught {pupil.component.name}, which {term.own.name}"
@@ -267,7 +269,8 @@ def notice(result: Obligations, name: str) -> str:
 
 def _said_changed(component: Component, known: Terms, name: str) -> str:
     how = component.how or "its weights were changed"
-    return f"{name} is a modified version of {component.name}, which the notice of the {known.name} above is for: {how}."
+    licence = f"the notice of the {known.name} above"
+    return f"{name} is a modified version of {component.name}, which {licence} is for: {how}."
 
 
 def restrictions(result: Obligations, name: str) -> str:
@@ -281,18 +284,20 @@ def restrictions(result: Obligations, name: str) -> str:
     if not binding:
         return ""
     lines = [
-        f"{name} may be used only within these restrictions, and whoever passes it or a changed version of "
-        "it on must pass them on too:",
+        f"{name} may be used only within these restrictions, and whoever passes on the model or a changed "
+        "version must pass on these restrictions too:",
         "",
     ]
     for component, known in binding:
         lines.append(
-            f"- {known.name}, which {component.name} is under ({known.source}, of {known.dated}): {known.restrictions}"
+            f"- {known.name}, which {component.name} is under ({known.source}, of {known.dated}): "
+            f"{known.restrictions}"
         )
         lines += [f"  may not: {text}" for text in known.may_not]
     lines += [
         "",
-        "The licences themselves hold, not this summary. Add their texts, from the addresses above, before "
+        "The licences themselves are binding, not this summary. Add their texts, from the addresses above, "
+        "before "
         "you pass it on.",
     ]
     return "\n".join(lines) + "\n"

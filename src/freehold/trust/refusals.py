@@ -102,7 +102,7 @@ def weights() -> Weights:
     )
     if value["patterns"] != patterns().digest:
         raise ValueError(
-            "refusal_weights.json holds for other patterns: run benchmarks/refusal_classifier.py"
+            "refusal_weights.json belongs to other patterns: run benchmarks/refusal_classifier.py"
         )
     return Weights(value["bias"], value["weights"], tuple(Tally(**row) for row in value["cross_validation"]))
 

@@ -200,11 +200,11 @@ def _is_idle(finding: Finding, files: Mapping[str, Path]) -> bool:
 def _scan_one(name: str, path: Path) -> list[Finding]:
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
-        return [Finding(name, "path", "its name leads out of the model's folder")]
+        return [Finding(name, "path", "its name points outside the model's folder")]
     if path.is_symlink() and not path.exists():
         return [Finding(name, "link", "it is a link to nothing")]
     if not path.is_file():
-        return [Finding(name, "link", "it is no plain file")]
+        return [Finding(name, "link", "it is not a plain file")]
     low = name.lower()
     with path.open("rb") as file:
         head = file.read(1 << 16)
@@ -275,13 +275,14 @@ def _zip(name: str, path: Path) -> Finding:
                     return Finding(
                         name,
                         "archive",
-                        f"it is a zip archive whose entry {entry.filename[:80]!r} leads out of its folder",
+                        f"it is a zip archive whose entry {entry.filename[:80]!r} points outside its folder",
                     )
                 if entry.file_size > 1000 * max(entry.compress_size, 1) and entry.file_size > 1 << 24:
                     return Finding(
                         name,
                         "archive",
-                        f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, "
+                        "it is a zip archive that grows a thousandfold when it is unpacked "
+                        f"({entry.filename[:80]!r}, "
                         f"{entry.file_size:,} bytes)",
                     )
             for entry in entries:
@@ -297,7 +298,7 @@ def _zip(name: str, path: Path) -> Finding:
                     )
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
         return Finding(name, "archive", f"it is a damaged zip archive ({str(error)[:80]})")
-    return Finding(name, "packed", "it is a zip archive, and a model's files are none")
+    return Finding(name, "packed", "it is a zip archive, and a model needs none")
 
 
 def _pickle(name: str, file: Any) -> Finding:
@@ -323,7 +324,7 @@ def _text(name: str, path: Path) -> list[Finding]:
     """Templates, configurations, and the YAML head of a card."""
     low = name.lower()
     if path.stat().st_size > _MOST_TEXT:
-        return [Finding(name, "size", f"a text of {path.stat().st_size:,} bytes is no configuration")]
+        return [Finding(name, "size", f"a text of {path.stat().st_size:,} bytes is not a configuration")]
     data = path.read_bytes()
     if low.endswith(".model"):  # SentencePiece: a protocol buffer of pieces, no code
         return []
@@ -404,7 +405,7 @@ def _template(name: str, source: str) -> list[Finding]:
         ]
     if _HUGE_LOOP.search(source):
         return [
-            Finding(name, "template", "its chat template holds a loop that would not end in any useful time")
+            Finding(name, "template", "its chat template has a loop that would not end in reasonable time")
         ]
     if (address := _ADDRESS.search(source)) is not None:
         return [
