@@ -59,7 +59,7 @@ def test_obligations_differ_between_apache_and_gemma() -> None:
     assert any("prohibited-use policy" in text for text in bound.must)
     assert any("name the authors" in text for text in free.pass_on)
     assert restrictions(free, "bank/smollm2") == ""
-    assert "must pass them on too" in restrictions(bound, "bank/gemma3")
+    assert "must pass on these restrictions too" in restrictions(bound, "bank/gemma3")
     assert "Gemma is provided under and subject to the Gemma Terms of Use" in notice(bound, "bank/gemma3")
     assert "CC BY 4.0" in notice(free, "bank/smollm2")
 
