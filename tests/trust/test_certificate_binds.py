@@ -349,7 +349,7 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
             6,
         ),
         (lambda v: v["predicate"]["beside"].update({"../x": "0" * 64}), "names an unsafe file", 6),
-        (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "take for one file", 6),
+        (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "treat as one file", 6),
         (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "names another key than", 6),
         (
             lambda v: v.update(_type="https://in-toto.io/Statement/v2"),
