@@ -436,7 +436,7 @@ def test_a_set_signed_again_by_another_key_says_whose(handover: Path, reader: Pa
     assert freehold(reader, "signer", "trust", public, "--as", "somebody").code == 0
     refused(freehold(reader, "verify", handover), "names another key than 'somebody'")
     resealed(handover, thief, lambda value: value["predicate"]["signed_by"].update(id=thief_key))
-    assert f"are what somebody ({thief_key[:16]}) signed" in freehold(reader, "verify", handover).out
+    assert f"as signed by somebody ({thief_key[:16]})" in freehold(reader, "verify", handover).out
 
 
 def test_a_signature_by_another_key_than_the_certificates_fails(
