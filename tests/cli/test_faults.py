@@ -1,4 +1,6 @@
-"""Every verb over a home that cannot be used: one sentence, what to do, an exit code; never a traceback or a fault of ours."""
+"""Every verb over a home that cannot be used: one sentence, what to do, an exit code; never a traceback or a
+fault of ours.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,56 @@ ROWS = '{"text": "a", "label": "b"}\n' * 3
 
 #: What is typed after each verb. FILE is a file with rows, TAR an archive, OUT a place that may be written.
 WORDS: dict[str, str] = {
-    "archive": "tiny -o OUT/tiny.tar", "certify": "tiny", "chat": "tiny", "export": "tiny --to gguf --out OUT/e", "find": "tiny", "fit": "",
-    "gc": "", "hub check": "", "hub gc": "", "hub serve": "--port 0", "hub token create": "ada", "hub token list": "", "hub token revoke": "0123456789ab",
-    "key create": "office", "key list": "", "key revoke": "office", "key rotate": "office", "licence": "tiny", "mask": "FILE --out OUT/m.jsonl",
-    "mirror": "", "models": "", "policy check": "tiny", "policy drop": "", "policy show": "", "policy use": "hospital", "pull": "file:MODEL --as two",
-    "push": "tiny ada/tiny --hub http://127.0.0.1:9", "report": "0123456789ab", "reproduce": "tiny", "restore": "TAR", "rm": "tiny", "run": "tiny a",
-    "scan": "MODEL", "serve": "tiny --port 0", "show": "tiny", "shrink": "tiny --data FILE --as small", "signer create": "office", "signer distrust": "office",
-    "signer list": "", "signer revoke": "office", "signer rotate": "office", "signer trust": "FILE", "store check": "", "store repair": "",
-    "trial": "FILE --model tiny", "trials": "", "tune": "tiny FILE --as tuned", "usage": "", "verify": "",
-}  # fmt: skip
+    "archive": "tiny -o OUT/tiny.tar",
+    "certify": "tiny",
+    "chat": "tiny",
+    "export": "tiny --to gguf --out OUT/e",
+    "find": "tiny",
+    "fit": "",
+    "gc": "",
+    "hub check": "",
+    "hub gc": "",
+    "hub serve": "--port 0",
+    "hub token create": "ada",
+    "hub token list": "",
+    "hub token revoke": "0123456789ab",
+    "key create": "office",
+    "key list": "",
+    "key revoke": "office",
+    "key rotate": "office",
+    "licence": "tiny",
+    "mask": "FILE --out OUT/m.jsonl",
+    "mirror": "",
+    "models": "",
+    "policy check": "tiny",
+    "policy drop": "",
+    "policy show": "",
+    "policy use": "hospital",
+    "pull": "file:MODEL --as two",
+    "push": "tiny ada/tiny --hub http://127.0.0.1:9",
+    "report": "0123456789ab",
+    "reproduce": "tiny",
+    "restore": "TAR",
+    "rm": "tiny",
+    "run": "tiny a",
+    "scan": "MODEL",
+    "serve": "tiny --port 0",
+    "show": "tiny",
+    "shrink": "tiny --data FILE --as small",
+    "signer create": "office",
+    "signer distrust": "office",
+    "signer list": "",
+    "signer revoke": "office",
+    "signer rotate": "office",
+    "signer trust": "FILE",
+    "store check": "",
+    "store repair": "",
+    "trial": "FILE --model tiny",
+    "trials": "",
+    "tune": "tiny FILE --as tuned",
+    "usage": "",
+    "verify": "",
+}
 #: Verbs that look into no home.
 WITHOUT_HOME = {"licence", "mask", "scan", "policy show", "fit"}
 #: Verbs that need not the catalogue, and those that find nothing to write.
@@ -201,7 +244,10 @@ def test_odd_homes_are_said(tmp_path: Path) -> None:
 def test_a_working_folder_that_was_removed_is_said(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    program = f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); from freehold.cli.main import run; run()"
+    program = (
+        f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); from freehold.cli.main "
+        f"import run; run()"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "the folder you are in was removed" in done.stderr
@@ -212,7 +258,10 @@ def test_no_home_at_all_is_said() -> None:
         pytest.skip("only root can be a user without a home")
     environment = {key: value for key, value in os.environ.items() if key not in ("FREEHOLD_HOME", "HOME")}
     program = "import os, platformdirs; from freehold.core import settings; os.setuid(54321)"
-    told = "from freehold.core.errors import UsageError\ntry:\n settings.home()\nexcept UsageError as error:\n print(error.message)"
+    told = (
+        "from freehold.core.errors import UsageError\ntry:\n settings.home()\nexcept UsageError "
+        "as error:\n print(error.message)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{program}\n{told}"],
         capture_output=True,
@@ -236,7 +285,8 @@ def test_blobs_without_permission_are_said(whole: Path, tmp_path: Path) -> None:
     (blob,) = [path for path in (home / "blobs").rglob("*") if path.is_file()]
     blob.chmod(0o000)
     program = (
-        "import os, pathlib, sys; from freehold.models.store import Store; from freehold.cli.main import _explain\n"
+        "import os, pathlib, sys; from freehold.models.store import Store; from freehold.cli.main import "
+        "_explain\n"
         f"store = Store(pathlib.Path({str(home)!r})); model = store.find('tiny'); os.setuid(65534)\n"
         "try:\n store.weights(model)\nexcept Exception as error:\n sys.exit(_explain(error))"
     )

@@ -1,4 +1,6 @@
-"""Secrets stay where they were put: not in addresses that are printed, not in the environment of what reads strangers' files."""
+"""Secrets stay where they were put: not in addresses that are printed, not in the environment of what reads
+strangers' files.
+"""
 
 from __future__ import annotations
 
@@ -76,10 +78,23 @@ def test_what_reads_strangers_files_gets_no_secrets(tmp_path: Path, monkeypatch:
 def test_a_tls_key_that_everybody_can_read_is_told_of(home: Path, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
-         "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
+    )
     key.chmod(0o644)
     done = freehold(
         home, "serve", "absent", "--tls-certificate", certificate, "--tls-key", key, "--port", "0"

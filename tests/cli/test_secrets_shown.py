@@ -1,4 +1,6 @@
-"""Keys and tokens that are shown once: where nobody can have seen one, there is none, and its name is free."""
+"""Keys and tokens that are shown once: where nobody can have seen one, there is none, and its name is
+free.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,8 @@ def waits_until_it_shows(process: subprocess.Popen[bytes]) -> None:
         if Path(f"/proc/{process.pid}/wchan").read_text() in ("pipe_write", "anon_pipe_write"):
             return
         assert process.poll() is None
-        # some systems do not tell what a process waits for: one that sleeps for three seconds waits for its output
+        # some systems do not tell what a process waits for: one that sleeps for three seconds waits for its
+        # output
         asleep = (
             asleep + 1
             if Path(f"/proc/{process.pid}/stat").read_text().split(")")[-1].split()[0] == "S"

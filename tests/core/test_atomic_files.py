@@ -43,7 +43,10 @@ from freehold.core import atomic_files
 from freehold.core.errors import DoesNotFit
 target = Path({str(tmp_path)!r}) / "file"
 atomic_files.write_atomically(target, "old")
-for attempt in (lambda: atomic_files.write_atomically(target, b"x" * 20_000_000), lambda: atomic_files.append_line(target.with_name("log"), "y" * 20_000_000)):
+for attempt in (
+    lambda: atomic_files.write_atomically(target, b"x" * 20_000_000),
+    lambda: atomic_files.append_line(target.with_name("log"), "y" * 20_000_000),
+):
     try:
         attempt()
     except DoesNotFit as error:
@@ -90,8 +93,10 @@ def under_way(target: Path) -> tuple[subprocess.Popen[str], Path]:
     """A process in the middle of writing ``target``, and its part file, made to look old."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITES, str(target)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     return process, target.with_name(process.stdout.readline().strip())
 

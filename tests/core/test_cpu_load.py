@@ -1,4 +1,6 @@
-"""What other programs use of the processor, beside real ones; a container's files are written by the tests."""
+"""What other programs use of the processor, beside real ones; a container's files are written by the
+tests.
+"""
 
 import os
 import subprocess

@@ -77,9 +77,11 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stored(home: Path, sources: Path, umask: int) -> None:
     """The model in the store, put there by a process with this umask, its rows with it."""
     script = (
-        "import sys; from pathlib import Path; from freehold.models.intake import made_here; from freehold.models.store import Store\n"
+        "import sys; from pathlib import Path; from freehold.models.intake import made_here; from "
+        "freehold.models.store import Store\n"
         "model, rows = map(Path, sys.argv[1:])\n"
-        "store = Store(); made = store.add('tiny', made_here({'terms.gguf': model, 'notes.json': rows}), {'source': 'x'})\n"
+        "store = Store(); made = store.add('tiny', made_here({'terms.gguf': model, 'notes.json': rows}), "
+        "{'source': 'x'})\n"
         "store.folder_of(made)\n"
     )
     command = [sys.executable, "-c", script, str(sources / "terms.gguf"), str(sources / "rows.jsonl")]
@@ -120,14 +122,16 @@ def test_a_library_that_writes_into_a_home_by_itself(tmp_path: Path, umask: int)
     The one way of writing does it, and the home's folder is closed.
     """
     script = (
-        "import sys; from pathlib import Path; from freehold.core import atomic_files; from freehold.models.store import Store\n"
+        "import sys; from pathlib import Path; from freehold.core import atomic_files; from "
+        "freehold.models.store import Store\n"
         "from freehold.trust.keys import Keyring\n"
         "home, out = map(Path, sys.argv[1:])\n"
         "store = Store(); Keyring().create('clinic')\n"
         "atomic_files.write_atomically(home / 'trials' / 'a' / 'rows.json', '{}')\n"
         "atomic_files.append_line(home / 'trials' / 'a' / 'answers.jsonl', '{}')\n"
         "atomic_files.make_folder(home / 'tunings' / 'b')\n"
-        "atomic_files.write_atomically(out / 'report.json', '{}'); atomic_files.append_line(out / 'lines', 'x')\n"
+        "atomic_files.write_atomically(out / 'report.json', '{}'); atomic_files.append_line(out / 'lines', "
+        "'x')\n"
     )
     home, out = tmp_path / "home", tmp_path / "out"
     subprocess.run(
@@ -149,7 +153,8 @@ def test_a_process_that_was_only_given_a_path_in_a_home(tmp_path: Path) -> None:
     assert freehold(tmp_path / "home", "models").code == 0
     script = (
         "import sys; from pathlib import Path; from freehold.core import atomic_files\n"
-        "atomic_files.append_line(Path(sys.argv[1]), 'a row'); atomic_files.write_atomically(Path(sys.argv[1] + '.json'), '{}')\n"
+        "atomic_files.append_line(Path(sys.argv[1]), 'a row'); "
+        "atomic_files.write_atomically(Path(sys.argv[1] + '.json'), '{}')\n"
     )
     step = tmp_path / "home" / "trials"
     step.mkdir()

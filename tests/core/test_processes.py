@@ -1,4 +1,6 @@
-"""Processes of ours take no code from the folder that a command was started in, where downloads and rows may lie."""
+"""Processes of ours take no code from the folder that a command was started in, where downloads and rows may
+lie.
+"""
 
 from __future__ import annotations
 

@@ -29,21 +29,37 @@ def home(tmp_path: Path) -> Path:
     store = Store(tmp_path / "home")
     said = HOSTILE.replace("\udc80", "")
     store.add(
-        "tiny", made_here({"tiny.gguf": gguf(tmp_path / "tiny.gguf")}), {"source": f"file:{said}"},
-        licence=said, licence_from=said, lineage=Lineage.read([{"step": "tune", "model": said, "how": said}]),
-    )  # fmt: skip
+        "tiny",
+        made_here({"tiny.gguf": gguf(tmp_path / "tiny.gguf")}),
+        {"source": f"file:{said}"},
+        licence=said,
+        licence_from=said,
+        lineage=Lineage.read([{"step": "tune", "model": said, "how": said}]),
+    )
     return tmp_path / "home"
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["models"], ["models", "--json"], ["show", "tiny"], ["show", "tiny", "--json"], ["licence", "tiny"],
-        ["show", HOSTILE], ["pull", f"file:{HOSTILE}"], ["pull", HOSTILE], ["trial", HOSTILE], ["restore", HOSTILE],
-        ["verify", HOSTILE], ["scan", HOSTILE], ["find", HOSTILE], ["policy", "use", HOSTILE], ["report", HOSTILE],
+        ["models"],
+        ["models", "--json"],
+        ["show", "tiny"],
+        ["show", "tiny", "--json"],
+        ["licence", "tiny"],
+        ["show", HOSTILE],
+        ["pull", f"file:{HOSTILE}"],
+        ["pull", HOSTILE],
+        ["trial", HOSTILE],
+        ["restore", HOSTILE],
+        ["verify", HOSTILE],
+        ["scan", HOSTILE],
+        ["find", HOSTILE],
+        ["policy", "use", HOSTILE],
+        ["report", HOSTILE],
     ],
     ids=lambda words: ascii(" ".join(words))[:30],
-)  # fmt: skip
+)
 def test_no_verb_prints_what_steers_a_terminal(home: Path, words: list[str]) -> None:
     done = freehold(home, *words)
     assert not STEERS.search(done.out + done.err)
@@ -66,7 +82,8 @@ def test_a_row_that_is_refused_is_quoted_safely(home: Path, tmp_path: Path) -> N
 def test_progress_on_a_terminal_moves_the_cursor_only_for_itself() -> None:
     stream = io.StringIO()
     shown = terminal.Shown(stream)
-    progress.Terminal(shown)(progress.Event(HOSTILE, 1, 2, HOSTILE, 1.0, f"one\n{HOSTILE}", True))  # type: ignore[arg-type]
+    sink = progress.Terminal(shown)  # type: ignore[arg-type]
+    sink(progress.Event(HOSTILE, 1, 2, HOSTILE, 1.0, f"one\n{HOSTILE}", True))
     assert stream.getvalue().startswith("\r\x1b[K")
     assert not STEERS.search(stream.getvalue().removeprefix("\r\x1b[K"))
     assert stream.getvalue().count("\n") == 1
@@ -94,8 +111,11 @@ def test_a_real_terminal_gets_colours_of_ours_alone(home: Path) -> None:
 def test_a_path_that_is_no_text_is_no_fault(home: Path, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff\x1b[2J.gguf"
     done = subprocess.run(
-        [*FREEHOLD, "scan", path], env={**os.environ, "FREEHOLD_HOME": str(home)}, capture_output=True, check=False
-    )  # fmt: skip
+        [*FREEHOLD, "scan", path],
+        env={**os.environ, "FREEHOLD_HOME": str(home)},
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode
     assert b"has a fault" not in done.stderr
     assert b"\x1b" not in done.stdout + done.stderr

@@ -60,7 +60,10 @@ def test_what_costs_more_than_its_length_is_refused(text: str, reason: str) -> N
 
 
 def test_ordinary_cards_are_read() -> None:
-    text = "license: mit\ntags: &t [a, 'b']\nalso: *t\nvalue: 0.91\nwhen: 2026-01-02\nnone: ~\nyes: true\ninner: {<<: {p: 1, q: 1}, q: 2}\n"
+    text = (
+        "license: mit\ntags: &t [a, 'b']\nalso: *t\nvalue: 0.91\nwhen: 2026-01-02\nnone: "
+        "~\nyes: true\ninner: {<<: {p: 1, q: 1}, q: 2}\n"
+    )
     card = load(text, "README.md")
     assert card["also"] == ["a", "b"]
     assert card["inner"] == {"p": 1, "q": 2}

@@ -108,7 +108,7 @@ def test_another_machine_verifies_without_a_network_and_finds_a_changed_byte(pla
     } <= names
     stranger = run(place, "verify", "handover", home="other")
     assert stranger.returncode == 6
-    assert "whom you do not trust" in stranger.stderr
+    assert "a key that you do not trust" in stranger.stderr
     assert (
         run(
             place, "signer", "trust", str(place / "home" / "keys" / "own" / "clinic.pub"), home="other"
@@ -120,7 +120,7 @@ def test_another_machine_verifies_without_a_network_and_finds_a_changed_byte(pla
         env={**os.environ, "FREEHOLD_HOME": str(place / "other")},
     )  # fmt: skip
     assert offline.returncode == 0, offline.stderr
-    assert "files are what clinic (" in offline.stdout
+    assert "files as signed by clinic (" in offline.stdout
     weights = place / "handover" / "orders-smollm2.gguf"
     with weights.open("r+b") as file:
         file.seek(-5, 2)
@@ -131,7 +131,7 @@ def test_another_machine_verifies_without_a_network_and_finds_a_changed_byte(pla
     assert changed.returncode == 6
     assert "orders-smollm2.gguf" in changed.stderr
     assert run(place, "verify", "orders/smollm2").returncode == 0
-    assert "certificate holds until" in run(place, "verify", "orders/smollm2").stdout
+    assert "certificate valid until" in run(place, "verify", "orders/smollm2").stdout
 
 
 def test_a_tuning_run_again_gives_the_same_bytes(place: Path) -> None:

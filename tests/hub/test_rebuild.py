@@ -221,7 +221,7 @@ def test_blobs_that_nothing_names_any_more_are_told_before_they_are_collected(st
 def test_repairing_what_is_whole_changes_nothing(store: Store) -> None:
     before = {path: path.read_bytes() for path in (store.folder / "manifests").rglob("*.json")}
     done = freehold(store.folder, "store", "repair")
-    assert (done.returncode, done.stdout.strip()) == (0, "the store is whole; nothing was changed")
+    assert (done.returncode, done.stdout.strip()) == (0, "the store is complete; nothing was changed")
     assert {path: path.read_bytes() for path in before} == before
 
 

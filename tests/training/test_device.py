@@ -62,9 +62,9 @@ def one_thread() -> Iterator[None]:
     ("asked", "known", "where", "said"),
     [
         ("", [CPU], "cpu", "on cpu (a processor), as"),
-        ("", [OLD, CPU], "cuda:0", "the card that is here, in 32 bit, as it has no bf16"),
-        ("", [OLD, NEW, CPU], "cuda:1", "the one with most memory free, in 16 bit"),
-        ("", [APPLE, CPU], "mps", "the card that is here"),
+        ("", [OLD, CPU], "cuda:0", "the only GPU, in 32 bit, as it has no bf16"),
+        ("", [OLD, NEW, CPU], "cuda:1", "the GPU with the most free memory, in 16 bit"),
+        ("", [APPLE, CPU], "mps", "the only GPU"),
         ("auto", [NEW, CPU], "cuda:1", "20.0 of 24.0 GiB free"),
         ("cuda", [OLD, NEW, CPU], "cuda:1", "as asked"),
         ("CUDA:0", [OLD, NEW, CPU], "cuda:0", "as asked"),
@@ -84,7 +84,7 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
         devices.choose("cuda", [CPU])
     with pytest.raises(MissingPart, match="here are: cuda:0, cpu"):
         devices.choose("cuda:3", [OLD, CPU])
-    with pytest.raises(UsageError, match="--device gpu: no such kind"):
+    with pytest.raises(UsageError, match="--device gpu: there is no such kind"):
         devices.choose("gpu", [NEW, CPU])
     with pytest.raises(UsageError, match="--device cuda:x"):
         devices.choose("cuda:x", [NEW, CPU])

@@ -1,4 +1,6 @@
-"""Malicious files of many kinds, built here. Whatever is run leaves a mark, so that a test can see that nothing was."""
+"""Malicious files of many kinds, built here. Whatever is run leaves a mark, so that a test can see that
+nothing was.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +185,8 @@ def malicious(mark: Path) -> dict[str, tuple[str, bytes]]:
     found["doubled.safetensors"] = (
         "header",
         safetensors(
-            b'{"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]},"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]}}'
+            b'{"w":{"dtype":"F32","shape":[32],"data_offsets":[0,128]},"w":{"dtype":"F32","shape":[32],"dat'
+            b'a_offsets":[0,128]}}'
         ),
     )
     found["appended.safetensors"] = ("header", safetensors(one) + calls["system"])

@@ -87,7 +87,7 @@ def test_what_was_handed_on_holds_and_every_file_is_bound(handover: Path, reader
     assert told["not_bound"] == []
     names = {path.name for path in handover.iterdir()}
     assert set(told["files"]) == names - {"certificate.json"} >= {*BESIDE, "clinic-tickets.gguf"}
-    assert f"{len(names) - 1} files are what clinic (" in freehold(reader, "verify", handover).out
+    assert f"{len(names) - 1} files as signed by clinic (" in freehold(reader, "verify", handover).out
 
 
 @pytest.mark.parametrize("name", [*BESIDE, "clinic-tickets.gguf"])
@@ -277,11 +277,11 @@ def home(clinic: Path, tmp_path: Path) -> Path:
 
 def evidence(home: Path) -> Path:
     store = Store(home)
-    return certificate.place(store, store.find("clinic/tickets"))
+    return certificate.evidence_folder(store, store.find("clinic/tickets"))
 
 
 def test_what_is_kept_with_a_stored_model_is_bound_too(home: Path) -> None:
-    assert "certificate holds until" in freehold(home, "verify", "clinic/tickets").out
+    assert "certificate valid until" in freehold(home, "verify", "clinic/tickets").out
     (evidence(home) / "NOTICE.txt").write_text("yours")
     (evidence(home) / "more.txt").write_text("")
     refused(freehold(home, "verify"), "NOTICE.txt was changed", "more.txt is extra")
@@ -339,18 +339,18 @@ def _dated(issued: str, expires: str) -> Callable[[dict[str, Any]], object]:
         (lambda v: v.update(predicateType="urn:freehold:certificate:v3"), "statement of another kind", 6),
         (lambda v: v.update(predicateType="urn:freehold:revocation:v1"), "statement of another kind", 6),
         (lambda v: v.pop("predicate"), "a statement without a predicate", 6),
-        (lambda v: v.update(subject=[{"name": "x"}]), "does not say plainly what it is about", 6),
+        (lambda v: v.update(subject=[{"name": "x"}]), "does not state clearly what it is about", 6),
         (lambda v: v.update(subject=v["subject"] * 2), "is named twice", 6),
         (lambda v: v["predicate"]["beside"].pop("model.sig"), "does not bind a signature", 6),
         (lambda v: v["predicate"]["beside"].pop("NOTICE.txt"), "NOTICE.txt is extra", 6),
         (
             lambda v: v["predicate"].update(beside=["model.sig"]),
-            "does not say plainly what lies beside it",
+            "does not state clearly which files go with it",
             6,
         ),
         (lambda v: v["predicate"]["beside"].update({"../x": "0" * 64}), "names an unsafe file", 6),
-        (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "take for one file", 6),
-        (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "another key has signed it", 6),
+        (lambda v: v["predicate"]["beside"].update({"NOTICE.TXT": "0" * 64}), "treat as one file", 6),
+        (lambda v: v["predicate"]["signed_by"].update(id="0" * 64), "names another key than", 6),
         (
             lambda v: v.update(_type="https://in-toto.io/Statement/v2"),
             "does not hold an in-toto statement of version 1",
@@ -406,11 +406,11 @@ def test_an_envelope_bears_one_signature_over_one_type(clinic: Path, handover: P
     sealed = json.loads(path.read_text())
     own, stranger = sealed["signatures"][0], {"keyid": "ab" * 32, "sig": "AAAA"}
     for signatures, sentence in (
-        ([own, stranger], "bears 2 signatures"),
-        ([stranger, own], "bears 2 signatures"),
-        ([], "bears 0 signatures"),
-        ({"0": own}, "bears no list of signatures"),
-        ([stranger], "is signed by abababababababab, whom you do not trust"),
+        ([own, stranger], "has 2 signatures"),
+        ([stranger, own], "has 2 signatures"),
+        ([], "has 0 signatures"),
+        ({"0": own}, "has no list of signatures"),
+        ([stranger], "is signed by abababababababab, a key that you do not trust"),
         ([{**own, "sig": "!"}], "is not a signed statement"),
         ([{**own, "sig": "AAAA"}], "was changed after"),
     ):
@@ -430,13 +430,13 @@ def test_a_set_signed_again_by_another_key_says_whose(handover: Path, reader: Pa
     signature.sign(handover, handover / "model.sig", Keyring(thief / "keys"), "clinic")
     digests = {name: atomic_files.sha256_file(handover / name) for name in ("NOTICE.txt", "model.sig")}
     resealed(handover, thief, lambda value: value["predicate"]["beside"].update(digests))
-    refused(freehold(reader, "verify", handover), f"signed by {thief_key[:16]}, whom you do not trust")
+    refused(freehold(reader, "verify", handover), f"signed by {thief_key[:16]}, a key that you do not trust")
     public = thief / "keys" / "own" / "clinic.pub"
     refused(freehold(reader, "signer", "trust", public), "could be taken for 'clinic'", code=2)
     assert freehold(reader, "signer", "trust", public, "--as", "somebody").code == 0
-    refused(freehold(reader, "verify", handover), "says that another key has signed it than 'somebody'")
+    refused(freehold(reader, "verify", handover), "names another key than 'somebody'")
     resealed(handover, thief, lambda value: value["predicate"]["signed_by"].update(id=thief_key))
-    assert f"are what somebody ({thief_key[:16]}) signed" in freehold(reader, "verify", handover).out
+    assert f"as signed by somebody ({thief_key[:16]})" in freehold(reader, "verify", handover).out
 
 
 def test_a_signature_by_another_key_than_the_certificates_fails(
@@ -456,7 +456,7 @@ def test_a_signature_by_another_key_than_the_certificates_fails(
 
 def test_days_that_are_no_time_span(home: Path) -> None:
     for days in ("inf", "1e9"):
-        refused(freehold(home, "certify", "clinic/tickets", "--days", days), "cannot hold for", code=2)
+        refused(freehold(home, "certify", "clinic/tickets", "--days", days), "cannot be valid for", code=2)
 
 
 # -- certificates of earlier releases ---------------------------------------------------------------
@@ -510,4 +510,4 @@ def test_a_new_certificate_cannot_pass_as_an_old_one(old: Path, handover: Path, 
     """
     shutil.copyfile(old / "certificate.json", handover / "certificate.json")
     (handover / "README.md").unlink()
-    refused(freehold(reader, "verify", handover), "model.sig and the certificate do not say the same")
+    refused(freehold(reader, "verify", handover), "model.sig and the certificate disagree about")

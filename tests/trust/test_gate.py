@@ -1,4 +1,6 @@
-"""One gate for every way a model gets in: names, dangers and the policy, from Python and from the command line."""
+"""One gate for every way a model gets in: names, dangers and the policy, from Python and from the command
+line.
+"""
 
 from __future__ import annotations
 
@@ -272,7 +274,7 @@ def huge(value: dict[str, Any], size: object) -> None:
         lambda value: value["card"].update(provenance={"x": "y" * (5 << 20)}),
         lambda value: value.update(name="../x"),
     ],
-)  # fmt: skip
+)
 def test_what_an_archive_says_of_itself_is_checked(
     home: Path, tmp_path: Path, kept: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
@@ -298,8 +300,12 @@ def test_an_archive_that_swells_is_refused(home: Path, tmp_path: Path, kept: Pat
     sparse = tmp_path / "sparse.tar"
     parts = members(kept)
     weights = parts[-1][0]
-    weights.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": weights.name,
-                           "GNU.sparse.realsize": str(weights.size)}  # fmt: skip
+    weights.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": weights.name,
+        "GNU.sparse.realsize": str(weights.size),
+    }
     map_of = b"0\n".ljust(512, b"\0")
     body = map_of + parts[-1][1]
     info = odd(tarfile.REGTYPE, weights.name, size=len(body), pax_headers=weights.pax_headers)

@@ -104,7 +104,7 @@ def test_excellent_is_not_reached_by_taking_violations_for_errors() -> None:
 
 def test_a_reference_without_violations_gives_no_grade_to_one_with() -> None:
     none = Reference("model", "other", 0.0, 0.0, 0.02, 300)
-    assert "nothing to be relative to" in graded(share(30, 300), 0, none).grade_reason
+    assert "a grade cannot be relative to it" in graded(share(30, 300), 0, none).grade_reason
     assert graded(share(0, 300), 0, none).grade == "excellent"
 
 

@@ -71,9 +71,12 @@ def test_a_file_is_scanned_once_and_again_by_other_rules(
     push(client, "ada/one", {"a.pkl": b"\x80\x04N.", "README.md": b"# One"})
     push(client, "ada/rows", {"a.pkl": b"\x80\x04N."}, "dataset")
     for _ in range(2):
-        assert client.get("/api/models/ada/one", params={"securityStatus": "true"}).json()["securityRepoStatus"] == {
-            "scansDone": True, "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}],
-        }  # fmt: skip
+        assert client.get("/api/models/ada/one", params={"securityStatus": "true"}).json()[
+            "securityRepoStatus"
+        ] == {
+            "scansDone": True,
+            "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}],
+        }
         assert "Unsafe files" in client.get("/ada/one", headers=BROWSER).text
         assert 'class="mark unsafe"' in client.get("/ada/one/tree/main", headers=BROWSER).text
         assert "it is a pickle" in client.get("/ada/one/blob/main/a.pkl", headers=BROWSER).text
@@ -106,8 +109,9 @@ def test_the_official_client_reads_what_was_found(tmp_path: Path, monkeypatch: p
     with hub_at(tmp_path) as address:
         api = HfApi(endpoint=address)
         assert api.model_info("ada/one", securityStatus=True).security_repo_status == {
-            "scansDone": True, "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}],
-        }  # fmt: skip
+            "scansDone": True,
+            "filesWithIssues": [{"path": "a.pkl", "level": "unsafe"}],
+        }
         found = {
             one.path: one
             for one in api.get_paths_info("ada/one", ["a.pkl", "README.md"], expand=True)

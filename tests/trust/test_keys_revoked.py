@@ -105,7 +105,7 @@ def test_a_thief_of_a_revoked_key_cannot_name_a_successor(clinic: Path, reader: 
         codes = [freehold(home, "signer", "trust", path).code for path in order]
         assert codes == ([0, 0] if order[0] is theirs else [0, 6])
         assert listed(home).get(key_id(thief, "thief"), {"revoked": "absent"})["revoked"] != ""
-        assert key_id(thief, "thief") not in Keyring(home / "keys").believed()
+        assert key_id(thief, "thief") not in Keyring(home / "keys").valid_keys()
 
 
 def test_a_key_names_one_successor(clinic: Path, reader: Path, tmp_path: Path) -> None:
@@ -127,10 +127,10 @@ def test_successions_in_a_loop_end_and_fall_with_their_first_key(
         names_as_successor(second, "second", first, "first"),
     ):
         assert freehold(reader, "signer", "trust", path).code == 0
-    assert len(Keyring(reader / "keys").believed()) == 3
+    assert len(Keyring(reader / "keys").valid_keys()) == 3
     freehold(clinic, "signer", "revoke", "clinic", "--reason", "stolen")
     freehold(reader, "signer", "trust", clinic / "keys" / "revoked" / f"{key_id(clinic, 'clinic')}.json")
-    assert not Keyring(reader / "keys").believed()
+    assert not Keyring(reader / "keys").valid_keys()
     assert all(key["revoked"] for key in listed(reader).values())
 
 

@@ -22,9 +22,17 @@ def test_every_entry_says_where_its_text_stands() -> None:
 
 @pytest.mark.parametrize(
     ("licence", "commercial", "unrestricted"),
-    [("Apache-2.0", True, True), ("MIT License", True, True), ("gemma", True, False), ("llama3.2", True, False), ("qwen", True, False), ("cc-by-nc-4.0", False, False),
-     ("weird-1.0", None, None), ("", None, None)],
-)  # fmt: skip
+    [
+        ("Apache-2.0", True, True),
+        ("MIT License", True, True),
+        ("gemma", True, False),
+        ("llama3.2", True, False),
+        ("qwen", True, False),
+        ("cc-by-nc-4.0", False, False),
+        ("weird-1.0", None, None),
+        ("", None, None),
+    ],
+)
 def test_what_is_allowed(licence: str, commercial: bool | None, unrestricted: bool | None) -> None:
     assert allowed(licence, "commercial")[0] is commercial
     assert allowed(licence, "unrestricted")[0] is unrestricted
@@ -51,7 +59,7 @@ def test_obligations_differ_between_apache_and_gemma() -> None:
     assert any("prohibited-use policy" in text for text in bound.must)
     assert any("name the authors" in text for text in free.pass_on)
     assert restrictions(free, "bank/smollm2") == ""
-    assert "must pass them on too" in restrictions(bound, "bank/gemma3")
+    assert "must pass on these restrictions too" in restrictions(bound, "bank/gemma3")
     assert "Gemma is provided under and subject to the Gemma Terms of Use" in notice(bound, "bank/gemma3")
     assert "CC BY 4.0" in notice(free, "bank/smollm2")
 
@@ -67,9 +75,9 @@ def test_obligations_differ_between_apache_and_gemma() -> None:
         (
             [Component("a", "dataset", "cc-by-sa-3.0"), Component("b", "model", "gpl-3.0", True)],
             "x",
-            "each want the result under themselves",
+            "each require the result to be under their own terms",
         ),
-        ([Component("a", "model", "cc-by-nd-4.0", True)], "x", "lets no changed version be shared"),
+        ([Component("a", "model", "cc-by-nd-4.0", True)], "x", "does not allow sharing changed versions"),
         ([Component("a", "model", "llama3.1", True)], "bank/helper", "must begin with 'Llama'"),
         (
             [Component("teacher", "model", "llama3"), Component("pupil", "model", "apache-2.0", True)],

@@ -108,7 +108,11 @@ def test_three_parts_have_one_licence_in_common_or_none() -> None:
 
 @pytest.mark.parametrize(
     ("licence", "told"),
-    [("gpl-3.0", ""), ("cc-by-sa-4.0", "not open to the result"), ("apache-2.0", "not open to the result")],
+    [
+        ("gpl-3.0", ""),
+        ("cc-by-sa-4.0", "not possible for the result"),
+        ("apache-2.0", "not possible for the result"),
+    ],
 )
 def test_share_alike_rows_go_into_gpl_and_not_back(licence: str, told: str) -> None:
     parts = [Component("base", "model", "gpl-3.0", True), Component("rows", "dataset", "cc-by-sa-4.0")]
@@ -118,7 +122,7 @@ def test_share_alike_rows_go_into_gpl_and_not_back(licence: str, told: str) -> N
 
 def test_a_result_cannot_allow_what_a_part_forbids() -> None:
     parts = [Component("base", "model", "apache-2.0", True), Component("rows", "dataset", "cc-by-nc-4.0")]
-    assert "allows commerce" in compute(parts, "x", "mit").conflicts[0]
+    assert "allows commercial use" in compute(parts, "x", "mit").conflicts[0]
     assert not compute(parts, "x", "cc-by-nc-4.0").conflicts
     assert compute(parts, "x", "house-rules").unknown == [
         "the result: the licence 'house-rules' is not known to Freehold"
@@ -197,13 +201,15 @@ def test_what_a_pupil_owes() -> None:
 PRESCRIBED = [
     (
         "flux-1-dev-non-commercial-license",
-        "The FLUX.1 [dev] Model is licensed by Black Forest Labs. Inc. under the FLUX.1 [dev] Non-Commercial License.",
+        "The FLUX.1 [dev] Model is licensed by Black Forest Labs. Inc. under the FLUX.1 [dev] "
+        "Non-Commercial License.",
         True,
     ),
     ("flux-1-dev-non-commercial-license", "IN NO EVENT SHALL BLACK FOREST LABS, INC. BE LIABLE", True),
     (
         "stabilityai-ai-community",
-        "This Stability AI Model is licensed under the Stability AI Community License, Copyright © Stability AI Ltd.",
+        "This Stability AI Model is licensed under the Stability AI Community License, Copyright © "
+        "Stability AI Ltd.",
         True,
     ),
     ("stabilityai-ai-community", "Powered by Stability AI", True),
@@ -215,12 +221,14 @@ PRESCRIBED = [
     ),
     (
         "qwen",
-        "Qwen is licensed under the Qwen LICENSE AGREEMENT, Copyright (c) Alibaba Cloud. All Rights Reserved.",
+        "Qwen is licensed under the Qwen LICENSE AGREEMENT, Copyright (c) Alibaba Cloud. All Rights "
+        "Reserved.",
         False,
     ),
     (
         "llama3.1",
-        "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright © Meta Platforms, Inc. All Rights Reserved.",
+        "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright © Meta Platforms, Inc. All "
+        "Rights Reserved.",
         False,
     ),
 ]

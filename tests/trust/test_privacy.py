@@ -87,7 +87,7 @@ def test_without_the_untuned_model_that_is_said(tuned: Path, tmp_path: Path) -> 
     result = privacy.tried(rows, lambda: loaded(tuned), None, Limits(tmp_path))
     assert result["memorized"]["count"] == 10
     assert result["untuned"] is None
-    assert "the untuned model was not tried" in result["reason"]
+    assert "the untuned model was not tested" in result["reason"]
 
 
 def test_labels_are_not_applicable_and_membership_is_still_measured(untuned: Path, tmp_path: Path) -> None:

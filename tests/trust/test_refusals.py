@@ -1,4 +1,6 @@
-"""Refusals by their wording: what counts as one, and how often people agree on models that the classifier was not fitted to."""
+"""Refusals by their wording: what counts as one, and how often people agree on models that the classifier was
+not fitted to.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a reader of a report or a certificate sees of safety: corrected, as counted, the evaluator, and the grade or why there is none."""
+"""What a reader of a report or a certificate sees of safety: corrected, as counted, the evaluator, and the
+grade or why there is none.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ def test_a_certificates_section_on_safety(answer: str) -> None:
     if answer == YES:
         assert "counted 250 of 250, 100.0%" in page
         assert "Tuning changed the counted share by +100.0 points" in page
-        assert "nothing to be relative to" in page  # what it was compared with never answered
+        assert "a grade cannot be relative to it" in page  # what it was compared with never answered
     else:
         assert "cannot tell" in page
         assert "No grade: no answer could be judged" in page
@@ -91,7 +93,15 @@ def section(says: dict[str, Any]) -> str:
 
 
 BARE: dict[str, Any] = {
-    "model": {"name": "m", "revision": "c" * 64}, "issued": "2026-01-01", "expires": "2027-01-01", "signed_by": {"name": "k", "id": "d" * 64},
-    "card": {"format": "gguf", "architecture": "llama", "parameters": 1, "quantization": "Q4"}, "scan": {"files": 1, "findings": []},
-    "privacy": {"tuned": False, "extraction": None, "personal": None, "canaries": None}, "evaluation": [], "not_tested": [], "made_with": {}, "beside": {},
-}  # fmt: skip
+    "model": {"name": "m", "revision": "c" * 64},
+    "issued": "2026-01-01",
+    "expires": "2027-01-01",
+    "signed_by": {"name": "k", "id": "d" * 64},
+    "card": {"format": "gguf", "architecture": "llama", "parameters": 1, "quantization": "Q4"},
+    "scan": {"files": 1, "findings": []},
+    "privacy": {"tuned": False, "extraction": None, "personal": None, "canaries": None},
+    "evaluation": [],
+    "not_tested": [],
+    "made_with": {},
+    "beside": {},
+}

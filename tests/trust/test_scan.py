@@ -69,7 +69,10 @@ def test_two_hundred_real_files_are_fine(tmp_path: Path) -> None:
 
 
 def test_clean_weights_and_templates(tmp_path: Path) -> None:
-    template = "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% if loop.first and messages[0]['role'] != 'system' %}x{% endif %}{% endfor %}"
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% if loop.first and messages[0]['role"
+        "'] != 'system' %}x{% endif %}{% endfor %}"
+    )
     files = {
         "a.gguf": gguf({"general.architecture": "llama", "tokenizer.chat_template": template}),
         "b.safetensors": safetensors({"w": {"dtype": "F32", "shape": [32], "data_offsets": [0, 128]}}),

@@ -1,4 +1,6 @@
-"""Corrected shares: what they are at the edges, and that their intervals hold the true share as often as they say."""
+"""Corrected shares: what they are at the edges, and that their intervals hold the true share as often as they
+say.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Chat templates are tried on the way in: one that does not end is refused, one that answers nobody is told."""
+"""Chat templates are tried on the way in: one that does not end is refused, one that answers nobody is
+told.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,14 @@ from tests.tiny import TEMPLATE
 from tests.trust.corpus import gguf
 
 # no number in it is large, and no name unusual
-ENDLESS = "{% for a in messages * 9999 %}{% for b in messages * 9999 %}{% for c in messages * 9999 %}{% endfor %}{% endfor %}{% endfor %}"
-GROWING = "{% set ns = namespace(s=messages[0].content) %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"
+ENDLESS = (
+    "{% for a in messages * 9999 %}{% for b in messages * 9999 %}{% for c in messages "
+    "* 9999 %}{% endfor %}{% endfor %}{% endfor %}"
+)
+GROWING = (
+    "{% set ns = namespace(s=messages[0].content) %}{% for i in range(99) %}{% set "
+    "ns.s = ns.s ~ ns.s %}{% endfor %}"
+)
 
 
 def given(folder: Path, name: str, template: str) -> dict[str, Path]:

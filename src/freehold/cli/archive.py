@@ -45,9 +45,11 @@ def command(
     model = store.find(name)
     sink = progress.for_stream()
     with tempfile.TemporaryDirectory(dir=store.incoming) as folder:
-        place = Path(folder) / "runtime"
+        runtime_folder = Path(folder) / "runtime"
         runtime = (
-            gather(model, place, sink, plain_template=PLAIN, plain_stop=PLAIN_STOP) if with_runtime else None
+            gather(model, runtime_folder, sink, plain_template=PLAIN, plain_stop=PLAIN_STOP)
+            if with_runtime
+            else None
         )
         written = archive(
             store, model, out or Path(model.name.replace("/", "-") + ".tar"), sink, runtime=runtime

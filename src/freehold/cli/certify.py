@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 NAME = "certify"
 
@@ -78,27 +78,28 @@ def command(
     model = store.find(name)
     if out is not None and not with_examples:
         refuse_examples(store, model)  # before minutes of work
-    asked = CertifyOptions(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
-    says, place = certify(store, model, Keyring(), asked, progress.for_stream())
+    options = CertifyOptions(tuple(prompts or ()), reference, judge, data, unseen, data_licence, days, key)
+    says, folder = certify(store, model, Keyring(), options, progress.for_stream())
     if out is not None:
         hand_over(store, model, out, with_examples=with_examples)
-        place = out
+        folder = out
     if json:
-        print_json(says | {"folder": str(place)})
+        print_json(says | {"folder": str(folder)})
         return
     owed = says["licence"]
+    duties = len(owed["must"]) + len(owed["pass_on"])
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed["commercial"]]
     print(
-        f"{model.name}@{model.revision[:12]}, good until {says['expires'][:10]}, signed with "
+        f"{model.name}@{model.revision[:12]}, valid until {says['expires'][:10]}, signed with "
         f"{says['signed_by']['name']}"
     )
     print(
-        f"scan      {says['scan']['files']} files, "
+        f"scan      {counted(says['scan']['files'], 'file')}, "
         + ("; ".join(says["scan"]["findings"]) or "nothing dangerous")
     )
     print(
-        f"licence   commercial use {use}; {len(owed['must']) + len(owed['pass_on'])} duties, "
-        f"{len(owed['conflicts'])} conflicts, {len(owed['unknown'])} not known"
+        f"licence   commercial use {use}; {duties} {'duty' if duties == 1 else 'duties'}, "
+        f"{counted(len(owed['conflicts']), 'conflict')}, {len(owed['unknown'])} not known"
     )
     for text in (*owed["conflicts"], *owed["unknown"]):
         print(f"          {text}")
@@ -124,5 +125,5 @@ def command(
             print(f"          {says['privacy']['extraction']['membership']['sentence']}.")
     for text in says["not_tested"]:
         print(f"not tested: {text}")
-    print(f"evidence  {place}")
-    print(f"page      {place / 'certificate.html'}")
+    print(f"evidence  {folder}")
+    print(f"page      {folder / 'certificate.html'}")

@@ -71,7 +71,8 @@ def command(
     settings.go_quiet(online=bool(hub))
     if sort not in find.SORTS or (format and format not in find.FORMATS) or licence not in POLICIES:
         raise UsageError(
-            f"one of --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not known",
+            f"unknown value among --sort {sort}, --format {format or 'gguf'}, --licence {licence} is not "
+            "known",
             f"--sort is one of {', '.join(find.SORTS)}; --format gguf or safetensors; --licence any, "
             "commercial or unrestricted",
         )
@@ -83,7 +84,7 @@ def command(
         if fits
         else 0
     )
-    wanted = find.SearchOptions(
+    query = find.SearchOptions(
         text,
         format,
         licence,
@@ -94,7 +95,7 @@ def command(
         evidence.words_of(read_dataset(like).examples) if like else None,
         limit,
     )
-    answer = find.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
+    answer = find.find(Store(), query, tuple(hub or ()), token, progress.for_stream())
     if json:
         print_json(
             {
@@ -130,7 +131,11 @@ def command(
     )
     print(
         f"asked: {', '.join(answer.asked)}"
-        + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else "")
+        + (
+            f"; the most similar task measured here is {answer.task} ({answer.likeness:.2f})"
+            if answer.task
+            else ""
+        )
     )
 
 

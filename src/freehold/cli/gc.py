@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 NAME = "gc"
 NEEDS_ARGUMENTS = False
@@ -19,4 +19,4 @@ def command(json: Json = False) -> None:
     if json:
         print_json({"files": count, "bytes": freed})
     else:
-        print(f"removed {count} files, {freed / 1e6:.1f} MB")
+        print(f"removed {counted(count, 'file')}, {freed / 1e6:.1f} MB")

@@ -33,29 +33,29 @@ def command(
     from freehold.trust import licence, obligations, provenance
 
     if not name:
-        rows = {one.licence: one for one in licence.table().values()}
+        rows = {each.licence: each for each in licence.table().values()}
         if json:
-            print_json([asdict(one) for one in rows.values()])
+            print_json([asdict(each) for each in rows.values()])
         else:
             print_table(
-                ("licence", "commercial", "restricts use", "of", "held against text", "duties"),
+                ("licence", "commercial", "restricts use", "of", "checked against text", "duties"),
                 [
                     (
-                        one.licence,
-                        "yes" if one.commercial else "no",
-                        "yes" if one.restrictions else "no",
-                        one.dated,
-                        one.read or "no",
-                        one.duties[:90],
+                        each.licence,
+                        "yes" if each.commercial else "no",
+                        "yes" if each.restrictions else "no",
+                        each.dated,
+                        each.read or "no",
+                        each.duties[:90],
                     )
-                    for one in rows.values()
+                    for each in rows.values()
                 ],
             )
         return
-    own = licence.terms(name)
-    if own.known:
-        print_json(asdict(own)) if json else print(
-            "\n".join(f"{key}: {value}" for key, value in asdict(own).items() if value)
+    known = licence.terms(name)
+    if known.known:
+        print_json(asdict(known)) if json else print(
+            "\n".join(f"{key}: {value}" for key, value in asdict(known).items() if value)
         )
         return
     store = Store()
@@ -67,7 +67,7 @@ def command(
     use = {True: "allowed", False: "not allowed", None: "not known"}[owed.commercial]
     print(f"{model.name}: commercial use {use}")
     for title, some in (
-        ("made from", [f"{one.name}: {one.licence or 'no licence stated'}" for one in owed.components]),
+        ("made from", [f"{each.name}: {each.licence or 'no licence stated'}" for each in owed.components]),
         ("must", owed.must),
         ("may not", owed.may_not),
         ("when passing it on", owed.pass_on),

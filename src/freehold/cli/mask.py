@@ -46,14 +46,14 @@ def command(
     kinds, rows = personal.count(examples)
     if out is not None:
         if out.exists() and Path(data).exists() and out.samefile(data):
-            raise UsageError("--out names the rows themselves", "name another file")
+            raise UsageError("--out is the file of rows itself", "name another file")
         lines = [
             {
-                "id": one.id,
-                "messages": [{"role": role, "content": text} for role, text in one.messages],
-                **one.reference,
+                "id": row.id,
+                "messages": [{"role": role, "content": text} for role, text in row.messages],
+                **row.reference,
             }
-            for one in personal.masked(examples)
+            for row in personal.masked(examples)
         ]
         atomic_files.write_atomically(
             out, "".join(encoding.dumps(line, ensure_ascii=False) + "\n" for line in lines)

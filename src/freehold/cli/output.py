@@ -34,15 +34,16 @@ def print_secret(text: str, what: str) -> None:
     """
     if sys.stdout is None:  # it was closed when this process began
         raise UsageError(
-            f"{what} cannot be shown: standard output is closed", "run it where its output is read"
+            f"{what} cannot be shown: standard output is closed",
+            "run the command where you can read its output",
         )
     try:
         print(text, flush=True)
     except OSError as error:
         discard_output()
         raise UsageError(
-            f"{what} could not be shown ({error.strerror}), so there is none",
-            "run it where its output is read",
+            f"{what} could not be shown ({error.strerror}), so it was not kept",
+            "run the command where you can read its output",
         ) from error
 
 
@@ -60,6 +61,11 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         text = "  ".join(cells).rstrip()
         print(f"{bold}{text}{plain}" if index == 0 else text, file=terminal.raw(sys.stdout))
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: ``1 file``, ``2 files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def say(text: str) -> None:

@@ -73,7 +73,9 @@ def show(
 
 
 @app.command("check")
-def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], json: Json = False) -> None:
+def check(
+    name: Annotated[str, typer.Argument(help="Name of a model in the store.")], json: Json = False
+) -> None:
     """Check a model against the policy in force, for each verb. Exit code 12 if it may not be served.
 
     Example: freehold policy check tickets/smollm2
@@ -83,27 +85,31 @@ def check(name: Annotated[str, typer.Argument(help="NAME of a stored model")], j
     from freehold.trust import policy
     from freehold.trust.keys import Keyring
 
-    found = policy.in_force()
-    if found is None:
+    rules = policy.in_force()
+    if rules is None:
         raise NotFound("no policy is in force, so everything is allowed", "freehold policy use NAME")
     store = Store()
     model = store.find(name)
-    told = {
-        verb: [vars(one) for one in policy.object_to_model(found, verb, store, model, Keyring())]
+    objections = {
+        verb: [vars(objection) for objection in policy.object_to_model(rules, verb, store, model, Keyring())]
         for verb in policy.VERBS[1:]
     }
     if json:
-        print_json({"policy": found.name, "model": model.name, "objections": told})
+        print_json({"policy": rules.name, "model": model.name, "objections": objections})
     else:
         rows = [
-            (verb, "no" if some else "yes", "; ".join(f"{one['rule']}: {one['why']}" for one in some))
-            for verb, some in told.items()
+            (
+                verb,
+                "no" if some else "yes",
+                "; ".join(f"{objection['rule']}: {objection['why']}" for objection in some),
+            )
+            for verb, some in objections.items()
         ]
         print_table(("verb", "allowed", "why not"), rows)
-    if told["serve"]:
+    if objections["serve"]:
         raise PolicyDenied(
             f"{model.name} may not be served",
-            "; or ".join(dict.fromkeys(one["way"] for one in told["serve"])),
+            "; or ".join(dict.fromkeys(objection["way"] for objection in objections["serve"])),
         )
 
 
@@ -120,16 +126,16 @@ def drop(json: Json = False) -> None:
     from freehold.models.store import Store
     from freehold.trust import policy
 
-    found, who = policy.in_force(), os.environ.get("FREEHOLD_ACTOR", "")
-    if found is not None:
-        allowed = found.override.who
+    rules, who = policy.in_force(), os.environ.get("FREEHOLD_ACTOR", "")
+    if rules is not None:
+        allowed = rules.override.who
         if allowed and who not in allowed:
             raise PolicyDenied(
-                f"{who or 'nobody'} may not drop the policy {found.name!r}",
+                f"{who or 'nobody'} may not drop the policy {rules.name!r}",
                 f"ask {' or '.join(allowed)}, who sets FREEHOLD_ACTOR",
             )
-        Users(Store()).record(who or "nobody named", "policy dropped", found.name)
+        Users(Store()).record(who or "nobody named", "policy dropped", rules.name)
         policy.file_in_force().unlink()
-    print_json({"dropped": found.name if found else None}) if json else print(
-        f"dropped {found.name!r}" if found else "no policy was in force"
+    print_json({"dropped": rules.name if rules else None}) if json else print(
+        f"dropped {rules.name!r}" if rules else "no policy was in force"
     )

@@ -46,9 +46,7 @@ def command(
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:
-        raise UsageError(
-            "it was not said to which hub", "name it with --hub, e.g. --hub http://127.0.0.1:8600"
-        )
+        raise UsageError("no hub was named", "name it with --hub, e.g. --hub http://127.0.0.1:8600")
     settings.plain_address(address)
     settings.go_quiet(online=True)
     store = Store()

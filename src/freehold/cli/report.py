@@ -27,13 +27,14 @@ def command(
     folders = sorted((settings.home() / "trials").glob(f"{id}*"))
     if len(folders) != 1 or not id.isalnum():
         raise NotFound(
-            f"{len(folders) if id.isalnum() else 0} trials begin with {id!r}", "see 'freehold trials'"
+            f"{len(folders) if id.isalnum() and folders else 'no'} trials have an id that begins with {id!r}",
+            "see 'freehold trials'",
         )
-    found = report.read(folders[0] / "report.json")
+    result = report.read(folders[0] / "report.json")
     if json:
-        print_json(found.as_json())
+        print_json(result.as_json())
     else:
-        print(report.ten_lines(found, folders[0]))
+        print(report.ten_lines(result, folders[0]))
     if open:
         import webbrowser
 

@@ -35,12 +35,12 @@ def command(
     settings.go_quiet()
     store = Store()
     model = store.find(name)
-    found, different = reproduce(store, model, data, valid, progress.for_stream())
+    steps, different = reproduce(store, model, data, valid, progress.for_stream())
     if json:
         print_json(
             {
                 "model": model.name,
-                "steps": [{**vars(one), "same": one.same} for one in found],
+                "steps": [{**vars(step), "same": step.same} for step in steps],
                 "different_here": different,
             }
         )
@@ -48,13 +48,13 @@ def command(
         words = {True: "the same", False: "DIFFERENT", None: "was not recorded"}
         print_table(
             ("step", "recorded", "found", ""),
-            [(one.step, one.recorded[:16], one.found[:16], words[one.same]) for one in found],
+            [(step.step, step.recorded[:16], step.found[:16], words[step.same]) for step in steps],
         )
         for text in different:
             print(f"different here: {text}")
-    wrong = [one.step for one in found if one.same is False]
+    wrong = [step.step for step in steps if step.same is False]
     if wrong:
         raise BadModel(
-            f"{', '.join(wrong)} came out otherwise",
-            "; ".join(different) or "nothing recorded is different here: report this",
+            f"{', '.join(wrong)} came out differently",
+            "; ".join(different) or "everything recorded is the same here: report this",
         )

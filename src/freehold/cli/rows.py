@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freehold.cli.output import say
+from freehold.cli.output import counted, say
 
 if TYPE_CHECKING:
     from freehold.data.examples import Dataset, RowOptions
@@ -77,7 +77,7 @@ def say_read(datasets: Mapping[str, Dataset]) -> None:
     """Says how many rows of which table were read, with which columns, and what was decided or left out."""
     notes: dict[str, None] = {}
     for dataset in datasets.values():
-        say(f"{len(dataset.examples)} rows of {dataset.name}; columns {dataset.mapping}")
+        say(f"{counted(len(dataset.examples), 'row')} of {dataset.name}; columns {dataset.mapping}")
         notes |= dict.fromkeys(dataset.notes)
     for note in notes:
         say(f"  {note}")

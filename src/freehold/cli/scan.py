@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 NAME = "scan"
 
@@ -31,18 +31,22 @@ def command(
         {path.name: path}
         if path.is_file()
         else {
-            one.relative_to(path).as_posix(): one
-            for one in sorted(path.rglob("*"))
-            if not one.is_dir() or one.is_symlink()
+            entry.relative_to(path).as_posix(): entry
+            for entry in sorted(path.rglob("*"))
+            if not entry.is_dir() or entry.is_symlink()
         }
     )
-    found = scan(files)
+    findings = scan(files)
     if json:
-        print_json({"files": len(files), "findings": [vars(one) for one in found]})
+        print_json({"files": len(files), "findings": [vars(entry) for entry in findings]})
     else:
-        print("\n".join(str(one) for one in found) or f"{len(files)} files, nothing dangerous found")
-    if found:
+        print(
+            "\n".join(str(entry) for entry in findings)
+            or f"{counted(len(files), 'file')}, nothing dangerous found"
+        )
+    if findings:
         raise BadModel(
-            f"{len(found)} of {len(files)} files are not to be trusted",
+            f"{counted(len({finding.file for finding in findings}), 'file')} of {len(files)} may be "
+            "dangerous",
             "do not load them; ask for safetensors or GGUF",
         )

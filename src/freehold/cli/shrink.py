@@ -62,19 +62,18 @@ def command(
 
     settings.go_quiet(online=data.startswith("hf:"))
     if sum(map(bool, (memory, bits, keep_quality))) != 1:
-        raise UsageError(
-            "exactly one of --memory, --bits and --keep-quality decides the size", "for example --bits 4.5"
-        )
+        raise UsageError("give exactly one of --memory, --bits and --keep-quality", "for example --bits 4.5")
     if not (0 <= bits <= 16 and 0 <= keep_quality < 1):
         raise UsageError(
-            "--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99"
+            "--bits must be between 0 and 16, and --keep-quality between 0 and 1",
+            "for example --keep-quality 0.99",
         )
     store = Store()
-    found = store.find(model)
+    source = store.find(model)
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
-    wish = QuantizeOptions(
+    options = QuantizeOptions(
         parse_bytes(memory, "--memory", positive=True) if memory else 0,
         bits,
         keep_quality,
@@ -83,7 +82,7 @@ def command(
         trust_code,
     )
     stored, points = shrink(
-        store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()
+        store, source, examples, options, name or f"{source.name}-small", progress.for_stream()
     )
     if json:
         print_json(
@@ -126,7 +125,7 @@ def command(
     )
     print(
         f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over "
-        f"{points[0].loss.positions} positions of rows kept aside"
+        f"{points[0].loss.positions} positions of rows that were set aside"
     )
     print(
         f"stored as {stored.name}: "

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-def _told(key: object) -> dict[str, object]:
+def _key_json(key: object) -> dict[str, object]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in vars(key).items()}
 
 
@@ -32,7 +32,7 @@ def create(name: Annotated[str, typer.Argument(help="Name of the key.")], json: 
     from freehold.trust.keys import Keyring
 
     key = Keyring().create(name)
-    print_json(_told(key)) if json else print(
+    print_json(_key_json(key)) if json else print(
         f"{key.name}  {key.id[:16]}\ngive to those who verify: {key.path}"
     )
 
@@ -47,7 +47,7 @@ def listed(json: Json = False) -> None:
 
     keys = Keyring().all()
     if json:
-        print_json([_told(key) for key in keys])
+        print_json([_key_json(key) for key in keys])
         return
     print_table(
         ("name", "id", "whose", "state"),
@@ -79,9 +79,9 @@ def rotate(
     ring = Keyring()
     old = ring.find(name)
     key = ring.rotate(name)
-    told = ring.folder / "succession" / f"{old.id}.json"
-    print_json({**_told(key), "succession": str(told)}) if json else print(
-        f"{key.name}  {key.id[:16]}\ngive to those who trust the old key: {told}"
+    succession = ring.folder / "succession" / f"{old.id}.json"
+    print_json({**_key_json(key), "succession": str(succession)}) if json else print(
+        f"{key.name}  {key.id[:16]}\ngive to those who trust the old key: {succession}"
     )
 
 
@@ -101,14 +101,16 @@ def revoke(
 
     ring = Keyring()
     key = ring.find(name)
-    told = ring.revoke(name, reason)
-    successors = [one for one in ring.successors(key) if one.own and not one.revoked]
+    revocation = ring.revoke(name, reason)
+    successors = [successor for successor in ring.successors(key) if successor.own and not successor.revoked]
     if json:
-        print_json({"revocation": str(told)})
+        print_json({"revocation": str(revocation)})
         return
-    print(f"revoked; give to those who trust the key: {told}")
-    for one in successors:
-        print(f"others knew {one.name} only through it: give them its own public file: {one.path}")
+    print(f"revoked; give to those who trust the key: {revocation}")
+    for successor in successors:
+        print(
+            f"others knew {successor.name} only through it: give them its own public file: {successor.path}"
+        )
 
 
 @app.command("trust")
@@ -128,7 +130,7 @@ def trust(
     from freehold.trust.keys import Keyring
 
     key = Keyring().trust(file, name)
-    print_json(_told(key)) if json else print(
+    print_json(_key_json(key)) if json else print(
         f"{key.name}  {key.id[:16]}  {'revoked: ' + key.revoked if key.revoked else 'trusted'}"
     )
 
@@ -144,4 +146,4 @@ def distrust(
     from freehold.trust.keys import Keyring
 
     key = Keyring().distrust(name)
-    print_json(_told(key)) if json else print(f"{key.name} is no longer trusted")
+    print_json(_key_json(key)) if json else print(f"{key.name} is no longer trusted")

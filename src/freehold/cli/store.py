@@ -30,15 +30,15 @@ def check(json: Json = False) -> None:
     from freehold.core.errors import DamagedStore
     from freehold.models.integrity import check as check_store
 
-    found = check_store(settings.home(), progress.for_stream())
+    faults = check_store(settings.home(), progress.for_stream())
     if json:
-        print_json({"faults": [asdict(fault) for fault in found]})
-    elif found:
-        for fault in found:
+        print_json({"faults": [asdict(fault) for fault in faults]})
+    elif faults:
+        for fault in faults:
             print(fault)
     else:
-        print("the store is whole: its catalogue, its manifests and every byte of its models")
-    if found:
+        print("the store is complete: its catalogue, its manifests and every byte of its models")
+    if faults:
         sys.exit(DamagedStore.exit_code)
 
 
@@ -55,15 +55,15 @@ def repair(json: Json = False) -> None:
     from freehold.core.errors import DamagedStore
     from freehold.hub.rebuild import repair as repair_store
 
-    told = repair_store(settings.home(), progress.for_stream())
+    result = repair_store(settings.home(), progress.for_stream())
     if json:
-        print_json({"done": told.done, "left": told.left})
+        print_json({"done": result.done, "left": result.left})
     else:
-        for sentence in told.done:
+        for sentence in result.done:
             print(sentence)
-        for sentence in told.left:
+        for sentence in result.left:
             say(f"left to do: {sentence}")
-        if not told.done and not told.left:
-            print("the store is whole; nothing was changed")
-    if told.left:
+        if not result.done and not result.left:
+            print("the store is complete; nothing was changed")
+    if result.left:
         sys.exit(DamagedStore.exit_code)

@@ -120,9 +120,9 @@ def command(
 
     settings.go_quiet(online=any(source.startswith("hf:") for source in (data, valid)))
     if base_bits not in (16, 8, 4):
-        raise UsageError(f"--base-bits {base_bits} is none of 16, 8 and 4", "leave it out for 16 bit")
+        raise UsageError(f"--base-bits {base_bits} must be 16, 8 or 4", "leave it out for 16 bit")
     store = Store()
-    found = store.find(model)
+    base_model = store.find(model)
     read = read_splits(
         local_source(data),
         local_source(valid) if valid else None,
@@ -146,7 +146,7 @@ def command(
         frozen_layers=frozen_layers,
         seed=seed,
     )
-    asked = TuneOptions(
+    options = TuneOptions(
         recipe,
         parse_bytes(memory, "--memory", positive=True) if memory else 0,
         parse_seconds(time, "--time", positive=True) if time else 0.0,
@@ -159,11 +159,11 @@ def command(
     )
     outcome = tune(
         store,
-        found,
+        base_model,
         train,
         checks,
-        asked,
-        name or f"{found.name}-tuned",
+        options,
+        name or f"{base_model.name}-tuned",
         progress.for_stream(),
         say,
         override=override,

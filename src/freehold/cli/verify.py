@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from freehold.cli.output import Json, print_json
+from freehold.cli.output import Json, counted, print_json
 
 if TYPE_CHECKING:
     from freehold.models.store import Model, Store
@@ -90,15 +90,20 @@ def _verify_folder(folder: Path, json: bool) -> None:
     checked = certificate.check_folder(folder, Keyring())
     if json:
         print_json(
-            {"folder": str(folder), "model": checked.says["model"], "files": checked.files, **_told(checked)}
+            {
+                "folder": str(folder),
+                "model": checked.says["model"],
+                "files": checked.files,
+                **_certificate_json(checked),
+            }
         )
         return
     model = checked.says["model"]
     print(
-        f"{model['name']}@{model['revision'][:12]}: {len(checked.files)} files are what {_who(checked)} "
-        "signed"
+        f"{model['name']}@{model['revision'][:12]}: {counted(len(checked.files), 'file')} as signed by "
+        f"{_who(checked)}"
     )
-    print(f"the certificate holds until {checked.says['expires'][:10]}")
+    print(f"the certificate is valid until {checked.says['expires'][:10]}")
     for line in _unbound(checked):
         print(line)
 
@@ -128,7 +133,7 @@ def _certificates(store: Store, models: list[Model]) -> _Stored:
     return result
 
 
-def _told(checked: Checked) -> dict[str, Any]:
+def _certificate_json(checked: Checked) -> dict[str, Any]:
     return {
         "issued": checked.says["issued"],
         "expires": checked.says["expires"],
@@ -152,7 +157,7 @@ def _unbound(checked: Checked) -> list[str]:
 
 
 def _as_json(models: list[Model], result: _Stored) -> dict[str, Any]:
-    certified = [{"model": name, **_told(checked)} for name, checked in result.certified]
+    certified = [{"model": name, **_certificate_json(checked)} for name, checked in result.certified]
     return {
         "models": [model.name for model in models],
         "faults": result.faults,
@@ -165,7 +170,7 @@ def _print(models: list[Model], result: _Stored) -> None:
     print(f"{len(models)} {'model is' if len(models) == 1 else 'models are'} as stored")
     for name, checked in result.certified:
         until = checked.says["expires"][:10]
-        print(f"{name}: certificate holds until {until}, signed with {_who(checked)}")
+        print(f"{name}: certificate valid until {until}, signed with {_who(checked)}")
         for line in _unbound(checked):
             print(line)
     for name in result.without:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 #: What to do about a full disk.
 FREE_SPACE = (
     "free some space ('freehold gc' removes what no model needs) and run the same command again; "
-    "nothing finished is lost"
+    "finished work is kept"
 )
 
 
@@ -83,7 +83,9 @@ def make_folder(path: Path) -> None:
 
 
 def narrow(path: Path) -> None:
-    """Give a file that a library has written in a home the mode of files there; nothing where there is none."""
+    """Give a file that a library has written in a home the mode of files there; nothing where there is
+    none.
+    """
     with contextlib.suppress(FileNotFoundError):
         if file_permissions.is_private(path) and stat.S_IMODE(
             path.stat().st_mode
@@ -108,8 +110,8 @@ def disk_full_explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        place = path if path.is_dir() else path.parent
-        raise DoesNotFit(f"the disk that holds {place} is full", FREE_SPACE) from error
+        folder = path if path.is_dir() else path.parent
+        raise DoesNotFit(f"the disk that holds {folder} is full", FREE_SPACE) from error
 
 
 def need_disk(folder: Path, needed_bytes: int, purpose: str) -> None:
@@ -117,14 +119,17 @@ def need_disk(folder: Path, needed_bytes: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise DoesNotFit(
-            f"{purpose} needs {needed_bytes / 1e6:.0f} MB and the disk that holds {folder} has {free / 1e6:.0f} MB free",
+            f"{purpose} needs {needed_bytes / 1e6:.0f} MB and the disk that holds {folder} has "
+            f"{free / 1e6:.0f} MB free",
             "free some space or set FREEHOLD_HOME to a larger disk",
         )
 
 
 @contextlib.contextmanager
 def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; the system releases it when the process dies. Raises Busy if held and not ``wait``."""
+    """Hold a lock file; the system releases it when the process dies. Raises Busy if held and not
+    ``wait``.
+    """
     from filelock import FileLock, Timeout
 
     make_folder(path.parent)
@@ -140,8 +145,9 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def unlink_older(paths: Iterable[Path], oldest: float) -> tuple[list[Path], int]:
-    """Remove the files that were last written before ``oldest`` (seconds since 1970), each looked at right before it goes;
-    (those that went, their bytes)."""
+    """Remove the files that were last written before ``oldest`` (seconds since 1970), each looked at right
+    before it goes; (those that went, their bytes).
+    """
     gone, freed = list[Path](), 0
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -155,7 +161,8 @@ def unlink_older(paths: Iterable[Path], oldest: float) -> tuple[list[Path], int]
 
 @contextlib.contextmanager
 def together(path: Path, *, alone: bool = False) -> Iterator[None]:
-    """Hold a lock that any number may hold together; ``alone``: that nobody else holds meanwhile. Waits for it.
+    """Hold a lock that any number may hold together; ``alone``: that nobody else holds meanwhile. Waits for
+    it.
 
     For threads too. The system releases it when the process dies.
     """

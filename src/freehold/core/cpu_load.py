@@ -209,7 +209,7 @@ def others(system: System | None = None) -> Iterator[Load]:
     """Measure what other programs use of the processor during the block; filled when it ends."""
     system = system or System()
     load = Load(cores=system.cores)
-    counted, own, held, started = (
+    counted, own_seconds, held, started = (
         system.busy_and_steal(),
         _own_seconds(system.proc),
         system.held_s(),
@@ -220,7 +220,7 @@ def others(system: System | None = None) -> Iterator[Load]:
     finally:
         ended = system.busy_and_steal()
         load.seconds = time.perf_counter() - started
-        load.own = (_own_seconds(system.proc) - own) / load.seconds
+        load.own = (_own_seconds(system.proc) - own_seconds) / load.seconds
         load.held = min((system.held_s() - held) / load.seconds, 1.0)
         if counted is not None and ended is not None:
             processors = len(system.processors)

@@ -1,6 +1,7 @@
 """The one place that decides on what a model is trained, in which precision, and says why.
 
-CUDA and ROCm cards are both ``cuda`` to torch; Apple's are ``mps``, Intel's ``xpu``. Nothing else in Freehold asks torch for a card.
+CUDA and ROCm cards are both ``cuda`` to torch; Apple's are ``mps``, Intel's ``xpu``. Nothing else in Freehold
+asks torch for a card.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ CARD_TOKENS = 16384
 
 @dataclass(frozen=True)
 class Device:
-    """Where tensors lie. ``where`` is torch's name, such as ``cuda:0``; memory in bytes; ``reason`` a sentence."""
+    """Where tensors lie. ``where`` is torch's name, such as ``cuda:0``; memory in bytes; ``reason`` a
+    sentence.
+    """
 
     where: str
     name: str
@@ -70,7 +73,9 @@ class Device:
         return machine.peak_memory_bytes()
 
     def repeatable(self) -> None:
-        """Let kernels add in one order only, so that the same run gives the same bits. For the whole process; a processor needs none of it."""
+        """Let kernels add in one order only, so that the same run gives the same bits. For the whole process;
+        a processor needs none of it.
+        """
         import torch
 
         if self.kind != "cuda":
@@ -80,29 +85,34 @@ class Device:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def made_with(self) -> dict[str, str]:
-        """What a result's bytes depend on besides :func:`freehold.core.machine.made_with`: the card, where there is one."""
+        """What a result's bytes depend on besides :func:`freehold.core.machine.made_with`: the card, where
+        there is one.
+        """
         return {} if self.kind == "cpu" else {"card": self.name}
 
 
-def choose(asked: str = "", known: Sequence[Device] | None = None) -> Device:
-    """The device to train on and why. ``asked``: empty, ``auto``, one of :data:`KINDS`, or ``cuda:1``; ``known``: of :func:`devices`.
+def choose(name: str = "", known: Sequence[Device] | None = None) -> Device:
+    """The device to train on and why. ``asked``: empty, ``auto``, one of :data:`KINDS`, or ``cuda:1``;
+    ``known``: of :func:`devices`.
 
     Raises UsageError for a name that means nothing, MissingPart for a device that is not here.
     """
     known = devices() if known is None else known
-    asked = asked.strip().lower()
-    kind, _, number = asked.partition(":")
-    if (asked and kind not in (*KINDS, "auto")) or (number and not number.isdigit()):
-        raise UsageError(f"--device {asked}: no such kind of device", f"choose {', '.join(KINDS)} or cuda:1")
-    if not asked or kind == "auto":
-        best = max(known, key=lambda one: (-KINDS.index(one.kind), one.free_bytes))
+    name = name.strip().lower()
+    kind, _, number = name.partition(":")
+    if (name and kind not in (*KINDS, "auto")) or (number and not number.isdigit()):
+        raise UsageError(
+            f"--device {name}: there is no such kind of device", f"choose {', '.join(KINDS)} or cuda:1"
+        )
+    if not name or kind == "auto":
+        best = max(known, key=lambda device: (-KINDS.index(device.kind), device.free_bytes))
         return _because(best, _why_auto(best, known))
-    fitting = [one for one in known if one.where == asked or (not number and one.kind == kind)]
+    fitting = [device for device in known if device.where == name or (not number and device.kind == kind)]
     if not fitting:
         raise MissingPart(
-            f"--device {asked}: {_absent(kind)}", f"here are: {', '.join(d.where for d in known)}"
+            f"--device {name}: {_absent(kind)}", f"here are: {', '.join(d.where for d in known)}"
         )
-    return _because(max(fitting, key=lambda one: one.free_bytes), "as asked")
+    return _because(max(fitting, key=lambda device: device.free_bytes), "as asked")
 
 
 def _because(device: Device, reason: str) -> Device:
@@ -115,16 +125,21 @@ def _because(device: Device, reason: str) -> Device:
         else ""
     )
     return Device(
-        device.where, device.name, device.precision, device.memory_bytes, device.free_bytes, device.flash,
+        device.where,
+        device.name,
+        device.precision,
+        device.memory_bytes,
+        device.free_bytes,
+        device.flash,
         f"on {device.where} ({device.name}{memory}), {reason}, in {bits}",
-    )  # fmt: skip
+    )
 
 
 def _why_auto(best: Device, known: Sequence[Device]) -> str:
-    same = sum(one.kind == best.kind for one in known)
+    same = sum(device.kind == best.kind for device in known)
     if best.kind == "cpu":
         return f"as {_absent('cuda')}"
-    return "the one with most memory free" if same > 1 else "the card that is here"
+    return "the GPU with the most free memory" if same > 1 else "the only GPU"
 
 
 def _absent(kind: str) -> str:
@@ -133,31 +148,31 @@ def _absent(kind: str) -> str:
 
     if kind == "cuda":
         built = torch.version.cuda or torch.version.hip
-        return "torch sees no card" if built else f"torch {torch.__version__} is built without CUDA and ROCm"
+        return "torch finds no GPU" if built else f"torch {torch.__version__} is built without CUDA and ROCm"
     if kind == "mps" and not torch.backends.mps.is_built():
         return f"torch {torch.__version__} is built without MPS"
-    return f"torch sees no {kind} device"
+    return f"torch finds no {kind} device"
 
 
 def devices() -> list[Device]:
     """Every device that torch can use here, the processor last."""
     import torch
 
-    found: list[Device] = []
+    all_devices: list[Device] = []
     if torch.cuda.is_available():
-        found += [_cuda(index) for index in range(torch.cuda.device_count())]
+        all_devices += [_cuda(index) for index in range(torch.cuda.device_count())]
     if hasattr(torch, "xpu") and torch.xpu.is_available():
-        found += [_xpu(index) for index in range(torch.xpu.device_count())]
+        all_devices += [_xpu(index) for index in range(torch.xpu.device_count())]
     here = machine.look()
     if torch.backends.mps.is_available():
         bf16 = torch.backends.mps.is_macos_or_newer(14, 0)
-        found.append(
+        all_devices.append(
             Device("mps", here.processor, _precision(bf16), here.memory_bytes, here.free_memory_bytes)
         )
-    found.append(
+    all_devices.append(
         Device("cpu", here.processor, _precision(here.bf16), here.memory_bytes, here.free_memory_bytes)
     )
-    return found
+    return all_devices
 
 
 def _precision(bf16: bool) -> str:

@@ -2,9 +2,9 @@
 
 A home holds rows, prompts, documents, answers, keys and digests of tokens, so all of it is private: files
 0600, folders 0700. Three things see to that: the command line narrows its own umask, so that what any library
-writes is private from its first byte; :mod:`freehold.core.atomic_files` gives each file and folder below a home its
-mode, also where Freehold is used as a library; and a home that an earlier version made is put right once.
-What is written where a person asked for it (``--out``) takes that person's umask.
+writes is private from its first byte; :mod:`freehold.core.atomic_files` gives each file and folder below a
+home its mode, also where Freehold is used as a library; and a home that an earlier version made is put right
+once. What is written where a person asked for it (``--out``) takes that person's umask.
 
 A home whose folder has the mode 2770 is shared by its group: then files are 0660 and folders 2770. Signing
 keys stay their owner's.
@@ -142,7 +142,7 @@ def _entries(home: Path) -> list[Path]:
 def _with_contents(path: Path) -> list[Path]:
     """A path and all that lies below it."""
     below = os.walk(path)
-    return [path, *(Path(parent, one) for parent, folders, files in below for one in (*folders, *files))]
+    return [path, *(Path(parent, name) for parent, folders, files in below for name in (*folders, *files))]
 
 
 def _narrow(path: Path) -> bool:
@@ -156,18 +156,18 @@ def _narrow(path: Path) -> bool:
     mode = stat.S_IMODE(status.st_mode)
     owners = mode & 0o700
     shared = _shared_at(path)
-    wanted = (
+    target_mode = (
         owners | (owners >> 3) | (stat.S_ISGID if stat.S_ISDIR(status.st_mode) else 0) if shared else owners
     )
-    if mode == wanted:
+    if mode == target_mode:
         return False
     try:
-        os.chmod(path, wanted)
+        os.chmod(path, target_mode)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EPERM):
             raise
         return False
-    return bool(mode & ~wanted & (_OTHERS if shared else _EVERYONE))
+    return bool(mode & ~target_mode & (_OTHERS if shared else _EVERYONE))
 
 
 # -- modes ------------------------------------------------------------------------------------------
@@ -215,6 +215,6 @@ def hand_out(path: Path) -> None:
 
     Libraries write there too, under the narrow umask.
     """
-    for one in _with_contents(path):
-        if not one.is_symlink():
-            os.chmod(one, folder_mode(one) if one.is_dir() else file_mode(one))
+    for entry in _with_contents(path):
+        if not entry.is_symlink():
+            os.chmod(entry, folder_mode(entry) if entry.is_dir() else file_mode(entry))

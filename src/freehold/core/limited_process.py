@@ -1,9 +1,10 @@
-"""Run a function of ours on what strangers wrote in a process of its own, which has limits and is killed beyond them.
+"""Run a function of ours on what strangers wrote in a process of its own, which has limits and is killed
+beyond them.
 
-A chat template, a PDF: what reads them can be made to take for ever, or all memory, by whoever writes them. A thread
-cannot be stopped, a process can. The function takes bytes and gives bytes (JSON, say), so nothing of the process's
-answer is ever unpickled. The process has an empty environment, cannot write files, and has no network where the
-system lets it give that up (Linux with user namespaces).
+A chat template, a PDF: what reads them can be made to take for ever, or all memory, by whoever writes them. A
+thread cannot be stopped, a process can. The function takes bytes and gives bytes (JSON, say), so nothing of
+the process's answer is ever unpickled. The process has an empty environment, cannot write files, and has no
+network where the system lets it give that up (Linux with user namespaces).
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ _DONE, _FAILED, _FAULT, _NO_MEMORY, _TOO_LARGE = b"done", b"fail", b"faul", b"me
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one call may take: seconds of processor time, seconds in all, bytes of memory beyond what the loaded
-    function has, and bytes of its answer."""
+    """What one call may take: seconds of processor time, seconds in all, bytes of memory beyond what the
+    loaded function has, and bytes of its answer.
+    """
 
     cpu_s: float
     wall_s: float
@@ -44,7 +46,9 @@ class Bounds:
 
 
 class Exceeded(DoesNotFit):
-    """A call went beyond its bounds. ``reason``: what it did, as the end of a sentence that begins with "it"."""
+    """A call went beyond its bounds. ``reason``: what it did, as the end of a sentence that begins with
+    "it".
+    """
 
     def __init__(self, reason: str):
         super().__init__(f"it {reason}", "make it smaller")
@@ -89,8 +93,9 @@ def run(function: str, data: bytes, bounds: Bounds) -> bytes:
 
 
 class Worker:
-    """A process that is kept for further calls of ``function``; one that goes beyond its bounds is killed, and the
-    next call starts another. For one thread at a time."""
+    """A process that is kept for further calls of ``function``; one that goes beyond its bounds is killed,
+    and the next call starts another. For one thread at a time.
+    """
 
     def __init__(self, function: str, bounds: Bounds):
         self.function, self.bounds = function, bounds
@@ -110,14 +115,22 @@ class Worker:
         return _result(answer[:4], answer[12:], self.bounds)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        start = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from freehold.core import limited_process; limited_process.main()"
-        asked = json.dumps({"function": self.function, "bounds": asdict(self.bounds)})
-        command = [sys.executable, "-I", "-c", start, json.dumps([path for path in sys.path if path]), asked]
+        start = (
+            "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from freehold.core import "
+            "limited_process; limited_process.main()"
+        )
+        call = json.dumps({"function": self.function, "bounds": asdict(self.bounds)})
+        command = [sys.executable, "-I", "-c", start, json.dumps([path for path in sys.path if path]), call]
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                bufsize=0, env=environment(), start_new_session=True,
-            )  # fmt: skip
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=environment(),
+                start_new_session=True,
+            )
         except OSError as error:
             raise no_process(error) from error
         log.debug("process %d runs %s", process.pid, self.function)
@@ -188,7 +201,9 @@ def no_process(error: OSError) -> Busy:
 
 
 class Workers:
-    """Up to ``count`` workers for calls from any number of threads; started when first needed, the last used first."""
+    """Up to ``count`` workers for calls from any number of threads; started when first needed, the last used
+    first.
+    """
 
     def __init__(self, function: str, bounds: Bounds, count: int):
         self.bounds = bounds
@@ -238,12 +253,12 @@ def _result(status: bytes, data: bytes, bounds: Bounds) -> bytes:
 
 def main() -> None:
     """Answer calls on standard input until it closes."""
-    asked = json.loads(sys.argv[2])
-    bounds = Bounds(**asked["bounds"])
+    call = json.loads(sys.argv[2])
+    bounds = Bounds(**call["bounds"])
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answer
     _leave_the_network()
-    module, _, name = asked["function"].partition(":")
+    module, _, name = call["function"].partition(":")
     function = getattr(importlib.import_module(module), name)
     _confine(bounds)
     while head := sys.stdin.buffer.read(8):

@@ -1,8 +1,9 @@
 """What ``--verbose`` and ``--log-file`` record: the standard logging module, under the logger ``freehold``.
 
-Modules log what they do, never what they work on: no prompt, row, answer, token or key. As a second guard each
-line passes a filter that hides the values of environment variables that hold secrets, and texts that look like
-tokens. Without the two options nothing is recorded, and warnings go to standard error as they always do.
+Modules log what they do, never what they work on: no prompt, row, answer, token or key. As a second guard
+each line passes a filter that hides the values of environment variables that hold secrets, and texts that
+look like tokens. Without the two options nothing is recorded, and warnings go to standard error as they
+always do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 from freehold.core import settings, terminal
 from freehold.core.errors import UsageError
 
-#: Texts that look like tokens and keys: of Hugging Face and other services, of Freehold, and passwords in addresses.
+#: Texts that look like tokens and keys: of Hugging Face and other services, of Freehold, and passwords in
+#: addresses.
 _TOKEN = re.compile(
     r"\b(?:hf|sk|fh|ghp|glpat|xox[a-z])[_-][A-Za-z0-9_-]{6,}|(?i:bearer)\s+\S+|(?<=://)[^/\s@]+@"
 )

@@ -29,7 +29,9 @@ class Machine:
 
     @property
     def usable_bytes(self) -> int:
-        """Memory that models may take: all but :data:`RESERVE_BYTES`, and a gibibyte on the smallest machine."""
+        """Memory that models may take: all but :data:`RESERVE_BYTES`, and a gibibyte on the smallest
+        machine.
+        """
         return max(self.memory_bytes - RESERVE_BYTES, 1 << 30)
 
     def as_dict(self) -> dict[str, object]:
@@ -92,7 +94,9 @@ def versions() -> dict[str, str]:
 
 
 def made_with() -> dict[str, str]:
-    """What a result's bytes depend on besides its inputs: versions, and the processor whose instructions the kernels chose."""
+    """What a result's bytes depend on besides its inputs: versions, and the processor whose instructions the
+    kernels chose.
+    """
     return versions() | {"processor": _processor(), "system": platform.system()}
 
 
@@ -113,8 +117,10 @@ def require_engine() -> None:
         return
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise MissingPart(
-            "the text engine is not installed, and building it needs a C++ compiler, which this machine lacks",
-            "install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install), "
+            "the text engine is not installed, and building it needs a C++ compiler, which this machine "
+            "lacks",
+            "install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: "
+            "xcode-select --install), "
             "then: pip install llama-cpp-python==0.3.36",
         )
     raise MissingPart(

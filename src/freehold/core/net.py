@@ -1,9 +1,11 @@
-"""What another hub may make this machine do while it is asked: answers have an end, and no redirect leads nearer than the hub itself.
+"""What another hub may make this machine do while it is asked: answers have an end, and no redirect leads
+nearer than the hub itself.
 
-A hub on the internet that sends a client on to ``http://127.0.0.1`` or to the local network would have it ask, from
-behind the firewall, what the hub cannot ask. What a name leads to is looked up before each request; a name that is made to
-lead elsewhere between the look and the request is not noticed. Chunks (Xet) are fetched by a library of its own and are
-not under these limits; what it writes is checked against the file's digest.
+A hub on the internet that sends a client on to ``http://127.0.0.1`` or to the local network would have it
+ask, from behind the firewall, what the hub cannot ask. What a name leads to is looked up before each request;
+a name that is made to lead elsewhere between the look and the request is not noticed. Chunks (Xet) are
+fetched by a library of its own and are not under these limits; what it writes is checked against the file's
+digest.
 """
 
 from __future__ import annotations
@@ -39,12 +41,14 @@ def at_most(count: int) -> Iterator[None]:
 
 
 def nearness(host: str) -> int:
-    """How near an address is: 0 on the internet, or not known; 1 on a local network; 2 on this machine or its link."""
+    """How near an address is: 0 on the internet, or not known; 1 on a local network; 2 on this machine or its
+    link.
+    """
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return 0  # nothing can be asked there, or a proxy looks it up
-    return max(map(_nearness, found), default=0)
+    return max(map(_nearness, addresses), default=0)
 
 
 def _nearness(text: str) -> int:
@@ -76,11 +80,11 @@ def client_of(endpoint: str) -> Callable[[], httpx2.Client]:
         if most is not None:
             response.stream = _Limited(response.stream, most, str(response.url.host))
 
-    def made() -> httpx2.Client:
+    def make_client() -> httpx2.Client:
         hooks: Any = {"request": [ask], "response": [answered]}
         return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None)
 
-    return made
+    return make_client
 
 
 class _Limited(httpx2.SyncByteStream):

@@ -1,7 +1,8 @@
-"""Files under way: beside their target, with its name in theirs, and locked for as long as their writer lives.
+"""Files under way: beside their target, with its name in theirs, and locked for as long as their writer
+lives.
 
-A writer that is killed leaves such a file. The next one of the same target removes it: where its lock can be had, nobody
-writes it any more.
+A writer that is killed leaves such a file. The next one of the same target removes it: where its lock can be
+had, nobody writes it any more.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def remove_abandoned(target: Path) -> None:
 
 
 def _is_old(status: os.stat_result) -> bool:
-    """Whether it is an old file of this user. The time of change counts too: a file that was moved keeps its own."""
+    """Whether it is an old file of this user. The time of change counts too: a file that was moved keeps its
+    own.
+    """
     is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
     return is_ours and max(status.st_mtime, status.st_ctime) < time.time() - _YOUNG_S
 

@@ -35,10 +35,10 @@ class Event:
     @property
     def left_s(self) -> float | None:
         """Seconds left at the speed so far; None while unknown."""
-        own = self.done - self.before
-        if not self.total or own <= 0 or self.elapsed_s < 0.5:
+        done_now = self.done - self.before
+        if not self.total or done_now <= 0 or self.elapsed_s < 0.5:
             return None
-        return self.elapsed_s * max(self.total - self.done, 0.0) / own
+        return self.elapsed_s * max(self.total - self.done, 0.0) / done_now
 
 
 Sink = Callable[[Event], None]
@@ -126,7 +126,9 @@ def duration(seconds: float) -> str:
 
 
 def spark(values: Sequence[float], width: int = 24) -> str:
-    """The values as a line of bars, each the mean of its share of them; the highest bar is the largest mean."""
+    """The values as a line of bars, each the mean of its share of them; the highest bar is the largest
+    mean.
+    """
     if not values:
         return ""
     count = min(width, len(values))

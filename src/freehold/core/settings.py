@@ -24,14 +24,16 @@ QUIET = {
 #: How variables that hold secrets are called.
 _SECRET = re.compile(r"TOKEN(?!IZERS)|API_?KEY|SECRET|PASSW|CREDENTIAL|(^|_)KEY$|^FREEHOLD_DATABASE$")
 
-#: Turns that a thread of libgomp waits in a loop before it sleeps. By default it turns for milliseconds, so that one
-#: other program at work makes an engine with a thread on each processor up to 50 times slower; so few cost an idle
-#: machine nothing (docs/rivals.md).
+#: Turns that a thread of libgomp waits in a loop before it sleeps. By default it turns for milliseconds, so
+#: that one other program at work makes an engine with a thread on each processor up to 50 times slower; so
+#: few cost an idle machine nothing (docs/rivals.md).
 SPINS = "3000"
 
 
 def share_processors() -> None:
-    """Let threads that wait for each other leave the processor to other programs; a setting of the person's own stays."""
+    """Let threads that wait for each other leave the processor to other programs; a setting of the person's
+    own stays.
+    """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
@@ -45,22 +47,27 @@ def go_quiet(*, online: bool = False) -> None:
 
 
 def secret(variable: str, what: str) -> str:
-    """The key or token (``what``) that an environment variable holds; nothing where none is named. Raises UsageError for an empty one."""
-    found = os.environ.get(variable, "") if variable else ""
-    if variable and not found:
+    """The key or token (``what``) that an environment variable holds; nothing where none is named. Raises
+    UsageError for an empty one.
+    """
+    value = os.environ.get(variable, "") if variable else ""
+    if variable and not value:
         raise UsageError(
             f"the environment variable {variable} holds no {what}",
-            f"type it in where no history keeps it: read -rs {variable} && export {variable}",
+            f"enter it where no history keeps it: read -rs {variable} && export {variable}",
         )
-    return found
+    return value
 
 
 def plain_address(address: str) -> str:
-    """The address as it was given. Raises UsageError for one with a name or password in it, which would be printed, kept and passed on."""
+    """The address as it was given. Raises UsageError for one with a name or password in it, which would be
+    printed, kept and passed on.
+    """
     server = address.partition("://")[2].partition("/")[0]
     if "@" in server:
         raise UsageError(
-            f"the address of {server.rpartition('@')[2]} holds a name or a password, which reports and cards would show",
+            f"the address of {server.rpartition('@')[2]} holds a name or a password, which reports and "
+            "cards would show",
             "leave it out of the address, and put the key into an environment variable",
         )
     return address
@@ -72,12 +79,16 @@ def holds_secret(variable: str) -> bool:
 
 
 def without_secrets() -> dict[str, str]:
-    """This process's environment without keys, tokens and passwords, for children that read strangers' files."""
+    """This process's environment without keys, tokens and passwords, for children that read strangers'
+    files.
+    """
     return {name: value for name, value in os.environ.items() if not holds_secret(name)}
 
 
 def home_path() -> Path:
-    """Where the home is: ``FREEHOLD_HOME``, or the platform's data folder. Raises UsageError where that cannot be told."""
+    """Where the home is: ``FREEHOLD_HOME``, or the platform's data folder. Raises UsageError where that
+    cannot be told.
+    """
     hint = "set FREEHOLD_HOME to a folder"
     try:
         if chosen := os.environ.get("FREEHOLD_HOME"):
@@ -119,10 +130,14 @@ def guard_process() -> None:
 
 
 def database() -> str:
-    """``FREEHOLD_DATABASE``: the address of a PostgreSQL database for the catalogue; nothing for a SQLite file in the home."""
+    """``FREEHOLD_DATABASE``: the address of a PostgreSQL database for the catalogue; nothing for a SQLite
+    file in the home.
+    """
     return os.environ.get("FREEHOLD_DATABASE", "")
 
 
 def bucket() -> str:
-    """``FREEHOLD_BUCKET``: where the hub keeps contents, ``s3://BUCKET/PREFIX``; nothing for the home's folders."""
+    """``FREEHOLD_BUCKET``: where the hub keeps contents, ``s3://BUCKET/PREFIX``; nothing for the home's
+    folders.
+    """
     return os.environ.get("FREEHOLD_BUCKET", "")

@@ -1,7 +1,8 @@
 """JSON from elsewhere: read whole and without doubt, or refused in one sentence.
 
-What readers disagree about is refused: names given twice, numbers that no float or 64-bit integer can hold, characters that are half of a
-pair, bytes that are not UTF-8, text after the value. Nesting ends at 200 levels.
+What readers disagree about is refused: names given twice, numbers that no float or 64-bit integer can hold,
+characters that are half of a pair, bytes that are not UTF-8, text after the value. Nesting ends at 200
+levels.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from freehold.core.errors import BadData
 
 #: Integers from here on are refused: what is sent on as JSON must be read the same by all.
 MOST_INTEGER = 2**64
-#: Names, and lists and objects, in one text: a million of them take a processor's second, in which nothing else is done.
+#: Names, and lists and objects, in one text: a million of them take a processor's second, in which nothing
+#: else is done.
 MOST_PARTS = 500_000
-#: Long numbers, large exponents and what JSON has no numbers for; only where there are some are all values looked at.
+#: Long numbers, large exponents and what JSON has no numbers for; only where there are some are all values
+#: looked at.
 _SUSPECT = re.compile(rb"[0-9]{19}|[0-9.][eE]\+?[0-9]{3}|NaN|Infinity")
 _MARK = b"\xef\xbb\xbf"
 
@@ -32,7 +35,9 @@ def read(data: bytes) -> Any:
 
 
 def parse(data: bytes) -> tuple[Any, str | None]:
-    """(the value that ``data`` holds, the path of a number in it that no reader may use, if any). Raises BadData."""
+    """(the value that ``data`` holds, the path of a number in it that no reader may use, if any). Raises
+    BadData.
+    """
     data = data.removeprefix(_MARK)
     if max(data.count(b":"), data.count(b"[") + data.count(b"{")) > MOST_PARTS:
         raise BadData(f"the JSON cannot be read: it has more than {MOST_PARTS:,} names, lists or objects")
@@ -56,7 +61,7 @@ def _plain(fault: str, data: bytes) -> str:
         return f"byte {error.start} is not UTF-8"
     for theirs, ours in (
         ("recursion limit exceeded", "it is nested deeper than 200 levels"),
-        ("Detected duplicate key", "it has a name twice:"),
+        ("Detected duplicate key", "a name appears twice:"),
         ("expected value", "a value is missing"),
         ("expected ident", "a value is missing"),
         ("EOF while parsing", "it ends in the middle of"),
@@ -69,7 +74,9 @@ def _plain(fault: str, data: bytes) -> str:
 
 
 def _unfit(value: Any) -> str | None:
-    """The path of a number that is not finite or too large, such as ``messages.0.weight``; None where there is none."""
+    """The path of a number that is not finite or too large, such as ``messages.0.weight``; None where there
+    is none.
+    """
     if isinstance(value, float):
         return None if math.isfinite(value) else ""
     if isinstance(value, int):

@@ -1,7 +1,8 @@
-"""What errors of the system and of databases mean to a person: one sentence and a remedy for each, in this one place.
+"""What errors of the system and of databases mean to a person: one sentence and a remedy for each, in this
+one place.
 
-Every program of Freehold asks here before it calls an error a fault of its own: the command line, the processes of a
-trial's steps, the servers. What is not listed here is a fault.
+Every program of Freehold asks here before it calls an error a fault of its own: the command line, the
+processes of a trial's steps, the servers. What is not listed here is a fault.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ _SYSTEM: dict[int, tuple[type[FreeholdError], str, str]] = {
     errno.EDQUOT: (DoesNotFit, "your share of the disk that holds {} is used up", atomic_files.FREE_SPACE),
     errno.EFBIG: (
         DoesNotFit,
-        "{} grew beyond the size that the file system or a limit allows",
+        "{} is larger than the file system or a limit allows",
         "raise the limit (ulimit -f), or set FREEHOLD_HOME to a file system for large files",
     ),
     errno.EROFS: (FreeholdError, "{} cannot be written: its disk is mounted read-only", _WRITABLE),
     errno.EACCES: (FreeholdError, "permission denied for {}", _WRITABLE),
     errno.EPERM: (FreeholdError, "the system does not permit this for {}", _WRITABLE),
     errno.EIO: (FreeholdError, "the disk could not read or write {}", _DISK),
-    errno.ESTALE: (FreeholdError, "{} lies on a network disk that went away", _DISK),
+    errno.ESTALE: (FreeholdError, "{} is on a network disk that is no longer reachable", _DISK),
     errno.ENOTDIR: (FreeholdError, "a part of the path {} is a file, not a folder", "check the path"),
-    errno.ELOOP: (FreeholdError, "the links in the path {} lead in a circle", "check the path"),
+    errno.ELOOP: (FreeholdError, "the links in the path {} form a circle", "check the path"),
     errno.ENAMETOOLONG: (FreeholdError, "the path {} is too long for this file system", "use a shorter one"),
     errno.EMFILE: (DoesNotFit, "too many files are open ({})", "raise the limit (ulimit -n)"),
     errno.ENFILE: (DoesNotFit, "too many files are open on this machine ({})", "close other programs"),
@@ -103,7 +104,7 @@ def _of_database(error: BaseException) -> FreeholdError | None:
         return _of_sqlite(getattr(original, "result", None), said)
     if room == "psycopg" and type(original).__name__ in ("OperationalError", "ConnectionTimeout"):
         return NotFound(
-            f"the database of the catalogue does not answer ({said})", "start it, or fix FREEHOLD_DATABASE"
+            f"the catalogue's database does not answer ({said})", "start it, or fix FREEHOLD_DATABASE"
         )
     return None
 

@@ -1,8 +1,9 @@
-"""What a terminal is shown: text from elsewhere cannot move the cursor, rewrite lines, change colours or reverse what is read.
+"""What a terminal is shown: text from elsewhere cannot move the cursor, rewrite lines, change colours or
+reverse what is read.
 
-Names, rows, answers, file names and errors that quote them all pass through the streams that :func:`guarded` puts in
-place of standard output and standard error. What Freehold itself does with the cursor and colours goes to
-:func:`raw`.
+Names, rows, answers, file names and errors that quote them all pass through the streams that :func:`guarded`
+puts in place of standard output and standard error. What Freehold itself does with the cursor and colours
+goes to :func:`raw`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import sys
 from collections.abc import Generator, Iterable
 from typing import IO, Any, cast
 
-#: Control characters but for the tab and the end of a line, what reverses the direction of text, other ends of lines,
-#: and halves of characters, which cannot be written at all.
+#: Control characters but for the tab and the end of a line, what reverses the direction of text, other ends
+#: of lines, and halves of characters, which cannot be written at all.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NOT_IN_A_LINE = re.compile("[\t\n]")
 
@@ -40,7 +41,9 @@ def _code(match: re.Match[str]) -> str:
 
 
 class Shown:
-    """A text stream on which every text is written as :func:`shown` gives it. The rest is the stream's own."""
+    """A text stream on which every text is written as :func:`shown` gives it. The rest is the stream's
+    own.
+    """
 
     def __init__(self, stream: IO[str]):
         self.raw = stream
@@ -60,7 +63,9 @@ class Shown:
 
 
 def raw(stream: IO[str]) -> IO[str]:
-    """The stream itself, for what Freehold does with the cursor and for answers that another program reads."""
+    """The stream itself, for what Freehold does with the cursor and for answers that another program
+    reads.
+    """
     return stream.raw if isinstance(stream, Shown) else stream
 
 

@@ -1,8 +1,8 @@
 """YAML from anyone, read within limits: the one function that loads it.
 
-YAML can say much with few letters: aliases repeat what an anchor names, and their repetitions can be repeated; nesting, long
-numbers and directives cost more than their length. So the events of the text are counted first, as if every alias were written out,
-and only what stays within the limits is built.
+YAML can say much with few letters: aliases repeat what an anchor names, and their repetitions can be
+repeated; nesting, long numbers and directives cost more than their length. So the events of the text are
+counted first, as if every alias were written out, and only what stays within the limits is built.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import yaml
 
 from freehold.core.errors import BadData
 
-#: Characters of a text; values in it, and characters of those, with every alias written out; levels of nesting; characters of a number.
+#: Characters of a text; values in it, and characters of those, with every alias written out; levels of
+#: nesting; characters of a number.
 MOST_CHARACTERS, MOST_VALUES, MOST_WRITTEN_OUT, MOST_LEVELS, MOST_DIGITS = 2 << 20, 100_000, 4 << 20, 64, 40
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))
 #: Each directive is compared with all before it.
@@ -23,7 +24,9 @@ _DIRECTIVE = re.compile("(?:^|[\n\r\x85\u2028\u2029])\ufeff*%")
 
 
 def load(text: str, where: str) -> Any:
-    """The value of one YAML document of plain values. Raises BadData, naming ``where``, for what is not one or exceeds a limit."""
+    """The value of one YAML document of plain values. Raises BadData, naming ``where``, for what is not one
+    or exceeds a limit.
+    """
     try:
         text.encode()
         _count(text)
@@ -82,7 +85,9 @@ class _Size:
 
 @dataclass
 class _Level:
-    """A sequence, mapping or document whose end has not come. ``keys``: of a mapping, until now; None for others."""
+    """A sequence, mapping or document whose end has not come. ``keys``: of a mapping, until now; None for
+    others.
+    """
 
     anchor: str | None = None
     size: _Size = field(default_factory=_Size)
@@ -133,9 +138,9 @@ def _take(levels: list[_Level], event: yaml.Event, size: _Size) -> None:
         if event.value in level.keys and event.value != "<<":
             raise _Excess(f"the key {event.value[:40]!r} appears twice", event)
         level.keys.add(event.value)
-    if sum(one.size.values for one in levels) > MOST_VALUES:
+    if sum(outer.size.values for outer in levels) > MOST_VALUES:
         raise _Excess(f"it holds more than {MOST_VALUES:,} values, with its aliases written out", event)
-    if sum(one.size.characters for one in levels) > MOST_WRITTEN_OUT:
+    if sum(outer.size.characters for outer in levels) > MOST_WRITTEN_OUT:
         raise _Excess(
             f"it holds more than {MOST_WRITTEN_OUT:,} characters, with its aliases written out", event
         )

@@ -466,13 +466,13 @@ def safety(a: SafetyArguments, sink: Sink) -> SafetyResult:
     """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as many as the time allows."""
     from freehold.trust.evaluator import by_wording
     from freehold.trust.hazards import read_prompts
-    from freehold.trust.safety import answers_of, in_turn, judge, read_given
+    from freehold.trust.safety import answers_of, in_turn, judge, read_answers
 
     started = time.monotonic()
     every = in_turn(read_prompts(Path(a.prompts)))
     engine = open_engine(a.weights, context_length=8192, parallel=8)
     file = Path(a.place) / "answers.jsonl"
-    before, asked_at = len(read_given(file)), time.monotonic()
+    before, asked_at = len(read_answers(file)), time.monotonic()
     answers = answers_of(
         engine,
         prompting(a.info, engine.vocabulary, plain=a.plain),
@@ -484,7 +484,7 @@ def safety(a: SafetyArguments, sink: Sink) -> SafetyResult:
         a.limit_s,
     )
     engine.close()
-    new = len(read_given(file)) - before
+    new = len(read_answers(file)) - before
     asked = every[: len(answers)]
     judged = judge(asked, answers, by_wording(), a.weights_digest, {Path(a.prompts).name: a.prompts_digest})
     counts = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from freehold.core.errors import BadModel
+from freehold.models.info import ModelInfo
 from freehold.models.store import Model
 from freehold.trust import provenance
 from freehold.trust.licence import terms
@@ -25,86 +27,141 @@ def _spdx() -> frozenset[str]:
     return frozenset(schema["enum"])
 
 
-def _licences(licence: str) -> list[dict[str, Any]]:
-    """A licence as SPDX has it, else by its name and where it stands; nothing where none is stated."""
+def _licences(licence: str) -> list[object]:
+    """A licence as SPDX has it, else by its name and address; empty where none is stated."""
     if not licence:
         return []
-    own = terms(licence)
-    found = next(
-        (name for name in _spdx() if name.lower() == (own.licence if own.known else licence).lower()), None
-    )
-    named: dict[str, Any] = {"id": found} if found else {"name": own.name or licence}
-    return [{"license": named | ({"url": own.source} if own.source else {})}]
+    known = terms(licence)
+    name = (known.licence if known.known else licence).lower()
+    spdx = next((identifier for identifier in _spdx() if identifier.lower() == name), None)
+    named = {"id": spdx} if spdx else {"name": known.name or licence}
+    return [{"license": named | ({"url": known.source} if known.source else {})}]
 
 
 def bill(
-    model: Model, obligations: Obligations, figures: list[dict[str, Any]], limits: list[str]
-) -> dict[str, Any]:
-    """The bill. ``figures``: name, value, low, high of what was measured; ``limits``: what was not. Valid against CycloneDX 1.6."""
-    card = model.info
+    model: Model, obligations: Obligations, figures: Sequence[Mapping[str, Any]], limits: list[str]
+) -> dict[str, object]:
+    """The bill of materials, valid against CycloneDX 1.6.
+
+    ``figures``: name, value, low and high of what was measured; ``limits``: what was not measured, in
+    sentences.
+    """
     datasets = [
-        f"data:{number}" for number, one in enumerate(obligations.components) if one.kind == "dataset"
+        (number, part) for number, part in enumerate(obligations.components) if part.kind == "dataset"
     ]
-    bases = [one for one in obligations.components if one.kind == "model" and one.name != model.name]
-    metrics = [
-        {
-            "type": one["name"],
-            "value": f"{one['value']:.4f}",
-            "confidenceInterval": {"lowerBound": f"{one['low']:.4f}", "upperBound": f"{one['high']:.4f}"},
-        }
-        for one in figures
-    ]
-    parameters: dict[str, Any] = {"architectureFamily": card.architecture or "not known", "modelArchitecture": f"{card.architecture}, {card.parameters:,} parameters, {card.quantization}",
-                                  "task": "text generation", "inputs": [{"format": "text"}], "outputs": [{"format": "text"}]}  # fmt: skip
-    if datasets:
-        parameters |= {"datasets": [{"ref": ref} for ref in datasets], "approach": {"type": "supervised"}}
-    component: dict[str, Any] = {
-        "type": "machine-learning-model", "bom-ref": "model", "name": model.name, "version": model.revision[:12],
-        "licenses": _licences(card.licence),
-        "modelCard": {
-            "modelParameters": parameters,
-            "quantitativeAnalysis": {"performanceMetrics": metrics},
-            "considerations": {"technicalLimitations": limits, "useCases": []},
-        },
-        "properties": [{"name": "freehold:revision", "value": model.revision}, *({"name": "freehold:must", "value": text} for text in obligations.must)],
-        "components": [
-            {"type": "file", "bom-ref": f"file:{name}", "name": name, "hashes": [{"alg": "SHA-256", "content": digest}]}
-            for name, (digest, _) in sorted(model.manifest.items())
-            if name != "task.json"
-        ],
-    }  # fmt: skip
+    bases = [part for part in obligations.components if part.kind == "model" and part.name != model.name]
+    references = [f"data:{number}" for number, _ in datasets]
     return {
-        "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, model.revision)}",
-        "metadata": {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "component": component,
-                     "tools": {"components": [{"type": "application", "name": "freehold", "version": _version()}]}},
-        "components": [_base(model, number, one) for number, one in enumerate(bases)]
-        + [_data(number, one) for number, one in enumerate(obligations.components) if one.kind == "dataset"],
-        "dependencies": [{"ref": "model", "dependsOn": [*(f"base:{number}" for number in range(len(bases))), *datasets]}],
-    }  # fmt: skip
-
-
-def _base(model: Model, number: int, one: Component) -> dict[str, Any]:
-    digest = next(
-        (step.digest for step in provenance.steps(model) if step.kind == "base" and step.name == one.name), ""
-    )
-    hashes = [{"alg": "SHA-256", "content": digest}] if len(digest) == 64 else []
-    return {
-        "type": "machine-learning-model",
-        "bom-ref": f"base:{number}",
-        "name": one.name,
-        "hashes": hashes,
-        "licenses": _licences(one.licence),
+        "metadata": {
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "component": _model(model, obligations, references, figures, limits),
+            "tools": {
+                "components": [{"type": "application", "name": "freehold", "version": _version()}],
+            },
+        },
+        "components": [
+            *(_base(model, number, part) for number, part in enumerate(bases)),
+            *(_data(number, part) for number, part in datasets),
+        ],
+        "dependencies": [
+            {"ref": "model", "dependsOn": [*(f"base:{number}" for number in range(len(bases))), *references]}
+        ],
     }
 
 
-def _data(number: int, one: Component) -> dict[str, Any]:
+def _model(
+    model: Model,
+    obligations: Obligations,
+    datasets: Sequence[str],
+    figures: Sequence[Mapping[str, Any]],
+    limits: list[str],
+) -> dict[str, object]:
+    """The model itself, with its model card and files. ``datasets``: references to the rows it was tuned
+    on.
+    """
+    info = model.info
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": "model",
+        "name": model.name,
+        "version": model.revision[:12],
+        "licenses": _licences(info.licence),
+        "modelCard": {
+            "modelParameters": _parameters(info, datasets),
+            "quantitativeAnalysis": {"performanceMetrics": [_metric(figure) for figure in figures]},
+            "considerations": {"technicalLimitations": limits, "useCases": []},
+        },
+        "properties": [
+            {"name": "freehold:revision", "value": model.revision},
+            *({"name": "freehold:must", "value": text} for text in obligations.must),
+        ],
+        "components": [
+            {
+                "type": "file",
+                "bom-ref": f"file:{name}",
+                "name": name,
+                "hashes": [{"alg": "SHA-256", "content": digest}],
+            }
+            for name, (digest, _) in sorted(model.manifest.items())
+            if name != "task.json"
+        ],
+    }
+
+
+def _parameters(info: ModelInfo, datasets: Sequence[str]) -> dict[str, object]:
+    parameters: dict[str, object] = {
+        "architectureFamily": info.architecture or "not known",
+        "modelArchitecture": f"{info.architecture}, {info.parameters:,} parameters, {info.quantization}",
+        "task": "text generation",
+        "inputs": [{"format": "text"}],
+        "outputs": [{"format": "text"}],
+    }
+    if datasets:
+        parameters["datasets"] = [{"ref": reference} for reference in datasets]
+        parameters["approach"] = {"type": "supervised"}
+    return parameters
+
+
+def _metric(figure: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "type": figure["name"],
+        "value": f"{figure['value']:.4f}",
+        "confidenceInterval": {
+            "lowerBound": f"{figure['low']:.4f}",
+            "upperBound": f"{figure['high']:.4f}",
+        },
+    }
+
+
+def _base(model: Model, number: int, component: Component) -> dict[str, object]:
+    digest = next(
+        (
+            step.digest
+            for step in provenance.steps(model)
+            if step.kind == "base" and step.name == component.name
+        ),
+        "",
+    )
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"base:{number}",
+        "name": component.name,
+        "hashes": [{"alg": "SHA-256", "content": digest}] if len(digest) == 64 else [],
+        "licenses": _licences(component.licence),
+    }
+
+
+def _data(number: int, component: Component) -> dict[str, object]:
     return {
         "type": "data",
         "bom-ref": f"data:{number}",
-        "name": one.name,
-        "licenses": _licences(one.licence),
-        "data": [{"type": "dataset", "name": one.name}],
+        "name": component.name,
+        "licenses": _licences(component.licence),
+        "data": [{"type": "dataset", "name": component.name}],
     }
 
 
@@ -114,11 +171,14 @@ def _version() -> str:
     return importlib.metadata.version("freehold")
 
 
-def check(value: dict[str, Any]) -> None:
+def check(value: Mapping[str, object]) -> None:
     """Raises BadModel unless the bill is valid against the published schema."""
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(value))
     if error is not None:
-        raise BadModel(f"the bill of materials is no valid CycloneDX 1.6 ({str(error)[:200]})", "report this")
+        raise BadModel(
+            f"the bill of materials is not valid CycloneDX 1.6 ({str(error)[:200]})",
+            "report it: this is a fault of Freehold",
+        )

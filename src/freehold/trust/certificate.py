@@ -52,7 +52,7 @@ class Checked:
     ``not_bound``: files it may lie beside and says nothing of.
     """
 
-    says: dict[str, Any]
+    says: Mapping[str, Any]
     key: Key
     files: dict[str, str]
     not_bound: tuple[str, ...]
@@ -68,11 +68,11 @@ class _Statement:
     version: int
     stated: dict[str, str]
     beside: dict[str, str]
-    says: dict[str, Any]
+    says: Mapping[str, Any]
     key: Key
 
 
-def place(store: Store, model: Model) -> Path:
+def evidence_folder(store: Store, model: Model) -> Path:
     """The folder of what is said about a stored model."""
     return store.folder / "attestations" / model.revision
 
@@ -106,7 +106,9 @@ def predicate(
 def check_days(days: float) -> None:
     """Raises UsageError for a time for which a certificate cannot hold."""
     if not math.isfinite(days) or not 0 < days <= _LONGEST_DAYS:
-        raise UsageError(f"a certificate cannot hold for {days} days", f"use up to {_LONGEST_DAYS:.0f} days")
+        raise UsageError(
+            f"a certificate cannot be valid for {days} days", f"use up to {_LONGEST_DAYS:.0f} days"
+        )
 
 
 def seal(
@@ -115,7 +117,7 @@ def seal(
     beside: Mapping[str, str],
     private: ec.EllipticCurvePrivateKey,
     key: Key,
-) -> dict[str, Any]:
+) -> envelope.Envelope:
     """The signed certificate.
 
     ``says``: a :func:`predicate`; ``beside``: name -> hex sha256 of every file that goes with the model.
@@ -146,7 +148,7 @@ def check_stored(store: Store, model: Model, keyring: Keyring, *, now: float | N
 
     Raises BadModel, Expired, NotFound.
     """
-    folder = place(store, model)
+    folder = evidence_folder(store, model)
     beside = inventory.of_folder(folder) if folder.is_dir() else Inventory({})
     statement = _read(beside, folder, keyring)
     revision = statement.says.get("model", {}).get("revision")
@@ -167,7 +169,7 @@ def evidence_of(store: Store, model: Model, keyring: Keyring) -> dict[str, Path]
     Raises BadModel where the certificate does not hold. One that has expired says so itself.
     """
     refuse_stripped(store, model)
-    folder = place(store, model)
+    folder = evidence_folder(store, model)
     if not (folder / FILE).exists():
         return {}
     with contextlib.suppress(Expired):  # whoever gets it is told by 'freehold verify'
@@ -177,7 +179,7 @@ def evidence_of(store: Store, model: Model, keyring: Keyring) -> dict[str, Path]
 
 def refuse_stripped(store: Store, model: Model) -> None:
     """Raises BadModel where evidence is kept of a model, and its certificate is gone."""
-    folder = place(store, model)
+    folder = evidence_folder(store, model)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).exists():
         raise BadModel(
             f"the certificate of {model.name} is missing from {folder}, where the rest of its evidence lies",
@@ -205,7 +207,7 @@ def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
     says = value["predicate"]
     stated, beside = envelope.subjects_of(value, path.name), says.get("beside", {})
     if not isinstance(beside, dict) or not all(isinstance(digest, str) for digest in beside.values()):
-        raise BadModel(f"{path.name} does not say plainly what lies beside it", "fetch it again")
+        raise BadModel(f"{path.name} does not state clearly which files go with it", "fetch it again")
     statement = _Statement(version, stated, beside, says, key)
     _refuse_unclear(statement, path.name)
     return statement
@@ -214,9 +216,9 @@ def _read(lying: Inventory, folder: Path, keyring: Keyring) -> _Statement:
 def _refuse_unclear(statement: _Statement, what: str) -> None:
     """Raises BadModel for a statement that two readers could read in two ways."""
     names = [*statement.stated, *statement.beside]
-    for one, other in inventory.taken_for_each_other(names):
+    for first, other in inventory.taken_for_each_other(names):
         raise BadModel(
-            f"{what} names {shown(one)} and {shown(other)}, which some systems take for one file",
+            f"{what} names {shown(first)} and {shown(other)}, which some systems treat as one file",
             "ask its author for a certificate without such names",
         )
     for name in names:
@@ -228,8 +230,8 @@ def _refuse_unclear(statement: _Statement, what: str) -> None:
         raise BadModel(f"{what} does not bind a signature", "ask its author to certify the model again")
     if (statement.says.get("signed_by") or {}).get("id") != statement.key.id:
         raise BadModel(
-            f"{what} says that another key has signed it than {statement.key.name!r}, which did",
-            "ask its author for a certificate that is right",
+            f"{what} names another key than {statement.key.name!r}, which did",
+            "ask its author for a correct certificate",
         )
 
 
@@ -284,7 +286,7 @@ def _signature_faults(statement: _Statement, lying: Inventory, keyring: Keyring)
         expected |= {name: d for name, d in statement.beside.items() if name != signature.SIGNATURE}
     for name in sorted(expected.keys() | signed.keys()):
         if expected.get(name) != signed.get(name) and not name.startswith(signature.GITS_OWN):
-            yield f"{path.name} and the certificate do not say the same of {shown(name)}"
+            yield f"{path.name} and the certificate disagree about {shown(name)}"
 
 
 def _check_dates(statement: _Statement, now: float) -> None:

@@ -77,11 +77,11 @@ class Distinct:
 
     def __init__(self, training: Iterable[Example], candidates: Iterable[Example]):
         self._counts: Counter[Words] = Counter()
-        asked = {part for row in candidates for part in _parts(words_of(row.answer))}
+        needed = {part for row in candidates for part in _parts(words_of(row.answer))}
         rows = {row.messages for row in training}
         for messages in rows:
             held = {part for _, text in messages for part in _parts(words_of(text))}
-            self._counts.update(held & asked)
+            self._counts.update(held & needed)
         self._most = max(_FEW_ROWS, int(_FEW_SHARE * len(rows)))
 
     def _own(self, part: Words, prompt: frozenset[Words]) -> bool:

@@ -1,7 +1,7 @@
 """Signed statements: in-toto statements in DSSE envelopes, signed with elliptic-curve keys.
 
-An envelope here bears exactly one signature, and no object in it names a key twice: two readers cannot read
-two things out of it.
+An envelope has exactly one signature, and no object in it names a key twice, so that two readers cannot read
+two different things in it.
 
 Sources: the in-toto attestation framework (Statement v1), DSSE v1 (the pre-authentication encoding PAE).
 """
@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -26,23 +26,57 @@ from freehold.core.errors import BadModel
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 _DIGESTS = {256: hashes.SHA256, 384: hashes.SHA384, 521: hashes.SHA512}
-#: A signed statement longer than this is none of ours.
+#: The longest signed statement that is read, in bytes.
 _LONGEST = 64 << 20
+
+
+class Subject(TypedDict):
+    """What a statement is about: a name, and digests by algorithm (``sha256``)."""
+
+    name: str
+    digest: dict[str, str]
+
+
+class Statement(TypedDict):
+    """An in-toto statement in its JSON form. ``predicateType``: the URI that says what ``predicate``
+    holds.
+    """
+
+    _type: str
+    subject: list[Subject]
+    predicateType: str
+    predicate: dict[str, Any]
+
+
+class EnvelopeSignature(TypedDict):
+    """A signature in an envelope, in base64, and the id of its key."""
+
+    keyid: str
+    sig: str
+
+
+class Envelope(TypedDict):
+    """A DSSE envelope in its JSON form. ``payload``: the statement in base64."""
+
+    payload: str
+    payloadType: str
+    signatures: list[EnvelopeSignature]
 
 
 @dataclass(frozen=True)
 class _Signed:
-    """An envelope's parts. ``kind``: the type of ``payload`` as it says itself."""
+    """The decoded parts of an envelope."""
 
+    #: The type of the payload, as the envelope states it.
     kind: str
     payload: bytes
     key_id: str
     signature: bytes
 
 
-def statement(subjects: Mapping[str, str], kind: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
+def statement(subjects: Mapping[str, str], kind: str, predicate: Mapping[str, Any]) -> Statement:
     """A statement about ``subjects`` (name -> hex sha256); ``kind``: the URI of its predicate."""
-    named = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()]
+    named: list[Subject] = [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()]
     return {"_type": STATEMENT, "subject": named, "predicateType": kind, "predicate": dict(predicate)}
 
 
@@ -66,7 +100,7 @@ def _encoded(kind: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(named), named, len(payload), payload)
 
 
-def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str) -> dict[str, Any]:
+def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str) -> Envelope:
     """The envelope of a statement, signed."""
     payload = atomic_files.canonical(value)
     signature = key.sign(_encoded(PAYLOAD_TYPE, payload), digest_for(key))
@@ -80,25 +114,23 @@ def seal(value: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, key_id: str)
 def read_bytes(path: Path) -> bytes:
     """A file that holds a statement. Raises BadModel for one that is too long, OSError."""
     if path.stat().st_size > _LONGEST:
-        raise BadModel(
-            f"{path.name} is longer than {_LONGEST >> 20} MB", "fetch it again from whom you have it"
-        )
+        raise BadModel(f"{path.name} is longer than {_LONGEST >> 20} MB", "fetch it again")
     return path.read_bytes()
 
 
 def read_json(text: bytes | str, what: str) -> Any:
     """JSON in which no object names a key twice and no number is NaN or infinite. Raises BadModel."""
     if len(text) > _LONGEST:
-        raise BadModel(f"{what} is longer than {_LONGEST >> 20} MB", "fetch it again from whom you have it")
+        raise BadModel(f"{what} is longer than {_LONGEST >> 20} MB", "fetch it again")
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError:
-        raise BadModel(f"{what} is nested too deeply", "fetch it again from whom you have it") from None
+        raise BadModel(f"{what} is nested too deeply", "fetch it again") from None
     except ValueError as error:
         raise BadModel(f"{what} is not valid JSON ({error})", "fetch it again") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
@@ -112,13 +144,11 @@ def _refuse_constant(name: str) -> Any:
 
 
 def signer(envelope: Any, what: str) -> str:
-    """The id of the key that an envelope names; its truth is not looked at. Raises BadModel."""
+    """The id of the key that an envelope names, without checking the signature. Raises BadModel."""
     return _parts(envelope, what).key_id
 
 
-def unseal(
-    envelope: Any, keys: Mapping[str, ec.EllipticCurvePublicKey], what: str
-) -> tuple[dict[str, Any], str]:
+def unseal(envelope: Any, keys: Mapping[str, ec.EllipticCurvePublicKey], what: str) -> tuple[Statement, str]:
     """(statement, id of the key that signed it).
 
     Raises BadModel: not an envelope with one signature, signed by none of ``keys``, changed since, or not an
@@ -128,7 +158,7 @@ def unseal(
     key = keys.get(signed.key_id)
     if key is None:
         raise BadModel(
-            f"{what} is signed by {signed.key_id[:16] or 'nobody'}, whom you do not trust",
+            f"{what} is signed by {signed.key_id[:16] or 'nobody'}, a key that you do not trust",
             "trust the key, if you know whose it is: freehold signer trust FILE",
         )
     try:
@@ -136,7 +166,7 @@ def unseal(
     except InvalidSignature:
         raise BadModel(
             f"{what} was changed after {signed.key_id[:16]} had signed it",
-            "fetch it again from whom you have it",
+            "fetch it again",
         ) from None
     if signed.kind != PAYLOAD_TYPE:
         raise BadModel(f"{what} holds {signed.kind[:80]!r} and not an in-toto statement", "fetch it again")
@@ -149,7 +179,7 @@ def _parts(envelope: Any, what: str) -> _Signed:
         if not isinstance(signatures, list) or len(signatures) != 1:
             count = len(signatures) if isinstance(signatures, list) else "no list of"
             raise BadModel(
-                f"{what} bears {count} signatures; exactly one is expected",
+                f"{what} has {count} signatures; exactly one is expected",
                 "ask its author for a statement that one key has signed",
             )
         kind, key_id = envelope["payloadType"], signatures[0]["keyid"]
@@ -167,7 +197,7 @@ def _parts(envelope: Any, what: str) -> _Signed:
         ) from error
 
 
-def _statement_in(payload: bytes, what: str) -> dict[str, Any]:
+def _statement_in(payload: bytes, what: str) -> Statement:
     value = read_json(payload, what)
     if not isinstance(value, dict) or value.get("_type") != STATEMENT:
         raise BadModel(
@@ -175,7 +205,7 @@ def _statement_in(payload: bytes, what: str) -> dict[str, Any]:
         )
     if not isinstance(value.get("predicateType"), str) or not isinstance(value.get("predicate"), dict):
         raise BadModel(f"{what} holds a statement without a predicate", "fetch it again")
-    return value
+    return cast(Statement, value)
 
 
 def subjects_of(value: Mapping[str, Any], what: str = "the statement") -> dict[str, str]:
@@ -192,7 +222,7 @@ def subjects_of(value: Mapping[str, Any], what: str = "the statement") -> dict[s
             subjects[name] = digest
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(
-            f"{what} does not say plainly what it is about ({type(error).__name__}: {str(error)[:120]})",
+            f"{what} does not state clearly what it is about ({type(error).__name__}: {str(error)[:120]})",
             "fetch it again",
         ) from error
     return subjects
@@ -200,4 +230,4 @@ def subjects_of(value: Mapping[str, Any], what: str = "the statement") -> dict[s
 
 def lines(envelopes: Iterable[Mapping[str, Any]]) -> str:
     """Several envelopes as one file, a line each (in-toto's bundle)."""
-    return "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in envelopes)
+    return "".join(json.dumps(envelope, separators=(",", ":")) + "\n" for envelope in envelopes)

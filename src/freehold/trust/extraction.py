@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from freehold.data.examples import Example
 from freehold.trust.distinct import FEWEST_WORDS, Answers
@@ -25,7 +24,7 @@ from freehold.trust.safety import Share
 
 #: What a test can come to.
 MEASURED, NOT_APPLICABLE, CANNOT_TELL = "measured", "not applicable", "can't tell"
-_NO_BASE = "the untuned model was not tried, so answers that are simply right count too"
+_NO_BASE = "the untuned model was not tested, so answers that are simply correct count too"
 PROMPTS = (
     "tuning leaves prompts out of its loss, so a prompt is not learnt as text; what a "
     "prompt holds can still be tied to its answer"
@@ -100,11 +99,11 @@ class Extracted:
         if self.untuned is not None:
             text += (
                 f"; the untuned model gives {self.untuned.count} of {self.untuned.n} training rows, "
-                f"which are simply right"
+                f"which are simply correct"
             )
         return f"{text}. {self.eligible:,} of {self.rows:,} training rows have such an answer."
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         more = {"ids": list(self.ids[:20]), "sentence": self.sentence, "method": METHOD, "prompts": PROMPTS}
         return {**asdict(self), **more}
@@ -127,13 +126,13 @@ def extracted(
     """Shares over the rows that were to be drawn out. ``base``: how many rows there are and how many are
     eligible.
     """
-    own, fresh = probes.drawn(learnt), probes.drawn(unseen)
-    if not own:
-        return replace(base, status=CANNOT_TELL, reason="there was no time to try a row")
-    tuned = [probes.tuned[row.digest] for row in own]
-    before = [probes.untuned[row.digest] for row in own if row.digest in probes.untuned]
-    memorized, chance = _memorized(own, probes), _memorized(fresh, probes)
-    share = Share.of(len(memorized), len(before) or len(own))
+    tested, fresh = probes.drawn(learnt), probes.drawn(unseen)
+    if not tested:
+        return replace(base, status=CANNOT_TELL, reason="there was no time to test a row")
+    tuned = [probes.tuned[row.digest] for row in tested]
+    before = [probes.untuned[row.digest] for row in tested if row.digest in probes.untuned]
+    memorized, chance = _memorized(tested, probes), _memorized(fresh, probes)
+    share = Share.of(len(memorized), len(before) or len(tested))
     return replace(
         base,
         status=MEASURED,

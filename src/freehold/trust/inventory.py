@@ -1,4 +1,6 @@
-"""What lies in a folder that a certificate is checked against: plain files, and what does not belong there."""
+"""What lies in a folder that a certificate is checked against: plain files, and what does not belong
+there.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ _MOST_RULES = 100_000
 class Inventory:
     """What lies in a folder.
 
-    ``files``: each plain file by its name with slashes; ``faults``: a sentence on each link, empty folder, device.
+    ``files``: each plain file by its name with slashes; ``faults``: a sentence on each link, empty folder,
+    device.
     """
 
     files: dict[str, Path]

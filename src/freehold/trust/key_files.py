@@ -74,7 +74,9 @@ def read_private(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def check_private_file(path: Path) -> None:
-    """Raises BadData unless ``path`` is a plain file that is yours and only you may read or write; NotFound."""
+    """Raises BadData unless ``path`` is a plain file that is yours and only you may read or write;
+    NotFound.
+    """
     try:
         status = path.lstat()
     except OSError as error:

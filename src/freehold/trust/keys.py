@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -68,9 +67,9 @@ class _Succession:
     since: float
 
 
-def look_alike(one: str, other: str) -> bool:
+def look_alike(first: str, other: str) -> bool:
     """Whether two names of keys can be taken for each other: by case, or by letters such as l, I and 1."""
-    return _skeleton(one) == _skeleton(other)
+    return _skeleton(first) == _skeleton(other)
 
 
 def _skeleton(name: str) -> str:
@@ -97,7 +96,9 @@ class Keyring:
         Raises UsageError for a name that is taken, looks like another key's, or cannot be one.
         """
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} cannot name a key", "use letters, digits, dot, dash and underscore")
+            raise UsageError(
+                f"{name!r} cannot be the name of a key", "use letters, digits, dot, dash and underscore"
+            )
         with self._changing():
             self._finish_rotation(name)
             private, public = self._own(name), self._own(name).with_suffix(".pub")
@@ -147,7 +148,7 @@ class Keyring:
             stopped = self._next(key.name).exists()
             raise UsageError(
                 f"the key {key.name!r} was replaced on {_day(key.replaced)}",
-                f"finish that: freehold signer rotate {key.name}"
+                f"finish the rotation: freehold signer rotate {key.name}"
                 if stopped
                 else "sign with its successor: freehold signer list",
             )
@@ -157,7 +158,7 @@ class Keyring:
         key = self.find(name)
         if not key.own:
             raise UsageError(
-                f"of the key {key.name!r} only the public part is here", "sign where its private part is"
+                f"only the public part of the key {key.name!r} is here", "sign where its private part is"
             )
         if key.revoked:
             raise UsageError(
@@ -227,7 +228,9 @@ class Keyring:
         return True
 
     def _finish_moving(self, name: str) -> bool:
-        """Whether a rotation was stopped between moving the public and the private part; then the rest is done."""
+        """Whether a rotation was stopped between moving the public and the private part; then the rest is
+        done.
+        """
         if self._own(name).with_suffix(".pub").exists():
             return False
         key_id = id_of(read_private(self._own(name)).public_key())
@@ -245,7 +248,7 @@ class Keyring:
         Raises NotFound, UsageError.
         """
         if not reason.strip():
-            raise UsageError("no reason was given", "say it with --reason, others will read it")
+            raise UsageError("no reason was given", "give one with --reason; others will read it")
         with self._changing():
             key, private = self._pair(name)
             said = envelope.statement(
@@ -253,7 +256,7 @@ class Keyring:
             )
             return self._put("revoked", key.id, envelope.seal(said, private, key.id))
 
-    def _put(self, what: str, key_id: str, sealed: dict[str, Any]) -> Path:
+    def _put(self, what: str, key_id: str, sealed: envelope.Envelope) -> Path:
         path = self.folder / what / f"{key_id}.json"
         atomic_files.write_atomically(path, json.dumps(sealed, indent=1))
         return path
@@ -261,7 +264,8 @@ class Keyring:
     # -- others' ----------------------------------------------------------------------------------
 
     def trust(self, path: Path, name: str = "") -> Key:
-        """Trust a public key, as ``name`` or by its file's; or take in a known key's revocation or succession.
+        """Trust a public key, as ``name`` or by its file's; or take in a known key's revocation or
+        succession.
 
         Raises BadData, BadModel, NotFound, and UsageError for a name that could be taken for another key's.
         """
@@ -311,7 +315,7 @@ class Keyring:
             raise BadModel(
                 f"{signer.name!r} has named another successor before ({id_of(before.key)[:16]}); "
                 "a key has one",
-                "ask the owner which is right: somebody else may hold the old key",
+                "ask the owner which one is right: somebody else may have the old key",
             )
 
     def distrust(self, name: str) -> Key:
@@ -340,14 +344,14 @@ class Keyring:
 
     def _held(self) -> Iterator[Key]:
         """Keys whose own files are here, by what the files hold and not by what they are called."""
-        own: set[str] = set()
+        own_ids: set[str] = set()
         for path in sorted((self.folder / "own").glob("*.pub")):
             key_id = id_of(read_public(path))
-            own.add(key_id)
+            own_ids.add(key_id)
             yield self._judged(Key(key_id, path.stem, path, path.with_suffix(".key").exists(), ""))
         for path in sorted((self.folder / "trusted").glob("*.pub")):
             key_id = id_of(read_public(path))
-            if key_id not in own:
+            if key_id not in own_ids:
                 named = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
                 yield self._judged(Key(key_id, next(iter(named), key_id[:16]), path, False, ""))
 
@@ -388,7 +392,7 @@ class Keyring:
         value = self._said("succession", key)
         return None if value is None else _succession_in(value, f"{key.id}.json")
 
-    def _said(self, what: str, key: Key) -> dict[str, Any] | None:
+    def _said(self, what: str, key: Key) -> envelope.Statement | None:
         """What a key has signed of itself in the folder ``what``; None where it has not. Raises BadModel."""
         path = self.folder / what / f"{key.id}.json"
         if not path.exists():
@@ -398,11 +402,11 @@ class Keyring:
 
     def successors(self, key: Key) -> list[Key]:
         """The keys that a key has named, directly or through one that it named, in this order."""
-        keys = {one.id: one for one in self.all()}
-        found: dict[str, Key] = {}
-        while (said := self._succession(key)) is not None and (named := id_of(said.key)) not in found:
-            key = found[named] = keys[named]
-        return list(found.values())
+        keys = {each.id: each for each in self.all()}
+        named_keys: dict[str, Key] = {}
+        while (said := self._succession(key)) is not None and (named := id_of(said.key)) not in named_keys:
+            key = named_keys[named] = keys[named]
+        return list(named_keys.values())
 
     def find(self, name: str) -> Key:
         """A key by its name, or by its id or the beginning of it (8 or more).
@@ -425,7 +429,7 @@ class Keyring:
             )
         return fitting[0]
 
-    def believed(self) -> dict[str, ec.EllipticCurvePublicKey]:
+    def valid_keys(self) -> dict[str, ec.EllipticCurvePublicKey]:
         """Keys by id whose signatures count: own and trusted ones and their successors, none revoked."""
         return {key.id: read_public(key.path) for key in self.all() if not key.revoked}
 
@@ -434,8 +438,10 @@ def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
-def _reason_in(value: dict[str, Any], signer: str, what: str) -> str:
-    """Why a key revokes itself. Raises BadData for a revocation of another key: only its owner can revoke one."""
+def _reason_in(value: envelope.Statement, signer: str, what: str) -> str:
+    """Why a key revokes itself. Raises BadData for a revocation of another key: only its owner can revoke
+    one.
+    """
     if value["predicateType"] != REVOCATION or envelope.subjects_of(value, what) != {"key": signer}:
         raise BadData(
             f"{what} does not revoke the key that has signed it ({signer[:16]}); "
@@ -445,7 +451,7 @@ def _reason_in(value: dict[str, Any], signer: str, what: str) -> str:
     return str(value["predicate"].get("reason") or "no reason given")
 
 
-def _succession_in(value: dict[str, Any], what: str) -> _Succession:
+def _succession_in(value: envelope.Statement, what: str) -> _Succession:
     key = parse_public(str(value["predicate"].get("key", "")).encode(), what)
     if value["predicateType"] != SUCCESSION or envelope.subjects_of(value, what) != {"key": id_of(key)}:
         raise BadData(f"{what} does not name one successor", "ask the key's owner for it again")

@@ -1,4 +1,6 @@
-"""What a licence allows and obliges to: the table ``licences.yaml``. An unknown licence is never guessed at."""
+"""What a licence allows and obliges to: the table ``licences.yaml``. An unknown licence is never guessed
+at.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,7 @@ class Terms:
     must: tuple[str, ...] = ()
     pass_on: tuple[str, ...] = ()
     may_not: tuple[str, ...] = ()
-    threshold: dict[str, Any] = field(default_factory=dict)
+    threshold: dict[str, int | str] = field(default_factory=dict)
     naming: dict[str, str] = field(default_factory=dict)
     notice: str = ""
     notice_changed: bool = False
@@ -90,7 +92,7 @@ class Terms:
 
     @property
     def binds_use(self) -> bool:
-        """Whether it adds terms of its own to what others may do, beside a ban on commerce."""
+        """Whether it adds terms of its own to what others may do, beside a ban on commercial use."""
         return bool(self.flows_down or self.threshold or self.naming or self.restrictions)
 
     def names(self, component: str) -> dict[str, str]:
@@ -109,7 +111,8 @@ class Terms:
         if "users_per_month" in self.threshold:
             return f"above {self.threshold['users_per_month']:,} users a month {self.threshold['then']}"
         if "revenue_usd_per_year" in self.threshold:
-            return f"above {self.threshold['revenue_usd_per_year']:,} dollars of revenue a year {self.threshold['then']}"
+            dollars, then = self.threshold["revenue_usd_per_year"], self.threshold["then"]
+            return f"above {dollars:,} dollars of revenue a year {then}"
         return ""
 
     @property
@@ -133,7 +136,7 @@ def _text(value: Any) -> str:
 @cache
 def table() -> dict[str, Terms]:
     """All licences by identifier, aliases included."""
-    found: dict[str, Terms] = {}
+    by_name: dict[str, Terms] = {}
     text = (resources.files("freehold.trust") / "licences.yaml").read_text()
     for key, value in yaml_text.load(text, "licences.yaml").items():
         aliases = value.pop("aliases", [])
@@ -144,8 +147,8 @@ def table() -> dict[str, Terms]:
         for part in ("outputs", "dated", "read"):
             value[part] = _text(value.get(part, ""))
         for name in (key, *aliases):
-            found[name] = Terms(licence=key, **value)
-    return found
+            by_name[name] = Terms(licence=key, **value)
+    return by_name
 
 
 def alternatives(licence: str) -> list[tuple[Terms, ...]]:
@@ -166,10 +169,10 @@ def terms(licence: str) -> Terms:
 def _named(name: str) -> Terms:
     """The terms of one name, ``NAME WITH EXCEPTION`` included: an exception only ever allows more."""
     name, _, exception = (part.strip() for part in name.partition(" WITH "))
-    own = next((table()[key] for key in _spellings(name) if key in table()), Terms(name))
+    known = next((table()[key] for key in _spellings(name) if key in table()), Terms(name))
     if exception.lower() == "llvm-exception":  # its second paragraph: no conflict with GPL 2.0
-        own = replace(own, not_into=())
-    return own
+        known = replace(known, not_into=())
+    return known
 
 
 def _spellings(name: str) -> list[str]:
@@ -190,27 +193,29 @@ def _spellings(name: str) -> list[str]:
         bare = bare.replace(long, short)
     bare = re.sub(r"-?v(?=\d)", "-", bare.removeprefix("gnu-"))
     bare = re.sub(r"(-\d)(?=$|\+|-only|-or-later)", r"\1.0", bare)
-    found: list[str] = []
-    for one in (
+    spellings: list[str] = []
+    for each in (
         written,
         key,
         licence_expression.canonical(name).lower(),
         bare,
         bare.removesuffix("-community"),
     ):
-        found += [one, one.removesuffix("-only"), one.replace("+", "-or-later"), f"{one}-license"]
+        spellings += [each, each.removesuffix("-only"), each.replace("+", "-or-later"), f"{each}-license"]
     named = _by_name().get(_slug(name))
-    loose = [one.removesuffix("-or-later") for one in found]  # where no later version is told apart
+    loose = [each.removesuffix("-or-later") for each in spellings]  # where no later version is told apart
     return [
-        one
-        for one in dict.fromkeys((*found, named or "", *loose, *(one.removesuffix("+") for one in found)))
-        if one
+        each
+        for each in dict.fromkeys(
+            (*spellings, named or "", *loose, *(each.removesuffix("+") for each in spellings))
+        )
+        if each
     ]
 
 
 @cache
 def _by_name() -> dict[str, str]:
-    return {_slug(own.name): own.licence for own in table().values()}
+    return {_slug(known.name): known.licence for known in table().values()}
 
 
 def _slug(name: str) -> str:
@@ -221,45 +226,53 @@ def _slug(name: str) -> str:
 def _together(way: tuple[Terms, ...]) -> Terms:
     if len(way) == 1:
         return way[0]
-    if unknown := [own for own in way if not own.known]:
-        return Terms(" AND ".join(own.licence for own in way), parts=tuple(own.licence for own in unknown))
+    if unknown := [known for known in way if not known.known]:
+        return Terms(
+            " AND ".join(known.licence for known in way), parts=tuple(known.licence for known in unknown)
+        )
 
     def every(part: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text for own in way for text in getattr(own, part)))
+        return tuple(dict.fromkeys(text for known in way for text in getattr(known, part)))
 
-    heaviest = max(way, key=lambda own: ("yes", "conditions", "no").index(own.outputs))
+    heaviest = max(way, key=lambda known: ("yes", "conditions", "no").index(known.outputs))
     return Terms(
-        licence=" AND ".join(own.licence for own in way),
-        name=" and ".join(own.name for own in way),
-        commercial=all(own.commercial for own in way),
-        parts=tuple(own.licence for own in way),
-        restrictions=", ".join(own.restrictions for own in way if own.restrictions),
-        flows_down=any(own.flows_down for own in way),
-        changes=all(own.changes for own in way),
-        no_further_restrictions=any(own.no_further_restrictions for own in way),
+        licence=" AND ".join(known.licence for known in way),
+        name=" and ".join(known.name for known in way),
+        commercial=all(known.commercial for known in way),
+        parts=tuple(known.licence for known in way),
+        restrictions=", ".join(known.restrictions for known in way if known.restrictions),
+        flows_down=any(known.flows_down for known in way),
+        changes=all(known.changes for known in way),
+        no_further_restrictions=any(known.no_further_restrictions for known in way),
         outputs=heaviest.outputs,
         outputs_how=heaviest.outputs_how,
         must=every("must"),
         pass_on=every("pass_on"),
         may_not=every("may_not"),
-        threshold=next((own.threshold for own in way if own.threshold), {}),
-        source=", ".join(own.source for own in way),
-        dated=", ".join(own.dated for own in way),
-        read=", ".join(own.read for own in way if own.read) if all(own.read for own in way) else "",
+        threshold=next((known.threshold for known in way if known.threshold), {}),
+        source=", ".join(known.source for known in way),
+        dated=", ".join(known.dated for known in way),
+        read=", ".join(known.read for known in way if known.read) if all(known.read for known in way) else "",
     )
 
 
-def _demand(own: Terms) -> tuple[bool, ...]:
-    return (not own.known, own.commercial is False, not own.changes, own.binds_use, bool(own.becomes))
+def _demand(known: Terms) -> tuple[bool, ...]:
+    return (
+        not known.known,
+        known.commercial is False,
+        not known.changes,
+        known.binds_use,
+        bool(known.becomes),
+    )
 
 
 def duties(licence: str) -> str:
     """What a licence obliges to, in a sentence; nothing where none is stated."""
     if not licence:
         return ""
-    found = terms(licence)
-    use = {True: "commercial use is allowed", False: "no commercial use", None: ""}[found.commercial]
-    return "; ".join(part for part in (use, found.duties) if part and part != "none")
+    known = terms(licence)
+    use = {True: "commercial use is allowed", False: "no commercial use", None: ""}[known.commercial]
+    return "; ".join(part for part in (use, known.duties) if part and part != "none")
 
 
 def allowed(licence: str, policy: str) -> tuple[bool | None, str]:
@@ -268,12 +281,12 @@ def allowed(licence: str, policy: str) -> tuple[bool | None, str]:
         return True, "any licence is allowed"
     if not licence:
         return None, "the model states no licence"
-    found = terms(licence)
-    if found.commercial is None:
+    known = terms(licence)
+    if known.commercial is None:
         return None, f"the licence {licence!r} is not known to Freehold"
     if policy == "unrestricted":
         return (
-            found.commercial and not found.restrictions and not found.threshold,
-            f"{found.licence}: {found.duties}",
+            known.commercial and not known.restrictions and not known.threshold,
+            f"{known.licence}: {known.duties}",
         )
-    return found.commercial, f"{found.licence}: {found.duties}"
+    return known.commercial, f"{known.licence}: {known.duties}"

@@ -39,43 +39,44 @@ def outcome(parts: Sequence[Part]) -> list[str]:
     bound = [part for part in parts if part.within and part.terms.becomes]
     if not bound:
         return []
-    left = [one for one in _common(bound) if all(fits(part, table()[one]) for part in parts)]
-    own = [one for one in left if any(one == part.terms.licence for part in bound)]
-    return own or left
+    left = [name for name in _common(bound) if all(fits(part, table()[name]) for part in parts)]
+    theirs = [name for name in left if any(name == part.terms.licence for part in bound)]
+    return theirs or left
 
 
 def clashes(parts: Sequence[Part]) -> list[str]:
     """Why parts cannot go together, a sentence for each pair, or one for all where no pair is at fault."""
-    found: list[str] = []
+    reasons: list[str] = []
     bound = [part for part in parts if part.within and part.terms.becomes]
     for position, part in enumerate(bound):
         for other in bound[position + 1 :]:
             if not _common([part, other]):
-                found.append(
-                    f"{part.label} and {other.label} each want the result under themselves "
-                    "or what they name; no licence serves both, it cannot be shared"
+                reasons.append(
+                    f"{part.label} and {other.label} each require the result to be under their own terms "
+                    "or terms that they name; no licence satisfies both, so it cannot be shared"
                 )
-        found += [why for other in parts if other is not part and (why := _against(part, other))]
-    if bound and not found and not outcome(parts):
-        told = ", ".join(part.label for part in parts)
-        found.append(f"no licence is left that the result could be shared under with all of {told}")
-    return list(dict.fromkeys(found))
+        reasons += [why for other in parts if other is not part and (why := _against(part, other))]
+    if bound and not reasons and not outcome(parts):
+        labels = ", ".join(part.label for part in parts)
+        reasons.append(f"there is no licence under which the result could be shared with all of {labels}")
+    return list(dict.fromkeys(reasons))
 
 
 def offered(parts: Sequence[Part], licence: Terms) -> list[str]:
     """Why the whole cannot be offered under a licence."""
-    found: list[str] = []
+    reasons: list[str] = []
     for part in parts:
         if part.within and part.terms.becomes and licence.licence not in part.terms.becomes:
-            allowed = " or ".join(table()[one].name for one in part.terms.becomes)
-            found.append(f"{licence.name} is not open to the result: {part.label} wants it under {allowed}")
+            allowed = " or ".join(table()[name].name for name in part.terms.becomes)
+            reasons.append(f"{licence.name} is not possible for the result: {part.label} requires {allowed}")
         elif part.terms.commercial is False and licence.commercial:
-            found.append(f"{licence.name} allows commerce, which {part.label} does not")
+            reasons.append(f"{licence.name} allows commercial use, which {part.label} does not")
         elif not fits(part, licence):
-            found.append(
-                f"{licence.name} is not open to the result: {part.label} demands what it forbids to add"
+            reasons.append(
+                f"{licence.name} is not possible for the result: {part.label} adds terms that this licence "
+                "does not allow"
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(reasons))
 
 
 def fits(part: Part, licence: Terms) -> bool:
@@ -90,7 +91,7 @@ def fits(part: Part, licence: Terms) -> bool:
 def _adds(part: Part, licence: Terms) -> str:
     """What a part adds to a licence, in words; nothing where it adds nothing."""
     if part.terms.commercial is False and licence.commercial:
-        return "a ban on commerce"
+        return "a ban on commercial use"
     if part.within and part.terms.binds_use:
         return "terms of its own on use"
     if part.within and not part.terms.changes:
@@ -101,16 +102,16 @@ def _adds(part: Part, licence: Terms) -> str:
 def _common(bound: Sequence[Part]) -> list[str]:
     sets = [set(part.terms.becomes) for part in bound]
     left = reduce(set.intersection, sets)
-    return [one for one in bound[0].terms.becomes if one in left]
+    return [name for name in bound[0].terms.becomes if name in left]
 
 
 def _against(part: Part, other: Part) -> str:
     """Why ``other`` cannot go into any whole that ``part`` may become; nothing where it can."""
     wholes = _common([part, other]) if other.within and other.terms.becomes else list(part.terms.becomes)
-    if not wholes or any(fits(other, table()[one]) for one in wholes):
+    if not wholes or any(fits(other, table()[name]) for name in wholes):
         return ""
-    added = next((why for one in wholes if (why := _adds(other, table()[one]))), "")
+    added = next((why for name in wholes if (why := _adds(other, table()[name]))), "")
     if added:
-        told = f"{part.label} forbids further restrictions, and {other.label} brings {added}"
-        return f"{told}; the result cannot be shared"
+        reason = f"{part.label} forbids further restrictions, and {other.label} brings {added}"
+        return f"{reason}; the result cannot be shared"
     return f"{other.label} has terms that do not fit {part.label}; the result cannot be shared"

@@ -19,7 +19,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -81,7 +80,7 @@ class Membership:
         area = self.best
         telling = area.low > 0.5
         says = (
-            "Whoever knows a row can tell to some degree that it was among the training rows"
+            "Someone who knows a row can tell to some degree that it was among the training rows"
             if telling
             else "Training rows cannot be told from unseen ones by this attack"
         )
@@ -94,10 +93,10 @@ class Membership:
             )
         return text
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
-        found = {**asdict(self), "method": METHOD, "baseline": 0.5, "sentence": self.sentence}
-        return {**found, "shifted": self.shifted, "best": asdict(self.best)}
+        figures = {**asdict(self), "method": METHOD, "baseline": 0.5, "sentence": self.sentence}
+        return {**figures, "shifted": self.shifted, "best": asdict(self.best)}
 
 
 def membership(learnt: Sequence[Example], unseen: Sequence[Example], probes: Probes) -> Membership | None:
@@ -110,7 +109,7 @@ def membership(learnt: Sequence[Example], unseen: Sequence[Example], probes: Pro
         plain = area(tuned[0], tuned[1])
         return Membership(len(members), len(others), plain, None, None, caught(tuned[0], tuned[1]))
     before = [np.array([-probes.untuned[row.digest].nats for row in rows]) for rows in (members, others)]
-    raised = [after - own for after, own in zip(tuned, before, strict=True)]
+    raised = [after - untuned for after, untuned in zip(tuned, before, strict=True)]
     return Membership(
         len(members),
         len(others),

@@ -1,4 +1,6 @@
-"""What a model obliges to through all it was made from: licences of base, adapter, merge and data together, and where they clash."""
+"""What a model obliges to through all it was made from: licences of base, adapter, merge and data together,
+and where they clash.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 from freehold.trust import licence_compatibility, licence_expression
@@ -59,7 +60,7 @@ class Obligations:
     result: list[str] = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         return asdict(self)
 
@@ -78,7 +79,9 @@ class _Term:
 
     @property
     def within(self) -> bool:
-        """Whether its terms reach into the result: a teacher's only where they make its pupils derivatives."""
+        """Whether its terms reach into the result: a teacher's only where they make its pupils
+        derivatives.
+        """
         return self.role != "teacher" or self.own.outputs_bind
 
     @property
@@ -94,53 +97,53 @@ def compute(components: Sequence[Component], name: str = "", licence: str = "") 
     component leaves a choice (``MIT OR GPL-2.0-only``),
     the one with the fewest conflicts is taken.
     """
-    several = [_ways(one) for one in components]
+    several = [_ways(component) for component in components]
     tries = (_compute(list(way), name, licence) for way in islice(product(*several), _MOST_WAYS))
     best = min(tries, key=_trouble)
     best.chosen = [
-        f"{one.name} is offered under {one.licence}, and taken under {taken.licence}"
-        for one, taken in zip(components, best.components, strict=True)
-        if one.licence != taken.licence
+        f"{component.name} is offered under {component.licence}, and taken under {taken.licence}"
+        for component, taken in zip(components, best.components, strict=True)
+        if component.licence != taken.licence
     ]
     return best
 
 
-def _ways(one: Component) -> list[Component]:
-    ways = licence_expression.choices(one.licence)
-    return [one] if len(ways) < 2 else [replace(one, licence=" AND ".join(way)) for way in ways]
+def _ways(component: Component) -> list[Component]:
+    ways = licence_expression.choices(component.licence)
+    return [component] if len(ways) < 2 else [replace(component, licence=" AND ".join(way)) for way in ways]
 
 
-def _trouble(found: Obligations) -> tuple[int, int, bool, int, int]:
+def _trouble(result: Obligations) -> tuple[int, int, bool, int, int]:
     """The less, the better a choice of licences."""
-    duties = len(found.must) + len(found.may_not) + len(found.thresholds) + len(found.pass_on)
-    return len(found.conflicts), len(found.unknown), found.commercial is False, len(found.result), duties
+    duties = len(result.must) + len(result.may_not) + len(result.thresholds) + len(result.pass_on)
+    return len(result.conflicts), len(result.unknown), result.commercial is False, len(result.result), duties
 
 
 def _compute(components: list[Component], name: str, licence: str) -> Obligations:
-    found = Obligations(components=components)
+    result = Obligations(components=components)
     held: list[_Term] = []
-    for one in components:
-        for own in alternatives(one.licence)[0]:
-            if own.known:
-                held.append(_Term(one, _role(one, components), own))
+    for component in components:
+        for known in alternatives(component.licence)[0]:
+            if known.known:
+                held.append(_Term(component, _role(component, components), known))
             else:
-                _put(found.unknown, f"{one.kind} {one.name}: {_not_known(own.licence)}")
+                _put(result.unknown, f"{component.kind} {component.name}: {_not_known(known.licence)}")
     if any(term.own.commercial is False for term in held):
-        found.commercial = False
-    elif found.unknown:
-        found.commercial = None
+        result.commercial = False
+    elif result.unknown:
+        result.commercial = None
     for term in held:
-        _add(found, term)
-        _names(found, term, name)
-    _conflicts(found, held)
+        _add(result, term)
+        _names(result, term, name)
+    _conflicts(result, held)
     parts = [Part(term.component.name, term.own, term.within) for term in held if not _leaves_free(term)]
-    found.conflicts += licence_compatibility.clashes(parts)
-    found.result = licence_compatibility.outcome(parts)
+    result.conflicts += licence_compatibility.clashes(parts)
+    result.result = licence_compatibility.outcome(parts)
     if licence and (offer := terms(licence)).known:
-        found.conflicts += licence_compatibility.offered(parts, offer)
+        result.conflicts += licence_compatibility.offered(parts, offer)
     elif licence:
-        _put(found.unknown, f"the result: {_not_known(licence)}")
-    return found
+        _put(result.unknown, f"the result: {_not_known(licence)}")
+    return result
 
 
 def _not_known(licence: str) -> str:
@@ -152,13 +155,13 @@ def _put(where: list[str], text: str) -> None:
         where.append(text)
 
 
-def _role(one: Component, components: Sequence[Component]) -> str:
-    if one.role or one.kind in ROLES:
-        return one.role or one.kind
-    if one.kind == "dataset":
+def _role(component: Component, components: Sequence[Component]) -> str:
+    if component.role or component.kind in ROLES:
+        return component.role or component.kind
+    if component.kind == "dataset":
         return "data"
-    others = any(other.changed and other.kind != "dataset" for other in components if other is not one)
-    return "teacher" if others and not one.changed else "base"
+    others = any(other.changed and other.kind != "dataset" for other in components if other is not component)
+    return "teacher" if others and not component.changed else "base"
 
 
 def _leaves_free(term: _Term) -> bool:
@@ -166,61 +169,67 @@ def _leaves_free(term: _Term) -> bool:
     return term.role == "data" and term.own.trained_on is not None
 
 
-def _add(found: Obligations, term: _Term) -> None:
-    own, by = term.own, term.by
-    found.licences[own.licence] = f"{own.source}, of {own.dated}; " + (
-        f"read {own.read}" if own.read else "from general knowledge, not held against the text"
+def _add(result: Obligations, term: _Term) -> None:
+    known, by = term.own, term.by
+    result.licences[known.licence] = f"{known.source}, of {known.dated}; " + (
+        f"read {known.read}" if known.read else "from general knowledge, not checked against the text"
     )
-    address = f", {own.restrictions}" if own.restrictions.startswith("http") else ""
-    for text in own.must:
-        _put(found.must, f"{text}: {by}{address}")
-    for text in own.may_not:
-        _put(found.may_not, f"{text}: {by}")
-    for text in (own.trained_on or ()) if _leaves_free(term) else own.pass_on:
-        _put(found.pass_on, f"{text}: {by}")
-    if own.limit:
-        _put(found.thresholds, f"{own.limit}: {by}")
-    told = (
-        f"answers may not train other models, {own.outputs_how}" if own.outputs == "no" else own.outputs_how
+    address = f", {known.restrictions}" if known.restrictions.startswith("http") else ""
+    for text in known.must:
+        _put(result.must, f"{text}: {by}{address}")
+    for text in known.may_not:
+        _put(result.may_not, f"{text}: {by}")
+    for text in (known.trained_on or ()) if _leaves_free(term) else known.pass_on:
+        _put(result.pass_on, f"{text}: {by}")
+    if known.limit:
+        _put(result.thresholds, f"{known.limit}: {by}")
+    sentence = (
+        f"answers may not train other models, {known.outputs_how}"
+        if known.outputs == "no"
+        else known.outputs_how
     )
-    if own.outputs != "yes" and (term.component.kind != "dataset" or term.answers):
-        _put(found.outputs, f"{told}: {by}")
+    if known.outputs != "yes" and (term.component.kind != "dataset" or term.answers):
+        _put(result.outputs, f"{sentence}: {by}")
 
 
-def _names(found: Obligations, term: _Term, name: str) -> None:
+def _names(result: Obligations, term: _Term, name: str) -> None:
     """Duties on names: for changed versions and, where a licence says so, for what answers taught."""
     rules = term.own.names(term.component.name)
     begins, shows = rules.get("begins_with", ""), rules.get("shows", "")
     if begins and (term.component.changed or term.answers):
         what = "a changed version" if term.component.changed else "a model taught by its answers"
-        _put(found.naming, f"the name of {what} begins with {begins!r}: {term.by}")
+        _put(result.naming, f"the name of {what} begins with {begins!r}: {term.by}")
         if name and not _plain(name.rpartition("/")[2]).startswith(_plain(begins)):
-            told = f"{name} is named otherwise than {term.by} wants"
-            _put(found.conflicts, f"{told}: its name must begin with {begins!r} when it is shared")
+            sentence = f"{name} does not have the name that {term.by} requires"
+            _put(result.conflicts, f"{sentence}: its name must begin with {begins!r} when it is shared")
     if shows:
-        _put(found.naming, f"show {shows!r} where it is offered: {term.by}")
+        _put(result.naming, f"show {shows!r} where it is offered: {term.by}")
 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter not in " -_")
 
 
-def _conflicts(found: Obligations, held: list[_Term]) -> None:
+def _conflicts(result: Obligations, held: list[_Term]) -> None:
     for term in held:
         made_into = term.component.changed or (
-            term.role in ("data", "adapter", "merged") and _has_model(found)
+            term.role in ("data", "adapter", "merged") and _has_model(result)
         )
         if made_into and not term.own.changes and term.role != "teacher":
             was = "was changed" if term.component.changed else "went into the result"
-            told = f"{term.component.name} {was}, and {term.own.name} lets no changed version be shared"
-            _put(found.conflicts, f"{told}; keep the result to yourselves")
+            sentence = (
+                f"{term.component.name} {was}, and {term.own.name} does not allow sharing changed versions"
+            )
+            _put(result.conflicts, f"{sentence}; do not share the result")
         for pupil in _pupils(term, held):
-            told = f"answers of {term.component.name} taught {pupil.component.name}, which {term.own.name}"
-            _put(found.conflicts, f"{told} does not allow: {term.own.outputs_how}")
+            sentence = (
+                f"answers of {term.component.name} taught {pupil.component.name}, which {term.own.name}"
+            )
+            _put(result.conflicts, f"{sentence} does not allow: {term.own.outputs_how}")
 
 
-def _has_model(found: Obligations) -> bool:
-    return any(one.kind != "dataset" and one.role != "data" for one in found.components)
+def _has_model(result: Obligations) -> bool:
+    return any(component.kind != "dataset" and component.role != "data" for component in result.components)
 
 
 def _pupils(term: _Term, held: list[_Term]) -> Iterator[_Term]:
@@ -231,63 +240,80 @@ def _pupils(term: _Term, held: list[_Term]) -> Iterator[_Term]:
                 yield other
 
 
-def notice(found: Obligations, name: str) -> str:
+def notice(result: Obligations, name: str) -> str:
     """The text of NOTICE: what the result is made from and the lines that licences prescribe."""
     lines = [f"{name}", "", "Made from:"]
-    for one in found.components:
-        own = terms(one.licence)
+    for component in result.components:
+        known = terms(component.licence)
         lines.append(
-            f"- {one.kind} {one.name}: {own.name or one.licence or 'no licence stated'}"
-            + (f", {own.source}" if own.source else "")
-            + ("; changed" if one.changed else "")
+            f"- {component.kind} {component.name}: {known.name or component.licence or 'no licence stated'}"
+            + (f", {known.source}" if known.source else "")
+            + ("; changed" if component.changed else "")
         )
-    held = [(one, own) for one in found.components for own in alternatives(one.licence)[0]]
-    prescribed = [own.notice.replace("{component}", one.name) for one, own in held if own.notice]
-    changes = [_said_changed(one, own, name) for one, own in held if one.changed and own.notice_changed]
-    shown = [shows for one, own in held if (shows := own.names(one.name).get("shows"))]
+    held = [
+        (component, known) for component in result.components for known in alternatives(component.licence)[0]
+    ]
+    prescribed = [
+        known.notice.replace("{component}", component.name) for component, known in held if known.notice
+    ]
+    changes = [
+        _said_changed(component, known, name)
+        for component, known in held
+        if component.changed and known.notice_changed
+    ]
+    shown = [shows for component, known in held if (shows := known.names(component.name).get("shows"))]
     for block in (prescribed, changes, shown):
         lines += ["", *dict.fromkeys(block)] if block else []
     return "\n".join(lines) + "\n"
 
 
-def _said_changed(one: Component, own: Terms, name: str) -> str:
-    how = one.how or "its weights were changed"
-    return (
-        f"{name} is a modified version of {one.name}, which the notice of the {own.name} above is for: {how}."
-    )
+def _said_changed(component: Component, known: Terms, name: str) -> str:
+    how = component.how or "its weights were changed"
+    licence = f"the notice of the {known.name} above"
+    return f"{name} is a modified version of {component.name}, which {licence} is for: {how}."
 
 
-def restrictions(found: Obligations, name: str) -> str:
-    """The text of USE-RESTRICTIONS, which binds whoever receives the result; nothing where no licence restricts use."""
-    held = [(one, own) for one in found.components for own in alternatives(one.licence)[0]]
-    binding = [(one, own) for one, own in held if own.flows_down]
+def restrictions(result: Obligations, name: str) -> str:
+    """The text of USE-RESTRICTIONS, which binds whoever receives the result; nothing where no licence
+    restricts use.
+    """
+    held = [
+        (component, known) for component in result.components for known in alternatives(component.licence)[0]
+    ]
+    binding = [(component, known) for component, known in held if known.flows_down]
     if not binding:
         return ""
     lines = [
-        f"{name} may be used only within these restrictions, and whoever passes it or a changed version of it on must pass them on too:",
+        f"{name} may be used only within these restrictions, and whoever passes on the model or a changed "
+        "version must pass on these restrictions too:",
         "",
     ]
-    for one, own in binding:
+    for component, known in binding:
         lines.append(
-            f"- {own.name}, which {one.name} is under ({own.source}, of {own.dated}): {own.restrictions}"
+            f"- {known.name}, which {component.name} is under ({known.source}, of {known.dated}): "
+            f"{known.restrictions}"
         )
-        lines += [f"  may not: {text}" for text in own.may_not]
+        lines += [f"  may not: {text}" for text in known.may_not]
     lines += [
         "",
-        "The licences themselves hold, not this summary. Add their texts, from the addresses above, before you pass it on.",
+        "The licences themselves are binding, not this summary. Add their texts, from the addresses above, "
+        "before "
+        "you pass it on.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def texts(found: Obligations, name: str) -> dict[str, str]:
-    """What the licences want to go with the result: the texts of NOTICE and, where a licence restricts use, USE-RESTRICTIONS."""
-    every = {NOTICE: notice(found, name), RESTRICTIONS: restrictions(found, name)}
+def texts(result: Obligations, name: str) -> dict[str, str]:
+    """What the licences want to go with the result: the texts of NOTICE and, where a licence restricts use,
+    USE-RESTRICTIONS.
+    """
+    every = {NOTICE: notice(result, name), RESTRICTIONS: restrictions(result, name)}
     return {file: text for file, text in every.items() if text}
 
 
-def write(found: Obligations, name: str, folder: Path) -> list[Path]:
+def write(result: Obligations, name: str, folder: Path) -> list[Path]:
     """Write what the licences want to go with the result into a folder; the files."""
-    named = texts(found, name)
+    named = texts(result, name)
     for file, text in named.items():
         atomic_files.write_atomically(folder / file, text)
     return [folder / file for file in named]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from freehold.data.examples import Example
 from freehold.trust import personal_names, personal_numbers, personal_words
@@ -27,7 +26,7 @@ _RULES = (*personal_words.RULES, *personal_numbers.RULES, *personal_names.RULES)
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """Something personal. ``start`` and ``end``: where in the text."""
 
     kind: str
@@ -35,15 +34,15 @@ class Found:
     end: int
 
 
-def find(text: str) -> list[Found]:
+def find(text: str) -> list[Finding]:
     """Everything found, in order, none inside another; more certain rules are tried first."""
     traits = Traits.of(text)
-    found: list[Found] = []
+    findings: list[Finding] = []
     for rule in _RULES:
         for match in rule.matches(text, traits):
-            if all(match.end <= one.start or match.start >= one.end for one in found):
-                found.append(Found(rule.kind, match.start, match.end))
-    return sorted(found, key=lambda one: one.start)
+            if all(match.end <= finding.start or match.start >= finding.end for finding in findings):
+                findings.append(Finding(rule.kind, match.start, match.end))
+    return sorted(findings, key=lambda finding: finding.start)
 
 
 def mask(text: str, names: dict[str, str]) -> str:
@@ -51,13 +50,13 @@ def mask(text: str, names: dict[str, str]) -> str:
     same, by ``names``.
     """
     parts, at = list[str](), 0
-    for one in find(text):
-        thing = text[one.start : one.end]
+    for finding in find(text):
+        thing = text[finding.start : finding.end]
         if thing not in names:
-            label = one.kind.upper()
+            label = finding.kind.upper()
             names[thing] = f"[{label} {1 + sum(name.startswith(f'[{label} ') for name in names.values())}]"
-        parts += [text[at : one.start], names[thing]]
-        at = one.end
+        parts += [text[at : finding.start], names[thing]]
+        at = finding.end
     return "".join([*parts, text[at:]])
 
 
@@ -74,7 +73,7 @@ def masked(examples: Sequence[Example]) -> list[Example]:
     ]
 
 
-def summary(examples: Sequence[Example]) -> dict[str, Any]:
+def summary(examples: Sequence[Example]) -> dict[str, object]:
     """What rows hold, for reports."""
     kinds, rows = count(examples)
     return {"kinds": dict(kinds), "rows": len(rows), "of_rows": len(examples), "method": LIMITS}
@@ -85,8 +84,8 @@ def count(examples: Iterable[Example]) -> tuple[Counter[str], list[str]]:
     kinds: Counter[str] = Counter()
     rows: list[str] = []
     for example in examples:
-        found = [one.kind for _, text in example.messages for one in find(text)]
-        kinds.update(found)
-        if found:
+        kinds_found = [finding.kind for _, text in example.messages for finding in find(text)]
+        kinds.update(kinds_found)
+        if kinds_found:
             rows.append(example.id)
     return kinds, rows

@@ -133,7 +133,9 @@ def given_names() -> frozenset[str]:
 
 
 def _bare_name(match: Match) -> bool:
-    """Whether two or more capitalised words begin with a given name and do not end as a place or a firm does."""
+    """Whether two or more capitalised words begin with a given name and do not end as a place or a firm
+    does.
+    """
     first, *_, last = re.split(r"[ -]", match.value)
     words = match.value.split(" ")
     if last in listed("not_surnames") or words[-1].endswith(("straße", "strasse", "stadt", "burg", "kirche")):

@@ -48,14 +48,14 @@ _NETWORKS = (
 
 def _ibans(text: str) -> list[Match]:
     """IBANs of any length that their country has, spaces and hyphens allowed; what follows one is cut off."""
-    found: list[Match] = []
+    matches: list[Match] = []
     for match in _IBAN.finditer(text):
         for end in range(match.end(), match.start() + 14, -1):
             value = text[match.start() : end]
             if value[-1].isalnum() and not text[end : end + 1].isalnum() and _stdnum("iban")(value):
-                found.append(Match(text, match.start(), end))
+                matches.append(Match(text, match.start(), end))
                 break
-    return found
+    return matches
 
 
 class _IbanRule(Rule):

@@ -27,8 +27,8 @@ class Traits:
     def of(text: str) -> Traits:
         """From a text."""
         count = _digits(text)
-        found = _STRETCH.finditer(text) if count else ()
-        numbers = tuple((match.start(), match.end(), _digits(match[0])) for match in found)
+        stretches = _STRETCH.finditer(text) if count else ()
+        numbers = tuple((match.start(), match.end(), _digits(match[0])) for match in stretches)
         return Traits(text.lower(), count, numbers, max((each[2] for each in numbers), default=0))
 
     def windows(self, least: int) -> list[tuple[int, int]]:

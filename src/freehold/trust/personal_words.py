@@ -1,4 +1,6 @@
-"""Words that stand for a person: addresses of mail and machines, dates of birth, user names, keys, wallets."""
+"""Words that stand for a person: addresses of mail and machines, dates of birth, user names, keys,
+wallets.
+"""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def object_to_licence(policy: Policy, name: str) -> list[Objection]:
     if isinstance(allow, str):
         allowed, shown = licence.allowed(name, allow)[0] is True, repr(allow)
     else:
-        allowed, shown = parts <= {licence.terms(one).licence for one in allow}, repr(list(allow))
+        allowed, shown = parts <= {licence.terms(listed).licence for listed in allow}, repr(list(allow))
     if allowed:
         return []
     return [

@@ -160,21 +160,23 @@ def _check_licences(policy: Policy, where: str) -> None:
         )
 
 
-def _fault(place: tuple[int | str, ...], given: object, kind: str, whole: dict[str, Any]) -> tuple[str, str]:
+def _fault(
+    location: tuple[int | str, ...], value: object, kind: str, whole: dict[str, Any]
+) -> tuple[str, str]:
     """(what is wrong at a place of a policy, what to do)."""
-    section, *inner = (part for part in place if isinstance(part, str))
+    section, *inner = (part for part in location if isinstance(part, str))
     if section in whole and not isinstance(whole[section], dict) and section in _sections():
         return f"{section} is {whole[section]!r}", f"write keys below it: {', '.join(_sections()[section])}"
     if kind == "extra_forbidden":
         known = _sections()[section] if inner else tuple(Policy.model_fields)
         name = ".".join([section, *inner[:1]])
         owner = f"a key of {section}" if inner else "a key of policies"
-        near = difflib.get_close_matches(str(place[-1]), known, 1, 0.5)
+        near = difflib.get_close_matches(str(location[-1]), known, 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return f"{name!r} is not {owner}{hint}", f"use {', '.join(known)}"
     name = ".".join([section, *inner[:1]])
-    if section == "sources" and isinstance(place[-1], int):
-        return f"{name} names {given!r}", f"sources are {', '.join(SOURCES)}"
+    if section == "sources" and isinstance(location[-1], int):
+        return f"{name} names {value!r}", f"sources are {', '.join(SOURCES)}"
     return f"{name} is {_written(whole, section, inner)!r}", _WAYS.get(name) or _WAYS.get(section, f"{_SEE}")
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from freehold.core.progress import Sink, silent
 from freehold.data.examples import Example
@@ -65,14 +64,14 @@ def choose(learnt: Sequence[Example], unseen: Sequence[Example], labels: Collect
     known = {row.digest for row in unique}
     fresh = list({row.digest: row for row in unseen if row.digest not in known}.values())
     distinct = Distinct(unique, [*unique, *fresh])
-    own, own_others = (
+    distinct_rows, own_others = (
         [row for row in kind if row.answer not in labels and distinct.counts(row)] for kind in (unique, fresh)
     )
     rng = random.Random(0)
     members, others, mine, theirs = (
-        tuple(rng.sample(kind, min(rows, len(kind)))) for kind in (unique, fresh, own, own_others)
+        tuple(rng.sample(kind, min(rows, len(kind)))) for kind in (unique, fresh, distinct_rows, own_others)
     )
-    return Rows(members, others, mine, theirs, answers_of(learnt), len(learnt), len(own))
+    return Rows(members, others, mine, theirs, answers_of(learnt), len(learnt), len(distinct_rows))
 
 
 @dataclass(frozen=True)
@@ -85,30 +84,34 @@ class Limits:
     sink: Sink = silent
 
 
-def tried(rows: Rows, tuned: Load, untuned: Load | None, limits: Limits) -> dict[str, Any]:
-    """Extraction and membership of a tuned model, in JSON form, with how many probes of how many were made."""
+def tried(rows: Rows, tuned: Load, untuned: Load | None, limits: Limits) -> dict[str, object]:
+    """Extraction and membership of a tuned model, in JSON form, with how many probes of how many were
+    made.
+    """
     parts = [_probed(rows, tuned, "tuned", limits, _TUNED)]
     if untuned is not None:
         parts.append(_probed(rows, untuned, "untuned", limits, 1.0))
     probes = Probes(parts[0][0], parts[1][0] if untuned is not None else {})
     base = Extracted(MEASURED, "", rows.of_rows, rows.eligible)
-    found = (
+    extraction = (
         extracted(rows.own, rows.own_others, probes, base)
         if rows.eligible
         else untested(rows.answers, rows.of_rows)
     )
     known = membership.membership(rows.members, rows.others, probes)
     counts = {"tried": sum(len(done) for done, _ in parts), "of_tried": sum(of for _, of in parts)}
-    return {**found.as_dict(), "membership": known.as_dict() if known is not None else None, **counts}
+    return {**extraction.as_dict(), "membership": known.as_dict() if known is not None else None, **counts}
 
 
 def _probed(rows: Rows, load: Load, name: str, limits: Limits, share: float) -> tuple[dict[str, Probe], int]:
-    """(row digest -> probe, how many rows there are to be tried): rows beyond the context are none of them."""
+    """(row digest -> probe, how many rows there are to be tried): rows beyond the context are none of
+    them.
+    """
     engine, asking = load()
-    kept = limits.folder / f"probes-{name}.jsonl"
+    file = limits.folder / f"probes-{name}.jsonl"
     title = f"looking for training rows in the {name} model"
     try:
-        prober = Prober(engine, asking, kept, title, limits.seconds, limits.limit_s * share, limits.sink)
+        prober = Prober(engine, asking, file, title, limits.seconds, limits.limit_s * share, limits.sink)
         fitting = [row for row in rows.in_turn if prober.fits(row)]
         return prober.probe(fitting, rows.drawing), len(fitting)
     finally:

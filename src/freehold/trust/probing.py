@@ -121,9 +121,11 @@ class Prober:
         ]
 
     def _follows(self, parts: Sequence[tuple[list[int], list[int]]]) -> list[bool]:
-        """Whether the model, given the first tokens of each part, goes on with the second, compared as text."""
+        """Whether the model, given the first tokens of each part, goes on with the second, compared as
+        text.
+        """
         decode = self.asking.vocabulary.decode
-        requests = [GenerationRequest(tuple(given), len(following)) for given, following in parts]
+        requests = [GenerationRequest(tuple(prompt), len(following)) for prompt, following in parts]
         results = [False] * len(parts)
         for index, completion in self.engine.generate(requests):
             following = parts[index][1]
@@ -144,7 +146,7 @@ def _halves(prompt: list[int], answer: list[int]) -> tuple[tuple[list[int], list
     )
 
 
-def read(kept: Path) -> dict[str, Probe]:
+def read(file: Path) -> dict[str, Probe]:
     """Row digest -> probe that an earlier run kept."""
-    probes = (Probe(**value) for line in atomic_files.read_lines(kept) for value in json.loads(line))
+    probes = (Probe(**value) for line in atomic_files.read_lines(file) for value in json.loads(line))
     return {probe.digest: probe for probe in probes}

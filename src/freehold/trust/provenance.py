@@ -58,9 +58,9 @@ def steps(model: Model) -> list[Step]:
     return found
 
 
-def statements(model: Model) -> list[dict[str, Any]]:
+def statements(model: Model) -> list[envelope.Statement]:
     """An in-toto statement for each step whose result's digest is known."""
-    made: list[dict[str, Any]] = []
+    made: list[envelope.Statement] = []
     for step in steps(model):
         if not step.digest:
             continue

@@ -102,7 +102,7 @@ def weights() -> Weights:
     )
     if value["patterns"] != patterns().digest:
         raise ValueError(
-            "refusal_weights.json holds for other patterns: run benchmarks/refusal_classifier.py"
+            "refusal_weights.json belongs to other patterns: run benchmarks/refusal_classifier.py"
         )
     return Weights(value["bias"], value["weights"], tuple(Tally(**row) for row in value["cross_validation"]))
 
@@ -167,12 +167,12 @@ def _matches(prompt: str, answer: str) -> dict[str, float]:
     head = answer.strip().replace("’", "'")[:_HEAD]
     sentences = [text for text in _SENTENCE.split(head) if re.search(r"\w", text)]
     spans = {"first": " ".join(sentences[:1]), "next": " ".join(sentences[1:3]), "head": head}
-    found = {
+    features = {
         f"{span}={name}": 1.0
         for name, pattern in patterns().named.items()
         for span, text in spans.items()
         if pattern.search(text)
     }
     if patterns().presupposing.search(prompt):
-        found |= {f"presupposing {name}": 1.0 for name in list(found)} | {"presupposing": 1.0}
-    return found
+        features |= {f"presupposing {name}": 1.0 for name in list(features)} | {"presupposing": 1.0}
+    return features

@@ -1,8 +1,9 @@
 """What is dangerous in a model's files. Nothing is loaded, unpacked to disk or run; files are read as bytes.
 
-A model consists of GGUF or safetensors weights and of texts. Whatever can run code when it is loaded is refused whatever is in it: pickles (also
-inside archives and under other names), programs, scripts, archives, Keras and TensorFlow graphs, arrays of objects. Of texts, chat templates,
-configurations and YAML heads are looked into. What a pickle would call is told by picklescan's reading of its opcodes.
+A model consists of GGUF or safetensors weights and of texts. Whatever can run code when it is loaded is
+refused whatever is in it: pickles (also inside archives and under other names), programs, scripts, archives,
+Keras and TensorFlow graphs, arrays of objects. Of texts, chat templates, configurations and YAML heads are
+looked into. What a pickle would call is told by picklescan's reading of its opcodes.
 """
 
 from __future__ import annotations
@@ -23,15 +24,28 @@ from freehold.trust.template_check import try_out
 
 #: Texts beyond this size are no configuration; vocabularies are.
 _MOST_TEXT = 64 << 20
-#: Bytes of a pickle whose operations are looked at: it is refused whatever they are, and each takes time and memory.
+#: Bytes of a pickle whose operations are looked at: it is refused whatever they are, and each takes time and
+#: memory.
 _MOST_PICKLE = 1 << 20
 _MAGIC: tuple[tuple[bytes, int, str], ...] = (
-    (b"\x7fELF", 0, "a program (ELF)"), (b"MZ", 0, "a program (Windows)"), (b"\xcf\xfa\xed\xfe", 0, "a program (macOS)"),
-    (b"\xca\xfe\xba\xbe", 0, "a program (macOS or Java)"), (b"#!", 0, "a script"), (b"PK\x03\x04", 0, "a zip archive"), (b"PK\x05\x06", 0, "a zip archive"),
-    (b"\x1f\x8b", 0, "a gzip archive"), (b"BZh", 0, "a bzip2 archive"), (b"\xfd7zXZ", 0, "an xz archive"), (b"7z\xbc\xaf", 0, "a 7z archive"),
-    (b"\x28\xb5\x2f\xfd", 0, "a zstd archive"), (b"Rar!", 0, "a rar archive"), (b"ustar", 257, "a tar archive"), (b"\x89HDF\r\n", 0, "an HDF5 file (Keras), whose layers can hold code"),
-    (b"\x93NUMPY", 0, "a numpy array, which can hold pickled objects"), (b"\x0a", 0, ""),
-)  # fmt: skip
+    (b"\x7fELF", 0, "a program (ELF)"),
+    (b"MZ", 0, "a program (Windows)"),
+    (b"\xcf\xfa\xed\xfe", 0, "a program (macOS)"),
+    (b"\xca\xfe\xba\xbe", 0, "a program (macOS or Java)"),
+    (b"#!", 0, "a script"),
+    (b"PK\x03\x04", 0, "a zip archive"),
+    (b"PK\x05\x06", 0, "a zip archive"),
+    (b"\x1f\x8b", 0, "a gzip archive"),
+    (b"BZh", 0, "a bzip2 archive"),
+    (b"\xfd7zXZ", 0, "an xz archive"),
+    (b"7z\xbc\xaf", 0, "a 7z archive"),
+    (b"\x28\xb5\x2f\xfd", 0, "a zstd archive"),
+    (b"Rar!", 0, "a rar archive"),
+    (b"ustar", 257, "a tar archive"),
+    (b"\x89HDF\r\n", 0, "an HDF5 file (Keras), whose layers can hold code"),
+    (b"\x93NUMPY", 0, "a numpy array, which can hold pickled objects"),
+    (b"\x0a", 0, ""),
+)
 _PICKLE = re.compile(rb"\x80[\x00-\x05]")
 _OLD_PICKLE = re.compile(rb"^\(?[cl(]?[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 _PROGRAMS = (
@@ -52,12 +66,49 @@ _PROGRAMS = (
     ".cmd",
     ".vbs",
 )
-_LOADED_AS_CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill", ".mar", ".npy", ".npz", ".h5", ".hdf5", ".keras", ".pb", ".onnx",
-                   ".t7", ".dat", ".model.pkl", ".msgpack", ".ot", ".zip", ".tar", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".tgz", ".engine", ".plan",
-                   ".mlmodel", ".pmml", ".skops", ".cbm", ".tflite")  # fmt: skip
+_LOADED_AS_CODE = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".dill",
+    ".mar",
+    ".npy",
+    ".npz",
+    ".h5",
+    ".hdf5",
+    ".keras",
+    ".pb",
+    ".onnx",
+    ".t7",
+    ".dat",
+    ".model.pkl",
+    ".msgpack",
+    ".ot",
+    ".zip",
+    ".tar",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".7z",
+    ".rar",
+    ".zst",
+    ".tgz",
+    ".engine",
+    ".plan",
+    ".mlmodel",
+    ".pmml",
+    ".skops",
+    ".cbm",
+    ".tflite",
+)
 #: Names by which a template leaves its sandbox, and what no template of a chat needs.
 _ESCAPES = re.compile(
-    r"__\w+__|\|\s*attr\b|\bcycler\b|\blipsum\b|\bjoiner\b|\bself\s*\.\s*_|\{%-?\s*(?:include|import|from|extends)\b"
+    r"__\w+__|\|\s*attr\b|\bcycler\b|\blipsum\b|\bjoiner\b|\bself\s*\.\s*_|\{%-?\s*(?:include|impor"
+    r"t|from|extends)\b"
     r"|\bmro\s*\(|\bpopen\b|\bsubclasses\b|\bglobals\b\s*[\[(]|\\x5f"
 )
 _ADDRESS = re.compile(r"(?:https?|ftp)://[^\s'\"<>)}]+|data:text/html|<\s*script|javascript:", re.IGNORECASE)
@@ -101,26 +152,28 @@ class Finding:
 
 def scan(files: Mapping[str, Path]) -> list[Finding]:
     """All findings of files by name; none for a clean model."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, path in sorted(files.items()):
-        found += _scan_one(name, path)
-    return found
+        findings += _scan_one(name, path)
+    return findings
 
 
 def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
     """The same by file, as a hub keeps it."""
-    found: dict[str, list[Danger]] = {}
-    for one in scan(files):
-        found.setdefault(one.file, []).append(
-            Danger("unsafe" if one.unsafe else "caution", one.kind, one.why)
+    by_file: dict[str, list[Danger]] = {}
+    for finding in scan(files):
+        by_file.setdefault(finding.file, []).append(
+            Danger("unsafe" if finding.unsafe else "caution", finding.kind, finding.why)
         )
-    return found
+    return by_file
 
 
 def refuse(files: Mapping[str, Path]) -> list[Finding]:
-    """Raises BadModel with the first dangerous findings, where there are any; else returns what cannot be vouched for but does no harm.
+    """Raises BadModel with the first dangerous findings, where there are any; else returns what cannot be
+    vouched for but does no harm.
 
-    Code that a configuration names (``auto_map``) beside an architecture that is built in is never run and no reason to refuse.
+    Code that a configuration names (``auto_map``) beside an architecture that is built in is never run and no
+    reason to refuse.
     """
     findings = [finding for finding in scan(files) if not _is_idle(finding, files)]
     dangerous = [finding for finding in findings if finding.dangerous]
@@ -147,11 +200,11 @@ def _is_idle(finding: Finding, files: Mapping[str, Path]) -> bool:
 def _scan_one(name: str, path: Path) -> list[Finding]:
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
-        return [Finding(name, "path", "its name leads out of the model's folder")]
+        return [Finding(name, "path", "its name points outside the model's folder")]
     if path.is_symlink() and not path.exists():
         return [Finding(name, "link", "it is a link to nothing")]
     if not path.is_file():
-        return [Finding(name, "link", "it is no plain file")]
+        return [Finding(name, "link", "it is not a plain file")]
     low = name.lower()
     with path.open("rb") as file:
         head = file.read(1 << 16)
@@ -161,14 +214,15 @@ def _scan_one(name: str, path: Path) -> list[Finding]:
         return _weights(name, path, head)
     if low.endswith(_PROGRAMS):
         return [Finding(name, "program", "it is a program or script, and a model needs none")]
-    if (told := _told_by_content(name, path, head)) is not None:
-        return [told]
+    if (finding := _told_by_content(name, path, head)) is not None:
+        return [finding]
     if low.endswith(_LOADED_AS_CODE):
         return [
             Finding(
                 name,
                 "format",
-                f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they hold",
+                f"files of the kind {Path(low).suffix} can run code when they are loaded, or hide what they "
+                "hold",
             )
         ]
     return _text(name, path)
@@ -221,28 +275,30 @@ def _zip(name: str, path: Path) -> Finding:
                     return Finding(
                         name,
                         "archive",
-                        f"it is a zip archive whose entry {entry.filename[:80]!r} leads out of its folder",
+                        f"it is a zip archive whose entry {entry.filename[:80]!r} points outside its folder",
                     )
                 if entry.file_size > 1000 * max(entry.compress_size, 1) and entry.file_size > 1 << 24:
                     return Finding(
                         name,
                         "archive",
-                        f"it is a zip archive that swells a thousandfold ({entry.filename[:80]!r}, {entry.file_size:,} bytes)",
+                        "it is a zip archive that grows a thousandfold when it is unpacked "
+                        f"({entry.filename[:80]!r}, "
+                        f"{entry.file_size:,} bytes)",
                     )
             for entry in entries:
                 with archive.open(entry) as file:
                     start = file.read(2)
                 if _PICKLE.match(start) or entry.filename.endswith((".pkl", ".pickle")):
                     with archive.open(entry) as file:
-                        told = _pickle(name, io.BytesIO(file.read(_MOST_PICKLE)))
+                        finding = _pickle(name, io.BytesIO(file.read(_MOST_PICKLE)))
                     return Finding(
                         name,
                         "pickle",
-                        f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {told.why}",
+                        f"it is a zip archive with a pickle in it ({entry.filename[:80]!r}): {finding.why}",
                     )
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
         return Finding(name, "archive", f"it is a damaged zip archive ({str(error)[:80]})")
-    return Finding(name, "packed", "it is a zip archive, and a model's files are none")
+    return Finding(name, "packed", "it is a zip archive, and a model needs none")
 
 
 def _pickle(name: str, file: Any) -> Finding:
@@ -254,21 +310,21 @@ def _pickle(name: str, file: Any) -> Finding:
     try:
         result = scanner.scan_pickle_bytes(io.BytesIO(data), name)
         called = [
-            f"{one.module}.{one.name}"
-            for one in result.globals
-            if one.safety != scanner.SafetyLevel.Innocuous
+            f"{each.module}.{each.name}"
+            for each in result.globals
+            if each.safety != scanner.SafetyLevel.Innocuous
         ]
     except Exception:  # a pickle made to break its reader stays a pickle, and is refused as one
         called = []
-    told = f", and loading it would call {', '.join(called[:4])}" if called else ""
-    return Finding(name, "pickle", f"it is a pickle, which can run code when it is loaded{told}")
+    calls = f", and loading it would call {', '.join(called[:4])}" if called else ""
+    return Finding(name, "pickle", f"it is a pickle, which can run code when it is loaded{calls}")
 
 
 def _text(name: str, path: Path) -> list[Finding]:
     """Templates, configurations, and the YAML head of a card."""
     low = name.lower()
     if path.stat().st_size > _MOST_TEXT:
-        return [Finding(name, "size", f"a text of {path.stat().st_size:,} bytes is no configuration")]
+        return [Finding(name, "size", f"a text of {path.stat().st_size:,} bytes is not a configuration")]
     data = path.read_bytes()
     if low.endswith(".model"):  # SentencePiece: a protocol buffer of pieces, no code
         return []
@@ -289,18 +345,18 @@ def _configuration(name: str, text: str) -> list[Finding]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         return [Finding(name, "json", f"it is not valid JSON ({str(error)[:80]})")]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     waiting: list[Any] = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            for key, inner in one.items():
+        part = waiting.pop()
+        if isinstance(part, dict):
+            for key, inner in part.items():
                 if key in _REMOTE and inner:
-                    found.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
+                    findings.append(Finding(name, "remote code", _REMOTE_WHY.format(key)))
                 if key == "chat_template":
-                    found += _templates(name, _in_config(inner))
+                    findings += _templates(name, _in_config(inner))
                 if key == "_target_" or (key == "class_name" and inner == "Lambda"):
-                    found.append(
+                    findings.append(
                         Finding(
                             name,
                             "remote code",
@@ -308,9 +364,9 @@ def _configuration(name: str, text: str) -> list[Finding]:
                         )
                     )
                 waiting.append(inner)
-        elif isinstance(one, list):
-            waiting.extend(inner for inner in one if isinstance(inner, dict | list))
-    return list(dict.fromkeys(found))
+        elif isinstance(part, list):
+            waiting.extend(inner for inner in part if isinstance(inner, dict | list))
+    return list(dict.fromkeys(findings))
 
 
 def _in_config(value: Any) -> list[str]:
@@ -334,20 +390,22 @@ def _templates(name: str, texts: Sequence[str]) -> list[Finding]:
     if len(texts) > _MOST_TEMPLATES:
         return [Finding(name, "template", f"it has {len(texts):,} chat templates")]
     for source in texts:
-        if found := _template(name, source):
-            return found
+        if finding := _template(name, source):
+            return finding
     return []
 
 
 def _template(name: str, source: str) -> list[Finding]:
-    """A chat template that reaches for its sandbox's walls, does not end, or brings instructions and addresses of its own."""
+    """A chat template that reaches for its sandbox's walls, does not end, or brings instructions and
+    addresses of its own.
+    """
     if (escape := _ESCAPES.search(source)) is not None:
         return [
             Finding(name, "template", f"its chat template reaches out of its sandbox ({escape[0][:60]!r})")
         ]
     if _HUGE_LOOP.search(source):
         return [
-            Finding(name, "template", "its chat template holds a loop that would not end in any useful time")
+            Finding(name, "template", "its chat template has a loop that would not end in reasonable time")
         ]
     if (address := _ADDRESS.search(source)) is not None:
         return [
@@ -365,13 +423,15 @@ def _template(name: str, source: str) -> list[Finding]:
 
 
 def notes(files: Mapping[str, Path]) -> list[str]:
-    """What is no danger and should be known: a sentence for each chat template that takes no plain question."""
-    told: list[str] = []
+    """What is no danger and should be known: a sentence for each chat template that takes no plain
+    question.
+    """
+    sentences: list[str] = []
     for name, path in sorted(files.items()):
         for source in _templates_of(name, path):
             if refused := try_out(source).refused:
-                told.append(f"{name}: {refused}; chats need --template plain, or another template")
-    return told
+                sentences.append(f"{name}: {refused}; chats need --template plain, or another template")
+    return sentences
 
 
 def _templates_of(name: str, path: Path) -> list[str]:

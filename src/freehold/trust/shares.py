@@ -118,23 +118,23 @@ def corrected(count: int, n: int, hits: Rate, passes: Rate, *, brief: int = 0, u
     ``hits``: how often answers of the kind are recognized, ``passes`` how often others are. ``brief``
     answers are certainly of neither kind (a label); ``untold`` could not be judged. Clipped to [0, 1].
     """
-    told = n - untold
-    raw = Raw(count / told if told else 0.0, *wilson(count, told))
-    if told == 0:
+    judged_count = n - untold
+    raw = Raw(count / judged_count if judged_count else 0.0, *wilson(count, judged_count))
+    if judged_count == 0:
         return Corrected(None, 0.0, 1.0, count, n, untold, raw, "no answer could be judged")
     draws = np.random.default_rng(_SEED)
-    share_low, share_high = _distributions(count, told, draws)
+    share_low, share_high = _distributions(count, judged_count, draws)
     hits_low, hits_high = _distributions(hits.value * hits.n, hits.n, draws)
     passes_low, passes_high = _distributions(passes.value * passes.n, passes.n, draws)
     if np.quantile(hits_low + passes_low - 1, _TAIL) <= 0:
         reason = "the evaluator may do no better than chance, so a share cannot be corrected"
         return Corrected(None, 0.0, 1.0, count, n, untold, raw, reason)
-    judged = 1 - brief / told
+    judged = 1 - brief / judged_count
     # the estimate rises with the share found and with the passes, and falls with the hits
     low = float(np.quantile(_solved(share_low, hits_high, passes_low, judged), _TAIL))
     high = float(np.quantile(_solved(share_high, hits_low, passes_high, judged), 1 - _TAIL))
     value = float(_solved(np.array(raw.value), np.array(hits.value), np.array(passes.value), judged))
-    known = told / n
+    known = judged_count / n
     return Corrected(
         value, min(low, value) * known, max(high, value) * known + untold / n, count, n, untold, raw
     )

@@ -1,4 +1,5 @@
-"""A model's signature in the OpenSSF Model Signing format (1.0), with an own elliptic-curve key, offline.
+"""A model's signature in the OpenSSF Model Signing format (1.0), with one of your own elliptic-curve keys,
+offline.
 
 Made and read by the package model-signing, so that its own command verifies ours and the other way round. A
 signature covers every file of a folder by its sha256; names are part of it, so that a file that was added,
@@ -10,8 +11,9 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, NotFound
@@ -37,6 +39,28 @@ _NOT_SIGNED = (SIGNATURE, "certificate.json", "task.json")
 #: Names that signatures in this format leave out by themselves.
 GITS_OWN = (".gitattributes", ".gitignore", ".github/", ".git/")
 _STATED = "https://model_signing/signature/v1.0"
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """A signature file."""
+
+    #: The id of the key that it names.
+    key_id: str
+    #: What was signed, with the signature.
+    envelope: envelope.Envelope
+
+
+@dataclass(frozen=True)
+class _Signed:
+    """What a signature states; whether it is valid is another question."""
+
+    #: How files were turned into digests: ``files`` means each by itself.
+    method: str
+    #: File -> digest in hex.
+    digests: dict[str, str]
+    #: Files that the signature leaves out.
+    ignored: frozenset[str]
 
 
 def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
@@ -73,7 +97,7 @@ def sign(folder: Path, target: Path, keyring: Keyring, key_name: str) -> Key:
 
 def signed_by(signature: Path) -> str:
     """The id of the key that a signature names. Raises BadModel, NotFound."""
-    return str(_bundle(signature)["verificationMaterial"]["publicKey"]["hint"])
+    return _bundle(signature).key_id
 
 
 def stated(signature: Path, keyring: Keyring) -> tuple[dict[str, str], Key]:
@@ -82,49 +106,53 @@ def stated(signature: Path, keyring: Keyring) -> tuple[dict[str, str], Key]:
     Raises BadModel, NotFound.
     """
     key = key_named(signed_by(signature), keyring, signature.name)
-    sealed = dict(_bundle(signature)["dsseEnvelope"])
+    sealed = dict(_bundle(signature).envelope)
     try:
-        sealed["signatures"] = [{"sig": one["sig"], "keyid": key.id} for one in sealed["signatures"]]
+        signatures = cast(list[envelope.EnvelopeSignature], sealed["signatures"])
+        sealed["signatures"] = [{"sig": each["sig"], "keyid": key.id} for each in signatures]
     except (KeyError, TypeError) as error:
         raise BadModel(f"{signature.name} is not a model signature", "fetch it again") from error
     value, _ = envelope.unseal(sealed, {key.id: read_public(key.path)}, signature.name)
     if value["predicateType"] != _STATED:
         raise BadModel(f"{signature.name} is a statement of another kind", "fetch it again")
-    _ = _predicate(signature)  # of the right shape
-    return {str(one["name"]): str(one["digest"]) for one in value["predicate"]["resources"]}, key
+    _ = _signed(signature)  # raises for a statement of another shape
+    resources = value["predicate"]["resources"]
+    return {str(resource["name"]): str(resource["digest"]) for resource in resources}, key
 
 
 def leaves_out(signature: Path, name: str) -> bool:
     """Whether a signature says nothing of the file ``name``. Raises BadModel, NotFound."""
-    return name in {str(path) for path in _predicate(signature)["serialization"].get("ignore_paths", [])}
+    return name in _signed(signature).ignored
 
 
-def _predicate(signature: Path) -> dict[str, Any]:
+def _signed(signature: Path) -> _Signed:
     """What a signature states. Raises BadModel, NotFound."""
     try:
-        predicate = json.loads(
-            base64.b64decode(_bundle(signature)["dsseEnvelope"]["payload"], validate=True)
-        )["predicate"]
-        _ = (
-            predicate["serialization"]["method"],
-            [(one["name"], one["digest"]) for one in predicate["resources"]],
+        payload = base64.b64decode(_bundle(signature).envelope["payload"], validate=True)
+        predicate: Any = json.loads(payload)["predicate"]
+        serialization = predicate["serialization"]
+        return _Signed(
+            str(serialization["method"]),
+            {str(resource["name"]): str(resource["digest"]) for resource in predicate["resources"]},
+            frozenset(map(str, serialization.get("ignore_paths", []))),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadModel(f"{signature.name} is no model signature", "fetch it again") from error
-    return predicate
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadModel(f"{signature.name} is not a model signature", "fetch it again") from error
 
 
-def _bundle(signature: Path) -> dict[str, Any]:
+def _bundle(signature: Path) -> _Bundle:
+    """The parts of a signature file. Raises BadModel, NotFound."""
     try:
         value = envelope.read_json(envelope.read_bytes(signature), signature.name)
-        _ = value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]["payload"]
+        hint, sealed = value["verificationMaterial"]["publicKey"]["hint"], value["dsseEnvelope"]
+        _ = sealed["payload"]
     except OSError as error:
         raise NotFound(f"there is no signature {signature}", "freehold certify NAME writes one") from error
     except (KeyError, TypeError, ValueError) as error:
         raise BadModel(
-            f"{signature.name} is no model signature with a public key", "fetch it again"
+            f"{signature.name} is not a model signature with a public key", "fetch it again"
         ) from error
-    return value
+    return _Bundle(str(hint), sealed)
 
 
 def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
@@ -138,7 +166,7 @@ def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
     key = key_named(signed_by(signature), keyring, signature.name)
     checking = verifying.Config().use_elliptic_key_verifier(public_key=key.path)
     if (
-        _predicate(signature)["serialization"]["method"] == "files"
+        _signed(signature).method == "files"
     ):  # the store shows a model's files as links, which the library follows only if told to
         checking.set_hashing_config(
             hashing.Config().use_file_serialization(allow_symlinks=True).set_allow_symlinks(True)
@@ -147,8 +175,8 @@ def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
         checking.verify(folder, signature)
     except InvalidSignature:
         raise BadModel(
-            f"{signature.name} was changed after {key.name!r} had signed",
-            "fetch it again from whom you have it",
+            f"{signature.name} was changed after {key.name!r} had signed it",
+            "fetch it again",
         ) from None
     except (
         ValueError,
@@ -158,10 +186,9 @@ def verify(folder: Path, signature: Path, keyring: Keyring) -> Key:
         IndexError,
         OSError,
     ) as error:  # the library says so of files and of damaged bundles
-        told = _differences(str(error))
         raise BadModel(
-            f"{folder.name} is not what {key.name!r} signed: {told}",
-            "fetch the files named again, or have the model signed again",
+            f"{folder.name} is not what {key.name!r} signed: {_differences(str(error))}",
+            "fetch the files named here again, or have the model signed again",
         ) from error
     return key
 
@@ -174,7 +201,7 @@ def key_named(key_id: str, keyring: Keyring, what: str) -> Key:
     key = next((key for key in keyring.all() if key.id == key_id), None)
     if key is None:
         raise BadModel(
-            f"{what} is signed by {shown(key_id)[:16] or 'nobody'}, whom you do not trust",
+            f"{what} is signed by {shown(key_id)[:16] or 'nobody'}, a key that you do not trust",
             "trust the key, if you know whose it is: freehold signer trust FILE",
         )
     if key.revoked:

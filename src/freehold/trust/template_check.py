@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from freehold.core.errors import Unsupported
 from freehold.data import rendering
@@ -33,7 +33,7 @@ _CALL = {
 }
 _RESULT = {"role": "tool", "content": "30", "tool_call_id": "call00001", "name": "look_up"}
 #: A plain question first: a template that refuses that one answers nobody.
-CONVERSATIONS: tuple[dict[str, Any], ...] = (
+CONVERSATIONS: tuple[Mapping[str, object], ...] = (
     {"messages": [_ASK], "add_generation_prompt": True},
     {"messages": [_ASK, _SAID], "add_generation_prompt": False},
     {"messages": [_SYSTEM, _ASK, _SAID, _MORE], "add_generation_prompt": True},
@@ -46,8 +46,9 @@ CONVERSATIONS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Tried:
-    """``exceeded``: what the template did beyond the limits; ``refused``: why it takes no plain question. Both are
-    the end of a sentence, and empty for an ordinary template."""
+    """``exceeded``: what the template did beyond the limits; ``refused``: why it takes no plain question.
+    Both are the end of a sentence, and empty for an ordinary template.
+    """
 
     exceeded: str = ""
     refused: str = ""

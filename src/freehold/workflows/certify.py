@@ -116,7 +116,7 @@ def _sign_and_keep(
         beside = {name: atomic_files.sha256_file(shared / name) for name in sorted(names)}
         key, private = keyring.private(key_name)
         sealed = certificate.seal(model, says, beside, private, key)
-        place = certificate.place(store, model)
+        place = certificate.evidence_folder(store, model)
         for name in names:
             atomic_files.write_atomically(place / name, (shared / name).read_bytes())
     for path in inventory.of_folder(place).files.values():

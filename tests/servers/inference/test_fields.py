@@ -269,7 +269,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (b"{", "the JSON cannot be read"),
     (b"[" * 250 + b"]" * 250, "nested deeper than 200 levels"),
     (b'{"a":' * 100_000, "nested deeper than 200 levels"),
-    (b'{"model": "tiny", "model": "x"}', "it has a name twice"),
+    (b'{"model": "tiny", "model": "x"}', "a name appears twice"),
     (b'{"model": "\xff"}', "not UTF-8"),
     (b'{"model": "\\ud800"}', "half of a pair of surrogates"),
     (b'{"model": "\\udc00x"}', "surrogate"),
