@@ -168,8 +168,9 @@ def _too_long(trial: Trial, model: Model, look: LookResult) -> str:
     if not look.over_context_count or (policy == "row" and few):
         return ""
     share = "" if policy == "model" else f", more than {MOST_TOO_LONG:.0%} of the rows"
+    rows = "1 row exceeds" if look.over_context_count == 1 else f"{look.over_context_count} rows exceed"
     return (
-        f"{look.over_context_count} rows exceed its context of {model.info.context_length} tokens{share} "
+        f"{rows} its context of {model.info.context_length} tokens{share} "
         f"(for example {look.over_context[0]}), and nothing is truncated"
     )
 
