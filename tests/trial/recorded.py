@@ -77,9 +77,16 @@ class RecordedSteps(Steps):
         if isinstance(arguments, TimedArguments):
             waits = tuple(range(1, 101))
             return TimingResult(
-                2**20, 2**20, wait(50), wait(95), waits_ms=waits, energy=Energy(1e-4, 1e-4, 9.0), watts=30.0,
-                at_once=costs.at_once([0.1, 0.2], 0.2, 8), load_s=0.1,
-            )  # fmt: skip
+                2**20,
+                2**20,
+                wait(50),
+                wait(95),
+                waits_ms=waits,
+                energy=Energy(1e-4, 1e-4, 9.0),
+                watts=30.0,
+                at_once=costs.at_once([0.1, 0.2], 0.2, 8),
+                load_s=0.1,
+            )
         assert isinstance(arguments, MeasureArguments), name
         return self._measured(name, arguments)
 

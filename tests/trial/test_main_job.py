@@ -1,4 +1,4 @@
-"""The main job is followed through eight files; it is seen here from its beginning to its end without a model run."""
+"""The main job: its eight files, and its course from beginning to end without a model run."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ def test_the_architecture_page_names_the_eight_files_in_this_order() -> None:
 def test_a_trial_looks_plans_measures_times_judges_and_reports_in_this_order(trial: Trial) -> None:
     written, names = run(trial, {"zero-shot": 0.6, "few-shot": 0.95})
     assert names == [
-        "look-org-tiny", "baselines", "pace-org-tiny",
-        "measure-org-tiny-zero-shot-validation", "measure-org-tiny-few-shot-validation",
+        "look-org-tiny",
+        "baselines",
+        "pace-org-tiny",
+        "measure-org-tiny-zero-shot-validation",
+        "measure-org-tiny-few-shot-validation",
         "timed-org-tiny-few-shot",
-        "measure-org-tiny-few-shot-test", "waits-timed-org-tiny-few-shot",
-    ]  # fmt: skip
+        "measure-org-tiny-few-shot-test",
+        "waits-timed-org-tiny-few-shot",
+    ]
     assert written.choice is not None
     assert written.choice.ranked == ("org/tiny/few-shot", "org/tiny/zero-shot")
     assert written.verdict.variant == "org/tiny/few-shot"
