@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from freehold.core.errors import BadData, NotFound, UsageError
+from freehold.core.errors import BadData, NotFound, PolicyDenied, UsageError
 from freehold.hub import front_matter, repository_checks
 from freehold.hub.commits import Change, Exists, File, Repository, Stale, git_oid
 from freehold.hub.repositories import Repositories

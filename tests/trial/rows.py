@@ -67,9 +67,17 @@ def wait(value: float, low: float | None = None, high: float | None = None, n: i
 def made_variant(name: str = "v", figures: Measurements | None = None, **more: Any) -> Variant:
     """A variant with these figures, measured as it stands on 200 test rows."""
     usual: dict[str, Any] = {
-        "title": name, "model": "m", "kind": "as is", "digest": "ab" * 32, "rows": 200, "of_rows": 200, "running": None,
-        "licence": "mit", "size_bytes": 100, "stored_as": "m",
-    }  # fmt: skip
+        "title": name,
+        "model": "m",
+        "kind": "as is",
+        "digest": "ab" * 32,
+        "rows": 200,
+        "of_rows": 200,
+        "running": None,
+        "licence": "mit",
+        "size_bytes": 100,
+        "stored_as": "m",
+    }
     return Variant(**{"id": name, "figures": figures or {}, **usual, **more})
 
 

@@ -25,14 +25,24 @@ from freehold.trial.arguments import (
 
 SUBJECT = Subject({"train": "ab"}, None, "text=text", "rev", "m", plain=False, weights="/w", card={"a": 1})
 BASE: dict[str, Any] = {
-    "task_files": {"train": "ab"}, "metric": None, "columns": "text=text", "revision": "rev", "model": "m",
+    "task_files": {"train": "ab"},
+    "metric": None,
+    "columns": "text=text",
+    "revision": "rev",
+    "model": "m",
     "plain": False,
-}  # fmt: skip
+}
 MEASURED = {"weights_digest": "w", "shots": ["a"], "max_tokens": 8, "parallel": 4, "context": 256}
 TIMED = {
-    "weights_digest": "w", "shots": [], "max_tokens": 8, "context": 256, "longest_prompt": 9,
-    "latency_rows": 32, "at_once": True, "country": "DEU",
-}  # fmt: skip
+    "weights_digest": "w",
+    "shots": [],
+    "max_tokens": 8,
+    "context": 256,
+    "longest_prompt": 9,
+    "latency_rows": 32,
+    "at_once": True,
+    "country": "DEU",
+}
 #: What is given to a step, and what decided it in earlier versions.
 KNOWN: list[tuple[Arguments[Any], dict[str, Any]]] = [
     (LookArguments(SUBJECT), BASE),
@@ -46,8 +56,20 @@ KNOWN: list[tuple[Arguments[Any], dict[str, Any]]] = [
     ),
     (
         MeasureArguments(
-            SUBJECT, weights_digest="w", shots=("a",), max_tokens=8, split="validation", parallel=4, context=256,
-            most_shots=8, tune=False, title="t", limit_s=5.0, budget_s=9.0, row_s=0.1, prefix_s=0.2,
+            SUBJECT,
+            weights_digest="w",
+            shots=("a",),
+            max_tokens=8,
+            split="validation",
+            parallel=4,
+            context=256,
+            most_shots=8,
+            tune=False,
+            title="t",
+            limit_s=5.0,
+            budget_s=9.0,
+            row_s=0.1,
+            prefix_s=0.2,
         ),
         {**BASE, **MEASURED, "split": "validation", "most_shots": 8, "tune": False},
     ),
@@ -61,8 +83,17 @@ KNOWN: list[tuple[Arguments[Any], dict[str, Any]]] = [
     ),
     (
         TimedArguments(
-            SUBJECT, weights_digest="w", shots=(), max_tokens=8, context=256, longest_prompt=9, latency_rows=32,
-            at_once=True, country="DEU", limit_s=5.0, title="t",
+            SUBJECT,
+            weights_digest="w",
+            shots=(),
+            max_tokens=8,
+            context=256,
+            longest_prompt=9,
+            latency_rows=32,
+            at_once=True,
+            country="DEU",
+            limit_s=5.0,
+            title="t",
         ),
         {**BASE, **TIMED},
     ),
@@ -81,11 +112,16 @@ KNOWN: list[tuple[Arguments[Any], dict[str, Any]]] = [
     (
         BaselinesArguments({"train": "ab"}, None, "c", ("x", "y"), "", tune=True, task="/t"),
         {
-            "task_files": {"train": "ab"}, "metric": None, "columns": "c", "labels": ["x", "y"],
-            "unknown_label": "", "tune": True, "leave_out": [],
+            "task_files": {"train": "ab"},
+            "metric": None,
+            "columns": "c",
+            "labels": ["x", "y"],
+            "unknown_label": "",
+            "tune": True,
+            "leave_out": [],
         },
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("arguments", "inputs"), KNOWN, ids=[known.job for known, _ in KNOWN])

@@ -62,7 +62,9 @@ def test_what_is_not_planned_gets_no_time() -> None:
 
 
 def test_a_replayed_trial_is_granted_what_it_was_granted_first() -> None:
-    """A run that finds its steps done counts their seconds when it finds them, so later parts get the same time."""
+    """A run that finds its steps done counts their seconds when it finds them, so later parts get the same
+    time.
+    """
     running, _ = clock()
     granted: list[float] = []
     for kind, model, took in (("zero-shot", "m", 18.0), ("tune", "m", 58.0), ("tuned", "m", 9.0)):

@@ -1,4 +1,4 @@
-"""A trial's interval counts groups, not rows: it is wider where the rows of a group go right or wrong together."""
+"""An interval counts groups, not rows: it is wider where the rows of a group go together."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the test rows can find is said beforehand, and the bounds that decide keep the errors they are given."""
+"""What the test rows can find is said beforehand, and the bounds keep the errors they are given."""
 
 from __future__ import annotations
 

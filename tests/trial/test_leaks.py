@@ -12,8 +12,9 @@ from freehold.data.splits import Splits, split
 from freehold.evaluation.metrics import METRICS
 from freehold.trial import sections
 from freehold.trial import task as tasks
-from freehold.trial.ceiling import ceiling
+from freehold.trial.ceiling import Ceiling, ceiling
 from freehold.trial.leaks import leak_warning, refuse_leaks
+from freehold.trial.report_record import Groups
 from tests.trial.rows import labelled, row, task_of
 
 WORDS = [f"word{n}" for n in range(3000)]
@@ -108,7 +109,7 @@ def test_it_is_in_the_warnings_and_in_the_report() -> None:
     assert "2 of 20 test rows have the same text as another row but a different answer" in warnings
     assert "no model can be right on more than 0.950 of these rows" in warnings
     assert "2 training or validation rows have the same text" in warnings
-    assert sections.data(task)["ceiling"] == {"value": 0.95, "rows": 2, "examples": (("t-18", "t-19"),)}
+    assert sections.task_section(task, {}, {}).ceiling == Ceiling(0.95, 2, (("t-18", "t-19"),))
     assert task.highest_reachable == pytest.approx(0.95)
 
 
@@ -151,10 +152,8 @@ def test_a_task_with_groups_is_read_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_few_groups_are_warned_of_and_counted_in_the_report(tmp_path: Path) -> None:
     task = tasks.load(notes(tmp_path, 40), None, None, rows=RowOptions(group="patient"))
-    assert sections.data(task)["groups"] == {
-        "column": "patient",
-        "counts": {"train": 28, "valid": 4, "test": 8},
-    }
+    counts = {"train": 28, "valid": 4, "test": 8}
+    assert sections.task_section(task, {}, {}).groups == Groups("patient", counts)
     assert "32 test rows belong to 8 groups of the column 'patient'" in " ".join(sections.warnings(task))
 
 

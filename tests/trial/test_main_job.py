@@ -1,4 +1,4 @@
-"""The main job is followed through eight files; it is seen here from its beginning to its end without a model run."""
+"""The main job: its eight files, and its course from beginning to end without a model run."""
 
 from __future__ import annotations
 
@@ -6,128 +6,19 @@ import ast
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
 import freehold.trial
-from freehold.core import atomic_files, progress
 from freehold.core.errors import DoesNotFit
-from freehold.costs.energy import Energy
-from freehold.data.splits import Splits
-from freehold.models.store import Store
-from freehold.trial import costs, report, trust_tests
-from freehold.trial.arguments import (
-    Arguments,
-    BaselinesArguments,
-    LookArguments,
-    MeasureArguments,
-    PaceArguments,
-    TimedArguments,
-)
-from freehold.trial.jobs import measured, rows_of
+from freehold.trial import report, trust_tests
 from freehold.trial.options import NO_SAFETY, Options
-from freehold.trial.report_record import Report
-from freehold.trial.results import (
-    BaselinesResult,
-    LookResult,
-    PaceResult,
-    PartialResult,
-    Spread,
-    TimingResult,
-)
 from freehold.trial.run import Trial
-from freehold.trial.steps import OutOfTime, Steps
-from freehold.trial.task import Task
-from tests.entry import pull
-from tests.hub.models import gguf
-from tests.trial.rows import answered, labelled, task_of, wait
+from tests.trial.recorded import RecordedSteps, run
 
 #: The main job, in the order in which it is read.
 MAIN_JOB = ("options", "task", "planner", "run", "steps", "jobs", "verdict", "report")
-PAIRS = [("card is lost", "card"), ("pin is wrong", "pin")] * 20
-
-
-class RecordedSteps(Steps):
-    """Steps whose results were written down beforehand, as a trial finds those of an earlier run.
-
-    ``right``: share of the rows that each variant answers rightly; ``slow``: steps that do not end in time.
-    """
-
-    def __init__(self, trial: Trial, right: dict[str, float], slow: tuple[str, ...] = ()):
-        super().__init__(trial.folder / "steps", progress.silent)
-        self.trial, self.right, self.slow = trial, right, slow
-        self.names: list[str] = []
-
-    def run(self, name: str, arguments: Arguments[Any], leaves: str = "", **more: Any) -> Any:
-        """The recorded result."""
-        self.names.append(name)
-        if name in self.slow:
-            raise OutOfTime
-        result = self._result(name, arguments)
-        file = self.place(name, arguments) / "result.json"
-        atomic_files.write_atomically(file, json.dumps(result.as_json()))
-        return result
-
-    def _result(self, name: str, arguments: Arguments[Any]) -> Any:
-        if isinstance(arguments, BaselinesArguments):
-            return BaselinesResult(())
-        if isinstance(arguments, LookArguments):
-            spread = Spread(8.0, 8, 9, 10)
-            return LookResult("own", spread, Spread(1.0, 1, 1, 1), 10, 2, 4)
-        if isinstance(arguments, PaceArguments):
-            return PaceResult(0.1, 5000, 900, 300)
-        if isinstance(arguments, TimedArguments):
-            waits = tuple(range(1, 101))
-            return TimingResult(
-                2**20, 2**20, wait(50), wait(95), waits_ms=waits, energy=Energy(1e-4, 1e-4, 9.0), watts=30.0,
-                at_once=costs.at_once([0.1, 0.2], 0.2, 8), load_s=0.1,
-            )  # fmt: skip
-        assert isinstance(arguments, MeasureArguments), name
-        return self._measured(name, arguments)
-
-    def _measured(self, name: str, arguments: MeasureArguments) -> PartialResult:
-        """Answers to the rows, the first of them right."""
-        task, split = self.trial.task, arguments.split
-        rows = rows_of(task, split, tuned=False, shots=8)
-        share = next(share for how, share in self.right.items() if how in name)
-        wrong = {"card": "pin", "pin": "card"}
-        texts = [e.answer if n < share * len(rows) else wrong[e.answer] for n, e in enumerate(rows)]
-        answers = answered(replace(task, splits=Splits((), (), rows, (), 0)), texts)
-        lines = [{"id": a.id, "text": a.text, "score": a.score, "finish": a.finish} for a in answers]
-        tokens = {"prompt_tokens": 9, "answer_tokens": 2}
-        atomic_files.append_line(
-            self.place(name, arguments) / "answers.jsonl", json.dumps([line | tokens for line in lines])
-        )
-        return measured(task, rows, answers, budget_s=60.0, digest=arguments.weights_digest)
-
-
-def task() -> Task:
-    """40 training, 40 validation and 40 test rows with two labels."""
-    train, valid, test = (labelled(name, PAIRS) for name in ("a", "v", "t"))
-    whole = task_of(train, test)
-    return replace(whole, splits=Splits(train, valid, test, (), 0))
-
-
-@pytest.fixture
-def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trial:
-    """A trial of one tiny model, as it stands."""
-    monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path))
-    monkeypatch.setattr("freehold.trial.served_check.check", lambda *_: None)  # it starts a server
-    store = Store(tmp_path)
-    model = pull(store, f"file:{gguf(tmp_path / 'model.gguf')}", "org/tiny")
-    options = Options(
-        budget_s=3600, needs=("accuracy>=0.5", "p95<=800ms"), tune=False, safety_prompts=NO_SAFETY
-    )
-    return Trial(store, task(), [model], options, progress.silent)
-
-
-def run(trial: Trial, right: dict[str, float], slow: tuple[str, ...] = ()) -> tuple[Report, list[str]]:
-    """(report, names of the steps in their order) of a trial with recorded steps."""
-    steps = RecordedSteps(trial, right, slow)
-    trial.steps = steps
-    return trial.run(), steps.names
 
 
 def test_the_eight_files_are_there_and_say_what_they_do() -> None:
@@ -149,16 +40,20 @@ def test_the_architecture_page_names_the_eight_files_in_this_order() -> None:
 def test_a_trial_looks_plans_measures_times_judges_and_reports_in_this_order(trial: Trial) -> None:
     written, names = run(trial, {"zero-shot": 0.6, "few-shot": 0.95})
     assert names == [
-        "look-org-tiny", "baselines", "pace-org-tiny",
-        "measure-org-tiny-zero-shot-validation", "measure-org-tiny-few-shot-validation",
+        "look-org-tiny",
+        "baselines",
+        "pace-org-tiny",
+        "measure-org-tiny-zero-shot-validation",
+        "measure-org-tiny-few-shot-validation",
         "timed-org-tiny-few-shot",
-        "measure-org-tiny-few-shot-test", "waits-timed-org-tiny-few-shot", "measure-org-tiny-zero-shot-test",
-    ]  # fmt: skip
+        "measure-org-tiny-few-shot-test",
+        "waits-timed-org-tiny-few-shot",
+    ]
     assert written.choice is not None
     assert written.choice.ranked == ("org/tiny/few-shot", "org/tiny/zero-shot")
     assert written.verdict.variant == "org/tiny/few-shot"
     assert [(v.id, v.measured_on, v.rows) for v in written.variants] == [
-        ("org/tiny/zero-shot", "test", 40),
+        ("org/tiny/zero-shot", "validation", 40),
         ("org/tiny/few-shot", "test", 40),
     ]
     assert written.winner.figures["accuracy"].value == 0.95

@@ -6,7 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from freehold.trial.planner import RESERVE, Candidate, Pace, Plan, Work, plan
+from freehold.trial.planner import (
+    AS_IS,
+    AS_IS_ALONE,
+    COMPARE,
+    PRIVACY,
+    RESERVE,
+    SAFETY,
+    SERVED,
+    Candidate,
+    Pace,
+    Plan,
+    Work,
+    plan,
+)
 
 SMALL = Candidate(
     name="small",
@@ -137,3 +150,42 @@ def test_the_plan_is_shown_with_what_is_left_out_and_the_budgets_that_help() -> 
     assert "small: zero-shot, 70 of 70 rows that choose" in shown
     assert "left out" in shown
     assert "for everything" in shown
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("candidates", [(SMALL,), (SMALL, LARGE)], ids=["small", "both"])
+def test_no_part_takes_more_than_its_share_of_the_budget(
+    budget: float, candidates: tuple[Candidate, ...]
+) -> None:
+    made = plan(budget, 8.0, candidates, WORK)
+    room = budget * (1 - RESERVE) - 8.0
+    shots = sum(part.seconds for part in made.parts if part.kind in ("zero-shot", "few-shot"))
+    assert shots <= room * (AS_IS if made.tuned else AS_IS_ALONE) + 1e-6
+    for kind, share in (("served", SERVED), ("safety", SAFETY), ("privacy", PRIVACY), ("compare", COMPARE)):
+        assert made.seconds(kind) <= room * share + 1e-6, kind
+
+
+def test_a_share_that_holds_too_little_is_not_begun() -> None:
+    slow = replace(SMALL, pace=Pace(0.5, 200, 10, 4, 4e11), answer_tokens=100, tuned_tokens=100)
+    made = plan(120, 8.0, (slow,), WORK)
+    for part in made.parts:
+        fewest = {"safety": 8, "privacy": 16, "served": 20, "compare": 20, "zero-shot": 20, "few-shot": 20}
+        assert part.amount >= fewest.get(part.kind, 0), part
+    assert made.part("privacy") is None
+
+
+def test_a_tuned_variant_is_judged_on_all_test_rows_and_an_untuned_one_on_what_fits() -> None:
+    tuned = plan(600, 8.0, (SMALL,), WORK)
+    assert tuned.tuned == ("small",)
+    judged = tuned.part("judge")
+    assert judged is not None
+    assert judged.amount == WORK.test_rows
+    many = replace(WORK, test_rows=100_000, tune=False)
+    judged = plan(600, 8.0, (SMALL,), many).part("judge")
+    assert judged is not None
+    assert 20 <= judged.amount < many.test_rows
+
+
+def test_too_few_training_rows_are_not_tuned_on() -> None:
+    assert plan(7200, 8.0, (SMALL,), replace(WORK, train_rows=16)).tuned == ("small",)
+    assert plan(7200, 8.0, (SMALL,), replace(WORK, train_rows=15)).tuned == ()

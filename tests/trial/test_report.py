@@ -19,7 +19,9 @@ PAIRS = [("card is lost", "card"), ("pin is wrong", "pin"), ("an odd <b>text</b>
 
 
 def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The JSON of a report of a small task, with rows out of scope, one label with few rows, and an untuned and a tuned variant."""
+    """The JSON of a report of a small task, with rows out of scope, one label with few rows, and an untuned
+    and a tuned variant.
+    """
     task = task_of(labelled("a", PAIRS), labelled("t", [*PAIRS, ("sing", "song")]))
     right = [e.answer if e.answer in task.labels else "pin" for e in task.test]
     untuned, tuned = (
@@ -54,7 +56,8 @@ def made(*, labels: bool = True, skipped: tuple[str, ...] = ()) -> dict[str, Any
         choice=ChoiceSection("m, tuned", ("m, tuned", "m, zero-shot"), "validation", 1),
         look=LookSection(2, ("earlier",), 0.0025, 0.025, 0.00125),
         power=(
-            "with 28 test rows, accuracy>=0.5 is shown to be met in 4 of 5 trials if the true accuracy is 0.780 or more",
+            "with 28 test rows, accuracy>=0.5 is shown to be met in 4 of 5 trials "
+            "if the true accuracy is 0.780 or more",
         ),
         budget=Budget(60, 50),
         options={"rival_endpoint": None},
@@ -112,11 +115,21 @@ def test_a_report_that_is_read_and_written_stays_as_it_is() -> None:
 def test_the_page_shows_baselines_labels_confusions_and_what_was_not_used() -> None:
     page = report.html(made(skipped=("safety was skipped as asked",)))
     for text in (
-        "What simple methods reach without a language model", "majority class", "linear classifier on TF-IDF",
-        "1 test row has another label: song (1)", "0.964", "Most frequent confusions", "Figures for each of 4 labels", "few rows",
-        "Why this metric", "columns not used</dt><dd>created", "The delimiter is a semicolon.", "a.csv, line 49: empty value",
-        "60, the first 50 listed", "safety was skipped as asked",
-    ):  # fmt: skip
+        "What simple methods reach without a language model",
+        "majority class",
+        "linear classifier on TF-IDF",
+        "1 test row has another label: song (1)",
+        "0.964",
+        "Most frequent confusions",
+        "Figures for each of 4 labels",
+        "few rows",
+        "Why this metric",
+        "columns not used</dt><dd>created",
+        "The delimiter is a semicolon.",
+        "a.csv, line 49: empty value",
+        "60, the first 50 listed",
+        "safety was skipped as asked",
+    ):
         assert text in page, text
     assert "<b>text</b>" not in page
     assert "a &amp; b" in page
@@ -216,10 +229,18 @@ def rented() -> dict[str, Any]:
     )
     busy = Waits(tuple(Wait(5.0, False) for _ in range(80)), 80, Load(1, 2, 0.62, 0.0, 0.0), 72)
     value["variants"][0]["running"] = {
-        "p50_ms": json_form.write(busy.figure(0.5)), "p95_ms": json_form.write(busy.figure(0.95)), "peak_memory_bytes": 1, "prompt_tokens_per_second": 9.0,
-        "answer_tokens_per_second": 9.0, "kwh_per_1000_requests": 0.1, "predicted_memory_bytes": 1, "quiet": False,
-        "load": {"waits": busy.note, "throughput": "", "energy": ""}, "waits": busy.as_dict(), "waits_ms": [5.0],
-    }  # fmt: skip
+        "p50_ms": json_form.write(busy.figure(0.5)),
+        "p95_ms": json_form.write(busy.figure(0.95)),
+        "peak_memory_bytes": 1,
+        "prompt_tokens_per_second": 9.0,
+        "answer_tokens_per_second": 9.0,
+        "kwh_per_1000_requests": 0.1,
+        "predicted_memory_bytes": 1,
+        "quiet": False,
+        "load": {"waits": busy.note, "throughput": "", "energy": ""},
+        "waits": busy.as_dict(),
+        "waits_ms": [5.0],
+    }
     return value
 
 

@@ -26,9 +26,15 @@ def simple(task: str = "/nowhere/task.json") -> BaselinesArguments:
 def measure() -> MeasureArguments:
     """A step that may be cut short."""
     return MeasureArguments(
-        look().subject, weights_digest="w", shots=(), max_tokens=8, split="test", parallel=1, context=256,
+        look().subject,
+        weights_digest="w",
+        shots=(),
+        max_tokens=8,
+        split="test",
+        parallel=1,
+        context=256,
         task="/nowhere/task.json",
-    )  # fmt: skip
+    )
 
 
 def part(rows: int) -> MeasureResult:

@@ -1,4 +1,4 @@
-"""Own it is never said on nothing: a verdict rests on needs, on what was measured, and on being better than one answer for all."""
+"""A verdict rests on needs, on what was measured, and on being better than one answer for all."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,9 +15,18 @@ from freehold.trial.verdict import Verdict, classic_sentence, reach
 from tests.trial.rows import compared, figure, labelled, made_variant, task_of, variant, wait
 
 BETTER = Against(
-    difference=0.4, low=0.3, high=0.5, p=1e-9, test="McNemar, exact", rows=200, gained=90, lost=10,
-    baseline="majority", title="majority class", constant=True,
-)  # fmt: skip
+    difference=0.4,
+    low=0.3,
+    high=0.5,
+    p=1e-9,
+    test="McNemar, exact",
+    rows=200,
+    gained=90,
+    lost=10,
+    baseline="majority",
+    title="majority class",
+    constant=True,
+)
 
 
 def needs(*texts: str) -> list[Requirement]:
@@ -192,11 +201,21 @@ def test_a_quality_missed_by_a_tuning_that_was_cut_short_is_not_yet_rented() -> 
 def rival(value: float, difference: float, p: float, met: bool | None) -> AgainstRival:
     """An API on the same 200 rows."""
     return AgainstRival(
-        title="gpt", metric="accuracy", rows=200, chosen_rows=200, rival_rows=200, chosen=value - difference, rival=value,
-        difference=difference, low=difference - 0.04, high=difference + 0.04, p=p, test="McNemar, exact",
+        title="gpt",
+        metric="accuracy",
+        rows=200,
+        chosen_rows=200,
+        rival_rows=200,
+        chosen=value - difference,
+        rival=value,
+        difference=difference,
+        low=difference - 0.04,
+        high=difference + 0.04,
+        p=p,
+        test="McNemar, exact",
         better="" if p >= 0.05 else "rival" if difference > 0 else "chosen",
         decisions=(Decision("accuracy>=0.9", met, "", name="accuracy"),),
-    )  # fmt: skip
+    )
 
 
 def test_rent_it_is_said_only_where_an_api_did_better_on_the_same_rows() -> None:

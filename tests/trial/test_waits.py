@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from freehold.core import progress
 from freehold.core.cpu_load import Load
 from freehold.core.progress import Event
 from freehold.trial import waits
+from freehold.trial.results import WaitMeasurement
 from freehold.trial.waits import Terms, Wait, Waits, take
 
 QUIET, BUSY = Load(1, 2, 0.01, 0.0, 0.0), Load(1, 2, 0.62, 0.0, 0.0)
@@ -102,13 +102,15 @@ def test_without_a_need_on_p95_a_few_are_enough_after_some_seconds() -> None:
     assert 10 <= len(got.every) <= 32
 
 
-def of(seconds: list[float], *, quiet: bool = True) -> dict[str, Any]:
+def of(seconds: list[float], *, quiet: bool = True) -> WaitMeasurement:
     every = tuple(Wait(each, quiet) for each in seconds)
     return Waits(every, len(every), None if quiet else BUSY, 72).figure(0.95)
 
 
 def test_enough_quiet_waits_have_a_bound() -> None:
     figure = of([0.1 + 0.001 * (number % 20) for number in range(100)])
+    assert figure.low is not None
+    assert figure.high is not None
     assert 99.9 <= figure.low <= figure.value <= figure.high <= 119.1
     assert (figure.n, figure.quiet, figure.busy) == (100, True, "")
 

@@ -125,14 +125,18 @@ class Answer:
 def graded(
     metric: Metric, example: Example, text: str, finish: str, prompt_tokens: int, answer_tokens: int
 ) -> Answer:
-    """The one place where an answer, of an own model or of an API, is read and graded; thoughts before it do not count."""
+    """The one place where an answer, of an own model or of an API, is read and graded; thoughts before it
+    do not count.
+    """
     answer = final_answer(text)
     return Answer(example.id, answer, metric.grade(example, answer), finish, prompt_tokens, answer_tokens)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """How rows are asked: worked examples put before each, the closed set of labels, and the longest answer in tokens."""
+    """How rows are asked: worked examples put before each, the closed set of labels, and the longest answer
+    in tokens.
+    """
 
     shots: tuple[Messages, ...] = ()
     labels: tuple[str, ...] = ()
@@ -152,9 +156,11 @@ _BLOCK_SHARE = 0.12
 
 
 def block_rows(ask: Ask, row_s: float = 0.0, prefix_s: float = 0.0, limit_s: float = 0.0) -> int:
-    """Rows in a block: fewer where answers are long, and so few that at ``row_s`` seconds a row one ends within a time limit's reach.
+    """Rows in a block: fewer where answers are long, and so few that at ``row_s`` seconds a row one ends
+    within a time limit's reach.
 
-    ``prefix_s``: seconds that what all rows begin with costs each block; a block takes at least four times that.
+    ``prefix_s``: seconds that what all rows begin with costs each block; a block takes at least four times
+    that.
     """
     most = 128 if ask.labels or ask.max_tokens <= 24 else 48 if ask.max_tokens <= 96 else 16
     if row_s and limit_s:
@@ -164,7 +170,9 @@ def block_rows(ask: Ask, row_s: float = 0.0, prefix_s: float = 0.0, limit_s: flo
 
 
 def kept_block(kept: Path, rows: int) -> int:
-    """The block size that answers in ``kept`` were made with, or ``rows`` if there are none: a run that goes on keeps its blocks."""
+    """The block size that answers in ``kept`` were made with, or ``rows`` if there are none: a run that
+    goes on keeps its blocks.
+    """
     place = kept.with_suffix(".block")
     if place.exists():
         return int(place.read_text())
@@ -173,14 +181,18 @@ def kept_block(kept: Path, rows: int) -> int:
 
 
 def choices_of(prompting: PromptEncoder, ask: Ask, example: Example) -> Choices | None:
-    """The labels that answers are bound to, as tokens; None where they are not bound. The same for every row."""
+    """The labels that answers are bound to, as tokens; None where they are not bound. The same for every
+    row.
+    """
     return prompting.choices(ask.messages(example), ask.labels) if ask.labels else None
 
 
 def requests(
     prompting: PromptEncoder, ask: Ask, examples: Sequence[Example], choices: Choices | None = None
 ) -> list[GenerationRequest]:
-    """Engine requests, greedy, for the rows. ``choices``: those of :func:`choices_of`, where they are made already."""
+    """Engine requests, greedy, for the rows. ``choices``: those of :func:`choices_of`, where they are made
+    already.
+    """
     choices = choices or choices_of(prompting, ask, examples[0])
     longest = max(map(len, choices.tokens)) if choices else ask.max_tokens
     stops = prompting.template.stops
@@ -267,7 +279,8 @@ def measurement(
     groups: Mapping[str, str] | None = None,
     level: float = 0.95,
 ) -> Measurements:
-    """Figures of a variant on the rows: each a value with interval, sample size and method; the metric's own comes first.
+    """Figures of a variant on the rows: each a value with interval, sample size and method; the metric's
+    own comes first.
 
     ``groups``: row id -> name of its group, where rows belong together. ``level``: that of the intervals.
     """
@@ -285,7 +298,7 @@ def measurement(
 
 
 def groups_of(answers: Sequence[Answer], groups: Mapping[str, str] | None) -> list[str] | None:
-    """The group of each answer's row; None where rows stand alone. A row without a group is one of its own."""
+    """The group of each answer's row; None where rows stand alone. A row without a group is its own."""
     return [groups.get(answer.id) or f"row {answer.id}" for answer in answers] if groups else None
 
 
@@ -338,7 +351,9 @@ def _further(
 def _mean_error(
     metric: Metric, rows: Sequence[Example], answers: Sequence[Answer], groups: list[str] | None, level: float
 ) -> Measurement:
-    """The mean absolute error. No error counts for more than the range of the training answers: an interval needs a bound."""
+    """The mean absolute error. No error counts for more than the range of the training answers: an interval
+    needs a bound.
+    """
     errors = [error_of(e, answer.text, metric.scale) for e, answer in zip(rows, answers, strict=True)]
     method = (
         f"mean absolute error; larger errors, and answers without a number, count as {metric.scale:g}, "
@@ -356,7 +371,9 @@ def scope_figures(
     groups: Mapping[str, str] | None = None,
     level: float = 0.95,
 ) -> Measurements:
-    """The metric on rows whose label is in the label set, and on those whose is not; nothing where all rows are in it."""
+    """The metric on rows whose label is in the label set, and on those whose is not; nothing where all rows
+    are in it.
+    """
     outside = [answer for answer in answers if answer.id in out_of_scope]
     inside = [answer for answer in answers if answer.id not in out_of_scope]
 
@@ -380,7 +397,8 @@ def scope_figures(
 def mean_figure(
     scores: Sequence[float], method: str, *, groups: Sequence[Hashable] | None = None, level: float = 0.95
 ) -> Measurement:
-    """The mean of scores with its interval (:func:`freehold.core.statistics.mean_interval`). ``groups``: each row's group.
+    """The mean of scores with its interval (:func:`freehold.core.statistics.mean_interval`). ``groups``:
+    each row's group.
 
     It has a ``variance`` where that does not follow from the mean: graded scores, and rows in groups.
     """
@@ -403,7 +421,9 @@ def finite(end: float) -> float | None:
 
 
 def pick_shots(examples: Sequence[Example], labels: Sequence[str], count: int) -> tuple[Example, ...]:
-    """Worked examples from the training rows: one per label in turn where there are labels, the shortest of typical length first."""
+    """Worked examples from the training rows: one per label in turn where there are labels, the shortest of
+    typical length first.
+    """
     if not examples:
         return ()
     ordered = sorted(examples, key=lambda e: e.digest)

@@ -1,4 +1,6 @@
-"""Which models are tried: those that licence, memory and context allow, and what the plan must know of each."""
+"""Which models are tried: those that licence, memory and context allow, and what the plan must know of
+each.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class TriedModel:
     model: Model
     #: the rows in its tokens
     look: LookResult
-    #: how it is tuned, settled by the memory allowed; None where it cannot be, and before its speed is measured
+    #: how it is tuned, settled by the memory allowed; None where it cannot be, and before its speed is
+    #: measured
     recipe: Recipe | None = None
     #: what the plan knows of it; None before its speed is measured
     speed: Candidate | None = None
@@ -70,13 +73,16 @@ class TriedModel:
 
 
 def choose_models(store: Store, names: list[str]) -> list[Model]:
-    """The models named, or every base in the store that answers with text. Raises NotFound, Unsupported, FreeholdError."""
+    """The models named, or every base in the store that answers with text. Raises NotFound, Unsupported,
+    FreeholdError.
+    """
     if names:
         models = [store.find(name) for name in dict.fromkeys(names)]
         for model in models:
             if not _answers(model):
                 raise Unsupported(
-                    f"{model.name} is a model of the type {model.info.architecture!r}, which does not answer with text",
+                    f"{model.name} is a model of the type {model.info.architecture!r}, which does not answer "
+                    "with text",
                     "name a language model with --model",
                 )
         return models
@@ -89,7 +95,9 @@ def choose_models(store: Store, names: list[str]) -> list[Model]:
 
 
 def _answers(model: Model) -> bool:
-    """Whether a model answers with text, as far as its type tells: an encoder in the store is there for embeddings."""
+    """Whether a model answers with text, as far as its type tells: an encoder in the store is there for
+    embeddings.
+    """
     info = model.info
     if info.format != "safetensors":
         return True
@@ -99,7 +107,9 @@ def _answers(model: Model) -> bool:
 
 
 def as_gguf(trial: Trial, model: Model) -> Model:
-    """A model as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it cannot be converted."""
+    """A model as GGUF, which llama.cpp runs and quantizes; itself, with a note, where it cannot be
+    converted.
+    """
     known = gguf_form.find_gguf(trial.store, model)
     if known is not None:
         return known
@@ -111,8 +121,8 @@ def as_gguf(trial: Trial, model: Model) -> Model:
         result = trial.steps.run(name, arguments, leaves=jobs.CONVERTED)
     except Unsupported as error:
         trial.notes.append(
-            f"{model.name} is measured by transformers and not quantized, because it could not be converted to "
-            f"GGUF: {error.message}"
+            f"{model.name} is measured by transformers and not quantized, because it could not be "
+            f"converted to GGUF: {error.message}"
         )
         return model
     file = trial.steps.place(name, arguments) / jobs.CONVERTED
@@ -122,7 +132,8 @@ def as_gguf(trial: Trial, model: Model) -> Model:
 
 
 def look_at_rows(trial: Trial) -> dict[str, TriedModel]:
-    """Models that fit licence policy, memory and context, by name, the smallest first; reasons for the others are noted.
+    """Models that fit licence policy, memory and context, by name, the smallest first; reasons for the
+    others are noted.
 
     Raises DoesNotFit where none fits. Rows that are too long for one of them are left out of the task.
     """
@@ -150,7 +161,8 @@ def _look(trial: Trial, model: Model) -> TriedModel | None:
         return _leave_out(
             trial,
             model,
-            f"it needs about {need / 2**30:.2f} GiB of memory, but only {trial.memory / 2**30:.2f} GiB may be used",
+            f"it needs about {need / 2**30:.2f} GiB of memory, but only {trial.memory / 2**30:.2f} GiB "
+            "may be used",
         )
     if reason := _too_long(trial, model, look):
         return _leave_out(trial, model, reason)
@@ -170,8 +182,9 @@ def _too_long(trial: Trial, model: Model, look: LookResult) -> str:
     if not look.over_context_count or (policy == "row" and few):
         return ""
     share = "" if policy == "model" else f", more than {MOST_TOO_LONG:.0%} of the rows"
+    rows = "1 row exceeds" if look.over_context_count == 1 else f"{look.over_context_count} rows exceed"
     return (
-        f"{look.over_context_count} rows exceed its context of {model.info.context_length} tokens{share} "
+        f"{rows} its context of {model.info.context_length} tokens{share} "
         f"(for example {look.over_context[0]}), and nothing is truncated"
     )
 
@@ -183,8 +196,8 @@ def _leave_out_rows(trial: Trial, tried: list[TriedModel]) -> None:
             trial.left_out_rows[model.name] = look.over_context
             rows = "row was" if look.over_context_count == 1 else "rows were"
             trial.notes.append(
-                f"{look.over_context_count} {rows} left out for all models because of the context of {model.name} "
-                f"({model.info.context_length} tokens): {', '.join(look.over_context[:5])}; "
+                f"{look.over_context_count} {rows} left out for all models because of the context of "
+                f"{model.name} ({model.info.context_length} tokens): {', '.join(look.over_context[:5])}; "
                 "to leave out the model instead, pass --too-long model"
             )
     trial.task = trial.task.without([row for rows in trial.left_out_rows.values() for row in rows])

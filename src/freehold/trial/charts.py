@@ -79,7 +79,9 @@ class Plane:
 
 
 def quality(bars: Sequence[Bar], metric: str, limit: float | None) -> str:
-    """A row per variant: point and 95% interval; the needed level as a line. HTML, so that names wrap on a phone."""
+    """A row per variant: point and 95% interval; the needed level as a line. HTML, so that names wrap on a
+    phone.
+    """
     in_range = limit is not None and 0 <= limit <= 1
     needed = f'<i class="limit" style="left:{_percent(limit or 0.0)}"></i>' if in_range else ""
     label = f"{escape(metric)} of each variant with its 95% interval"
@@ -112,7 +114,9 @@ def _bar(bar: Bar, metric: str, needed: str) -> str:
 
 
 def matrix(value: Matrix) -> str:
-    """A table of expected labels (rows) and answers (columns); a cell is darker, the larger its share of the row. HTML."""
+    """A table of expected labels (rows) and answers (columns); a cell is darker, the larger its share of
+    the row. HTML.
+    """
     labels, counts = value.labels, value.counts
     head = "".join(
         f'<th><span title="{escape(label, _QUOTE)}">{escape(_cut(label))}</span></th>' for label in labels
@@ -194,7 +198,9 @@ def _short(value: float) -> str:
 
 
 def curve(train: Points, valid: Points) -> str:
-    """Training loss (smoothed over neighbours) and validation loss over steps; points are (step, loss, ...)."""
+    """Training loss (smoothed over neighbours) and validation loss over steps; points are (step, loss,
+    ...).
+    """
     if len(train) < 2:
         return ""
     windows = [train[max(0, i - 4) : i + 5] for i in range(len(train))]

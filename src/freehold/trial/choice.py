@@ -1,9 +1,10 @@
-"""Which variant is judged: variants are ranked on rows that do not judge, so that the best of many is no better than it looks.
+"""Which variant is judged: variants are ranked on rows that do not judge, so that the best of many is no
+better than it looks.
 
-The best of several figures is too high if it is read off the rows it was chosen on. So variants are ranked on
-the validation rows, by the lower end of their intervals: a variant that was measured on fewer rows cannot win
-by being noisier. The chosen one alone is judged on the test rows. Where there are no validation rows, the
-choice is made on the test rows, and the bounds that judge allow for the number of variants.
+The best of several figures is too high if it is read off the rows it was chosen on. So variants are ranked
+on the validation rows, by the lower end of their intervals: a variant that was measured on fewer rows
+cannot win by being noisier. The chosen one alone is judged on the test rows. Where there are no validation
+rows, the choice is made on the test rows, and the bounds that judge allow for the number of variants.
 """
 
 from __future__ import annotations
@@ -40,15 +41,18 @@ class Choice:
 
     @property
     def among(self) -> int:
-        """How many variants the bounds that judge must allow for: 1 where the choice was made on other rows."""
+        """How many variants the bounds that judge must allow for: 1 where the choice was made on other
+        rows.
+        """
         return len(self.ranked) if self.rows == TEST else 1
 
 
 def choose(needs: Sequence[Requirement], variants: Sequence[Variant], metric: str, rows: Rows) -> Choice:
-    """Rank the variants, an API not among them, by their figures on ``rows``; of equals the one measured first comes first.
+    """Rank the variants, an API not among them, by their figures on ``rows``; of equals the one measured
+    first comes first.
 
-    That is the smaller model, as it stands, and of the sizes of a tuned one the usual one: a smaller file that
-    a few rows cannot tell from it is no gain worth the risk.
+    That is the smaller model, as it stands, and of the sizes of a tuned one the usual one: a smaller file
+    that a few rows cannot tell from it is no gain worth the risk.
     """
     candidates = [variant for variant in variants if not variant.rival]
     ranked = sorted(candidates, key=lambda variant: rank(needs, variant, metric), reverse=True)
@@ -58,8 +62,8 @@ def choose(needs: Sequence[Requirement], variants: Sequence[Variant], metric: st
 def rank(needs: Sequence[Requirement], variant: Variant, metric: str) -> tuple[float, ...]:
     """Higher is better: fewest needs on machine and licence missed or not measured, then quality.
 
-    Quality is the smallest distance of the needed figures' near ends from their limits; without such needs the
-    metric's lower end.
+    Quality is the smallest distance of the needed figures' near ends from their limits; without such needs
+    the metric's lower end.
     """
     figures = variant.selection.figures if variant.selection else variant.figures
     others = [need for need in needs if exact(need)]
@@ -73,7 +77,9 @@ def rank(needs: Sequence[Requirement], variant: Variant, metric: str) -> tuple[f
 
 
 def _missed(need: Requirement, variant: Variant) -> bool:
-    """Whether a need on the machine or the licence is missed: waits by what was seen, as their bound is for the variant that is judged."""
+    """Whether a need on the machine or the licence is missed: waits by what was seen, as their bound is for
+    the variant that is judged.
+    """
     if need.name in WAITS:
         wait = variant.wait(need.name)
         return wait is not None and wait.value > float(need.limit)

@@ -34,8 +34,8 @@ class Taken:
 class Clock:
     """Wraps ``sink``: events carry the whole trial's time left.
 
-    A step that an earlier run had done counts with the seconds it took then, at the moment it is found (:meth:`replay`), so that a
-    trial that goes on decides as one that was never stopped.
+    A step that an earlier run had done counts with the seconds it took then, at the moment it is found
+    (:meth:`replay`), so that a trial that goes on decides as one that was never stopped.
     """
 
     def __init__(self, budget_s: float, sink: Sink):
@@ -79,7 +79,8 @@ class Clock:
     def part(self, kind: str, model: str = "", *, stretch: bool = False) -> Generator[float]:
         """Begin a planned part; the seconds it may take, 0 where it is not planned or its time is gone.
 
-        What earlier parts left over goes to parts that can ``stretch`` as far as they like, to others within :data:`MOST_STRETCH`.
+        What earlier parts left over goes to parts that can ``stretch`` as far as they like, to others
+        within :data:`MOST_STRETCH`.
         """
         planned = next((part for part in self._queue if part.kind == kind and part.model == model), None)
         if planned is None:
@@ -138,7 +139,9 @@ class Clock:
         self.sink(replace(event, note=f"{event.note}  {note}" if event.note else note))
 
     def median_error(self) -> tuple[float, int] | None:
-        """(median of |said - true| / true, number of estimates) over all but the last tenth of the run; None where none was made."""
+        """(median of |said - true| / true, number of estimates) over all but the last tenth of the run;
+        None where none was made.
+        """
         end = self.spent()
         errors = [abs(said - (end - at)) / (end - at) for at, said in self._said if end - at > 0.1 * end]
         return (statistics.median(errors), len(errors)) if errors else None

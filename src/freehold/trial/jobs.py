@@ -135,7 +135,8 @@ _PACE_PROMPT, _PACE_TOKENS, _PACE_PARALLEL, _PACE_S = 64, 8, 4, 2.0
 
 
 def pace(a: PaceArguments, sink: Sink) -> PaceResult:
-    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and what its tuning rests on.
+    """How fast this model is here, for the plan: loading, reading, writing several answers and one, and
+    what its tuning rests on.
 
     ``note``: what else used the processor meanwhile; "" where nothing did.
     """
@@ -212,7 +213,9 @@ def rows_of(task_: Task, split: str, *, tuned: bool, shots: int) -> tuple[Exampl
 
 
 def measure_variant(a: MeasureArguments, sink: Sink) -> MeasureResult:
-    """Answers of a variant to the rows that choose or to those that judge, as many as the time allows, and their figures."""
+    """Answers of a variant to the rows that choose or to those that judge, as many as the time allows, and
+    their figures.
+    """
     task_ = _task(a)
     tuned = True if a.tune is None else a.tune
     rows = rows_of(task_, a.split, tuned=tuned, shots=a.most_shots or 0)
@@ -276,9 +279,11 @@ def _trainer(a: TuneArguments) -> tuple[Trainer, int]:
 
 
 def tune(a: TuneArguments, sink: Sink) -> TuningResult:
-    """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and the merged model.
+    """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and
+    the merged model.
 
-    How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit where too few do.
+    How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit
+    where too few do.
     """
     from freehold.costs.energy import metered
 
@@ -390,7 +395,9 @@ class _Timed:
 
 
 def timed(a: TimedArguments, sink: Sink) -> TimingResult:
-    """What serving takes: load time, one user's wait, tokens per second, throughput of eight at once, energy, peak memory."""
+    """What serving takes: load time, one user's wait, tokens per second, throughput of eight at once,
+    energy, peak memory.
+    """
     task_, weights = _task(a), a.weights
     row = a.longest_prompt + a.max_tokens + 8
     context = min(_AT_ONCE * row, max(a.context, row))
@@ -463,7 +470,9 @@ def _take(a: TimedArguments, engine: Engine, requests: Sequence[GenerationReques
 
 
 def safety(a: SafetyArguments, sink: Sink) -> SafetyResult:
-    """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as many as the time allows."""
+    """How the variant answers harmful prompts and harmless ones that only sound so: ``most`` of them, or as
+    many as the time allows.
+    """
     from freehold.trust.evaluator import by_wording
     from freehold.trust.hazards import read_prompts
     from freehold.trust.safety import answers_of, in_turn, judge, read_answers

@@ -25,7 +25,9 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def read(kind: type[Record], value: object, where: str = "") -> Record:
-    """A record from its JSON form. Raises BadData, with ``where`` in the message, for a value that is not one."""
+    """A record from its JSON form. Raises BadData, with ``where`` in the message, for a value that is not
+    one.
+    """
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
@@ -48,7 +50,9 @@ def schema(kind: type[Any]) -> JsonObject:
 
 
 def _untitled(schema: Any, *, names: bool = False) -> Any:
-    """The schema without its ``title`` keys; ``names``: its keys are names of fields or types, which all stay."""
+    """The schema without its ``title`` keys; ``names``: its keys are names of fields or types, which all
+    stay.
+    """
     if isinstance(schema, list):
         return [_untitled(entry) for entry in schema]
     if not isinstance(schema, dict):

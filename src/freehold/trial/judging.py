@@ -28,10 +28,11 @@ def choice_of(trial: Trial) -> Choice:
 
 
 def judge(trial: Trial) -> tuple[Look, Terms]:
-    """Measure the chosen variant on the test rows and set its bounds; then the best untuned one, for comparison.
+    """Measure the chosen variant on the test rows and set its bounds; then the best untuned one, for
+    comparison.
 
-    Where the chosen one misses a need on quality, the others are measured too as far as there is time: only a variant whose own figures
-    miss the needs is ruled out.
+    Where the chosen one misses a need on quality, the others are measured too as far as there is time: only
+    a variant whose own figures miss the needs is ruled out.
     """
     needs, _ = trial.effective_needs()
     chosen = trial.variant(trial.choice.variant)
@@ -53,7 +54,9 @@ def judge(trial: Trial) -> tuple[Look, Terms]:
 
 
 def _compare(trial: Trial, chosen: Variant, seconds: float) -> None:
-    """Measure the best untuned variant on the test rows; then those that keep *not with these models* from being said."""
+    """Measure the best untuned variant on the test rows; then those that keep *not with these models* from
+    being said.
+    """
     needs, _ = trial.effective_needs()
     ranked = [trial.variant(name) for name in trial.choice.ranked]
     plain = next((variant for variant in ranked if variant.kind == "as is"), None)
@@ -87,7 +90,8 @@ def look_at(trial: Trial, chosen: Variant) -> tuple[Look, Terms]:
 def bounds(
     needs: Sequence[Requirement], terms: Terms, figures: Callable[[float], Measurements]
 ) -> dict[str, Bounds]:
-    """The intervals that decide each need: ``meets`` at the error of saying that it is met, ``misses`` at that of saying it is missed.
+    """The intervals that decide each need: ``meets`` at the error of saying that it is met, ``misses`` at
+    that of saying it is missed.
 
     ``figures``: a variant's figures with intervals at a level.
     """

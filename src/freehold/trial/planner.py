@@ -1,7 +1,9 @@
-"""What a budget holds: the parts of a trial, the seconds each may take, and what is left out because it does not fit.
+"""What a budget holds: the parts of a trial, the seconds each may take, and what is left out because it
+does not fit.
 
-Everything here is arithmetic on measured speeds, so it can be read and tested without a model. A plan is made from the richest to the
-poorest form of a trial, and the first form that fits is taken. What a form leaves out is a sentence in the plan.
+Everything here is arithmetic on measured speeds, so it can be read and tested without a model. A plan is
+made from the richest to the poorest form of a trial, and the first form that fits is taken. What a form
+leaves out is a sentence in the plan.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from freehold.trial.json_form import JsonObject
 RESERVE = 0.06
 #: Fewer answered test rows than this decide nothing.
 FEWEST_ROWS = 20
-#: A tuning worth its time sees its rows the first number of times. Down to the second, safety is worth more than further epochs; with
-#: less than the third nothing is tuned.
+#: A tuning worth its time sees its rows the first number of times. Down to the second, safety is worth more
+#: than further epochs; with less than the third nothing is tuned.
 GOOD_EPOCHS, FAIR_EPOCHS, FEWEST_EPOCHS = 3.0, 1.5, 1.0
 #: How a sentence on what is left out begins where it is tuning; with a colon after it nothing is tuned.
 TUNING = "tuning"
@@ -27,13 +29,16 @@ SERVED_CHECK = "the check through a running server"
 FEWEST_TRAINING_ROWS = 16
 #: Seconds until a step's process has loaded its libraries; with torch it takes the second number.
 START_S, START_TORCH_S = 1.0, 3.5
-#: Seconds a parameter costs: read as a decoder and merged after tuning; quantized to one type (measured, see docs/log.md).
+#: Seconds a parameter costs: read as a decoder and merged after tuning; quantized to one type (measured,
+#: see docs/log.md).
 TUNE_FIXED_S, QUANTIZE_S = 4e-8, 8e-9
 #: Share of the matrix speed that tuning reaches, prefix and optimizer included (measured, see docs/log.md).
 TUNING_EFFICIENCY = 0.3
-#: Share of the time that choosing among candidates as they stand may take where something is tuned, and where nothing is.
+#: Share of the time that choosing among candidates as they stand may take where something is tuned, and
+#: where nothing is.
 AS_IS, AS_IS_ALONE = 0.15, 0.40
-#: Share of the time for judging where nothing is tuned, and for the best untuned variant on the test rows beside the chosen one.
+#: Share of the time for judging where nothing is tuned, and for the best untuned variant on the test rows
+#: beside the chosen one.
 JUDGE, COMPARE = 0.40, 0.12
 #: Test rows that the best untuned variant answers for comparison at most: tuning has more use of the time.
 MOST_COMPARED = 500
@@ -42,7 +47,8 @@ SERVED, SAFETY, PRIVACY = 0.08, 0.12, 0.04
 FEWEST_PROMPTS, FEWEST_PRIVACY_ROWS = 8, 16
 #: Worked examples make the answer to a row slower by about this much: its attention is longer.
 SHOTS_SLOWDOWN = 1.3
-#: Test rows that are asked through a running server too, and seconds until the server answers beside loading the model.
+#: Test rows that are asked through a running server too, and seconds until the server answers beside
+#: loading the model.
 SERVED_ROWS, FEWEST_SERVED, SERVER_S = 60, 20, 8.0
 #: Tokens of an answer to a safety prompt.
 SAFETY_TOKENS = 80
@@ -54,8 +60,9 @@ FEWEST_WAITS, MOST_WAITING_S = 10, 15.0
 class Pace:
     """Speeds of one model on this machine, measured in this trial.
 
-    ``load_s`` seconds to load it; tokens per second of reading prompts, of answers written several at once, and of one answer alone;
-    ``flops``: operations per second of matrix products in the tuner's precision, 0 where nothing can be tuned.
+    ``load_s`` seconds to load it; tokens per second of reading prompts, of answers written several at once,
+    and of one answer alone; ``flops``: operations per second of matrix products in the tuner's precision, 0
+    where nothing can be tuned.
     """
 
     load_s: float
@@ -67,10 +74,11 @@ class Pace:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that may be tried. Tokens are means over the rows; ``prefix_tokens`` all prompts share; ``answer_tokens`` as they stand.
+    """A model that may be tried. Tokens are means over the rows; ``prefix_tokens`` all prompts share;
+    ``answer_tokens`` as they stand.
 
-    ``tuned_tokens``: answers after tuning. ``matrix_parameters``: weights that a training token passes. ``untunable``: why it
-    cannot be tuned, '' where it can.
+    ``tuned_tokens``: answers after tuning. ``matrix_parameters``: weights that a training token passes.
+    ``untunable``: why it cannot be tuned, '' where it can.
     """
 
     name: str
@@ -119,7 +127,9 @@ class Candidate:
 
     @property
     def tuning_tokens_per_s(self) -> float:
-        """Training tokens per second, estimated from the speed of matrix products; the tuner measures its own before it starts."""
+        """Training tokens per second, estimated from the speed of matrix products; the tuner measures its
+        own before it starts.
+        """
         return TUNING_EFFICIENCY * self.pace.flops / (4.0 * max(self.matrix_parameters, 1))
 
     def epoch_s(self, rows: int) -> float:
@@ -135,10 +145,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done. ``types``: quantizations of a tuned model, the usual one first. ``safety_prompts`` 0: none are asked.
+    """What is to be done. ``types``: quantizations of a tuned model, the usual one first.
+    ``safety_prompts`` 0: none are asked.
 
-    ``choice_rows``: rows that every variant answers, to choose one; ``test_rows``: rows that the chosen one is judged on, 0 where it was
-    chosen on them. ``waits``: waits of one user that judge a need on waiting times, 0 where there is none.
+    ``choice_rows``: rows that every variant answers, to choose one; ``test_rows``: rows that the chosen one
+    is judged on, 0 where it was chosen on them. ``waits``: waits of one user that judge a need on waiting
+    times, 0 where there is none.
     """
 
     train_rows: int
@@ -154,7 +166,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Part:
-    """One part and the seconds it may take. ``amount`` of ``of``: rows, epochs, types or prompts, as ``kind`` says."""
+    """One part and the seconds it may take. ``amount`` of ``of``: rows, epochs, types or prompts, as
+    ``kind`` says.
+    """
 
     kind: str
     model: str
@@ -173,7 +187,8 @@ class Part:
             "time": f"speed and waiting time of {self.amount:.0f} variants",
             "judge": f"the chosen variant on {self.amount:.0f} of {self.of:.0f} test rows",
             "compare": f"other variants beside it on {self.amount:.0f} of {self.of:.0f} test rows",
-            "served": f"the chosen variant through a running server, {self.amount:.0f} of {self.of:.0f} test rows",
+            "served": "the chosen variant through a running server, "
+            f"{self.amount:.0f} of {self.of:.0f} test rows",
             "safety": f"safety, {self.amount:.0f} of {self.of:.0f} prompts",
             "privacy": f"memorization test, {self.amount:.0f} of {self.of:.0f} rows",
         }[self.kind]
@@ -182,10 +197,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done in ``budget_s``, ``spent_s`` of it being gone; ``left_out``: sentences; ``least_s`` the least budget that decides.
+    """What will be done in ``budget_s``, ``spent_s`` of it being gone; ``left_out``: sentences; ``least_s``
+    the least budget that decides.
 
-    ``tuning_s``: the least budget in which something is tuned, 0 where nothing could be; ``all_s``: the budget that holds everything;
-    both are 0 where no budget up to a month would do.
+    ``tuning_s``: the least budget in which something is tuned, 0 where nothing could be; ``all_s``: the
+    budget that holds everything; both are 0 where no budget up to a month would do.
     """
 
     budget_s: float
@@ -246,7 +262,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Form:
-    """How rich a trial is: models tuned, every type or the usual one, safety and privacy, epochs, and the share for models as they are."""
+    """How rich a trial is: models tuned, every type or the usual one, safety and privacy, epochs, and the
+    share for models as they are.
+    """
 
     tuned: int
     all_types: bool
@@ -359,9 +377,11 @@ def _filled(
 def _judging(
     room: float, left: float, tuned: Sequence[Candidate], plain: Sequence[Candidate], work: Work
 ) -> list[Part] | None:
-    """Judging the chosen variant, as if it were the slowest that may be; beside a tuned one, the best untuned. None where it does not fit.
+    """Judging the chosen variant, as if it were the slowest that may be; beside a tuned one, the best
+    untuned. None where it does not fit.
 
-    After tuning, all test rows are answered: what was tuned is worth judging on all of them. Else as many as fit.
+    After tuning, all test rows are answered: what was tuned is worth judging on all of them. Else as many
+    as fit.
     """
     waits = max((work.waits * c.wait_s(shots=not tuned) for c in tuned or plain), default=0.0)
     if not work.test_rows:
@@ -383,7 +403,9 @@ def _judging(
 
 
 def _compared(room: float, plain: Sequence[Candidate], work: Work) -> list[Part]:
-    """The best untuned variant on as many test rows as its share holds; nothing where that is too few to say anything."""
+    """The best untuned variant on as many test rows as its share holds; nothing where that is too few to
+    say anything.
+    """
     rows = min((c.rows_in(COMPARE * room, shots=bool(c.shot_tokens)) for c in plain), default=0)
     rows = min(rows, work.test_rows, MOST_COMPARED)
     if rows < min(FEWEST_ROWS, work.test_rows):
@@ -412,7 +434,9 @@ def _not_tuned(form: _Form, able: list[Candidate], types: tuple[str, ...], work:
 def _as_is(
     room: float, share: float, candidates: Sequence[Candidate], work: Work
 ) -> tuple[list[Part], list[str]]:
-    """Zero-shot and few-shot of every candidate that can answer enough rows in its share; the slowest are left out first."""
+    """Zero-shot and few-shot of every candidate that can answer enough rows in its share; the slowest are
+    left out first.
+    """
     kept = sorted(candidates, key=lambda c: c.measuring_s(work.choice_rows))
     reasons: list[str] = []
     while kept:
@@ -464,7 +488,9 @@ def _after(c: Candidate, types: tuple[str, ...], work: Work) -> Part:
 def _trust(
     form: _Form, room: float, models: Sequence[Candidate], tuned: bool, work: Work
 ) -> tuple[list[Part], list[str]]:
-    """The check of what is served, safety and privacy as far as their share of the room goes, and what is left out of them."""
+    """The check of what is served, safety and privacy as far as their share of the room goes, and what is
+    left out of them.
+    """
     parts: list[Part] = []
     said: list[str] = []
     rows = min(SERVED_ROWS, work.test_rows or work.choice_rows)

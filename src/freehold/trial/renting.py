@@ -63,7 +63,9 @@ def _answered(trial: Trial) -> Rival:
 
 
 def _asks(trial: Trial) -> dict[str, Ask]:
-    """How the API is asked: as the models are, without worked examples and with as many as any of them was shown."""
+    """How the API is asked: as the models are, without worked examples and with as many as any of them was
+    shown.
+    """
     longest = max(trial.model_of(variant).look.max_tokens for variant in trial.variants) + _MORE_TOKENS
     known = {example.id: example for example in trial.task.splits.train}
     shown = max((variant.shots for variant in trial.variants), key=len)

@@ -52,7 +52,9 @@ def read(path: Path) -> Report:
 
 
 def html(value: JsonObject) -> str:
-    """The page of a report, given as in ``report.json``: verdict first; no script, no font, no picture from elsewhere."""
+    """The page of a report, given as in ``report.json``: verdict first; no script, no font, no picture from
+    elsewhere.
+    """
     report = Report.from_json(value)
     metric, winner = report.task.metric, report.winner
     limit = _quality_limit(report)
@@ -146,7 +148,9 @@ def _quality_limit(report: Report) -> float | None:
 
 
 def ten_lines(report: Report, folder: Path) -> str:
-    """The trial's end in the terminal: verdict, task, the best variants, baselines beside them, warnings, where to go on."""
+    """The trial's end in the terminal: verdict, task, the best variants, baselines beside them, warnings,
+    where to go on.
+    """
     metric, verdict, winner = report.task.metric, report.verdict, report.winner
     rows = report.task.rows
     lines = [

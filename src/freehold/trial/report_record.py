@@ -1,7 +1,8 @@
-"""The report as types. Field names are the keys of ``report.json``; a field without a default is in every report.
+"""The report as types. Field names are the keys of ``report.json``; a field without a default is in every
+report.
 
-``report.schema.json`` is generated from these types; write it anew after a change with
-``python -m freehold.trial.report_schema``. Fields with a default are absent from reports of earlier versions.
+``report.schema.json`` is generated from these types; write it anew after a change with ``python -m
+freehold.trial.report_schema``. Fields with a default are absent from reports of earlier versions.
 """
 
 from __future__ import annotations
@@ -321,7 +322,9 @@ class Report:
     labels: LabelsSection | None = None
     """null where answers are not labels; from version 2"""
     rival: JsonObject | None = None
-    """an API beside the chosen variant (:class:`freehold.trial.against_rival.AgainstRival`); null where none was asked"""
+    """an API beside the chosen variant (:class:`freehold.trial.against_rival.AgainstRival`); null where
+    none was asked
+    """
     power: tuple[str, ...] = ()
     """what this many test rows can find"""
     choice: ChoiceSection | None = None
@@ -329,7 +332,9 @@ class Report:
     look: LookSection | None = None
     """how often these test rows have judged; from version 3"""
     served: ServedCheck | None = None
-    """test rows asked through a running server, as the shown command serves the chosen variant; null where that was not done"""
+    """test rows asked through a running server, as the shown command serves the chosen variant; null where
+    that was not done
+    """
     changed_between: tuple[str, str] = ("", "")
     """ids of the variants between which ``changed_rows`` changed"""
     memory_allowed_bytes: int = 0

@@ -1,9 +1,11 @@
-"""The trial from end to end: look, plan, measure as it stands, tune, shrink, measure again, time, judge, decide.
+"""The trial from end to end: look, plan, measure as it stands, tune, shrink, measure again, time, judge,
+decide.
 
 Read :meth:`Trial.run` to follow the main job. Each step runs in a process of its own (:mod:`steps`,
 :mod:`jobs`) and is done once. The plan (:mod:`planner`) says how long each part may take, and the clock
-(:mod:`clock`) keeps to it. The parts that this file calls are beside it: :mod:`candidates` (which models are
-tried), :mod:`tuning`, :mod:`timing`, :mod:`judging`, :mod:`trust_tests` and :mod:`renting` (the API beside them).
+(:mod:`clock`) keeps to it. The parts that this file calls are beside it: :mod:`candidates` (which models
+are tried), :mod:`tuning`, :mod:`timing`, :mod:`judging`, :mod:`trust_tests` and :mod:`renting` (the API
+beside them).
 """
 
 from __future__ import annotations
@@ -139,7 +141,9 @@ class Trial:
     # -- the job ----------------------------------------------------------------------------
 
     def run(self, agree: Agree = _agreed) -> Report:
-        """The report, which is written into the trial's folder too. Raises FreeholdError; finished steps stay."""
+        """The report, which is written into the trial's folder too. Raises FreeholdError; finished steps
+        stay.
+        """
         from freehold.trial.report import write_reports
         from freehold.trial.summary import summarise
 
@@ -186,7 +190,9 @@ class Trial:
         return self.steps.run("baselines", arguments).baselines
 
     def _count_costs(self) -> None:
-        """What each timed variant costs beside the API, by its answers to test rows, else to the rows that it was chosen by."""
+        """What each timed variant costs beside the API, by its answers to test rows, else to the rows that
+        it was chosen by.
+        """
         rival = next((variant for variant in self.variants if variant.rival), None)
         hidden = rival.mean_reasoning_tokens if rival else None
         for variant in list(self.variants):
@@ -213,7 +219,9 @@ class Trial:
         self.left_out += plan.left_out
 
     def _measure_paces(self, *, again: bool) -> None:
-        """Measure each model's speeds; ``again`` though an earlier run did: speeds of a moment long past say little."""
+        """Measure each model's speeds; ``again`` though an earlier run did: speeds of a moment long past
+        say little.
+        """
         for name, tried in self.tried.items():
             recipe, untunable = candidates.recipe_for(self, tried)
             arguments = PaceArguments(
@@ -285,7 +293,9 @@ class Trial:
         return next(variant for variant in self.variants if variant.id == name)
 
     def update(self, variant: Variant, **changes: Any) -> Variant:
-        """Replace what is known of a variant; ``changes``: fields of it, the others stay as they are now known."""
+        """Replace what is known of a variant; ``changes``: fields of it, the others stay as they are now
+        known.
+        """
         number = next(n for n, known in enumerate(self.variants) if known.id == variant.id)
         self.variants[number] = replace(self.variants[number], **changes)
         return self.variants[number]
@@ -344,7 +354,9 @@ class Trial:
         return tuple(example.id for example in examples)
 
     def measure(self, variant: Variant, limit_s: float) -> Variant | None:
-        """Measure a new variant on the rows that choose; None, with a note, where no answer came in ``limit_s`` seconds."""
+        """Measure a new variant on the rows that choose; None, with a note, where no answer came in
+        ``limit_s`` seconds.
+        """
         result = self._answer(variant, self.chosen_on, limit_s)
         if result is None:
             return None
@@ -354,14 +366,18 @@ class Trial:
         return self.update(variant, **_measured(result, self.chosen_on))
 
     def measure_on_test(self, variant: Variant, limit_s: float) -> Variant:
-        """Measure a variant on the test rows for at most ``limit_s`` seconds, as far as that is not done; what is known of it then."""
+        """Measure a variant on the test rows for at most ``limit_s`` seconds, as far as that is not done;
+        what is known of it then.
+        """
         if variant.on_test and variant.rows == variant.of_rows:
             return variant
         result = self._answer(variant, TEST, limit_s)
         return variant if result is None else self.update(variant, **_measured(result, TEST))
 
     def _answer(self, variant: Variant, split: Rows, limit_s: float) -> MeasureResult | None:
-        """Have a variant answer the rows of ``split`` and keep the answers; None, with a note, where no row was answered."""
+        """Have a variant answer the rows of ``split`` and keep the answers; None, with a note, where no row
+        was answered.
+        """
         arguments = self._measuring(variant, split, limit_s)
         name = f"{step_name('measure', variant.id)}-{split}"
         try:
@@ -414,7 +430,8 @@ class Trial:
             if predict_memory(info, context, parallel).total <= self.memory:
                 return parallel, context
         raise DoesNotFit(
-            f"the task's longest row does not fit {self.memory / 2**30:.2f} GiB with {info.parameters:,} parameters",
+            f"the task's longest row does not fit {self.memory / 2**30:.2f} GiB with {info.parameters:,} "
+            "parameters",
             "raise --memory",
         )
 

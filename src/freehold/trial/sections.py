@@ -1,4 +1,4 @@
-"""Parts of the report that say what the figures rest on: rows, labels, what went wrong where, and warnings."""
+"""Parts of the report that say what the figures rest on: rows, labels, confusions and warnings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ FEWEST_GROUPS = 20
 
 
 def task_section(task: Task, balance: dict[str, int], looks: dict[str, LookResult]) -> TaskSection:
-    """The report's ``task``: the rows, how they were read and split. ``balance``: label -> training rows. ``looks``: by step."""
+    """The report's ``task``: the rows, how they were read and split. ``balance``: label -> training rows.
+    ``looks``: by step.
+    """
     metric, splits = task.metric, task.splits
     return TaskSection(
         name=task.name,
@@ -95,7 +97,9 @@ def _pairs(metric: Metric, rows: Sequence[Example], answers: Sequence[Answer]) -
 
 
 def warnings(task: Task) -> list[str]:
-    """Sentences for the terminal before a trial and for the report: what limits the figures whatever the model."""
+    """Sentences for the terminal before a trial and for the report: what limits the figures whatever the
+    model.
+    """
     lines: list[str] = []
     if task.left_out:
         count = len(task.left_out)
@@ -134,8 +138,8 @@ def _disputed(task: Task) -> list[str]:
     tested = task.ceiling
     if tested.rows:
         sentences.append(
-            f"{tested.rows:,} of {len(task.test):,} test rows have the same text as another row but a different "
-            f"answer (for example {_pairs_named(tested)}), so no model can be right on more than "
+            f"{tested.rows:,} of {len(task.test):,} test rows have the same text as another row but a "
+            f"different answer (for example {_pairs_named(tested)}), so no model can be right on more than "
             f"{_floor(tested.value)} of these rows"
         )
     known = ceiling(task.metric, [*task.splits.train, *task.splits.valid])
@@ -170,7 +174,8 @@ def _few_groups(task: Task) -> str:
 def _outside(task: Task) -> str:
     count, total = len(task.out_of_scope), len(task.test)
     verb = "has" if count == 1 else "have"
-    head = f"{count:,} of {total:,} test rows {verb} a label outside the {len(task.labels):,} labels of {task.label_source}"
+    head = f"{count:,} of {total:,} test rows {verb} a label outside the {len(task.labels):,} labels of "
+    head += f"{task.label_source}"
     head += f" ({named(task.out_of_scope_labels)})"
     if task.unknown_label:
         return f"{head}; for them, {task.unknown_label!r} is the right answer"
@@ -192,7 +197,9 @@ def named(counts: dict[str, int]) -> str:
 
 
 def changed_title(rows: Sequence[ChangedRow], before: str, after: str) -> str:
-    """A heading for the rows whose score differs between the best untuned and the chosen variant: honest when it got worse."""
+    """A heading for the rows whose score differs between the best untuned and the chosen variant: honest
+    when it got worse.
+    """
     if sum(row.gain for row in rows) < 0:
         return f"A step backwards, row by row: {after} is worse than {before}"
     return "What changed, row by row"

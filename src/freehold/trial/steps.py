@@ -1,8 +1,9 @@
-"""Steps that are done once: each runs in a process of its own and leaves its result under the digest of its inputs.
+"""Steps that are done once: each runs in a process of its own and leaves its result under the digest of its
+inputs.
 
-A process of its own gives each step a peak memory that is its own, gives all memory back, and keeps
-a crash in native code from taking the trial along. The process ends with its parent: it watches its
-standard input, which closes when the parent dies.
+A process of its own gives each step a peak memory that is its own, gives all memory back, and keeps a crash
+in native code from taking the trial along. The process ends with its parent: it watches its standard input,
+which closes when the parent dies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from freehold.trial.json_form import JsonObject
 CLOCK_S = 5.0
 
 
-#: A step's process is ended when it takes this share longer than it may, and a few seconds; until then it ends by itself.
+#: A step's process is ended when it takes this share longer than it may, and a few seconds; until then it
+#: ends by itself.
 GRACE, GRACE_S = 0.1, 3.0
 
 
@@ -73,10 +75,11 @@ class Steps:
         end_s: float = 0.0,
         again: Callable[[Result], bool] | None = None,
     ) -> Result:
-        """The step's result, computed if it, or the file it ``leaves``, is not there, or if ``again`` says so of it.
+        """The step's result, computed if it, or the file it ``leaves``, is not there, or if ``again`` says
+        so of it.
 
-        With ``end_s`` its process is ended after so many seconds. Raises what the job raised, StepFailed if its process
-        died, OutOfTime if it was ended.
+        With ``end_s`` its process is ended after so many seconds. Raises what the job raised, StepFailed if
+        its process died, OutOfTime if it was ended.
         """
         place = self.place(name, arguments)
         if (place / "result.json").exists() and (place / leaves).exists():
@@ -121,7 +124,9 @@ class Steps:
 
 
 class _Stopwatch:
-    """The seconds that a step takes, those of killed runs included; written down at times, so that a killed run's count."""
+    """The seconds that a step takes, those of killed runs included; written down at times, so that a killed
+    run's count.
+    """
 
     def __init__(self, place: Path):
         self._file, self._before = place / "seconds", _seconds(place)
@@ -204,7 +209,9 @@ def _alarm(process: subprocess.Popen[str], over: threading.Event, end_s: float) 
 
 
 def _conversation(process: subprocess.Popen[str], request: JsonObject, sink: Sink) -> JsonObject | None:
-    """Hand the request over and pass progress on until there is a result; None where the process died first."""
+    """Hand the request over and pass progress on until there is a result; None where the process died
+    first.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -100,7 +100,9 @@ def section_of(baseline: baselines.Baseline) -> BaselineSection:
 
 
 def _compared(trial: Trial, winner: Variant, others: Sequence[Variant]) -> tuple[Comparison, ...]:
-    """Paired differences from the chosen variant on the rows both answered; ``p_corrected`` allows for their number (Holm)."""
+    """Paired differences from the chosen variant on the rows both answered; ``p_corrected`` allows for
+    their number (Holm).
+    """
     answers, groups = trial.answers, trial.task.groups
     differences = [
         measurement.paired(*measurement.shared(answers[winner.id], answers[other.id]), groups)

@@ -23,7 +23,8 @@ LEAST_TIMING_S = 20.0
 
 
 def time_variants(trial: Trial) -> None:
-    """Time every variant that may be chosen, the likeliest first. Raises DoesNotFit where no variant was measured.
+    """Time every variant that may be chosen, the likeliest first. Raises DoesNotFit where no variant was
+    measured.
 
     These are the tuned ones, of each model the best as it stands, and all that no need has ruled out yet.
     """
@@ -59,7 +60,9 @@ def _time(trial: Trial, variant: Variant, seconds: float, *, optional: bool) -> 
 
 
 def wait_again(trial: Trial, variant: Variant, waits: int) -> Variant:
-    """Take ``waits`` new waits of the chosen variant: those that it was chosen by are too few, and the best of several."""
+    """Take ``waits`` new waits of the chosen variant: those that it was chosen by are too few, and the best
+    of several.
+    """
     if not waits or variant.running is None:
         return variant
     arguments, speed = _arguments(trial, variant, waits), trial.model_of(variant).paced

@@ -1,4 +1,6 @@
-"""Whether a variant can be trusted: how it answers harmful prompts, and whether training rows come out of it."""
+"""Whether a variant can be trusted: how it answers harmful prompts, and whether training rows come out of
+it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def _prompt_file(options: Options) -> Path:
 
 
 def test(trial: Trial) -> None:
-    """Test the safety of each model's best tuned variant beside the model as it stands, then whether its rows come out.
+    """Test the safety of each model's best tuned variant beside the model as it stands, then whether its
+    rows come out.
 
     Where nothing was tuned, the safety of the chosen variant's model is tested.
     """

@@ -74,7 +74,9 @@ class Against(Difference):
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A model as one might serve it: as it stands or tuned, with or without worked examples; or an API beside it."""
+    """A model as one might serve it: as it stands or tuned, with or without worked examples; or an API
+    beside it.
+    """
 
     __pydantic_config__: ClassVar = _DOCUMENTED
 

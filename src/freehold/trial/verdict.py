@@ -1,7 +1,8 @@
 """Own it, rent it, not yet, or not with these models.
 
-*Own it* is said of one variant, chosen on other rows, that meets every need on the test rows. *Not with these models* is said where every
-variant misses a need; *rent it* where, besides, an API that was asked the same rows does better. All else is *not yet*.
+*Own it* is said of one variant, chosen on other rows, that meets every need on the test rows. *Not with
+these models* is said where every variant misses a need; *rent it* where, besides, an API that was asked the
+same rows does better. All else is *not yet*.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ NONE: Word = "not with these models"
 EXIT_CODES: dict[Word, Literal[0, 3, 4]] = {OWN: 0, NOT_YET: 3, RENT: 4, NONE: 4}
 #: The usual errors: 2.5% on each side, those of a 95% interval.
 TERMS = Terms()
-#: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then no model is said to be too weak.
+#: How an entry of ``skipped`` begins where nothing was tuned for lack of time: then no model is said to be
+#: too weak.
 TUNING_SKIPPED = "tuning was skipped"
-#: The same where tuning ended for lack of time before it had seen its rows often enough: a missed quality may then still be reached.
+#: The same where tuning ended for lack of time before it had seen its rows often enough: a missed quality
+#: may then still be reached.
 TUNING_CUT = "tuning was cut short"
 
 
@@ -36,8 +39,8 @@ TUNING_CUT = "tuning was cut short"
 class Verdict:
     """``word``, the sentence for a manager, the variant it rests on, and the decisions behind it.
 
-    ``classic``: a sentence where a simple baseline does the job as well, else "". ``skipped``: what was left out, as in
-    the sentence.
+    ``classic``: a sentence where a simple baseline does the job as well, else "". ``skipped``: what was
+    left out, as in the sentence.
     """
 
     word: Word
@@ -49,7 +52,7 @@ class Verdict:
     skipped: tuple[str, ...] = ()
 
     def section(self, *, command: str, needs_note: str = "") -> VerdictSection:
-        """For the report. ``command``: what to run next. ``needs_note``: says where the needs are defaults."""
+        """For the report. ``command``: what to run next. ``needs_note``: says that needs are defaults."""
         return VerdictSection(
             verdict=self.word,
             sentence=self.sentence,
@@ -66,7 +69,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """A variant with its decisions: ``failed``, ``unmeasured``, and those that the interval leaves ``unsure``."""
+    """A variant with its decisions: ``failed``, ``unmeasured``, and those that the interval leaves
+    ``unsure``.
+    """
 
     variant: Variant
     decisions: tuple[Decision, ...]
@@ -95,7 +100,8 @@ def judge(needs: Sequence[Requirement], variant: Variant, terms: Terms = TERMS) 
 
 
 def beats_constant(variant: Variant, terms: Terms = TERMS) -> Decision | None:
-    """None where a variant is significantly better than one answer for all rows, or where no such baseline exists.
+    """None where a variant is significantly better than one answer for all rows, or where no such baseline
+    exists.
 
     Else a decision that says why not. A variant without ``against`` was not compared.
     """
@@ -117,7 +123,7 @@ def beats_constant(variant: Variant, terms: Terms = TERMS) -> Decision | None:
 
 
 def classic_sentence(variant: Variant, baselines: Sequence[Baseline], metric: str) -> str:
-    """A sentence where a baseline is better than the variant, or not significantly worse; "" where none is."""
+    """A sentence where a baseline is better than the variant or not significantly worse; else ""."""
     by_id = {baseline.id: baseline for baseline in baselines}
     best: tuple[float, Against] | None = None
     for entry in variant.against or ():
@@ -156,8 +162,9 @@ def reach(
 ) -> Verdict:
     """The verdict on the variant with the id ``chosen``, beside all other own variants.
 
-    Variants carry ``against`` (:func:`freehold.trial.baselines.compare`); without it nothing is owned. ``skipped``: what was left out for
-    lack of time, as phrases; one that begins with :data:`TUNING_SKIPPED` keeps the models from being called too weak.
+    Variants carry ``against`` (:func:`freehold.trial.baselines.compare`); without it nothing is owned.
+    ``skipped``: what was left out for lack of time, as phrases; one that begins with :data:`TUNING_SKIPPED`
+    keeps the models from being called too weak.
     """
     judged = {v.id: judge(needs, v, terms) for v in variants if not v.rival}
     best = judged.pop(chosen)
@@ -237,9 +244,15 @@ def _may_meet(entry: Judged) -> str:
         what = f"{_names(entry.unmeasured)} {_was(entry.unmeasured)} not measured"
         return f"{title} may meet every need, but {what} for it."
     if not entry.variant.on_test:
-        return f"{title} may meet every need, but was not measured on the test rows; run again with a larger --budget."
+        return (
+            f"{title} may meet every need, but was not measured on the test rows; run again with a larger "
+            "--budget."
+        )
     if entry.meets_all:
-        return f"{title} meets every need on the same rows, but was not chosen beforehand. New test rows would decide."
+        return (
+            f"{title} meets every need on the same rows, but was not chosen beforehand. "
+            "New test rows would decide."
+        )
     return f"for {title} the results are not clear enough to decide."
 
 

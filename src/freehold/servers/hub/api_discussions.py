@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from freehold.hub.commits import Repository
 from freehold.hub.discussions import TEXT, TITLE, Discussion, Event, check_text, line_of
-from freehold.hub.repositories import Repository
 from freehold.hub.users import User
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.hub.differences import git_difference

@@ -1,0 +1,68 @@
+"""A whole trial with real steps, on a model of two layers: tuned, shrunk, timed and reported."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from freehold.core import progress
+from freehold.data.splits import Splits
+from freehold.models.store import Store
+from freehold.trial import report
+from freehold.trial.options import NO_SAFETY, Options
+from freehold.trial.run import Trial
+from tests.entry import pull
+from tests.hub.models import gguf
+from tests.trial.rows import labelled, task_of
+
+PAIRS = [("card", "a"), ("pin", "b")] * 12
+
+
+@pytest.mark.slow
+def test_a_tuned_variant_is_measured_stored_and_reported_and_its_steps_are_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path))
+    store = Store(tmp_path)
+    model = pull(store, f"file:{gguf(tmp_path / 'model.gguf')}", "org/tiny")
+    train, valid, test = (labelled(name, PAIRS) for name in ("a", "v", "t"))
+    task = replace(task_of(train, test), splits=Splits(train, valid, test, (), 0))
+    options = Options(
+        budget_s=7200,
+        needs=("accuracy>=0.5", "p95<=60s"),
+        plain_template=True,
+        types=("Q8_0",),
+        recipe={"steps": 2, "rank": 4},
+        safety_prompts=NO_SAFETY,
+        latency_rows=4,
+    )
+
+    def run() -> Trial:
+        trial = Trial(store, task, [model], options, progress.silent)
+        trial.run(lambda plan: plan.budget_s)
+        return trial
+
+    trial = run()
+    value = json.loads((trial.folder / "report.json").read_text())
+    jsonschema.validate(value, report.schema())
+    written = report.read(trial.folder / "report.json")
+    assert {variant.kind for variant in written.variants} == {"as is", "tuned"}
+    tuned = next(variant for variant in written.variants if variant.kind == "tuned")
+    assert tuned.trained is not None
+    assert tuned.trained.steps == 2
+    assert tuned.quantized is not None
+    assert tuned.digest == tuned.quantized.digest == store.find(tuned.stored_as).digest
+    results = {path: path.stat().st_mtime_ns for path in trial.folder.glob("steps/*/result.json")}
+    run()
+    unchanged = [path for path, time in results.items() if path.stat().st_mtime_ns == time]
+    assert {path.parent.name.split("-")[0] for path in unchanged} >= {
+        "look",
+        "measure",
+        "tune",
+        "shrink",
+        "timed",
+    }
