@@ -27,7 +27,7 @@ def address(home: Path, minilm: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def answered(page: Page) -> None:
-    expect(page.locator("#status")).to_have_text("Answered", timeout=60_000)
+    expect(page.locator("#status")).to_have_text("Done", timeout=60_000)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
@@ -69,15 +69,15 @@ def test_a_conversation_by_keyboard_alone(
     ]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     first = page.locator(".answer p").first.inner_text()
-    page.get_by_role("button", name="Answer again").click()
+    page.get_by_role("button", name="Regenerate").click()
     answered(page)
     assert page.locator(".answer p").first.inner_text() == first  # greedy
     assert page.locator(".answer").count() == 1
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as file").click()
+        page.get_by_role("button", name="Save conversation").click()
     told = json.loads(Path(saved.value.path()).read_text())
     assert told["turns"][0]["answers"][0]["model"] == "smollm2"
-    page.get_by_role("button", name="Begin anew").click()
+    page.get_by_role("button", name="New conversation").click()
     assert page.locator(".mine").count() == 0
     assert elsewhere == []
     assert complaints == []
@@ -144,7 +144,7 @@ def test_a_document_is_asked_and_quoted(
     for name in ("shop.md", "house.txt"):
         page.get_by_role("button", name=f"Remove {name}").click()
         expect(page.get_by_role("button", name=f"Remove {name}")).to_have_count(0)
-    page.get_by_role("button", name="Answer again").click()
+    page.get_by_role("button", name="Regenerate").click()
     answered(page)
     assert page.locator(".sources").count() == 0
     context.close()

@@ -1,4 +1,6 @@
-"""Vectors by three APIs beside what Sentence Transformers' arithmetic gives, and documents: cut, kept, found, forgotten."""
+"""Vectors by three APIs beside what Sentence Transformers' arithmetic gives, and documents: cut, kept,
+found, forgotten.
+"""
 
 from __future__ import annotations
 
@@ -260,8 +262,12 @@ def test_over_http_too(tmp_path: Path) -> None:
     with tiny_shop.opened(store) as shop:
         named, text = {"name": "secret.txt"}, b"the former one's secret"
         brought = httpx.post(
-            f"{shop.address}/v1/documents", params=named, content=text, headers=tiny_shop.bearer(first), timeout=60
-        )  # fmt: skip
+            f"{shop.address}/v1/documents",
+            params=named,
+            content=text,
+            headers=tiny_shop.bearer(first),
+            timeout=60,
+        )
         assert brought.status_code == 200, brought.text
         assert len(shop.get("/v1/documents", first).json()["data"]) == 1
         rotated = keys.rotate("ada")

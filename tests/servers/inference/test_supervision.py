@@ -1,4 +1,6 @@
-"""The engines' thread is watched: its death is seen, told, counted, and it is started again; nothing hangs on it."""
+"""The engines' thread is watched: its death is seen, told, counted, and it is started again; nothing
+hangs on it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The application: every API over one inference service, behind the gate (for browsers) and the auth middleware."""
+"""The application: every API over one inference service, behind the gate (for browsers) and the auth
+middleware.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,8 @@ def serve(
     certificate: Path | None = None,
     private_key: Path | None = None,
 ) -> None:
-    """Serve until interrupted; then accept no more requests, and wait up to ``drain_s`` for those in progress.
+    """Serve until interrupted; then accept no more requests, and wait up to ``drain_s`` for those in
+    progress.
 
     Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy.
     """
