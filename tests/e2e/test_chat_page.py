@@ -49,7 +49,7 @@ def test_a_conversation_by_keyboard_alone(
     page.goto(address)
     expect(page.locator("#first")).to_have_value("smollm2")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the message"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the message"
     page.keyboard.press("Enter")
     page.keyboard.type("What is 2 plus 2? <b>bold</b>")
     page.keyboard.press("Enter")
@@ -108,14 +108,14 @@ def test_a_document_is_asked_and_quoted(
     wrong = tmp_path / "table.xlsx"
     wrong.write_bytes(b"PK")
     page.locator("#files").set_input_files(wrong)
-    expect(page.locator("#reading")).to_contain_text("of a kind that is not read here")
+    expect(page.locator("#reading")).to_contain_text("has a format that is not read here")
     (tmp_path / "house.txt").write_text(
         "Leave\n\nEveryone has thirty days of paid leave a year.\n\n"
         + "Nothing is said here. " * 60
         + "\n\nThe key to the cellar hangs behind the clock."
     )
     page.locator("#files").set_input_files(tmp_path / "house.txt")
-    expect(page.locator("#reading")).to_contain_text("house.txt is read", timeout=60_000)
+    expect(page.locator("#reading")).to_contain_text("Added house.txt", timeout=60_000)
     # a second one is dropped
     handed = page.evaluate_handle(
         "() => { const held = new DataTransfer(); held.items.add(new File(['Mangoes are sold on Friday.'], 'shop.md')); return held; }"

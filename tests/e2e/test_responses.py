@@ -131,7 +131,7 @@ def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"previous_response_id": "resp_1"}, "send the whole of it as input"),
+        ({"previous_response_id": "resp_1"}, "send the whole conversation as input"),
         ({"input": []}, "input: it is empty"),
         ({"input": [{"type": "image_generation_call"}]}, "input.0.type"),
         (

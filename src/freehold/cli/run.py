@@ -29,7 +29,7 @@ def command(
         bool,
         typer.Option(
             "--form/--no-form",
-            help="Use the model's answer form: labels, worked examples, system message and template of its trial.",
+            help="Use the model's answer form: the labels, worked examples and system message of its trial.",
         ),
     ] = True,
     json: Json = False,

@@ -104,7 +104,7 @@ def test_an_embedding_model_is_not_chatted_with(address: str) -> None:
         json={"model": "minilm", "messages": [{"role": "user", "content": "Hello"}]},
     )
     assert answer.status_code == 400
-    assert "makes vectors" in answer.json()["error"]["message"]
+    assert "is an embedding model" in answer.json()["error"]["message"]
     assert httpx.post(f"{address}/v1/embeddings", json={"model": "nobody's", "input": "a"}).status_code == 404
     assert "nobody's" not in httpx.get(f"{address}/metrics").text
     assert ollama.Client(host=address).show("minilm").capabilities == ["embedding"]
@@ -228,9 +228,9 @@ def test_a_pdf_is_read_page_by_page() -> None:
 @pytest.mark.parametrize(
     ("name", "data", "error", "told"),
     [
-        ("a.docx", b"PK", Unsupported, "of a kind that is not read"),
+        ("a.docx", b"PK", Unsupported, "has a format that is not read"),
         ("a.txt", b"ab\xff", BadData, "byte 2"),
-        ("a.txt", b" \n ", BadData, "holds no text"),
+        ("a.txt", b" \n ", BadData, "has no text"),
         ("a.pdf", b"%PDF-1.4 and nothing more", BadData, "cannot be read as PDF"),
         ("a.pdf", pdf(""), BadData, "text recognition"),
     ],

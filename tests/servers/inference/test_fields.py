@@ -135,7 +135,7 @@ def send(client: httpx.Client, path: str, body: Any) -> httpx.Response:
 def refusal(answer: httpx.Response) -> str:
     """The sentence of an answer; nothing of one that succeeded."""
     if answer.status_code == 200:
-        assert "the engine has a fault" not in answer.text
+        assert "the engine failed" not in answer.text
         return ""
     assert 400 <= answer.status_code < 500, answer.text
     told = message(answer)
