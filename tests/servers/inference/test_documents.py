@@ -82,7 +82,7 @@ def test_vectors_are_the_models_own_through_every_client(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"model": "smollm2", "input": "a"}, "makes no vectors"),
+        ({"model": "smollm2", "input": "a"}, "is not an embedding model"),
         ({"model": "minilm", "input": []}, "input"),
         ({"model": "minilm", "input": ["a", ""]}, "none of them empty"),
         (
