@@ -137,7 +137,7 @@ def fault_of(answer: httpx.Response) -> str:
         sentence = error.get("message") if isinstance(error, dict) else error
         if "errors" not in body and (not isinstance(sentence, str) or not 8 <= len(sentence) <= 2000):
             return "a refusal without a sentence"
-    if "the engine has a fault" in answer.text or "server_error" in answer.text:
+    if "the engine failed" in answer.text or "server_error" in answer.text:
         return "a stream that ends in a fault"
     return ""
 

@@ -146,4 +146,4 @@ def test_a_key_that_could_not_be_shown_leaves_the_old_one_in_place(tmp_path: Pat
 @pytest.mark.parametrize("days", ["inf", "1e300"])
 def test_days_that_are_no_time_span(tmp_path: Path, days: str) -> None:
     done = freehold(tmp_path / "home", *CREATE["key"], "--days", days)
-    assert (done.code, "cannot hold for" in done.err) == (2, True)
+    assert (done.code, "cannot be valid for" in done.err) == (2, True)

@@ -27,7 +27,7 @@ def address(home: Path, minilm: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def answered(page: Page) -> None:
-    expect(page.locator("#status")).to_have_text("Answered", timeout=60_000)
+    expect(page.locator("#status")).to_have_text("Done", timeout=60_000)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
@@ -49,7 +49,7 @@ def test_a_conversation_by_keyboard_alone(
     page.goto(address)
     expect(page.locator("#first")).to_have_value("smollm2")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the message"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the message"
     page.keyboard.press("Enter")
     page.keyboard.type("What is 2 plus 2? <b>bold</b>")
     page.keyboard.press("Enter")
@@ -69,15 +69,15 @@ def test_a_conversation_by_keyboard_alone(
     ]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     first = page.locator(".answer p").first.inner_text()
-    page.get_by_role("button", name="Answer again").click()
+    page.get_by_role("button", name="Regenerate").click()
     answered(page)
     assert page.locator(".answer p").first.inner_text() == first  # greedy
     assert page.locator(".answer").count() == 1
     with page.expect_download() as saved:
-        page.get_by_role("button", name="Save as file").click()
+        page.get_by_role("button", name="Save conversation").click()
     told = json.loads(Path(saved.value.path()).read_text())
     assert told["turns"][0]["answers"][0]["model"] == "smollm2"
-    page.get_by_role("button", name="Begin anew").click()
+    page.get_by_role("button", name="New conversation").click()
     assert page.locator(".mine").count() == 0
     assert elsewhere == []
     assert complaints == []
@@ -108,14 +108,14 @@ def test_a_document_is_asked_and_quoted(
     wrong = tmp_path / "table.xlsx"
     wrong.write_bytes(b"PK")
     page.locator("#files").set_input_files(wrong)
-    expect(page.locator("#reading")).to_contain_text("of a kind that is not read here")
+    expect(page.locator("#reading")).to_contain_text("has a format that is not read here")
     (tmp_path / "house.txt").write_text(
         "Leave\n\nEveryone has thirty days of paid leave a year.\n\n"
         + "Nothing is said here. " * 60
         + "\n\nThe key to the cellar hangs behind the clock."
     )
     page.locator("#files").set_input_files(tmp_path / "house.txt")
-    expect(page.locator("#reading")).to_contain_text("house.txt is read", timeout=60_000)
+    expect(page.locator("#reading")).to_contain_text("Added house.txt", timeout=60_000)
     # a second one is dropped
     handed = page.evaluate_handle(
         "() => { const held = new DataTransfer(); held.items.add(new File(['Mangoes are sold on Friday.'], 'shop.md')); return held; }"
@@ -144,7 +144,7 @@ def test_a_document_is_asked_and_quoted(
     for name in ("shop.md", "house.txt"):
         page.get_by_role("button", name=f"Remove {name}").click()
         expect(page.get_by_role("button", name=f"Remove {name}")).to_have_count(0)
-    page.get_by_role("button", name="Answer again").click()
+    page.get_by_role("button", name="Regenerate").click()
     answered(page)
     assert page.locator(".sources").count() == 0
     context.close()

@@ -188,7 +188,7 @@ def test_the_tuned_model_is_used(finished: tuple[dict[str, str], dict, Path]) ->
         check=True,
         env=environment,
     )
-    assert "asked as it was measured: 4 labels, a system message" in done.stderr
+    assert "using the answer form: 4 labels, a system message" in done.stderr
     assert json.loads(done.stdout)["answer"]
     shown = subprocess.run(
         [*FREEHOLD, "show", name, "--json"], capture_output=True, text=True, check=True, env=environment

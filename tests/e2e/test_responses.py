@@ -57,9 +57,15 @@ def test_a_response_whole_and_streamed(client: openai.OpenAI) -> None:
         final = stream.get_final_response()
     assert final.output_text == whole.output_text
     assert [kind for kind in dict.fromkeys(kinds) if not kind.endswith("delta")] == [
-        "response.created", "response.in_progress", "response.output_item.added", "response.content_part.added", "response.output_text.done",
-        "response.content_part.done", "response.output_item.done", "response.completed",
-    ]  # fmt: skip
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
     same = client.chat.completions.create(
         model="smollm2",
         messages=[
@@ -125,7 +131,7 @@ def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ({"previous_response_id": "resp_1"}, "send the whole of it as input"),
+        ({"previous_response_id": "resp_1"}, "send the whole conversation as input"),
         ({"input": []}, "input: it is empty"),
         ({"input": [{"type": "image_generation_call"}]}, "input.0.type"),
         (
@@ -147,7 +153,9 @@ def test_what_it_does_not_do_is_refused(address: str, more: dict[str, Any], told
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
 def test_an_agent_of_a_framework_works_against_it(address: str, api: str) -> None:
-    """The agent must call its function first (the framework asks for that with tool_choice, and lifts it afterwards), then answers."""
+    """The agent must call its function first (the framework asks for that with tool_choice, and lifts it
+    afterwards), then answers.
+    """
     import agents
 
     agents.set_tracing_disabled(True)
@@ -162,9 +170,12 @@ def test_an_agent_of_a_framework_works_against_it(address: str, api: str) -> Non
     client = openai.AsyncOpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
     kind = agents.OpenAIResponsesModel if api == "responses" else agents.OpenAIChatCompletionsModel
     agent = agents.Agent(
-        name="Forecaster", instructions="You tell the weather.", tools=[weather], model=kind("smollm2", client),
+        name="Forecaster",
+        instructions="You tell the weather.",
+        tools=[weather],
+        model=kind("smollm2", client),
         model_settings=agents.ModelSettings(tool_choice="required", max_tokens=80),
-    )  # fmt: skip
+    )
 
     async def run() -> tuple[str, str]:
         whole = await agents.Runner.run(agent, "What is the weather in Paris?", max_turns=6)

@@ -37,11 +37,31 @@ from tests.trial.rows import labelled, task_of
 
 #: What people write, and the topic.
 SENTENCES = {
-    "lost card": ("My card is gone.", "I cannot find my card.", "I left my card on the train.", "Card missing since noon."),
-    "exchange rate": ("What rate do I get for euros?", "Your dollar rate looks wrong.", "Is the rate today's?", "Rate for yen?"),
-    "top up": ("My top up has not come.", "How do I add money?", "Adding money failed.", "Can I top up by cheque?"),
-    "refund": ("I want my money back.", "Where is my refund?", "The shop owes me a refund.", "Please return what I paid."),
-}  # fmt: skip
+    "lost card": (
+        "My card is gone.",
+        "I cannot find my card.",
+        "I left my card on the train.",
+        "Card missing since noon.",
+    ),
+    "exchange rate": (
+        "What rate do I get for euros?",
+        "Your dollar rate looks wrong.",
+        "Is the rate today's?",
+        "Rate for yen?",
+    ),
+    "top up": (
+        "My top up has not come.",
+        "How do I add money?",
+        "Adding money failed.",
+        "Can I top up by cheque?",
+    ),
+    "refund": (
+        "I want my money back.",
+        "Where is my refund?",
+        "The shop owes me a refund.",
+        "Please return what I paid.",
+    ),
+}
 TALK = ("Hello, ", "Good morning. ", "Please help: ", "", "Urgent! ")
 PAIRS = [
     (f"{opening}{text} ({number})", label)
@@ -74,9 +94,14 @@ def measured(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     ask = Ask(tuple(known[name].messages for name in shots), task.labels, 12)
     engine = open_engine(store.weights(base), context_length=4096, parallel=16)
     answers = measurement.answers_of(
-        engine, prompting(base.info, engine.vocabulary), task.metric, ask, task.test,
-        measurement.AnswerOptions(folder / "answers.jsonl", "few-shot"), silent,
-    )  # fmt: skip
+        engine,
+        prompting(base.info, engine.vocabulary),
+        task.metric,
+        ask,
+        task.test,
+        measurement.AnswerOptions(folder / "answers.jsonl", "few-shot"),
+        silent,
+    )
     engine.close()
     kept = keeping.keep_as_is(store, base, form, task="topics", how="few-shot", trial="abc", data={})
     return Measured(store, task, kept, answers)
@@ -90,7 +115,9 @@ def address(measured: Measured) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def sure(measured: Measured, address: str) -> list[tuple[str, str]]:
-    """Questions with their measured answers, of rows where no other label is near: rounding turns none of these."""
+    """Questions with their measured answers, of rows where no other label is near: rounding turns none of
+    these.
+    """
     found: list[tuple[float, str, str]] = []
     for example, answer in zip(measured.task.test[:16], measured.answers, strict=False):
         body = {
@@ -183,9 +210,12 @@ def test_a_request_can_go_its_own_way(measured: Measured, address: str) -> None:
     name, text, labels = measured.model.name, question(measured), set(measured.task.labels)
     bare = chat(address, "smollm2", said(text), max_tokens=12)
     assert chat(address, name, said(text), max_tokens=12, answer_form=False) == bare
-    assert ollama.Client(host=address).chat(
-        model=name, messages=said(text), options={"answer_form": False, "num_predict": 12}
-    ).message.content == bare  # fmt: skip
+    assert (
+        ollama.Client(host=address)
+        .chat(model=name, messages=said(text), options={"answer_form": False, "num_predict": 12})
+        .message.content
+        == bare
+    )
     assert chat(address, name, said(text), grammar='root ::= "yes" | "no"') in ("yes", "no")
     talk = [*said(text), {"role": "assistant", "content": "Yes?"}, *said("Tell me a story.")]
     assert chat(address, name, talk, max_tokens=12) not in labels

@@ -21,23 +21,23 @@ NAME = "chat"
 def command(
     name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
     system: Annotated[
-        str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")
+        str | None, typer.Option(help="System message. Default: the one of the model's answer form, if any.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer in tokens.")] = 512,
     temperature: Annotated[
         float | None,
-        typer.Option(help="0 is greedy; by default as the model was measured, or 0.7."),
+        typer.Option(help="Sampling temperature; 0 is greedy. Default: 0 with an answer form, else 0.7."),
     ] = None,
     form: Annotated[
         bool,
         typer.Option(
             "--form/--no-form",
-            help="Ask as the model was measured: labels, worked examples, system message and template.",
+            help="Use the model's answer form: the labels, worked examples and system message of its trial.",
         ),
     ] = True,
     json: Json = False,
 ) -> None:
-    """Talk to a model; an empty line or Ctrl-D ends it.
+    """Chat with a model. An empty line or Ctrl-D ends the chat.
 
     Example: freehold chat smollm2
     """
@@ -56,9 +56,10 @@ def command(
     if system is not None:
         session.form = replace(session.form, system=system)
     engine, measured = session.engine, session.form
-    heat = temperature if temperature is not None else 0.7 if measured == NO_FORM else 0.0
-    each = measured.binds or bool(measured.shots)
-    say(_told(measured, each=each)) if measured != NO_FORM else None
+    chosen_temperature = temperature if temperature is not None else 0.7 if measured == NO_FORM else 0.0
+    # the questions of such a form have no earlier turns
+    separate = measured.binds or bool(measured.shots)
+    say(_form_sentence(measured, separate=separate)) if measured != NO_FORM else None
     opening = (("system", measured.system),) if measured.system else ()
     messages: tuple[tuple[str, str], ...] = opening
     while True:
@@ -68,16 +69,16 @@ def command(
             break
         if not line.strip():
             break
-        messages = (*(opening if each else messages), ("user", line))  # what is bound is asked as rows are
-        if each:
-            request = session.request(messages, temperature=heat)
+        messages = (*(opening if separate else messages), ("user", line))
+        if separate:
+            request = session.request(messages, temperature=chosen_temperature)
         else:
             stops = session.prompting.template.stops
             request = GenerationRequest(
-                tuple(session.prompting.prompt(messages)), max_tokens, Sampling(heat), stops
+                tuple(session.prompting.prompt(messages)), max_tokens, Sampling(chosen_temperature), stops
             )
         if isinstance(engine, LlamaEngine) and not json:
-            text = _written(engine, request)
+            text = _print_as_it_comes(engine, request)
         else:
             ((_, completion),) = engine.generate([request])
             text = completion.text
@@ -88,14 +89,14 @@ def command(
         say("goodbye")
 
 
-def _told(form: AnswerForm, *, each: bool) -> str:
-    """How a model is asked, in a sentence."""
-    lines = "; each line is a question of its own" if each else ""
-    return f"asked as it was measured: {form.sentence()}{lines} (--no-form: as it stands)"
+def _form_sentence(form: AnswerForm, *, separate: bool) -> str:
+    """The answer form in a sentence."""
+    lines = "; each line is a separate question" if separate else ""
+    return f"using the answer form: {form.sentence()}{lines} (--no-form: without it)"
 
 
-def _written(engine: LlamaEngine, request: GenerationRequest) -> str:
-    """An answer, written to standard output as it comes."""
+def _print_as_it_comes(engine: LlamaEngine, request: GenerationRequest) -> str:
+    """The answer; it is printed while it is generated."""
     text = ""
     engine.reset()
     engine.submit(0, request)

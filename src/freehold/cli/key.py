@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from json import dumps
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freehold.cli.output import Json, print_json, print_secret, print_table, say
 
+if TYPE_CHECKING:
+    from freehold.servers.inference.api_keys import Key
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="Keys for the clients of 'freehold serve'.\n\nExample: freehold key create reception --model smollm2 --days 90",
+    help="Keys for clients of 'freehold serve'.\n\nExample: freehold key create reception --model smollm2",
 )
 
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="NAME of who will use it")],
+    name: Annotated[str, typer.Argument(help="NAME for the key, such as who will use it")],
     model: Annotated[
-        list[str] | None, typer.Option(help="A model it may ask; may be repeated; all if left out.")
+        list[str] | None,
+        typer.Option(help="Model that the key may use; may be repeated. All models if left out."),
     ] = None,
-    days: Annotated[float, typer.Option(help="Days until it expires; 0: never.", min=0)] = 0.0,
-    requests: Annotated[int, typer.Option(help="Requests a minute; 0: no limit.", min=0)] = 0,
+    days: Annotated[float, typer.Option(help="Days until the key expires; 0: never.", min=0)] = 0.0,
+    requests: Annotated[int, typer.Option(help="Most requests a minute; 0: no limit.", min=0)] = 0,
     tokens: Annotated[
-        int, typer.Option(help="Tokens a minute, prompts and answers; 0: no limit.", min=0)
+        int, typer.Option(help="Most tokens a minute, of prompts and answers; 0: no limit.", min=0)
     ] = 0,
-    concurrent: Annotated[int, typer.Option(help="Requests at once; 0: no limit.", min=0)] = 0,
-    priority: Annotated[int, typer.Option(help="Higher goes before lower where requests wait.")] = 0,
+    concurrent: Annotated[int, typer.Option(help="Most requests at the same time; 0: no limit.", min=0)] = 0,
+    priority: Annotated[
+        int, typer.Option(help="Waiting requests of keys with a higher number go first.")
+    ] = 0,
     group: Annotated[
-        str, typer.Option(help="Keys of one group may reuse what was computed of each other's prompts.")
+        str, typer.Option(help="Group of keys that may reuse what was computed of each other's prompts.")
     ] = "",
     json: Json = False,
 ) -> None:
-    """Make a key and show it, this once. From the first one on, the server answers to keys only.
+    """Create a key and show it once. As soon as there is a key, the server answers only requests with a key.
 
     Example: freehold key create reception --model smollm2 --days 90 --requests 60
     """
@@ -54,10 +61,10 @@ def create(
 @app.command("rotate")
 def rotate(
     name: Annotated[str, typer.Argument(help="NAME of the key")],
-    overlap: Annotated[float, typer.Option(help="Hours for which the old one stays good.", min=0)] = 0.0,
+    overlap: Annotated[float, typer.Option(help="Hours for which the old key stays valid.", min=0)] = 0.0,
     json: Json = False,
 ) -> None:
-    """Put a new key in an old one's place.
+    """Replace a key by a new one under the same name.
 
     Example: freehold key rotate reception --overlap 24
     """
@@ -70,31 +77,52 @@ def rotate(
 
 @app.command("list")
 def listed(json: Json = False) -> None:
-    """List keys by name.
+    """List keys with their models, limits and expiry dates.
 
     Example: freehold key list
     """
     from freehold.models.store import Store
     from freehold.servers.inference.api_keys import Keys
 
-    rows = [
-        {"name": one.name, "models": list(one.models), "expires": time.strftime("%Y-%m-%d", time.gmtime(one.expires)) if one.expires else "never",
-         **one.limits.__dict__}
-        for one in Keys(Store()).list()
-    ]  # fmt: skip
+    all_keys = Keys(Store()).list()
     if json:
-        print_json(rows)
+        print_json(
+            [
+                {
+                    "name": key.name,
+                    "models": list(key.models),
+                    "expires": _expiry(key),
+                    **asdict(key.limits),
+                }
+                for key in all_keys
+            ]
+        )
         return
     print_table(
         ("name", "models", "expires", "requests/min", "tokens/min", "at once", "priority"),
-        [(row["name"], ", ".join(row["models"]) or "all", row["expires"], *(str(row[key] or "no limit") for key in
-          ("requests_per_minute", "tokens_per_minute", "concurrent")), str(row["priority"])) for row in rows],
-    )  # fmt: skip
+        [_row(key) for key in all_keys],
+    )
+
+
+def _expiry(key: Key) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(key.expires)) if key.expires else "never"
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    """A key in the table."""
+    limits = (key.limits.requests_per_minute, key.limits.tokens_per_minute, key.limits.concurrent)
+    return (
+        key.name,
+        ", ".join(key.models) or "all",
+        _expiry(key),
+        *(str(limit or "no limit") for limit in limits),
+        str(key.limits.priority),
+    )
 
 
 @app.command("revoke")
 def revoke(name: Annotated[str, typer.Argument(help="NAME of the key")], json: Json = False) -> None:
-    """Take a key back.
+    """Revoke a key: requests with it get 401.
 
     Example: freehold key revoke reception
     """
@@ -102,7 +130,7 @@ def revoke(name: Annotated[str, typer.Argument(help="NAME of the key")], json: J
     from freehold.servers.inference.api_keys import Keys
 
     Keys(Store()).revoke(name)
-    print_json({"revoked": name}) if json else print(f"the key {name} is no longer good")
+    print_json({"revoked": name}) if json else print(f"the key {name} is revoked")
 
 
 def _show(key: str, name: str, json: bool) -> None:
@@ -111,4 +139,4 @@ def _show(key: str, name: str, json: bool) -> None:
 
 def _remind(json: bool) -> None:
     if not json:
-        say("keep it: only its digest is stored, and it cannot be shown again")
+        say("store it now: it cannot be shown again")

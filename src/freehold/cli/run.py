@@ -14,20 +14,22 @@ NAME = "run"
 
 def command(
     name: Annotated[str, typer.Argument(help="NAME of a model in the store")],
-    prompt: Annotated[str, typer.Argument(help="What to ask")],
+    prompt: Annotated[str, typer.Argument(help="The prompt")],
     system: Annotated[
-        str | None, typer.Option(help="System message; by default the one the model was tuned with, if any.")
+        str | None, typer.Option(help="System message. Default: the one of the model's answer form, if any.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Longest answer in tokens; by default as measured, or 256.")
+        int | None, typer.Option(help="Longest answer in tokens. Default: as in the answer form, or 256.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed for a temperature above 0.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature; 0 takes the likeliest token.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed for sampling with a temperature above 0.")] = 0,
     form: Annotated[
         bool,
         typer.Option(
             "--form/--no-form",
-            help="Ask as the model was measured: labels, worked examples, system message and template.",
+            help="Use the model's answer form: the labels, worked examples and system message of its trial.",
         ),
     ] = True,
     json: Json = False,
@@ -48,14 +50,23 @@ def command(
     if system is not None:
         session.form = replace(session.form, system=system)
     if session.form != NO_FORM:
-        say(f"asked as it was measured: {session.form.sentence()} (--no-form: as it stands)")
+        say(f"using the answer form: {session.form.sentence()} (--no-form: without it)")
     most = max_tokens or (0 if session.form.labels else session.form.max_tokens or 256)
     completion = session.answer((("user", prompt),), max_tokens=most, temperature=temperature, seed=seed)
     session.close()
     if json:
-        print_json({"model": session.model.name, "digest": session.model.digest, "answer": completion.text, "finish": completion.finish,
-                    "prompt_tokens": completion.prompt_tokens, "answer_tokens": len(completion.tokens), "seconds": completion.total_s})  # fmt: skip
+        print_json(
+            {
+                "model": session.model.name,
+                "digest": session.model.digest,
+                "answer": completion.text,
+                "finish": completion.finish,
+                "prompt_tokens": completion.prompt_tokens,
+                "answer_tokens": len(completion.tokens),
+                "seconds": completion.total_s,
+            }
+        )
     else:
         print_answer(completion.text)
         if completion.finish == "length":
-            say(f"(cut at {len(completion.tokens)} tokens; raise --max-tokens)")
+            say(f"(cut off after {len(completion.tokens)} tokens; raise --max-tokens)")

@@ -76,8 +76,8 @@ def command(
         bool,
         typer.Option(
             "--reproducible",
-            help="At temperature 0 give the same answer to the same request, whatever else is asked. Each answer gets "
-            "an equal share of --context.",
+            help="At temperature 0 give the same answer to the same request, whatever else is asked. "
+            "Each answer gets an equal share of --context.",
         ),
     ] = False,
     form: Annotated[
@@ -90,8 +90,8 @@ def command(
     share_prompts: Annotated[
         Literal["all", "group", "key"],
         typer.Option(
-            help="Who shares computed prompts that begin alike: key (nobody), group (keys of one group) or all. With all, "
-            "response times reveal how other keys' prompts begin."
+            help="Who shares computed prompts that begin alike: key (nobody), group (a group's keys) or all. "
+            "With all, response times reveal how other keys' prompts begin."
         ),
     ] = "group",
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate file, for https.")] = None,
@@ -120,7 +120,7 @@ def command(
     replicas: Annotated[
         int,
         typer.Option(
-            help="Number of servers behind one address, by Ray Serve, on the cluster of RAY_ADDRESS or this machine.",
+            help="Number of servers behind one address, by Ray Serve, on the cluster of RAY_ADDRESS or here.",
             min=1,
         ),
     ] = 1,
@@ -130,7 +130,7 @@ def command(
         bool,
         typer.Option(
             "--until-stdin-closes",
-            help="Shut down when standard input closes, as it does when the program that started this one ends.",
+            help="Shut down when standard input closes, as when the program that started this one ends.",
         ),
     ] = False,
     allow_host: AllowHost = None,
@@ -138,7 +138,7 @@ def command(
     connections_each: ConnectionsEach = 256,
     json: Json = False,
 ) -> None:
-    """Serve models with OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C shuts down after the requests in progress.
+    """Serve models with OpenAI's, Anthropic's and Ollama's APIs. Ctrl-C finishes open requests and stops.
 
     Example: freehold serve smollm2 --port 8601, then use the base URL http://127.0.0.1:8601/v1 in a client
     """
@@ -262,7 +262,7 @@ def _check_no_tls(certificate: Path | None) -> None:
 
 
 def _check_vllm_options(values: dict[str, object]) -> None:
-    """Raises UsageError for an option that has a value and that vLLM does not have. ``values``: by option name."""
+    """Raises UsageError for an option with a value that vLLM does not have. ``values``: by option."""
     from freehold.core.errors import UsageError
 
     for name, value in values.items():

@@ -1,5 +1,6 @@
-"""Which callbacks of event loops compute for long: asyncio's debug hook, by the thread's own processor time, so that
-a busy machine changes nothing."""
+"""Which callbacks of event loops compute for long: asyncio's debug hook, by the thread's own processor
+time, so that a busy machine changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -193,8 +193,10 @@ def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home
         transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=60) as client,
-        ):  # fmt: skip
+            httpx.AsyncClient(
+                transport=transport, base_url="http://localhost", headers=headers, timeout=60
+            ) as client,
+        ):
             body = {"model": TINY, "prompt": "Hello", "max_tokens": 300, "logit_bias": {"1": -100}}
             answers = await asyncio.gather(*(client.post("/v1/completions", json=body) for _ in range(5)))
             return sorted(answer.status_code for answer in answers)

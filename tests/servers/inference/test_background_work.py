@@ -169,17 +169,23 @@ MEGABYTES = 9_000_000
             "/v1/messages/count_tokens",
             {
                 "messages": [{"role": "user", "content": "Hi"}],
-                "tools": [{"name": f"f{n}", "description": "d" * 90, "input_schema": {"type": "object"}} for n in range(50_000)],
+                "tools": [
+                    {"name": f"f{n}", "description": "d" * 90, "input_schema": {"type": "object"}}
+                    for n in range(50_000)
+                ],
             },
         ),
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "1" * MEGABYTES}], "max_tokens": 1}),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "1" * MEGABYTES}], "max_tokens": 1},
+        ),
         ("/v1/responses", {"input": "a" * MEGABYTES}),
         ("/api/generate", {"prompt": "a" * MEGABYTES, "stream": False}),
         ("/v1/embeddings", {"model": EMBEDDING, "input": "a" * MEGABYTES}),
         ("/api/embed", {"model": EMBEDDING, "input": ["word " * 1000] * 200}),
         ("/v1/documents/search", {"model": EMBEDDING, "query": "a" * MEGABYTES}),
     ],
-)  # fmt: skip
+)
 def test_no_request_holds_up_the_event_loop(trapped: Shop, path: str, body: dict[str, Any]) -> None:
     with watched() as slow:
         answer = trapped.post(path, {"model": "alpha", **body}, timeout=HANG_S)

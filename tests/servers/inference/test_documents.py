@@ -1,4 +1,6 @@
-"""Vectors by three APIs beside what Sentence Transformers' arithmetic gives, and documents: cut, kept, found, forgotten."""
+"""Vectors by three APIs beside what Sentence Transformers' arithmetic gives, and documents: cut, kept,
+found, forgotten.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,7 @@ def test_vectors_are_the_models_own_through_every_client(
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"model": "smollm2", "input": "a"}, "makes no vectors"),
+        ({"model": "smollm2", "input": "a"}, "is not an embedding model"),
         ({"model": "minilm", "input": []}, "input"),
         ({"model": "minilm", "input": ["a", ""]}, "none of them empty"),
         (
@@ -102,7 +104,7 @@ def test_an_embedding_model_is_not_chatted_with(address: str) -> None:
         json={"model": "minilm", "messages": [{"role": "user", "content": "Hello"}]},
     )
     assert answer.status_code == 400
-    assert "makes vectors" in answer.json()["error"]["message"]
+    assert "is an embedding model" in answer.json()["error"]["message"]
     assert httpx.post(f"{address}/v1/embeddings", json={"model": "nobody's", "input": "a"}).status_code == 404
     assert "nobody's" not in httpx.get(f"{address}/metrics").text
     assert ollama.Client(host=address).show("minilm").capabilities == ["embedding"]
@@ -226,9 +228,9 @@ def test_a_pdf_is_read_page_by_page() -> None:
 @pytest.mark.parametrize(
     ("name", "data", "error", "told"),
     [
-        ("a.docx", b"PK", Unsupported, "of a kind that is not read"),
+        ("a.docx", b"PK", Unsupported, "has a format that is not read"),
         ("a.txt", b"ab\xff", BadData, "byte 2"),
-        ("a.txt", b" \n ", BadData, "holds no text"),
+        ("a.txt", b" \n ", BadData, "has no text"),
         ("a.pdf", b"%PDF-1.4 and nothing more", BadData, "cannot be read as PDF"),
         ("a.pdf", pdf(""), BadData, "text recognition"),
     ],
@@ -260,8 +262,12 @@ def test_over_http_too(tmp_path: Path) -> None:
     with tiny_shop.opened(store) as shop:
         named, text = {"name": "secret.txt"}, b"the former one's secret"
         brought = httpx.post(
-            f"{shop.address}/v1/documents", params=named, content=text, headers=tiny_shop.bearer(first), timeout=60
-        )  # fmt: skip
+            f"{shop.address}/v1/documents",
+            params=named,
+            content=text,
+            headers=tiny_shop.bearer(first),
+            timeout=60,
+        )
         assert brought.status_code == 200, brought.text
         assert len(shop.get("/v1/documents", first).json()["data"]) == 1
         rotated = keys.rotate("ada")

@@ -1,4 +1,6 @@
-"""No API can forget a field's range: each route with a body reads it in one place, into types of ``fields.py``."""
+"""No API can forget a field's range: each route with a body reads it in one place, into types of
+``fields.py``.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def test_bodies_of_the_server_are_read_in_one_place_into_known_types(module: Any
 
 
 def unbounded(schema: Any, at: str = "") -> Iterator[str]:
-    """Places in a model whose type has no range of its own; loading options of Ollama's, which nobody reads, apart."""
+    """Places in a model whose type has no range of its own; loading options of Ollama's, which nobody
+    reads, apart.
+    """
     if isinstance(schema, dict):
         if schema.get("type") in ("int", "float", "str", "bool", "dict", "bytes", "decimal"):
             yield f"{at}: {schema['type']}"
@@ -84,6 +88,6 @@ def test_json_that_readers_disagree_about_is_refused(data: bytes, told: str) -> 
 
 
 def test_json_is_read_as_it_is() -> None:
-    assert strict_json.read(b'\xef\xbb\xbf{"a": [18446744073709551615, -0.5, "NaN 1e999", "\\ud83d\\ude00\\u0000", null]}') == {
-        "a": [2**64 - 1, -0.5, "NaN 1e999", "\U0001f600\0", None]
-    }  # fmt: skip
+    assert strict_json.read(
+        b'\xef\xbb\xbf{"a": [18446744073709551615, -0.5, "NaN 1e999", "\\ud83d\\ude00\\u0000", null]}'
+    ) == {"a": [2**64 - 1, -0.5, "NaN 1e999", "\U0001f600\0", None]}

@@ -35,14 +35,20 @@ FORMS = {
     "40,000 alternatives": {"grammar": "root ::= " + " | ".join(f'"word{n}"' for n in range(40_000))},
     "patterns that multiply": {"schema": TOO_MUCH},
     "an enumeration of 100,000": {"schema": {"enum": [f"word{n}" for n in range(100_000)]}},
-    "20,000 properties": {"schema": {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20_000)}}},
+    "20,000 properties": {
+        "schema": {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20_000)}}
+    },
     "a great repetition": {"grammar": 'root ::= ("a" | "b"){0,100000}'},
-    "repetitions in repetitions": {"grammar": "root ::= r1{0,1000}\n" + "\n".join(f"r{n} ::= r{n + 1}{{0,1000}}" for n in range(1, 6)) + '\nr6 ::= "a"'},
+    "repetitions in repetitions": {
+        "grammar": "root ::= r1{0,1000}\n"
+        + "\n".join(f"r{n} ::= r{n + 1}{{0,1000}}" for n in range(1, 6))
+        + '\nr6 ::= "a"'
+    },
     "itself": {"grammar": 'root ::= root root | "a" | root root root | ""'},
     "brackets": {"grammar": "root ::= " + "(" * 5000 + '"a"' + ")" * 5000},
     "depth": {"schema": DEEP},
     "no form": {"grammar": "root ::= ("},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""What is wrong with one request ends that request: the engine goes on, and others' answers are what they would be."""
+"""What is wrong with one request ends that request: the engine goes on, and others' answers are what they
+would be.
+"""
 
 from __future__ import annotations
 

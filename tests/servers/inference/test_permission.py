@@ -40,9 +40,18 @@ ABOUT = ("GET /v1/models/{name:path}", "POST /api/show")
 LISTS = ("GET /v1/models", "GET /api/tags", "GET /api/ps")
 #: No model is named, and nothing is computed. /metrics holds what is of the key's own models.
 FREE = (
-    "GET /health", "GET /ready", "GET /metrics", "GET /api/version", "GET /", "GET /-/chat.js", "GET /-/chat.css",
-    "GET /v1/responses/{number}", "DELETE /v1/responses/{number}", "GET /openapi.json", "HEAD /openapi.json",
-)  # fmt: skip
+    "GET /health",
+    "GET /ready",
+    "GET /metrics",
+    "GET /api/version",
+    "GET /",
+    "GET /-/chat.js",
+    "GET /-/chat.css",
+    "GET /v1/responses/{number}",
+    "DELETE /v1/responses/{number}",
+    "GET /openapi.json",
+    "HEAD /openapi.json",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""Prompts are logged only if asked for, readable by their owner alone, and for as long as the file's name says."""
+"""Prompts are logged only if asked for, readable by their owner alone, and for as long as the file's name
+says.
+"""
 
 from __future__ import annotations
 

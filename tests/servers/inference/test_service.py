@@ -50,7 +50,7 @@ def test_at_once_and_in_the_queue() -> None:
         limiter.enter(one, 0)
     limiter.leave(one, 0)
     limiter.enter(one, 3)
-    with pytest.raises(ApiError, match="wait already"):
+    with pytest.raises(ApiError, match="the queue is full"):
         limiter.enter(key(), 4)
 
 

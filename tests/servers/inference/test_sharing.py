@@ -1,4 +1,6 @@
-"""What one key has asked is not told to another by what was computed before: in memory, on disk, or by a grammar."""
+"""What one key has asked is not told to another by what was computed before: in memory, on disk, or by a
+grammar.
+"""
 
 from __future__ import annotations
 

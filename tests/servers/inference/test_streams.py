@@ -1,4 +1,6 @@
-"""An answer that is sent while it comes about ends with its client, whatever was being done when that left."""
+"""An answer that is sent while it comes about ends with its client, whatever was being done when that
+left.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,15 @@ _QUESTION = [{"role": "user", "content": "Hello"}]
 REQUESTS: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": "Hello", "max_tokens": 3000, "logit_bias": {"1": -100}, "stream": True},
     "/v1/chat/completions": {
-        "messages": _QUESTION, "max_tokens": 3000, "logit_bias": {"1": -100}, "stream": True,
+        "messages": _QUESTION,
+        "max_tokens": 3000,
+        "logit_bias": {"1": -100},
+        "stream": True,
     },
     "/v1/messages": {"messages": _QUESTION, "max_tokens": 3000, "stream": True},
     "/v1/responses": {"input": "Hello", "max_output_tokens": 3000, "stream": True},
     "/api/chat": {"messages": _QUESTION, "options": {"num_predict": 3000}},
-}  # fmt: skip
+}
 
 
 async def left_while_sending(app: FastAPI, path: str, number: int) -> None:
@@ -49,11 +54,19 @@ async def left_while_sending(app: FastAPI, path: str, number: int) -> None:
             await asyncio.Event().wait()
 
     scope = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
-        "scheme": "http", "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")], "client": ("127.0.0.1", 1),
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
-    }  # fmt: skip
+    }
     await app(scope, receive, send)
 
 

@@ -1,4 +1,6 @@
-"""The engines' thread is watched: its death is seen, told, counted, and it is started again; nothing hangs on it."""
+"""The engines' thread is watched: its death is seen, told, counted, and it is started again; nothing
+hangs on it.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,7 @@ def test_a_step_that_does_not_end_is_seen(served: tuple[TestClient, InferenceSer
     end = threading.Event()
     service.scheduler._command(lambda: end.wait(60) and None)
     wait_for(lambda: client.get("/ready").status_code == 503)
-    assert "has not ended" in client.get("/ready").json()["reason"]
+    assert "has run for" in client.get("/ready").json()["reason"]
     assert client.get("/health").status_code == 503
     assert ask(client) == 503
     assert metric(client, "freehold_engine_up") == 0.0

@@ -87,11 +87,11 @@ def test_folders_hold_the_files_by_name(stored: tuple[Store, Model]) -> None:
 
 def test_what_it_cannot_serve_is_refused(stored: tuple[Store, Model], tmp_path: Path) -> None:
     store, _ = stored
-    with pytest.raises(UsageError, match="serves one model and 2 are named"):
+    with pytest.raises(UsageError, match="serves one model, and 2 are named"):
         made(store, names=("smollm2", "packed"))
-    with pytest.raises(Unsupported, match="packed is gguf and vLLM reads safetensors"):
+    with pytest.raises(Unsupported, match="packed is gguf, and vLLM reads safetensors"):
         made(store, names=("packed",))
-    with pytest.raises(Unsupported, match="holds no PEFT adapter"):
+    with pytest.raises(Unsupported, match="has no PEFT adapter"):
         made(store, "packed")
     store.add(
         "stray",

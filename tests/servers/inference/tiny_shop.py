@@ -1,4 +1,6 @@
-"""A server in this process, over models of random weights that take no time: two that answer and one that embeds."""
+"""A server in this process, over models of random weights that take no time: two that answer and one that
+embeds.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Documents over HTTP: add, list and remove them, and search for the passages nearest to a question.
 
-The chat page uses these: it puts the passages before the question and shows them under the answer. Any client can do
-the same.
+The chat page uses these: it puts the passages before the question and shows them under the answer. Any
+client can do the same.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class PassageEntry(TypedDict):
 
 
 class SearchResult(TypedDict):
-    """The passages nearest to a question, nearest first. ``search_seconds``: without embedding the question."""
+    """The passages nearest to a question, nearest first. ``search_seconds``: without embedding the
+    question.
+    """
 
     object: Literal["list"]
     model: str

@@ -1,4 +1,6 @@
-"""The server's state: /health for the service manager, /ready for a load balancer, /metrics for Prometheus."""
+"""The server's state: /health for the service manager, /ready for a load balancer, /metrics for
+Prometheus.
+"""
 
 from __future__ import annotations
 

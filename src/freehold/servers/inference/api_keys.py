@@ -74,8 +74,8 @@ def _not_shown(_: str) -> None:
 def scope_of(key: Key, sharing: str) -> str:
     """The scope of a key's prompts; requests reuse what was computed in the same scope.
 
-    ``sharing``: all, group or key, as in :class:`EngineOptions`. A key that was revoked and created again under its old
-    name has another scope.
+    ``sharing``: all, group or key, as in :class:`EngineOptions`. A key that was revoked and created again
+    under its old name has another scope.
     """
     if sharing == "all" or not key.name:
         return ""
@@ -109,7 +109,8 @@ class Keys:
         limits: Limits | None = None,
         show: Callable[[str], None] = _not_shown,
     ) -> str:
-        """Create a key. ``show`` gets it before it is stored, so that a key that could not be shown is not stored.
+        """Create a key. ``show`` gets it before it is stored, so that a key that could not be shown is
+        not stored.
 
         Raises UsageError for a name that is taken, and what ``show`` raises.
         """

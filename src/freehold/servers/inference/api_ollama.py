@@ -1,7 +1,7 @@
 """Ollama's API: chat, generate, tags, show, ps, version. Streams are JSON lines; streaming is the default.
 
-Source: Ollama's API reference, as the client package ``ollama`` writes and reads it. Names may end in ``:latest``, which
-is ignored. Embeddings have a file of their own.
+Source: Ollama's API reference, as the client package ``ollama`` writes and reads it. Names may end in
+``:latest``, which is ignored. Embeddings have a file of their own.
 """
 
 from __future__ import annotations

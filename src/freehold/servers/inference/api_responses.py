@@ -1,5 +1,5 @@
-"""OpenAI's Responses API, whole and streamed, with functions and formats. It keeps nothing: each request brings its
-whole conversation.
+"""OpenAI's Responses API, whole and streamed, with functions and formats. It keeps nothing: each request
+brings its whole conversation.
 
 Source: OpenAI's API reference, as the client package ``openai`` writes it. Unknown fields are errors.
 """
@@ -101,8 +101,9 @@ class TextSettings(fields.Loose):
 
 
 class ResponsesRequest(fields.Fields):
-    """A request. ``store`` is not done here, and the response says so; fields that only affect OpenAI's own service
-    are accepted and ignored."""
+    """A request. ``store`` is not done here, and the response says so; fields that only affect OpenAI's
+    own service are accepted and ignored.
+    """
 
     model: fields.Name
     input: Annotated[list[Annotated[InputItem, BeforeValidator(_typed_item)]], BeforeValidator(_as_items)] = (

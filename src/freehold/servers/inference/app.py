@@ -1,4 +1,6 @@
-"""The application: every API over one inference service, behind the gate (for browsers) and the auth middleware."""
+"""The application: every API over one inference service, behind the gate (for browsers) and the auth
+middleware.
+"""
 
 from __future__ import annotations
 
@@ -169,7 +171,8 @@ def serve(
     override: str = "",
     say: Say = quiet,
 ) -> None:
-    """Serve until interrupted; then accept no more requests, and wait up to ``drain_s`` for those in progress.
+    """Serve until interrupted; then accept no more requests, and wait up to ``drain_s`` for those in
+    progress.
 
     ``override``: the reason for going against the policy. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy,
     UsageError where others would be let in without a key, PolicyDenied.

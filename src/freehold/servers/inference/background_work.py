@@ -1,7 +1,9 @@
-"""Work that requests need besides the engine's: rendering, counting tokens, reading and searching documents.
+"""Work that requests need besides the engine's: rendering, counting tokens, reading and searching
+documents.
 
-It runs in a few threads, never on the event loop, and its queue is limited. When the client leaves or the deadline
-passes, the work is told to stop, and the request waits until it has: only then may a model be closed.
+It runs in a few threads, never on the event loop, and its queue is limited. When the client leaves or the
+deadline passes, the work is told to stop, and the request waits until it has: only then may a model be
+closed.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class BackgroundWork:
         return max(0, self._under_way - self._threads)
 
     async def run(self, function: Callable[[], T], is_disconnected: IsDisconnected | None = None) -> T:
-        """The function's result. Raises ApiError when the client leaves, and whatever the function raises."""
+        """The function's result. Raises ApiError when the client leaves, and whatever the function
+        raises.
+        """
         stop = threading.Event()
 
         def stoppable() -> T:
@@ -61,7 +65,9 @@ class BackgroundWork:
 
 
 async def unless_disconnected(future: asyncio.Future[T], is_disconnected: IsDisconnected | None) -> T:
-    """The future's result. Raises ApiError when the client leaves first; the caller must then end the future."""
+    """The future's result. Raises ApiError when the client leaves first; the caller must then end the
+    future.
+    """
     while not future.done():
         await asyncio.wait({future}, timeout=_CHECK_S)
         if not future.done() and is_disconnected is not None and await is_disconnected():

@@ -1,7 +1,7 @@
 """What a client asks, whichever API it speaks, and how that becomes a request to an engine.
 
-Functions that a model may call are described in its template's own form, or in a system message where the template has
-none; ``tool_calls.py`` holds their types and reads the calls in an answer.
+Functions that a model may call are described in its template's own form, or in a system message where the
+template has none; ``tool_calls.py`` holds their types and reads the calls in an answer.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class ChatRequest:
     answer_form: bool = True
 
     def uses_form(self, form: AnswerForm) -> bool:
-        """Whether this is a question like those the model was measured with: no functions, no other turns."""
+        """Whether this is a question like those the model was measured with: no functions, no other
+        turns.
+        """
         if not self.answer_form or self.prompt is not None or self.may_call:
             return False
         return form.asks([message.role for message in self.messages])
@@ -113,7 +115,9 @@ def _with_form(chat: ChatRequest, form: AnswerForm) -> list[Message]:
 
 
 def _without_tool_roles(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-    """Messages for a template without functions: they go into the system message; calls and results become text."""
+    """Messages for a template without functions: they go into the system message; calls and results
+    become text.
+    """
     texts = [_as_text(message) for message in messages]
     if tools:
         description = _description(tools)
@@ -154,7 +158,9 @@ def _merged(messages: Sequence[Message]) -> list[Message]:
 
 
 def answer_grammar(chat: ChatRequest, form: AnswerForm) -> Source | None:
-    """What the answer must follow besides labels, not compiled yet; None for nothing. Raises UsageError, ApiError."""
+    """What the answer must follow besides labels, not compiled yet; None for nothing. Raises UsageError,
+    ApiError.
+    """
     if chat.may_call and chat.tool_choice not in ("auto", "none"):
         return _call_grammar(chat)
     if chat.form is None:
@@ -193,7 +199,8 @@ def generation_request(
     room: int,
     adapter: str = "",
 ) -> GenerationRequest:
-    """The engine's request. ``choices``: the form's labels as tokens. ``room``: tokens of prompt and answer together.
+    """The engine's request. ``choices``: the form's labels as tokens. ``room``: tokens of prompt and
+    answer together.
 
     Raises ApiError, UsageError, Unsupported.
     """
@@ -227,7 +234,9 @@ def _check_tokens(chat: ChatRequest, tokens: Sequence[int], size: int) -> None:
 
 
 def with_system(messages: Sequence[Message], system: str) -> list[Message]:
-    """The messages after a system message; one that they begin with is joined to it, since templates take one."""
+    """The messages after a system message; one that they begin with is joined to it, since templates take
+    one.
+    """
     if not system:
         return list(messages)
     if messages and messages[0].role == "system":

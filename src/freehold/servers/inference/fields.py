@@ -1,7 +1,8 @@
 """Types of request fields for all APIs: each has a range, and an error message for values outside of it.
 
-The request models of all APIs derive from :class:`Fields` and use these types. JSON's ``null`` means that a field is
-absent. What depends on the model (tokens of its vocabulary, its context) is checked in ``chat_request.py``.
+The request models of all APIs derive from :class:`Fields` and use these types. JSON's ``null`` means that
+a field is absent. What depends on the model (tokens of its vocabulary, its context) is checked in
+``chat_request.py``.
 """
 
 from __future__ import annotations
@@ -331,7 +332,9 @@ Schema = Annotated[JsonObject, Check(schema_at, {"type": "object"})]
 
 
 def texts(most: int, *, empty: bool) -> Check:
-    """A text or a list of up to ``most`` texts, as a list. ``empty``: whether the list and its texts may be empty."""
+    """A text or a list of up to ``most`` texts, as a list. ``empty``: whether the list and its texts may
+    be empty.
+    """
 
     def check(value: Any) -> list[str]:
         items = [value] if isinstance(value, str) else list_at(value, most=most)
@@ -381,7 +384,9 @@ def arguments_of(value: Any, at: str = "") -> JsonObject:
 
 
 def _tools(value: Any) -> list[JsonObject]:
-    """Functions as OpenAI's APIs write them: ``{"type": "function", "function": {...}}``, or all in one object."""
+    """Functions as OpenAI's APIs write them: ``{"type": "function", "function": {...}}``, or all in one
+    object.
+    """
     tools = list_at(value, most=MOST_TOOLS)
     for number, tool in enumerate(tools):
         kind = object_at(tool, str(number)).get("type")
@@ -393,7 +398,9 @@ def _tools(value: Any) -> list[JsonObject]:
 
 
 def check_function(function: JsonObject, at: str, parameters: str) -> None:
-    """Check a function's name, description, and the JSON schema in its field ``parameters``. Raises invalid."""
+    """Check a function's name, description, and the JSON schema in its field ``parameters``. Raises
+    invalid.
+    """
     if not name_at(function.get("name"), f"{at}.name"):
         raise invalid("must not be empty", f"{at}.name")
     if function.get("description") is not None:

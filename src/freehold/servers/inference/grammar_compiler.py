@@ -1,8 +1,8 @@
 """Clients' grammars, compiled in processes with limits (``core/limited_process.py``).
 
-A grammar of a few hundred bytes can take minutes or gigabytes to compile, and llguidance ends its process where memory
-runs out. So each is first compiled in such a process; what passed there is cheap for the server. The work is stopped
-when the client leaves.
+A grammar of a few hundred bytes can take minutes or gigabytes to compile, and llguidance ends its process
+where memory runs out. So each is first compiled in such a process; what passed there is cheap for the
+server. The work is stopped when the client leaves.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class GrammarCompiler:
             return self._processes.call(json.dumps(asdict(source)).encode()).decode()
         except limited_process.Exceeded:
             raise UsageError(
-                f"the schema or grammar takes more than {BOUNDS.cpu_s:g} s or {BOUNDS.memory_bytes >> 20} MiB to "
-                "compile",
+                f"the schema or grammar takes more than {BOUNDS.cpu_s:g} s "
+                f"or {BOUNDS.memory_bytes >> 20} MiB to compile",
                 "simplify the schema or grammar",
             ) from None
 

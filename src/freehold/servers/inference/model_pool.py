@@ -1,7 +1,8 @@
-"""The models of a server: opened on first use, and closed again, least recently used first, where memory is short.
+"""The models of a server: opened on first use, and closed again, least recently used first, where memory
+is short.
 
-An adapter is served beside its base, under its own name, on the base's weights, and so is a model of the same weights
-with another answer form. Embedding models are opened and closed by the same rules.
+An adapter is served beside its base, under its own name, on the base's weights, and so is a model of the
+same weights with another answer form. Embedding models are opened and closed by the same rules.
 """
 
 from __future__ import annotations
@@ -230,7 +231,9 @@ class ModelPool:
             self._awaited[root] -= 1
 
     async def _replace(self, root: str) -> None:
-        """Open a model, one at a time, in place of one that failed; open models go on answering. Raises ApiError."""
+        """Open a model, one at a time, in place of one that failed; open models go on answering. Raises
+        ApiError.
+        """
         async with self._opening:
             if (failed := self._loaded.get(root)) is not None:
                 if failed.users:

@@ -1,7 +1,7 @@
 """What OpenAI's chat and text completions answer.
 
-Source: OpenAI's API reference, as the client package ``openai`` reads it; ``energy_joules`` is ours. Types that end in
-``Chunk`` or ``Delta`` are of streams.
+Source: OpenAI's API reference, as the client package ``openai`` reads it; ``energy_joules`` is ours.
+Types that end in ``Chunk`` or ``Delta`` are of streams.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class EngineOptions:
     threads: int = 0
     #: whether models are asked in the answer form in which they were measured
     forms: bool = True
-    #: whose computed prompts a request may reuse: its key's (``key``), its key's group's (``group``) or everybody's (``all``)
+    #: whose computed prompts a request may reuse: its key's (``key``), its key's group's (``group``)
+    #: or everybody's (``all``)
     sharing: str = "group"
 
 

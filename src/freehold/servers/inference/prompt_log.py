@@ -1,7 +1,8 @@
-"""The log of prompts and answers, if the operator wants one: a file for each day, with its retention in its name.
+"""The log of prompts and answers, if the operator wants one: a file for each day, with its retention in
+its name.
 
-Files are JSON lines that only their owner may read, and are deleted when their time is over. Nothing is logged unless a
-folder is named.
+Files are JSON lines that only their owner may read, and are deleted when their time is over. Nothing is
+logged unless a folder is named.
 """
 
 from __future__ import annotations

@@ -57,18 +57,22 @@ class Limiter:
             wait_s = tokens[0][0] + _WINDOW - self._clock() if tokens else 1.0
             raise ApiError(
                 429,
-                f"this key may use at most {_count(most, 'token')} a minute; its requests in progress count too",
+                f"this key may use at most {_count(most, 'token')} a minute, requests in progress included",
                 "rate_limit_exceeded",
                 wait_s,
             )
 
     def expect(self, key: Key, tokens: int) -> None:
-        """Reserve tokens of prompt and answer for a request that was let in. Raises ApiError where too few are left."""
+        """Reserve tokens of prompt and answer for a request that was let in. Raises ApiError where too
+        few are left.
+        """
         self._check_tokens(key)
         self._expected[key.name] += tokens
 
     def leave(self, key: Key, tokens: int, expected: int = 0) -> None:
-        """A request has ended after ``tokens`` of prompt and answer; ``expected``: what was reserved for it."""
+        """A request has ended after ``tokens`` of prompt and answer; ``expected``: what was reserved for
+        it.
+        """
         self._running[key.name] -= 1
         self._expected[key.name] -= expected
         if tokens:

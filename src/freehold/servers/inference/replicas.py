@@ -1,11 +1,12 @@
 """Several replicas of the server behind one address, on one machine or many, by Ray Serve.
 
-Each replica is the whole server of ``app.py`` with its own models in memory; Ray sends requests to the less busy ones.
-Replicas share the store: keys and usage are in its catalogue, which for several machines must be PostgreSQL
-(``FREEHOLD_DATABASE``), and the blobs in a folder that all machines see. They do not share limits, cached prompts and
-metrics.
+Each replica is the whole server of ``app.py`` with its own models in memory; Ray sends requests to the
+less busy ones. Replicas share the store: keys and usage are in its catalogue, which for several machines
+must be PostgreSQL (``FREEHOLD_DATABASE``), and the blobs in a folder that all machines see. They do not
+share limits, cached prompts and metrics.
 
-Source: Ray Serve's ``ingress`` with a builder, which is called in each replica. Ray's usage reports are turned off.
+Source: Ray Serve's ``ingress`` with a builder, which is called in each replica. Ray's usage reports are
+turned off.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def run(
     override: str = "",
     say: Say = quiet,
 ) -> None:
-    """Serve until ``ended`` is set, on the cluster of ``RAY_ADDRESS`` or on one that is started on this machine.
+    """Serve until ``ended`` is set, on the cluster of ``RAY_ADDRESS`` or on one that is started on this
+    machine.
 
     ``override``: the reason for going against the policy. Raises MissingPart, NotFound, Unsupported, UsageError, PolicyDenied.
     """
@@ -95,7 +97,8 @@ def run(
     )
     try:
         serve.start(http_options={"host": host, "port": port})
-        application = serve.ingress(builder(store.folder, names, adapters, options))()  # type: ignore[arg-type]
+        build = builder(store.folder, names, adapters, options)
+        application = serve.ingress(build)()  # type: ignore[arg-type]
         deployment = serve.deployment(application).options(
             name=NAME,
             num_replicas=cluster.replicas,

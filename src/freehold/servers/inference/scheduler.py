@@ -1,12 +1,12 @@
 """One thread runs every engine's steps; requests come in and text goes out through queues.
 
-Waiting requests are taken by priority, then by how little their key has received lately, then by arrival, so that one
-key's hundred requests do not delay another key's one.
+Waiting requests are taken by priority, then by how little their key has received lately, then by arrival,
+so that one key's hundred requests do not delay another key's one.
 
-A second thread watches the first. If the first dies, all requests in progress end with an error, the engines are
-reset, and it is started again after a pause that grows each time. An engine that cannot be reset, or fails again, is
-abandoned, and its model is reopened. :attr:`Scheduler.health` has the state. However a request ends, ``on_end`` is
-called once with what was computed of it.
+A second thread watches the first. If the first dies, all requests in progress end with an error, the
+engines are reset, and it is started again after a pause that grows each time. An engine that cannot be
+reset, or fails again, is abandoned, and its model is reopened. :attr:`Scheduler.health` has the state.
+However a request ends, ``on_end`` is called once with what was computed of it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from freehold.servers.inference.grammar_compiler import GrammarCompiler
 HALF_LIFE = 60.0
 #: Seconds after which a step that has not ended counts as stuck.
 STUCK_S = 120.0
-#: Seconds before a thread that died is started again: the first time, and at most. Each death doubles the pause,
-#: until there has been none for ``FORGIVEN_S``.
+#: Seconds before a thread that died is started again: the first time, and at most. Each death doubles
+#: the pause, until there has been none for ``FORGIVEN_S``.
 FIRST_WAIT_S, MOST_WAIT_S, FORGIVEN_S = 0.1, 30.0, 60.0
 log = logging.getLogger("freehold.engine")
 
@@ -212,7 +212,8 @@ class Scheduler:
     ) -> AsyncGenerator[Piece]:
         """Pieces of the answer as they come; leaving the iteration early cancels the request.
 
-        ``deadline``: in monotonic seconds. ``on_end`` is called in the event loop, however the request ends.
+        ``deadline``: in monotonic seconds. ``on_end`` is called in the event loop, however the request
+        ends.
         """
         loop = asyncio.get_running_loop()
         entry = ScheduledRequest(next(self._numbers), engine, request, key, priority, deadline, loop, on_end)
@@ -233,7 +234,9 @@ class Scheduler:
                 self._command(lambda: self._cancel(entry))
 
     async def _prepare(self, entry: ScheduledRequest) -> FreeholdError | None:
-        """Compile the request's grammar while nobody waits for it. Returns the error that ends the request."""
+        """Compile the request's grammar while nobody waits for it. Returns the error that ends the
+        request.
+        """
         if self._closed:
             return _shutting_down()
         self._preparing.add(entry)
@@ -359,7 +362,9 @@ class Scheduler:
             self._reset(engine)
 
     def _partial_completion(self, entry: ScheduledRequest) -> Completion | None:
-        """What was computed of a request, which its engine drops; None where the engine fails to report it."""
+        """What was computed of a request, which its engine drops; None where the engine fails to report
+        it.
+        """
         if entry.number not in self._running:
             return None
         try:
@@ -369,7 +374,9 @@ class Scheduler:
             return None
 
     def _reset(self, engine: BatchingEngine) -> None:
-        """Drop an engine's requests and cache; abandon it where that fails, or where it was reset a moment ago."""
+        """Drop an engine's requests and cache; abandon it where that fails, or where it was reset a
+        moment ago.
+        """
         now = time.monotonic()
         try:
             engine.forget()

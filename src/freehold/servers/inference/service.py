@@ -1,4 +1,6 @@
-"""Between the APIs and the engines: permissions, limits and accounts; every API goes through this service."""
+"""Between the APIs and the engines: permissions, limits and accounts; every API goes through this
+service.
+"""
 
 from __future__ import annotations
 
@@ -154,10 +156,8 @@ class InferenceService:
             raise ApiError(403, f"this key may not use {model[:200]!r}", "model_not_allowed")
         if model not in self.pool.names:
             names = [name for name in self.pool.names if key.may_use(name)][:8]
-            available = (
-                f"this key may use {', '.join(names)}" if names else "this key may use none of the models"
-            )
-            message = f"the model {model[:200]!r} is not served here; {available}"
+            available = ", ".join(names) or "none that this key may use"
+            message = f"the model {model[:200]!r} is not served here; available: {available}"
             raise ApiError(404, message, "model_not_found")
 
     def default_model(self, key: Key) -> str:
@@ -270,8 +270,9 @@ class InferenceService:
 
     @asynccontextmanager
     async def admit(self, client: Client, model: str) -> AsyncIterator[RequestContext]:
-        """The block in which a request uses a model, for all requests but answers: permission, limits, queue and
-        deadline are checked, and it is accounted for. Raises ApiError."""
+        """The block in which a request uses a model, for all requests but answers: permission, limits,
+        queue and deadline are checked, and it is accounted for. Raises ApiError.
+        """
         self._enter(client.key, model)
         context, began, status = RequestContext(client, model), time.monotonic(), "error"
         try:
@@ -383,8 +384,8 @@ def _check_length(request: GenerationRequest, longest: int) -> None:
     if len(request.tokens) + request.max_tokens > longest:
         raise ApiError(
             400,
-            f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} exceed the "
-            f"context of {longest} tokens",
+            f"a prompt of {len(request.tokens)} tokens and an answer of up to {request.max_tokens} "
+            f"exceed the context of {longest} tokens",
             "context_length_exceeded",
         )
 

@@ -1,7 +1,7 @@
 """Functions that a model may call, and its calls in the text of an answer.
 
-A model calls a function by writing ``<tool_call>{"name": ..., "arguments": ...}</tool_call>``, the form of Hermes and
-Qwen models.
+A model calls a function by writing ``<tool_call>{"name": ..., "arguments": ...}</tool_call>``, the form
+of Hermes and Qwen models.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Traces of requests, sent to an OpenTelemetry collector. They contain no text of prompts or answers.
 
-Source: OpenTelemetry's semantic conventions for generative AI (attributes ``gen_ai.*``), OTLP over HTTP, and W3C Trace
-Context for a client's own trace (header ``traceparent``).
+Source: OpenTelemetry's semantic conventions for generative AI (attributes ``gen_ai.*``), OTLP over HTTP,
+and W3C Trace Context for a client's own trace (header ``traceparent``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ parent: ContextVar[str] = ContextVar("traceparent", default="")
 
 
 class Traces:
-    """Sends spans to ``collector`` (an address, e.g. http://127.0.0.1:4318) in the background; does nothing without one.
+    """Sends spans to ``collector`` (an address, e.g. http://127.0.0.1:4318) in the background; does
+    nothing without one.
 
     Raises MissingPart.
     """

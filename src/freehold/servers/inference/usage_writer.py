@@ -31,7 +31,8 @@ class UsageWriter:
     async def run(self) -> None:
         """Write every :data:`WRITE_EVERY_S` seconds until cancelled, and once more then.
 
-        What the database does not take (the disk is full, another process writes for too long) is tried again.
+        What the database does not take (the disk is full, another process writes for too long) is tried
+        again.
         """
         try:
             while True:

@@ -1,8 +1,9 @@
-"""The same command on a machine with a GPU: vLLM's own server, started with the options of ``freehold serve``.
+"""The same command on a machine with a GPU: vLLM's own server, started with the options of ``freehold
+serve``.
 
-vLLM reads safetensors and PEFT adapters from folders. It has its own APIs, batches and metrics, so Freehold's keys,
-limits and accounts do not apply, and options that do not apply are errors. Its usage reports and its access to hubs
-are turned off.
+vLLM reads safetensors and PEFT adapters from folders. It has its own APIs, batches and metrics, so
+Freehold's keys, limits and accounts do not apply, and options that do not apply are errors. Its usage
+reports and its access to hubs are turned off.
 
 Source of the options: ``make_arg_parser`` of vLLM 0.33 (vllm/entrypoints/common/cli_args.py).
 """

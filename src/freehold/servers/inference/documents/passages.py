@@ -96,7 +96,9 @@ def _pdf(name: str, data: bytes) -> list[tuple[int, str]]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """(number, line) of each line, an empty one at the end; a very long one in several parts of the same number."""
+    """(number, line) of each line, an empty one at the end; a very long one in several parts of the same
+    number.
+    """
     number = 0
     for number, line in enumerate(text.splitlines(), start=1):
         for start in range(0, max(len(line), 1), _LONGEST_LINE):
@@ -129,7 +131,9 @@ def _split(page: int, text: str) -> Iterator[Passage]:
 
 
 def fitted(passages: list[Passage], count: Callable[[str], int], most: int) -> Iterator[Passage]:
-    """The passages; those of more than ``most`` tokens are halved between sentences or words until they fit."""
+    """The passages; those of more than ``most`` tokens are halved between sentences or words until they
+    fit.
+    """
     for passage in passages:
         if count(passage.text) <= most or len(passage.text) < 2:
             yield passage

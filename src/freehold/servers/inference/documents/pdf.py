@@ -1,4 +1,6 @@
-"""The text of a PDF; runs in a process with limits, since a small file can keep a reader busy for minutes."""
+"""The text of a PDF; runs in a process with limits, since a small file can keep a reader busy for
+minutes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from freehold.core.errors import BadData, Unsupported
 
 
 def pages(data: bytes) -> bytes:
-    """A JSON list of each page's text. Raises BadData, Unsupported; their messages continue the file's name."""
+    """A JSON list of each page's text. Raises BadData, Unsupported; their messages continue the file's
+    name.
+    """
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):

@@ -1,8 +1,8 @@
 """Documents: their passages and a vector for each, in one SQLite file for each embedding model.
 
-Only its owner may read the file. A document belongs to the key that added it, and no other key sees it. Vectors are in
-a table of sqlite-vec, whose search is exact; text and vectors are written in one transaction. (apsw, not Python's own
-sqlite3, because that is often built without loadable extensions.)
+Only its owner may read the file. A document belongs to the key that added it, and no other key sees it.
+Vectors are in a table of sqlite-vec, whose search is exact; text and vectors are written in one
+transaction. (apsw, not Python's own sqlite3, because that is often built without loadable extensions.)
 """
 
 from __future__ import annotations
@@ -75,12 +75,15 @@ class Documents:
         with self._lock, self._connection:
             self._connection.execute(_TABLES)
             self._connection.execute(
-                "CREATE VIRTUAL TABLE IF NOT EXISTS vectors USING vec0(owner TEXT PARTITION KEY, document TEXT, "
+                "CREATE VIRTUAL TABLE IF NOT EXISTS vectors USING vec0("
+                "owner TEXT PARTITION KEY, document TEXT, "
                 f"embedding FLOAT[{width}] DISTANCE_METRIC=cosine)"
             )
 
     def add(self, owner: str, name: str, size: int, passages: list[Passage], vectors: np.ndarray) -> Document:
-        """Store a document and the vectors (passages, width) of its passages, in place of one of the same name and owner."""
+        """Store a document and the vectors (passages, width) of its passages, in place of one of the same
+        name and owner.
+        """
         document = Document(f"doc_{secrets.token_hex(12)}", name, size, time.time(), len(passages))
         with self._lock, self._connection as connection:
             for (old,) in list(
@@ -105,8 +108,8 @@ class Documents:
     def list(self, owner: str, since: float = 0.0) -> list[Document]:
         """An owner's documents, newest first.
 
-        ``since``, here and below: when the owner's key was made (seconds since 1970). Older documents belong to an
-        earlier key of the same name.
+        ``since``, here and below: when the owner's key was made (seconds since 1970). Older documents
+        belong to an earlier key of the same name.
         """
         query = (
             "SELECT id, name, bytes, added, (SELECT count(*) FROM passages WHERE document = d.id) "
@@ -133,7 +136,9 @@ class Documents:
     def search(
         self, owner: str, vector: np.ndarray, limit: int, among: list[str] | None = None, since: float = 0.0
     ) -> list[PassageHit]:
-        """The owner's passages nearest to a vector (width,), nearest first, of the documents ``among`` or of all."""
+        """The owner's passages nearest to a vector (width,), nearest first, of the documents ``among`` or
+        of all.
+        """
         if since and self._has_older(owner, since):  # the table of vectors has no dates
             visible = {document.id for document in self.list(owner, since)}
             among = [number for number in among or visible if number in visible]

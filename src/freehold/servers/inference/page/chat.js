@@ -14,7 +14,7 @@ async function models() {
   const answer = await fetch("/v1/models", { headers: headers() });
   const told = await answer.json();
   if (!answer.ok) {
-    say(`${told.error.message}: give it under Settings`, true);
+    say(`${told.error.message}. Enter it under Settings.`, true);
     document.querySelector("details").open = true;
     return;
   }
@@ -28,7 +28,7 @@ async function models() {
   at("papers").hidden = !told.data.some((one) => one.embeds);
   if (!at("papers").hidden) await papers();
   const ready = await fetch("/ready", { headers: headers() });
-  if (ready.ok) at("energy").textContent = `Energy under answers: ${(await ready.json()).energy}.`;
+  if (ready.ok) at("energy").textContent = `Energy of answers: ${(await ready.json()).energy}.`;
 }
 
 // What an address of the server tells, as JSON.
@@ -76,14 +76,14 @@ async function bring(files) {
   at("papers").open = true;
   let ticked = chosenPapers();
   for (const file of files) {
-    note(`Reading ${file.name}`);
+    note(`Reading ${file.name} …`);
     try {
       const kept = await fetched(`/v1/documents?name=${encodeURIComponent(file.name)}`, {
         method: "POST", headers: { ...headers(), "Content-Type": "application/octet-stream" }, body: file,
       });
       ticked = [...ticked, kept.id];
       await papers(ticked);
-      note(`${file.name} is read: ${counted(kept)}`);
+      note(`Added ${file.name}: ${counted(kept)}`);
     } catch (error) {
       note(error.message, true);
       return;
@@ -208,7 +208,7 @@ async function answer(model, asked, box) {
   found.seconds = (performance.now() - started) / 1000;
   const speed = found.tokens > 1 ? ` · ${((found.tokens - 1) / Math.max(found.seconds - found.first_s, 0.001)).toFixed(1)} tokens/s` : "";
   const energy = found.joules === null ? "" : ` · ${found.joules.toPrecision(2)} J`;
-  figures.textContent = found.tokens ? `${found.tokens} tokens${speed} · first after ${(found.first_s * 1000).toFixed(0)} ms${energy}` : "stopped";
+  figures.textContent = found.tokens ? `${found.tokens} tokens${speed} · first token after ${(found.first_s * 1000).toFixed(0)} ms${energy}` : "stopped";
   return found;
 }
 
@@ -221,7 +221,7 @@ async function ask(turn) {
   turn.mine.after(row);
   running = new AbortController();
   buttons();
-  say("Answering");
+  say("Answering …");
   try {
     turn.sources = await sourcesOf(turn.user);
   } catch (error) {
@@ -235,13 +235,13 @@ async function ask(turn) {
   turn.answers = await Promise.all(chosen.map((model) => {
     const box = document.createElement("section");
     box.className = "answer";
-    box.setAttribute("aria-label", `Answer of ${model}`);
+    box.setAttribute("aria-label", `Answer by ${model}`);
     row.append(box);
     return answer(model, [...messages(before, model), { role: "user", content: asked(turn) }], box);
   }));
   running = null;
   buttons();
-  say("Answered");
+  say("Done");
 }
 
 function buttons() {
@@ -256,7 +256,7 @@ at("ask").addEventListener("submit", (event) => {
   const text = at("prompt").value.trim();
   if (!text || running) return;
   if (!at("first").value) {
-    say("There is no model to ask", true);
+    say("No model is available", true);
     return;
   }
   at("prompt").value = "";
@@ -309,4 +309,4 @@ document.addEventListener("drop", (event) => {
   document.body.classList.remove("dropping");
   bring([...event.dataTransfer.files]);
 });
-models().catch(() => say("The server does not answer", true));
+models().catch(() => say("The server does not respond", true));
