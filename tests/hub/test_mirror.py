@@ -157,7 +157,7 @@ def test_following_fetches_what_changes_until_ctrl_c(
     assert running.stdout is not None
     assert "3 files fetched" in running.stdout.readline()
     push(there, "ada/intents", {"deep/notes.txt": b"three\n"})
-    assert "1 files fetched" in running.stdout.readline()
+    assert "1 file fetched" in running.stdout.readline()
     time.sleep(0.2)
     running.send_signal(signal.SIGINT)
     assert running.wait(20) == 130

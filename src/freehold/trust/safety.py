@@ -292,7 +292,7 @@ def _over_refused(rows: Sequence[Judged], evaluator: Evaluator) -> Corrected:
     )
 
 
-def compare(before: Safety, after: Safety) -> dict[str, object]:
+def compare(before: Safety, after: Safety) -> dict[str, PairedDifference | None]:
     """What tuning did on the same prompts: paired differences of violating and over-refused shares, as
     counted.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from freehold.hub.repositories import Commit, File, Repository, lfs_file
+from freehold.hub.commits import Commit, File, Repository, lfs_file
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.hub.repository_info import (
     RepositoryInfo,

@@ -322,7 +322,7 @@ def _paths(people: People, repo: str) -> list[str]:
         "role": "read",
         "status": "pending",
         "oid": sha256(PRIVATE),
-        "place": "0" * 16,
+        "store": "0" * 16,
         "prefix": "default",
         "chunk": "0" * 64,
         "name": "0" * 64,

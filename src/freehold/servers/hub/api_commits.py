@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from freehold.hub.commits import LFS_ENDINGS, File, Repository
 from freehold.hub.discussions import number_of
-from freehold.hub.repositories import LFS_ENDINGS, File, Repository
 from freehold.hub.users import User
 from freehold.servers.hub.addresses import unescape_slashes
 from freehold.servers.hub.api_error import ApiError

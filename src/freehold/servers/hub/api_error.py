@@ -19,7 +19,7 @@ from freehold.core.errors import (
     Unsupported,
     UsageError,
 )
-from freehold.hub.repositories import Stale
+from freehold.hub.commits import Stale
 from freehold.hub.storage_backends import Away
 from freehold.models.catalogue import cause_of
 from freehold.servers.hub.page_templates import error_page

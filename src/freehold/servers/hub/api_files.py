@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
 from freehold.hub.blob_store import Content
-from freehold.hub.repositories import File, Repository
+from freehold.hub.commits import File, Repository
 from freehold.servers.hub.addresses import plural_and_name, unescape_slashes
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.hub.session import CurrentSession, Session

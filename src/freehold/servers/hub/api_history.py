@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from freehold.hub.repositories import Commit
+from freehold.hub.commits import Commit
 from freehold.servers.hub.addresses import next_link, unescape_slashes
 from freehold.servers.hub.json_answers import timestamp
 from freehold.servers.hub.session import CurrentSession

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from freehold.core.errors import BadData
 from freehold.hub import front_matter
-from freehold.hub.repositories import Repository
+from freehold.hub.commits import Repository
 from freehold.hub.scans import repository_status
 from freehold.hub.search_index import SearchQuery
 from freehold.servers.hub.addresses import PLURALS, next_link, unescape_slashes

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from freehold.core import atomic_files
-from freehold.hub.repositories import Repository
+from freehold.hub.commits import Repository
 from freehold.hub.users import User
 from freehold.servers.hub import lfs_parts
 from freehold.servers.hub.addresses import plural_and_name

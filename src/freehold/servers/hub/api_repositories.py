@@ -7,7 +7,7 @@ import json
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from freehold.hub.repositories import Exists
+from freehold.hub.commits import Exists
 from freehold.servers.hub.addresses import PLURALS
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.hub.json_answers import Empty

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from freehold.core import strict_json
-from freehold.hub.repositories import Commit, Repository
+from freehold.hub.commits import Commit, Repository
 from freehold.servers.hub.addresses import next_link, unescape_slashes
 from freehold.servers.hub.api_error import ApiError
 from freehold.servers.hub.session import CurrentSession, Session

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from freehold.core import strict_json
 from freehold.core.errors import BadData
-from freehold.hub.repositories import Change, File, Repository, git_oid, lfs_file
+from freehold.hub.commits import Change, File, Repository, git_oid, lfs_file
 from freehold.hub.users import User
 from freehold.models.names import check_path
 from freehold.servers.hub.api_error import ApiError

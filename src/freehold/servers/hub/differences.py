@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from freehold.hub.blob_store import BlobStore
-from freehold.hub.repositories import Commit, File, pointer
+from freehold.hub.commits import Commit, File, pointer
 from freehold.servers.hub.diff import unified
 from freehold.servers.hub.page_templates import format_bytes
 

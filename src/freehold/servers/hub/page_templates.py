@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from freehold.hub.repositories import KINDS, Repository
+from freehold.hub.commits import KINDS, Repository
 from freehold.servers.hub.addresses import page_path
 
 _POLICY = (

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from freehold.hub.repositories import Commit, File, Repository
+from freehold.hub.commits import Commit, File, Repository
 from freehold.hub.scans import worst
 from freehold.servers.hub.addresses import page_path, plural_and_name, unescape_slashes
 from freehold.servers.hub.api_error import ApiError

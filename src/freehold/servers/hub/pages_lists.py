@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel
 
-from freehold.hub.repositories import KINDS, Repository
+from freehold.hub.commits import KINDS, Repository
 from freehold.hub.search_index import SearchQuery
 from freehold.models.info import stated_licence
 from freehold.servers.hub.addresses import page_path

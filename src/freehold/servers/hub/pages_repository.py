@@ -12,9 +12,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
+from freehold.hub.commits import Commit, Repository
 from freehold.hub.discussions import Discussion, Event
 from freehold.hub.mirror import mirrors
-from freehold.hub.repositories import Commit, Repository
 from freehold.hub.scans import worst
 from freehold.hub.variants import Variant, variants
 from freehold.models.figures import stated

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, Field
 
-from freehold.hub.repositories import Commit, File, Repository, pointer
+from freehold.hub.commits import Commit, File, Repository, pointer
 from freehold.hub.variants import described as variant_facts
 from freehold.hub.variants import variants
 from freehold.servers.hub.api_error import ApiError

@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from freehold.core.errors import NotFound
-from freehold.hub.repositories import Repository
+from freehold.hub.commits import Repository
 from freehold.hub.signed_links import NOBODY, OPEN, Grant, Void
 from freehold.hub.users import KEEPER, User, digest_of
 from freehold.servers.hub.addresses import PLURALS, base_of, page_path

@@ -12,9 +12,10 @@ from pathlib import Path
 from freehold.core import atomic_files
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commit_check import CommitGate
+from freehold.hub.commits import File, Repository
 from freehold.hub.discussions import Discussions
 from freehold.hub.permissions import Permissions
-from freehold.hub.repositories import File, Repositories, Repository
+from freehold.hub.repositories import Repositories
 from freehold.hub.scans import Danger, Scans
 from freehold.hub.signed_links import SignedLinks
 from freehold.hub.uploads import Uploads

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from freehold.hub.repositories import Commit, File, Repository, git_oid, pointer
+from freehold.hub.commits import Commit, File, Repository, git_oid, pointer
 from freehold.hub.scans import Danger, file_status
 from freehold.servers.hub.json_answers import JsonObject, timestamp
 from freehold.servers.hub.state import Hub

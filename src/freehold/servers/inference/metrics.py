@@ -61,8 +61,8 @@ class Metrics:
         self.tokens.labels(model, "reused").inc(completion.reused)
         self.tokens.labels(model, "answer").inc(len(completion.tokens))
         self.joules.labels(model).inc(completion.joules or 0.0)
-        self.drafts.labels(model, "offered").inc(completion.guessed)
-        self.drafts.labels(model, "right").inc(completion.right)
+        self.drafts.labels(model, "offered").inc(completion.drafted)
+        self.drafts.labels(model, "right").inc(completion.accepted)
 
     def count_request(self, model: str, status: str, seconds: float) -> None:
         """Count a request that has ended, ``seconds`` after it arrived."""
