@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from freehold.core.errors import BadData, UsageError
 from freehold.data import names
-from freehold.data.guess import Ask, NoColumn, Plan, guess
+from freehold.data.guess import Ask, guess
+from freehold.data.plan import NoColumn, Plan
 from freehold.data.profile import Profile, profile
 from freehold.data.table import Table
 

@@ -17,8 +17,9 @@ from freehold.core.errors import BadData, UsageError
 from freehold.data import labels as forms
 from freehold.data.belonging import group_notes, groups_of, suggested
 from freehold.data.columns import Mapping, map_columns, parse_columns
-from freehold.data.guess import Ask, NoColumn
+from freehold.data.guess import Ask
 from freehold.data.nested import opened
+from freehold.data.plan import NoColumn
 from freehold.data.reading import decide
 from freehold.data.shapes import NOTES, Cells, Reading, Shaped, labels_text, shaped
 from freehold.data.table import Fault, Row, Table

@@ -9,7 +9,9 @@ from freehold.core.errors import BadData
 from freehold.data import names
 from freehold.data.choices import listed, names_one
 from freehold.data.exports import refuse_single_messages, refuse_whole_annotations
+from freehold.data.label_columns import MOST_LABEL_WORDS, is_label, repeats_as_label
 from freehold.data.names import Rank, Tiers, rank
+from freehold.data.plan import Fit, NoColumn, Plan
 from freehold.data.profile import Profile, called_id, is_messages
 from freehold.data.table import Row, Table
 from freehold.data.values import RowFault, parsed, unwrapped
@@ -19,10 +21,8 @@ Ask = Callable[[str, Sequence[str]], int]
 Accept = Callable[[Profile, Rank], bool]
 
 _NO_ROWS = "empty"
-#: Longer texts on average are no labels.
-_MOST_LABEL_WORDS = 8
 _GOOD_WORDS = frozenset(
-    {
+    [
         "0",
         "1",
         "good",
@@ -36,38 +36,12 @@ _GOOD_WORDS = frozenset(
         "down",
         "thumbsup",
         "thumbsdown",
-    }
+    ]
 )
 _TEXTS = ("text", "label")
 #: What annotation tools write beside a label, and in which columns.
 _VERDICTS = frozenset({"accept", "reject", "ignore", "accepted", "rejected", "ignored"})
 _VERDICT_NAMES = frozenset({"answer", "verdict"})
-
-
-class NoColumn(BadData):
-    """No column can play a part that is needed."""
-
-
-@dataclass(frozen=True, order=True)
-class Fit:
-    """How well a column fits a part, best first.
-
-    It changes; the head of its name fits; the tier of the name; its values are as those of the part.
-    """
-
-    constant: bool
-    beside: bool
-    rank: Rank
-    unlike: bool = False
-
-
-@dataclass
-class Plan:
-    """A guess: the columns by part, the shape of the rows, and sentences for a person."""
-
-    columns: dict[str, str]
-    shape: str
-    notes: list[str] = field(default_factory=list)
 
 
 def guess(table: Table, profiles: dict[str, Profile], ask: Ask | None, need: str = "") -> Plan:
@@ -122,7 +96,7 @@ class _Guesser:
 
     def labels(self, without: set[str]) -> list[tuple[Fit, str]]:
         """Columns that may hold the label."""
-        fitting = self.ranked(names.LABEL, _is_label)
+        fitting = self.ranked(names.LABEL, is_label)
         return [pair for pair in fitting if pair[1] not in without]
 
     def completions(self, without: set[str]) -> list[tuple[Fit, str]]:
@@ -357,7 +331,7 @@ class _Guesser:
         if label is None:
             return None
         one = self.profiles[label]
-        if one.kind == "text" and one.words > _MOST_LABEL_WORDS:
+        if one.kind == "text" and one.words > MOST_LABEL_WORDS:
             self.notes.append(f'"{label}" holds texts, not labels: they are read as written answers.')
             return Plan(
                 {"prompt": self.text(label, {label}, "prompt", "completion"), "completion": label}, "prompt"
@@ -399,7 +373,7 @@ class _Guesser:
             return self.in_words(
                 self.doubt("the label", self.equal_labels(named), lambda name: self.line(name, ""))
             )
-        repeating = [column for column, one in self.profiles.items() if _repeats_as_label(one)]
+        repeating = [column for column, one in self.profiles.items() if repeats_as_label(one)]
         if not repeating:
             return None
         return self.doubt("the label", repeating, lambda name: self.line(name, ""))
@@ -633,26 +607,3 @@ class _Guesser:
 
 
 _QUESTION: Tiers = (frozenset({"question", "query", "frage", "pregunta"}),)
-
-
-def _is_label(one: Profile, fit: Rank) -> bool:
-    """Whether the values of a column whose name fits can be labels."""
-    if one.kind in ("messages", "object") or (one.kind in ("id", "date") and (fit.tier > 0 or fit.word > 0)):
-        return False
-    if one.kind == "text":
-        few = one.rows < 6 and one.words <= 4
-        return (
-            fit.tier == 0 and fit.word == 0
-            if one.words > _MOST_LABEL_WORDS
-            else few or (fit.tier < 2 and fit.word == 0)
-        )
-    if fit.word == 2:
-        return one.kind in ("label", "boolean")
-    return one.kind != "number" or fit.tier < 2 or fit.word == 0
-
-
-def _repeats_as_label(one: Profile) -> bool:
-    words = names.words_of(one.column)
-    if not one.repeats or any(word in names.ABOUT for word in words):
-        return False
-    return one.kind in ("label", "boolean") or (one.kind == "number" and one.distinct <= 10)
