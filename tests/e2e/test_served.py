@@ -238,7 +238,7 @@ def test_run_chat_and_load_ask_in_the_same_form(measured: Measured, sure: list[t
     assert "4 labels, 4 worked examples" in done.stderr
     chatted = run(measured, "chat", name, input="\n".join(texts) + "\n")
     assert chatted.stdout.split("\n")[:3] == labels
-    assert "each line is a question of its own" in chatted.stderr
+    assert "each line is a separate question" in chatted.stderr
     with freehold.load(name, store=measured.store) as model:
         assert [model.answer(text) for text in texts] == labels
         assert model.form.labels == measured.task.labels
