@@ -9,8 +9,9 @@ from freehold.core import progress
 from freehold.core.errors import BadData, DoesNotFit
 from freehold.models.formats.decoders import to_halves, to_interleaved
 from freehold.training.adapter import load_peft, save_peft
-from freehold.training.loop import Trainer, check_rows
+from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe, plan
+from freehold.training.training_rows import check_rows
 
 ROWS = [([1, 9690, 198, 100 + i], [200 + i, 2]) for i in range(24)]
 RECIPE = Recipe(rank=2, alpha=4.0, batch_rows=4, steps=6, validations=3, precision="f32", checkpoint_s=0.0)

@@ -19,10 +19,10 @@ from freehold.models.store import Model, Store
 from freehold.quantization.quantize import quantize
 from freehold.runtime.gguf_form import as_gguf
 from freehold.training.adapter import load_peft, merge_gguf
-from freehold.training.job import TuneOptions
 from freehold.training.recipe import Recipe
+from freehold.training.run import TuneOptions
 from freehold.workflows.export import FORMATS, export
-from freehold.workflows.tune import tune
+from freehold.workflows.tune import RowsOrigin, tune
 from tests import tiny
 from tests.runtime.test_gguf_form import factors, files_in, scores, store_adapter
 
@@ -95,7 +95,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def tuned(store: Store, base: Model, name: str, recipe: Recipe = RECIPE, *, rejected: bool = False) -> Model:
     examples = rows(rejected=rejected)
     return tune(
-        store, base, examples[:8], examples[8:], TuneOptions(recipe, files={"train": "ab" * 32}), name
+        store,
+        base,
+        examples[:8],
+        examples[8:],
+        TuneOptions(recipe),
+        name,
+        origin=RowsOrigin({"train": "ab" * 32}),
     ).model
 
 
@@ -221,9 +227,10 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
         "some",
         say=said.append,
     )
-    assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
-    assert "2 of 10 training rows are left out: longer than the model's context of 512 tokens" in said
-    assert "1 of 5 validation rows are left out: longer than the model's context of 512 tokens" in said
+    used = made.result.rows
+    assert (used.count, used.train_left_out, used.valid_left_out) == (8, 2, 1)
+    assert "left out 2 of 10 training rows: longer than the model's context of 512 tokens" in said
+    assert "left out 1 of 5 validation rows: longer than the model's context of 512 tokens" in said
     assert made.model.info.lineage[-1]["rows"] == {"train": 8, "valid": 4}
     with pytest.raises(FreeholdError, match="all 1 validation rows are longer than the model's context"):
         tune(store, base, examples[:8], [long], TuneOptions(RECIPE), "none")

@@ -34,26 +34,20 @@ def command(
     settings.go_quiet()
     store = Store()
     model = store.find(name)
-    found, different = reproduce(store, model, data, valid, progress.for_stream())
+    result = reproduce(store, model, data, valid, progress.for_stream())
     if json:
-        print_json(
-            {
-                "model": model.name,
-                "steps": [{**vars(one), "same": one.same} for one in found],
-                "different_here": different,
-            }
-        )
+        steps = [step.as_dict() for step in result.steps]
+        print_json({"model": model.name, "steps": steps, "different_here": result.differences})
     else:
         words = {True: "the same", False: "DIFFERENT", None: "was not recorded"}
         print_table(
-            ("step", "recorded", "found", ""),
-            [(one.step, one.recorded[:16], one.found[:16], words[one.same]) for one in found],
+            ("step", "recorded", "computed", ""),
+            [(step.step, step.recorded[:16], step.computed[:16], words[step.same]) for step in result.steps],
         )
-        for text in different:
-            print(f"different here: {text}")
-    wrong = [one.step for one in found if one.same is False]
-    if wrong:
+        for difference in result.differences:
+            print(f"different here: {difference}")
+    if result.wrong:
         raise BadModel(
-            f"{', '.join(wrong)} came out otherwise",
-            "; ".join(different) or "nothing recorded is different here: report this",
+            f"different digest for: {', '.join(result.wrong)}",
+            "; ".join(result.differences) or "everything recorded about the machine is the same: report this",
         )

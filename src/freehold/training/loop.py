@@ -13,26 +13,24 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from freehold.core import atomic_files
 from freehold.core import device as devices
 from freehold.core.device import Device
-from freehold.core.errors import BadData
 from freehold.core.progress import Sink, spark, task
 from freehold.inference.interface import common_prefix
 from freehold.training.decoder import Decoder, Packed, pack
 from freehold.training.lora import Factor
 from freehold.training.optimizer import AdamW
 from freehold.training.recipe import Recipe
+from freehold.training.training_rows import Row
 from freehold.training.weights import load_weights
 
-Row = tuple[list[int], list[int]]  # prompt tokens, answer tokens
 Factors = dict[str, Factor]
 
 
@@ -58,23 +56,35 @@ class Tuned:
     history: History
 
 
+@dataclass
+class _Run:
+    """State of a run in progress."""
+
+    #: steps done
+    step: int
+    #: adapter of the best step so far; empty before the first validation
+    best: Factors
+    history: History
+    #: steps in one epoch
+    per_epoch: int
+    #: steps in all
+    steps: int
+    #: steps between two validations
+    every: int
+    #: epoch that ``batches`` belong to
+    epoch: int = -1
+    batches: list[list[int]] = field(default_factory=list)
+
+    @property
+    def validates(self) -> bool:
+        """Whether the adapter is validated after this step."""
+        return self.step % self.every == 0 or self.step == self.steps
+
+
 def shared_prefix(rows: Sequence[Row]) -> list[int]:
     """What every prompt begins with, short of the shortest prompt's last token."""
     prompts = [prompt for prompt, _ in rows]
     return common_prefix(prompts)[: min(map(len, prompts)) - 1]
-
-
-def check_rows(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
-    """Rows that fit ``limit`` tokens, and indexes of those that do not. Raises BadData when nothing would be learnt from."""
-    long = [index for index, (prompt, answer) in enumerate(rows) if len(prompt) + len(answer) > limit]
-    left_out = set(long)
-    kept = [row for index, row in enumerate(rows) if index not in left_out and row[1]]
-    if not kept:
-        raise BadData(
-            f"no training row would teach anything: {len(long)} of {len(rows)} rows exceed {limit} tokens and the others have empty answers",
-            "raise --context, or shorten the rows",
-        )
-    return kept, long
 
 
 class Trainer:
@@ -319,68 +329,77 @@ class Trainer:
 
     # -- the loop ---------------------------------------------------------------------------
 
-    def run(
-        self,
-        sink: Sink,
-        checkpoint: Path | None = None,
-        on_point: Callable[[dict[str, Any]], None] | None = None,
-    ) -> Tuned:
+    def run(self, sink: Sink, checkpoint: Path | None = None, *, last_step: int = 0) -> Tuned:
         """Train to the recipe's end, its deadline, or until validation has stopped improving.
 
-        The best step is the one of least validation loss: the share of rows answered exactly wavers more than steps differ.
+        The best step is the one of least validation loss: the share of rows answered exactly wavers more than
+        steps differ. ``last_step``: stop there instead of at the deadline, to repeat a run that was stopped.
         """
-        step, history = 0, History()
-        best: Factors = {}  # of the best step, once one was judged
+        run = self._begin(checkpoint)
+        history = run.history
+        saved, before, started = time.monotonic(), history.seconds, time.perf_counter()
+        with task(sink, "tuning", run.steps, "steps") as progress:
+            progress.resume(run.step)
+            while run.step < run.steps and not history.stopped:
+                loss = self._train_step(run)
+                history.seconds = before + time.perf_counter() - started
+                history.train.append((run.step, loss))
+                progress.at(run.step, _status(history))
+                if run.validates:
+                    self._validate_step(run)
+                if run.step < run.steps and self._time_is_up(run, last_step):
+                    self._stop_early(run)
+                if checkpoint is not None and (
+                    time.monotonic() - saved > self.recipe.checkpoint_s or run.step % run.every == 0
+                ):
+                    self.save(checkpoint, run.step, run.best, history)
+                    saved = time.monotonic()
+        return Tuned(run.best or self._result(), self.recipe, history)
+
+    def _begin(self, checkpoint: Path | None) -> _Run:
+        """The state of a run at its first step, or as a checkpoint left it."""
+        step, best, history = 0, Factors(), History()
         if checkpoint is not None and checkpoint.exists():
             step, best, history, self.recipe = self.restore(checkpoint)
         recipe = self.recipe
         per_epoch = math.ceil(self.units / recipe.batch_rows)
         steps = recipe.steps or max(1, round(recipe.epochs * per_epoch))
-        every = max(1, steps // recipe.validations)
-        saved = time.monotonic()
-        before, started = history.seconds, time.perf_counter()
-        epoch, order = -1, list[list[int]]()
-        misses = _misses(history)
-        with task(sink, "tuning", steps, "steps") as progress:
-            progress.resume(step)
-            while step < steps and not history.stopped:
-                if step // per_epoch != epoch:
-                    epoch = step // per_epoch
-                    order = self.batches(epoch)
-                lost, tokens = self.gradients(order[step % per_epoch])
-                self.update(step, steps)
-                loss = float(lost)  # only now: a card gets the update's work before it is waited for
-                step += 1
-                history.tokens += tokens
-                history.seconds = before + time.perf_counter() - started
-                history.train.append((step, loss))
-                recent = [value for _, value in history.train[-20:]]
-                curve = spark([value for _, value in history.train], 12)
-                progress.at(
-                    step,
-                    f"loss {sum(recent) / len(recent):.3f} {curve}, {history.tokens / history.seconds:.0f} tokens/s",
-                )
-                if step % every == 0 or step == steps:
-                    score, better = self._judge(step, history)
-                    if better:
-                        best = {}  # so that never two copies exist beside the adapter
-                        best = self.factors()
-                    misses = 0 if better else misses + 1
-                    if on_point:
-                        on_point({"step": step, "loss": score[0], "exact": score[1]})
-                    if misses >= recipe.patience:
-                        history.stopped = f"validation had not improved for {misses} checks"
-                if recipe.deadline_s and history.seconds > recipe.deadline_s and step < steps:
-                    history.stopped = f"the time for tuning ended at step {step} of {steps}"
-                    if history.valid and history.valid[-1][0] != step and self._judge(step, history)[1]:
-                        best = {}
-                        best = self.factors()
-                if checkpoint is not None and (
-                    time.monotonic() - saved > recipe.checkpoint_s or step % every == 0
-                ):
-                    self.save(checkpoint, step, best, history)
-                    saved = time.monotonic()
-        return Tuned(best or self._result(), recipe, history)
+        return _Run(step, best, history, per_epoch, steps, max(1, steps // recipe.validations))
+
+    def _train_step(self, run: _Run) -> float:
+        """Train one step; its mean loss per answer token."""
+        epoch, batch = divmod(run.step, run.per_epoch)
+        if epoch != run.epoch:
+            run.epoch, run.batches = epoch, self.batches(epoch)
+        loss, tokens = self.gradients(run.batches[batch])
+        self.update(run.step, run.steps)
+        run.step += 1
+        run.history.tokens += tokens
+        return float(loss)  # only now: a card gets the update's work before it is waited for
+
+    def _validate_step(self, run: _Run) -> None:
+        """Validate, keep the adapter if it is the best so far, and stop the run where it no longer improves."""
+        if self._judge(run.step, run.history):
+            self._keep_best(run)
+        misses = _misses(run.history)
+        if misses >= self.recipe.patience:
+            run.history.stopped = f"validation had not improved for {misses} checks"
+
+    def _time_is_up(self, run: _Run, last_step: int) -> bool:
+        if last_step:
+            return run.step == last_step
+        return 0 < self.recipe.deadline_s < run.history.seconds
+
+    def _stop_early(self, run: _Run) -> None:
+        """Stop before the last step, once this one is validated."""
+        history = run.history
+        history.stopped = f"the time for tuning ended at step {run.step} of {run.steps}"
+        if history.valid and history.valid[-1][0] != run.step and self._judge(run.step, history):
+            self._keep_best(run)
+
+    def _keep_best(self, run: _Run) -> None:
+        run.best = {}  # so that never two copies exist beside the adapter
+        run.best = self.factors()
 
     def update(self, step: int, steps: int) -> None:
         """Move the adapter once by the gradients accumulated, in step ``step`` of ``steps``."""
@@ -390,15 +409,25 @@ class Trainer:
         share = (step + 1) / warm if step < warm else falling
         self.optimizer.step(recipe.learning_rate * share, recipe.clip)
 
-    def _judge(self, step: int, history: History) -> tuple[tuple[float, float], bool]:
-        loss, exact = self.validate() if self.valid else (-float(step), 0.0)
+    def _judge(self, step: int, history: History) -> bool:
+        """Validate the adapter; whether it is the best so far. Without validation rows the last step is the best."""
+        loss = -float(step)
         if self.valid:
+            loss, exact = self.validate()
             history.valid.append((step, loss, exact))
         better = -loss > history.best
         if better:
             history.best, history.best_step = -loss, step
-        return (loss, exact), better
+        return better
 
 
 def _misses(history: History) -> int:
+    """Validations since the best step."""
     return sum(1 for step, *_ in history.valid if step > history.best_step)
+
+
+def _status(history: History) -> str:
+    """Loss and speed so far, in a few words."""
+    losses = [loss for _, loss in history.train]
+    recent, speed = losses[-20:], history.tokens / history.seconds
+    return f"loss {sum(recent) / len(recent):.3f} {spark(losses, 12)}, {speed:.0f} tokens/s"

@@ -13,8 +13,9 @@ from freehold.core.device import CARD_TOKENS, Device
 from freehold.core.errors import DoesNotFit
 from freehold.models.formats.decoders import DecoderConfig
 from freehold.training.decoder import CARD_CHUNK, CHUNK, ROUND
-from freehold.training.loop import Row, shared_prefix
+from freehold.training.loop import shared_prefix
 from freehold.training.recipe import Recipe
+from freehold.training.training_rows import Row
 
 #: A process with torch, llama.cpp's library and the kernels built for the shapes seen, before any model.
 PROCESS_BYTES = 500_000_000

@@ -16,9 +16,7 @@ from freehold.core.device import Device
 from freehold.training.decoder import Packed
 from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe
-
-#: Prompt tokens, tokens of the chosen and of the rejected answer.
-Pair = tuple[list[int], list[int], list[int]]
+from freehold.training.training_rows import Pair
 
 
 class PreferenceTrainer(Trainer):

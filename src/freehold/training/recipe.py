@@ -62,6 +62,8 @@ class Recipe:
         return asdict(self)
 
 
+#: The usual learning rate for pairs of answers: they need much smaller steps than answers do.
+PREFERENCE_RATE = 1e-4
 #: An epoch beyond this many brings small models little and costs as much as the first.
 MOST_EPOCHS = 6.0
 #: Share of the tuning time left free for the optimizer, validation, checkpoints and slower steps; measured, see docs/log.md.

@@ -62,8 +62,8 @@ def search(
             for recipe in left:
                 began = time.monotonic()
                 trainer = make(replace(recipe, steps=steps << round_, validations=1))
-                tuned = trainer.run(progress.silent)
-                _, loss, exact = tuned.history.valid[-1]
+                _, loss, exact = trainer.run(progress.silent).history.valid[-1]
+                del trainer  # before the next one is made, which holds the same weights
                 tried.append(
                     RecipeScore(
                         recipe.learning_rate,

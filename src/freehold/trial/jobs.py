@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freehold.core import atomic_files, cpu_load, machine
 from freehold.core.progress import Sink, task
@@ -25,6 +26,11 @@ from freehold.trial import task as tasks
 from freehold.trial.choice import MOST_CHOICE_ROWS, TEST
 from freehold.trial.planner import FEWEST_WAITS, MOST_WAITING_S, Pace
 from freehold.trial.task import Task
+
+if TYPE_CHECKING:
+    from freehold.training.run import TuneOptions, TuneResult
+    from freehold.training.training_rows import TrainingRows
+    from freehold.training.tuned_files import TunedFiles
 
 Arguments = dict[str, Any]
 
@@ -233,94 +239,98 @@ def measured(
     }
 
 
-def _trainer(a: Arguments, task_: Task, weights: Path, card: ModelInfo) -> tuple[Any, int]:
-    from freehold.core import device as devices
-    from freehold.training.loop import Trainer, check_rows
-    from freehold.training.recipe import Recipe
-
-    vocabulary = open_vocabulary(weights)
-    asking = prompting(card, vocabulary, plain=a["plain"])
-    limit = min(card.context_length or a["longest_row"], a["longest_row"])
-    train, left_out = check_rows([asking.row(e.messages) for e in task_.splits.train], limit)
-    valid = [asking.row(e.messages) for e in task_.splits.valid]
-    valid = [row for row in valid if len(row[0]) + len(row[1]) <= limit]
-    device = devices.choose(a.get("device", "cpu"))
-    return Trainer(weights, train, valid, Recipe(**a["recipe"]).on(device), device=device), len(left_out)
+#: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
+_PROBE_SHARE, _PROBE_S = 0.06, 10.0
 
 
 def tune(a: Arguments, sink: Sink) -> dict[str, Any]:
     """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and the merged model.
 
-    How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit where too few do.
+    How many steps fit is decided once, at a speed measured on its own batches, and kept. Raises DoesNotFit where too few do.
     """
-    from freehold.costs.energy import metered
-    from freehold.training import adapter
+    from freehold.costs.energy import Energy, metered
+    from freehold.training import run as training
+    from freehold.training.tuned_files import write_files
 
+    started = time.monotonic()
     task_, weights, card = _common(a)
     place = Path(a["place"])
-    started = time.monotonic()
-    trainer, left_out = _trainer(a, task_, weights, card)
-    reason = _settled(a, place, trainer, started, sink)
-    with metered(a["country"]) as energy:
-        tuned = trainer.run(sink, place / "checkpoint.safetensors")
-    scale = tuned.recipe.scale
-    adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, a["model"])
-    if weights.is_dir():
-        adapter.merge_safetensors(place / "merged", weights, tuned.factors, scale)
-    else:
-        adapter.save_gguf_adapter(place / "adapter.gguf", tuned.factors, tuned.recipe, weights)
-        adapter.merge_gguf(place / "merged-f16.gguf", weights, tuned.factors, scale)
-    (place / "checkpoint.safetensors").unlink(missing_ok=True)
-    history = tuned.history
-    made: dict[str, Any] = {
-        "made_with": machine.made_with() | trainer.device.made_with(),
-        "adapter": atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
-    }
-    if not weights.is_dir():
-        made["digest"] = atomic_files.sha256_file(place / "merged-f16.gguf")
+    rows = _training_rows(a, task_, weights, card)
+    options = _tune_options(a, rows.preferences, used_s=time.monotonic() - started)
+    energy = Energy()
+
+    @contextmanager
+    def meter() -> Iterator[None]:
+        nonlocal energy
+        with metered(a["country"]) as energy:
+            yield
+
+    result = training.run(rows, weights, options, place, sink, meter=meter())
+    files = write_files(place, result.tuned, weights, a["model"])
+    (place / training.CHECKPOINT).unlink(missing_ok=True)
+    history = result.tuned.history
     return {
-        "made": made,
-        "reason": reason,
-        "recipe": tuned.recipe.as_dict(),
+        "made": _made(a, result, files),
+        "reason": result.plan_reason or f"{options.recipe.steps} steps, as requested",
+        "recipe": result.tuned.recipe.as_dict(),
         "train_curve": history.train[:: max(1, len(history.train) // 200)],
         "valid_curve": history.valid,
         "best_step": history.best_step,
-        "steps": history.train[-1][0] if history.train else 0,
+        "steps": result.last_step,
         "stopped": history.stopped,
         "tokens_per_second": history.tokens / history.seconds,
         "training_seconds": history.seconds,
-        "rows": len(trainer.train),
-        "rows_left_out": left_out,
-        "shared_prefix_tokens": len(trainer.prefix),
-        "peak_memory_bytes": trainer.device.peak_bytes(),
+        "rows": rows.count,
+        "rows_left_out": rows.train_left_out,
+        "shared_prefix_tokens": result.shared_prefix,
+        "peak_memory_bytes": result.peak_bytes,
         "energy": energy.as_dict(),
     }
 
 
-#: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
-_PROBE_SHARE, _PROBE_S = 0.06, 10.0
+def _training_rows(a: Arguments, task_: Task, weights: Path, card: ModelInfo) -> TrainingRows:
+    """The task's training and validation rows as tokens of this model."""
+    from freehold.training.training_rows import encode_rows
+
+    limit = min(card.context_length or a["longest_row"], a["longest_row"])
+    encoder = prompting(card, open_vocabulary(weights), plain=a["plain"])
+    return encode_rows(encoder, task_.splits.train, task_.splits.valid, limit, strict=False)
 
 
-def _settled(a: Arguments, place: Path, trainer: Any, started: float, sink: Sink) -> str:
-    """Give the trainer its recipe: steps as asked for, or as many as fit; why."""
-    from freehold.training.recipe import Recipe, plan
+def _tune_options(a: Arguments, preferences: bool, used_s: float) -> TuneOptions:
+    """What the step's arguments say of the training, ``used_s`` seconds of which are over."""
+    from freehold.training.recipe import PREFERENCE_RATE, Recipe
+    from freehold.training.run import TuneOptions
 
-    kept = place / "settled.json"
-    if not kept.exists():
-        recipe, reason = trainer.recipe, f"{trainer.recipe.steps} steps, as requested"
-        if not recipe.steps:
-            with task(sink, f"measuring how fast {a['model']} learns"):
-                speed = trainer.probe(min(_PROBE_S, _PROBE_SHARE * a["tuning_s"]))
-            seconds = a["tuning_s"] - (time.monotonic() - started) - a["merging_s"]
-            # the adapter is there already, so its rank stays
-            rows = len(trainer.train)
-            recipe, reason = plan(
-                recipe, rows=rows, rows_per_second=speed, seconds=seconds, choose_rank=False
-            )
-        atomic_files.write_atomically(kept, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
-    value = json.loads(kept.read_text())
-    trainer.recipe = Recipe(**value["recipe"])
-    return str(value["reason"])
+    recipe = Recipe(**a["recipe"])
+    if preferences and recipe.learning_rate == Recipe().learning_rate:  # nobody chose another
+        recipe = replace(recipe, learning_rate=PREFERENCE_RATE)
+    return TuneOptions(
+        recipe,
+        memory_bytes=a.get("memory_bytes", 0),
+        time_s=0.0 if recipe.steps else a["tuning_s"] - a["merging_s"] - used_s,
+        time_includes_setup=True,
+        choose_rank=False,
+        probe_s=min(_PROBE_S, _PROBE_SHARE * a["tuning_s"]),
+        search_s=a.get("search_s", 0.0),
+        device=a.get("device", "cpu"),
+    )
+
+
+def _made(a: Arguments, result: TuneResult, files: TunedFiles) -> dict[str, Any]:
+    """What the lineage says of the tuned model besides its recipe: how to make it again, and its digests."""
+    made: dict[str, Any] = {
+        "made_with": machine.made_with() | result.device.made_with(),
+        "adapter": files.adapter_digest,
+        "last_step": result.last_step,
+    }
+    if a.get("leave_out"):
+        made["leave_out"] = sorted(a["leave_out"])
+    if result.rows.preferences:
+        made["method"] = "preference (DPO)"
+    if files.merged_digest:
+        made["digest"] = files.merged_digest
+    return made
 
 
 def shrink(a: Arguments, sink: Sink) -> dict[str, Any]:
