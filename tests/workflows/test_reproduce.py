@@ -46,8 +46,8 @@ def write(path: Path, count: int, *, rejected: bool = False) -> Path:
     for number in range(count):
         chosen, other = ("lamp", "coat") if number % 2 else ("coat", "lamp")
         prompt = f"The {chosen} of order {number} is late" + " and late" * (400 if number == 1 else 0)
-        row = {"prompt": prompt, "completion": chosen}
-        rows.append(row | ({"rejected": other} if rejected else {}))
+        answers = {"chosen": chosen, "rejected": other} if rejected else {"completion": chosen}
+        rows.append({"prompt": prompt, **answers})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -91,7 +91,7 @@ def test_a_trials_model_is_reproduced_without_the_rows_that_the_trial_left_out(
 ) -> None:
     read = read_splits(str(write(tmp_path / "train.jsonl", 9)), None, None)
     rows: tuple[Example, ...] = tuple(read["train"].examples)
-    splits = Splits(rows[:6], rows[6:8], rows[8:])
+    splits = Splits(rows[:6], rows[6:8], rows[8:], (), 0)
     task = tasks.Task("orders", splits, "exact", (), "", {})
     tasks.save(task, tmp_path / "task.json")
     folder = Path(store.weights(base))

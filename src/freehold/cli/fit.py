@@ -51,11 +51,18 @@ def command(
     print_table(
         ("model", "as", "MB", "fits", "tok/s", "licence", "why"),
         [
-            (f.name + ("" if f.in_store else " (not pulled)"), f.kind, f"{f.size_bytes / 1e6:,.0f}", f.verdict,
-             f"{f.tokens_per_second:.0f}" if f.tokens_per_second else "", f.licence or "none stated", f.reason)
+            (
+                f.name + ("" if f.in_store else " (not pulled)"),
+                f.kind,
+                f"{f.size_bytes / 1e6:,.0f}",
+                f.verdict,
+                f"{f.tokens_per_second:.0f}" if f.tokens_per_second else "",
+                f.licence or "none stated",
+                f.reason,
+            )
             for f in fits
         ],
-    )  # fmt: skip
+    )
     print(how)
     for c in checks:
         print(

@@ -29,7 +29,8 @@ def command(
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Share a model on a hub, its certificate, signature and notices beside it. The rows it was trained on stay here.
+    """Share a model on a hub, its certificate, signature and notices beside it. The rows it was trained on
+    stay here.
 
     Example: freehold push tickets/smollm2 clinic/tickets --hub http://127.0.0.1:8600
     """
@@ -39,7 +40,7 @@ def command(
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
     from freehold.models.store import Store
-    from freehold.workflows.push import push
+    from freehold.workflows.push import PushOptions, push
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:
@@ -51,8 +52,8 @@ def command(
     store = Store()
     model = store.find(name)
     permission.of_models(store, "push", [model], override)
-    token, sink = os.environ.get(token_env, ""), progress.for_stream()
-    commit = push(store, model, to, address, token, sink, with_examples=with_examples)
+    options = PushOptions(to, address, os.environ.get(token_env, ""), with_examples)
+    commit = push(store, model, options, progress.for_stream())
     print_json({"repository": to, "commit": commit, "hub": address}) if json else print(
         f"{model.name} is at {address}/{to}, commit {commit[:12]}"
     )

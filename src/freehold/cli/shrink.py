@@ -39,7 +39,8 @@ def command(
     trust_code: TrustCode = False,
     json: Json = False,
 ) -> None:
-    """Give each matrix of a model the type that costs your rows least within a size, and measure what that size costs.
+    """Give each matrix of a model the type that costs your rows least within a size, and measure what that
+    size costs.
 
     Example: freehold shrink tickets/smollm2-q8_0 --bits 4.5 --data tickets.jsonl
     """
@@ -83,14 +84,34 @@ def command(
         )
         return
     print_table(
-        ("file", "MB", "bits", "KL mean", "KL p99", "same token", "perplexity", "score, 95% interval", "prompt tok/s", "answer tok/s"),
+        (
+            "file",
+            "MB",
+            "bits",
+            "KL mean",
+            "KL p99",
+            "same token",
+            "perplexity",
+            "score, 95% interval",
+            "prompt tok/s",
+            "answer tok/s",
+        ),
         [
-            (p.name, f"{p.size_bytes / 1e6:.1f}", f"{p.bits_per_weight:.2f}", f"{p.loss.kl_mean:.4f}", f"{p.loss.kl_p99:.3f}", f"{p.loss.same_top:.3f}",
-             f"{p.loss.perplexity:.2f}", f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})",
-             f"{p.prompt_tokens_per_second:.0f}", f"{p.answer_tokens_per_second:.0f}")
+            (
+                p.name,
+                f"{p.size_bytes / 1e6:.1f}",
+                f"{p.bits_per_weight:.2f}",
+                f"{p.loss.kl_mean:.4f}",
+                f"{p.loss.kl_p99:.3f}",
+                f"{p.loss.same_top:.3f}",
+                f"{p.loss.perplexity:.2f}",
+                f"{p.score['value']:.3f} ({p.score['low']:.3f} to {p.score['high']:.3f})",
+                f"{p.prompt_tokens_per_second:.0f}",
+                f"{p.answer_tokens_per_second:.0f}",
+            )
             for p in points
         ],
-    )  # fmt: skip
+    )
     print(
         f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over {points[0].loss.positions} positions of rows kept aside"
     )

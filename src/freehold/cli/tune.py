@@ -73,7 +73,8 @@ def command(
     override: Override = "",
     json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on your rows, merge it, and store both. Rows with a field 'rejected' are learnt from by preference (DPO).
+    """Train a LoRA adapter on your rows, merge it, and store both. Rows with a field 'rejected' are learnt
+    from by preference (DPO).
 
     Example: freehold tune smollm2 tickets.jsonl --as tickets/smollm2 --time 20m --memory 4GiB
     """
@@ -113,9 +114,17 @@ def command(
         train = [*train, *made(canaries, seed)]
     usual_rate = PREFERENCE_RATE if any("rejected" in e.reference for e in train) else Recipe().learning_rate
     recipe = Recipe(
-        rank=rank, alpha=2.0 * rank, learning_rate=learning_rate or usual_rate, epochs=epochs, steps=steps, base_bits=base_bits, dora=dora, rslora=rslora,
-        frozen_layers=frozen_layers, seed=seed,
-    )  # fmt: skip
+        rank=rank,
+        alpha=2.0 * rank,
+        learning_rate=learning_rate or usual_rate,
+        epochs=epochs,
+        steps=steps,
+        base_bits=base_bits,
+        dora=dora,
+        rslora=rslora,
+        frozen_layers=frozen_layers,
+        seed=seed,
+    )
     options = TuneOptions(
         recipe,
         memory_bytes=parse_bytes(memory) if memory else 0,
@@ -145,7 +154,7 @@ def command(
     for step, loss, exact in history.valid:
         kept = "  kept" if step == history.best_step else ""
         print(
-            f"checked   step {step}: validation loss {loss:.3f}, {exact:.1%} of the rows answered exactly{kept}"
+            f"checked   step {step}: validation loss {loss:.3f}, {exact:.1%} of rows answered exactly{kept}"
         )
     if outcome.searched:
         seconds = sum(score.seconds for score in outcome.searched)

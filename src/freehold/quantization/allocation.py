@@ -2,7 +2,8 @@
 
 1. What enters every matrix over the user's rows (:mod:`freehold.quantization.sensitivity`).
 2. For every matrix and type the error of its output over those inputs, by ggml's own rounding; the file is
-   then written with rounding that makes up for its errors (:mod:`freehold.quantization.gptq`). The error of the weights alone would not do: rounding that
+   then written with rounding that makes up for its errors (:mod:`freehold.quantization.gptq`). The error of
+   the weights alone would not do: rounding that
    happens to undo what tuning added is small in the weights and large in the output.
 3. For every group of matrices the divergence that a measured error causes, with all else unquantized.
    Divergence grows with the square of a small error, so a group's measured divergence over its error is
@@ -38,7 +39,8 @@ OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "
 PROBE_BITS = 4.5
 #: Of a matrix with twice as many rows or more, about this many are tried in every type.
 TRIED_ROWS = 256
-#: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to be guessed.
+#: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to
+#: be guessed.
 MIXED = 1024
 
 
@@ -93,8 +95,15 @@ def group_of(name: str, bands: int, layers: int) -> str:
     return f"{kind}.{int(layer) * bands // layers}"
 
 
-def measure(source: Path, inputs: ActivationStatistics, reference: Reference, work: Path, *, seconds: float = 600.0,
-            sink: Sink = silent) -> Sensitivity:  # fmt: skip
+def measure(
+    source: Path,
+    inputs: ActivationStatistics,
+    reference: Reference,
+    work: Path,
+    *,
+    seconds: float = 600.0,
+    sink: Sink = silent,
+) -> Sensitivity:
     """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
 
     ``source``: 16-bit GGUF; ``inputs``: what enters its matrices; ``work``: a folder for one copy of it.
@@ -209,7 +218,8 @@ def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]
     least = sum(min(option.size for option in matrix.options) for matrix in found.matrices)
     if least > budget:
         raise DoesNotFit(
-            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types and {budget / 1e6:.1f} MB are allowed",
+            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
+            f"{budget / 1e6:.1f} MB are allowed",
             "raise --memory or --bits, or choose a smaller model",
         )
     unit = budget / steps

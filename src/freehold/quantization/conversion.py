@@ -56,7 +56,8 @@ RULES = (
     "deepseek-llm",
     "default",
 )
-#: Runs of spaces and newlines, digits, contractions, code, scripts, marks and signs: what the rules cut differently.
+#: Runs of spaces and newlines, digits, contractions, code, scripts, marks and signs: what the rules cut
+#: differently.
 SAMPLE = (
     "Hello world!  Two  spaces,\ttab\n\nblank line \n mixed   \n\n\n three",
     "1 12 123 1234 12345 3.14 1,000,000 2026-11-24 007 x86_64 10km",
@@ -64,8 +65,11 @@ SAMPLE = (
     "def f(x):\n    return x**2  # comment\n\tif a!=b&&c: {}[]<>;",
     "Größe naïve Ελλάδα Москва 中文字符 日本語テスト 한국어 हिन्दी العربية עברית ไทย",
     "🙂👩‍👩‍👧 ½ ² № … “quotes” — dash ™ €5 ~`^|\\ //path/to?a=b&c#d",
-    " leading space", "trailing space ", "\n", "CamelCaseWords ALLCAPS mixed123abc a1b2c3",
-)  # fmt: skip
+    " leading space",
+    "trailing space ",
+    "\n",
+    "CamelCaseWords ALLCAPS mixed123abc a1b2c3",
+)
 _NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
 _F16, _BF16 = 1, 32
 _PLAIN = ("F16", "BF16", "F32", "F64")
@@ -74,7 +78,8 @@ _PLAIN = ("F16", "BF16", "F32", "F64")
 def to_gguf(
     source: Path, target: Path, card: ModelInfo, texts: Sequence[str] = (), sink: Sink = silent
 ) -> str:
-    """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other types become float16.
+    """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other
+    types become float16.
 
     ``texts``: further texts on which both tokenizers must agree. Raises Unsupported for an unknown
     architecture or tokenizer, or for what the GGUF of this architecture cannot say; then nothing is left.
@@ -149,7 +154,9 @@ def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool,
 
 
 def context_of(source: Path, card: ModelInfo) -> int:
-    """Tokens up to which llama.cpp computes what the model does: no more than a window that it does not slide."""
+    """Tokens up to which llama.cpp computes what the model does: no more than a window that it does not
+    slide.
+    """
     raw = json.loads((source / "config.json").read_text())
     slides = raw.get("model_type") == "mistral" or bool(raw.get("use_sliding_window"))
     window = int(raw.get("sliding_window") or 0) if slides else 0

@@ -25,7 +25,9 @@ _TENSOR = re.compile(r"\[ *(\d+)/ *\d+\]")
 
 @dataclass(frozen=True)
 class Quantized:
-    """Digest and size of a quantized file, and the share of its weights that could not take the asked type's own blocks."""
+    """Digest and size of a quantized file, and the share of its weights that could not take the asked type's
+    own blocks.
+    """
 
     type: str
     digest: str
@@ -34,12 +36,19 @@ class Quantized:
     fallback_share: float
 
 
-def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.ndarray] | None = None, threads: int = 0,
-             begun: Callable[[int], None] | None = None) -> Quantized:  # fmt: skip
+def quantize(
+    source: Path,
+    target: Path,
+    kind: str,
+    *,
+    importance: dict[str, np.ndarray] | None = None,
+    threads: int = 0,
+    begun: Callable[[int], None] | None = None,
+) -> Quantized:
     """Write ``source`` (16- or 32-bit GGUF) as ``kind``. Raises UsageError, DoesNotFit, StepFailed.
 
-    ``importance``: matrix name -> weight of an error in each column (columns,), float32. ``begun`` is told the number of each tensor, from 1,
-    when its turn has come.
+    ``importance``: matrix name -> weight of an error in each column (columns,), float32. ``begun`` is told
+    the number of each tensor, from 1, when its turn has come.
 
     Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
     larger type, and ``fallback_share`` says for what share of the weights.

@@ -32,7 +32,8 @@ Rows = list[list[int]]
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """What enters each matrix: mean square per column (columns,), and the mean outer product (columns, columns) where it was kept.
+    """What enters each matrix: mean square per column (columns,), and the mean outer product (columns,
+    columns) where it was kept.
 
     Matrices that read the same input share one array.
     """
@@ -42,7 +43,9 @@ class ActivationStatistics:
 
 
 def entered(model: Path, rows: Rows, sink: Sink = silent) -> ActivationStatistics:
-    """Gather what enters every matrix over ``rows``; products for as many as :data:`PRODUCT_BYTES` hold, in the model's order."""
+    """Gather what enters every matrix over ``rows``; products for as many as :data:`PRODUCT_BYTES` hold, in
+    the model's order.
+    """
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     products: dict[str, np.ndarray] = {}
@@ -86,7 +89,8 @@ def positions_in_memory(vocabulary: int) -> int:
 
 
 def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions: int = 1 << 30) -> Rows:
-    """Rows in order, up to ``tokens`` tokens and ``positions`` beside what all begin with; longer ones are cut to a batch.
+    """Rows in order, up to ``tokens`` tokens and ``positions`` beside what all begin with; longer ones are
+    cut to a batch.
 
     Raises BadData when there is none.
     """
@@ -113,8 +117,10 @@ def _shared(rows: Sequence[Sequence[int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Loss:
-    """Over ``positions`` positions: mean and 99th percentile of the divergence (nats), share of positions whose likeliest token
-    is the unquantized model's, and perplexity of the rows themselves (of which the first's is ``reference_perplexity``)."""
+    """Over ``positions`` positions: mean and 99th percentile of the divergence (nats), share of positions
+    whose likeliest token is the unquantized model's, and perplexity of the rows themselves (of which the
+    first's is ``reference_perplexity``).
+    """
 
     kl_mean: float
     kl_p99: float
@@ -161,5 +167,10 @@ class Reference:
         every = torch.cat(divergences)
         own = float(self.logarithms.gather(1, self.following[:, None]).mean())
         return Loss(
-            float(every.mean()), float(every.quantile(0.99)), same / at, float(np.exp(-likelihood / at)), float(np.exp(-own)), at,
-        )  # fmt: skip
+            float(every.mean()),
+            float(every.quantile(0.99)),
+            same / at,
+            float(np.exp(-likelihood / at)),
+            float(np.exp(-own)),
+            at,
+        )

@@ -1,7 +1,7 @@
 """The form of a stored model that llama.cpp runs and that is tuned and shrunk: GGUF, made once and kept.
 
-A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what it
-was made of, so a second call finds it.
+A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what
+it was made of, so a second call finds it.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _free_name(store: Store, model: Model) -> str:
 
 
 def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink = silent) -> Model:
-    """What is run for ``model``: its GGUF form where one can be made, else itself, by transformers; and said."""
+    """The model that is run for ``model``: its GGUF form, or itself (by transformers) where it has none."""
     if model.info.format == "gguf" or runs_as_it_lies(model):
         return model
     had = find_gguf(store, model) is not None

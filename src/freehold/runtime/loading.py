@@ -32,7 +32,8 @@ class Loaded:
     ) -> str:
         """The answer to a question, e.g. a row's.
 
-        ``system`` stands in place of the form's system message. ``max_tokens`` 0: as measured, or 1,024. Raises DoesNotFit.
+        ``system`` stands in place of the form's system message. ``max_tokens`` 0: as measured, or 1,024.
+        Raises DoesNotFit.
         """
         messages = ((("system", system),) if system else ()) + (("user", question),)
         completion = self._session.answer(messages, max_tokens=max_tokens, temperature=temperature, seed=seed)

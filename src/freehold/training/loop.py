@@ -36,13 +36,18 @@ Factors = dict[str, Factor]
 
 @dataclass
 class History:
-    """What happened: (step, mean loss per answer token) of training, (step, loss, exact share) of validation."""
+    """What happened in a run."""
 
+    #: (step, mean loss per answer token) of training
     train: list[tuple[int, float]] = field(default_factory=list)
+    #: (step, mean loss per answer token, share of rows answered exactly) of validation
     valid: list[tuple[int, float, float]] = field(default_factory=list)
+    #: step of least validation loss, and that loss, negated
     best_step: int = 0
     best: float = -math.inf
+    #: why it stopped before its last step; "" if it did not
     stopped: str = ""
+    #: seconds of training and tokens computed, over all parts of a resumed run
     seconds: float = 0.0
     tokens: int = 0
 
@@ -88,7 +93,10 @@ def shared_prefix(rows: Sequence[Row]) -> list[int]:
 
 
 class Trainer:
-    """A decoder, its rows and its optimizer. ``device``: the processor if left out; ``flat``: how batches are packed, if not as suits it."""
+    """A decoder, its rows and its optimizer.
+
+    ``device``: the processor if left out; ``flat``: how batches are packed, if not as suits it.
+    """
 
     def __init__(
         self,
@@ -101,7 +109,8 @@ class Trainer:
         device: Device | None = None,
         flat: bool | None = None,
     ):
-        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass are kept, with room to spare
+        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass
+        # are kept, with room to spare
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         torch.manual_seed(recipe.seed)
         if threads:
@@ -118,9 +127,16 @@ class Trainer:
         self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         self.model = Decoder(
-            load_weights(weights, dtype, self.device.torch), recipe.rank, recipe.alpha, recipe.seed, scale=recipe.scale, bits=recipe.base_bits, dora=recipe.dora,
-            frozen_layers=recipe.frozen_layers, checkpointing=recipe.checkpointing,
-        )  # fmt: skip
+            load_weights(weights, dtype, self.device.torch),
+            recipe.rank,
+            recipe.alpha,
+            recipe.seed,
+            scale=recipe.scale,
+            bits=recipe.base_bits,
+            dora=recipe.dora,
+            frozen_layers=recipe.frozen_layers,
+            checkpointing=recipe.checkpointing,
+        )
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = AdamW(self.parameters, weight_decay=recipe.weight_decay)
 
@@ -131,20 +147,22 @@ class Trainer:
     # -- batches ----------------------------------------------------------------------------
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Row indexes by batch, each row once: shuffled, then dealt out within windows so that all batches are about equally long.
+        """Row indexes by batch, each row once: shuffled, then dealt out within windows so that all batches
+        are about equally long.
 
-        Then few kernels are built and no batch needs much more memory than another. Rows are dealt out in pieces of like length, so that
-        attention pads little; the longest piece goes first, each to the batch that is shortest so far. The batch of the largest part
-        comes first: what follows finds its memory already there, and a run that does not fit ends at once.
+        Then few kernels are built and no batch needs much more memory than another. Rows are dealt out in
+        pieces of like length, so that attention pads little; the longest piece goes first, each to the batch
+        that is shortest so far. The batch of the largest part comes first: what follows finds its memory
+        already there, and a run that does not fit ends at once.
         """
-        chance = random.Random(f"{self.recipe.seed}-{epoch}")
+        rng = random.Random(f"{self.recipe.seed}-{epoch}")
         order = list(range(self.units))
-        chance.shuffle(order)
+        rng.shuffle(order)
         size = self.recipe.batch_rows
         found: list[list[int]] = []
         for start in range(0, len(order), size * 64):
             found += self._dealt(order[start : start + size * 64])
-        chance.shuffle(found)
+        rng.shuffle(found)
         largest = max(
             range(len(found)),
             key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])),
@@ -178,7 +196,9 @@ class Trainer:
         return len(self.train[index][0])
 
     def _micro(self, indexes: list[int]) -> list[list[int]]:
-        """Split a batch evenly so that no forward pass sees more than ``micro_tokens`` tokens, one row at least."""
+        """Split a batch evenly so that no forward pass sees more than ``micro_tokens`` tokens, one row at
+        least.
+        """
         limit = self.recipe.micro_tokens
         whole = sum(map(self.length, indexes))
         even = whole / math.ceil(whole / limit)
@@ -198,7 +218,10 @@ class Trainer:
         return pack(self.prefix, rows, flat=self.flat).to(self.device.torch)
 
     def gradients(self, indexes: list[int]) -> tuple[torch.Tensor, int]:
-        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed). Does not wait for a card to be done."""
+        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed).
+
+        Does not wait for a card to be done.
+        """
         answers = sum(self.train[i][1] for i in indexes)
         total, tokens = torch.zeros((), device=self.device.torch), 0
         for part in self._micro(indexes):
@@ -226,10 +249,11 @@ class Trainer:
         return whole
 
     def probe(self, seconds: float = 10.0) -> float:
-        """Rows per second of forward and backward, from tokens per second measured on real batches; changes nothing.
+        """Rows per second of forward and backward, from tokens per second measured on real batches; changes
+        nothing.
 
-        Batches hold rows of like length, so a few of them say little about rows; tokens cost alike. It takes about ``seconds``, or one
-        batch if that takes longer.
+        Batches hold rows of like length, so a few of them say little about rows; tokens cost alike. It takes
+        about ``seconds``, or one batch if that takes longer.
         """
         batches = self.batches(0)
         measured: list[tuple[int, float]] = []  # tokens and seconds of each batch
@@ -378,7 +402,7 @@ class Trainer:
         return float(loss)  # only now: a card gets the update's work before it is waited for
 
     def _validate_step(self, run: _Run) -> None:
-        """Validate, keep the adapter if it is the best so far, and stop the run where it no longer improves."""
+        """Validate; keep the adapter if it is the best so far, and stop a run that no longer improves."""
         if self._judge(run.step, run.history):
             self._keep_best(run)
         misses = _misses(run.history)
@@ -410,7 +434,10 @@ class Trainer:
         self.optimizer.step(recipe.learning_rate * share, recipe.clip)
 
     def _judge(self, step: int, history: History) -> bool:
-        """Validate the adapter; whether it is the best so far. Without validation rows the last step is the best."""
+        """Validate the adapter; whether it is the best so far.
+
+        Without validation rows the last step is the best.
+        """
         loss = -float(step)
         if self.valid:
             loss, exact = self.validate()

@@ -21,7 +21,8 @@ from freehold.training.training_rows import Row
 PROCESS_BYTES = 500_000_000
 #: Share of what is counted as living within a step that is there at the peak.
 LIVING = 0.9
-#: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per token.
+#: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per
+#: token.
 PASSING = 48
 _MICRO = (CARD_TOKENS, 8192, 4096, 2048, 1536, 1024, 768, 512, 384, 256, 128)
 
@@ -30,7 +31,8 @@ _MICRO = (CARD_TOKENS, 8192, 4096, 2048, 1536, 1024, 768, 512, 384, 256, 128)
 class Rows:
     """Shape of the training rows, tokens.
 
-    ``longest`` and ``mean`` own part, ``batch`` own parts of the longest batch, ``prefix`` they share, ``answer`` mean, ``total`` in all.
+    ``longest`` and ``mean`` own part, ``batch`` own parts of the longest batch, ``prefix`` they share,
+    ``answer`` mean, ``total`` in all.
     """
 
     longest: int
@@ -78,8 +80,12 @@ class MemoryNeed:
 def matrices(config: DecoderConfig) -> list[tuple[int, int, int]]:
     """(out, in, matrices sharing the input) of a layer's adapted groups."""
     query, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    return [(query + 2 * keys, config.hidden, 3), (config.hidden, query, 1), (2 * config.feed_forward, config.hidden, 2),
-            (config.hidden, config.feed_forward, 1)]  # fmt: skip
+    return [
+        (query + 2 * keys, config.hidden, 3),
+        (config.hidden, query, 1),
+        (2 * config.feed_forward, config.hidden, 2),
+        (config.hidden, config.feed_forward, 1),
+    ]
 
 
 def predict(
@@ -87,8 +93,8 @@ def predict(
 ) -> MemoryNeed:
     """Predicted peak memory of a run, on a card that of its tensors. ``tied``: the head is the embedding.
 
-    On a card the process and the best adapter lie elsewhere, and flash attention keeps no probabilities. The constants were fitted on
-    processors; benchmarks/gpu.py shows how far they are off on a card.
+    On a card the process and the best adapter lie elsewhere, and flash attention keeps no probabilities. The
+    constants were fitted on processors; benchmarks/gpu.py shows how far they are off on a card.
     """
     card = device is not None and device.is_card
     flash = card and device is not None and device.flash and recipe.precision == "bf16"
@@ -96,9 +102,9 @@ def predict(
     groups = matrices(config)
     tuned_layers = config.layers - recipe.frozen_layers
     per_layer = sum(out * inputs for out, inputs, _ in groups)
-    held = {16: size, 8: 1 + size / 64, 4: 0.5 + size / 64}[recipe.base_bits]
+    bytes_per_weight = {16: size, 8: 1 + size / 64, 4: 0.5 + size / 64}[recipe.base_bits]
     table = config.vocabulary * config.hidden
-    frozen = table * size * (1 if tied else 2) + per_layer * config.layers * held
+    frozen = table * size * (1 if tied else 2) + per_layer * config.layers * bytes_per_weight
     if recipe.base_bits != 16:
         frozen += sum(out * inputs for out, inputs, _ in groups) * size  # one group of each shape, opened
     adapter = tuned_layers * sum(recipe.rank * (inputs * count + out) for out, inputs, count in groups)
@@ -146,7 +152,8 @@ def fit(
     tied: bool,
     device: Device | None = None,
 ) -> tuple[Recipe, MemoryNeed, str]:
-    """The least slowed recipe within ``limit_bytes`` (0: no limit), its need and the reason. Raises DoesNotFit, saying what would fit.
+    """The least slowed recipe within ``limit_bytes`` (0: no limit), its need and the reason. Raises
+    DoesNotFit, saying what would fit.
 
     In this order: smaller pieces of a batch, layers computed again, the base in 8 and in 4 bit. The first
     two change nothing in the result.
@@ -156,20 +163,30 @@ def fit(
         return recipe, need, f"as asked: {recipe.micro_tokens} tokens at once, base in {recipe.base_bits} bit"
     least: tuple[int, Recipe] = (need.total, recipe)
     for bits in [b for b in (16, 8, 4) if b <= recipe.base_bits]:
-        for again in (False, True):
+        for recompute in (False, True):
             for micro in [m for m in _MICRO if m <= recipe.micro_tokens]:
                 tried = replace(
-                    recipe, base_bits=bits, checkpointing=again or recipe.checkpointing, micro_tokens=micro
+                    recipe,
+                    base_bits=bits,
+                    checkpointing=recompute or recipe.checkpointing,
+                    micro_tokens=micro,
                 )
                 need = predict(config, tried, rows, tied=tied, device=device)
                 least = min(least, (need.total, tried), key=lambda pair: pair[0])
                 if need.total <= limit_bytes:
-                    return tried, need, (
-                        f"to fit {limit_bytes / 2**30:.2f} GiB: {micro} tokens at once, layers {'computed again' if tried.checkpointing else 'kept'}, "
-                        f"base in {bits} bit"
-                    )  # fmt: skip
+                    return (
+                        tried,
+                        need,
+                        (
+                            f"to fit {limit_bytes / 2**30:.2f} GiB: {micro} tokens at once, "
+                            f"layers {'recomputed' if tried.checkpointing else 'kept'}, "
+                            f"base in {bits} bit"
+                        ),
+                    )
     raise DoesNotFit(
-        f"tuning needs at least {least[0] / 2**30:.2f} GiB (rows of up to {rows.longest + rows.prefix} tokens, base in {least[1].base_bits} bit, layers "
-        f"computed again) and {limit_bytes / 2**30:.2f} GiB are allowed",
-        f"raise --memory to {least[0] / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller model",
+        f"tuning needs at least {least[0] / 2**30:.2f} GiB (rows of up to {rows.longest + rows.prefix} "
+        f"tokens, base in {least[1].base_bits} bit, layers "
+        f"recomputed), and {limit_bytes / 2**30:.2f} GiB are allowed",
+        f"raise --memory to {least[0] / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller "
+        "model",
     )

@@ -1,8 +1,8 @@
 """Learning rate and rank by successive halving on the validation rows, within a time budget.
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"
-(arXiv 1502.07943). Each round trains every recipe left for as many steps, keeps the better half and doubles the
-steps; every run starts anew, so that its learning rate falls to the end as it will in the real run.
+(arXiv 1502.07943). Each round trains every recipe left for as many steps, keeps the better half and doubles
+the steps; every run starts anew, so that its learning rate falls to the end as it will in the real run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class RecipeScore:
 def search(
     make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: float, seconds: float, sink: Sink
 ) -> tuple[Recipe, list[RecipeScore], str]:
-    """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too short a time.
+    """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too
+    short a time.
 
     ``make`` builds a trainer for a recipe, with the rows both train and validate on.
     """

@@ -156,7 +156,7 @@ def has_tied_head(weights: Path) -> bool:
 
 
 class _Trainers:
-    """Builds trainers for the same rows and weights, and keeps the last one: it holds a copy of the weights."""
+    """Builds trainers for the same rows and weights, never two at a time: each holds the weights."""
 
     def __init__(self, rows: TrainingRows, weights: Path, device: Device):
         self.rows, self._weights, self._device = rows, weights, device

@@ -22,7 +22,7 @@ _Any = TypeVar("_Any", Row, Pair)
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a model is trained and validated on: rows, or pairs of a chosen and a rejected answer, never both."""
+    """Rows, or pairs of a chosen and a rejected answer, for training and validation."""
 
     #: longest row that fits, tokens
     limit: int
@@ -80,7 +80,8 @@ def encode_rows(
     strict: bool = True,
     preferences: bool = True,
 ) -> TrainingRows:
-    """The rows as tokens, without those longer than ``limit`` tokens. Pairs, where the rows hold rejected answers.
+    """The rows as tokens, without those longer than ``limit`` tokens. Pairs, where the rows hold rejected
+    answers.
 
     ``strict``: raise BadData where there are no validation rows, or where only some rows hold a rejected
     answer; otherwise such rows are trained on without validation, and on the good answers alone.

@@ -29,7 +29,10 @@ class TunedFiles:
 
 
 def write_files(folder: Path, tuned: Tuned, weights: Path, base_model: str) -> TunedFiles:
-    """Write all files of a tuned model into ``folder``. ``weights``: those of the base named ``base_model``."""
+    """Write all files of a tuned model into ``folder``.
+
+    ``weights``: those of the base named ``base_model``.
+    """
     peft = folder / "adapter"
     adapter.save_peft(peft, tuned.factors, tuned.recipe, base_model)
     adapter_digest = atomic_files.sha256_file(peft / "adapter_model.safetensors")

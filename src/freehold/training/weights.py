@@ -1,4 +1,6 @@
-"""Read a decoder's weights for tuning, from GGUF (dequantized) or safetensors, in one layout (see :mod:`freehold.models.formats.decoders`)."""
+"""Read a decoder's weights for tuning, from GGUF (dequantized) or safetensors, in one layout (see
+:mod:`freehold.models.formats.decoders`).
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ class Weights:
 
 
 def load_weights(path: Path, dtype: torch.dtype, device: torch.device | None = None) -> Weights:
-    """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors, each moved to ``device`` as it is taken.
+    """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors, each moved to ``device``
+    as it is taken.
 
     Raises Unsupported for an architecture or a tensor the tuner does not know.
     """

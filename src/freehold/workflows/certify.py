@@ -1,4 +1,4 @@
-"""Gather the evidence on a stored model, sign it, and leave it in one folder: what ``freehold certify`` does."""
+"""Gather the evidence on a stored model and sign it: what ``freehold certify`` does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ _PARALLEL, _CONTEXT = 16, 16384
 
 @dataclass(frozen=True)
 class CertifyOptions:
-    """What a certificate rests on besides the model. Files may be none; then what they would have shown is told as not tested."""
+    """What a certificate rests on besides the model.
+
+    Files may be none; then what they would have shown is told as not tested.
+    """
 
     prompts: tuple[Path, ...] = ()
     reference: str = ""
@@ -52,7 +55,10 @@ class CertifyOptions:
 def certify(
     store: Store, model: Model, keyring: Keyring, asked: CertifyOptions, sink: Sink = silent
 ) -> tuple[dict[str, Any], Path]:
-    """(what the certificate says, the folder it lies in). Raises FreeholdError; what was measured is kept and not measured again."""
+    """(what the certificate says, the folder it lies in).
+
+    Raises FreeholdError; what was measured is kept and not measured again.
+    """
     certificate.check_days(asked.days)  # said before an hour of measuring, not after
     keyring.private(asked.key)
     faults = store.verify([model], sink)
@@ -102,7 +108,7 @@ def certify(
 def _sign_and_keep(
     store: Store, model: Model, says: dict[str, Any], texts: dict[str, str], keyring: Keyring, key_name: str
 ) -> Path:
-    """Sign the model with ``texts`` beside it and bind all of it in a certificate; the folder it is kept in."""
+    """Sign the model and ``texts``, bind all in a certificate; the folder it is kept in."""
     with tempfile.TemporaryDirectory(prefix="freehold-certifying-") as work:
         shared = Path(work) / model.revision  # the signature says this name
         for name, digest in certificate.files_of(model).items():

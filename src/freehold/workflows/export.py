@@ -1,9 +1,9 @@
 """Take a model out, proven: the exported file answers as the measured one did, or the export is removed.
 
-Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to
-rows of the test split through the exported file; ``ollama`` besides renders the Modelfile's template
-and compares the tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial
-did so), the result is the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is
+Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to rows of
+the test split through the exported file; ``ollama`` besides renders the Modelfile's template and compares the
+tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial did so),
+the result is the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is
 exported in its GGUF form, or merged.
 """
 
@@ -44,7 +44,10 @@ class Exported:
 
 
 def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
-    """Write ``name`` as ``to`` into the folder ``out``. Raises UsageError, Unsupported, StepFailed; then ``out`` holds nothing new."""
+    """Write ``name`` as ``to`` into the folder ``out``.
+
+    Raises UsageError, Unsupported, StepFailed; then ``out`` holds nothing new.
+    """
     if to not in FORMATS:
         raise UsageError(f"--to {to} is not known", f"use one of {', '.join(FORMATS)}")
     model = store.find(name)
@@ -159,7 +162,10 @@ def _same_answers(store: Store, model: Model, file: Path) -> str:
 
 
 def template_pieces(template: ChatTemplate) -> dict[str, str]:
-    """Split a template into the texts around system, user and assistant messages. Raises Unsupported where it is not that regular."""
+    """Split a template into the texts around system, user and assistant messages.
+
+    Raises Unsupported where it is not that regular.
+    """
     s, u, a, v = "\x01S\x01", "\x01U\x01", "\x01A\x01", "\x01V\x01"
     full = template.prompt((("system", s), ("user", u), ("assistant", a), ("user", v)))
     bare = template.prompt((("user", u),))
@@ -181,7 +187,8 @@ def template_pieces(template: ChatTemplate) -> dict[str, str]:
         "answer_to_user": to_user,
         "opening": opening,
     }
-    # what comes before a user's message wherever it stands: after a system message or an answer, and at the beginning
+    # what comes before a user's message wherever it stands: after a system message or an answer, and at the
+    # beginning
     common, shortest = 0, min(len(between), len(to_user), len(default))
     while common < shortest and between[-1 - common] == to_user[-1 - common] == default[-1 - common]:
         common += 1
@@ -220,8 +227,10 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
     body = (
         f"{{{{- if not .System }}}}{q(pieces['default_system'])}{{{{ end }}}}"
         "{{- range .Messages }}"
-        f'{{{{- if eq .Role "system" }}}}{q(pieces["before_system"])}{{{{ .Content }}}}{q(pieces["after_system"])}'
-        f'{{{{- else if eq .Role "user" }}}}{q(pieces["before_user"])}{{{{ .Content }}}}{q(pieces["opening"])}'
+        f'{{{{- if eq .Role "system" }}}}{q(pieces["before_system"])}'
+        f"{{{{ .Content }}}}{q(pieces['after_system'])}"
+        f'{{{{- else if eq .Role "user" }}}}{q(pieces["before_user"])}'
+        f"{{{{ .Content }}}}{q(pieces['opening'])}"
         f"{{{{- else }}}}{{{{ .Content }}}}{q(pieces['after_answer'])}{{{{ end }}}}"
         "{{- end }}"
     )
@@ -244,7 +253,10 @@ def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: d
                 "the Modelfile's template would render a row differently from the model's own",
                 "export --to gguf and write a Modelfile",
             )
-    return f"Modelfile's pieces render {len(questions)} rows as the model's template does (Ollama itself was not run)"
+    return (
+        f"the Modelfile's template renders {len(questions)} rows as the model's own does (Ollama itself was "
+        "not run)"
+    )
 
 
 # -- adapter and merged ---------------------------------------------------------------------
@@ -267,8 +279,9 @@ def _not_led_back(model: Model) -> StepFailed:
 class _Tuning:
     """How a tuned model came to be, as its lineage says.
 
-    ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded; ``quantized``: the type and the digest
-    of what a trial made of that, if it did; ``after``: what was done to it then, as names of steps.
+    ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded; ``quantized``: the type and
+    the digest of what a trial made of that, if it did; ``after``: what was done to it then, as names of
+    steps.
     """
 
     base: Path
@@ -307,7 +320,10 @@ def _copy_adapter(store: Store, model: Model, folder: Path) -> Path:
 
 
 def _leads_back(tuning: _Tuning, whole: Path, model: Model) -> str:
-    """Prove that the 16-bit file ``whole`` is what tuning made; the proof in words. Raises StepFailed, Unsupported."""
+    """Prove that the 16-bit file ``whole`` is what tuning made; the proof in words.
+
+    Raises StepFailed, Unsupported.
+    """
     from freehold.quantization.quantize import quantize
 
     digest = atomic_files.sha256_file(whole)
@@ -405,7 +421,8 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
                 )
         return Exported(
             [target],
-            f"{base.name} with {model.name}, merged twice, is the exported file byte for byte (sha256 {form.digest[:12]})",
+            f"{base.name} with {model.name}, merged twice, is the exported file byte for byte "
+            f"(sha256 {form.digest[:12]})",
         )
     folder = out / f"{stem}-merged"
     with removed_on_failure([folder]):

@@ -1,7 +1,8 @@
-"""Find a model: in the store, in the hub beside it, and in other hubs that the user named; ranked by what was measured and what fits.
+"""Find a model: in the store, in the hub beside it, and in other hubs that the user named; ranked by what was
+measured and what fits.
 
-What another hub is asked for is what its API gives: names, tags, downloads, sizes of files and numbers of weights. Where the shape of a
-model is not known, its memory is that of its weights, and the reason says so.
+What another hub is asked for is what its API gives: names, tags, downloads, sizes of files and numbers of
+weights. Where the shape of a model is not known, its memory is that of its weights, and the reason says so.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ _IN_NAME = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNOREC
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What is looked for. ``memory_bytes`` 0: any size; ``max_parameters`` 0: any; ``like``: the words of the user's own rows."""
+    """What is looked for. ``memory_bytes`` 0: any size; ``max_parameters`` 0: any; ``like``: the words of the
+    user's own rows.
+    """
 
     text: str = ""
     format: str = ""
@@ -49,7 +52,9 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A model that may do. ``where``: store, hub, or another hub's address; ``get``: the command that fetches or runs it."""
+    """A model that may do. ``where``: store, hub, or another hub's address; ``get``: the command that fetches
+    or runs it.
+    """
 
     name: str
     where: str
@@ -70,7 +75,9 @@ class SearchHit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found, best first; the trial whose task is most like the one asked about, and how alike; what was asked."""
+    """What was found, best first; the trial whose task is most like the one asked about, and how alike; what
+    was asked.
+    """
 
     found: list[SearchHit]
     task: str
@@ -81,7 +88,10 @@ class SearchResult:
 def find(
     store: Store, wanted: SearchOptions, hubs: tuple[str, ...] = (), token: str = "", sink: Sink = silent
 ) -> SearchResult:
-    """Look in the store, in its hub, and in ``hubs`` (``hf`` or addresses). Raises NotFound for a hub that does not answer."""
+    """Look in the store, in its hub, and in ``hubs`` (``hf`` or addresses).
+
+    Raises NotFound for a hub that does not answer.
+    """
     asking = wanted.like or words([wanted.text])
     alike = {one: likeness(asking, one.words) for one in trials()}
     known = sorted(alike, key=alike.__getitem__, reverse=True)
@@ -152,7 +162,7 @@ def _in_hub(store: Store, wanted: SearchOptions, known: list[Tried]) -> list[Sea
 
 
 def _chosen(several: list[Variant], wanted: SearchOptions, known: list[Tried]) -> list[Variant]:
-    """Of a repository's variants those that were measured, and the largest that fits, or else the smallest."""
+    """The variants that were measured, and the largest that fits, or the smallest where none does."""
     own = [one for one in several if one.info.format == wanted.format or not wanted.format]
     if not own:
         return []
@@ -193,8 +203,13 @@ def _elsewhere(hub: str, wanted: SearchOptions, token: str, sink: Sink) -> list[
     sort = "last_modified" if wanted.sort == "modified" else "downloads"
     with client.explained(f"the list of {hub}"), task(sink, f"asking {hub}", 0, "models") as progress:
         properties: Any = ["downloads", "tags", "lastModified", "cardData", "gguf", "safetensors"]
-        for one in api.list_models(search=wanted.text or None, filter=[wanted.format] if wanted.format else None, sort=sort, limit=_LOOKED_AT,
-                                   expand=properties):  # fmt: skip
+        for one in api.list_models(
+            search=wanted.text or None,
+            filter=[wanted.format] if wanted.format else None,
+            sort=sort,
+            limit=_LOOKED_AT,
+            expand=properties,
+        ):
             check_repository_name(str(one.id))  # it becomes part of a command that the user copies
             card = dict(one.card_data.to_dict()) if one.card_data else {}
             licence = stated_licence(card) or next(
@@ -258,12 +273,29 @@ def _row(
     get: str,
 ) -> SearchHit:
     size, verdict, reason = _fit(name, card, wanted)
-    return SearchHit(name, where, file, digest, card.format, card.parameters, "its header" if card.parameters else "", size, card.licence, verdict,
-                 reason, 0, 0.0, evidence, get)  # fmt: skip
+    return SearchHit(
+        name,
+        where,
+        file,
+        digest,
+        card.format,
+        card.parameters,
+        "its header" if card.parameters else "",
+        size,
+        card.licence,
+        verdict,
+        reason,
+        0,
+        0.0,
+        evidence,
+        get,
+    )
 
 
 def _fit(name: str, card: ModelInfo, wanted: SearchOptions) -> tuple[int, str, str]:
-    """(bytes, verdict, why) in the memory asked about: a GGUF as it is, others as the largest quantization that fits."""
+    """(bytes, verdict, why) in the memory asked about: a GGUF as it is, others as the largest quantization
+    that fits.
+    """
     memory, fixed = wanted.memory_bytes, card.size_bytes if card.format == "gguf" else 0
     if not fixed and not card.parameters:
         return card.size_bytes, "", "how large it is nobody says"
@@ -320,7 +352,9 @@ def _wanted(row: SearchHit, wanted: SearchOptions) -> bool:
 
 
 def _ordered(rows: list[SearchHit], wanted: SearchOptions, nearest: str) -> list[SearchHit]:
-    """Best first: figures on the likest task by their lower bound, figures on others, what cards state, then downloads."""
+    """Best first: figures on the likest task by their lower bound, figures on others, what cards state, then
+    downloads.
+    """
 
     def measured(row: SearchHit) -> tuple[float, ...]:
         own = row.evidence

@@ -61,7 +61,8 @@ def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]
             figure = variant["figures"].get(task["metric"])
             if variant.get("measured_on") == VALIDATION:
                 continue  # these rows only choose
-            # worked examples in the prompt are not part of the weights, but of a model that is stored with them
+            # worked examples in the prompt are not part of the weights, but of a model that is stored with
+            # them
             shown = (
                 asked is not None
                 and str(asked["trial"]) == str(tried.report["id"])
@@ -121,7 +122,9 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
 
 
 def _readable(text: str) -> str:
-    """A README without its head where that cannot be read within the limits on YAML from elsewhere: the library has none."""
+    """A README without its head where that cannot be read within the limits on YAML from elsewhere: the
+    library has none.
+    """
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     while (head := REGEX_YAML_BLOCK.search(text)) is not None:
@@ -313,8 +316,8 @@ def _asked(store: Store, model: Model) -> list[str]:
         return []
     return [
         "## How it is asked\n\n"
-        f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold asks in this form by itself. "
-        "With another program the figures hold only where it asks in the same way."
+        f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold uses it automatically. "
+        "With another program the figures are valid only where it asks in the same way."
     ]
 
 

@@ -38,7 +38,9 @@ MOST_GRADED, IMPORTANCE_TOKENS = 256, 16384
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """One of: bytes for the whole running model, bits per weight, or the share of positions whose likeliest token must stay."""
+    """One of: bytes for the whole running model, bits per weight, or the share of positions whose likeliest
+    token must stay.
+    """
 
     memory_bytes: int = 0
     bits: float = 0.0
@@ -133,7 +135,10 @@ class Sweep:
         return target
 
     def within(self, size_bytes: int, name: str = "ours") -> tuple[Path, dict[str, float]]:
-        """Our mixture in a file of at most ``size_bytes``; the share of weights each type holds. Raises DoesNotFit."""
+        """Our mixture in a file of at most ``size_bytes``; the share of weights each type holds.
+
+        Raises DoesNotFit.
+        """
         if self.sensitivity is None:
             self.sensitivity = allocation.measure(
                 self.source, self.inputs, self.fitted, self.work, seconds=self.probing_s, sink=self.sink
@@ -158,7 +163,9 @@ class Sweep:
         raise UsageError("nothing was wished for", "pass one of --memory, --bits and --keep-quality")
 
     def smallest_keeping(self, share: float) -> tuple[Path, dict[str, float]]:
-        """Our smallest file whose likeliest tokens stay at ``share`` of the fitted rows' positions, by bisection on bytes."""
+        """Our smallest file whose likeliest tokens stay at ``share`` of the fitted rows' positions, by
+        bisection on bytes.
+        """
         low, high = self.uniform("Q2_K").stat().st_size * 0.8, self.uniform("Q8_0").stat().st_size
         found: tuple[Path, dict[str, float]] | None = None
         for _ in range(7):
@@ -211,7 +218,8 @@ def room_for_weights(card: ModelInfo, wish: QuantizeOptions) -> int:
     beside = predict_memory(replace(card, size_bytes=0), wish.context_length, 1).total
     if beside >= wish.memory_bytes:
         raise DoesNotFit(
-            f"{wish.context_length} tokens of context take {beside / 2**30:.2f} GiB beside the weights, and {wish.memory_bytes / 2**30:.2f} GiB are allowed",
+            f"{wish.context_length} tokens of context take {beside / 2**30:.2f} GiB beside the weights, and "
+            f"only {wish.memory_bytes / 2**30:.2f} GiB are allowed",
             "lower --context or raise --memory",
         )
     return wish.memory_bytes - beside
@@ -228,7 +236,8 @@ def shrink(
 ) -> tuple[Model, list[SweepPoint]]:
     """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types.
 
-    Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.runtime.gguf_form`).
+    Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see
+    :mod:`freehold.runtime.gguf_form`).
     """
     if detect(examples).name == "code" and not wish.trust_code:
         sandbox.require()
@@ -248,8 +257,12 @@ def shrink(
         points += [frontier.point(kind, frontier.uniform(kind)) for kind in UNIFORM]
         kept: dict[str, Path] = {f"{name.replace('/', '-')}.gguf": file}
         for beside in (
-            "adapter_config.json", "adapter_model.safetensors", "adapter.lora", "task.json", answer_form.FILE
-        ):  # fmt: skip
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "adapter.lora",
+            "task.json",
+            answer_form.FILE,
+        ):
             if beside in model.manifest:
                 kept[beside] = store.file(model, beside)
         lineage = [

@@ -61,7 +61,8 @@ class Reproduction:
 def reproduce(
     store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent
 ) -> Reproduction:
-    """Run every recorded step of ``model`` again. ``data`` and ``valid``: its rows, where they are not kept with it.
+    """Run every recorded step of ``model`` again. ``data`` and ``valid``: its rows, where they are not kept
+    with it.
 
     Raises BadData, NotFound, Unsupported where it cannot be run again.
     """
