@@ -7,7 +7,7 @@ it was made of, so a second call finds it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +129,13 @@ def factors_of(store: Store, model: Model, base: Path) -> tuple[Any, float]:
 
 
 def keep_gguf(
-    store: Store, model: Model, file: Path, record: dict[str, Any], source: str = "", *, move: bool = False
+    store: Store, model: Model, file: Path, record: Mapping[str, Any], source: str = "", *, move: bool = False
 ) -> Model:
     """Store ``file`` as the GGUF form of ``model``; ``record``: what :func:`write_gguf` returned."""
     lineage = [
         *model.info.lineage,
         {"step": "source", "model": model.name, "revision": model.revision, "digest": model.digest},
-        record,
+        dict(record),
     ]
     name = _free_name(store, model)
     # it is asked as what it was made of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from freehold.core.device import CARD_TOKENS, Device
 from freehold.core.errors import DoesNotFit
@@ -59,7 +58,7 @@ class Recipe:
         tokens = max(self.micro_tokens, CARD_TOKENS) if device.is_card else self.micro_tokens
         return replace(self, precision=precision, micro_tokens=tokens)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         return asdict(self)
 

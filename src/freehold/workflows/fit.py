@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files, machine, settings, yaml_text
 from freehold.data.templates import PLAIN
@@ -148,7 +147,7 @@ def _rate(store: Store, models: list[Model]) -> tuple[float | None, str]:
     model = max(models, key=lambda m: m.info.size_bytes)
     kept = settings.home() / "speed.json"
     key = atomic_files.digest_of([machine.look().as_dict()["processor"], machine.look().cores, model.digest])
-    values: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    values: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
     if key not in values:
         values[key] = measured(store, model)
         atomic_files.write_atomically(kept, json.dumps(values))
@@ -159,16 +158,29 @@ def _rate(store: Store, models: list[Model]) -> tuple[float | None, str]:
     return values[key] * model.info.size_bytes, how
 
 
-def checked(store: Store, fits: list[Fit]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class CheckedFit:
+    """The estimate for a stored model beside what was measured, tokens per second."""
+
+    fit: Fit
+    estimated: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        """Share by which the estimate is too high."""
+        return self.estimated / self.measured - 1
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON form."""
+        return {**asdict(self.fit), "measured_tokens_per_second": self.measured, "error": self.error}
+
+
+def checked(store: Store, fits: list[Fit]) -> list[CheckedFit]:
     """Estimate and measurement of every stored model."""
-    found: list[dict[str, Any]] = []
-    for fit in (f for f in fits if f.in_store and f.tokens_per_second):
-        speed = measured(store, store.find(fit.name))
-        found.append(
-            {
-                **asdict(fit),
-                "measured_tokens_per_second": speed,
-                "error": (fit.tokens_per_second or 0.0) / speed - 1,
-            }
-        )
-    return found
+    checks: list[CheckedFit] = []
+    for estimate in fits:
+        if estimate.in_store and estimate.tokens_per_second:
+            speed = measured(store, store.find(estimate.name))
+            checks.append(CheckedFit(estimate, estimate.tokens_per_second, speed))
+    return checks

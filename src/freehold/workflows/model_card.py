@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class Measured:
     trial: str
 
 
-def measured(digest: str, asked: dict[str, Any] | None = None) -> list[Measured]:
+def measured(digest: str, asked: Mapping[str, Any] | None = None) -> list[Measured]:
     """What finished trials of this machine have measured of the weights with this digest, newest first.
 
     ``asked``: the step of the lineage that says in which trial they were measured with worked examples.
@@ -372,7 +373,7 @@ def _training(model: Model) -> str:
     return "## Training\n\n" + "\n".join(facts)
 
 
-def _row_counts(tuned: dict[str, Any]) -> str:
+def _row_counts(tuned: Mapping[str, Any]) -> str:
     counts = tuned.get("rows")
     if counts is None:
         counts = next(
@@ -392,7 +393,7 @@ def _row_counts(tuned: dict[str, Any]) -> str:
     )
 
 
-def _length(recipe: dict[str, Any]) -> str:
+def _length(recipe: Mapping[str, Any]) -> str:
     return f"{recipe['steps']} steps" if recipe.get("steps") else f"{recipe.get('epochs')} epochs"
 
 

@@ -145,7 +145,8 @@ def _who_may_push(api: HfApi, to: str, error: Refused) -> str:
         user = TokenUser.read(api.whoami())
     except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError, KeyError):
         return error.remedy  # the hub does not say
-    return user.way_out(*to.split("/", 1), api.endpoint)
+    namespace, _, repository = to.rpartition("/")
+    return user.way_out(namespace, repository, api.endpoint)
 
 
 @dataclass(frozen=True)
