@@ -62,24 +62,24 @@ def command(
         )
     token = settings.secret(token_env, "token")
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
-    wanted = find.SearchOptions(
+    options = find.SearchOptions(
         text, format, licence, find.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
         evidence.words_of(read_dataset(like).examples) if like else None, limit,
     )  # fmt: skip
-    answer = find.find(Store(), wanted, tuple(hub or ()), token, progress.for_stream())
+    answer = find.find(Store(), options, tuple(hub or ()), token, progress.for_stream())
     if json:
         print_json(
             {
-                "asked": answer.asked,
+                "asked": answer.searched,
                 "task": answer.task,
                 "likeness": answer.likeness,
-                "found": [asdict(row) for row in answer.found],
+                "found": [asdict(row) for row in answer.hits],
             }
         )
         return
-    if not answer.found:
+    if not answer.hits:
         print(
-            f"nothing found in {', '.join(answer.asked)}; use fewer words or limits, or ask another hub: --hub hf"
+            f"nothing found in {', '.join(answer.searched)}; use fewer words or limits, or ask another hub: --hub hf"
         )
         return
     print_table(
@@ -88,11 +88,11 @@ def command(
             (row.name + (f":{row.file}" if row.file and not row.name.endswith(row.file) else ""), row.where, row.format, _count(row.parameters),
              f"{row.size_bytes / 1e6:,.0f}" if row.size_bytes else "", row.verdict, row.licence or "none stated",
              str(row.evidence) if row.evidence else "", row.get)
-            for row in answer.found
+            for row in answer.hits
         ],
     )  # fmt: skip
     print(
-        f"asked: {', '.join(answer.asked)}"
+        f"asked: {', '.join(answer.searched)}"
         + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else "")
     )
 

@@ -124,9 +124,9 @@ def measure(
             progress.more(1)
     started = time.monotonic()
     reference.loss_of(copy)
-    one = time.monotonic() - started
+    loss_s = time.monotonic() - started
     kinds = len({group_of(t.name, 1, layers) for t in wide})
-    bands = int(max(1, min(layers, seconds / (1.3 * one) / kinds)))
+    bands = int(max(1, min(layers, seconds / (1.3 * loss_s) / kinds)))
     for matrix in matrices:
         matrix.group = group_of(matrix.tensor.name, bands, layers)
     groups: dict[str, list[Matrix]] = {}
@@ -185,13 +185,13 @@ def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option
     every, columns = _rows(source, tensor), tensor.shape[0]
     rows = every[:: max(1, len(every) // TRIED_ROWS)]
     share = len(rows) / len(every)
-    found = [Option("F16", 2 * tensor.elements, 0.0)]
+    options = [Option("F16", 2 * tensor.elements, 0.0)]
     for kind in OFFERED:
         if columns % ggml.row_type(kind).block == 0:
             blocks = ggml.quantize(rows, kind, rounder.inputs.mean_square.get(tensor.name))
             error = rounder.error(ggml.dequantize(blocks, kind, columns) - rows, tensor.name) / share
-            found.append(Option(kind, blocks.nbytes // len(rows) * len(every), error))
-    return found
+            options.append(Option(kind, blocks.nbytes // len(rows) * len(every), error))
+    return options
 
 
 def _coarse(source: Path, matrix: Matrix, rounder: Rounder) -> np.ndarray:
@@ -210,12 +210,12 @@ def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:
         opened.write(plain_bytes(values, tensor.kind))
 
 
-def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]:
+def solve(sensitivity: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]:
     """Matrix name -> type, of least cost within ``budget`` bytes of matrices. Raises DoesNotFit.
 
     Exact but for sizes being rounded up to ``budget / steps`` bytes.
     """
-    least = sum(min(option.size for option in matrix.options) for matrix in found.matrices)
+    least = sum(min(option.size for option in matrix.options) for matrix in sensitivity.matrices)
     if least > budget:
         raise DoesNotFit(
             f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
@@ -225,8 +225,8 @@ def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]
     unit = budget / steps
     best = np.zeros(steps + 1)
     choices: list[np.ndarray] = []
-    for matrix in found.matrices:
-        cost = found.cost[matrix.group]
+    for matrix in sensitivity.matrices:
+        cost = sensitivity.cost[matrix.group]
         total = np.full(steps + 1, np.inf)
         chosen = np.zeros(steps + 1, dtype=np.int16)
         for number, option in enumerate(matrix.options):
@@ -245,7 +245,7 @@ def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]
         )
     kinds: dict[str, str] = {}
     room = steps
-    for matrix, chosen in zip(reversed(found.matrices), reversed(choices), strict=True):
+    for matrix, chosen in zip(reversed(sensitivity.matrices), reversed(choices), strict=True):
         option = matrix.options[chosen[room]]
         kinds[matrix.tensor.name] = option.kind
         room -= int(np.ceil(option.size / unit))

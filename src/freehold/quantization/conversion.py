@@ -327,7 +327,7 @@ def _describe(writer: Any, config: DecoderConfig, card: ModelInfo, tables: _Toke
 
 def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, list[int]]]:
     """GGUF name -> (file, name there, shape). Raises Unsupported for a tensor with no place."""
-    found: dict[str, tuple[Path, str, list[int]]] = {}
+    placed: dict[str, tuple[Path, str, list[int]]] = {}
     for file in sorted(weights.glob("*.safetensors")):
         for original, record in read_header(file).items():
             if original.endswith(
@@ -346,8 +346,8 @@ def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, 
                     "converted",
                     OTHERWISE,
                 )
-            found[name] = (file, original, [int(length) for length in record["shape"]])
-    return dict(sorted(found.items()))
+            placed[name] = (file, original, [int(length) for length in record["shape"]])
+    return dict(sorted(placed.items()))
 
 
 def _data(

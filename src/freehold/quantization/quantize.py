@@ -61,14 +61,14 @@ def quantize(
     params.ftype = numbers[kind]
     params.nthread = threads or len(os.sched_getaffinity(0))
     params.allow_requantize = True
-    kept = _importance_data(importance) if importance else None
-    if kept is not None:
-        params.imatrix = kept
+    imatrix = _importance_data(importance) if importance else None
+    if imatrix is not None:
+        params.imatrix = imatrix
     atomic_files.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
 
     def hear(line: str) -> None:
-        if begun is not None and (found := _TENSOR.match(line)):
-            begun(int(found[1]))
+        if begun is not None and (match := _TENSOR.match(line)):
+            begun(int(match[1]))
 
     with atomic_files.replacing(target) as temporary, heard(hear):
         code = llama_cpp.llama_model_quantize(

@@ -94,20 +94,20 @@ def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions:
 
     Raises BadData when there is none.
     """
-    own = len(_shared(rows))
-    found: Rows = []
+    shared = len(_shared(rows))
+    chosen: Rows = []
     read = compared = 0
     for row in rows:
-        cut = list(row[:BATCH])
-        if len(cut) - own < 2:
+        row_part = list(row[:BATCH])
+        if len(row_part) - shared < 2:
             continue
-        if found and (read + len(cut) > tokens or compared + len(cut) - own > positions):
+        if chosen and (read + len(row_part) > tokens or compared + len(row_part) - shared > positions):
             break
-        found.append(cut[: own + positions])
-        read, compared = read + len(cut), compared + len(cut) - own
-    if not found:
+        chosen.append(row_part[: shared + positions])
+        read, compared = read + len(row_part), compared + len(row_part) - shared
+    if not chosen:
         raise BadData("no row has two tokens of its own to calibrate on", "give longer rows with --data")
-    return found
+    return chosen
 
 
 def _shared(rows: Sequence[Sequence[int]]) -> list[int]:

@@ -42,8 +42,8 @@ def base_of(store: Store, model: Model) -> Model:
 
 def original(store: Store, model: Model) -> Model:
     """What a GGUF form was made of, where the store still has it; else the model itself."""
-    *_, source, made = [{}, {}, *model.info.lineage]
-    if made.get("step") not in STEPS:
+    *_, source, step = [{}, {}, *model.info.lineage]
+    if step.get("step") not in STEPS:
         return model
     return next((known for known in store.models() if known.revision == source.get("revision")), model)
 
@@ -60,10 +60,10 @@ def find_gguf(store: Store, model: Model) -> Model | None:
     if model.info.format == "gguf":
         return model
     for known in reversed(store.models()):
-        *_, source, made = [{}, {}, *known.info.lineage]
+        *_, source, step = [{}, {}, *known.info.lineage]
         if (
             known.info.format == "gguf"
-            and made.get("step") in STEPS
+            and step.get("step") in STEPS
             and source.get("revision") == model.revision
         ):
             return known
@@ -139,10 +139,14 @@ def keep_gguf(
     ]
     name = _free_name(store, model)
     # it is asked as what it was made of
-    asked = {beside: store.file(model, beside) for beside in (answer_form.FILE,) if beside in model.manifest}
+    answer_form_file = {
+        file_name: store.file(model, file_name)
+        for file_name in (answer_form.FILE,)
+        if file_name in model.manifest
+    }
     return store.add(
         name,
-        made_here({f"{name.replace('/', '-')}.gguf": file, **asked}),
+        made_here({f"{name.replace('/', '-')}.gguf": file, **answer_form_file}),
         {"source": source or f"{record['step']}:{model.name}"},
         licence=model.info.licence,
         licence_from=f"inherited from {model.name}",
@@ -163,15 +167,15 @@ def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink 
     """The model that is run for ``model``: its GGUF form, or itself (by transformers) where it has none."""
     if model.info.format == "gguf" or runs_as_it_lies(model):
         return model
-    had = find_gguf(store, model) is not None
+    existed = find_gguf(store, model) is not None
     try:
-        made = as_gguf(store, model, sink=sink)
+        form = as_gguf(store, model, sink=sink)
     except Unsupported as error:
         say(f"run by transformers in 32 bits, because llama.cpp cannot run {model.name}: {error.message}")
         return model
-    how = "merged with its base" if made.info.lineage[-1]["step"] == "merged" else "converted"
-    say(f"run by llama.cpp as {made.name} ({model.name} {how}{'' if had else ', and kept in the store'})")
-    return made
+    how = "merged with its base" if form.info.lineage[-1]["step"] == "merged" else "converted"
+    say(f"run by llama.cpp as {form.name} ({model.name} {how}{'' if existed else ', and kept in the store'})")
+    return form
 
 
 def runs_as_it_lies(model: Model) -> bool:

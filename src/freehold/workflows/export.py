@@ -58,16 +58,16 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
     atomic_files.make_folder(out)
     with task(sink, f"exporting {model.name} to {to}") as progress:
         if to in ("gguf", "ollama"):
-            made = _gguf(store, form, out, stem, modelfile=to == "ollama")
+            exported = _gguf(store, form, out, stem, modelfile=to == "ollama")
         else:
             progress.at(0, "merging and proving")
             pulled = model.info.format == "adapter"
             peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
-            made = (peft if to == "peft" else merged)(store, model, out, stem)
-        how = export_form.write(of_model(store, model), out, model.name, to, made.files[0].name)
-        for folder in [path for path in made.files if path.is_dir()]:
+            exported = (peft if to == "peft" else merged)(store, model, out, stem)
+        form_files = export_form.write(of_model(store, model), out, model.name, to, exported.files[0].name)
+        for folder in [path for path in exported.files if path.is_dir()]:
             file_permissions.hand_out(folder)
-        return Exported([*made.files, *how, *_notices(store, model, out)], made.proof)
+        return Exported([*exported.files, *form_files, *_notices(store, model, out)], exported.proof)
 
 
 def _notices(store: Store, model: Model, out: Path) -> list[Path]:
@@ -139,17 +139,17 @@ def _same_answers(store: Store, model: Model, file: Path) -> str:
     tokens: list[list[list[int]]] = []
     for path in (store.weights(model), file):
         engine = open_engine(path, context_length=4096 if form.shots else 2048, parallel=4)
-        card = model.info if path != file else read_info({file.name: file})
-        asking = prompting(card, engine.vocabulary, plain=form.plain)
-        choices = choices_of(asking, form)
-        wanted = [
-            request_of(asking, form, question, choices, max_tokens=0 if choices else _PROOF_TOKENS)
+        info = model.info if path != file else read_info({file.name: file})
+        encoder = prompting(info, engine.vocabulary, plain=form.plain)
+        choices = choices_of(encoder, form)
+        requests = [
+            request_of(encoder, form, question, choices, max_tokens=0 if choices else _PROOF_TOKENS)
             for question in questions
         ]
-        ends = [asking.row((*question, ("assistant", "-")))[1] for question in questions]
-        tokens.append([[*request.tokens, -1, *end] for request, end in zip(wanted, ends, strict=True)])
-        given = dict(engine.generate(wanted))
-        answers.append([given[i].text for i in range(len(questions))])
+        ends = [encoder.row((*question, ("assistant", "-")))[1] for question in questions]
+        tokens.append([[*request.tokens, -1, *end] for request, end in zip(requests, ends, strict=True)])
+        completions = dict(engine.generate(requests))
+        answers.append([completions[i].text for i in range(len(questions))])
         engine.close()
     if tokens[0] != tokens[1] or answers[0] != answers[1]:
         raise StepFailed(
@@ -247,8 +247,8 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
 def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: dict[str, str]) -> str:
     form, questions = _form(store, model), _questions(store, model)
     for question in questions:
-        asked = form.messages(question)
-        if render_pieces(pieces, asked) != template.prompt(asked):
+        messages = form.messages(question)
+        if render_pieces(pieces, messages) != template.prompt(messages):
             raise Unsupported(
                 "the Modelfile's template would render a row differently from the model's own",
                 "export --to gguf and write a Modelfile",
@@ -453,8 +453,8 @@ def _compare_tensors(base: Path, merged: Path, factors: Any, scale: float) -> tu
         theirs, ours = load_file(file), load_file(merged / file.name)
         for name, tensor in theirs.items():
             factor = factors.get(name.removeprefix("model.").removesuffix(".weight"))
-            wanted = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
-            if not torch.equal(wanted, ours[name]):
+            expected = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
+            if not torch.equal(expected, ours[name]):
                 raise StepFailed(
                     f"{name} in the export is not what base and adapter give",
                     "report this; the export was removed",

@@ -105,21 +105,21 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
             ]
         )
         return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n{body}\n"))
-    kept = ModelCard(
+    card = ModelCard(
         _readable(store.file(model, "README.md").read_text(errors="replace")), ignore_metadata_errors=True
     )
     for key, value in head.to_dict().items():
-        if kept.data.get(key) is None and not (
-            key in ("license_name", "license_link") and kept.data.get("license") is not None
+        if card.data.get(key) is None and not (
+            key in ("license_name", "license_link") and card.data.get("license") is not None
         ):
-            kept.data[key] = value
-    if head.eval_results and not kept.data.get("eval_results"):
-        kept.data["model_name"], kept.data["eval_results"] = head.model_name, head.eval_results
+            card.data[key] = value
+    if head.eval_results and not card.data.get("eval_results"):
+        card.data["model_name"], card.data["eval_results"] = head.model_name, head.eval_results
     added = "\n\n".join(
         text.replace("## ", "### ", 1) for text in _sections(store, model, figures, owed, to, address)
     )
     title = "## Added by Freehold when this model was pushed"
-    return f"---\n{kept.data.to_yaml()}\n---\n{kept.text.rstrip()}\n\n{title}\n\n{added}\n"
+    return f"---\n{card.data.to_yaml()}\n---\n{card.text.rstrip()}\n\n{title}\n\n{added}\n"
 
 
 def _readable(text: str) -> str:
@@ -172,7 +172,12 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
 def _base(store: Store, model: Model) -> tuple[str, str]:
     """(what the model was made from, how); nothing for one that is handed on as it was pulled."""
     record = next(
-        (one for one in reversed(model.info.lineage) if one.get("step") in ("base", "source", "shrunk")), None
+        (
+            record
+            for record in reversed(model.info.lineage)
+            if record.get("step") in ("base", "source", "shrunk")
+        ),
+        None,
     )
     if record is None:
         return "", ""
@@ -330,10 +335,10 @@ def _figures(figures: list[Measured]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {_cell(one.task)} | {_cell(one.metric)} | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} "
-        f"| {one.rows} | {one.date} | "
-        f"`{(one.digests.get('test') or one.digests.get('train') or '')[:12]}` |"
-        for one in figures
+        f"| {_cell(figure.task)} | {_cell(figure.metric)} | {figure.value:.3f} | {figure.low:.3f} to {figure.high:.3f} "
+        f"| {figure.rows} | {figure.date} | "
+        f"`{(figure.digests.get('test') or figure.digests.get('train') or '')[:12]}` |"
+        for figure in figures
     ]
     return "## Figures\n\nMeasured by Freehold on rows that were kept out of training.\n\n" + "\n".join(lines)
 
