@@ -47,7 +47,7 @@ def test_a_run_says_what_it_decided_and_keeps_the_decision(weights: Path, tmp_pa
     assert result.tuned.recipe == RECIPE
     assert result.last_step == 3
     assert said == list(result.reasons)
-    assert "as asked" in said[0]
+    assert "on cpu" in said[0]
     assert said[1].startswith("memory: about")
     assert (tmp_path / DECISION).exists()
     assert (tmp_path / CHECKPOINT).exists()

@@ -51,7 +51,8 @@ def command(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Gather a model's evidence (origin, licences, safety, privacy), sign it, and write a certificate with a page to print.
+    """Gather a model's evidence (origin, licences, safety, privacy), sign it, and write a certificate with a
+    page to print.
 
     Example: freehold certify tickets/smollm2 --prompts xstest.jsonl --data tickets.jsonl --out handover
     """

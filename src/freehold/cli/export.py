@@ -18,16 +18,16 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("export"),
     json: Json = False,
 ) -> None:
-    """Take a model out in a standard format, proven to answer as the measured one.
+    """Export a model in a standard format, proven to answer as the measured one.
 
     Example: freehold export banking77/smollm2-q4_k_m --to ollama --out export
     """
     from freehold.core import progress, settings
     from freehold.models.store import Store
-    from freehold.workflows.export import export
+    from freehold.workflows.export import ExportOptions, export
 
     settings.go_quiet()
-    exported = export(Store(), name, to, out, progress.for_stream())
+    exported = export(Store(), name, ExportOptions(to, out), progress.for_stream())
     if json:
         print_json({"files": [str(path) for path in exported.files], "proof": exported.proof})
     else:

@@ -41,7 +41,8 @@ def command(
     limit: Annotated[int, typer.Option(help="Rows to show.", min=1)] = 20,
     json: Json = False,
 ) -> None:
-    """Find models by words, by what fits, by licence, and by what was measured here on tasks like yours. No other hub is asked unless named.
+    """Find models by words, by what fits, by licence, and by what was measured here on tasks like yours. No
+    other hub is asked unless named.
 
     Example: freehold find "bank intents" --fits --licence commercial --max-params 3B --like tickets.jsonl
     """
@@ -63,9 +64,16 @@ def command(
     token = settings.secret(token_env, "token")
     limit_bytes = parse_bytes(memory) if memory else machine.look().usable_bytes if fits else 0
     options = find.SearchOptions(
-        text, format, licence, find.parse_parameters(max_params) if max_params else 0, limit_bytes, context, sort,
-        evidence.words_of(read_dataset(like).examples) if like else None, limit,
-    )  # fmt: skip
+        text,
+        format,
+        licence,
+        find.parse_parameters(max_params) if max_params else 0,
+        limit_bytes,
+        context,
+        sort,
+        evidence.words_of(read_dataset(like).examples) if like else None,
+        limit,
+    )
     answer = find.find(Store(), options, tuple(hub or ()), token, progress.for_stream())
     if json:
         print_json(
@@ -85,12 +93,20 @@ def command(
     print_table(
         ("model", "where", "format", "params", "MB", "fits", "licence", "measured", "get it"),
         [
-            (row.name + (f":{row.file}" if row.file and not row.name.endswith(row.file) else ""), row.where, row.format, _count(row.parameters),
-             f"{row.size_bytes / 1e6:,.0f}" if row.size_bytes else "", row.verdict, row.licence or "none stated",
-             str(row.evidence) if row.evidence else "", row.get)
+            (
+                row.name + (f":{row.file}" if row.file and not row.name.endswith(row.file) else ""),
+                row.where,
+                row.format,
+                _count(row.parameters),
+                f"{row.size_bytes / 1e6:,.0f}" if row.size_bytes else "",
+                row.verdict,
+                row.licence or "none stated",
+                str(row.evidence) if row.evidence else "",
+                row.get,
+            )
             for row in answer.hits
         ],
-    )  # fmt: skip
+    )
     print(
         f"asked: {', '.join(answer.searched)}"
         + (f"; the likest task measured here is {answer.task} ({answer.likeness:.2f})" if answer.task else "")

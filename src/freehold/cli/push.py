@@ -23,7 +23,7 @@ def command(
         bool,
         typer.Option(
             "--with-examples",
-            help="Hand on the rows that the model's answer form holds as worked examples.",
+            help="Also share the rows that the model's answer form holds as worked examples.",
         ),
     ] = False,
     override: Override = "",
@@ -44,9 +44,7 @@ def command(
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:
-        raise UsageError(
-            "it was not said to which hub", "name it with --hub, e.g. --hub http://127.0.0.1:8600"
-        )
+        raise UsageError("no hub was named", "name it with --hub, e.g. --hub http://127.0.0.1:8600")
     settings.plain_address(address)
     settings.go_quiet(online=True)
     store = Store()

@@ -17,7 +17,7 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            help="Rows that show what the model is for; half of them fit the mixture, half judge it."
+            help="Rows that show what the model is for: half decide the quantization mix, half measure it."
         ),
     ],
     memory: Annotated[str, typer.Option(help="Memory for the running model, e.g. 4GiB.")] = "",
@@ -60,18 +60,19 @@ def command(
         )
     if not (0 <= bits <= 16 and 0 <= keep_quality < 1):
         raise UsageError(
-            "--bits lies between 0 and 16, --keep-quality between 0 and 1", "for example --keep-quality 0.99"
+            "--bits must be between 0 and 16, and --keep-quality between 0 and 1",
+            "for example --keep-quality 0.99",
         )
     store = Store()
     found = store.find(model)
     dataset = read_dataset(local_source(data), options_of(columns))
     say_read({"train": dataset})
     examples = list(dataset.examples)
-    wish = QuantizeOptions(
+    options = QuantizeOptions(
         parse_bytes(memory) if memory else 0, bits, keep_quality, context, parse_seconds(time), trust_code
     )
     stored, points = shrink(
-        store, found, examples, wish, name or f"{found.name}-small", progress.for_stream()
+        store, found, examples, options, name or f"{found.name}-small", progress.for_stream()
     )
     if json:
         print_json(
@@ -113,7 +114,8 @@ def command(
         ],
     )
     print(
-        f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all over {points[0].loss.positions} positions of rows kept aside"
+        f"unquantized perplexity {points[0].loss.reference_perplexity:.2f}; all measured over "
+        f"{points[0].loss.positions} positions of held-out rows"
     )
     print(
         f"stored as {stored.name}: "

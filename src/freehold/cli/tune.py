@@ -18,10 +18,11 @@ def command(
     data: Annotated[
         str, typer.Argument(help="Rows to learn from: a file, a folder, hub:org/name or sqlite:FILE?QUERY.")
     ],
-    valid: Annotated[str, typer.Option(help="Validation rows; cut off DATA if left out.")] = "",
+    valid: Annotated[str, typer.Option(help="Validation rows; taken from DATA if left out.")] = "",
     name: Annotated[str, typer.Option("--as", help="Name of the result; MODEL-tuned if left out.")] = "",
     memory: Annotated[
-        str, typer.Option(help="Memory the run may take, e.g. 4GiB; what is free on a card if left out.")
+        str,
+        typer.Option(help="Most memory the run may take, e.g. 4GiB; the free memory of a card if left out."),
     ] = "",
     device: Annotated[
         str,
@@ -31,27 +32,28 @@ def command(
         str, typer.Option(help="Time for the training, e.g. 20m; epochs follow from the measured speed.")
     ] = "",
     epochs: Annotated[float, typer.Option(help="Epochs, where no --time is given.")] = 3.0,
-    steps: Annotated[int, typer.Option(help="Or exactly so many steps.")] = 0,
+    steps: Annotated[int, typer.Option(help="Train for exactly this many steps instead.")] = 0,
     learning_rate: Annotated[
         float, typer.Option(help="Learning rate; 1e-3 if left out, 1e-4 for rows with a rejected answer.")
     ] = 0.0,
     rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
-    base_bits: Annotated[
-        int, typer.Option(help="Bits the frozen weights are held in: 16, or 8 or 4 (QLoRA).")
-    ] = 16,
-    dora: Annotated[bool, typer.Option("--dora", help="Learn each row's magnitude too (DoRA).")] = False,
+    base_bits: Annotated[int, typer.Option(help="Bits of the frozen weights: 16, or 8 or 4 (QLoRA).")] = 16,
+    dora: Annotated[
+        bool, typer.Option("--dora", help="Also learn the magnitude of each row (DoRA).")
+    ] = False,
     rslora: Annotated[bool, typer.Option("--rslora", help="Scale by the root of the rank (rsLoRA).")] = False,
     frozen_layers: Annotated[
-        int, typer.Option(help="So many layers from below get no adapter and are computed once only.")
+        int, typer.Option(help="Number of lowest layers that get no adapter; they are computed only once.")
     ] = 0,
     search: Annotated[
-        str, typer.Option(help="First spend so long on finding learning rate and rank, e.g. 10m.")
+        str, typer.Option(help="Time for searching learning rate and rank before the training, e.g. 10m.")
     ] = "",
     seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume/--no-resume", help="Go on from the checkpoint of the same command, or start anew."
+            "--resume/--no-resume",
+            help="Continue from the checkpoint of the same command, or start from the first step.",
         ),
     ] = True,
     columns: Columns = "",
@@ -65,7 +67,7 @@ def command(
     canaries: Annotated[
         int,
         typer.Option(
-            help="Mix so many made-up codes into the rows; certify tells how far they were learnt.",
+            help="Number of invented codes to mix into the rows; certify shows how far they were learnt.",
             min=0,
             max=64,
         ),

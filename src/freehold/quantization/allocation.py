@@ -181,7 +181,7 @@ class Rounder:
 
 
 def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option]:
-    """What every type costs a matrix; of a tall one, rows at equal distances speak for all."""
+    """What every type costs a matrix; a tall one is sampled, rows at equal distances."""
     every, columns = _rows(source, tensor), tensor.shape[0]
     rows = every[:: max(1, len(every) // TRIED_ROWS)]
     share = len(rows) / len(every)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,9 @@ class _TokenizerTables:
     #: pairs of tokens that are merged, first to last
     merges: list[str]
     #: role -> number of a special token, e.g. bos
-    special: Mapping[str, int]
+    special: Mapping[str, int] = field(default_factory=dict)
     #: whether every text starts with the start token
-    adds_start: bool
+    adds_start: bool = False
     #: llama.cpp's name of the rule by which text is split
     rule: str = ""
 
@@ -102,8 +102,9 @@ def to_gguf(
     architecture or tokenizer, or for what the GGUF of this architecture cannot say; then nothing is left.
     """
     config = _config(source)
+    tables = _tables(source, config)
     original = HfTokenizer(source)
-    tables = _tables(source, config, original)
+    tables = replace(tables, special=original.special, adds_start=bool(original.bos_token))
     rule = _rule(source, target, config, card, tables, original)
     with atomic_files.replacing(target) as temporary:
         _write(temporary, source, config, card, replace(tables, rule=rule), sink, tensors=True)
@@ -112,7 +113,7 @@ def to_gguf(
 
 
 def check_tokens(source: Path, converted: Path, texts: Sequence[str]) -> None:
-    """Raises Unsupported where llama.cpp cuts one of ``texts`` otherwise than the tokenizer of ``source``."""
+    """Raises Unsupported where llama.cpp splits a text differently from the tokenizer of ``source``."""
     wrong = _differs(HfTokenizer(source), converted, texts)
     if wrong is not None:
         raise Unsupported(
@@ -179,7 +180,7 @@ def context_of(source: Path, card: ModelInfo) -> int:
     return min(card.context_length, window) if window else card.context_length
 
 
-def _tables(source: Path, config: DecoderConfig, original: HfTokenizer) -> _TokenizerTables:
+def _tables(source: Path, config: DecoderConfig) -> _TokenizerTables:
     """Tokens, types and merges of a byte-level BPE tokenizer.json. Raises Unsupported for any other kind."""
     path = source / "tokenizer.json"
     raw = json.loads(path.read_text()) if path.exists() else {}
@@ -198,13 +199,7 @@ def _tables(source: Path, config: DecoderConfig, original: HfTokenizer) -> _Toke
     size = max(config.vocabulary, max(tokens) + 1)
     every = [tokens.get(number, (f"[PAD{number}]", _UNUSED)) for number in range(size)]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    return _TokenizerTables(
-        [text for text, _ in every],
-        [kind for _, kind in every],
-        merges,
-        original.special,
-        bool(original.bos_token),
-    )
+    return _TokenizerTables([text for text, _ in every], [kind for _, kind in every], merges)
 
 
 def _rule(
@@ -222,7 +217,7 @@ def _rule(
             if _differs(original, file, SAMPLE) is None:
                 return rule
     raise Unsupported(
-        f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", OTHERWISE
+        f"no pre-tokenizer of llama.cpp splits text as the tokenizer of {source.name} does", OTHERWISE
     )
 
 

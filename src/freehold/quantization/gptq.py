@@ -1,7 +1,7 @@
-"""Quantize a matrix block by block, each block making up for the errors of those before it.
+"""Quantize a matrix block by block; each block compensates for the errors of those before it.
 
 What matters is the error of the matrix's output over the inputs it really meets. When a block of columns has
-been rounded, its error can be made up for in part by the columns not yet rounded, since inputs of different
+been rounded, its error can be compensated in part by the columns not yet rounded, since inputs of different
 columns move together. The update that leaves the least output error is known in closed form.
 
 Source: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), there for single columns with a grid of its own; here
@@ -32,7 +32,7 @@ def feedback(product: np.ndarray) -> torch.Tensor:
 
 
 def compensated(weights: np.ndarray, kind: str, importance: np.ndarray, factor: torch.Tensor) -> np.ndarray:
-    """Like :func:`freehold.inference.ggml.quantize`, with errors made up for.
+    """Like :func:`freehold.inference.ggml.quantize`, with errors compensated.
 
     ``factor``: of :func:`feedback`.
     """

@@ -50,13 +50,13 @@ def quantize(
     ``importance``: matrix name -> weight of an error in each column (columns,), float32. ``begun`` is told
     the number of each tensor, from 1, when its turn has come.
 
-    Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
+    Rows whose length is not a multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
     larger type, and ``fallback_share`` says for what share of the weights.
     """
     llama_cpp = library()
     numbers = {name: number for number, name in gguf.FILE_TYPES.items()}
     if kind not in numbers:
-        raise UsageError(f"{kind!r} is no quantization type", f"use one of {', '.join(sorted(numbers))}")
+        raise UsageError(f"{kind!r} is not a quantization type", f"use one of {', '.join(sorted(numbers))}")
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = numbers[kind]
     params.nthread = threads or len(os.sched_getaffinity(0))

@@ -106,7 +106,10 @@ def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions:
         chosen.append(row_part[: shared + positions])
         read, compared = read + len(row_part), compared + len(row_part) - shared
     if not chosen:
-        raise BadData("no row has two tokens of its own to calibrate on", "give longer rows with --data")
+        raise BadData(
+            "no row is long enough to calibrate on: it needs two tokens that not all rows share",
+            "give longer rows with --data",
+        )
     return chosen
 
 

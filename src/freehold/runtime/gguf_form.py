@@ -1,4 +1,4 @@
-"""The form of a stored model that llama.cpp runs and that is tuned and shrunk: GGUF, made once and kept.
+"""The GGUF form of a stored model: what llama.cpp runs and what is tuned and quantized. Made once and kept.
 
 A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what
 it was made of, so a second call finds it.
@@ -24,7 +24,7 @@ STEPS = ("converted", "merged")
 
 
 def base_of(store: Store, model: Model) -> Model:
-    """What a tuned model or an adapter was made on: the last base of its lineage. Raises NotFound."""
+    """The base of a tuned model or an adapter: the last base in its lineage. Raises NotFound."""
     record = model.info.step("base")
     if record is None:
         raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
@@ -56,7 +56,7 @@ def public_name(store: Store, model: Model) -> str:
 
 
 def find_gguf(store: Store, model: Model) -> Model | None:
-    """The GGUF form of a stored model, itself where it is GGUF; None where none was made yet."""
+    """The GGUF form of a stored model (itself, if it is GGUF); None where none was made yet."""
     if model.info.format == "gguf":
         return model
     for known in reversed(store.models()):
@@ -73,8 +73,8 @@ def find_gguf(store: Store, model: Model) -> Model | None:
 def as_gguf(store: Store, model: Model, texts: Sequence[str] = (), sink: Sink = silent) -> Model:
     """The GGUF form of a stored model, made and stored where there is none yet.
 
-    ``texts``: what both tokenizers must cut alike. Raises Unsupported where it cannot be made, NotFound where
-    an adapter's base is gone.
+    ``texts``: what both tokenizers must split in the same way. Raises Unsupported where it cannot be made,
+    NotFound where an adapter's base is gone.
     """
     known = find_gguf(store, model)
     if known is not None:
@@ -138,7 +138,7 @@ def keep_gguf(
         dict(record),
     ]
     name = _free_name(store, model)
-    # it is asked as what it was made of
+    # requests to it take the same form as to what it was made of
     answer_form_file = {
         file_name: store.file(model, file_name)
         for file_name in (answer_form.FILE,)

@@ -1,4 +1,4 @@
-"""The norms and the gated activation before a group of matrices, forward and backward by hand.
+"""The norms and the gated activation before a group of matrices, with backward passes written by hand.
 
 A group's backward pass needs what the group has read. That follows from what the norm or the gate has read,
 which is kept anyway or half as wide, so it is computed again instead of kept: a third less memory per token
@@ -20,14 +20,14 @@ Vjp = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Entry(Protocol):
-    """What stands before a group of matrices."""
+    """What is computed on the way into a group of matrices."""
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """(tokens, width read) -> (tokens, in)."""
         ...
 
     def recompute(self, raw: torch.Tensor) -> tuple[torch.Tensor, Vjp]:
-        """The same once more, and what takes a gradient from its result back to ``raw``."""
+        """The same result again, and its vector-Jacobian product, which takes a gradient back to ``raw``."""
         ...
 
 
@@ -35,11 +35,11 @@ class Plain(NamedTuple):
     """Nothing."""
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
-        """See :class:`Entry`."""
+        """(tokens, width read) -> (tokens, in)."""
         return raw
 
     def recompute(self, raw: torch.Tensor) -> tuple[torch.Tensor, Vjp]:
-        """See :class:`Entry`."""
+        """The same result again, and its vector-Jacobian product."""
         return raw, lambda grad: grad
 
 
@@ -59,7 +59,7 @@ class Normed(NamedTuple):
         )
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
-        """See :class:`Entry`."""
+        """(tokens, width read) -> (tokens, in)."""
         if raw.device.type in _FUSED:
             fused = torch.ops.aten._fused_rms_norm  # noqa: SLF001
             return fused(raw, [raw.shape[-1]], self.weight, self.epsilon)[0]
@@ -72,7 +72,7 @@ class Normed(NamedTuple):
         )
 
     def recompute(self, raw: torch.Tensor) -> tuple[torch.Tensor, Vjp]:
-        """See :class:`Entry`."""
+        """The same result again, and its vector-Jacobian product."""
         if raw.device.type in _FUSED:
             return self._recompute_fused(raw)
         wide = raw.float()
@@ -99,9 +99,7 @@ class Normed(NamedTuple):
 
 
 def norm_weight(weight: torch.Tensor) -> torch.Tensor:
-    """A norm's weight as its computation wants it: in 32 bit, or as it was read where torch's kernel takes it
-    so.
-    """
+    """A norm's weight in 32 bit, or unchanged where torch's kernel takes it as it is."""
     return weight if weight.device.type in _FUSED else weight.float()
 
 
@@ -114,12 +112,12 @@ class Gated(NamedTuple):
         return F.gelu(gate, approximate="tanh") if self.gelu else F.silu(gate)
 
     def forward(self, raw: torch.Tensor) -> torch.Tensor:
-        """See :class:`Entry`."""
+        """(tokens, width read) -> (tokens, in)."""
         gate, up = raw.chunk(2, dim=-1)
         return self._act(gate).mul_(up)
 
     def recompute(self, raw: torch.Tensor) -> tuple[torch.Tensor, Vjp]:
-        """See :class:`Entry`."""
+        """The same result again, and its vector-Jacobian product."""
         gate, up = raw.chunk(2, dim=-1)
         act = self._act(gate)
 

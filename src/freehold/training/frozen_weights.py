@@ -101,7 +101,7 @@ class QuantizedLinear:
         return torch.stack([values[byte & 15], values[byte >> 4]], dim=1).view(wide).view(-1)
 
     def stacked(self, a: torch.Tensor | None) -> torch.Tensor:
-        """See :meth:`FrozenLinear.stacked`; valid until another group of this shape is opened."""
+        """(sum of out + adapter rows, in), ``a`` in its last rows; overwritten by the next such group."""
         room = self.scratch.room(self.rows + self.adapter_rows, self.columns, self.codes, self.dtype)
         opened = room[: self.rows]
         if self.bits == 4:

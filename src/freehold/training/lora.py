@@ -97,7 +97,7 @@ class Factor(NamedTuple):
     magnitude: torch.Tensor | None = None
 
     def copied(self) -> Factor:
-        """The same in memory of its own, the machine's."""
+        """A copy in the machine's memory."""
         parts = (None if part is None else part.to("cpu", copy=True) for part in self)
         return Factor(*parts)  # type: ignore[arg-type]
 

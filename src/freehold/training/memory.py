@@ -93,8 +93,9 @@ def predict(
 ) -> MemoryNeed:
     """Predicted peak memory of a run, on a card that of its tensors. ``tied``: the head is the embedding.
 
-    On a card the process and the best adapter lie elsewhere, and flash attention keeps no probabilities. The
-    constants were fitted on processors; benchmarks/gpu.py shows how far they are off on a card.
+    On a card, the process and the best adapter are in other memory, and flash attention keeps no
+    probabilities. The constants were fitted on processors; benchmarks/gpu.py shows how far they are off on a
+    card.
     """
     card = device is not None and device.is_card
     flash = card and device is not None and device.flash and recipe.precision == "bf16"
@@ -160,7 +161,11 @@ def fit(
     """
     need = predict(config, recipe, rows, tied=tied, device=device)
     if not limit_bytes or need.total <= limit_bytes:
-        return recipe, need, f"as asked: {recipe.micro_tokens} tokens at once, base in {recipe.base_bits} bit"
+        return (
+            recipe,
+            need,
+            f"as requested: {recipe.micro_tokens} tokens at once, base in {recipe.base_bits} bit",
+        )
     least: tuple[int, Recipe] = (need.total, recipe)
     for bits in [b for b in (16, 8, 4) if b <= recipe.base_bits]:
         for recompute in (False, True):

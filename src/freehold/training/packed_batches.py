@@ -23,7 +23,7 @@ _KERNEL = ("cuda", "meta")
 
 @dataclass(frozen=True)
 class Sequences:
-    """Where the sequences of a run lie: the prefix first, if there is one, then the rows.
+    """Positions of the sequences in a run: the prefix first, if there is one, then the rows.
 
     keys (K,): which token of the run each key is, row by row, the prefix's in front of each row's own. own
     (T,): where in ``keys`` each token is as a row's own. shared (rows, P): where the prefix's are. starts,
@@ -106,7 +106,7 @@ class FlatAttention(torch.autograd.Function):
 
 
 def _laid(t: torch.Tensor, at: Sequences) -> torch.Tensor:
-    """Keys or values of the run (T, ...) as the kernel wants them (K, ...)."""
+    """Keys or values of the run (T, ...) in the kernel's order (K, ...)."""
     return t.index_select(0, at.keys) if at.shared.shape[1] else t.contiguous()
 
 
@@ -121,7 +121,7 @@ def _gathered(grad: torch.Tensor, at: Sequences) -> torch.Tensor:
 
 
 class _Kept(NamedTuple):
-    """What the kernel wants back: log of each query's sum (heads, T), and the two it fills for dropout."""
+    """For the kernel's backward pass: log of each query's sum (heads, T), and two tensors for dropout."""
 
     total: torch.Tensor
     state: torch.Tensor

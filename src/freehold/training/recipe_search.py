@@ -2,7 +2,8 @@
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"
 (arXiv 1502.07943). Each round trains every recipe left for as many steps, keeps the better half and doubles
-the steps; every run starts anew, so that its learning rate falls to the end as it will in the real run.
+the steps; every run starts from the beginning, so that its learning rate falls to the end as it will in the
+real run.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Tensors:
 
 @dataclass
 class Weights:
-    """Shape and tensors of a decoder; the tensors come in the asked type."""
+    """Shape and tensors of a decoder; the tensors come in the type that was requested."""
 
     config: DecoderConfig
     tensors: Tensors

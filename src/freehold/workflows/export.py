@@ -1,4 +1,4 @@
-"""Take a model out, proven: the exported file answers as the measured one did, or the export is removed.
+"""Export a model, proven: the exported file answers as the measured one did, or the export is removed.
 
 Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to rows of
 the test split through the exported file; ``ollama`` besides renders the Modelfile's template and compares the
@@ -20,7 +20,7 @@ from typing import Any
 
 from freehold.core import atomic_files, file_permissions
 from freehold.core.errors import BadModel, StepFailed, Unsupported, UsageError
-from freehold.core.progress import Sink, task
+from freehold.core.progress import Sink, silent, task
 from freehold.data.templates import ChatTemplate, Messages
 from freehold.inference.loading import open_engine, open_vocabulary, prompting
 from freehold.inference.prompt_encoder import choices_of, request_of
@@ -36,21 +36,31 @@ _PROOF_ROWS, _PROOF_TOKENS = 12, 48
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """What to export a model as, and where to."""
+
+    #: one of :data:`FORMATS`
+    format: str
+    #: folder to write into; made if it does not exist
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"--to {self.format} is not known", f"use one of {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
 class Exported:
-    """Files written, and what was proven of them."""
+    """What an export wrote."""
 
     files: list[Path]
+    #: what was proven of the files, in words
     proof: str
 
 
-def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
-    """Write ``name`` as ``to`` into the folder ``out``.
-
-    Raises UsageError, Unsupported, StepFailed; then ``out`` holds nothing new.
-    """
-    if to not in FORMATS:
-        raise UsageError(f"--to {to} is not known", f"use one of {', '.join(FORMATS)}")
-    model = store.find(name)
+def export(store: Store, name: str, options: ExportOptions, sink: Sink = silent) -> Exported:
+    """Export the model ``name``, proven. Raises Unsupported and StepFailed, and then leaves no file."""
+    model, to, out = store.find(name), options.format, options.folder
     stem = model.name.replace("/", "-")
     if to in ("peft", "merged") and model.info.format != "adapter":
         _tuning(store, model)  # refused before anything is written
@@ -71,7 +81,7 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
 
 
 def _notices(store: Store, model: Model, out: Path) -> list[Path]:
-    """What the licences want to go with the model, written beside it."""
+    """What the licences require to go with the model, written beside it."""
     from freehold.trust import obligations, provenance
 
     owed = obligations.compute(provenance.components(store, model, ""), model.name)
@@ -116,7 +126,7 @@ def removed_on_failure(written: list[Path]) -> Iterator[None]:
 
 
 def _form(store: Store, model: Model) -> AnswerForm:
-    """How the model is asked; of one that was tuned before forms were stored, with the labels of its task."""
+    """The model's answer form; with the labels of its task where it was tuned before forms were stored."""
     form = of_model(store, model) or AnswerForm()
     if answer_form.FILE in model.manifest or "task.json" not in model.manifest:
         return form

@@ -47,7 +47,8 @@ def note(form: AnswerForm, name: str, to: str, file: str) -> str:
     lines = [
         f"# How to ask {name}",
         "",
-        f"It was measured like this: {form.sentence()}. Its figures hold where it is asked in the same way.",
+        f"It was measured like this: {form.sentence()}. "
+        "Its figures are valid only for prompts in the same form.",
         "",
         "## With Freehold",
         "",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freehold.core.errors import UsageError
 from freehold.core.progress import Sink, silent, task
@@ -23,6 +23,9 @@ from freehold.models.store import Model, Store
 from freehold.trial.evidence import Evidence, Tried, likeness, stated, trials, words
 from freehold.trust import licence as licences
 from freehold.workflows import fit as fitting
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo as HubModel
 
 SORTS = ("measured", "downloads", "size", "modified")
 FORMATS = ("gguf", "safetensors")
@@ -218,68 +221,59 @@ def _of_hub(
     return replace(row, downloads=repository.downloads, modified=repository.modified)
 
 
+#: What another hub is asked for about each model.
+_PROPERTIES: Any = ["downloads", "tags", "lastModified", "cardData", "gguf", "safetensors"]
+
+
 def _elsewhere(hub: str, options: SearchOptions, token: str, sink: Sink) -> list[SearchHit]:
-    """Another hub's answer to the same question."""
+    """The answer of another hub to the same query."""
     endpoint = "" if hub == "hf" else hub.rstrip("/")
     api = client.client(endpoint, token)
     hits: list[SearchHit] = []
-    sort = "last_modified" if options.sort == "modified" else "downloads"
     with client.explained(f"the list of {hub}"), task(sink, f"asking {hub}", 0, "models") as progress:
-        properties: Any = ["downloads", "tags", "lastModified", "cardData", "gguf", "safetensors"]
         for listed in api.list_models(
             search=options.text or None,
             filter=[options.format] if options.format else None,
-            sort=sort,
+            sort="last_modified" if options.sort == "modified" else "downloads",
             limit=_LOOKED_AT,
-            expand=properties,
+            expand=_PROPERTIES,
         ):
             check_repository_name(str(listed.id))  # it becomes part of a command that the user copies
-            card = dict(listed.card_data.to_dict()) if listed.card_data else {}
-            licence = stated_licence(card) or next(
-                (tag[8:] for tag in listed.tags or [] if tag.startswith("license:")), ""
-            )
-            header = dict(listed.gguf or {})
-            parameters, origin = int(header.get("total") or 0), "the hub"
-            format = (
-                "gguf"
-                if "gguf" in (listed.tags or [])
-                else "safetensors"
-                if "safetensors" in (listed.tags or [])
-                else ""
-            )
-            if not parameters and listed.safetensors is not None:
-                parameters = listed.safetensors.total
-            if not parameters:
-                parameters, origin = _from_name(listed.id), "its name"
-            shape = ModelInfo(
-                format,
-                str(header.get("architecture") or ""),
-                parameters,
-                int(header.get("context_length") or 0),
-                "",
-                None,
-                licence,
-                "the hub",
-                0,
-            )
-            evidence = stated(card)
-            get = (
-                f"freehold pull hf:{listed.id}"
-                if not endpoint
-                else f"HF_ENDPOINT={endpoint} freehold pull hf:{listed.id}"
-            )
-            row = _row(listed.id, hub, "", "", shape, options, evidence, get)
-            modified = listed.last_modified.timestamp() if listed.last_modified else 0.0
-            hits.append(
-                replace(
-                    row,
-                    parameters_from=origin if parameters else "",
-                    downloads=listed.downloads or 0,
-                    modified=modified,
-                )
-            )
+            hits.append(_of_another_hub(listed, hub, endpoint, options))
             progress.more(1)
     return hits
+
+
+def _of_another_hub(listed: HubModel, hub: str, endpoint: str, options: SearchOptions) -> SearchHit:
+    """A model as another hub lists it."""
+    card = dict(listed.card_data.to_dict()) if listed.card_data else {}
+    tags = listed.tags or []
+    licence = stated_licence(card) or next((tag[8:] for tag in tags if tag.startswith("license:")), "")
+    header = dict(listed.gguf or {})
+    parameters, origin = int(header.get("total") or 0), "the hub"
+    if not parameters and listed.safetensors is not None:
+        parameters = listed.safetensors.total
+    if not parameters:
+        parameters, origin = _from_name(listed.id), "its name"
+    shape = ModelInfo(
+        next((format for format in FORMATS if format in tags), ""),
+        str(header.get("architecture") or ""),
+        parameters,
+        int(header.get("context_length") or 0),
+        "",
+        None,
+        licence,
+        "the hub",
+        0,
+    )
+    setting = f"HF_ENDPOINT={endpoint} " if endpoint else ""
+    get = f"{setting}freehold pull hf:{listed.id}"
+    return replace(
+        _row(listed.id, hub, "", "", shape, options, stated(card), get),
+        parameters_from=origin if parameters else "",
+        downloads=listed.downloads or 0,
+        modified=listed.last_modified.timestamp() if listed.last_modified else 0.0,
+    )
 
 
 # -- what of it -----------------------------------------------------------------------------------
@@ -321,7 +315,7 @@ def _fit(name: str, card: ModelInfo, options: SearchOptions) -> tuple[int, str, 
     """
     memory, fixed = options.memory_bytes, card.size_bytes if card.format == "gguf" else 0
     if not fixed and not card.parameters:
-        return card.size_bytes, "", "how large it is nobody says"
+        return card.size_bytes, "", "its size is not known"
     if not memory:
         return card.size_bytes, "", ""
     plain = replace(card, format="gguf")
@@ -353,12 +347,12 @@ def _from_name(name: str) -> int:
 
 
 def _measured(past_trials: list[Tried], digest: str) -> Evidence | None:
-    """The figure of the trial most like what is asked about, of those that measured these weights."""
+    """The figure of these weights in the trial that is most like the query."""
     return next((evidence for trial in past_trials if (evidence := trial.of(digest)) is not None), None)
 
 
 def _says(texts: list[str], words: str) -> bool:
-    """Whether every word asked for begins a word of the texts."""
+    """Whether every word of the query begins a word of the texts."""
     present = {word for text in texts for word in re.findall(r"[^\W_]+", text.lower())}
     return all(
         any(word.startswith(start) for word in present) for start in re.findall(r"[^\W_]+", words.lower())
@@ -402,5 +396,5 @@ def parse_parameters(text: str) -> int:
     """``3B`` or ``135M`` -> how many. Raises UsageError for neither."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bBmM])", text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is no number of parameters", "write for example 3B or 135M")
+        raise UsageError(f"{text!r} is not a number of parameters", "write for example 3B or 135M")
     return int(float(match[1]) * (1e9 if match[2] in "bB" else 1e6))

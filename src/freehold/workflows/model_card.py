@@ -91,7 +91,7 @@ def measured(digest: str, asked: Mapping[str, Any] | None = None) -> list[Measur
 def model_card(store: Store, model: Model, owed: Obligations, to: str, address: str) -> str:
     """The text of README.md. A README of the model's own keeps its head and text and gets what is missing.
 
-    ``to``: the repository it goes to, at the hub's ``address``; nothing where it is handed on as a folder.
+    ``to``: the repository it goes to, at the hub's ``address``; nothing where it is written into a folder.
     """
     from huggingface_hub import ModelCard
 
@@ -170,7 +170,7 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
 
 
 def _base(store: Store, model: Model) -> tuple[str, str]:
-    """(what the model was made from, how); nothing for one that is handed on as it was pulled."""
+    """(what the model was made from, how); nothing for one that is shared as it was pulled."""
     record = next(
         (
             record
@@ -335,7 +335,8 @@ def _figures(figures: list[Measured]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {_cell(figure.task)} | {_cell(figure.metric)} | {figure.value:.3f} | {figure.low:.3f} to {figure.high:.3f} "
+        f"| {_cell(figure.task)} | {_cell(figure.metric)} | {figure.value:.3f} "
+        f"| {figure.low:.3f} to {figure.high:.3f} "
         f"| {figure.rows} | {figure.date} | "
         f"`{(figure.digests.get('test') or figure.digests.get('train') or '')[:12]}` |"
         for figure in figures

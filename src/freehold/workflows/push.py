@@ -115,7 +115,7 @@ def _files_to_push(store: Store, model: Model, options: PushOptions, folder: Pat
 
     files = files_to_share(store, model)
     owed = obligations.compute(provenance.components(store, model, ""), model.name)
-    if signature.SIGNATURE not in files:  # else its notices are signed, and no other may lie beside them
+    if signature.SIGNATURE not in files:  # else its notices are signed, and no others may be added
         files = {path.name: path for path in obligations.write(owed, model.name, folder)} | files
     if card_may_be_written(files):
         text = model_card(store, model, owed, options.repository, options.address)

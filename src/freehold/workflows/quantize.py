@@ -229,7 +229,8 @@ def room_for_weights(info: ModelInfo, options: QuantizeOptions) -> int:
     other_bytes = predict_memory(replace(info, size_bytes=0), options.context_length, 1).total
     if other_bytes >= options.memory_bytes:
         raise DoesNotFit(
-            f"{options.context_length} tokens of context take {other_bytes / 2**30:.2f} GiB beside the weights, and "
+            f"{options.context_length} tokens of context take {other_bytes / 2**30:.2f} GiB beside the "
+            "weights, and "
             f"only {options.memory_bytes / 2**30:.2f} GiB are allowed",
             "lower --context or raise --memory",
         )
