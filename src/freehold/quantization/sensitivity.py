@@ -32,19 +32,18 @@ Rows = list[list[int]]
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """What enters each matrix: mean square per column (columns,), and the mean outer product (columns,
-    columns) where it was kept.
+    """Statistics of the inputs of each matrix, by its name. Matrices that read the same input share one array."""
 
-    Matrices that read the same input share one array.
-    """
-
+    #: mean square per column (columns,)
     mean_square: dict[str, np.ndarray]
+    #: mean outer product (columns, columns), for as many matrices as memory holds
     product: dict[str, np.ndarray]
 
 
-def entered(model: Path, rows: Rows, sink: Sink = silent) -> ActivationStatistics:
-    """Gather what enters every matrix over ``rows``; products for as many as :data:`PRODUCT_BYTES` hold, in
-    the model's order.
+def activation_statistics(model: Path, rows: Rows, sink: Sink = silent) -> ActivationStatistics:
+    """Statistics of the inputs of every matrix over ``rows``.
+
+    Outer products are gathered for as many matrices as :data:`PRODUCT_BYTES` hold, in the model's order.
     """
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}

@@ -91,13 +91,13 @@ def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, flat: bool = F
         length = lengths[at + size - 1]
         groups.append((len(tokens), size, length))
         for index in order[at : at + size]:
-            own, answer = rows[index]
+            row_tokens, answer = rows[index]
             start = len(tokens)
             starts.append(start)
-            for offset in range(len(own) - answer, len(own)):
+            for offset in range(len(row_tokens) - answer, len(row_tokens)):
                 predict_at.append(start + offset - 1 if offset else len(prefix) - 1)
-                targets.append(own[offset])
-            tokens += own + own[-1:] * (length - len(own))
+                targets.append(row_tokens[offset])
+            tokens += row_tokens + row_tokens[-1:] * (length - len(row_tokens))
             positions += range(len(prefix), len(prefix) + length)
         at += size
     filling = 0 if flat else -len(tokens) % ROUND
@@ -196,8 +196,8 @@ class Layer(torch.nn.Module):
             return make(names, [tensors.take(name + ".weight") for name in names])
 
         def norm(name: str) -> torch.Tensor | None:
-            found = tensors.take_if_there(f"{at}{name}.weight")
-            return None if found is None else norm_weight(found)
+            weight = tensors.take_if_there(f"{at}{name}.weight")
+            return None if weight is None else norm_weight(weight)
 
         biases = [tensors.take_if_there(f"{at}self_attn.{name}_proj.bias") for name in "qkv"]
         self.bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
@@ -321,13 +321,13 @@ class Decoder(torch.nn.Module):
         self.dtype = self.embedding.dtype
 
         def layer(index: int) -> Layer:
-            own = rank if index >= frozen_layers else 0
+            layer_rank = rank if index >= frozen_layers else 0
 
             def make(names: list[str], frozen: list[torch.Tensor]) -> LoraGroup:
                 return LoraGroup(
                     names,
                     frozen,
-                    own,
+                    layer_rank,
                     scale or alpha / rank,
                     generator,
                     bits=bits,

@@ -120,11 +120,11 @@ class Trainer:
         self.recipe = recipe
         self.flat = self.device.flash and recipe.precision == "bf16" if flat is None else flat
         self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
-        self._kept: dict[
+        self._lower_outputs: dict[
             int, torch.Tensor
         ] = {}  # row -> what left the layers without adapters; -1: the prefix
-        self.train = [self._own(row) for row in train]
-        self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
+        self.train = [self._after_prefix(row) for row in train]
+        self.valid = [self._after_prefix(row) for row in list(valid)[: recipe.valid_rows]]
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         self.model = Decoder(
             load_weights(weights, dtype, self.device.torch),
@@ -140,7 +140,7 @@ class Trainer:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = AdamW(self.parameters, weight_decay=recipe.weight_decay)
 
-    def _own(self, row: Row) -> tuple[list[int], int]:
+    def _after_prefix(self, row: Row) -> tuple[list[int], int]:
         prompt, answer = row
         return prompt[len(self.prefix) :] + answer, len(answer)
 
@@ -159,15 +159,15 @@ class Trainer:
         order = list(range(self.units))
         rng.shuffle(order)
         size = self.recipe.batch_rows
-        found: list[list[int]] = []
+        batches: list[list[int]] = []
         for start in range(0, len(order), size * 64):
-            found += self._dealt(order[start : start + size * 64])
-        rng.shuffle(found)
+            batches += self._dealt(order[start : start + size * 64])
+        rng.shuffle(batches)
         largest = max(
-            range(len(found)),
-            key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])),
+            range(len(batches)),
+            key=lambda at: max(sum(map(self.length, part)) for part in self._micro(batches[at])),
         )
-        return [found[largest], *found[:largest], *found[largest + 1 :]]
+        return [batches[largest], *batches[:largest], *batches[largest + 1 :]]
 
     def _dealt(self, rows: list[int]) -> list[list[int]]:
         """Full batches of rows, about equally long; the shortest rows that fill none are one of their own."""
@@ -178,11 +178,11 @@ class Trainer:
         batches: list[list[int]] = [[] for _ in range(count)]
         lengths = [(0, at) for at in range(count)]
         for start in range(0, count * size, piece):
-            own = ordered[start : start + piece]
+            group = ordered[start : start + piece]
             used, at = heapq.heappop(lengths)
-            batches[at] += own
+            batches[at] += group
             if len(batches[at]) < size:
-                heapq.heappush(lengths, (used + sum(map(self.length, own)), at))
+                heapq.heappush(lengths, (used + sum(map(self.length, group)), at))
         rest = ordered[count * size :]
         return [*batches, rest] if rest else batches
 
@@ -237,15 +237,15 @@ class Trainer:
         if not self.recipe.frozen_layers:
             return None
         ordered = [part[place] for place in batch.order]
-        if not all(index in self._kept for index in (-1, *ordered)):
+        if not all(index in self._lower_outputs for index in (-1, *ordered)):
             whole = self.model.lower(batch)
-            self._kept[-1] = whole[: batch.prefix].clone()
+            self._lower_outputs[-1] = whole[: batch.prefix].clone()
             for index, start in zip(ordered, batch.starts, strict=True):
-                self._kept[index] = whole[start : start + len(self.train[index][0])].clone()
+                self._lower_outputs[index] = whole[start : start + len(self.train[index][0])].clone()
             return whole
-        whole = self._kept[-1].new_zeros((len(batch.tokens), self._kept[-1].shape[1]))
+        whole = self._lower_outputs[-1].new_zeros((len(batch.tokens), self._lower_outputs[-1].shape[1]))
         for index, start in zip((-1, *ordered), (0, *batch.starts), strict=True):
-            whole[start : start + len(self._kept[index])] = self._kept[index]
+            whole[start : start + len(self._lower_outputs[index])] = self._lower_outputs[index]
         return whole
 
     def probe(self, seconds: float = 10.0) -> float:

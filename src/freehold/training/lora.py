@@ -107,9 +107,11 @@ class Factor(NamedTuple):
 
     def merged(self, rows: torch.Tensor, scale: float, start: int = 0) -> torch.Tensor:
         """Rows of the matrix (out, in) from ``start`` with the adapter in them, float32."""
-        own = slice(start, start + len(rows))
-        whole = rows.float() + (self.b[own] @ self.a) * scale
-        return whole if self.magnitude is None else whole * (self.magnitude[own] / whole.norm(dim=1))[:, None]
+        part = slice(start, start + len(rows))
+        whole = rows.float() + (self.b[part] @ self.a) * scale
+        return (
+            whole if self.magnitude is None else whole * (self.magnitude[part] / whole.norm(dim=1))[:, None]
+        )
 
 
 class LoraGroup(torch.nn.Module):
@@ -183,16 +185,16 @@ class LoraGroup(torch.nn.Module):
 
     def factors(self) -> dict[str, Factor]:
         """Module name -> its adapter, as views of what is trained."""
-        found: dict[str, Factor] = {}
+        factors: dict[str, Factor] = {}
         start = 0
         for i, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
             if self.rank:
                 magnitude = None if self.magnitude is None else self.magnitude.detach()[start : start + size]
-                found[name] = Factor(
+                factors[name] = Factor(
                     self.a.detach()[i * self.rank : (i + 1) * self.rank], self.b[i].detach(), magnitude
                 )
             start += size
-        return found
+        return factors
 
     def load_factors(self, factors: dict[str, Factor]) -> None:
         """Inverse of :meth:`factors`."""

@@ -6,7 +6,7 @@ were fitted to measured peaks with ``benchmarks/memory_plan.py`` (see docs/log.m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from freehold.core.device import CARD_TOKENS, Device
@@ -46,12 +46,14 @@ class Rows:
 def shape_of(rows: Sequence[Row], recipe: Recipe) -> Rows:
     """Lengths of ``rows`` that the plan rests on."""
     prefix = len(shared_prefix(rows)) if recipe.share_prefix and len(rows) > 1 else 0
-    own = sorted(len(prompt) + len(answer) - prefix for prompt, answer in rows)
+    lengths = sorted(len(prompt) + len(answer) - prefix for prompt, answer in rows)
     answer = sum(len(answer) for _, answer in rows) / len(rows)
-    mean, piece = sum(own) / len(own), max(1, recipe.batch_rows // 4)
+    mean, piece = sum(lengths) / len(lengths), max(1, recipe.batch_rows // 4)
     # batches are dealt out evenly, so only one that holds the longest piece can be longer than the mean
-    batch = max(round(mean * recipe.batch_rows), sum(own[-piece:]) + own[0] * (recipe.batch_rows - piece))
-    return Rows(own[-1], mean, batch, prefix, answer, sum(own))
+    batch = max(
+        round(mean * recipe.batch_rows), sum(lengths[-piece:]) + lengths[0] * (recipe.batch_rows - piece)
+    )
+    return Rows(lengths[-1], mean, batch, prefix, answer, sum(lengths))
 
 
 @dataclass(frozen=True)
@@ -153,45 +155,44 @@ def fit(
     tied: bool,
     device: Device | None = None,
 ) -> tuple[Recipe, MemoryNeed, str]:
-    """The least slowed recipe within ``limit_bytes`` (0: no limit), its need and the reason. Raises
-    DoesNotFit, saying what would fit.
+    """The recipe within ``limit_bytes`` (0: no limit) that costs least time, its need and the reason.
 
-    In this order: smaller pieces of a batch, layers computed again, the base in 8 and in 4 bit. The first
-    two change nothing in the result.
+    In this order: smaller parts of a batch, recomputed layers, the base in 8 and in 4 bit. The first two
+    change nothing in the result. Raises DoesNotFit, saying what would fit.
     """
     need = predict(config, recipe, rows, tied=tied, device=device)
+    bits = recipe.base_bits
     if not limit_bytes or need.total <= limit_bytes:
-        return (
-            recipe,
-            need,
-            f"as requested: {recipe.micro_tokens} tokens at once, base in {recipe.base_bits} bit",
-        )
-    least: tuple[int, Recipe] = (need.total, recipe)
-    for bits in [b for b in (16, 8, 4) if b <= recipe.base_bits]:
+        return recipe, need, f"as requested: {recipe.micro_tokens} tokens at once, base in {bits} bit"
+    least, least_bits = need.total, bits
+    for candidate in _smaller(recipe):
+        need = predict(config, candidate, rows, tied=tied, device=device)
+        if need.total < least:
+            least, least_bits = need.total, candidate.base_bits
+        if need.total <= limit_bytes:
+            layers = "recomputed" if candidate.checkpointing else "kept"
+            reason = (
+                f"to fit {limit_bytes / 2**30:.2f} GiB: {candidate.micro_tokens} tokens at once, layers "
+                f"{layers}, base in {candidate.base_bits} bit"
+            )
+            return candidate, need, reason
+    longest = rows.longest + rows.prefix
+    raise DoesNotFit(
+        f"tuning needs at least {least / 2**30:.2f} GiB (rows of up to {longest} tokens, base in "
+        f"{least_bits} bit, layers recomputed), but only {limit_bytes / 2**30:.2f} GiB are allowed",
+        f"raise --memory to {least / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller "
+        "model",
+    )
+
+
+def _smaller(recipe: Recipe) -> Iterator[Recipe]:
+    """Recipes that need less memory, in the order in which they are tried."""
+    for bits in (b for b in (16, 8, 4) if b <= recipe.base_bits):
         for recompute in (False, True):
-            for micro in [m for m in _MICRO if m <= recipe.micro_tokens]:
-                tried = replace(
+            for tokens in (m for m in _MICRO if m <= recipe.micro_tokens):
+                yield replace(
                     recipe,
                     base_bits=bits,
                     checkpointing=recompute or recipe.checkpointing,
-                    micro_tokens=micro,
+                    micro_tokens=tokens,
                 )
-                need = predict(config, tried, rows, tied=tied, device=device)
-                least = min(least, (need.total, tried), key=lambda pair: pair[0])
-                if need.total <= limit_bytes:
-                    return (
-                        tried,
-                        need,
-                        (
-                            f"to fit {limit_bytes / 2**30:.2f} GiB: {micro} tokens at once, "
-                            f"layers {'recomputed' if tried.checkpointing else 'kept'}, "
-                            f"base in {bits} bit"
-                        ),
-                    )
-    raise DoesNotFit(
-        f"tuning needs at least {least[0] / 2**30:.2f} GiB (rows of up to {rows.longest + rows.prefix} "
-        f"tokens, base in {least[1].base_bits} bit, layers "
-        f"recomputed), and {limit_bytes / 2**30:.2f} GiB are allowed",
-        f"raise --memory to {least[0] / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller "
-        "model",
-    )

@@ -89,14 +89,14 @@ class PreferenceTrainer(Trainer):
 
     @torch.no_grad()
     def _likelihoods(self, rows: list[tuple[list[int], int]]) -> torch.Tensor:
-        found = torch.zeros(len(rows), device=self.device.torch)
+        likelihoods = torch.zeros(len(rows), device=self.device.torch)
         order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]))
         for start in range(0, len(order), self.recipe.batch_rows):
             part = order[start : start + self.recipe.batch_rows]
-            found[part] = self._sums(
+            likelihoods[part] = self._sums(
                 self.packed([rows[index] for index in part]), [rows[index][1] for index in part]
             )
-        return found
+        return likelihoods
 
 
 def _flat(pairs: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:

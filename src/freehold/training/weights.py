@@ -69,8 +69,8 @@ def load_weights(path: Path, dtype: torch.dtype, device: torch.device | None = N
 
     Raises Unsupported for an architecture or a tensor the tuner does not know.
     """
-    found = _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
-    return found if device is None else Weights(found.config, found.tensors.on(device))
+    weights = _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
+    return weights if device is None else Weights(weights.config, weights.tensors.on(device))
 
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
@@ -107,7 +107,7 @@ def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
     from freehold.models.formats import safetensors
 
     config = config_of(folder)
-    places: dict[str, tuple[Path, str]] = {}
+    locations: dict[str, tuple[Path, str]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         for name in safetensors.read_header(file):
             short = name.removeprefix("model.")
@@ -116,14 +116,14 @@ def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
                     f"the tensor {name} is not known to the tuner",
                     "choose a model of a plain decoder architecture",
                 )
-            places[short] = (file, name)
+            locations[short] = (file, name)
 
     def read(short: str) -> torch.Tensor:
-        file, name = places[short]
+        file, name = locations[short]
         with safe_open(str(file), framework="pt") as opened:
             tensor = opened.get_tensor(name)
         if config.sandwich_norms and short.endswith("norm.weight"):
             tensor = tensor.float() + 1.0  # GGUF keeps Gemma's norms with the one added; so do we
         return tensor.to(dtype)
 
-    return Weights(config, Tensors(read, places))
+    return Weights(config, Tensors(read, locations))

@@ -28,7 +28,13 @@ from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.quantization import allocation
 from freehold.quantization.quantize import quantize
-from freehold.quantization.sensitivity import Loss, Reference, choose_rows, entered, positions_in_memory
+from freehold.quantization.sensitivity import (
+    Loss,
+    Reference,
+    activation_statistics,
+    choose_rows,
+    positions_in_memory,
+)
 from freehold.runtime.gguf_form import as_gguf
 from freehold.trial.jobs import token_speeds
 
@@ -105,7 +111,7 @@ class Sweep:
         self.held_out = ordered[half:]
         fitted = [tokens_of(encoder, example) for example in ordered[:half]]
         positions = positions_in_memory(model.info.vocabulary)
-        self.inputs = entered(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
+        self.inputs = activation_statistics(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
         self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
         self.judged = Reference(
             self.source,
