@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 
 from freehold.core.errors import DoesNotFit
 from freehold.training.loop import Tuned
+from freehold.training.preference import PreferenceTrainer
 from freehold.training.recipe import Recipe
 from freehold.training.run import CHECKPOINT, DECISION, TuneOptions, has_tied_head, run
 from freehold.training.training_rows import TrainingRows
@@ -59,6 +62,13 @@ def test_pairs_are_trained_on_by_preference(weights: Path, tmp_path: Path) -> No
     assert len(result.tuned.history.valid) == 3
 
 
+def test_every_validation_pair_counts_whatever_its_prompt_begins_with(weights: Path) -> None:
+    other = ([5, 6, 7], [8, 2], [9, 2])
+    trainer = PreferenceTrainer(weights, PAIRS.pairs, (*PAIRS.valid_pairs, other), RECIPE)
+    assert len(trainer.valid) == 2 * (len(PAIRS.valid_pairs) + 1)
+    assert trainer.validate()[0] == pytest.approx(math.log(2), abs=1e-4)
+
+
 def test_a_run_within_a_time_keeps_to_its_plan_when_it_is_resumed(weights: Path, tmp_path: Path) -> None:
     options = TuneOptions(replace(RECIPE, steps=0), time_s=60.0, choose_rank=False, probe_s=0.1, device="cpu")
     first = run(ROWS, weights, options, tmp_path)
@@ -77,8 +87,6 @@ def test_a_time_that_setting_up_has_used_is_refused(weights: Path, tmp_path: Pat
 
 
 def test_a_decision_of_an_earlier_version_of_a_trial_is_read(weights: Path, tmp_path: Path) -> None:
-    import json
-
     (tmp_path / DECISION).write_text(json.dumps({"recipe": RECIPE.as_dict(), "reason": "3 steps"}))
     result = run(ROWS, weights, TuneOptions(replace(RECIPE, steps=9), device="cpu"), tmp_path)
     assert result.plan_reason == "3 steps"

@@ -32,7 +32,7 @@ Rows = list[list[int]]
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """Statistics of the inputs of each matrix, by its name. Matrices that read the same input share one array."""
+    """Statistics of each matrix's inputs, by its name. Matrices with the same input share one array."""
 
     #: mean square per column (columns,)
     mean_square: dict[str, np.ndarray]

@@ -36,15 +36,9 @@ class PreferenceTrainer(Trainer):
         device: Device | None = None,
         flat: bool | None = None,
     ):
-        checks = list(valid)[: recipe.valid_rows]
-        super().__init__(weights, _flat(train), [], recipe, threads=threads, device=device, flat=flat)
-        prefix = len(self.prefix)
-        self._checks = [
-            (prompt[prefix:] + answer, len(answer))
-            for prompt, answer in _flat(checks)
-            if prompt[:prefix] == self.prefix
-        ]
-        self.valid = self._checks
+        checks = _flat(list(valid)[: recipe.valid_rows])
+        super().__init__(weights, _flat(train), checks, recipe, threads=threads, device=device, flat=flat)
+        self._checks = self.valid = [self._after_prefix(row) for row in checks]
         self.reference = self._likelihoods(self.train)
         self._checked_reference = self._likelihoods(self._checks)
 
