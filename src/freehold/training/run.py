@@ -210,7 +210,8 @@ class _Decision:
         """Read it, also as earlier versions wrote it for a trial."""
         value = json.loads(path.read_text())
         tried = tuple(RecipeScore(**score) for score in value.get("tried", ()))
-        return cls(Recipe(**value["recipe"]), tried, tuple(value.get("reasons") or [value["reason"]]))
+        reasons = value["reasons"] if "reasons" in value else [value["reason"]]
+        return cls(Recipe(**value["recipe"]), tried, tuple(reasons))
 
 
 def _decide(
