@@ -36,8 +36,9 @@ def one(name: str, data: Path, model: str) -> dict[str, float]:
     from freehold.data.examples import read_dataset
     from freehold.models.formats.decoders import config_of
     from freehold.models.store import Store
-    from freehold.training import job
     from freehold.training.recipe import Recipe
+    from freehold.training.run import TuneOptions
+    from freehold.workflows.tune import tune
 
     store = Store()
     found = store.find(model)
@@ -45,12 +46,12 @@ def one(name: str, data: Path, model: str) -> dict[str, float]:
     if setting.get("frozen_layers"):
         setting["frozen_layers"] = config_of(store.weights(found)).layers // 2
     planned = name.endswith("planned")
-    asked = job.TuneOptions(
+    options = TuneOptions(
         Recipe(**setting) if planned else Recipe(steps=STEPS, validations=2, valid_rows=64, **setting),
         time_s=120.0 if planned else 0.0,
     )
     train, valid = (list(read_dataset(data / f"{part}.jsonl").examples) for part in ("train", "valid"))
-    done = job.tune(store, found, train, valid, asked, "planned", progress.silent)
+    done = tune(store, found, train, valid, options, "planned", sink=progress.silent).result
     return {"predicted": done.predicted_bytes, "measured": done.peak_bytes}
 
 

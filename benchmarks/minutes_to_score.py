@@ -65,8 +65,9 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
     from freehold.inference.loading import open_engine, open_vocabulary, prompting
     from freehold.models.store import Store
     from freehold.quantization.quantize import quantize
-    from freehold.training.job import TuneOptions, tune
     from freehold.training.recipe import Recipe
+    from freehold.training.run import TuneOptions
+    from freehold.workflows.tune import tune
 
     store = Store()
     train, valid, test = (
@@ -80,9 +81,9 @@ def ours(data: Path, steps: int, work: Path) -> dict[str, Any]:
         store.find("smollm2"),
         train,
         valid,
-        TuneOptions(recipe, resume=False),
+        TuneOptions(recipe),
         "minutes/smollm2",
-        progress.silent,
+        resume=False,
     ).model
     trained = clock.seconds
     weights = work / "tuned-q8_0.gguf"

@@ -30,7 +30,7 @@ from freehold.models.answer_form import of_model
 from freehold.models.store import Model, Store
 from freehold.trial import keeping, report, served_check
 from freehold.trial.task import Task
-from freehold.workflows.export import export
+from freehold.workflows.export import ExportOptions, export
 from tests.conftest import FREEHOLD
 from tests.servers.inference.serving import own_home, server
 from tests.trial.rows import labelled, task_of
@@ -249,7 +249,7 @@ def test_run_chat_and_load_ask_in_the_same_form(measured: Measured, sure: list[t
 def test_exports_carry_what_their_format_can_and_say_what_it_cannot(
     measured: Measured, tmp_path: Path
 ) -> None:
-    made = export(measured.store, measured.model.name, "ollama", tmp_path / "out", silent)
+    made = export(measured.store, measured.model.name, ExportOptions("ollama", tmp_path / "out"), silent)
     assert "answers equal" in made.proof
     modelfile = (tmp_path / "out" / "Modelfile").read_text()
     shown = of_model(measured.store, measured.model).shown  # type: ignore[union-attr]

@@ -143,7 +143,7 @@ def test_a_tuning_run_again_gives_the_same_bytes(place: Path) -> None:
     (place / "others.jsonl").write_text((place / "rows.jsonl").read_text().replace("coat", "boat"))
     refused = run(place, "reproduce", "orders/smollm2", "--data", "others.jsonl")
     assert refused.returncode == 5
-    assert "is not the train file of then" in refused.stderr
+    assert "is not the train file that was used" in refused.stderr
 
 
 def test_a_policy_lets_only_what_it_allows_be_served(place: Path) -> None:

@@ -9,8 +9,9 @@ from freehold.core.errors import DoesNotFit, Unsupported
 from freehold.inference import ggml
 from freehold.inference.interface import common_prefix
 from freehold.models.formats import gguf
+from freehold.models.formats.decoders import config_of, read_tensor
 from freehold.quantization import allocation
-from freehold.quantization.sensitivity import Reference, choose_rows, entered
+from freehold.quantization.sensitivity import Reference, activation_statistics, choose_rows
 from freehold.training.adapter import merge_gguf
 from tests.layers import first_layers
 
@@ -54,13 +55,20 @@ def test_rows_that_fill_no_block_are_refused() -> None:
 
 
 def test_importance_is_the_mean_square_of_what_enters(wide: Path, rows: list[list[int]]) -> None:
-    found = entered(wide, rows).mean_square
+    found = activation_statistics(wide, rows).mean_square
     header = gguf.read_header(wide)
     columns = {tensor.name: tensor.shape[0] for tensor in header.tensors if len(tensor.shape) > 1}
     assert set(columns) == set(found)
     assert all(len(values) == columns[name] and (values >= 0).all() for name, values in found.items())
-    again = entered(wide, [rows[0], rows[1]]).mean_square
+    again = activation_statistics(wide, [rows[0], rows[1]]).mean_square
     assert not np.allclose(again["blk.3.ffn_down.weight"], found["blk.3.ffn_down.weight"])
+    # what enters the first layer follows from the file alone: the normed embeddings of the tokens
+    tensors = {tensor.name: tensor for tensor in header.tensors}
+    table = read_tensor(wide, tensors["token_embd.weight"]).reshape(-1, columns["blk.0.attn_q.weight"])
+    embedded = table[[token for row in rows for token in row]]
+    size = np.sqrt(np.square(embedded).mean(1, keepdims=True) + config_of(wide).norm_epsilon)
+    normed = embedded / size * read_tensor(wide, tensors["blk.0.attn_norm.weight"])
+    assert found["blk.0.attn_q.weight"] == pytest.approx(np.square(normed).mean(0), rel=1e-3)
     # query, key and value read the same input
     assert np.allclose(found["blk.5.attn_q.weight"], found["blk.5.attn_k.weight"])
 
@@ -78,15 +86,17 @@ def test_the_model_itself_loses_nothing_and_coarser_ones_lose_more(
     assert own.positions == sum(map(len, rows)) - len(rows) * (1 + reference.start)
     losses = []
     for kind in ("Q8_0", "Q4_K_M", "Q2_K"):
-        quantize(wide, tmp_path / f"{kind}.gguf", kind, importance=entered(wide, rows).mean_square)
+        quantize(
+            wide, tmp_path / f"{kind}.gguf", kind, importance=activation_statistics(wide, rows).mean_square
+        )
         losses.append(reference.loss_of(tmp_path / f"{kind}.gguf").kl_mean)
     assert 0 < losses[0] < losses[1] < losses[2]
 
 
-def test_a_written_mixture_is_what_was_chosen_and_loads(
+def test_a_written_mix_is_what_was_chosen_and_loads(
     wide: Path, rows: list[list[int]], tmp_path: Path
 ) -> None:
-    inputs = entered(wide, rows)
+    inputs = activation_statistics(wide, rows)
     names = [tensor.name for tensor in gguf.read_header(wide).tensors if len(tensor.shape) > 1]
     kinds = {name: "Q6_K" if "ffn_down" in name else "Q5_0" for name in names}
     allocation.write(wide, tmp_path / "mixed.gguf", kinds, inputs)

@@ -1,7 +1,8 @@
 """What is trained on, and that a card's way through the decoder computes what the processor's does.
 
-No card is needed: the card's packing and attention run on the processor by the plain formulas, and torch's device ``meta`` runs the very
-operators of a card for their shapes alone. What the kernels compute is for benchmarks/gpu.py to say, where there is a card.
+No card is needed: the card's packing and attention run on the processor by the plain formulas, and torch's
+device ``meta`` runs the very operators of a card for their shapes alone. What the kernels compute is for
+benchmarks/gpu.py to say, where there is a card.
 """
 
 from __future__ import annotations
@@ -226,7 +227,9 @@ def test_a_flat_run_cut_off_and_resumed_ends_as_an_unbroken_one(folder: Path, tm
 
 
 def test_a_cards_operators_take_what_they_are_given(folder: Path) -> None:
-    """On ``meta`` nothing is computed, but every operator, its arguments, shapes, types and devices are those of a card."""
+    """On ``meta`` nothing is computed, but every operator, its arguments, shapes, types and devices are those
+    of a card.
+    """
     meta = torch.device("meta")
     model = Decoder(load_weights(folder, torch.bfloat16, meta), rank=2, alpha=4.0, seed=0)
     prefix = [3, 9, 19, 4]

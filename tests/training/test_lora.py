@@ -7,7 +7,7 @@ import torch
 
 from freehold.core.errors import Unsupported
 from freehold.training.activations import Entry, Gated, Normed, Plain, RmsNorm
-from freehold.training.frozen_weights import Blocks, Dense, Scratch, normal_values
+from freehold.training.frozen_weights import FrozenLinear, QuantizedLinear, Scratch, normal_values
 from freehold.training.lora import LoraGroup
 
 IN, OUT, RANK, SCALE = 64, (48, 32), 4, 2.0
@@ -70,7 +70,7 @@ def test_fused_adapters_give_the_gradients_of_plain_autograd(dora: bool) -> None
 @pytest.mark.parametrize(("bits", "error"), [(8, 0.01), (4, 0.12)])
 def test_a_base_in_blocks_gives_the_gradients_of_its_own_values(bits: int, error: float) -> None:
     made = group(bits=bits)
-    opened = made.held.stacked(None)[: sum(OUT)].clone()
+    opened = made.frozen.stacked(None)[: sum(OUT)].clone()
     exact = torch.cat(matrices())
     assert float((opened - exact).norm() / exact.norm()) < error
     x = torch.randn((10, IN), generator=torch.Generator().manual_seed(4), requires_grad=True)
@@ -81,14 +81,14 @@ def test_a_base_in_blocks_gives_the_gradients_of_its_own_values(bits: int, error
 
 def test_blocks_share_their_room_and_hold_few_bytes() -> None:
     scratch = Scratch()
-    first, second = (Blocks([torch.full((32, 128), value)], 2, 4, scratch) for value in (0.5, -0.25))
+    first, second = (QuantizedLinear([torch.full((32, 128), value)], 2, 4, scratch) for value in (0.5, -0.25))
     assert torch.equal(first.stacked(None)[:32], torch.full((32, 128), 0.5))
     assert torch.equal(second.stacked(torch.ones((2, 128)))[:32], torch.full((32, 128), -0.25))
     assert torch.equal(second.stacked(torch.ones((2, 128)))[32:], torch.ones((2, 128)))
     assert first.codes.nbytes == 32 * 128 // 2
     assert len(scratch._rooms) == 1
     with pytest.raises(Unsupported, match="blocks of 64"):
-        Blocks([torch.ones((4, 40))], 0, 4, scratch)
+        QuantizedLinear([torch.ones((4, 40))], 0, 4, scratch)
 
 
 def test_the_sixteen_values_are_those_published_for_nf4() -> None:
@@ -117,7 +117,7 @@ def test_without_a_rank_nothing_is_learnt() -> None:
     made = LoraGroup(["one", "two"], matrices(), 0, 0.0, torch.Generator())
     assert list(made.parameters()) == []
     assert made.factors() == {}
-    assert isinstance(made.held, Dense)
+    assert isinstance(made.frozen, FrozenLinear)
     x = torch.ones((3, IN))
     assert torch.allclose(made(x, Plain()), x @ torch.cat(matrices()).t())
 

@@ -7,9 +7,16 @@ from freehold.training.recipe import Recipe
 
 #: SmolLM2-135M's published shape.
 CONFIG = gguf_config(
-    {"general.architecture": "llama", "llama.embedding_length": 576, "llama.block_count": 30, "llama.attention.head_count": 9,
-     "llama.attention.head_count_kv": 3, "llama.feed_forward_length": 1536}, 49152
-)  # fmt: skip
+    {
+        "general.architecture": "llama",
+        "llama.embedding_length": 576,
+        "llama.block_count": 30,
+        "llama.attention.head_count": 9,
+        "llama.attention.head_count_kv": 3,
+        "llama.feed_forward_length": 1536,
+    },
+    49152,
+)
 ROWS = memory.Rows(longest=400, mean=120.0, batch=2400, prefix=20, answer=8.0, total=120_000)
 
 

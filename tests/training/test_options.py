@@ -18,7 +18,8 @@ ROWS = [
 
 
 def trainer(smollm2: Path, **options: object) -> Trainer:
-    made = Trainer(smollm2, ROWS, ROWS, Recipe(rank=4, alpha=8.0, batch_rows=3, precision="f32", **options))  # type: ignore[arg-type]
+    recipe = Recipe(rank=4, alpha=8.0, batch_rows=3, precision="f32", **options)  # type: ignore[arg-type]
+    made = Trainer(smollm2, ROWS, ROWS, recipe)
     with torch.no_grad():
         for group in made.model.groups():
             if group.rank:

@@ -1,4 +1,6 @@
-"""A certificate's part on safety: a small model is really asked, what it was tuned from too, and its page and lines are written."""
+"""A certificate's part on safety: a small model is really asked, what it was tuned from too, and its page and
+lines are written.
+"""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ from freehold.models.store import Model, Store
 from freehold.quantization.quantize import quantize
 from freehold.runtime.gguf_form import as_gguf
 from freehold.training.adapter import load_peft, merge_gguf
-from freehold.training.job import TuneOptions
 from freehold.training.recipe import Recipe
-from freehold.workflows.export import FORMATS, export
-from freehold.workflows.tune import tune
+from freehold.training.run import TuneOptions
+from freehold.workflows.export import FORMATS, ExportOptions, export
+from freehold.workflows.tune import RowsOrigin, tune
 from tests import tiny
 from tests.runtime.test_gguf_form import factors, files_in, scores, store_adapter
 
@@ -90,7 +90,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def tuned(store: Store, base: Model, name: str, recipe: Recipe = RECIPE, *, rejected: bool = False) -> Model:
     examples = rows(rejected=rejected)
     return tune(
-        store, base, examples[:8], examples[8:], TuneOptions(recipe, files={"train": "ab" * 32}), name
+        store,
+        base,
+        examples[:8],
+        examples[8:],
+        TuneOptions(recipe),
+        name,
+        origin=RowsOrigin({"train": "ab" * 32}),
     ).model
 
 
@@ -100,7 +106,7 @@ MADE = ("rows", "pairs", "dora", "twice", "trial/tiny-q8_0", "small")
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("name", MADE)
 def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str, tmp_path: Path) -> None:
-    made = export(store, name, to, tmp_path / "out", silent)
+    made = export(store, name, ExportOptions(to, tmp_path / "out"), silent)
     assert made.proof
     assert all(path.exists() for path in made.files)
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith("freehold-")]
@@ -121,14 +127,15 @@ def test_every_tuned_model_leaves_in_every_form(store: Store, name: str, to: str
 def test_the_proof_says_what_was_done_after_tuning(store: Store, tmp_path: Path) -> None:
     assert (
         "quantized to Q8_0, byte for byte the file that was measured"
-        in export(store, "trial/tiny-q8_0", "peft", tmp_path / "a", silent).proof
+        in export(store, "trial/tiny-q8_0", ExportOptions("peft", tmp_path / "a"), silent).proof
     )
     assert (
-        "small itself was shrunk after that" in export(store, "small", "peft", tmp_path / "b", silent).proof
+        "small itself was shrunk after that"
+        in export(store, "small", ExportOptions("peft", tmp_path / "b"), silent).proof
     )
     assert (
         "the base rows with the exported adapter"
-        in export(store, "twice", "peft", tmp_path / "c", silent).proof
+        in export(store, "twice", ExportOptions("peft", tmp_path / "c"), silent).proof
     )
 
 
@@ -137,7 +144,7 @@ def test_peft_answers_from_the_exported_adapter_as_the_tuned_model_does(store: S
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    folder = export(store, "dora", "peft", tmp_path, silent).files[0]
+    folder = export(store, "dora", ExportOptions("peft", tmp_path), silent).files[0]
     base = AutoModelForCausalLM.from_pretrained(store.weights(store.find("org/tiny")), dtype=torch.float32)
     with torch.no_grad():
         logits = PeftModel.from_pretrained(base, folder).eval()(torch.tensor([[7, 40, 90, 33]])).logits[0]
@@ -158,7 +165,7 @@ def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: st
         lineage=model.info.lineage,
     )
     with pytest.raises(StepFailed, match="do not lead back to mixed"):
-        export(store, "mixed", to, tmp_path / "out", silent)
+        export(store, "mixed", ExportOptions(to, tmp_path / "out"), silent)
     assert list((tmp_path / "out").iterdir()) == []
     store.remove("mixed")
 
@@ -167,14 +174,14 @@ def test_an_adapter_that_does_not_lead_back_is_not_exported(store: Store, to: st
 @pytest.mark.parametrize("name", ["org/tiny", "org/tiny-gguf"])
 def test_what_was_not_tuned_says_what_works(store: Store, name: str, to: str, tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="was not tuned here, so there is no adapter") as refused:
-        export(store, name, to, tmp_path / "out", silent)
+        export(store, name, ExportOptions(to, tmp_path / "out"), silent)
     assert "--to gguf" in refused.value.remedy
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("to", ["gguf", "ollama"])
 def test_a_folder_leaves_in_its_gguf_form(store: Store, to: str, tmp_path: Path) -> None:
-    made = export(store, "org/tiny", to, tmp_path, silent)
+    made = export(store, "org/tiny", ExportOptions(to, tmp_path), silent)
     assert atomic_files.sha256_file(made.files[0]) == as_gguf(store, store.find("org/tiny")).digest
     assert "answers equal" in made.proof
 
@@ -182,11 +189,11 @@ def test_a_folder_leaves_in_its_gguf_form(store: Store, to: str, tmp_path: Path)
 @pytest.mark.parametrize("on", ["org/tiny", "org/tiny-gguf"])
 def test_a_pulled_adapter_gives_its_files_back_and_merges(store: Store, on: str, tmp_path: Path) -> None:
     adapted = store_adapter(store, store.find(on), tmp_path / "adapter", factors(3))
-    given = export(store, "adapted", "peft", tmp_path / "peft", silent)
+    given = export(store, "adapted", ExportOptions("peft", tmp_path / "peft"), silent)
     assert {path.name: path.read_bytes() for path in given.files[0].iterdir()} == {
         path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()
     }
-    merged = export(store, "adapted", "merged", tmp_path / "merged", silent)
+    merged = export(store, "adapted", ExportOptions("merged", tmp_path / "merged"), silent)
     assert scores(merged.files[0]) == pytest.approx(scores(store.weights(as_gguf(store, adapted))), abs=0.01)
     assert merged.files[0].is_dir() == (on == "org/tiny")
     if on == "org/tiny":
@@ -197,7 +204,7 @@ def test_a_pulled_adapter_gives_its_files_back_and_merges(store: Store, on: str,
         assert {name for name in ours if not (ours[name] == theirs[name]).all()} == {
             f"model.{name}.weight" for name in factors()
         }
-    assert export(store, "adapted", "gguf", tmp_path / "gguf", silent).proof
+    assert export(store, "adapted", ExportOptions("gguf", tmp_path / "gguf"), silent).proof
     for name in ("adapted", "adapted-gguf"):
         store.remove(name)
 
@@ -216,9 +223,10 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
         "some",
         say=said.append,
     )
-    assert (made.rows, made.rows_left_out, made.valid_rows_left_out) == (8, 2, 1)
-    assert "2 of 10 training rows are left out: longer than the model's context of 512 tokens" in said
-    assert "1 of 5 validation rows are left out: longer than the model's context of 512 tokens" in said
+    used = made.result.rows
+    assert (used.count, used.train_left_out, used.valid_left_out) == (8, 2, 1)
+    assert "left out 2 of 10 training rows: longer than the model's context of 512 tokens" in said
+    assert "left out 1 of 5 validation rows: longer than the model's context of 512 tokens" in said
     assert made.model.info.lineage.steps[-1].as_dict()["rows"] == {"train": 8, "valid": 4}
     with pytest.raises(FreeholdError, match="all 1 validation rows are longer than the model's context"):
         tune(store, base, examples[:8], [long], TuneOptions(RECIPE), "none")
@@ -227,7 +235,7 @@ def test_rows_longer_than_the_context_are_counted_on_both_sides(store: Store) ->
 def test_a_model_tuned_twice_stands_on_the_first(store: Store, tmp_path: Path) -> None:
     first, second = store.find("rows"), store.find("twice")
     assert second.info.lineage.base == BaseStep(model="rows", revision=first.revision, digest=first.digest)
-    adapter = export(store, "twice", "peft", tmp_path, silent).files[0]
+    adapter = export(store, "twice", ExportOptions("peft", tmp_path), silent).files[0]
     merge_gguf(tmp_path / "again.gguf", store.weights(first), *load_peft(adapter))
     assert atomic_files.sha256_file(tmp_path / "again.gguf") == second.digest
 

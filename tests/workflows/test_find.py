@@ -53,24 +53,24 @@ def store(tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Sto
 
 
 def test_words_narrow_in_the_store_and_its_hub(store: Store) -> None:
-    assert [row.name for row in find(store, SearchOptions("smol")).found] == [
+    assert [row.name for row in find(store, SearchOptions("smol")).hits] == [
         "smol"
     ]  # the same weights twice are one row
-    assert find(store, SearchOptions("nowhere")).found == []
+    assert find(store, SearchOptions("nowhere")).hits == []
     store.remove("smol")
-    row = find(store, SearchOptions("bank tickets")).found[0]
+    row = find(store, SearchOptions("bank tickets")).hits[0]
     assert (row.name, row.where, row.format) == ("ada/smol", "hub", "gguf")
     assert row.get == "freehold pull hub:ada/smol"
 
 
 def test_limits_leave_out_what_does_not_meet_them_or_is_not_known(store: Store) -> None:
-    assert find(store, SearchOptions("smol", memory_bytes=4 << 30)).found[0].verdict == "ideal"
-    assert find(store, SearchOptions("smol", memory_bytes=64 << 20)).found == []
-    assert find(store, SearchOptions("smol", max_parameters=100_000_000)).found == []
+    assert find(store, SearchOptions("smol", memory_bytes=4 << 30)).hits[0].verdict == "ideal"
+    assert find(store, SearchOptions("smol", memory_bytes=64 << 20)).hits == []
+    assert find(store, SearchOptions("smol", max_parameters=100_000_000)).hits == []
     assert find(
         store, SearchOptions("smol", max_parameters=200_000_000, format="gguf", licence_policy="commercial")
-    ).found
-    assert find(store, SearchOptions("smol", format="safetensors")).found == []
+    ).hits
+    assert find(store, SearchOptions("smol", format="safetensors")).hits == []
 
 
 def test_what_was_measured_on_a_task_like_it_comes_first(store: Store, tmp_path: Path) -> None:
@@ -79,10 +79,10 @@ def test_what_was_measured_on_a_task_like_it_comes_first(store: Store, tmp_path:
     trial(tmp_path, "poems", digest, 0.3, ["the rose is red", "violets in spring"])
     answer = find(store, SearchOptions(like=Counter({"card": 3, "declined": 1, "shop": 1})))
     assert answer.task == "bank"
-    assert str(answer.found[0].evidence) == "accuracy 0.80 (0.75-0.85) on bank"
+    assert str(answer.hits[0].evidence) == "accuracy 0.80 (0.75-0.85) on bank"
     answer = find(store, SearchOptions(like=words(["roses and violets", "violets in spring"])))
-    assert str(answer.found[0].evidence) == "accuracy 0.30 (0.25-0.35) on poems"
-    assert find(store, SearchOptions("bank")).found[0].name == "smol"  # found by the task that measured it
+    assert str(answer.hits[0].evidence) == "accuracy 0.30 (0.25-0.35) on poems"
+    assert find(store, SearchOptions("bank")).hits[0].name == "smol"  # found by the task that measured it
 
 
 def test_another_hub_is_asked_only_when_named(store: Store, tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ from freehold.models.intake import made_here
 from freehold.models.store import Model, Store
 from freehold.servers.inference import app, replicas, vllm
 from freehold.servers.inference.app import ServerOptions
-from freehold.training.job import TuneOptions
 from freehold.training.recipe import Recipe
+from freehold.training.run import TuneOptions
 from freehold.trial.options import Options
 from freehold.trial.run import Trial
 from freehold.trial.task import Task
 from freehold.trust import policy
 from freehold.workflows.pull import default_name
-from freehold.workflows.push import push
+from freehold.workflows.push import PushOptions, push
 from freehold.workflows.tune import learnable, tune
 from tests.hub.models import gguf
 
@@ -57,7 +57,7 @@ def refused_tune(store: Store, model: Model) -> None:
 
 
 def refused_push(store: Store, model: Model) -> None:
-    push(store, model, "org/m", "http://127.0.0.1:9", "", silent)
+    push(store, model, PushOptions("org/m", "http://127.0.0.1:9"))
 
 
 def refused_trial(store: Store, model: Model) -> None:

@@ -12,7 +12,6 @@ import pytest
 from huggingface_hub import HfApi
 
 from freehold.core.errors import AccessDenied, BadModel, NotFound, UsageError
-from freehold.core.progress import silent
 from freehold.hub import client
 from freehold.hub.users import Users
 from freehold.models.answer_form import AnswerForm, of_model
@@ -26,7 +25,7 @@ from freehold.trust import certificate, obligations, provenance, signature
 from freehold.trust.keys import Keyring
 from freehold.workflows.certify import CertifyOptions, certify
 from freehold.workflows.model_card import measured, model_card
-from freehold.workflows.push import files_to_share, hand_over, push
+from freehold.workflows.push import PushOptions, TokenUser, files_to_share, hand_over, push
 from tests import tiny
 from tests.entry import pull
 from tests.hub.serving import hub_at
@@ -105,7 +104,7 @@ def card(store: Store, model: Model, address: str = "http://hub:8600") -> str:
 def test_our_hub_shows_licence_base_and_figures(store: Store, tmp_path: Path) -> None:
     model = store.find("orders/tiny")
     with hub_at(tmp_path / "hub") as address:
-        push(store, model, "clinic/orders", address, "", silent)
+        push(store, model, PushOptions("clinic/orders", address, ""))
         info = HfApi(endpoint=address, token=False).model_info("clinic/orders")
         data = info.card_data
         assert data is not None
@@ -140,7 +139,7 @@ def test_nothing_that_is_handed_on_holds_a_row(store: Store, tmp_path: Path) -> 
     assert "task.json" not in files_to_share(store, model)
     hand_over(store, model, tmp_path / "out")
     with hub_at(tmp_path / "hub") as address:
-        push(store, model, "clinic/orders", address, "", silent)
+        push(store, model, PushOptions("clinic/orders", address, ""))
         HfApi(endpoint=address, token=False).snapshot_download("clinic/orders", local_dir=tmp_path / "back")
     texts = [SECRET, *(row.messages[0][1] for row in rows())]
     for folder in (tmp_path / "out", tmp_path / "back"):
@@ -227,7 +226,7 @@ def test_a_certified_model_is_still_what_was_certified_after_it_was_pushed(
     model = store.find("plain")
     certify(store, model, keyring, CertifyOptions(key="clinic"))
     with hub_at(tmp_path / "hub") as address:
-        push(store, model, "clinic/plain", address, "", silent)
+        push(store, model, PushOptions("clinic/plain", address, ""))
         HfApi(endpoint=address, token=False).snapshot_download("clinic/plain", local_dir=tmp_path / "back")
     assert (tmp_path / "back" / ".gitattributes").exists()
     with pytest.raises(BadModel, match=r"\.cache/huggingface/.* is extra"):
@@ -248,7 +247,7 @@ def test_a_readme_that_was_signed_is_pushed_as_it_is(store: Store, tmp_path: Pat
     )
     certify(store, model, keyring, CertifyOptions(key="office"))
     with hub_at(tmp_path / "hub") as address:
-        push(store, model, "clinic/signed", address, "", silent)
+        push(store, model, PushOptions("clinic/signed", address, ""))
         path = HfApi(endpoint=address, token=False).hf_hub_download(
             "clinic/signed", "README.md", local_dir=tmp_path / "back"
         )
@@ -262,20 +261,34 @@ def test_the_hubs_own_sentence_reaches_the_user(store: Store, tmp_path: Path) ->
     home = tmp_path / "hub"
     accounts = Users(Store(home))
     accounts.add("bob")
+    for organisation, role in (("clinic", "write"), ("archive", "read")):
+        accounts.add(organisation, organisation=True)
+        accounts.join(organisation, "bob", role)
     token = accounts.create_token("bob")
     with hub_at(home) as address:
         with pytest.raises(
             AccessDenied,
             match=r"ada/orders at .* could not be pushed to: .+ \".+ namespace 'ada'\" \(status 403",
         ) as refused:
-            push(store, store.find("plain"), "ada/orders", address, token, silent)
+            push(store, store.find("plain"), PushOptions("ada/orders", address, token))
         assert "Request ID" not in refused.value.message
-        assert "your own namespace" in refused.value.remedy
+        assert "this token belongs to the user bob, who is not a member of ada" in refused.value.remedy
+        assert "may write to bob, clinic: push to clinic/orders" in refused.value.remedy
+        assert "freehold hub token create bob --role write --organisation ada" in refused.value.remedy
         with pytest.raises(AccessDenied, match="status 401") as unknown:
-            push(store, store.find("plain"), "bob/orders", address, "hf_wrong", silent)
+            push(store, store.find("plain"), PushOptions("bob/orders", address, "hf_wrong"))
         assert "HF_TOKEN" in unknown.value.remedy
         with pytest.raises(NotFound, match="status 404"), client.explained("bob/none"):
             client.client(address, token).model_info("bob/none")
+
+
+def test_a_token_for_reading_is_told_apart_from_a_member_who_may_not_write() -> None:
+    reader = TokenUser.read({"name": "bob", "auth": {"accessToken": {"role": "read"}}})
+    assert "may only read" in reader.way_out("bob", "orders", "http://hub")
+    member = TokenUser.read({"name": "bob", "orgs": [{"name": "ada", "roleInOrg": "read"}]})
+    text = member.way_out("ada", "orders", "http://hub")
+    assert "who is a member of ada and may write to bob: push to bob/orders" in text
+    assert "http://hub/ada" in text
 
 
 def test_a_model_asked_with_worked_examples_hands_on_rows_only_where_that_is_said(
@@ -290,9 +303,9 @@ def test_a_model_asked_with_worked_examples_hands_on_rows_only_where_that_is_sai
     assert "--with-examples" in refused.value.remedy
     assert not (tmp_path / "out").exists()
     with hub_at(tmp_path / "hub") as address:
-        with pytest.raises(UsageError, match="they would be handed on"):
-            push(store, model, "clinic/few", address, "", silent)
-        push(store, model, "clinic/few", address, "", silent, with_examples=True)
+        with pytest.raises(UsageError, match="they would be shared"):
+            push(store, model, PushOptions("clinic/few", address, ""))
+        push(store, model, PushOptions("clinic/few", address, "", with_examples=True))
         HfApi(endpoint=address, token=False).snapshot_download("clinic/few", local_dir=tmp_path / "back")
     text = (tmp_path / "back" / "README.md").read_text()
     assert "Measured with: 2 labels, 1 worked example, greedy" in text

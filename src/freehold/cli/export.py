@@ -24,10 +24,10 @@ def command(
     """
     from freehold.core import progress, settings
     from freehold.models.store import Store
-    from freehold.workflows.export import export
+    from freehold.workflows.export import ExportOptions, export
 
     settings.go_quiet()
-    exported = export(Store(), name, to, out, progress.for_stream())
+    exported = export(Store(), name, ExportOptions(to, out), progress.for_stream())
     if json:
         print_json({"files": [str(path) for path in exported.files], "proof": exported.proof})
     else:

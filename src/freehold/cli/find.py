@@ -99,16 +99,16 @@ def command(
     if json:
         print_json(
             {
-                "asked": answer.asked,
+                "asked": answer.searched,
                 "task": answer.task,
                 "likeness": answer.likeness,
-                "found": [asdict(row) for row in answer.found],
+                "found": [asdict(row) for row in answer.hits],
             }
         )
         return
-    if not answer.found:
+    if not answer.hits:
         print(
-            f"nothing found in {', '.join(answer.asked)}; use fewer words or limits, or ask another hub: "
+            f"nothing found in {', '.join(answer.searched)}; use fewer words or limits, or ask another hub: "
             "--hub hf"
         )
         return
@@ -126,11 +126,11 @@ def command(
                 str(row.evidence) if row.evidence else "",
                 row.get,
             )
-            for row in answer.found
+            for row in answer.hits
         ],
     )
     print(
-        f"asked: {', '.join(answer.asked)}"
+        f"asked: {', '.join(answer.searched)}"
         + (
             f"; the most similar task measured here is {answer.task} ({answer.likeness:.2f})"
             if answer.task

@@ -50,7 +50,7 @@ def command(
                 "context": context,
                 "speeds": how,
                 "fits": [asdict(f) for f in fits],
-                "checked": checks,
+                "checked": [check.as_dict() for check in checks],
             }
         )
         return
@@ -70,8 +70,8 @@ def command(
         ],
     )
     print(how)
-    for c in checks:
+    for stored in checks:
         print(
-            f"checked   {c['name']}: {c['tokens_per_second']:.0f} tokens/s estimated, "
-            f"{c['measured_tokens_per_second']:.0f} measured ({c['error']:+.0%})"
+            f"checked   {stored.fit.name}: {stored.estimated:.0f} tokens/s estimated, "
+            f"{stored.measured:.0f} measured ({stored.error:+.0%})"
         )

@@ -42,7 +42,7 @@ def command(
     from freehold.core import progress, settings
     from freehold.core.errors import UsageError
     from freehold.models.store import Store
-    from freehold.workflows.push import push
+    from freehold.workflows.push import PushOptions, push
 
     address = hub or os.environ.get("HF_ENDPOINT", "")
     if not address:
@@ -51,10 +51,8 @@ def command(
     settings.go_quiet(online=True)
     store = Store()
     model = store.find(name)
-    token, sink = os.environ.get(token_env, ""), progress.for_stream()
-    commit = push(
-        store, model, to, address, token, sink, with_examples=with_examples, override=override, say=say
-    )
+    options = PushOptions(to, address, os.environ.get(token_env, ""), with_examples)
+    commit = push(store, model, options, progress.for_stream(), override=override, say=say)
     print_json({"repository": to, "commit": commit, "hub": address}) if json else print(
         f"{model.name} is at {address}/{to}, commit {commit[:12]}"
     )

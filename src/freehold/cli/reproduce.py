@@ -35,26 +35,20 @@ def command(
     settings.go_quiet()
     store = Store()
     model = store.find(name)
-    steps, different = reproduce(store, model, data, valid, progress.for_stream())
+    result = reproduce(store, model, data, valid, progress.for_stream())
     if json:
-        print_json(
-            {
-                "model": model.name,
-                "steps": [{**vars(step), "same": step.same} for step in steps],
-                "different_here": different,
-            }
-        )
+        steps = [step.as_dict() for step in result.steps]
+        print_json({"model": model.name, "steps": steps, "different_here": result.differences})
     else:
         words = {True: "the same", False: "DIFFERENT", None: "was not recorded"}
         print_table(
             ("step", "recorded", "found", ""),
-            [(step.step, step.recorded[:16], step.found[:16], words[step.same]) for step in steps],
+            [(step.step, step.recorded[:16], step.computed[:16], words[step.same]) for step in result.steps],
         )
-        for text in different:
-            print(f"different here: {text}")
-    wrong = [step.step for step in steps if step.same is False]
-    if wrong:
+        for difference in result.differences:
+            print(f"different here: {difference}")
+    if result.wrong:
         raise BadModel(
-            f"{', '.join(wrong)} came out differently",
-            "; ".join(different) or "everything recorded is the same here: report this",
+            f"{', '.join(result.wrong)} came out differently",
+            "; ".join(result.differences) or "everything recorded is the same here: report this",
         )

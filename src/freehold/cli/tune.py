@@ -114,9 +114,9 @@ def command(
     from freehold.data.splits import cut_validation
     from freehold.models.store import Store
     from freehold.sources.datasets import local_source
-    from freehold.training.job import TuneOptions
-    from freehold.training.recipe import Recipe
-    from freehold.workflows.tune import tune
+    from freehold.training.recipe import PREFERENCE_RATE, Recipe
+    from freehold.training.run import TuneOptions
+    from freehold.workflows.tune import RowsOrigin, tune
 
     settings.go_quiet(online=any(source.startswith("hf:") for source in (data, valid)))
     if base_bits not in (16, 8, 4):
@@ -133,11 +133,11 @@ def command(
     say_read(read)
     learnt = list(read["train"].examples)
     train, checks = (learnt, list(read["valid"].examples)) if "valid" in read else cut_validation(learnt)
-    learning_rate = learning_rate or (1e-4 if any("rejected" in e.reference for e in train) else 1e-3)
+    usual_rate = PREFERENCE_RATE if any("rejected" in e.reference for e in train) else Recipe().learning_rate
     recipe = Recipe(
         rank=rank,
         alpha=2.0 * rank,
-        learning_rate=learning_rate,
+        learning_rate=learning_rate or usual_rate,
         epochs=epochs,
         steps=steps,
         base_bits=base_bits,
@@ -148,45 +148,42 @@ def command(
     )
     options = TuneOptions(
         recipe,
-        parse_bytes(memory, "--memory", positive=True) if memory else 0,
-        parse_seconds(time, "--time", positive=True) if time else 0.0,
-        parse_seconds(search, "--search", positive=True) if search else 0.0,
-        resume,
-        files,
-        {"count": canaries, "seed": seed} if canaries else {},
-        mask,
-        device,
+        memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
+        time_s=parse_seconds(time, "--time", positive=True) if time else 0.0,
+        search_s=parse_seconds(search, "--search", positive=True) if search else 0.0,
+        device=device,
     )
-    outcome = tune(
+    origin = RowsOrigin(files, {"count": canaries, "seed": seed} if canaries else {}, mask)
+    tuning = tune(
         store,
         base_model,
         train,
         checks,
         options,
         name or f"{base_model.name}-tuned",
-        progress.for_stream(),
-        say,
+        origin=origin,
+        resume=resume,
+        sink=progress.for_stream(),
+        say=say,
         override=override,
     )
     if json:
-        print_json(outcome.as_dict())
+        print_json(tuning.as_dict())
         return
-    history = outcome.tuned.history
+    outcome, history = tuning.result, tuning.result.tuned.history
     losses = [loss for _, loss in history.train]
     print(f"loss      {progress.spark(losses)}  {losses[0]:.3f} to {losses[-1]:.3f} over {len(losses)} steps")
     for step, loss, exact in history.valid:
+        kept = "  kept" if step == history.best_step else ""
         print(
             f"checked   step {step}: validation loss {loss:.3f}, {exact:.1%} of the rows answered "
-            f"exactly{'  kept' if step == history.best_step else ''}"
+            f"exactly{kept}"
         )
-    if outcome.tried:
-        print(f"searched  {len(outcome.tried)} runs, {sum(t.seconds for t in outcome.tried):.0f} s")
+    if outcome.searched:
+        seconds = sum(score.seconds for score in outcome.searched)
+        print(f"searched  {len(outcome.searched)} runs, {seconds:.0f} s")
     print(f"speed     {history.tokens / history.seconds:.0f} tokens/s, {progress.duration(history.seconds)}")
-    print(
-        f"memory    {outcome.peak_bytes / 2**30:.2f} GiB at its peak, {outcome.predicted_bytes / 2**30:.2f} "
-        "predicted"
-    )
-    print(
-        f"stored    {outcome.model.name}@{outcome.model.revision[:12]}: freehold run {outcome.model.name} "
-        "'...'"
-    )
+    peak, predicted = (size / 2**30 for size in (outcome.peak_bytes, outcome.predicted_bytes))
+    print(f"memory    {peak:.2f} GiB at its peak, {predicted:.2f} predicted")
+    made = tuning.model
+    print(f"stored    {made.name}@{made.revision[:12]}: freehold run {made.name} '...'")

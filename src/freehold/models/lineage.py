@@ -131,6 +131,10 @@ class TunedStep(Step):
     recipe: JsonObject | None = None
     #: The step whose weights were kept.
     best_step: int | None = None
+    #: The last step that was trained.
+    last_step: int | None = None
+    #: Identifiers of the rows of its trial that were left out for this model.
+    leave_out: list[str] | None = None
     #: Tokens of the longest row that was trained on.
     longest_row: int | None = None
     #: Whether the rows were put into the plain template instead of the model's own.

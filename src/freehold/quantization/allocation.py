@@ -2,7 +2,8 @@
 
 1. What enters every matrix over the user's rows (:mod:`freehold.quantization.sensitivity`).
 2. For every matrix and type the error of its output over those inputs, by ggml's own rounding; the file is
-   then written with rounding that makes up for its errors (:mod:`freehold.quantization.gptq`). The error of the weights alone would not do: rounding that
+   then written with rounding that makes up for its errors (:mod:`freehold.quantization.gptq`). The error of
+   the weights alone would not do: rounding that
    happens to undo what tuning added is small in the weights and large in the output.
 3. For every group of matrices the divergence that a measured error causes, with all else unquantized.
    Divergence grows with the square of a small error, so a group's measured divergence over its error is
@@ -38,7 +39,8 @@ OFFERED = ("Q2_K", "Q3_K", "IQ4_XS", "IQ4_NL", "Q4_0", "Q4_K", "Q4_1", "Q5_0", "
 PROBE_BITS = 4.5
 #: Of a matrix with twice as many rows or more, about this many are tried in every type.
 TRIED_ROWS = 256
-#: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to be guessed.
+#: ``general.file_type`` of a file whose matrices have different types: llama.cpp's mark for a type that is to
+#: be guessed.
 MIXED = 1024
 
 
@@ -93,8 +95,15 @@ def group_of(name: str, bands: int, layers: int) -> str:
     return f"{kind}.{int(layer) * bands // layers}"
 
 
-def measure(source: Path, inputs: ActivationStatistics, reference: Reference, work: Path, *, seconds: float = 600.0,
-            sink: Sink = silent) -> Sensitivity:  # fmt: skip
+def measure(
+    source: Path,
+    inputs: ActivationStatistics,
+    reference: Reference,
+    work: Path,
+    *,
+    seconds: float = 600.0,
+    sink: Sink = silent,
+) -> Sensitivity:
     """Errors of every matrix in every type, and the cost of an error in every group, in about ``seconds``.
 
     ``source``: 16-bit GGUF; ``inputs``: what enters its matrices; ``work``: a folder for one copy of it.
@@ -115,9 +124,9 @@ def measure(source: Path, inputs: ActivationStatistics, reference: Reference, wo
             progress.more(1)
     started = time.monotonic()
     reference.loss_of(copy)
-    one = time.monotonic() - started
+    loss_s = time.monotonic() - started
     kinds = len({group_of(t.name, 1, layers) for t in wide})
-    bands = int(max(1, min(layers, seconds / (1.3 * one) / kinds)))
+    bands = int(max(1, min(layers, seconds / (1.3 * loss_s) / kinds)))
     for matrix in matrices:
         matrix.group = group_of(matrix.tensor.name, bands, layers)
     groups: dict[str, list[Matrix]] = {}
@@ -172,17 +181,17 @@ class Rounder:
 
 
 def _options(source: Path, tensor: gguf.Tensor, rounder: Rounder) -> list[Option]:
-    """What every type costs a matrix; of a tall one, rows at equal distances speak for all."""
+    """What every type costs a matrix; a tall one is sampled, rows at equal distances."""
     every, columns = _rows(source, tensor), tensor.shape[0]
     rows = every[:: max(1, len(every) // TRIED_ROWS)]
     share = len(rows) / len(every)
-    found = [Option("F16", 2 * tensor.elements, 0.0)]
+    options = [Option("F16", 2 * tensor.elements, 0.0)]
     for kind in OFFERED:
         if columns % ggml.row_type(kind).block == 0:
             blocks = ggml.quantize(rows, kind, rounder.inputs.mean_square.get(tensor.name))
             error = rounder.error(ggml.dequantize(blocks, kind, columns) - rows, tensor.name) / share
-            found.append(Option(kind, blocks.nbytes // len(rows) * len(every), error))
-    return found
+            options.append(Option(kind, blocks.nbytes // len(rows) * len(every), error))
+    return options
 
 
 def _coarse(source: Path, matrix: Matrix, rounder: Rounder) -> np.ndarray:
@@ -201,22 +210,23 @@ def _patch(file: Path, tensor: gguf.Tensor, values: np.ndarray) -> None:
         opened.write(plain_bytes(values, tensor.kind))
 
 
-def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]:
+def solve(sensitivity: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]:
     """Matrix name -> type, of least cost within ``budget`` bytes of matrices. Raises DoesNotFit.
 
     Exact but for sizes being rounded up to ``budget / steps`` bytes.
     """
-    least = sum(min(option.size for option in matrix.options) for matrix in found.matrices)
+    least = sum(min(option.size for option in matrix.options) for matrix in sensitivity.matrices)
     if least > budget:
         raise DoesNotFit(
-            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types and {budget / 1e6:.1f} MB are allowed",
+            f"the matrices need at least {least / 1e6:.1f} MB in the coarsest types, but only "
+            f"{budget / 1e6:.1f} MB are allowed",
             "raise --memory or --bits, or choose a smaller model",
         )
     unit = budget / steps
     best = np.zeros(steps + 1)
     choices: list[np.ndarray] = []
-    for matrix in found.matrices:
-        cost = found.cost[matrix.group]
+    for matrix in sensitivity.matrices:
+        cost = sensitivity.cost[matrix.group]
         total = np.full(steps + 1, np.inf)
         chosen = np.zeros(steps + 1, dtype=np.int16)
         for number, option in enumerate(matrix.options):
@@ -235,7 +245,7 @@ def solve(found: Sensitivity, budget: int, steps: int = 20000) -> dict[str, str]
         )
     kinds: dict[str, str] = {}
     room = steps
-    for matrix, chosen in zip(reversed(found.matrices), reversed(choices), strict=True):
+    for matrix, chosen in zip(reversed(sensitivity.matrices), reversed(choices), strict=True):
         option = matrix.options[chosen[room]]
         kinds[matrix.tensor.name] = option.kind
         room -= int(np.ceil(option.size / unit))

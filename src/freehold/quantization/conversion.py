@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ RULES = (
     "deepseek-llm",
     "default",
 )
-#: Runs of spaces and newlines, digits, contractions, code, scripts, marks and signs: what the rules cut differently.
+#: Runs of spaces and newlines, digits, contractions, code, scripts, marks and signs: what the rules cut
+#: differently.
 SAMPLE = (
     "Hello world!  Two  spaces,\ttab\n\nblank line \n mixed   \n\n\n three",
     "1 12 123 1234 12345 3.14 1,000,000 2026-11-24 007 x86_64 10km",
@@ -64,34 +65,55 @@ SAMPLE = (
     "def f(x):\n    return x**2  # comment\n\tif a!=b&&c: {}[]<>;",
     "Größe naïve Ελλάδα Москва 中文字符 日本語テスト 한국어 हिन्दी العربية עברית ไทย",
     "🙂👩‍👩‍👧 ½ ² № … “quotes” — dash ™ €5 ~`^|\\ //path/to?a=b&c#d",
-    " leading space", "trailing space ", "\n", "CamelCaseWords ALLCAPS mixed123abc a1b2c3",
-)  # fmt: skip
+    " leading space",
+    "trailing space ",
+    "\n",
+    "CamelCaseWords ALLCAPS mixed123abc a1b2c3",
+)
 _NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
 _F16, _BF16 = 1, 32
 _PLAIN = ("F16", "BF16", "F32", "F64")
 
 
+@dataclass(frozen=True)
+class _TokenizerTables:
+    """A byte-level BPE tokenizer as a GGUF file describes it."""
+
+    #: text of each token, by its number, and its type
+    tokens: list[str]
+    types: list[int]
+    #: pairs of tokens that are merged, first to last
+    merges: list[str]
+    #: role -> number of a special token, e.g. bos
+    special: Mapping[str, int] = field(default_factory=dict)
+    #: whether every text starts with the start token
+    adds_start: bool = False
+    #: llama.cpp's name of the rule by which text is split
+    rule: str = ""
+
+
 def to_gguf(
     source: Path, target: Path, card: ModelInfo, texts: Sequence[str] = (), sink: Sink = silent
 ) -> str:
-    """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other types become float16.
+    """Write the folder ``source`` as GGUF and return the pre-tokenizer's name. bfloat16 stays as it is; other
+    types become float16.
 
     ``texts``: further texts on which both tokenizers must agree. Raises Unsupported for an unknown
     architecture or tokenizer, or for what the GGUF of this architecture cannot say; then nothing is left.
     """
     config = _config(source)
-    vocabulary = _vocabulary(source, config)
+    tables = _tables(source, config)
     original = HfTokenizer(source)
-    vocabulary |= {"ids": original.special, "starts": bool(original.bos_token)}
-    rule = _rule(source, target, config, card, vocabulary, original)
+    tables = replace(tables, special=original.special, adds_start=bool(original.bos_token))
+    rule = _rule(source, target, config, card, tables, original)
     with atomic_files.replacing(target) as temporary:
-        _write(temporary, source, config, card, {**vocabulary, "pre": rule}, sink, tensors=True)
+        _write(temporary, source, config, card, replace(tables, rule=rule), sink, tensors=True)
         check_tokens(source, temporary, texts)
     return rule
 
 
 def check_tokens(source: Path, converted: Path, texts: Sequence[str]) -> None:
-    """Raises Unsupported where llama.cpp cuts one of ``texts`` otherwise than the tokenizer of ``source``."""
+    """Raises Unsupported where llama.cpp splits a text differently from the tokenizer of ``source``."""
     wrong = _differs(HfTokenizer(source), converted, texts)
     if wrong is not None:
         raise Unsupported(
@@ -115,7 +137,7 @@ def _config(source: Path) -> DecoderConfig:
     return config
 
 
-def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool, str]]:
+def _not_carried(raw: Mapping[str, Any], config: DecoderConfig) -> list[tuple[bool, str]]:
     """Settings that a GGUF of the architecture has no key for: (whether this model uses it, its name)."""
     gemma = config.architecture == "gemma3"
     activations = ("gelu_pytorch_tanh",) if gemma else ("silu", "swish")
@@ -149,14 +171,16 @@ def _not_carried(raw: dict[str, Any], config: DecoderConfig) -> list[tuple[bool,
 
 
 def context_of(source: Path, card: ModelInfo) -> int:
-    """Tokens up to which llama.cpp computes what the model does: no more than a window that it does not slide."""
+    """Tokens up to which llama.cpp computes what the model does: no more than a window that it does not
+    slide.
+    """
     raw = json.loads((source / "config.json").read_text())
     slides = raw.get("model_type") == "mistral" or bool(raw.get("use_sliding_window"))
     window = int(raw.get("sliding_window") or 0) if slides else 0
     return min(card.context_length, window) if window else card.context_length
 
 
-def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
+def _tables(source: Path, config: DecoderConfig) -> _TokenizerTables:
     """Tokens, types and merges of a byte-level BPE tokenizer.json. Raises Unsupported for any other kind."""
     path = source / "tokenizer.json"
     raw = json.loads(path.read_text()) if path.exists() else {}
@@ -175,7 +199,7 @@ def _vocabulary(source: Path, config: DecoderConfig) -> dict[str, Any]:
     size = max(config.vocabulary, max(tokens) + 1)
     every = [tokens.get(number, (f"[PAD{number}]", _UNUSED)) for number in range(size)]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    return {"tokens": [t for t, _ in every], "types": [kind for _, kind in every], "merges": merges}
+    return _TokenizerTables([text for text, _ in every], [kind for _, kind in every], merges)
 
 
 def _rule(
@@ -183,17 +207,17 @@ def _rule(
     target: Path,
     config: DecoderConfig,
     card: ModelInfo,
-    vocabulary: dict[str, Any],
+    tables: _TokenizerTables,
     original: HfTokenizer,
 ) -> str:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = Path(folder) / "vocabulary.gguf"
         for rule in RULES:
-            _write(file, source, config, card, {**vocabulary, "pre": rule}, silent, tensors=False)
+            _write(file, source, config, card, replace(tables, rule=rule), silent, tensors=False)
             if _differs(original, file, SAMPLE) is None:
                 return rule
     raise Unsupported(
-        f"no pre-tokenizer of llama.cpp cuts text as the tokenizer of {source.name} does", OTHERWISE
+        f"no pre-tokenizer of llama.cpp splits text as the tokenizer of {source.name} does", OTHERWISE
     )
 
 
@@ -216,7 +240,7 @@ def _write(
     source: Path,
     config: DecoderConfig,
     card: ModelInfo,
-    vocabulary: dict[str, Any],
+    tables: _TokenizerTables,
     sink: Sink,
     *,
     tensors: bool,
@@ -228,7 +252,7 @@ def _write(
     }
     wide = GGMLQuantizationType.BF16 if kinds == {"BF16"} else GGMLQuantizationType.F16
     writer = GGUFWriter(str(target), config.architecture)
-    _describe(writer, config, replace(card, context_length=context_of(source, card)), vocabulary)
+    _describe(writer, config, replace(card, context_length=context_of(source, card)), tables)
     writer.add_file_type(_BF16 if wide is GGMLQuantizationType.BF16 else _F16)
     if not tensors:
         _open(writer)
@@ -261,7 +285,7 @@ def _open(writer: Any) -> None:
     writer.write_ti_data_to_file()
 
 
-def _describe(writer: Any, config: DecoderConfig, card: ModelInfo, vocabulary: dict[str, Any]) -> None:
+def _describe(writer: Any, config: DecoderConfig, card: ModelInfo, tables: _TokenizerTables) -> None:
     from gguf import RopeScalingType
 
     writer.add_context_length(card.context_length)
@@ -281,24 +305,24 @@ def _describe(writer: Any, config: DecoderConfig, card: ModelInfo, vocabulary: d
     if config.sliding_window:
         writer.add_sliding_window(config.sliding_window)
         writer.add_rope_freq_base_swa(config.rope_theta_local)
-    writer.add_vocab_size(len(vocabulary["tokens"]))
+    writer.add_vocab_size(len(tables.tokens))
     if card.licence:
         writer.add_license(card.licence)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(vocabulary["pre"])
-    writer.add_token_list(vocabulary["tokens"])
-    writer.add_token_types(vocabulary["types"])
-    writer.add_token_merges(vocabulary["merges"])
-    for role, number in vocabulary["ids"].items():
+    writer.add_tokenizer_pre(tables.rule)
+    writer.add_token_list(tables.tokens)
+    writer.add_token_types(tables.types)
+    writer.add_token_merges(tables.merges)
+    for role, number in tables.special.items():
         getattr(writer, f"add_{role}_token_id")(number)
-    writer.add_add_bos_token(vocabulary["starts"])
+    writer.add_add_bos_token(tables.adds_start)
     if card.chat_template:
         writer.add_chat_template(card.chat_template)
 
 
 def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, list[int]]]:
     """GGUF name -> (file, name there, shape). Raises Unsupported for a tensor with no place."""
-    found: dict[str, tuple[Path, str, list[int]]] = {}
+    placed: dict[str, tuple[Path, str, list[int]]] = {}
     for file in sorted(weights.glob("*.safetensors")):
         for original, record in read_header(file).items():
             if original.endswith(
@@ -317,8 +341,8 @@ def _placed(weights: Path, config: DecoderConfig) -> dict[str, tuple[Path, str, 
                     "converted",
                     OTHERWISE,
                 )
-            found[name] = (file, original, [int(length) for length in record["shape"]])
-    return dict(sorted(found.items()))
+            placed[name] = (file, original, [int(length) for length in record["shape"]])
+    return dict(sorted(placed.items()))
 
 
 def _data(

@@ -1,11 +1,11 @@
-"""Quantize a matrix block by block, each block making up for the errors of those before it.
+"""Quantize a matrix block by block; each block compensates for the errors of those before it.
 
 What matters is the error of the matrix's output over the inputs it really meets. When a block of columns has
-been rounded, its error can be made up for in part by the columns not yet rounded, since inputs of different
+been rounded, its error can be compensated in part by the columns not yet rounded, since inputs of different
 columns move together. The update that leaves the least output error is known in closed form.
 
-Source: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), there for single columns with a grid of its own; here a
-step is a block of ggml's, rounded by ggml itself, so the result is plain GGUF.
+Source: Frantar et al. 2022, "GPTQ" (arXiv 2210.17323), there for single columns with a grid of its own; here
+a step is a block of ggml's, rounded by ggml itself, so the result is plain GGUF.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ DAMPING = 0.01
 
 
 def feedback(product: np.ndarray) -> torch.Tensor:
-    """Upper factor U of the inverse input product, ``inverse = U^T U``, from the mean outer product of the inputs (columns, columns)."""
+    """Upper factor U of the inverse input product, ``inverse = U^T U``, from the mean outer product of the
+    inputs (columns, columns).
+    """
     wide = torch.from_numpy(product).double()
     diagonal = wide.diagonal()
     floor = DAMPING * float(diagonal.mean()) + 1e-12
@@ -30,7 +32,10 @@ def feedback(product: np.ndarray) -> torch.Tensor:
 
 
 def compensated(weights: np.ndarray, kind: str, importance: np.ndarray, factor: torch.Tensor) -> np.ndarray:
-    """Like :func:`freehold.inference.ggml.quantize`, with errors made up for. ``factor``: of :func:`feedback`."""
+    """Like :func:`freehold.inference.ggml.quantize`, with errors compensated.
+
+    ``factor``: of :func:`feedback`.
+    """
     block = ggml.row_type(kind).block
     rows = weights.shape[0]
     threads = torch.get_num_threads()

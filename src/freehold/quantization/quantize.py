@@ -25,7 +25,9 @@ _TENSOR = re.compile(r"\[ *(\d+)/ *\d+\]")
 
 @dataclass(frozen=True)
 class Quantized:
-    """Digest and size of a quantized file, and the share of its weights that could not take the asked type's own blocks."""
+    """Digest and size of a quantized file, and the share of its weights that could not take the asked type's
+    own blocks.
+    """
 
     type: str
     digest: str
@@ -34,32 +36,39 @@ class Quantized:
     fallback_share: float
 
 
-def quantize(source: Path, target: Path, kind: str, *, importance: dict[str, np.ndarray] | None = None, threads: int = 0,
-             begun: Callable[[int], None] | None = None) -> Quantized:  # fmt: skip
+def quantize(
+    source: Path,
+    target: Path,
+    kind: str,
+    *,
+    importance: dict[str, np.ndarray] | None = None,
+    threads: int = 0,
+    begun: Callable[[int], None] | None = None,
+) -> Quantized:
     """Write ``source`` (16- or 32-bit GGUF) as ``kind``. Raises UsageError, DoesNotFit, StepFailed.
 
-    ``importance``: matrix name -> weight of an error in each column (columns,), float32. ``begun`` is told the number of each tensor, from 1,
-    when its turn has come.
+    ``importance``: matrix name -> weight of an error in each column (columns,), float32. ``begun`` is told
+    the number of each tensor, from 1, when its turn has come.
 
-    Rows whose length is no multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
+    Rows whose length is not a multiple of 256 cannot take K-quant blocks; llama.cpp gives them the next
     larger type, and ``fallback_share`` says for what share of the weights.
     """
     llama_cpp = library()
     numbers = {name: number for number, name in gguf.FILE_TYPES.items()}
     if kind not in numbers:
-        raise UsageError(f"{kind!r} is no quantization type", f"use one of {', '.join(sorted(numbers))}")
+        raise UsageError(f"{kind!r} is not a quantization type", f"use one of {', '.join(sorted(numbers))}")
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = numbers[kind]
     params.nthread = threads or len(os.sched_getaffinity(0))
     params.allow_requantize = True
-    kept = _importance_data(importance) if importance else None
-    if kept is not None:
-        params.imatrix = kept
+    imatrix = _importance_data(importance) if importance else None
+    if imatrix is not None:
+        params.imatrix = imatrix
     atomic_files.need_disk(target.parent, source.stat().st_size, f"writing {kind}")
 
     def hear(line: str) -> None:
-        if begun is not None and (found := _TENSOR.match(line)):
-            begun(int(found[1]))
+        if begun is not None and (match := _TENSOR.match(line)):
+            begun(int(match[1]))
 
     with atomic_files.replacing(target) as temporary, heard(hear):
         code = llama_cpp.llama_model_quantize(

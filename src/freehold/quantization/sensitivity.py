@@ -32,17 +32,19 @@ Rows = list[list[int]]
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """What enters each matrix: mean square per column (columns,), and the mean outer product (columns, columns) where it was kept.
+    """Statistics of each matrix's inputs, by its name. Matrices with the same input share one array."""
 
-    Matrices that read the same input share one array.
-    """
-
+    #: mean square per column (columns,)
     mean_square: dict[str, np.ndarray]
+    #: mean outer product (columns, columns), for as many matrices as memory holds
     product: dict[str, np.ndarray]
 
 
-def entered(model: Path, rows: Rows, sink: Sink = silent) -> ActivationStatistics:
-    """Gather what enters every matrix over ``rows``; products for as many as :data:`PRODUCT_BYTES` hold, in the model's order."""
+def activation_statistics(model: Path, rows: Rows, sink: Sink = silent) -> ActivationStatistics:
+    """Statistics of the inputs of every matrix over ``rows``.
+
+    Outer products are gathered for as many matrices as :data:`PRODUCT_BYTES` hold, in the model's order.
+    """
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     products: dict[str, np.ndarray] = {}
@@ -86,24 +88,28 @@ def positions_in_memory(vocabulary: int) -> int:
 
 
 def choose_rows(rows: Sequence[Sequence[int]], *, tokens: int = 2048, positions: int = 1 << 30) -> Rows:
-    """Rows in order, up to ``tokens`` tokens and ``positions`` beside what all begin with; longer ones are cut to a batch.
+    """Rows in order, up to ``tokens`` tokens and ``positions`` beside what all begin with; longer ones are
+    cut to a batch.
 
     Raises BadData when there is none.
     """
-    own = len(_shared(rows))
-    found: Rows = []
+    shared = len(_shared(rows))
+    chosen: Rows = []
     read = compared = 0
     for row in rows:
-        cut = list(row[:BATCH])
-        if len(cut) - own < 2:
+        row_part = list(row[:BATCH])
+        if len(row_part) - shared < 2:
             continue
-        if found and (read + len(cut) > tokens or compared + len(cut) - own > positions):
+        if chosen and (read + len(row_part) > tokens or compared + len(row_part) - shared > positions):
             break
-        found.append(cut[: own + positions])
-        read, compared = read + len(cut), compared + len(cut) - own
-    if not found:
-        raise BadData("no row has two tokens of its own to calibrate on", "give longer rows with --data")
-    return found
+        chosen.append(row_part[: shared + positions])
+        read, compared = read + len(row_part), compared + len(row_part) - shared
+    if not chosen:
+        raise BadData(
+            "no row is long enough to calibrate on: it needs two tokens that not all rows share",
+            "give longer rows with --data",
+        )
+    return chosen
 
 
 def _shared(rows: Sequence[Sequence[int]]) -> list[int]:
@@ -113,8 +119,10 @@ def _shared(rows: Sequence[Sequence[int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Loss:
-    """Over ``positions`` positions: mean and 99th percentile of the divergence (nats), share of positions whose likeliest token
-    is the unquantized model's, and perplexity of the rows themselves (of which the first's is ``reference_perplexity``)."""
+    """Over ``positions`` positions: mean and 99th percentile of the divergence (nats), share of positions
+    whose likeliest token is the unquantized model's, and perplexity of the rows themselves (of which the
+    first's is ``reference_perplexity``).
+    """
 
     kl_mean: float
     kl_p99: float
@@ -161,5 +169,10 @@ class Reference:
         every = torch.cat(divergences)
         own = float(self.logarithms.gather(1, self.following[:, None]).mean())
         return Loss(
-            float(every.mean()), float(every.quantile(0.99)), same / at, float(np.exp(-likelihood / at)), float(np.exp(-own)), at,
-        )  # fmt: skip
+            float(every.mean()),
+            float(every.quantile(0.99)),
+            same / at,
+            float(np.exp(-likelihood / at)),
+            float(np.exp(-own)),
+            at,
+        )

@@ -1,7 +1,7 @@
-"""The form of a stored model that llama.cpp runs and that is tuned and shrunk: GGUF, made once and kept.
+"""The GGUF form of a stored model: what llama.cpp runs and what is tuned and quantized. Made once and kept.
 
-A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what it
-was made of, so a second call finds it.
+A safetensors folder is converted; an adapter is merged into its base. What was made names in its lineage what
+it was made of, so a second call finds it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def public_name(store: Store, model: Model) -> str:
 
 
 def find_gguf(store: Store, model: Model) -> Model | None:
-    """The GGUF form of a stored model, itself where it is GGUF; None where none was made yet."""
+    """The GGUF form of a stored model (itself, if it is GGUF); None where none was made yet."""
     if model.info.format == "gguf":
         return model
     for known in reversed(store.models()):
@@ -50,8 +50,8 @@ def find_gguf(store: Store, model: Model) -> Model | None:
 def as_gguf(store: Store, model: Model, texts: Sequence[str] = (), sink: Sink = silent) -> Model:
     """The GGUF form of a stored model, made and stored where there is none yet.
 
-    ``texts``: what both tokenizers must cut alike. Raises Unsupported where it cannot be made, NotFound where
-    an adapter's base is gone.
+    ``texts``: what both tokenizers must split in the same way. Raises Unsupported where it cannot be made,
+    NotFound where an adapter's base is gone.
     """
     known = find_gguf(store, model)
     if known is not None:
@@ -105,11 +105,15 @@ def keep_gguf(
 ) -> Model:
     """Store ``file`` as the GGUF form of ``model``; ``step``: what :func:`write_gguf` returned."""
     name = _free_name(store, model)
-    # it is asked as what it was made of
-    asked = {beside: store.file(model, beside) for beside in (answer_form.FILE,) if beside in model.manifest}
+    # requests to it take the same form as to what it was made of
+    answer_form_file = {
+        file_name: store.file(model, file_name)
+        for file_name in (answer_form.FILE,)
+        if file_name in model.manifest
+    }
     return store.add(
         name,
-        made_here({f"{name.replace('/', '-')}.gguf": file, **asked}),
+        made_here({f"{name.replace('/', '-')}.gguf": file, **answer_form_file}),
         {"source": source or f"{step.name}:{model.name}"},
         licence=model.info.licence,
         licence_from=f"inherited from {model.name}",
@@ -127,19 +131,19 @@ def _free_name(store: Store, model: Model) -> str:
 
 
 def runnable(store: Store, model: Model, say: Callable[[str], None], sink: Sink = silent) -> Model:
-    """What is run for ``model``: its GGUF form where one can be made, else itself, by transformers; and said."""
+    """The model that is run for ``model``: its GGUF form, or itself (by transformers) where it has none."""
     if model.info.format == "gguf" or runs_as_it_lies(model):
         return model
-    had = find_gguf(store, model) is not None
+    existed = find_gguf(store, model) is not None
     try:
-        made = as_gguf(store, model, sink=sink)
+        form = as_gguf(store, model, sink=sink)
     except Unsupported as error:
         say(f"run by transformers in 32 bits, because llama.cpp cannot run {model.name}: {error.message}")
         return model
-    merged = isinstance(made.info.lineage.steps[-1], MergedStep)
+    merged = isinstance(form.info.lineage.steps[-1], MergedStep)
     how = "merged with its base" if merged else "converted"
-    say(f"run by llama.cpp as {made.name} ({model.name} {how}{'' if had else ', and kept in the store'})")
-    return made
+    say(f"run by llama.cpp as {form.name} ({model.name} {how}{'' if existed else ', and kept in the store'})")
+    return form
 
 
 def runs_as_it_lies(model: Model) -> bool:

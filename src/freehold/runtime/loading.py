@@ -1,4 +1,4 @@
-"""``freehold.load``: a stored model opened in Python, asked as it was measured."""
+"""``freehold.load``: a stored model opened in Python; prompts take the form that was measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Loaded:
 
     @property
     def form(self) -> AnswerForm:
-        """How it is asked: as it was measured, or as it stands."""
+        """The form of its prompts: as it was measured, or the model's own template."""
         return self._session.form
 
     def answer(
@@ -32,14 +32,15 @@ class Loaded:
     ) -> str:
         """The answer to a question, e.g. a row's.
 
-        ``system`` stands in place of the form's system message. ``max_tokens`` 0: as measured, or 1,024. Raises DoesNotFit.
+        ``system`` replaces the form's system message. ``max_tokens`` 0: as measured, or 1,024.
+        Raises DoesNotFit.
         """
         messages = ((("system", system),) if system else ()) + (("user", question),)
         completion = self._session.answer(messages, max_tokens=max_tokens, temperature=temperature, seed=seed)
         return completion.text
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release its memory."""
         self._session.close()
 
     def __enter__(self) -> Loaded:

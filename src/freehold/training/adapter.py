@@ -48,10 +48,19 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
             tensors[f"base_model.model.model.{name}.lora_magnitude_vector"] = factor.magnitude.contiguous()
     layers = sorted({int(name.split(".")[1]) for name in factors})
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_model, "r": recipe.rank,
-        "lora_alpha": recipe.alpha, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
-        "target_modules": sorted({name.rsplit(".", 1)[1] for name in factors}), "use_rslora": recipe.rslora, "use_dora": recipe.dora,
-    }  # fmt: skip
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "r": recipe.rank,
+        "lora_alpha": recipe.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "target_modules": sorted({name.rsplit(".", 1)[1] for name in factors}),
+        "use_rslora": recipe.rslora,
+        "use_dora": recipe.dora,
+    }
     if recipe.frozen_layers:
         config["layers_to_transform"] = layers
     with atomic_files.replacing(folder / "adapter_model.safetensors") as temporary:
@@ -60,7 +69,10 @@ def save_peft(folder: Path, factors: Factors, recipe: Recipe, base_model: str) -
 
 
 def load_peft(folder: Path) -> tuple[Factors, float]:
-    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter. Raises Unsupported for any other."""
+    """Factors by module, and the scale (alpha / rank), of a PEFT LoRA adapter.
+
+    Raises Unsupported for any other.
+    """
     from safetensors.torch import load_file
 
     config = json.loads((folder / "adapter_config.json").read_text())
@@ -99,7 +111,10 @@ def _float(values: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def load_gguf_adapter(file: Path, base: Path) -> tuple[Factors, float]:
-    """Factors by module, and the scale, of an adapter in llama.cpp's form for the GGUF ``base``. Raises Unsupported."""
+    """Factors by module, and the scale, of an adapter in llama.cpp's form for the GGUF ``base``.
+
+    Raises Unsupported.
+    """
     header, config = gguf.read_header(file), config_of(base)
     tensors = {tensor.name: torch.from_numpy(read_tensor(file, tensor)) for tensor in header.tensors}
     factors: Factors = {}
@@ -135,7 +150,10 @@ def _gguf_name(module: str) -> str:
 
 
 def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path) -> None:
-    """Write the adapter as llama.cpp loads it beside the base. Raises Unsupported for DoRA, which it does not know."""
+    """Write the adapter as llama.cpp loads it beside the base.
+
+    Raises Unsupported for DoRA, which it does not know.
+    """
     if recipe.dora:
         raise Unsupported("llama.cpp's adapters have no magnitudes (DoRA)", "use the merged model")
 
@@ -150,7 +168,8 @@ def save_gguf_adapter(target: Path, factors: Factors, recipe: Recipe, base: Path
 
 
 def merge_gguf(target: Path, base: Path, factors: Factors, scale: float) -> None:
-    """Write base + adapter as a 16-bit GGUF whose metadata is the base's own, byte for byte but for the file type.
+    """Write base + adapter as a 16-bit GGUF whose metadata is the base's own, byte for byte but for the file
+    type.
 
     A few rows at a time, so that merging needs no more memory than a piece of a matrix.
     """

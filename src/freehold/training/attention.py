@@ -15,7 +15,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-#: Rows are filled up to a multiple of this inside: a kernel is built for every new length and kept, about a megabyte each.
+#: Rows are filled up to a multiple of this inside: a kernel is built for every new length and kept, about a
+#: megabyte each.
 ROUND = 16
 
 
@@ -29,9 +30,15 @@ class PrefixAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, prefix_k: torch.Tensor, prefix_v: torch.Tensor,
-        scale: float, window: int,
-    ) -> torch.Tensor:  # fmt: skip
+        ctx: Any,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        prefix_k: torch.Tensor,
+        prefix_v: torch.Tensor,
+        scale: float,
+        window: int,
+    ) -> torch.Tensor:
         own_length = q.shape[1]
         q, k, v = (F.pad(t, (0, 0, 0, 0, 0, -own_length % ROUND)) for t in (q, k, v))
         rows, length, heads, dim = q.shape
@@ -48,10 +55,10 @@ class PrefixAttention(torch.autograd.Function):
         if prefix:
             scores[..., :prefix] = (by_head @ shared_k.transpose(1, 2)).view(kv, rows, -1, length, prefix)
         scores.masked_fill_(_hidden(length, prefix, window, q.device), float("-inf"))
-        chance = torch.softmax(scores, dim=-1).to(q.dtype)
-        own = chance[..., prefix:].reshape(kv * rows, -1, length)
+        probabilities = torch.softmax(scores, dim=-1).to(q.dtype)
+        own = probabilities[..., prefix:].reshape(kv * rows, -1, length)
         out = (own @ own_v).view(kv, -1, dim)
-        shared = chance[..., :prefix].reshape(kv, rows * (heads // kv) * length, prefix)
+        shared = probabilities[..., :prefix].reshape(kv, rows * (heads // kv) * length, prefix)
         if prefix:
             out.baddbmm_(shared, shared_v)
         ctx.save_for_backward(q_all, own_k, own_v, shared_k, shared_v, own, shared)

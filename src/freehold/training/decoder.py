@@ -26,15 +26,19 @@ from freehold.training.lora import LoraGroup
 from freehold.training.packed_batches import FlatAttention, Sequences, sequences
 from freehold.training.weights import Weights
 
-#: Rows up to this length attend through our own kernel; longer ones through torch's, which keeps no probabilities.
+#: Rows up to this length attend through our own kernel; longer ones through torch's, which keeps no
+#: probabilities.
 SHORT = 256
 #: Positions whose logits exist at once, on a processor and on a card.
 CHUNK, CARD_CHUNK = 64, 512
-#: Words whose rows of the head are multiplied at once on the way back: oneDNN copies the matrix into its own order, which for all would be large.
+#: Words whose rows of the head are multiplied at once on the way back: oneDNN copies the matrix into its own
+#: order, which for all would be large.
 WORDS = 8192
-#: Matrix products see their rows rounded up to this: a kernel is built for every new count and kept, so few counts are faster and take less memory.
+#: Matrix products see their rows rounded up to this: a kernel is built for every new count and kept, so few
+#: counts are faster and take less memory.
 ROUND = 32
-#: What one more group of equal rows costs in attention, in tokens; rows are filled up to one length while that is cheaper.
+#: What one more group of equal rows costs in attention, in tokens; rows are filled up to one length while
+#: that is cheaper.
 GROUP_COST = 12
 
 
@@ -42,11 +46,11 @@ GROUP_COST = 12
 class Packed:
     """A batch ready for the decoder.
 
-    tokens (T,) and positions (T,): prefix, then rows, then filling. groups: (first token, rows, length) of rows of
-    equal length. targets: (flat index whose output predicts, token id wanted) pairs as two tensors.
-    order: which of the given rows comes first, second, ... in the run; starts: the first token of each, in that order.
-    count: tokens without filling. What fills a row comes after its last token, which so never sees it. at: for a flat batch, where each
-    row lies; it has no filling and a group for each row.
+    tokens (T,) and positions (T,): prefix, then rows, then filling. groups: (first token, rows, length) of
+    rows of equal length. targets: (flat index whose output predicts, token id targets) pairs as two tensors.
+    order: which of the given rows comes first, second, ... in the run; starts: the first token of each, in
+    that order. count: tokens without filling. What fills a row comes after its last token, which so never
+    sees it. at: for a flat batch, where each row lies; it has no filling and a group for each row.
     """
 
     tokens: torch.Tensor
@@ -54,7 +58,7 @@ class Packed:
     prefix: int
     groups: list[tuple[int, int, int]]
     predict_at: torch.Tensor
-    wanted: torch.Tensor
+    targets: torch.Tensor
     order: list[int]
     starts: list[int]
     count: int
@@ -65,43 +69,56 @@ class Packed:
         if device.type == "cpu":
             return self
         moved = {
-            name: getattr(self, name).to(device) for name in ("tokens", "positions", "predict_at", "wanted")
+            name: getattr(self, name).to(device) for name in ("tokens", "positions", "predict_at", "targets")
         }
         return replace(self, **moved, at=None if self.at is None else self.at.to(device))
 
 
 def pack(prefix: list[int], rows: list[tuple[list[int], int]], *, flat: bool = False) -> Packed:
-    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``. ``flat``: see :class:`Packed`."""
+    """Pack rows ``(tokens after the prefix, how many of its last tokens are the answer)``.
+
+    ``flat``: see :class:`Packed`.
+    """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     lengths = [len(rows[index][0]) for index in order]
     tokens, positions = list(prefix), list(range(len(prefix)))
     groups: list[tuple[int, int, int]] = []
     starts: list[int] = []
     predict_at: list[int] = []
-    wanted: list[int] = []
+    targets: list[int] = []
     at = 0
     for size in [1] * len(rows) if flat else _groups(lengths):
         length = lengths[at + size - 1]
         groups.append((len(tokens), size, length))
         for index in order[at : at + size]:
-            own, answer = rows[index]
+            row_tokens, answer = rows[index]
             start = len(tokens)
             starts.append(start)
-            for offset in range(len(own) - answer, len(own)):
+            for offset in range(len(row_tokens) - answer, len(row_tokens)):
                 predict_at.append(start + offset - 1 if offset else len(prefix) - 1)
-                wanted.append(own[offset])
-            tokens += own + own[-1:] * (length - len(own))
+                targets.append(row_tokens[offset])
+            tokens += row_tokens + row_tokens[-1:] * (length - len(row_tokens))
             positions += range(len(prefix), len(prefix) + length)
         at += size
     filling = 0 if flat else -len(tokens) % ROUND
     return Packed(
-        torch.tensor(tokens + [0] * filling), torch.tensor(positions + [0] * filling), len(prefix), groups, torch.tensor(predict_at),
-        torch.tensor(wanted), order, starts, len(prefix) + sum(lengths), sequences(len(prefix), lengths) if flat else None,
-    )  # fmt: skip
+        torch.tensor(tokens + [0] * filling),
+        torch.tensor(positions + [0] * filling),
+        len(prefix),
+        groups,
+        torch.tensor(predict_at),
+        torch.tensor(targets),
+        order,
+        starts,
+        len(prefix) + sum(lengths),
+        sequences(len(prefix), lengths) if flat else None,
+    )
 
 
 def _groups(lengths: list[int]) -> list[int]:
-    """Rows per group for ascending lengths: the split of least filling plus :data:`GROUP_COST` tokens a group."""
+    """Rows per group for ascending lengths: the split of least filling plus :data:`GROUP_COST` tokens a
+    group.
+    """
     least, first = [0.0], [0]
     for end in range(1, len(lengths) + 1):
         total, tries = 0, []
@@ -122,7 +139,7 @@ def _groups(lengths: list[int]) -> list[int]:
 
 
 class AnswerLosses(torch.autograd.Function):
-    """Cross-entropy of each wanted token (positions,); logits exist for ``chunk`` positions at a time only.
+    """Cross-entropy of each targets token (positions,); logits exist for ``chunk`` positions at a time only.
 
     The gradient towards the hidden states is formed in the forward pass, while the logits are at
     hand; the head is frozen, so nothing else is needed.
@@ -130,13 +147,13 @@ class AnswerLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, chunk: int
+        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor, chunk: int
     ) -> torch.Tensor:  # type: ignore[override]
         losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         words = WORDS if hidden.device.type == "cpu" else head.shape[0]
         grad = torch.empty_like(hidden)
         for start in range(0, hidden.shape[0], chunk):
-            target = wanted[start : start + chunk]
+            target = targets[start : start + chunk]
             size = len(target)
             part = F.pad(hidden[start : start + chunk], (0, 0, 0, -size % ROUND))
             logits = (part @ head.t()).float()
@@ -148,10 +165,10 @@ class AnswerLosses(torch.autograd.Function):
             losses[start : start + chunk] = total[:size, 0].log() - right
             logits.div_(total)
             logits[rows, target] -= 1.0
-            pull = torch.zeros(part.shape, device=hidden.device)
+            part_grad = torch.zeros(part.shape, device=hidden.device)
             for word in range(0, head.shape[0], words):
-                pull += logits[:, word : word + words].to(hidden.dtype) @ head[word : word + words]
-            grad[start : start + chunk] = pull[:size]
+                part_grad += logits[:, word : word + words].to(hidden.dtype) @ head[word : word + words]
+            grad[start : start + chunk] = part_grad[:size]
         ctx.save_for_backward(grad)
         return losses
 
@@ -162,7 +179,10 @@ class AnswerLosses(torch.autograd.Function):
 
 
 class Layer(torch.nn.Module):
-    """One decoder block with adapters on its seven matrices. ``make``: names and frozen matrices -> their group."""
+    """One decoder block with adapters on its seven matrices.
+
+    ``make``: names and frozen matrices -> their group.
+    """
 
     def __init__(
         self, weights: Weights, index: int, make: Callable[[list[str], list[torch.Tensor]], LoraGroup]
@@ -176,8 +196,8 @@ class Layer(torch.nn.Module):
             return make(names, [tensors.take(name + ".weight") for name in names])
 
         def norm(name: str) -> torch.Tensor | None:
-            found = tensors.take_if_there(f"{at}{name}.weight")
-            return None if found is None else norm_weight(found)
+            weight = tensors.take_if_there(f"{at}{name}.weight")
+            return None if weight is None else norm_weight(weight)
 
         biases = [tensors.take_if_there(f"{at}self_attn.{name}_proj.bias") for name in "qkv"]
         self.bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
@@ -196,18 +216,20 @@ class Layer(torch.nn.Module):
         return Plain() if weight is None else Normed(weight, self.config.norm_epsilon)
 
     def _norm(self, x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        return x if weight is None else RmsNorm.apply(x, weight, self.config.norm_epsilon)  # type: ignore[return-value]
+        if weight is None:
+            return x
+        return RmsNorm.apply(x, weight, self.config.norm_epsilon)  # type: ignore[return-value]
 
     def forward(
         self,
         h: torch.Tensor,
         batch: Packed,
-        turn: tuple[torch.Tensor, torch.Tensor],
+        rope: tuple[torch.Tensor, torch.Tensor],
         masks: list[torch.Tensor | None],
     ) -> torch.Tensor:
         """(T, hidden) -> (T, hidden)."""
         attended = self.out(
-            self._attention(self.qkv(h, self._entry(self.before_attention)), batch, turn, masks), Plain()
+            self._attention(self.qkv(h, self._entry(self.before_attention)), batch, rope, masks), Plain()
         )
         h = h + self._norm(attended, self.after_attention)
         both = self.gate_up(h, self._entry(self.before_mlp))
@@ -218,7 +240,7 @@ class Layer(torch.nn.Module):
         self,
         qkv: torch.Tensor,
         batch: Packed,
-        turn: tuple[torch.Tensor, torch.Tensor],
+        rope: tuple[torch.Tensor, torch.Tensor],
         masks: list[torch.Tensor | None],
     ) -> torch.Tensor:
         c = self.config
@@ -227,10 +249,11 @@ class Layer(torch.nn.Module):
         heads = qkv.view(qkv.shape[0], c.heads + 2 * c.kv_heads, c.head_dim)
         q, k, v = heads.split([c.heads, c.kv_heads, c.kv_heads], dim=1)
         q, k = self._norm(q, self.q_norm), self._norm(k, self.k_norm)
-        q, k = _rotate(q, turn), _rotate(k, turn)
+        q, k = _apply_rope(q, rope), _apply_rope(k, rope)
         window = c.sliding_window if self.local else 0
         if batch.at is not None:
-            return FlatAttention.apply(q, k, v, batch.at, c.query_scale, window).flatten(1)  # type: ignore[union-attr]
+            attended = FlatAttention.apply(q, k, v, batch.at, c.query_scale, window)
+            return attended.flatten(1)  # type: ignore[union-attr]
         p = batch.prefix
         pieces: list[torch.Tensor] = []
         if p:
@@ -261,17 +284,33 @@ class Layer(torch.nn.Module):
         """(rows, length, heads, dim) each -> (rows * length, heads * dim)."""
         c = self.config
         out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2),
-            attn_mask=mask, is_causal=mask is None, scale=c.query_scale, enable_gqa=c.heads != c.kv_heads,
-        )  # fmt: skip
+            q.transpose(1, 2),
+            k.transpose(1, 2),
+            v.transpose(1, 2),
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=c.query_scale,
+            enable_gqa=c.heads != c.kv_heads,
+        )
         return out.transpose(1, 2).reshape(-1, c.heads * c.head_dim)
 
 
 class Decoder(torch.nn.Module):
     """A frozen decoder with a LoRA adapter on every linear layer from ``frozen_layers`` up."""
 
-    def __init__(self, weights: Weights, rank: int, alpha: float, seed: int, *, scale: float = 0.0, bits: int = 16, dora: bool = False,
-                 frozen_layers: int = 0, checkpointing: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        weights: Weights,
+        rank: int,
+        alpha: float,
+        seed: int,
+        *,
+        scale: float = 0.0,
+        bits: int = 16,
+        dora: bool = False,
+        frozen_layers: int = 0,
+        checkpointing: bool = False,
+    ):
         super().__init__()
         generator, scratch = torch.Generator().manual_seed(seed), Scratch()
         self.config, self.frozen_layers, self.checkpointing = weights.config, frozen_layers, checkpointing
@@ -282,13 +321,13 @@ class Decoder(torch.nn.Module):
         self.dtype = self.embedding.dtype
 
         def layer(index: int) -> Layer:
-            own = rank if index >= frozen_layers else 0
+            layer_rank = rank if index >= frozen_layers else 0
 
             def make(names: list[str], frozen: list[torch.Tensor]) -> LoraGroup:
                 return LoraGroup(
                     names,
                     frozen,
-                    own,
+                    layer_rank,
                     scale or alpha / rank,
                     generator,
                     bits=bits,
@@ -306,7 +345,10 @@ class Decoder(torch.nn.Module):
             )
 
     def hidden(self, batch: Packed, lower: torch.Tensor | None = None) -> torch.Tensor:
-        """Last hidden states before the final norm, (T, hidden). ``lower``: what :meth:`lower` gave for this batch."""
+        """Last hidden states before the final norm, (T, hidden).
+
+        ``lower``: what :meth:`lower` gave for this batch.
+        """
         return self._through(
             self.lower(batch) if lower is None else lower, batch, self.frozen_layers, len(self.layers)
         )
@@ -320,29 +362,35 @@ class Decoder(torch.nn.Module):
     def _through(self, h: torch.Tensor, batch: Packed, first: int, last: int) -> torch.Tensor:
         c = self.config
         bases = {c.rope_theta_local: (), c.rope_theta: c.rope_factors}
-        turns = {
-            theta: _turns(batch.positions, c.head_dim, theta, factors, self.dtype)
+        ropes = {
+            theta: _rope_tables(batch.positions, c.head_dim, theta, factors, self.dtype)
             for theta, factors in bases.items()
         }
         everywhere = _masks(batch, 0, self.dtype)
         local = _masks(batch, c.sliding_window, self.dtype) if c.sliding_window else everywhere
         for layer in list(self.layers)[first:last]:
             assert isinstance(layer, Layer)
-            own = (
+            inputs = (
                 h,
                 batch,
-                turns[c.rope_theta_local if layer.local else c.rope_theta],
+                ropes[c.rope_theta_local if layer.local else c.rope_theta],
                 local if layer.local else everywhere,
             )
-            again = self.checkpointing and torch.is_grad_enabled()
-            h = checkpoint(layer, *own, use_reentrant=False) if again else layer(*own)  # type: ignore[assignment]
+            if self.checkpointing and torch.is_grad_enabled():
+                h = checkpoint(layer, *inputs, use_reentrant=False)  # type: ignore[assignment]
+            else:
+                h = layer(*inputs)
         return h
 
     def answer_losses(self, batch: Packed, chunk: int = 0, lower: torch.Tensor | None = None) -> torch.Tensor:
-        """Cross-entropy (nats) of every answer token, in the order of ``batch.wanted``. ``chunk``: positions whose logits exist at once."""
+        """Cross-entropy (nats) of every answer token, in the order of ``batch.targets``.
+
+        ``chunk``: positions whose logits exist at once.
+        """
         at_answers = self.hidden(batch, lower)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
-        return AnswerLosses.apply(normed, self.head, batch.wanted, chunk or self._chunk())  # type: ignore[return-value]
+        chunk = chunk or self._chunk()
+        return AnswerLosses.apply(normed, self.head, batch.targets, chunk)  # type: ignore[return-value]
 
     def answer_loss(self, batch: Packed, chunk: int = 0, lower: torch.Tensor | None = None) -> torch.Tensor:
         """Summed cross-entropy (nats) over the batch's answer tokens."""
@@ -352,16 +400,18 @@ class Decoder(torch.nn.Module):
         return CHUNK if self.head.device.type == "cpu" else CARD_CHUNK
 
     def answer_check(self, batch: Packed, chunk: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross-entropy (nats) of each answer token, and whether it is the likeliest; both in the order of ``batch.wanted``."""
+        """Cross-entropy (nats) of each answer token, and whether it is the likeliest; both in the order of
+        ``batch.targets``.
+        """
         at_answers = self.hidden(batch)[batch.predict_at]
         normed = RmsNorm.apply(at_answers, self.final_norm, self.config.norm_epsilon)
         device, chunk = self.head.device, chunk or self._chunk()
         losses, hits = [torch.empty(0, device=device)], [torch.empty(0, dtype=torch.bool, device=device)]
-        for start in range(0, len(batch.wanted), chunk):
+        for start in range(0, len(batch.targets), chunk):
             logits = (normed[start : start + chunk] @ self.head.t()).float()  # type: ignore[index]
-            wanted = batch.wanted[start : start + chunk]
-            losses.append(F.cross_entropy(logits, wanted, reduction="none"))
-            hits.append(logits.argmax(-1) == wanted)
+            targets = batch.targets[start : start + chunk]
+            losses.append(F.cross_entropy(logits, targets, reduction="none"))
+            hits.append(logits.argmax(-1) == targets)
         return torch.cat(losses), torch.cat(hits)
 
     def groups(self) -> list[LoraGroup]:
@@ -369,10 +419,10 @@ class Decoder(torch.nn.Module):
         return [module for module in self.modules() if isinstance(module, LoraGroup)]
 
 
-def _turns(
+def _rope_tables(
     positions: torch.Tensor, head_dim: int, theta: float, factors: tuple[float, ...], dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_rotate`."""
+    """Cosines and sines (T, 1, head_dim); the sine's first half is negated for :func:`_apply_rope`."""
     device = positions.device
     frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim)
     if factors:
@@ -382,15 +432,17 @@ def _turns(
     return torch.cat([cos, cos], dim=-1)[:, None].to(dtype), torch.cat([-sin, sin], dim=-1)[:, None].to(dtype)
 
 
-def _rotate(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    return Rotated.apply(x, *turn)  # type: ignore[return-value]
+def _apply_rope(x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return Rope.apply(x, *rope)  # type: ignore[return-value]
 
 
-class Rotated(torch.autograd.Function):
-    """Rotary turning, and back in as few passes: of (T, heads, head_dim) by what :func:`_turns` gives."""
+class Rope(torch.autograd.Function):
+    """Rotary positions (RoPE) for (T, heads, head_dim), forward and backward in as few passes as possible."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
         return torch.addcmul(x * cos, _swapped(x), sin)
 

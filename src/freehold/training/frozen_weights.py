@@ -1,4 +1,5 @@
-"""How the frozen matrices are held: in 16 bit, or in 8- or 4-bit blocks that are opened a layer at a time (QLoRA).
+"""How the frozen matrices are held: in 16 bit, or in 8- or 4-bit blocks that are opened a layer at a time
+(QLoRA).
 
 Source: Dettmers et al. 2023, "QLoRA" (arXiv 2305.14314): blocks of 64 weights with a scale of their own,
 and for 4 bit the 16 values that hold equal shares of a normal distribution (NF4).
@@ -15,8 +16,11 @@ from freehold.core.errors import Unsupported
 _BLOCK = 64
 
 
-class Dense:
-    """Matrices that share an input, one under the other, with room for the adapters' A rows below. ``matrices``: (out, in) each."""
+class FrozenLinear:
+    """Matrices that share an input, one under the other, with room for the adapters' A rows below.
+
+    ``matrices``: (out, in) each.
+    """
 
     def __init__(self, matrices: list[torch.Tensor], adapter_rows: int):
         room = matrices[0].new_zeros((adapter_rows, matrices[0].shape[1]))
@@ -28,7 +32,7 @@ class Dense:
             self.matrix[self.matrix.shape[0] - a.shape[0] :].copy_(a)
         return self.matrix
 
-    def again(self, a: torch.Tensor) -> torch.Tensor:
+    def recompute(self, a: torch.Tensor) -> torch.Tensor:
         """What :meth:`stacked` gave last, for the same ``a``."""
         return self.matrix
 
@@ -59,8 +63,11 @@ def normal_values() -> torch.Tensor:
     return (values / values.max()).sort().values.float()
 
 
-class Blocks:
-    """The same in 8 or 4 bit: ``codes`` and a 16-bit scale for every 64 weights of a row. Raises Unsupported for other row lengths."""
+class QuantizedLinear:
+    """The same in 8 or 4 bit:
+
+    ``codes`` and a 16-bit scale for every 64 weights of a row. Raises Unsupported for other row lengths.
+    """
 
     def __init__(self, matrices: list[torch.Tensor], adapter_rows: int, bits: int, scratch: Scratch):
         rows, columns = sum(matrix.shape[0] for matrix in matrices), matrices[0].shape[1]
@@ -94,7 +101,7 @@ class Blocks:
         return torch.stack([values[byte & 15], values[byte >> 4]], dim=1).view(wide).view(-1)
 
     def stacked(self, a: torch.Tensor | None) -> torch.Tensor:
-        """See :meth:`Dense.stacked`; valid until another group of this shape is opened."""
+        """(sum of out + adapter rows, in), ``a`` in its last rows; overwritten by the next such group."""
         room = self.scratch.room(self.rows + self.adapter_rows, self.columns, self.codes, self.dtype)
         opened = room[: self.rows]
         if self.bits == 4:
@@ -108,6 +115,6 @@ class Blocks:
             room[self.rows :].copy_(a)
         return room
 
-    def again(self, a: torch.Tensor) -> torch.Tensor:
+    def recompute(self, a: torch.Tensor) -> torch.Tensor:
         """As :meth:`stacked`: another group may have been opened in between."""
         return self.stacked(a)

@@ -13,38 +13,41 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from freehold.core import atomic_files
 from freehold.core import device as devices
 from freehold.core.device import Device
-from freehold.core.errors import BadData
 from freehold.core.progress import Sink, spark, task
 from freehold.inference.interface import common_prefix
 from freehold.training.decoder import Decoder, Packed, pack
 from freehold.training.lora import Factor
 from freehold.training.optimizer import AdamW
 from freehold.training.recipe import Recipe
+from freehold.training.training_rows import Row
 from freehold.training.weights import load_weights
 
-Row = tuple[list[int], list[int]]  # prompt tokens, answer tokens
 Factors = dict[str, Factor]
 
 
 @dataclass
 class History:
-    """What happened: (step, mean loss per answer token) of training, (step, loss, exact share) of validation."""
+    """What happened in a run."""
 
+    #: (step, mean loss per answer token) of training
     train: list[tuple[int, float]] = field(default_factory=list)
+    #: (step, mean loss per answer token, share of rows answered exactly) of validation
     valid: list[tuple[int, float, float]] = field(default_factory=list)
+    #: step of least validation loss, and that loss, negated
     best_step: int = 0
     best: float = -math.inf
+    #: why it stopped before its last step; "" if it did not
     stopped: str = ""
+    #: seconds of training and tokens computed, over all parts of a resumed run
     seconds: float = 0.0
     tokens: int = 0
 
@@ -58,27 +61,42 @@ class Tuned:
     history: History
 
 
+@dataclass
+class _Run:
+    """State of a run in progress."""
+
+    #: steps done
+    step: int
+    #: adapter of the best step so far; empty before the first validation
+    best: Factors
+    history: History
+    #: steps in one epoch
+    per_epoch: int
+    #: steps in all
+    steps: int
+    #: steps between two validations
+    every: int
+    #: epoch that ``batches`` belong to
+    epoch: int = -1
+    batches: list[list[int]] = field(default_factory=list)
+
+    @property
+    def validates(self) -> bool:
+        """Whether the adapter is validated after this step."""
+        return self.step % self.every == 0 or self.step == self.steps
+
+
 def shared_prefix(rows: Sequence[Row]) -> list[int]:
     """What every prompt begins with, short of the shortest prompt's last token."""
     prompts = [prompt for prompt, _ in rows]
     return common_prefix(prompts)[: min(map(len, prompts)) - 1]
 
 
-def check_rows(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[int]]:
-    """Rows that fit ``limit`` tokens, and indexes of those that do not. Raises BadData when nothing would be learnt from."""
-    long = [index for index, (prompt, answer) in enumerate(rows) if len(prompt) + len(answer) > limit]
-    left_out = set(long)
-    kept = [row for index, row in enumerate(rows) if index not in left_out and row[1]]
-    if not kept:
-        raise BadData(
-            f"no training row would teach anything: {len(long)} of {len(rows)} rows exceed {limit} tokens and the others have empty answers",
-            "raise --context, or shorten the rows",
-        )
-    return kept, long
-
-
 class Trainer:
-    """A decoder, its rows and its optimizer. ``device``: the processor if left out; ``flat``: how batches are packed, if not as suits it."""
+    """A decoder, its rows and its optimizer.
+
+    ``device``: the processor if left out; ``flat``: how batches are packed, if not as suits it.
+    """
 
     def __init__(
         self,
@@ -91,7 +109,8 @@ class Trainer:
         device: Device | None = None,
         flat: bool | None = None,
     ):
-        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass are kept, with room to spare
+        # a kernel kept takes about a megabyte and building one a third of a millisecond: those of one pass
+        # are kept, with room to spare
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         torch.manual_seed(recipe.seed)
         if threads:
@@ -101,45 +120,54 @@ class Trainer:
         self.recipe = recipe
         self.flat = self.device.flash and recipe.precision == "bf16" if flat is None else flat
         self.prefix = shared_prefix([*train, *valid]) if recipe.share_prefix else []
-        self._kept: dict[
+        self._lower_outputs: dict[
             int, torch.Tensor
         ] = {}  # row -> what left the layers without adapters; -1: the prefix
-        self.train = [self._own(row) for row in train]
-        self.valid = [self._own(row) for row in list(valid)[: recipe.valid_rows]]
+        self.train = [self._after_prefix(row) for row in train]
+        self.valid = [self._after_prefix(row) for row in list(valid)[: recipe.valid_rows]]
         dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
         self.model = Decoder(
-            load_weights(weights, dtype, self.device.torch), recipe.rank, recipe.alpha, recipe.seed, scale=recipe.scale, bits=recipe.base_bits, dora=recipe.dora,
-            frozen_layers=recipe.frozen_layers, checkpointing=recipe.checkpointing,
-        )  # fmt: skip
+            load_weights(weights, dtype, self.device.torch),
+            recipe.rank,
+            recipe.alpha,
+            recipe.seed,
+            scale=recipe.scale,
+            bits=recipe.base_bits,
+            dora=recipe.dora,
+            frozen_layers=recipe.frozen_layers,
+            checkpointing=recipe.checkpointing,
+        )
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = AdamW(self.parameters, weight_decay=recipe.weight_decay)
 
-    def _own(self, row: Row) -> tuple[list[int], int]:
+    def _after_prefix(self, row: Row) -> tuple[list[int], int]:
         prompt, answer = row
         return prompt[len(self.prefix) :] + answer, len(answer)
 
     # -- batches ----------------------------------------------------------------------------
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Row indexes by batch, each row once: shuffled, then dealt out within windows so that all batches are about equally long.
+        """Row indexes by batch, each row once: shuffled, then dealt out within windows so that all batches
+        are about equally long.
 
-        Then few kernels are built and no batch needs much more memory than another. Rows are dealt out in pieces of like length, so that
-        attention pads little; the longest piece goes first, each to the batch that is shortest so far. The batch of the largest part
-        comes first: what follows finds its memory already there, and a run that does not fit ends at once.
+        Then few kernels are built and no batch needs much more memory than another. Rows are dealt out in
+        pieces of like length, so that attention pads little; the longest piece goes first, each to the batch
+        that is shortest so far. The batch of the largest part comes first: what follows finds its memory
+        already there, and a run that does not fit ends at once.
         """
-        chance = random.Random(f"{self.recipe.seed}-{epoch}")
+        rng = random.Random(f"{self.recipe.seed}-{epoch}")
         order = list(range(self.units))
-        chance.shuffle(order)
+        rng.shuffle(order)
         size = self.recipe.batch_rows
-        found: list[list[int]] = []
+        batches: list[list[int]] = []
         for start in range(0, len(order), size * 64):
-            found += self._dealt(order[start : start + size * 64])
-        chance.shuffle(found)
+            batches += self._dealt(order[start : start + size * 64])
+        rng.shuffle(batches)
         largest = max(
-            range(len(found)),
-            key=lambda at: max(sum(map(self.length, part)) for part in self._micro(found[at])),
+            range(len(batches)),
+            key=lambda at: max(sum(map(self.length, part)) for part in self._micro(batches[at])),
         )
-        return [found[largest], *found[:largest], *found[largest + 1 :]]
+        return [batches[largest], *batches[:largest], *batches[largest + 1 :]]
 
     def _dealt(self, rows: list[int]) -> list[list[int]]:
         """Full batches of rows, about equally long; the shortest rows that fill none are one of their own."""
@@ -150,11 +178,11 @@ class Trainer:
         batches: list[list[int]] = [[] for _ in range(count)]
         lengths = [(0, at) for at in range(count)]
         for start in range(0, count * size, piece):
-            own = ordered[start : start + piece]
+            group = ordered[start : start + piece]
             used, at = heapq.heappop(lengths)
-            batches[at] += own
+            batches[at] += group
             if len(batches[at]) < size:
-                heapq.heappush(lengths, (used + sum(map(self.length, own)), at))
+                heapq.heappush(lengths, (used + sum(map(self.length, group)), at))
         rest = ordered[count * size :]
         return [*batches, rest] if rest else batches
 
@@ -168,7 +196,9 @@ class Trainer:
         return len(self.train[index][0])
 
     def _micro(self, indexes: list[int]) -> list[list[int]]:
-        """Split a batch evenly so that no forward pass sees more than ``micro_tokens`` tokens, one row at least."""
+        """Split a batch evenly so that no forward pass sees more than ``micro_tokens`` tokens, one row at
+        least.
+        """
         limit = self.recipe.micro_tokens
         whole = sum(map(self.length, indexes))
         even = whole / math.ceil(whole / limit)
@@ -188,7 +218,10 @@ class Trainer:
         return pack(self.prefix, rows, flat=self.flat).to(self.device.torch)
 
     def gradients(self, indexes: list[int]) -> tuple[torch.Tensor, int]:
-        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed). Does not wait for a card to be done."""
+        """Accumulate gradients of one batch; (mean loss per answer token, tokens computed).
+
+        Does not wait for a card to be done.
+        """
         answers = sum(self.train[i][1] for i in indexes)
         total, tokens = torch.zeros((), device=self.device.torch), 0
         for part in self._micro(indexes):
@@ -204,22 +237,23 @@ class Trainer:
         if not self.recipe.frozen_layers:
             return None
         ordered = [part[place] for place in batch.order]
-        if not all(index in self._kept for index in (-1, *ordered)):
+        if not all(index in self._lower_outputs for index in (-1, *ordered)):
             whole = self.model.lower(batch)
-            self._kept[-1] = whole[: batch.prefix].clone()
+            self._lower_outputs[-1] = whole[: batch.prefix].clone()
             for index, start in zip(ordered, batch.starts, strict=True):
-                self._kept[index] = whole[start : start + len(self.train[index][0])].clone()
+                self._lower_outputs[index] = whole[start : start + len(self.train[index][0])].clone()
             return whole
-        whole = self._kept[-1].new_zeros((len(batch.tokens), self._kept[-1].shape[1]))
+        whole = self._lower_outputs[-1].new_zeros((len(batch.tokens), self._lower_outputs[-1].shape[1]))
         for index, start in zip((-1, *ordered), (0, *batch.starts), strict=True):
-            whole[start : start + len(self._kept[index])] = self._kept[index]
+            whole[start : start + len(self._lower_outputs[index])] = self._lower_outputs[index]
         return whole
 
     def probe(self, seconds: float = 10.0) -> float:
-        """Rows per second of forward and backward, from tokens per second measured on real batches; changes nothing.
+        """Rows per second of forward and backward, from tokens per second measured on real batches; changes
+        nothing.
 
-        Batches hold rows of like length, so a few of them say little about rows; tokens cost alike. It takes about ``seconds``, or one
-        batch if that takes longer.
+        Batches hold rows of like length, so a few of them say little about rows; tokens cost alike. It takes
+        about ``seconds``, or one batch if that takes longer.
         """
         batches = self.batches(0)
         measured: list[tuple[int, float]] = []  # tokens and seconds of each batch
@@ -319,68 +353,77 @@ class Trainer:
 
     # -- the loop ---------------------------------------------------------------------------
 
-    def run(
-        self,
-        sink: Sink,
-        checkpoint: Path | None = None,
-        on_point: Callable[[dict[str, Any]], None] | None = None,
-    ) -> Tuned:
+    def run(self, sink: Sink, checkpoint: Path | None = None, *, last_step: int = 0) -> Tuned:
         """Train to the recipe's end, its deadline, or until validation has stopped improving.
 
-        The best step is the one of least validation loss: the share of rows answered exactly wavers more than steps differ.
+        The best step is the one of least validation loss: the share of rows answered exactly wavers more than
+        steps differ. ``last_step``: stop there instead of at the deadline, to repeat a run that was stopped.
         """
-        step, history = 0, History()
-        best: Factors = {}  # of the best step, once one was judged
+        run = self._begin(checkpoint)
+        history = run.history
+        saved, before, started = time.monotonic(), history.seconds, time.perf_counter()
+        with task(sink, "tuning", run.steps, "steps") as progress:
+            progress.resume(run.step)
+            while run.step < run.steps and not history.stopped:
+                loss = self._train_step(run)
+                history.seconds = before + time.perf_counter() - started
+                history.train.append((run.step, loss))
+                progress.at(run.step, _status(history))
+                if run.validates:
+                    self._validate_step(run)
+                if run.step < run.steps and self._time_is_up(run, last_step):
+                    self._stop_early(run)
+                if checkpoint is not None and (
+                    time.monotonic() - saved > self.recipe.checkpoint_s or run.step % run.every == 0
+                ):
+                    self.save(checkpoint, run.step, run.best, history)
+                    saved = time.monotonic()
+        return Tuned(run.best or self._result(), self.recipe, history)
+
+    def _begin(self, checkpoint: Path | None) -> _Run:
+        """The state of a run at its first step, or as a checkpoint left it."""
+        step, best, history = 0, Factors(), History()
         if checkpoint is not None and checkpoint.exists():
             step, best, history, self.recipe = self.restore(checkpoint)
         recipe = self.recipe
         per_epoch = math.ceil(self.units / recipe.batch_rows)
         steps = recipe.steps or max(1, round(recipe.epochs * per_epoch))
-        every = max(1, steps // recipe.validations)
-        saved = time.monotonic()
-        before, started = history.seconds, time.perf_counter()
-        epoch, order = -1, list[list[int]]()
-        misses = _misses(history)
-        with task(sink, "tuning", steps, "steps") as progress:
-            progress.resume(step)
-            while step < steps and not history.stopped:
-                if step // per_epoch != epoch:
-                    epoch = step // per_epoch
-                    order = self.batches(epoch)
-                lost, tokens = self.gradients(order[step % per_epoch])
-                self.update(step, steps)
-                loss = float(lost)  # only now: a card gets the update's work before it is waited for
-                step += 1
-                history.tokens += tokens
-                history.seconds = before + time.perf_counter() - started
-                history.train.append((step, loss))
-                recent = [value for _, value in history.train[-20:]]
-                curve = spark([value for _, value in history.train], 12)
-                progress.at(
-                    step,
-                    f"loss {sum(recent) / len(recent):.3f} {curve}, {history.tokens / history.seconds:.0f} tokens/s",
-                )
-                if step % every == 0 or step == steps:
-                    score, better = self._judge(step, history)
-                    if better:
-                        best = {}  # so that never two copies exist beside the adapter
-                        best = self.factors()
-                    misses = 0 if better else misses + 1
-                    if on_point:
-                        on_point({"step": step, "loss": score[0], "exact": score[1]})
-                    if misses >= recipe.patience:
-                        history.stopped = f"validation had not improved for {misses} checks"
-                if recipe.deadline_s and history.seconds > recipe.deadline_s and step < steps:
-                    history.stopped = f"the time for tuning ended at step {step} of {steps}"
-                    if history.valid and history.valid[-1][0] != step and self._judge(step, history)[1]:
-                        best = {}
-                        best = self.factors()
-                if checkpoint is not None and (
-                    time.monotonic() - saved > recipe.checkpoint_s or step % every == 0
-                ):
-                    self.save(checkpoint, step, best, history)
-                    saved = time.monotonic()
-        return Tuned(best or self._result(), recipe, history)
+        return _Run(step, best, history, per_epoch, steps, max(1, steps // recipe.validations))
+
+    def _train_step(self, run: _Run) -> float:
+        """Train one step; its mean loss per answer token."""
+        epoch, batch = divmod(run.step, run.per_epoch)
+        if epoch != run.epoch:
+            run.epoch, run.batches = epoch, self.batches(epoch)
+        loss, tokens = self.gradients(run.batches[batch])
+        self.update(run.step, run.steps)
+        run.step += 1
+        run.history.tokens += tokens
+        return float(loss)  # only now: a card gets the update's work before it is waited for
+
+    def _validate_step(self, run: _Run) -> None:
+        """Validate; keep the adapter if it is the best so far, and stop a run that no longer improves."""
+        if self._judge(run.step, run.history):
+            self._keep_best(run)
+        misses = _misses(run.history)
+        if misses >= self.recipe.patience:
+            run.history.stopped = f"validation had not improved for {misses} checks"
+
+    def _time_is_up(self, run: _Run, last_step: int) -> bool:
+        if last_step:
+            return run.step == last_step
+        return 0 < self.recipe.deadline_s < run.history.seconds
+
+    def _stop_early(self, run: _Run) -> None:
+        """Stop before the last step, once this one is validated."""
+        history = run.history
+        history.stopped = f"the time for tuning ended at step {run.step} of {run.steps}"
+        if history.valid and history.valid[-1][0] != run.step and self._judge(run.step, history):
+            self._keep_best(run)
+
+    def _keep_best(self, run: _Run) -> None:
+        run.best = {}  # so that never two copies exist beside the adapter
+        run.best = self.factors()
 
     def update(self, step: int, steps: int) -> None:
         """Move the adapter once by the gradients accumulated, in step ``step`` of ``steps``."""
@@ -390,15 +433,28 @@ class Trainer:
         share = (step + 1) / warm if step < warm else falling
         self.optimizer.step(recipe.learning_rate * share, recipe.clip)
 
-    def _judge(self, step: int, history: History) -> tuple[tuple[float, float], bool]:
-        loss, exact = self.validate() if self.valid else (-float(step), 0.0)
+    def _judge(self, step: int, history: History) -> bool:
+        """Validate the adapter; whether it is the best so far.
+
+        Without validation rows the last step is the best.
+        """
+        loss = -float(step)
         if self.valid:
+            loss, exact = self.validate()
             history.valid.append((step, loss, exact))
         better = -loss > history.best
         if better:
             history.best, history.best_step = -loss, step
-        return (loss, exact), better
+        return better
 
 
 def _misses(history: History) -> int:
+    """Validations since the best step."""
     return sum(1 for step, *_ in history.valid if step > history.best_step)
+
+
+def _status(history: History) -> str:
+    """Loss and speed so far, in a few words."""
+    losses = [loss for _, loss in history.train]
+    recent, speed = losses[-20:], history.tokens / history.seconds
+    return f"loss {sum(recent) / len(recent):.3f} {spark(losses, 12)}, {speed:.0f} tokens/s"

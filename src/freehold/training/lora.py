@@ -1,8 +1,9 @@
 """LoRA on frozen matrices, fused by hand.
 
-Several matrices that read the same input (query, key and value; gate and up) are one product with
-their A factors appended as extra rows, so the input is read once. The backward pass is written out:
-no gradient of a frozen matrix is ever formed, and only what the norm or gate before the group has read and the rank-sized product are kept.
+Several matrices that read the same input (query, key and value; gate and up) are one product with their A
+factors appended as extra rows, so the input is read once. The backward pass is written out: no gradient of a
+frozen matrix is ever formed, and only what the norm or gate before the group has read and the rank-sized
+product are kept.
 
 Sources: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685); Liu et
 al. 2024, "DoRA: Weight-Decomposed Low-Rank Adaptation" (arXiv 2402.09353).
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from freehold.training.activations import Entry
-from freehold.training.frozen_weights import Blocks, Dense, Scratch
+from freehold.training.frozen_weights import FrozenLinear, QuantizedLinear, Scratch
 
 
 class FusedLora(torch.autograd.Function):
@@ -27,22 +28,24 @@ class FusedLora(torch.autograd.Function):
         ctx: Any,
         raw: torch.Tensor,
         entry: Entry,
-        held: Dense | Blocks,
+        frozen: FrozenLinear | QuantizedLinear,
         a: torch.Tensor,
         scale: float,
         sizes: list[int],
         *b: torch.Tensor,
     ) -> torch.Tensor:
-        """``raw`` (tokens, what ``entry`` reads), ``held`` n matrices (out_i, in), ``a`` (n r, in), ``b`` n of (out_i, r)."""
+        """``raw`` (tokens, what ``entry`` reads), ``frozen`` n matrices (out_i, in), ``a`` (n r, in), ``b`` n
+        of (out_i, r).
+        """
         x = entry.forward(raw)
         outputs = sum(sizes)
         low = _diagonal(b, x.dtype)
-        both = x @ held.stacked(a.detach()).t()
+        both = x @ frozen.stacked(a.detach()).t()
         inner = both[:, outputs:] * scale
         y = both[:, :outputs]
         y.addmm_(inner, low.t())
         ctx.save_for_backward(raw, inner, a, *b)
-        ctx.entry, ctx.held, ctx.scale, ctx.sizes, ctx.rank = entry, held, scale, sizes, b[0].shape[1]
+        ctx.entry, ctx.frozen, ctx.scale, ctx.sizes, ctx.rank = entry, frozen, scale, sizes, b[0].shape[1]
         # a card has room for it, and time is short there for so many small kernels
         ctx.low = None if raw.device.type == "cpu" else low
         return y
@@ -57,21 +60,21 @@ class FusedLora(torch.autograd.Function):
         joint = torch.empty((dy.shape[0], outputs + low.shape[1]), dtype=dy.dtype, device=dy.device)
         joint[:, :outputs] = dy
         torch.mul(dy @ low, ctx.scale, out=joint[:, outputs:])
-        every = (
+        products = (
             dy.t() @ inner
         )  # only the blocks on the diagonal are wanted; one product is faster than several narrow ones
         d_low, start = list[torch.Tensor](), 0
         for index, size in enumerate(ctx.sizes):
-            d_low.append(every[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float())
+            d_low.append(products[start : start + size, index * ctx.rank : (index + 1) * ctx.rank].float())
             start += size
-        x, pull = ctx.entry.again(raw)
+        x, vjp = ctx.entry.recompute(raw)
         d_a = (joint[:, outputs:].t() @ x).float()
-        d_raw = pull(joint @ ctx.held.again(a)) if ctx.needs_input_grad[0] else None
+        d_raw = vjp(joint @ ctx.frozen.recompute(a)) if ctx.needs_input_grad[0] else None
         return d_raw, None, None, d_a, None, None, *d_low
 
 
 def _diagonal(b: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-    """The B factors (out_i, r) as the blocks on the diagonal of one matrix (sum of out, n r), zero elsewhere."""
+    """The B factors (out_i, r) as the diagonal blocks of one matrix (sum of out, n r), zero elsewhere."""
     rank = b[0].shape[1]
     whole = torch.zeros(
         (sum(factor.shape[0] for factor in b), rank * len(b)), dtype=dtype, device=b[0].device
@@ -84,15 +87,19 @@ def _diagonal(b: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
 
 
 class Factor(NamedTuple):
-    """An adapter of one matrix: A (rank, in), B (out, rank) and, for DoRA, the rows' magnitudes (out,); float32."""
+    """An adapter of one matrix:
+
+    A (rank, in), B (out, rank) and, for DoRA, the rows' magnitudes (out,); float32.
+    """
 
     a: torch.Tensor
     b: torch.Tensor
     magnitude: torch.Tensor | None = None
 
     def copied(self) -> Factor:
-        """The same in memory of its own, the machine's."""
-        return Factor(*(None if part is None else part.to("cpu", copy=True) for part in self))  # type: ignore[arg-type]
+        """A copy in the machine's memory."""
+        parts = (None if part is None else part.to("cpu", copy=True) for part in self)
+        return Factor(*parts)  # type: ignore[arg-type]
 
     def at_home(self) -> Factor:
         """The same in the machine's memory, copied only from a card."""
@@ -100,22 +107,38 @@ class Factor(NamedTuple):
 
     def merged(self, rows: torch.Tensor, scale: float, start: int = 0) -> torch.Tensor:
         """Rows of the matrix (out, in) from ``start`` with the adapter in them, float32."""
-        own = slice(start, start + len(rows))
-        whole = rows.float() + (self.b[own] @ self.a) * scale
-        return whole if self.magnitude is None else whole * (self.magnitude[own] / whole.norm(dim=1))[:, None]
+        part = slice(start, start + len(rows))
+        whole = rows.float() + (self.b[part] @ self.a) * scale
+        return (
+            whole if self.magnitude is None else whole * (self.magnitude[part] / whole.norm(dim=1))[:, None]
+        )
 
 
 class LoraGroup(torch.nn.Module):
     """Frozen matrices that share an input, with one adapter each; ``rank`` 0: none."""
 
-    def __init__(self, names: list[str], frozen: list[torch.Tensor], rank: int, scale: float, generator: torch.Generator, *,
-                 bits: int = 16, scratch: Scratch | None = None, dora: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        names: list[str],
+        frozen: list[torch.Tensor],
+        rank: int,
+        scale: float,
+        generator: torch.Generator,
+        *,
+        bits: int = 16,
+        scratch: Scratch | None = None,
+        dora: bool = False,
+    ):
         super().__init__()
         self.names, self.rank, self.scale = names, rank, scale
         self.sizes = [matrix.shape[0] for matrix in frozen]
         inputs = frozen[0].shape[1]
         rows = rank * len(frozen)
-        self.held = Dense(frozen, rows) if bits == 16 else Blocks(frozen, rows, bits, scratch or Scratch())
+        self.frozen = (
+            FrozenLinear(frozen, rows)
+            if bits == 16
+            else QuantizedLinear(frozen, rows, bits, scratch or Scratch())
+        )
         self.magnitude: torch.nn.Parameter | None = None
         if not rank:
             return
@@ -134,16 +157,20 @@ class LoraGroup(torch.nn.Module):
     def forward(self, raw: torch.Tensor, entry: Entry) -> torch.Tensor:
         """(tokens, what ``entry`` reads) -> (tokens, sum of outputs)."""
         if not self.rank:
-            return entry.forward(raw) @ self.held.stacked(None).t()
-        y: torch.Tensor = FusedLora.apply(raw, entry, self.held, self.a, self.scale, self.sizes, *self.b)  # type: ignore[assignment]
+            return entry.forward(raw) @ self.frozen.stacked(None).t()
+        y: torch.Tensor = FusedLora.apply(  # type: ignore[assignment]
+            raw, entry, self.frozen, self.a, self.scale, self.sizes, *self.b
+        )
         return y if self.magnitude is None else y * (self.magnitude / self._norms()).to(y.dtype)
 
     def _matrices(self) -> torch.Tensor:
-        return self.held.stacked(None)[: sum(self.sizes)]
+        return self.frozen.stacked(None)[: sum(self.sizes)]
 
     @torch.no_grad()
     def _norms(self) -> torch.Tensor:
-        """Norms of the adapted rows (sum of outputs,), taken as constants; the sum of matrix and adapter is never formed."""
+        """Norms of the adapted rows (sum of outputs,), taken as constants; the sum of matrix and adapter is
+        never formed.
+        """
         matrices, start = self._matrices(), 0
         squares = self.squares.clone()
         for index, size in enumerate(self.sizes):
@@ -158,16 +185,16 @@ class LoraGroup(torch.nn.Module):
 
     def factors(self) -> dict[str, Factor]:
         """Module name -> its adapter, as views of what is trained."""
-        found: dict[str, Factor] = {}
+        factors: dict[str, Factor] = {}
         start = 0
         for i, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
             if self.rank:
                 magnitude = None if self.magnitude is None else self.magnitude.detach()[start : start + size]
-                found[name] = Factor(
+                factors[name] = Factor(
                     self.a.detach()[i * self.rank : (i + 1) * self.rank], self.b[i].detach(), magnitude
                 )
             start += size
-        return found
+        return factors
 
     def load_factors(self, factors: dict[str, Factor]) -> None:
         """Inverse of :meth:`factors`."""

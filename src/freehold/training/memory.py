@@ -6,21 +6,23 @@ were fitted to measured peaks with ``benchmarks/memory_plan.py`` (see docs/log.m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from freehold.core.device import CARD_TOKENS, Device
 from freehold.core.errors import DoesNotFit
 from freehold.models.formats.decoders import DecoderConfig
 from freehold.training.decoder import CARD_CHUNK, CHUNK, ROUND
-from freehold.training.loop import Row, shared_prefix
+from freehold.training.loop import shared_prefix
 from freehold.training.recipe import Recipe
+from freehold.training.training_rows import Row
 
 #: A process with torch, llama.cpp's library and the kernels built for the shapes seen, before any model.
 PROCESS_BYTES = 500_000_000
 #: Share of what is counted as living within a step that is there at the peak.
 LIVING = 0.9
-#: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per token.
+#: What passes through a layer and what the allocator holds between passes, as values of the MLP's width per
+#: token.
 PASSING = 48
 _MICRO = (CARD_TOKENS, 8192, 4096, 2048, 1536, 1024, 768, 512, 384, 256, 128)
 
@@ -29,7 +31,8 @@ _MICRO = (CARD_TOKENS, 8192, 4096, 2048, 1536, 1024, 768, 512, 384, 256, 128)
 class Rows:
     """Shape of the training rows, tokens.
 
-    ``longest`` and ``mean`` own part, ``batch`` own parts of the longest batch, ``prefix`` they share, ``answer`` mean, ``total`` in all.
+    ``longest`` and ``mean`` own part, ``batch`` own parts of the longest batch, ``prefix`` they share,
+    ``answer`` mean, ``total`` in all.
     """
 
     longest: int
@@ -43,12 +46,14 @@ class Rows:
 def shape_of(rows: Sequence[Row], recipe: Recipe) -> Rows:
     """Lengths of ``rows`` that the plan rests on."""
     prefix = len(shared_prefix(rows)) if recipe.share_prefix and len(rows) > 1 else 0
-    own = sorted(len(prompt) + len(answer) - prefix for prompt, answer in rows)
+    lengths = sorted(len(prompt) + len(answer) - prefix for prompt, answer in rows)
     answer = sum(len(answer) for _, answer in rows) / len(rows)
-    mean, piece = sum(own) / len(own), max(1, recipe.batch_rows // 4)
+    mean, piece = sum(lengths) / len(lengths), max(1, recipe.batch_rows // 4)
     # batches are dealt out evenly, so only one that holds the longest piece can be longer than the mean
-    batch = max(round(mean * recipe.batch_rows), sum(own[-piece:]) + own[0] * (recipe.batch_rows - piece))
-    return Rows(own[-1], mean, batch, prefix, answer, sum(own))
+    batch = max(
+        round(mean * recipe.batch_rows), sum(lengths[-piece:]) + lengths[0] * (recipe.batch_rows - piece)
+    )
+    return Rows(lengths[-1], mean, batch, prefix, answer, sum(lengths))
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,12 @@ class MemoryNeed:
 def matrices(config: DecoderConfig) -> list[tuple[int, int, int]]:
     """(out, in, matrices sharing the input) of a layer's adapted groups."""
     query, keys = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    return [(query + 2 * keys, config.hidden, 3), (config.hidden, query, 1), (2 * config.feed_forward, config.hidden, 2),
-            (config.hidden, config.feed_forward, 1)]  # fmt: skip
+    return [
+        (query + 2 * keys, config.hidden, 3),
+        (config.hidden, query, 1),
+        (2 * config.feed_forward, config.hidden, 2),
+        (config.hidden, config.feed_forward, 1),
+    ]
 
 
 def predict(
@@ -86,8 +95,9 @@ def predict(
 ) -> MemoryNeed:
     """Predicted peak memory of a run, on a card that of its tensors. ``tied``: the head is the embedding.
 
-    On a card the process and the best adapter lie elsewhere, and flash attention keeps no probabilities. The constants were fitted on
-    processors; benchmarks/gpu.py shows how far they are off on a card.
+    On a card, the process and the best adapter are in other memory, and flash attention keeps no
+    probabilities. The constants were fitted on processors; benchmarks/gpu.py shows how far they are off on a
+    card.
     """
     card = device is not None and device.is_card
     flash = card and device is not None and device.flash and recipe.precision == "bf16"
@@ -95,9 +105,9 @@ def predict(
     groups = matrices(config)
     tuned_layers = config.layers - recipe.frozen_layers
     per_layer = sum(out * inputs for out, inputs, _ in groups)
-    held = {16: size, 8: 1 + size / 64, 4: 0.5 + size / 64}[recipe.base_bits]
+    bytes_per_weight = {16: size, 8: 1 + size / 64, 4: 0.5 + size / 64}[recipe.base_bits]
     table = config.vocabulary * config.hidden
-    frozen = table * size * (1 if tied else 2) + per_layer * config.layers * held
+    frozen = table * size * (1 if tied else 2) + per_layer * config.layers * bytes_per_weight
     if recipe.base_bits != 16:
         frozen += sum(out * inputs for out, inputs, _ in groups) * size  # one group of each shape, opened
     adapter = tuned_layers * sum(recipe.rank * (inputs * count + out) for out, inputs, count in groups)
@@ -145,30 +155,44 @@ def fit(
     tied: bool,
     device: Device | None = None,
 ) -> tuple[Recipe, MemoryNeed, str]:
-    """The least slowed recipe within ``limit_bytes`` (0: no limit), its need and the reason. Raises DoesNotFit, saying what would fit.
+    """The recipe within ``limit_bytes`` (0: no limit) that costs least time, its need and the reason.
 
-    In this order: smaller pieces of a batch, layers computed again, the base in 8 and in 4 bit. The first
-    two change nothing in the result.
+    In this order: smaller parts of a batch, recomputed layers, the base in 8 and in 4 bit. The first two
+    change nothing in the result. Raises DoesNotFit, saying what would fit.
     """
     need = predict(config, recipe, rows, tied=tied, device=device)
+    bits = recipe.base_bits
     if not limit_bytes or need.total <= limit_bytes:
-        return recipe, need, f"as asked: {recipe.micro_tokens} tokens at once, base in {recipe.base_bits} bit"
-    least: tuple[int, Recipe] = (need.total, recipe)
-    for bits in [b for b in (16, 8, 4) if b <= recipe.base_bits]:
-        for again in (False, True):
-            for micro in [m for m in _MICRO if m <= recipe.micro_tokens]:
-                tried = replace(
-                    recipe, base_bits=bits, checkpointing=again or recipe.checkpointing, micro_tokens=micro
-                )
-                need = predict(config, tried, rows, tied=tied, device=device)
-                least = min(least, (need.total, tried), key=lambda pair: pair[0])
-                if need.total <= limit_bytes:
-                    return tried, need, (
-                        f"to fit {limit_bytes / 2**30:.2f} GiB: {micro} tokens at once, layers {'computed again' if tried.checkpointing else 'kept'}, "
-                        f"base in {bits} bit"
-                    )  # fmt: skip
+        return recipe, need, f"as requested: {recipe.micro_tokens} tokens at once, base in {bits} bit"
+    least, least_bits = need.total, bits
+    for candidate in _smaller(recipe):
+        need = predict(config, candidate, rows, tied=tied, device=device)
+        if need.total < least:
+            least, least_bits = need.total, candidate.base_bits
+        if need.total <= limit_bytes:
+            layers = "recomputed" if candidate.checkpointing else "kept"
+            reason = (
+                f"to fit {limit_bytes / 2**30:.2f} GiB: {candidate.micro_tokens} tokens at once, layers "
+                f"{layers}, base in {candidate.base_bits} bit"
+            )
+            return candidate, need, reason
+    longest = rows.longest + rows.prefix
     raise DoesNotFit(
-        f"tuning needs at least {least[0] / 2**30:.2f} GiB (rows of up to {rows.longest + rows.prefix} tokens, base in {least[1].base_bits} bit, layers "
-        f"computed again) and {limit_bytes / 2**30:.2f} GiB are allowed",
-        f"raise --memory to {least[0] / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller model",
+        f"tuning needs at least {least / 2**30:.2f} GiB (rows of up to {longest} tokens, base in "
+        f"{least_bits} bit, layers recomputed), but only {limit_bytes / 2**30:.2f} GiB are allowed",
+        f"raise --memory to {least / 2**30 + 0.05:.1f}GiB, shorten the longest rows, or choose a smaller "
+        "model",
     )
+
+
+def _smaller(recipe: Recipe) -> Iterator[Recipe]:
+    """Recipes that need less memory, in the order in which they are tried."""
+    for bits in (b for b in (16, 8, 4) if b <= recipe.base_bits):
+        for recompute in (False, True):
+            for tokens in (m for m in _MICRO if m <= recipe.micro_tokens):
+                yield replace(
+                    recipe,
+                    base_bits=bits,
+                    checkpointing=recompute or recipe.checkpointing,
+                    micro_tokens=tokens,
+                )

@@ -1,8 +1,9 @@
 # pyright: reportPrivateImportUsage=false
 """AdamW for the adapters.
 
-Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization" (arXiv 1711.05101), algorithm 2. Written here because
-building torch's own loads its compiler, which takes 80 MB that a small machine wants for the model; the tests hold the two together.
+Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization" (arXiv 1711.05101), algorithm 2.
+Written here because building torch's own loads its compiler, which takes 80 MB that a small machine wants for
+the model; the tests hold the two together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 
 
 class AdamW:
-    """One step at a time over ``parameters``; ``first`` and ``second`` moments exist from the first step on."""
+    """Steps over ``parameters``; the ``first`` and ``second`` moments exist from the first step on."""
 
     def __init__(
         self,
@@ -41,7 +42,9 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, learning_rate: float, clip: float) -> None:
-        """Move every parameter once, its gradient scaled so that the norm of all of them is at most ``clip``; then let the gradients go."""
+        """Move every parameter once, its gradient scaled so that the norm of all of them is at most ``clip``;
+        then let the gradients go.
+        """
         if not self.first:
             self.first = [torch.zeros_like(parameter) for parameter in self.parameters]
             self.second = [torch.zeros_like(parameter) for parameter in self.parameters]
@@ -55,7 +58,8 @@ class AdamW:
         fast, slow = self.betas
         rate = learning_rate / (1 - fast**self.steps)
         unbiased = (1 - slow**self.steps) ** 0.5
-        # over all parameters at once: a card would spend more time on being told than on the work; and in place, so nothing is held twice
+        # over all parameters at once: a card would spend more time on being told than on the work; and in
+        # place, so nothing is held twice
         torch._foreach_mul_(grads, scale)
         if self.weight_decay:
             torch._foreach_mul_(self.parameters, 1 - learning_rate * self.weight_decay)

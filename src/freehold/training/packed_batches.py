@@ -1,10 +1,12 @@
 """Attention over a flat run of tokens in one call: torch's flash attention for sequences of any lengths.
 
-Every row's keys are the shared prefix's and its own. They are laid side by side for the kernel and let go after it; what flows back into
-the prefix is summed over the rows, always in the same order. Nothing is padded, and no probabilities are kept.
+Every row's keys are the shared prefix's and its own. They are laid side by side for the kernel and let go
+after it; what flows back into the prefix is summed over the rows, always in the same order. Nothing is
+padded, and no probabilities are kept.
 
-Source of the kernel: Dao 2023, "FlashAttention-2" (arXiv 2307.08691), as torch has it for CUDA and ROCm. Away from a card the same
-function is computed a sequence at a time, by the plain formulas: for tests, as the processor has a faster kernel (:mod:`attention`).
+Source of the kernel: Dao 2023, "FlashAttention-2" (arXiv 2307.08691), as torch has it for CUDA and ROCm. Away
+from a card the same function is computed a sequence at a time, by the plain formulas: for tests, as the
+processor has a faster kernel (:mod:`attention`).
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ _KERNEL = ("cuda", "meta")
 
 @dataclass(frozen=True)
 class Sequences:
-    """Where the sequences of a run lie: the prefix first, if there is one, then the rows.
+    """Positions of the sequences in a run: the prefix first, if there is one, then the rows.
 
-    keys (K,): which token of the run each key is, row by row, the prefix's in front of each row's own. own (T,): where in ``keys`` each
-    token is as a row's own. shared (rows, P): where the prefix's are. starts, key_starts (sequences + 1,), int32.
+    keys (K,): which token of the run each key is, row by row, the prefix's in front of each row's own. own
+    (T,): where in ``keys`` each token is as a row's own. shared (rows, P): where the prefix's are. starts,
+    key_starts (sequences + 1,), int32.
     """
 
     keys: torch.Tensor
@@ -62,24 +65,29 @@ def sequences(prefix: int, lengths: Sequence[int]) -> Sequences:
         key_starts.append(len(keys))
     longest = max(lengths, default=0)
     return Sequences(
-        torch.tensor(keys), torch.tensor(own), torch.tensor(shared).view(len(lengths), prefix),
-        torch.tensor(starts, dtype=torch.int32), torch.tensor(key_starts, dtype=torch.int32),
-        max(longest, prefix), prefix + longest,
-    )  # fmt: skip
+        torch.tensor(keys),
+        torch.tensor(own),
+        torch.tensor(shared).view(len(lengths), prefix),
+        torch.tensor(starts, dtype=torch.int32),
+        torch.tensor(key_starts, dtype=torch.int32),
+        max(longest, prefix),
+        prefix + longest,
+    )
 
 
 class FlatAttention(torch.autograd.Function):
     """Causal attention of each row to the prefix and itself, and of the prefix to itself.
 
-    q (T, heads, dim); k, v (T, kv_heads, dim); result (T, heads, dim). ``window`` 0 or the number of positions a query sees, itself
-    included.
+    q (T, heads, dim); k, v (T, kv_heads, dim); result (T, heads, dim). ``window`` 0 or the number of
+    positions a query sees, itself included.
     """
 
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, at: Sequences, scale: float, window: int
     ) -> torch.Tensor:
-        # of their own: a view would keep the queries as they were before turning, and all else that is beside them
+        # of their own: a view would keep the queries as they were before turning, and all else that is beside
+        # them
         q, v = q.contiguous(), v.contiguous()
         out, kept = _forward(q, _laid(k, at), _laid(v, at), at, scale, window)
         ctx.save_for_backward(q, k, v, out, *kept)
@@ -98,7 +106,7 @@ class FlatAttention(torch.autograd.Function):
 
 
 def _laid(t: torch.Tensor, at: Sequences) -> torch.Tensor:
-    """Keys or values of the run (T, ...) as the kernel wants them (K, ...)."""
+    """Keys or values of the run (T, ...) in the kernel's order (K, ...)."""
     return t.index_select(0, at.keys) if at.shared.shape[1] else t.contiguous()
 
 
@@ -113,7 +121,7 @@ def _gathered(grad: torch.Tensor, at: Sequences) -> torch.Tensor:
 
 
 class _Kept(NamedTuple):
-    """What the kernel wants back: log of each query's sum (heads, T), and the two it fills for dropout."""
+    """For the kernel's backward pass: log of each query's sum (heads, T), and two tensors for dropout."""
 
     total: torch.Tensor
     state: torch.Tensor
@@ -126,22 +134,55 @@ def _forward(
     if q.device.type not in _KERNEL:
         return _plain_forward(q, k, v, at, scale, window)
     out, total, state, offset, _ = torch.ops.aten._flash_attention_forward(  # noqa: SLF001
-        q, k, v, at.starts, at.key_starts, at.longest, at.longest_keys, 0.0, True, False,
-        scale=scale, window_size_left=window - 1 if window else -1, window_size_right=0,
-    )  # fmt: skip
+        q,
+        k,
+        v,
+        at.starts,
+        at.key_starts,
+        at.longest,
+        at.longest_keys,
+        0.0,
+        True,
+        False,
+        scale=scale,
+        window_size_left=window - 1 if window else -1,
+        window_size_right=0,
+    )
     return out, _Kept(total, state, offset)
 
 
 def _backward(
-    grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, kept: _Kept, at: Sequences,
-    scale: float, window: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    grad: torch.Tensor,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    out: torch.Tensor,
+    kept: _Kept,
+    at: Sequences,
+    scale: float,
+    window: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     if q.device.type not in _KERNEL:
         return _plain_backward(grad, q, k, v, out, kept, at, scale, window)
     return torch.ops.aten._flash_attention_backward(  # noqa: SLF001
-        grad, q, k, v, out, kept.total, at.starts, at.key_starts, at.longest, at.longest_keys, 0.0, True, kept.state, kept.offset,
-        scale=scale, window_size_left=window - 1 if window else -1, window_size_right=0,
-    )  # fmt: skip
+        grad,
+        q,
+        k,
+        v,
+        out,
+        kept.total,
+        at.starts,
+        at.key_starts,
+        at.longest,
+        at.longest_keys,
+        0.0,
+        True,
+        kept.state,
+        kept.offset,
+        scale=scale,
+        window_size_left=window - 1 if window else -1,
+        window_size_right=0,
+    )
 
 
 # -- the same by plain formulas -----------------------------------------------------------------
@@ -179,9 +220,16 @@ def _plain_forward(
 
 
 def _plain_backward(
-    grad: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, kept: _Kept, at: Sequences,
-    scale: float, window: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    grad: torch.Tensor,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    out: torch.Tensor,
+    kept: _Kept,
+    at: Sequences,
+    scale: float,
+    window: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     d_q, d_k, d_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for queries, keys in _parts(at):
         own, kv = q[queries], k.shape[1]

@@ -16,9 +16,7 @@ from freehold.core.device import Device
 from freehold.training.decoder import Packed
 from freehold.training.loop import Trainer
 from freehold.training.recipe import Recipe
-
-#: Prompt tokens, tokens of the chosen and of the rejected answer.
-Pair = tuple[list[int], list[int], list[int]]
+from freehold.training.training_rows import Pair
 
 
 class PreferenceTrainer(Trainer):
@@ -38,15 +36,9 @@ class PreferenceTrainer(Trainer):
         device: Device | None = None,
         flat: bool | None = None,
     ):
-        checks = list(valid)[: recipe.valid_rows]
-        super().__init__(weights, _flat(train), [], recipe, threads=threads, device=device, flat=flat)
-        prefix = len(self.prefix)
-        self._checks = [
-            (prompt[prefix:] + answer, len(answer))
-            for prompt, answer in _flat(checks)
-            if prompt[:prefix] == self.prefix
-        ]
-        self.valid = self._checks
+        checks = _flat(list(valid)[: recipe.valid_rows])
+        super().__init__(weights, _flat(train), checks, recipe, threads=threads, device=device, flat=flat)
+        self._checks = self.valid = [self._after_prefix(row) for row in checks]
         self.reference = self._likelihoods(self.train)
         self._checked_reference = self._likelihoods(self._checks)
 
@@ -91,14 +83,14 @@ class PreferenceTrainer(Trainer):
 
     @torch.no_grad()
     def _likelihoods(self, rows: list[tuple[list[int], int]]) -> torch.Tensor:
-        found = torch.zeros(len(rows), device=self.device.torch)
+        likelihoods = torch.zeros(len(rows), device=self.device.torch)
         order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]))
         for start in range(0, len(order), self.recipe.batch_rows):
             part = order[start : start + self.recipe.batch_rows]
-            found[part] = self._sums(
+            likelihoods[part] = self._sums(
                 self.packed([rows[index] for index in part]), [rows[index][1] for index in part]
             )
-        return found
+        return likelihoods
 
 
 def _flat(pairs: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from freehold.core.device import CARD_TOKENS, Device
 from freehold.core.errors import DoesNotFit
@@ -52,31 +51,40 @@ class Recipe:
         return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
 
     def on(self, device: Device) -> Recipe:
-        """The same as ``device`` can do it: in 32 bit where it has no bf16, and with as many tokens at once as keep a card busy."""
+        """The same as ``device`` can do it: in 32 bit where it has no bf16, and with as many tokens at once
+        as keep a card busy.
+        """
         precision = "f32" if device.precision == "f32" else self.precision
         tokens = max(self.micro_tokens, CARD_TOKENS) if device.is_card else self.micro_tokens
         return replace(self, precision=precision, micro_tokens=tokens)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         return asdict(self)
 
 
+#: The usual learning rate for pairs of answers: they need much smaller steps than answers do.
+PREFERENCE_RATE = 1e-4
 #: An epoch beyond this many brings small models little and costs as much as the first.
 MOST_EPOCHS = 6.0
-#: Share of the tuning time left free for the optimizer, validation, checkpoints and slower steps; measured, see docs/log.md.
+#: Share of the tuning time left free for the optimizer, validation, checkpoints and slower steps; measured,
+#: see docs/log.md.
 RESERVE = 0.12
 
 
 def plan(
     recipe: Recipe, *, rows: int, rows_per_second: float, seconds: float, choose_rank: bool = True
 ) -> tuple[Recipe, str]:
-    """Fit epochs and steps into ``seconds`` at the measured speed; the recipe and the reason. Raises DoesNotFit."""
+    """Fit epochs and steps into ``seconds`` at the measured speed; the recipe and the reason.
+
+    Raises DoesNotFit.
+    """
     affordable = int(rows_per_second * seconds * (1 - RESERVE))
     steps = min(affordable, int(MOST_EPOCHS * rows)) // recipe.batch_rows
     if steps < 8:
         raise DoesNotFit(
-            f"{seconds:.0f} s of tuning at {rows_per_second:.1f} rows/s are {affordable} rows, too few to learn from",
+            f"{seconds:.0f} s of tuning at {rows_per_second:.1f} rows/s are {affordable} rows, too few to "
+            "learn from",
             "raise --budget, or pass --no-tune",
         )
     epochs = steps * recipe.batch_rows / rows
@@ -87,8 +95,8 @@ def plan(
         else f"{MOST_EPOCHS:.0f} epochs, after which more brings little"
     )
     reason = (
-        f"{rows_per_second:.1f} rows/s measured, {seconds:.0f} s to spend: {steps} steps of {recipe.batch_rows} rows, "
-        f"{epochs:.2f} epochs of {rows} rows, rank {rank}; bound by {bound}"
+        f"{rows_per_second:.1f} rows/s measured, {seconds:.0f} s to spend: {steps} steps of "
+        f"{recipe.batch_rows} rows, {epochs:.2f} epochs of {rows} rows, rank {rank}; bound by {bound}"
     )
     return replace(
         recipe,

@@ -1,8 +1,9 @@
 """Learning rate and rank by successive halving on the validation rows, within a time budget.
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"
-(arXiv 1502.07943). Each round trains every recipe left for as many steps, keeps the better half and doubles the
-steps; every run starts anew, so that its learning rate falls to the end as it will in the real run.
+(arXiv 1502.07943). Each round trains every recipe left for as many steps, keeps the better half and doubles
+the steps; every run starts from the beginning, so that its learning rate falls to the end as it will in the
+real run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class RecipeScore:
 def search(
     make: Callable[[Recipe], Trainer], base: Recipe, *, rows_per_second: float, seconds: float, sink: Sink
 ) -> tuple[Recipe, list[RecipeScore], str]:
-    """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too short a time.
+    """The best recipe found in about ``seconds``, everything tried, and the reason. Raises DoesNotFit for too
+    short a time.
 
     ``make`` builds a trainer for a recipe, with the rows both train and validate on.
     """
@@ -62,8 +64,8 @@ def search(
             for recipe in left:
                 began = time.monotonic()
                 trainer = make(replace(recipe, steps=steps << round_, validations=1))
-                tuned = trainer.run(progress.silent)
-                _, loss, exact = tuned.history.valid[-1]
+                _, loss, exact = trainer.run(progress.silent).history.valid[-1]
+                del trainer  # before the next one is made, which holds the same weights
                 tried.append(
                     RecipeScore(
                         recipe.learning_rate,

@@ -1,4 +1,6 @@
-"""Read a decoder's weights for tuning, from GGUF (dequantized) or safetensors, in one layout (see :mod:`freehold.models.formats.decoders`)."""
+"""Read a decoder's weights for tuning, from GGUF (dequantized) or safetensors, in one layout (see
+:mod:`freehold.models.formats.decoders`).
+"""
 
 from __future__ import annotations
 
@@ -55,19 +57,20 @@ class Tensors:
 
 @dataclass
 class Weights:
-    """Shape and tensors of a decoder; the tensors come in the asked type."""
+    """Shape and tensors of a decoder; the tensors come in the type that was requested."""
 
     config: DecoderConfig
     tensors: Tensors
 
 
 def load_weights(path: Path, dtype: torch.dtype, device: torch.device | None = None) -> Weights:
-    """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors, each moved to ``device`` as it is taken.
+    """Weights of a GGUF file, or of a folder with ``config.json`` and safetensors, each moved to ``device``
+    as it is taken.
 
     Raises Unsupported for an architecture or a tensor the tuner does not know.
     """
-    found = _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
-    return found if device is None else Weights(found.config, found.tensors.on(device))
+    weights = _from_safetensors(path, dtype) if path.is_dir() else _from_gguf(path, dtype)
+    return weights if device is None else Weights(weights.config, weights.tensors.on(device))
 
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> Weights:
@@ -104,7 +107,7 @@ def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
     from freehold.models.formats import safetensors
 
     config = config_of(folder)
-    places: dict[str, tuple[Path, str]] = {}
+    locations: dict[str, tuple[Path, str]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         for name in safetensors.read_header(file):
             short = name.removeprefix("model.")
@@ -113,14 +116,14 @@ def _from_safetensors(folder: Path, dtype: torch.dtype) -> Weights:
                     f"the tensor {name} is not known to the tuner",
                     "choose a model of a plain decoder architecture",
                 )
-            places[short] = (file, name)
+            locations[short] = (file, name)
 
     def read(short: str) -> torch.Tensor:
-        file, name = places[short]
+        file, name = locations[short]
         with safe_open(str(file), framework="pt") as opened:
             tensor = opened.get_tensor(name)
         if config.sandwich_norms and short.endswith("norm.weight"):
             tensor = tensor.float() + 1.0  # GGUF keeps Gemma's norms with the one added; so do we
         return tensor.to(dtype)
 
-    return Weights(config, Tensors(read, places))
+    return Weights(config, Tensors(read, locations))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freehold.core import atomic_files, cpu_load, machine
+from freehold.core import cpu_load, machine
 from freehold.core.progress import Sink, task
 from freehold.core.statistics import waits_needed
 from freehold.data.examples import Example
@@ -59,7 +59,9 @@ from freehold.trial.task import Task
 
 if TYPE_CHECKING:
     from freehold.costs.energy import Energy
-    from freehold.training.loop import Trainer, Tuned
+    from freehold.training.run import TuneOptions, TuneResult
+    from freehold.training.training_rows import TrainingRows
+    from freehold.training.tuned_files import TunedFiles
 
 #: File that the step ``convert`` leaves.
 CONVERTED = "converted.gguf"
@@ -262,99 +264,98 @@ def measured(
     )
 
 
-def _trainer(a: TuneArguments) -> tuple[Trainer, int]:
-    """The trainer on the rows that are not too long, and how many training rows are."""
-    from freehold.core import device as devices
-    from freehold.training.loop import Trainer, check_rows
-    from freehold.training.recipe import Recipe
-
-    task_, weights, longest = _task(a), a.weights, a.longest_row
-    encoder = prompting(a.info, open_vocabulary(weights), plain=a.plain)
-    limit = min(a.info.context_length or longest, longest)
-    train, left_out = check_rows([encoder.row(e.messages) for e in task_.splits.train], limit)
-    valid = [encoder.row(e.messages) for e in task_.splits.valid]
-    valid = [row for row in valid if len(row[0]) + len(row[1]) <= limit]
-    device = devices.choose(a.device)
-    return Trainer(weights, train, valid, Recipe(**a.recipe).on(device), device=device), len(left_out)
+#: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
+_PROBE_SHARE, _PROBE_S = 0.06, 10.0
 
 
 def tune(a: TuneArguments, sink: Sink) -> TuningResult:
     """Tune the candidate within ``tuning_s`` seconds; leave the adapter in PEFT's format and as GGUF, and
     the merged model.
 
-    How many steps fit is settled once, at a speed measured on its own batches, and kept. Raises DoesNotFit
+    How many steps fit is decided once, at a speed measured on its own batches, and kept. Raises DoesNotFit
     where too few do.
     """
-    from freehold.costs.energy import metered
+    from freehold.costs.energy import Energy, metered
+    from freehold.training import run as training
+    from freehold.training.tuned_files import write_files
 
-    place = Path(a.place)
     started = time.monotonic()
-    trainer, left_out = _trainer(a)
-    reason = _settled(a, place, trainer, started, sink)
-    with metered(a.country) as energy:
-        tuned = trainer.run(sink, place / "checkpoint.safetensors")
-    made = _write_tuned(a, place, tuned) | {"made_with": machine.made_with() | trainer.device.made_with()}
-    history = tuned.history
+    place, weights = Path(a.place), a.weights
+    rows = _training_rows(a)
+    options = _tune_options(a, rows.preferences, used_s=time.monotonic() - started)
+    energy = Energy()
+
+    @contextmanager
+    def meter() -> Iterator[None]:
+        nonlocal energy
+        with metered(a.country) as energy:
+            yield
+
+    result = training.run(rows, weights, options, place, sink, meter=meter())
+    files = write_files(place, result.tuned, weights, a.model)
+    (place / training.CHECKPOINT).unlink(missing_ok=True)
+    history = result.tuned.history
     return TuningResult(
-        recipe=tuned.recipe.as_dict(),
-        rows=len(trainer.train),
-        steps=history.train[-1][0] if history.train else 0,
+        recipe=result.tuned.recipe.as_dict(),
+        rows=rows.count,
+        steps=result.last_step,
         best_step=history.best_step,
         stopped=history.stopped,
         training_seconds=history.seconds,
         tokens_per_second=history.tokens / history.seconds,
-        peak_memory_bytes=trainer.device.peak_bytes(),
+        peak_memory_bytes=result.peak_bytes,
         energy=energy,
         train_curve=tuple(history.train[:: max(1, len(history.train) // 200)]),
         valid_curve=tuple(history.valid),
-        reason=reason,
-        rows_left_out=left_out,
-        shared_prefix_tokens=len(trainer.prefix),
-        made=made,
+        reason=result.plan_reason or f"{options.recipe.steps} steps, as requested",
+        rows_left_out=rows.train_left_out,
+        shared_prefix_tokens=result.shared_prefix,
+        made=_made(a, result, files),
     )
 
 
-def _write_tuned(a: TuneArguments, place: Path, tuned: Tuned) -> JsonObject:
-    """Write the adapter and the merged model, and remove the checkpoint; their digests."""
-    from freehold.training import adapter
+def _training_rows(a: TuneArguments) -> TrainingRows:
+    """The task's training and validation rows as tokens of this model."""
+    from freehold.training.training_rows import encode_rows
 
-    weights, scale = a.weights, tuned.recipe.scale
-    adapter.save_peft(place / "adapter", tuned.factors, tuned.recipe, a.model)
-    digests = {"adapter": atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors")}
-    if weights.is_dir():
-        adapter.merge_safetensors(place / "merged", weights, tuned.factors, scale)
-    else:
-        adapter.save_gguf_adapter(place / "adapter.gguf", tuned.factors, tuned.recipe, weights)
-        adapter.merge_gguf(place / "merged-f16.gguf", weights, tuned.factors, scale)
-        digests["digest"] = atomic_files.sha256_file(place / "merged-f16.gguf")
-    (place / "checkpoint.safetensors").unlink(missing_ok=True)
-    return digests
+    splits = _task(a).splits
+    limit = min(a.info.context_length or a.longest_row, a.longest_row)
+    encoder = prompting(a.info, open_vocabulary(a.weights), plain=a.plain)
+    return encode_rows(encoder, splits.train, splits.valid, limit, strict=False)
 
 
-#: Share of the tuning time that measuring the tuner's speed may take, and the most seconds.
-_PROBE_SHARE, _PROBE_S = 0.06, 10.0
+def _tune_options(a: TuneArguments, preferences: bool, used_s: float) -> TuneOptions:
+    """What the step's arguments say of the training, ``used_s`` seconds of which are over."""
+    from freehold.training.recipe import PREFERENCE_RATE, Recipe
+    from freehold.training.run import TuneOptions
+
+    recipe = Recipe(**a.recipe)
+    if preferences and recipe.learning_rate == Recipe().learning_rate:  # nobody chose another
+        recipe = replace(recipe, learning_rate=PREFERENCE_RATE)
+    return TuneOptions(
+        recipe,
+        time_s=0.0 if recipe.steps else a.tuning_s - a.merging_s - used_s,
+        time_includes_setup=True,
+        choose_rank=False,
+        probe_s=min(_PROBE_S, _PROBE_SHARE * a.tuning_s),
+        device=a.device,
+    )
 
 
-def _settled(a: TuneArguments, place: Path, trainer: Trainer, started: float, sink: Sink) -> str:
-    """Give the trainer its recipe: steps as asked for, or as many as fit; why."""
-    from freehold.training.recipe import Recipe, plan
-
-    kept = place / "settled.json"
-    if not kept.exists():
-        recipe, reason = trainer.recipe, f"{trainer.recipe.steps} steps, as requested"
-        if not recipe.steps:
-            with task(sink, f"measuring how fast {a.model} learns"):
-                speed = trainer.probe(min(_PROBE_S, _PROBE_SHARE * a.tuning_s))
-            seconds = a.tuning_s - (time.monotonic() - started) - a.merging_s
-            # the adapter is there already, so its rank stays
-            rows = len(trainer.train)
-            recipe, reason = plan(
-                recipe, rows=rows, rows_per_second=speed, seconds=seconds, choose_rank=False
-            )
-        atomic_files.write_atomically(kept, json.dumps({"recipe": recipe.as_dict(), "reason": reason}))
-    value = json.loads(kept.read_text())
-    trainer.recipe = Recipe(**value["recipe"])
-    return str(value["reason"])
+def _made(a: TuneArguments, result: TuneResult, files: TunedFiles) -> JsonObject:
+    """What the lineage says of the tuned model besides its recipe: how to make it again, and its digests."""
+    made: JsonObject = {
+        "made_with": machine.made_with() | result.device.made_with(),
+        "adapter": files.adapter_digest,
+        "last_step": result.last_step,
+    }
+    if a.subject.leave_out:
+        made["leave_out"] = sorted(a.subject.leave_out)
+    if result.rows.preferences:
+        made["method"] = "preference (DPO)"
+    if files.merged_digest:
+        made["digest"] = files.merged_digest
+    return made
 
 
 def shrink(a: ShrinkArguments, sink: Sink) -> ShrinkResult:

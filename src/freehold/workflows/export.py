@@ -1,9 +1,9 @@
-"""Take a model out, proven: the exported file answers as the measured one did, or the export is removed.
+"""Export a model, proven: the exported file answers as the measured one did, or the export is removed.
 
-Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to
-rows of the test split through the exported file; ``ollama`` besides renders the Modelfile's template
-and compares the tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial
-did so), the result is the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is
+Proofs: ``gguf`` and ``ollama``: byte-equal weights, the same prompt tokens and the same answers to rows of
+the test split through the exported file; ``ollama`` besides renders the Modelfile's template and compares the
+tokens. ``peft`` and ``merged``: merged again from the exported files (and quantized, where a trial did so),
+the result is the file that tuning made, byte for byte. What was pulled as safetensors or as an adapter is
 exported in its GGUF form, or merged.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 from freehold.core import atomic_files, file_permissions
 from freehold.core.errors import BadModel, StepFailed, Unsupported, UsageError
-from freehold.core.progress import Sink, task
+from freehold.core.progress import Sink, silent, task
 from freehold.data.templates import ChatTemplate, Messages
 from freehold.inference.loading import open_engine, open_vocabulary, prompting
 from freehold.inference.prompt_encoder import choices_of, request_of
@@ -36,18 +36,31 @@ _PROOF_ROWS, _PROOF_TOKENS = 12, 48
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """What to export a model as, and where to."""
+
+    #: one of :data:`FORMATS`
+    format: str
+    #: folder to write into; made if it does not exist
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"--to {self.format} is not known", f"use one of {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
 class Exported:
-    """Files written, and what was proven of them."""
+    """What an export wrote."""
 
     files: list[Path]
+    #: what was proven of the files, in words
     proof: str
 
 
-def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
-    """Write ``name`` as ``to`` into the folder ``out``. Raises UsageError, Unsupported, StepFailed; then ``out`` holds nothing new."""
-    if to not in FORMATS:
-        raise UsageError(f"--to {to} is not known", f"use one of {', '.join(FORMATS)}")
-    model = store.find(name)
+def export(store: Store, name: str, options: ExportOptions, sink: Sink = silent) -> Exported:
+    """Export the model ``name``, proven. Raises Unsupported and StepFailed, and then leaves no file."""
+    model, to, out = store.find(name), options.format, options.folder
     stem = model.name.replace("/", "-")
     if to in ("peft", "merged") and model.info.format != "adapter":
         _tuning(store, model)  # refused before anything is written
@@ -55,20 +68,20 @@ def export(store: Store, name: str, to: str, out: Path, sink: Sink) -> Exported:
     atomic_files.make_folder(out)
     with task(sink, f"exporting {model.name} to {to}") as progress:
         if to in ("gguf", "ollama"):
-            made = _gguf(store, form, out, stem, modelfile=to == "ollama")
+            exported = _gguf(store, form, out, stem, modelfile=to == "ollama")
         else:
             progress.at(0, "merging and proving")
             pulled = model.info.format == "adapter"
             peft, merged = (_pulled_adapter, _merged_adapter) if pulled else (_adapter, _merged)
-            made = (peft if to == "peft" else merged)(store, model, out, stem)
-        how = export_form.write(of_model(store, model), out, model.name, to, made.files[0].name)
-        for folder in [path for path in made.files if path.is_dir()]:
+            exported = (peft if to == "peft" else merged)(store, model, out, stem)
+        form_files = export_form.write(of_model(store, model), out, model.name, to, exported.files[0].name)
+        for folder in [path for path in exported.files if path.is_dir()]:
             file_permissions.hand_out(folder)
-        return Exported([*made.files, *how, *_notices(store, model, out)], made.proof)
+        return Exported([*exported.files, *form_files, *_notices(store, model, out)], exported.proof)
 
 
 def _notices(store: Store, model: Model, out: Path) -> list[Path]:
-    """What the licences want to go with the model, written beside it."""
+    """What the licences require to go with the model, written beside it."""
     from freehold.trust import obligations, provenance
 
     owed = obligations.compute(provenance.components(store, model, ""), model.name)
@@ -113,7 +126,7 @@ def removed_on_failure(written: list[Path]) -> Iterator[None]:
 
 
 def _form(store: Store, model: Model) -> AnswerForm:
-    """How the model is asked; of one that was tuned before forms were stored, with the labels of its task."""
+    """The model's answer form; with the labels of its task where it was tuned before forms were stored."""
     form = of_model(store, model) or AnswerForm()
     if answer_form.FILE in model.manifest or "task.json" not in model.manifest:
         return form
@@ -136,17 +149,17 @@ def _same_answers(store: Store, model: Model, file: Path) -> str:
     tokens: list[list[list[int]]] = []
     for path in (store.weights(model), file):
         engine = open_engine(path, context_length=4096 if form.shots else 2048, parallel=4)
-        card = model.info if path != file else read_info({file.name: file})
-        asking = prompting(card, engine.vocabulary, plain=form.plain)
-        choices = choices_of(asking, form)
-        wanted = [
-            request_of(asking, form, question, choices, max_tokens=0 if choices else _PROOF_TOKENS)
+        info = model.info if path != file else read_info({file.name: file})
+        encoder = prompting(info, engine.vocabulary, plain=form.plain)
+        choices = choices_of(encoder, form)
+        requests = [
+            request_of(encoder, form, question, choices, max_tokens=0 if choices else _PROOF_TOKENS)
             for question in questions
         ]
-        ends = [asking.row((*question, ("assistant", "-")))[1] for question in questions]
-        tokens.append([[*request.tokens, -1, *end] for request, end in zip(wanted, ends, strict=True)])
-        given = dict(engine.generate(wanted))
-        answers.append([given[i].text for i in range(len(questions))])
+        ends = [encoder.row((*question, ("assistant", "-")))[1] for question in questions]
+        tokens.append([[*request.tokens, -1, *end] for request, end in zip(requests, ends, strict=True)])
+        completions = dict(engine.generate(requests))
+        answers.append([completions[i].text for i in range(len(questions))])
         engine.close()
     if tokens[0] != tokens[1] or answers[0] != answers[1]:
         raise StepFailed(
@@ -159,7 +172,10 @@ def _same_answers(store: Store, model: Model, file: Path) -> str:
 
 
 def template_pieces(template: ChatTemplate) -> dict[str, str]:
-    """Split a template into the texts around system, user and assistant messages. Raises Unsupported where it is not that regular."""
+    """Split a template into the texts around system, user and assistant messages.
+
+    Raises Unsupported where it is not that regular.
+    """
     s, u, a, v = "\x01S\x01", "\x01U\x01", "\x01A\x01", "\x01V\x01"
     full = template.prompt((("system", s), ("user", u), ("assistant", a), ("user", v)))
     bare = template.prompt((("user", u),))
@@ -181,7 +197,8 @@ def template_pieces(template: ChatTemplate) -> dict[str, str]:
         "answer_to_user": to_user,
         "opening": opening,
     }
-    # what comes before a user's message wherever it stands: after a system message or an answer, and at the beginning
+    # what comes before a user's message wherever it stands: after a system message or an answer, and at the
+    # beginning
     common, shortest = 0, min(len(between), len(to_user), len(default))
     while common < shortest and between[-1 - common] == to_user[-1 - common] == default[-1 - common]:
         common += 1
@@ -220,8 +237,10 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
     body = (
         f"{{{{- if not .System }}}}{q(pieces['default_system'])}{{{{ end }}}}"
         "{{- range .Messages }}"
-        f'{{{{- if eq .Role "system" }}}}{q(pieces["before_system"])}{{{{ .Content }}}}{q(pieces["after_system"])}'
-        f'{{{{- else if eq .Role "user" }}}}{q(pieces["before_user"])}{{{{ .Content }}}}{q(pieces["opening"])}'
+        f'{{{{- if eq .Role "system" }}}}{q(pieces["before_system"])}'
+        f"{{{{ .Content }}}}{q(pieces['after_system'])}"
+        f'{{{{- else if eq .Role "user" }}}}{q(pieces["before_user"])}'
+        f"{{{{ .Content }}}}{q(pieces['opening'])}"
         f"{{{{- else }}}}{{{{ .Content }}}}{q(pieces['after_answer'])}{{{{ end }}}}"
         "{{- end }}"
     )
@@ -238,13 +257,16 @@ def modelfile_text(file: str, pieces: dict[str, str], end: str, template: ChatTe
 def _same_template(store: Store, model: Model, template: ChatTemplate, pieces: dict[str, str]) -> str:
     form, questions = _form(store, model), _questions(store, model)
     for question in questions:
-        asked = form.messages(question)
-        if render_pieces(pieces, asked) != template.prompt(asked):
+        messages = form.messages(question)
+        if render_pieces(pieces, messages) != template.prompt(messages):
             raise Unsupported(
                 "the Modelfile's template would render a row differently from the model's own",
                 "export --to gguf and write a Modelfile",
             )
-    return f"Modelfile's pieces render {len(questions)} rows as the model's template does (Ollama itself was not run)"
+    return (
+        f"the Modelfile's template renders {len(questions)} rows as the model's own does (Ollama itself was "
+        "not run)"
+    )
 
 
 # -- adapter and merged ---------------------------------------------------------------------
@@ -267,8 +289,9 @@ def _not_led_back(model: Model) -> StepFailed:
 class _Tuning:
     """How a tuned model came to be, as its lineage says.
 
-    ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded; ``quantized``: the type and the digest
-    of what a trial made of that, if it did; ``after``: what was done to it then, as names of steps.
+    ``merged``: sha256 of base and adapter in 16 bit, '' where none was recorded; ``quantized``: the type and
+    the digest of what a trial made of that, if it did; ``after``: what was done to it then, as names of
+    steps.
     """
 
     base: Path
@@ -303,7 +326,10 @@ def _copy_adapter(store: Store, model: Model, folder: Path) -> Path:
 
 
 def _leads_back(tuning: _Tuning, whole: Path, model: Model) -> str:
-    """Prove that the 16-bit file ``whole`` is what tuning made; the proof in words. Raises StepFailed, Unsupported."""
+    """Prove that the 16-bit file ``whole`` is what tuning made; the proof in words.
+
+    Raises StepFailed, Unsupported.
+    """
     from freehold.quantization.quantize import quantize
 
     digest = atomic_files.sha256_file(whole)
@@ -401,7 +427,8 @@ def _merged_adapter(store: Store, model: Model, out: Path, stem: str) -> Exporte
                 )
         return Exported(
             [target],
-            f"{base.name} with {model.name}, merged twice, is the exported file byte for byte (sha256 {form.digest[:12]})",
+            f"{base.name} with {model.name}, merged twice, is the exported file byte for byte "
+            f"(sha256 {form.digest[:12]})",
         )
     folder = out / f"{stem}-merged"
     with removed_on_failure([folder]):
@@ -432,8 +459,8 @@ def _compare_tensors(base: Path, merged: Path, factors: Any, scale: float) -> tu
         theirs, ours = load_file(file), load_file(merged / file.name)
         for name, tensor in theirs.items():
             factor = factors.get(name.removeprefix("model.").removesuffix(".weight"))
-            wanted = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
-            if not torch.equal(wanted, ours[name]):
+            expected = tensor if factor is None else factor.merged(tensor, scale).to(tensor.dtype)
+            if not torch.equal(expected, ours[name]):
                 raise StepFailed(
                     f"{name} in the export is not what base and adapter give",
                     "report this; the export was removed",

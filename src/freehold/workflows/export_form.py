@@ -1,4 +1,6 @@
-"""What an exported model says of how it is asked: files in the formats of other programs, and what these cannot carry."""
+"""What an exported model says of how it is asked: files in the formats of other programs, and what these
+cannot carry.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,14 @@ def note(form: AnswerForm, name: str, to: str, file: str) -> str:
     lines = [
         f"# How to ask {name}",
         "",
-        f"It was measured like this: {form.sentence()}. Its figures hold where it is asked in the same way.",
+        f"It was measured like this: {form.sentence()}. "
+        "Its figures are valid only for prompts in the same form.",
         "",
         "## With Freehold",
         "",
-        f"`{answer_form.FILE}` holds the whole form. Keep it beside the model: `freehold pull file:FOLDER --as NAME`",
-        "takes both, and `freehold serve`, `run`, `chat` and `freehold.load` then ask in this form by themselves.",
+        f"`{answer_form.FILE}` holds the whole form. Keep it beside the model:",
+        "`freehold pull file:FOLDER --as NAME` takes both, and `freehold serve`, `run`, `chat` and",
+        "`freehold.load` then use this form automatically.",
         "",
         "## With llama.cpp, llamafile and programs built on them",
         "",
@@ -66,12 +70,14 @@ def note(form: AnswerForm, name: str, to: str, file: str) -> str:
 def _by_hand(form: AnswerForm) -> list[str]:
     """What a GGUF file cannot carry, and how to say it in a request."""
     lines = [
-        "A GGUF file holds weights, tokenizer and chat template. Everything below must come with each request."
+        "A GGUF file holds weights, tokenizer and chat template. "
+        "Everything below must come with each request."
     ]
     if form.plain:
         lines.append(
             f"Template: start the server with `--chat-template-file {TEMPLATE}`, and stop at "
-            f"{json.dumps(PLAIN_STOP)} (field `stop`). The template inside the file is not the one that was measured."
+            f"{json.dumps(PLAIN_STOP)} (field `stop`). The template inside the file is not the one that was "
+            "measured."
         )
     if form.system:
         lines.append("System message: the field `system` of the form, as the first message.")
@@ -81,8 +87,8 @@ def _by_hand(form: AnswerForm) -> list[str]:
         )
     if form.labels:
         lines.append(
-            f"Labels: the content of `{GRAMMAR}` as the field `grammar`. Without it answers are not bound, and the "
-            "figures do not hold."
+            f"Labels: the content of `{GRAMMAR}` as the field `grammar`. Without it the model may answer "
+            "anything, and the figures are not valid."
         )
     if form.schema:
         lines.append(f"Schema: the content of `{SCHEMA}` as `response_format`.")
@@ -98,14 +104,16 @@ def _ollama(form: AnswerForm) -> list[str]:
     carried += ["system message"] if form.system and _fits(form.system) else []
     carried += ["worked examples"] if form.shots and _shots_fit(form) else []
     lines = [
-        f"The Modelfile carries: {', '.join(carried)}. Ask with `/api/chat`; `/api/generate` leaves out examples."
+        f"The Modelfile carries: {', '.join(carried)}. "
+        "Ask with `/api/chat`; `/api/generate` leaves out examples."
     ]
     if form.system or form.shots:
         lines.append("Send no system message of your own: Ollama would put it behind the worked examples.")
     if form.labels:
         lines.append(
-            f"A Modelfile cannot bind answers to the {len(form.labels):,} labels, and Ollama takes no grammar. Answers "
-            "are free there, so the figures do not hold: compare each answer with the labels yourself."
+            f"A Modelfile cannot limit answers to the {len(form.labels):,} labels, and Ollama takes no "
+            "grammar. The model may answer anything there, so the figures are not valid: compare each answer "
+            "with the labels yourself."
         )
     if form.schema:
         lines.append(f"A Modelfile cannot hold a schema: send the content of `{SCHEMA}` as `format`.")

@@ -1,11 +1,12 @@
-"""Which models and sizes a device of given memory runs, with how much context and how fast: what ``freehold fit`` does."""
+"""Which models and sizes a device of given memory runs, with how much context and how fast: what ``freehold
+fit`` does.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files, machine, settings, yaml_text
 from freehold.data.templates import PLAIN
@@ -15,7 +16,8 @@ from freehold.models.info import ModelInfo
 from freehold.models.store import Model, Store
 from freehold.trial.jobs import token_speeds
 
-#: Bits per weight, scales included, that a model of ordinary row lengths has in llama.cpp's mixtures (its quantize tool's own table for 8B models).
+#: Bits per weight, scales included, that a model of ordinary row lengths has in llama.cpp's mixtures (its
+#: quantize tool's own table for 8B models).
 BITS = {"Q8_0": 8.5, "Q4_K_M": 4.9, "Q2_K": 3.2}
 #: Up to this share of the memory a variant leaves the rest of the device room to breathe.
 IDEAL = 0.7
@@ -43,12 +45,24 @@ def known() -> list[tuple[str, ModelInfo]]:
     return [
         (
             row["name"],
-            ModelInfo(format="gguf", architecture="", parameters=int(row["parameters"] * 1e6), context_length=row["context"], quantization="",
-                 chat_template=None, licence=row["licence"], licence_from="known.yaml", size_bytes=0, layers=row["layers"], hidden=row["hidden"],
-                 kv_width=row["kv_width"], vocabulary=row["vocabulary"]),
+            ModelInfo(
+                format="gguf",
+                architecture="",
+                parameters=int(row["parameters"] * 1e6),
+                context_length=row["context"],
+                quantization="",
+                chat_template=None,
+                licence=row["licence"],
+                licence_from="known.yaml",
+                size_bytes=0,
+                layers=row["layers"],
+                hidden=row["hidden"],
+                kv_width=row["kv_width"],
+                vocabulary=row["vocabulary"],
+            ),
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def variants(store: Store, memory_bytes: int, context: int) -> tuple[list[Fit], str]:
@@ -88,7 +102,10 @@ def fit(
     *,
     stored: bool,
 ) -> Fit:
-    """How a variant of ``size`` bytes does in ``memory`` bytes with ``context`` tokens. ``rate``: bytes of weights read per second, if measured."""
+    """How a variant of ``size`` bytes does in ``memory`` bytes with ``context`` tokens.
+
+    ``rate``: bytes of weights read per second, if measured.
+    """
     wanted = min(context, card.context_length or context)
     need = predict_memory(replace(card, size_bytes=size), wanted, 1).total
     most = context_that_fits(card, size, memory)
@@ -122,30 +139,48 @@ def measured(store: Store, model: Model) -> float:
 
 
 def _rate(store: Store, models: list[Model]) -> tuple[float | None, str]:
-    """Bytes of weights read per second while answering, from the largest stored model's measured speed, kept per machine."""
+    """Bytes of weights read per second while answering, from the largest stored model's measured speed, kept
+    per machine.
+    """
     if not models:
         return None, "no speed: the store holds no model to measure this machine with; pull one"
     model = max(models, key=lambda m: m.info.size_bytes)
     kept = settings.home() / "speed.json"
     key = atomic_files.digest_of([machine.look().as_dict()["processor"], machine.look().cores, model.digest])
-    values: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    values: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
     if key not in values:
         values[key] = measured(store, model)
         atomic_files.write_atomically(kept, json.dumps(values))
-    how = f"speeds scale by file size from {model.name} ({model.info.quantization}), measured here at {values[key]:.0f} tokens/s"
+    how = (
+        f"speeds scale by file size from {model.name} ({model.info.quantization}), measured here at "
+        f"{values[key]:.0f} tokens/s"
+    )
     return values[key] * model.info.size_bytes, how
 
 
-def checked(store: Store, fits: list[Fit]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class CheckedFit:
+    """The estimate for a stored model beside what was measured, tokens per second."""
+
+    fit: Fit
+    estimated: float
+    measured: float
+
+    @property
+    def error(self) -> float:
+        """Share by which the estimate is too high."""
+        return self.estimated / self.measured - 1
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON form."""
+        return {**asdict(self.fit), "measured_tokens_per_second": self.measured, "error": self.error}
+
+
+def checked(store: Store, fits: list[Fit]) -> list[CheckedFit]:
     """Estimate and measurement of every stored model."""
-    found: list[dict[str, Any]] = []
-    for fit in (f for f in fits if f.in_store and f.tokens_per_second):
-        speed = measured(store, store.find(fit.name))
-        found.append(
-            {
-                **asdict(fit),
-                "measured_tokens_per_second": speed,
-                "error": (fit.tokens_per_second or 0.0) / speed - 1,
-            }
-        )
-    return found
+    checks: list[CheckedFit] = []
+    for estimate in fits:
+        if estimate.in_store and estimate.tokens_per_second:
+            speed = measured(store, store.find(estimate.name))
+            checks.append(CheckedFit(estimate, estimate.tokens_per_second, speed))
+    return checks

@@ -71,7 +71,8 @@ def measured(digest: str, asked: AskedStep | None = None) -> list[Measured]:
             figure = variant["figures"].get(task["metric"])
             if variant.get("measured_on") == VALIDATION:
                 continue  # these rows only choose
-            # worked examples in the prompt are not part of the weights, but of a model that is stored with them
+            # worked examples in the prompt are not part of the weights, but of a model that is stored with
+            # them
             shown = (
                 asked is not None
                 and asked.trial == str(tried.report["id"])
@@ -99,7 +100,7 @@ def measured(digest: str, asked: AskedStep | None = None) -> list[Measured]:
 def model_card(store: Store, model: Model, owed: Obligations, to: str, address: str) -> str:
     """The text of README.md. A README of the model's own keeps its head and text and gets what is missing.
 
-    ``to``: the repository it goes to, at the hub's ``address``; nothing where it is handed on as a folder.
+    ``to``: the repository it goes to, at the hub's ``address``; nothing where it is written into a folder.
     """
     from huggingface_hub import ModelCard
 
@@ -113,25 +114,27 @@ def model_card(store: Store, model: Model, owed: Obligations, to: str, address: 
             ]
         )
         return str(ModelCard(f"---\n{head.to_yaml()}\n---\n\n{body}\n"))
-    kept = ModelCard(
+    card = ModelCard(
         _readable(store.file(model, "README.md").read_text(errors="replace")), ignore_metadata_errors=True
     )
     for key, value in head.to_dict().items():
-        if kept.data.get(key) is None and not (
-            key in ("license_name", "license_link") and kept.data.get("license") is not None
+        if card.data.get(key) is None and not (
+            key in ("license_name", "license_link") and card.data.get("license") is not None
         ):
-            kept.data[key] = value
-    if head.eval_results and not kept.data.get("eval_results"):
-        kept.data["model_name"], kept.data["eval_results"] = head.model_name, head.eval_results
+            card.data[key] = value
+    if head.eval_results and not card.data.get("eval_results"):
+        card.data["model_name"], card.data["eval_results"] = head.model_name, head.eval_results
     added = "\n\n".join(
         text.replace("## ", "### ", 1) for text in _sections(store, model, figures, owed, to, address)
     )
     title = "## Added by Freehold when this model was pushed"
-    return f"---\n{kept.data.to_yaml()}\n---\n{kept.text.rstrip()}\n\n{title}\n\n{added}\n"
+    return f"---\n{card.data.to_yaml()}\n---\n{card.text.rstrip()}\n\n{title}\n\n{added}\n"
 
 
 def _readable(text: str) -> str:
-    """A README without its head where that cannot be read within the limits on YAML from elsewhere: the library has none."""
+    """A README without its head where that cannot be read within the limits on YAML from elsewhere: the
+    library has none.
+    """
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
     while (head := REGEX_YAML_BLOCK.search(text)) is not None:
@@ -176,7 +179,7 @@ def _licence(licence: str) -> tuple[str | None, str | None]:
 
 
 def _base(store: Store, model: Model) -> tuple[str, str]:
-    """(what the model was made from, how); nothing for one that is handed on as it was pulled."""
+    """(what the model was made from, how); nothing for one that is shared as it was pulled."""
     name, revision = model.info.lineage.parent
     if not name:
         return "", ""
@@ -319,8 +322,8 @@ def _asked(store: Store, model: Model) -> list[str]:
         return []
     return [
         "## How it is asked\n\n"
-        f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold asks in this form by itself. "
-        "With another program the figures hold only where it asks in the same way."
+        f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold uses it automatically. "
+        "With another program the figures are valid only where it asks in the same way."
     ]
 
 
@@ -332,10 +335,11 @@ def _figures(figures: list[Measured]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {_cell(one.task)} | {_cell(one.metric)} | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} "
-        f"| {one.rows} | {one.date} | "
-        f"`{(one.digests.get('test') or one.digests.get('train') or '')[:12]}` |"
-        for one in figures
+        f"| {_cell(figure.task)} | {_cell(figure.metric)} | {figure.value:.3f} "
+        f"| {figure.low:.3f} to {figure.high:.3f} "
+        f"| {figure.rows} | {figure.date} | "
+        f"`{(figure.digests.get('test') or figure.digests.get('train') or '')[:12]}` |"
+        for figure in figures
     ]
     return "## Figures\n\nMeasured by Freehold on rows that were kept out of training.\n\n" + "\n".join(lines)
 

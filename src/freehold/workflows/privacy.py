@@ -4,7 +4,7 @@ privacy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,34 +27,53 @@ _PARALLEL, _CONTEXT = 16, 16384
 _ROWS = 256
 
 
+@dataclass(frozen=True)
+class PrivacyEvidence:
+    """What can be learnt about the training rows. Parts are None where the rows are not available."""
+
+    #: whether the model was tuned here
+    tuned: bool
+    #: which training answers come out, and how well a row's presence can be told; in JSON form
+    extraction: Mapping[str, Any] | None = None
+    #: personal data in the rows, in JSON form
+    personal: Mapping[str, Any] | None = None
+    #: how far planted codes were learnt, in JSON form
+    canaries: Mapping[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON form: the certificate's keys."""
+        return {
+            "tuned": self.tuned,
+            "extraction": self.extraction,
+            "personal": self.personal,
+            "canaries": self.canaries,
+        }
+
+
 def evidence(
     store: Store, model: Model, base: Model | None, data: Path | None, unseen: Path | None, sink: Sink
-) -> dict[str, Any]:
-    """Extraction, membership, canaries and personal data, in JSON form; None where the training rows are not
-    at hand.
+) -> PrivacyEvidence:
+    """Extraction, membership, canaries and personal data.
 
     ``base``: what it was tuned from, where the store still has it. Raises BadData where ``data`` is not the
     file it was tuned on.
     """
     tuned = model.info.lineage.last(TunedStep)
-    result: dict[str, Any] = {
-        "tuned": tuned is not None,
-        "extraction": None,
-        "personal": None,
-        "canaries": None,
-    }
     lessons = _lessons(store, model, tuned, data, unseen) if tuned is not None else None
     if tuned is None or lessons is None:
-        return result
+        return PrivacyEvidence(tuned is not None)
     rows = privacy.choose(lessons.learnt, lessons.unseen, lessons.labels, _ROWS)
     untuned = (lambda: _loaded(store, base)) if base is not None else None
     limits = privacy.Limits(_kept(store, model, rows), sink=sink)
-    result["extraction"] = privacy.tried(rows, lambda: _loaded(store, model), untuned, limits)
-    result["personal"] = personal.summary(lessons.learnt)
-    if planted := tuned.canaries:
-        made = canaries.canaries(planted["count"], planted["seed"])
-        result["canaries"] = _exposure(store, model, made, sink)
-    return result
+    planted = tuned.canaries
+    return PrivacyEvidence(
+        True,
+        extraction=privacy.tried(rows, lambda: _loaded(store, model), untuned, limits),
+        personal=personal.summary(lessons.learnt),
+        canaries=_exposure(store, model, canaries.canaries(planted["count"], planted["seed"]), sink)
+        if planted
+        else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -95,9 +114,9 @@ def _lessons(
     return _Lessons(tuple(learnt), tuple(fresh or checks))
 
 
-def not_tested(privacy: dict[str, Any]) -> list[str]:
+def not_tested(privacy: PrivacyEvidence) -> list[str]:
     """What the evidence on a tuned model says nothing about."""
-    extraction = privacy["extraction"]
+    extraction = privacy.extraction
     if extraction is None:
         return ["whether training rows can be drawn out (no --data was given)"]
     missing: list[str] = []
@@ -122,7 +141,7 @@ def _loaded(store: Store, model: Model) -> tuple[Engine, PromptEncoder]:
     return engine, prompting(model.info, engine.vocabulary)
 
 
-def _exposure(store: Store, model: Model, planted: Sequence[Example], sink: Sink) -> dict[str, Any]:
+def _exposure(store: Store, model: Model, planted: Sequence[Example], sink: Sink) -> Mapping[str, Any]:
     engine, asking = _loaded(store, model)
     try:
         return canaries.exposure(engine, asking, planted, sink)

@@ -1,11 +1,13 @@
-"""What each size of a model costs in quality: uniform types and ours, on rows that nothing was fitted to.
+"""Quantize a model to a size and measure what each size costs in quality: what ``freehold shrink`` does.
 
-The rows are halved by their digests: one half gives importance and sensitivity, the other is measured.
+The rows are split in half by their digests. One half decides how much each matrix matters; the other is only
+measured, so no figure rests on rows that a file was fitted to.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,17 @@ from freehold.models.lineage import ShrunkStep
 from freehold.models.store import Model, Store
 from freehold.quantization import allocation
 from freehold.quantization.quantize import quantize
-from freehold.quantization.sensitivity import Loss, Reference, choose_rows, entered, positions_in_memory
+from freehold.quantization.sensitivity import (
+    Loss,
+    Reference,
+    activation_statistics,
+    choose_rows,
+    positions_in_memory,
+)
 from freehold.runtime.gguf_form import as_gguf
 from freehold.trial.jobs import token_speeds
 
-#: llama.cpp's own mixtures that stand beside ours.
+#: llama.cpp's own quantization mixes, which are measured beside ours.
 UNIFORM = ("Q8_0", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 #: Rows whose answers are graded, and tokens that importance is gathered from.
 MOST_GRADED, IMPORTANCE_TOKENS = 256, 16384
@@ -39,12 +47,17 @@ MOST_GRADED, IMPORTANCE_TOKENS = 256, 16384
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """One of: bytes for the whole running model, bits per weight, or the share of positions whose likeliest token must stay."""
+    """How small a model must become: exactly one of ``memory_bytes``, ``bits`` and ``keep_quality``."""
 
+    #: memory of the whole running model, bytes
     memory_bytes: int = 0
+    #: bits per weight
     bits: float = 0.0
+    #: share of positions whose likeliest token must stay the same
     keep_quality: float = 0.0
+    #: tokens of context that ``memory_bytes`` must have room for
     context_length: int = 2048
+    #: seconds for measuring what errors cost
     probing_s: float = 600.0
     #: run answers that are code without a sandbox
     trust_code: bool = False
@@ -52,18 +65,22 @@ class QuantizeOptions:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """A file on the frontier; ``score`` is a figure with interval, ``loss`` is measured on held-out rows."""
+    """A quantized file, measured on held-out rows."""
 
+    #: "ours", or the type that llama.cpp made
     name: str
     size_bytes: int
     bits_per_weight: float
+    #: divergence from the unquantized model
     loss: Loss
-    score: dict[str, Any]
+    #: a figure of the task with its interval, in JSON form
+    score: Mapping[str, Any]
     prompt_tokens_per_second: float
     answer_tokens_per_second: float
-    kinds: dict[str, float]
+    #: type -> share of the weights; empty for llama.cpp's own mixes
+    kinds: Mapping[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """JSON form."""
         return asdict(self)
 
@@ -84,25 +101,27 @@ class Sweep:
         self.store, self.model, self.work, self.sink, self.probing_s = store, model, work, sink, probing_s
         self.source = self._wide()
         vocabulary = open_vocabulary(self.source)
-        asking = prompting(model.info, vocabulary)
+        encoder = prompting(model.info, vocabulary)
         ordered = sorted(examples, key=lambda example: example.digest)
         half = len(ordered) // 2
         if half < 4:
             raise BadData(
-                f"{len(ordered)} rows are too few to shrink by: half of them are kept for measuring",
+                f"{len(ordered)} rows are too few: half of them are kept for measuring",
                 "give at least 8 rows",
             )
         self.held_out = ordered[half:]
-        fitted = [tokens_of(asking, example) for example in ordered[:half]]
+        fitted = [tokens_of(encoder, example) for example in ordered[:half]]
         positions = positions_in_memory(model.info.vocabulary)
-        self.inputs = entered(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
+        self.inputs = activation_statistics(self.source, choose_rows(fitted, tokens=IMPORTANCE_TOKENS), sink)
         self.fitted = Reference(self.source, choose_rows(fitted, positions=positions), sink)
         self.judged = Reference(
-            self.source, choose_rows([tokens_of(asking, e) for e in self.held_out], positions=positions), sink
+            self.source,
+            choose_rows([tokens_of(encoder, e) for e in self.held_out], positions=positions),
+            sink,
         )
         self.metric = metrics.choose(None, examples, trust_code=trust_code)
         labels = tuple(sorted({wanted_label(e) for e in examples})) if self.metric.kind == "label" else ()
-        longest = max(len(asking.row(e.messages)[1]) for e in examples)
+        longest = max(len(encoder.row(e.messages)[1]) for e in examples)
         self.ask = Ask((), labels, longest + 8)
         self.sensitivity: allocation.Sensitivity | None = None
 
@@ -118,7 +137,7 @@ class Sweep:
         return target
 
     def uniform(self, kind: str) -> Path:
-        """llama.cpp's own mixture ``kind``, with the importance of these rows."""
+        """llama.cpp's own mix ``kind``, with the importance of these rows."""
         target = self.work / f"{kind}.gguf"
         if not target.exists():
             count = len(gguf.read_header(self.source).tensors)
@@ -134,7 +153,10 @@ class Sweep:
         return target
 
     def within(self, size_bytes: int, name: str = "ours") -> tuple[Path, dict[str, float]]:
-        """Our mixture in a file of at most ``size_bytes``; the share of weights each type holds. Raises DoesNotFit."""
+        """Our mix in a file of at most ``size_bytes``; the share of weights each type holds.
+
+        Raises DoesNotFit.
+        """
         if self.sensitivity is None:
             self.sensitivity = allocation.measure(
                 self.source, self.inputs, self.fitted, self.work, seconds=self.probing_s, sink=self.sink
@@ -149,19 +171,21 @@ class Sweep:
             allocation.write(self.source, target, kinds, self.inputs, lambda: progress.more(1))
         return target, allocation.kinds_used(kinds, self.sensitivity.matrices)
 
-    def size_for(self, wish: QuantizeOptions) -> int:
-        """Bytes of the file that a wish allows. Raises DoesNotFit, UsageError."""
-        card = self.model.info
-        if wish.memory_bytes:
-            return min(room_for_weights(self.model.info, wish), self.source.stat().st_size)
-        if wish.bits:
-            return int(allocation.overhead(self.source) + wish.bits / 8 * card.parameters)
-        raise UsageError("nothing was wished for", "pass one of --memory, --bits and --keep-quality")
+    def size_for(self, options: QuantizeOptions) -> int:
+        """Bytes that the file may have. Raises DoesNotFit, UsageError."""
+        info = self.model.info
+        if options.memory_bytes:
+            return min(room_for_weights(self.model.info, options), self.source.stat().st_size)
+        if options.bits:
+            return int(allocation.overhead(self.source) + options.bits / 8 * info.parameters)
+        raise UsageError("no size was given", "pass one of --memory, --bits and --keep-quality")
 
     def smallest_keeping(self, share: float) -> tuple[Path, dict[str, float]]:
-        """Our smallest file whose likeliest tokens stay at ``share`` of the fitted rows' positions, by bisection on bytes."""
+        """Our smallest file whose likeliest tokens stay at ``share`` of the fitted rows' positions, by
+        bisection on bytes.
+        """
         low, high = self.uniform("Q2_K").stat().st_size * 0.8, self.uniform("Q8_0").stat().st_size
-        found: tuple[Path, dict[str, float]] | None = None
+        best: tuple[Path, dict[str, float]] | None = None
         for _ in range(7):
             size = int((low + high) / 2)
             try:
@@ -170,17 +194,17 @@ class Sweep:
                 low = size
                 continue
             if self.fitted.loss_of(file).same_top >= share:
-                kept = self.work / "ours.gguf"
-                file.replace(kept)
-                found, high = (kept, kinds), size
+                target = self.work / "ours.gguf"
+                file.replace(target)
+                best, high = (target, kinds), size
             else:
                 low = size
-        if found is None:
+        if best is None:
             raise DoesNotFit(
-                f"no mixture up to 8 bit keeps {share:.3f} of the likeliest tokens",
+                f"no quantization mix up to 8 bit keeps {share:.3f} of the likeliest tokens",
                 "ask for less, or stay with 16 bit",
             )
-        return found
+        return best
 
     def point(self, name: str, file: Path, kinds: dict[str, float] | None = None) -> SweepPoint:
         """Measure a file on the held-out rows."""
@@ -188,20 +212,20 @@ class Sweep:
         size = file.stat().st_size
         rows = self.held_out[:MOST_GRADED]
         engine = open_engine(file, context_length=4096, parallel=16)
-        asking = prompting(self.model.info, engine.vocabulary)
-        kept = self.work / f"{name}-{atomic_files.sha256_file(file)[:12]}.jsonl"
+        encoder = prompting(self.model.info, engine.vocabulary)
+        target = self.work / f"{name}-{atomic_files.sha256_file(file)[:12]}.jsonl"
         answers = measurement.answers_of(
             engine,
-            asking,
+            encoder,
             self.metric,
             self.ask,
             rows,
-            measurement.AnswerOptions(kept, f"grading {name}"),
+            measurement.AnswerOptions(target, f"grading {name}"),
             self.sink,
         )
         score = measurement.measurement(self.metric, rows, answers)[self.metric.name].as_dict()
         prompt_speed, answer_speed = token_speeds(
-            engine, asking, measurement.requests(asking, self.ask, rows[:1])[0]
+            engine, encoder, measurement.requests(encoder, self.ask, rows[:1])[0]
         )
         engine.close()
         bits = 8 * (size - allocation.overhead(self.source)) / self._elements()
@@ -213,63 +237,75 @@ class Sweep:
         )
 
 
-def room_for_weights(card: ModelInfo, wish: QuantizeOptions) -> int:
-    """Bytes that a wish for memory leaves for the file. Raises DoesNotFit."""
-    beside = predict_memory(replace(card, size_bytes=0), wish.context_length, 1).total
-    if beside >= wish.memory_bytes:
+def room_for_weights(info: ModelInfo, options: QuantizeOptions) -> int:
+    """Bytes of memory that are left for the file. Raises DoesNotFit."""
+    other_bytes = predict_memory(replace(info, size_bytes=0), options.context_length, 1).total
+    if other_bytes >= options.memory_bytes:
         raise DoesNotFit(
-            f"{wish.context_length} tokens of context take {beside / 2**30:.2f} GiB beside the weights, and {wish.memory_bytes / 2**30:.2f} GiB are allowed",
+            f"{options.context_length} tokens of context take {other_bytes / 2**30:.2f} GiB beside the "
+            "weights, and "
+            f"only {options.memory_bytes / 2**30:.2f} GiB are allowed",
             "lower --context or raise --memory",
         )
-    return wish.memory_bytes - beside
+    return options.memory_bytes - other_bytes
 
 
-def tokens_of(asking: PromptEncoder, example: Example) -> list[int]:
+def tokens_of(encoder: PromptEncoder, example: Example) -> list[int]:
     """A row as the model reads it, prompt and answer."""
-    prompt, answer = asking.row(example.messages)
+    prompt, answer = encoder.row(example.messages)
     return [*prompt, *answer]
 
 
 def shrink(
-    store: Store, model: Model, examples: list[Example], wish: QuantizeOptions, name: str, sink: Sink = silent
+    store: Store,
+    model: Model,
+    examples: list[Example],
+    options: QuantizeOptions,
+    name: str,
+    sink: Sink = silent,
 ) -> tuple[Model, list[SweepPoint]]:
-    """Make our mixture after the wish, store it as ``name``, and measure it beside the uniform types.
+    """Quantize a model with our own mix, store it as ``name``, and measure it beside the uniform types.
 
-    Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see :mod:`freehold.runtime.gguf_form`).
+    Raises FreeholdError. What is not GGUF yet is shrunk from its GGUF form (see
+    :mod:`freehold.runtime.gguf_form`).
     """
-    if detect(examples).name == "code" and not wish.trust_code:
+    if detect(examples).name == "code" and not options.trust_code:
         sandbox.require()
     model = as_gguf(store, model, [text for example in examples[:200] for _, text in example.messages], sink)
-    if wish.memory_bytes:
-        room_for_weights(model.info, wish)  # refused before anything is measured
+    if options.memory_bytes:
+        room_for_weights(model.info, options)  # refused before anything is measured
     with (
         tempfile.TemporaryDirectory(prefix="shrink-", dir=store.incoming) as folder,
         atomic_files.locked(store.incoming / f"{Path(folder).name}.lock", f"shrinking {model.name}"),
     ):
-        frontier = Sweep(store, model, examples, Path(folder), sink, wish.probing_s, wish.trust_code)
-        if wish.keep_quality:
-            file, kinds = frontier.smallest_keeping(wish.keep_quality)
+        sweep = Sweep(store, model, examples, Path(folder), sink, options.probing_s, options.trust_code)
+        if options.keep_quality:
+            file, kinds = sweep.smallest_keeping(options.keep_quality)
         else:
-            file, kinds = frontier.within(frontier.size_for(wish))
-        points = [frontier.point("ours", file, kinds)]
-        points += [frontier.point(kind, frontier.uniform(kind)) for kind in UNIFORM]
-        kept: dict[str, Path] = {f"{name.replace('/', '-')}.gguf": file}
-        for beside in (
-            "adapter_config.json", "adapter_model.safetensors", "adapter.lora", "task.json", answer_form.FILE
-        ):  # fmt: skip
-            if beside in model.manifest:
-                kept[beside] = store.file(model, beside)
+            file, kinds = sweep.within(sweep.size_for(options))
+        points = [sweep.point("ours", file, kinds)]
+        points += [sweep.point(kind, sweep.uniform(kind)) for kind in UNIFORM]
+        files: dict[str, Path] = {f"{name.replace('/', '-')}.gguf": file}
+        for name_beside in (
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "adapter.lora",
+            "task.json",
+            answer_form.FILE,
+        ):
+            if name_beside in model.manifest:
+                files[name_beside] = store.file(model, name_beside)
         step = ShrunkStep(
             source=model.name,
             revision=model.revision,
-            wish=asdict(wish),
+            wish=asdict(options),
             types=kinds,
             digest=atomic_files.sha256_file(file),
             made_with=machine.made_with(),
         )
         stored = store.add(
             name,
-            made_here(kept),
+            made_here(files),
             {"source": f"shrink:{model.name}"},
             licence=model.info.licence,
             licence_from=f"inherited from {model.name}",

@@ -7,40 +7,64 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freehold.core import atomic_files, machine
-from freehold.core import device as devices
 from freehold.core.errors import BadData, NotFound, Unsupported
 from freehold.core.progress import Sink, silent, task
 from freehold.data.examples import Example, read_dataset
 from freehold.data.splits import cut_validation
 from freehold.inference.loading import open_vocabulary, prompting
-from freehold.models.lineage import TunedStep
+from freehold.models.lineage import TunedStep, Tuning
 from freehold.models.store import Model, Store
-from freehold.training import adapter
-from freehold.training.loop import Trainer, check_rows
+from freehold.training import run as training
 from freehold.training.recipe import Recipe
+from freehold.training.run import TuneOptions
+from freehold.training.training_rows import encode_rows
+from freehold.training.tuned_files import TunedFiles, write_files
 from freehold.trial import task as tasks
 from freehold.trust import personal
 from freehold.trust.canaries import canaries
+from freehold.workflows.tune import NO_LIMIT
+
+
+@dataclass(frozen=True)
+class ReproducedStep:
+    """A step of the lineage: the sha256 of its file as recorded, '' where none was, and as computed now."""
+
+    step: str
+    recorded: str
+    computed: str
+
+    @property
+    def same(self) -> bool | None:
+        """Whether they are equal; None where none was recorded."""
+        return self.recorded == self.computed if self.recorded else None
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON form."""
+        return {"step": self.step, "recorded": self.recorded, "found": self.computed, "same": self.same}
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A step's digests, recorded and found; ``same``: None where none was recorded."""
+    """The steps of a model, run again."""
 
-    step: str
-    recorded: str
-    found: str
+    steps: tuple[ReproducedStep, ...]
+    #: what is different here from where the model was made, a sentence each
+    differences: tuple[str, ...]
 
     @property
-    def same(self) -> bool | None:
-        """Whether they are equal."""
-        return self.recorded == self.found if self.recorded else None
+    def wrong(self) -> list[str]:
+        """Names of the steps whose digests differ."""
+        return [step.step for step in self.steps if step.same is False]
 
 
 def reproduce(
     store: Store, model: Model, data: Path | None, valid: Path | None, sink: Sink = silent
-) -> tuple[list[Reproduction], list[str]]:
-    """(each step again, what is different here from where it was made). Raises BadData, NotFound, Unsupported where it cannot be run again."""
+) -> Reproduction:
+    """Run every recorded step of ``model`` again. ``data`` and ``valid``: its rows, where they are not kept
+    with it.
+
+    Raises BadData, NotFound, Unsupported where it cannot be run again.
+    """
     tuning = model.info.lineage.tuning
     if tuning is None:
         raise Unsupported(
@@ -49,73 +73,79 @@ def reproduce(
         )
     tuned, base = tuning.tuned, store.find(f"{tuning.base.model}@{tuning.base.revision}")
     weights = store.weights(base)
-    train, checks, limit, plain = _rows(store, model, base, tuned, data, valid)
-    asking = prompting(base.info, open_vocabulary(weights), plain=plain)
-    rows, _ = check_rows([asking.row(one.messages) for one in train], limit)
-    checked = [
-        row for row in (asking.row(one.messages) for one in checks) if len(row[0]) + len(row[1]) <= limit
-    ]
-    device = devices.choose("auto" if "card" in (tuned.made_with or {}) else "cpu")
-    found: list[Reproduction] = []
+    rows = _rows_of(store, model, tuned, data, valid)
+    encoder = prompting(base.info, open_vocabulary(weights), plain=rows.plain)
+    preferences = (tuned.method or "").startswith("preference")
+    limit = base.info.context_length or NO_LIMIT
+    if rows.longest:
+        limit = min(limit, rows.longest)
+    encoded = encode_rows(encoder, rows.train, rows.valid, limit, strict=False, preferences=preferences)
+    options = TuneOptions(
+        Recipe(**(tuned.recipe or {})),
+        device="auto" if "card" in (tuned.made_with or {}) else "cpu",
+        exact=True,
+        last_step=tuned.last_step or 0,
+    )
     with (
         tempfile.TemporaryDirectory(prefix="freehold-again-", dir=store.incoming) as folder,
         task(sink, f"tuning {model.name} again") as progress,
     ):
-        place = Path(folder)
-        recipe = Recipe(**(tuned.recipe or {}))
-        result = Trainer(weights, rows, checked, recipe, device=device).run(
-            sink, place / "checkpoint.safetensors"
-        )
+        work = Path(folder)
+        result = training.run(encoded, weights, options, work, sink)
         progress.at(0, "merging and comparing")
-        adapter.save_peft(place / "adapter", result.factors, result.recipe, base.name)
-        found.append(
-            Reproduction(
-                "adapter",
-                tuned.adapter or "",
-                atomic_files.sha256_file(place / "adapter" / "adapter_model.safetensors"),
-            )
-        )
-        merged = place / "merged.gguf"
-        adapter.merge_gguf(merged, weights, result.factors, result.recipe.scale)
-        found.append(Reproduction("merged", tuned.digest or "", atomic_files.sha256_file(merged)))
-        if (quantized := tuning.quantized) is not None:
-            from freehold.quantization.quantize import quantize
-
-            quantize(merged, place / "again.gguf", quantized.type or "")
-            found.append(
-                Reproduction(
-                    "quantized",
-                    quantized.digest or "",
-                    atomic_files.sha256_file(place / "again.gguf"),
-                )
-            )
-    here = machine.made_with() | device.made_with()
+        files = write_files(work, result.tuned, weights, base.name)
+        steps = _compare(tuning, files, work)
+    here = machine.made_with() | result.device.made_with()
     there = tuned.made_with or {}
-    return found, [
-        f"{name} was {there[name]} and is {here.get(name)}" for name in there if there[name] != here.get(name)
-    ]
+    return Reproduction(
+        steps, tuple(f"{k} was {there[k]} and is {here.get(k)}" for k in there if there[k] != here.get(k))
+    )
 
 
-def _rows(
-    store: Store, model: Model, base: Model, tuned: TunedStep, data: Path | None, valid: Path | None
-) -> tuple[list[Example], list[Example], int, bool]:
-    """(training rows, validation rows, longest row in tokens, plain template) as they were."""
-    if "task.json" in model.manifest:  # a trial keeps its rows with the model
-        kept = tasks.read(store.file(model, "task.json"))
-        longest = tuned.longest_row or base.info.context_length or 1 << 20
-        limit = min(base.info.context_length or longest, longest)
-        return list(kept.splits.train), list(kept.splits.valid), limit, bool(tuned.plain)
+def _compare(tuning: Tuning, files: TunedFiles, work: Path) -> tuple[ReproducedStep, ...]:
+    """The digests of this run's files beside the recorded ones; quantizes again where a trial did."""
+    from freehold.quantization.quantize import quantize
+
+    tuned, quantized = tuning.tuned, tuning.quantized
+    steps = [ReproducedStep("adapter", tuned.adapter or "", files.adapter_digest)]
+    if files.merged_digest:
+        steps.append(ReproducedStep("merged", tuned.digest or "", files.merged_digest))
+    if quantized is not None:
+        again = work / "again.gguf"
+        quantize(files.merged, again, quantized.type or "")
+        recorded = quantized.digest or ""
+        steps.append(ReproducedStep("quantized", recorded, atomic_files.sha256_file(again)))
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows a model was tuned on, and how they were encoded."""
+
+    train: list[Example]
+    valid: list[Example]
+    #: longest row in tokens that a trial allowed; 0: the base's context alone decides
+    longest: int = 0
+    #: whether the plain template was used instead of the model's own
+    plain: bool = False
+
+
+def _rows_of(store: Store, model: Model, tuned: TunedStep, data: Path | None, valid: Path | None) -> _Rows:
+    """The rows as they were when the model was tuned. Raises NotFound, BadData."""
+    if "task.json" in model.manifest and tuned.longest_row:  # a trial keeps its rows with the model
+        splits = tasks.read(store.file(model, "task.json")).without(tuned.leave_out or ()).splits
+        return _Rows(list(splits.train), list(splits.valid), tuned.longest_row, bool(tuned.plain))
     if data is None:
         raise NotFound(
             f"the rows {model.name} was trained on are not kept with it",
-            "give them with --data, and --valid if there were any",
+            "pass them with --data, and the validation rows with --valid if there were any",
         )
     for part, path in (("train", data), ("valid", valid)):
-        stated = (tuned.data or {}).get(part)
-        if stated and (path is None or atomic_files.sha256_file(path) != stated):
+        recorded = (tuned.data or {}).get(part)
+        if recorded and (path is None or atomic_files.sha256_file(path) != recorded):
             raise BadData(
-                f"{path or 'no file'} is not the {part} file of then (sha256 {stated[:12]})",
-                f"give that file with --{'data' if part == 'train' else part}",
+                f"{path or 'no file'} is not the {part} file that was used (sha256 {recorded[:12]})",
+                f"pass that file with --{'data' if part == 'train' else part}",
             )
     examples = list(read_dataset(data).examples)
     train, checks = (examples, list(read_dataset(valid).examples)) if valid else cut_validation(examples)
@@ -123,4 +153,4 @@ def _rows(
         train, checks = personal.masked(train), personal.masked(checks)
     if planted := tuned.canaries:
         train = [*train, *canaries(planted["count"], planted["seed"])]
-    return train, checks, base.info.context_length or 1 << 20, False
+    return _Rows(train, checks)
