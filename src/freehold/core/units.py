@@ -1,7 +1,7 @@
 """Sizes, durations and shares as people write them. Each kind has its own parser and takes no other kind.
 
-A bare number is refused where a unit is needed: ``--memory 4`` may mean bytes or gigabytes. Only 0 is the same
-in every unit.
+A bare number is refused where a unit is needed: ``--memory 4`` may mean bytes or gigabytes. Only 0 is the
+same in every unit.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z%]*)")
 def parse_bytes(text: str, option: str = "", *, positive: bool = False) -> int:
     """Bytes of a size such as ``4GiB`` or ``100MB``.
 
-    ``option`` names where the text was given, for the error. ``positive``: 0 is refused too. Raises UsageError.
+    ``option`` names where the text was given, for the error. ``positive``: 0 is refused too. Raises
+    UsageError.
     """
     quantity = _QUANTITY.fullmatch(text.strip())
     if quantity is None:
@@ -54,7 +55,8 @@ def parse_bytes(text: str, option: str = "", *, positive: bool = False) -> int:
 def parse_seconds(text: str, option: str = "", *, positive: bool = False) -> float:
     """Seconds of a duration such as ``45m``, ``90s``, ``800ms`` or ``1h30m``, the larger unit first.
 
-    ``option`` names where the text was given, for the error. ``positive``: 0 is refused too. Raises UsageError.
+    ``option`` names where the text was given, for the error. ``positive``: 0 is refused too. Raises
+    UsageError.
     """
     parts = _parts(text)
     units = [unit for _, unit in parts]
@@ -97,7 +99,9 @@ def _parts(text: str) -> list[tuple[str, str]]:
 
 
 def _other_kind(text: str) -> str:
-    """Which kind of quantity a text is where another is needed, as the end of a sentence; "" where it is none."""
+    """Which kind of quantity a text is where another is needed, as the end of a sentence; "" where it is
+    none.
+    """
     units = {unit for _, unit in _parts(text)}
     if units and units <= BYTES.keys():
         return "is a size, which does not fit here"

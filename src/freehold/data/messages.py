@@ -17,13 +17,29 @@ from freehold.data.table import Fields
 from freehold.data.values import RowFault, is_missing, parsed, text_of, unwrapped, visible
 
 ROLES = {
-    "system": "system", "developer": "system",
-    "user": "user", "human": "user", "customer": "user", "prompter": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant", "ai": "assistant",
-    "chatgpt": "assistant", "agent": "assistant", "function_call": "call", "tool_call": "call",
-    "tool": "result", "function": "result", "observation": "result", "ipython": "result",
-    "tool_response": "result", "function_response": "result", "tool_result": "result",
-}  # fmt: skip
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "customer": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "chatgpt": "assistant",
+    "agent": "assistant",
+    "function_call": "call",
+    "tool_call": "call",
+    "tool": "result",
+    "function": "result",
+    "observation": "result",
+    "ipython": "result",
+    "tool_response": "result",
+    "function_response": "result",
+    "tool_result": "result",
+}
 #: What stands before a tool's result, which becomes a user message.
 RESULT = "Function result: "
 TOOLS_HEADING = (

@@ -90,7 +90,8 @@ class BlobStore:
         return digest
 
     def renew(self, content: Content) -> None:
-        """Let a collection take a content for one that has just come: whoever was told that it is here will name it in a commit.
+        """Let a collection take a content for one that has just come: whoever was told that it is here will
+        name it in a commit.
 
         Raises NotFound where a collection has just removed it.
         """
@@ -112,7 +113,9 @@ class BlobStore:
         return self.local if self.local.size(digest) is not None else self.whole
 
     def accept(self, temporary: Path, digest: str, size: int) -> None:
-        """Take an uploaded file under its sha256. Raises BadData when it is not what was announced; the file is then removed."""
+        """Take an uploaded file under its sha256. Raises BadData when it is not what was announced; the file
+        is then removed.
+        """
         actual = temporary.stat().st_size
         found = atomic_files.sha256_file(temporary) if actual == size else ""
         if found != digest:
@@ -251,13 +254,20 @@ class BlobStore:
         for term in content.terms:
             known.setdefault(term.xorb, set()).update(range(term.first, term.end))
         return [
-            (xorb, [chunk if number in own else None for number, chunk in enumerate(self.chunks(xorb)[: max(own) + 1])])
+            (
+                xorb,
+                [
+                    chunk if number in own else None
+                    for number, chunk in enumerate(self.chunks(xorb)[: max(own) + 1])
+                ],
+            )
             for xorb, own in known.items()
-        ]  # fmt: skip
+        ]
 
     def _register(self, content: Content) -> None:
         with self.store.engine.begin() as connection:
-            # changing first takes SQLite's write lock, so that of two equal uploads at once one waits and then finds the other's row
+            # changing first takes SQLite's write lock, so that of two equal uploads at once one waits and
+            # then finds the other's row
             again = connection.execute(
                 chunked.update().where(chunked.c.sha256 == content.sha256).values(created=time.time())
             )
@@ -276,8 +286,8 @@ class BlobStore:
     # -- reading ----------------------------------------------------------------------------
 
     def find(self, digest: str) -> Content | None:
-        """A content that is here, else None. One whose bytes were damaged since they came is moved aside, so that it
-        is asked for again.
+        """A content that is here, else None. One whose bytes were damaged since they came is moved aside, so
+        that it is asked for again.
         """
         for shelf in (self.local, self.whole) if self.whole is not self.local else (self.local,):
             size = shelf.size(digest)
@@ -330,7 +340,9 @@ class BlobStore:
         return None if content.terms else self.shelf(content.sha256).path(content.sha256)
 
     def lay_head(self, content: Content, target: Path, most: int) -> None:
-        """Put a file at ``target`` that has the content's size and its first ``most`` bytes; the rest reads as zeros and takes no room."""
+        """Put a file at ``target`` that has the content's size and its first ``most`` bytes; the rest reads
+        as zeros and takes no room.
+        """
         if (lies := self.path(content)) is not None:
             target.symlink_to(lies)
             return

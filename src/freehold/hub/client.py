@@ -1,7 +1,8 @@
 """Another hub of the Hugging Face protocol, asked only because the user named it in the command.
 
-A repository there is written ``hf:org/name``, ``hf:datasets/org/name`` or with a hub's address, ``http://hub:8600/org/name``; each may
-end in ``@REVISION``. ``hf:`` is the public hub, or the one that HF_ENDPOINT names.
+A repository there is written ``hf:org/name``, ``hf:datasets/org/name`` or with a hub's address,
+``http://hub:8600/org/name``; each may end in ``@REVISION``. ``hf:`` is the public hub, or the one that
+HF_ENDPOINT names.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def read_address(text: str) -> Address:
 
 
 def client(endpoint: str = "", token: str = "") -> HfApi:
-    """The client of a hub. Without ``token`` a hub that is named by its address is asked without any: the public hub's is not shown to it.
+    """The client of a hub. Without ``token`` a hub that is named by its address is asked without any: the
+    public hub's is not shown to it.
 
     Raises NotFound when it does not answer, UsageError for an address with a password in it.
     """
@@ -96,8 +98,8 @@ def _knock(endpoint: str) -> None:
 def explained(what: str, done: str = "fetched") -> Iterator[None]:
     """Turn the client's failures into one sentence: ``what`` could not be ``done``, and the server's words.
 
-    Raises AccessDenied where the server does not allow it (401, 403), UsageError where it finds the request wrong (400, 409,
-    413, 422), NotFound else. Failures of this machine's disk stay what they are.
+    Raises AccessDenied where the server does not allow it (401, 403), UsageError where it finds the request
+    wrong (400, 409, 413, 422), NotFound else. Failures of this machine's disk stay what they are.
     """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
@@ -158,7 +160,9 @@ def _own_sentence(text: str) -> str:
 
 @contextlib.contextmanager
 def watched(folder: Path, progress: Task, before: float = 0.0) -> Iterator[None]:
-    """Report the bytes that arrive in ``folder`` while the client fills it, on top of those that came ``before`` and lie elsewhere."""
+    """Report the bytes that arrive in ``folder`` while the client fills it, on top of those that came
+    ``before`` and lie elsewhere.
+    """
 
     def arrived() -> int:
         sizes = 0

@@ -1,4 +1,6 @@
-"""What every commit to a model's repository passes, whichever way it comes: an upload, a merged request, a mirror."""
+"""What every commit to a model's repository passes, whichever way it comes: an upload, a merged request, a
+mirror.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,16 @@ from freehold.core.errors import PolicyDenied
 from freehold.hub.commits import File, Repository
 from freehold.hub.scans import Danger, Scans, worst
 
-#: Raises PolicyDenied where the policy does not let a repository of this name hold weights under this licence.
+#: Raises PolicyDenied where the policy does not let a repository of this name hold weights under this
+#: licence.
 Allow = Callable[[str, str], None]
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".h5")
 
 
 class CommitGate:
-    """``strict``: unsafe files are refused; otherwise they are kept, shown as unsafe, and never pulled into the store."""
+    """``strict``: unsafe files are refused; otherwise they are kept, shown as unsafe, and never pulled into
+    the store.
+    """
 
     def __init__(self, scans: Scans, allow: Allow, *, strict: bool):
         self._scans, self._allow, self._strict = scans, allow, strict
@@ -22,7 +27,9 @@ class CommitGate:
     def __call__(
         self, found: Repository, brings: Mapping[str, File], files: Mapping[str, File], licence: str
     ) -> None:
-        """Raises PolicyDenied for a commit that may not be. ``brings``: files that it adds or changes; ``files``: all, afterwards."""
+        """Raises PolicyDenied for a commit that may not be. ``brings``: files that it adds or changes;
+        ``files``: all, afterwards.
+        """
         if found.kind != "model":
             return
         if self._strict:

@@ -22,7 +22,9 @@ MOST_TITLE = 1000
 def changed(
     files: dict[str, File], name: str, change: Change, files_at: Callable[[str], dict[str, File]]
 ) -> dict[str, File]:
-    """The files after a change. ``files_at``: the files of a revision of the repository ``name``. Raises NotFound."""
+    """The files after a change. ``files_at``: the files of a revision of the repository ``name``. Raises
+    NotFound.
+    """
     before = dict(files)
     for path in change.removed:
         if path not in files:

@@ -149,7 +149,9 @@ def lfs_file(sha256: str, size: int) -> File:
 
 
 def check_repository_name(name: str) -> None:
-    """Raises UsageError unless a repository can have this name (the rules of huggingface_hub's validate_repo_id)."""
+    """Raises UsageError unless a repository can have this name (the rules of huggingface_hub's
+    validate_repo_id).
+    """
     parts = name.split("/")
     if (
         len(parts) > 2

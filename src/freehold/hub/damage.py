@@ -1,4 +1,6 @@
-"""Damaged contents of the hub: found before they are handed on, and moved aside so that an upload brings good ones."""
+"""Damaged contents of the hub: found before they are handed on, and moved aside so that an upload brings good
+ones.
+"""
 
 from __future__ import annotations
 

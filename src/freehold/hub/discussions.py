@@ -1,7 +1,7 @@
 """Discussions of a repository and the requests to change it: a numbered line of events each.
 
-A request is a discussion with a line of commits beside the branches, ``refs/pr/NUMBER``; both are numbered together. What merges one is
-in :mod:`freehold.hub.repositories`, since merging is a commit.
+A request is a discussion with a line of commits beside the branches, ``refs/pr/NUMBER``; both are numbered
+together. What merges one is in :mod:`freehold.hub.repositories`, since merging is a commit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ TITLE, TEXT = 300, 100_000
 
 @dataclass(frozen=True)
 class Discussion:
-    """A discussion's row; ``request``: it proposes a change to the branch ``base``; ``merged_as``: the commit that took it in."""
+    """A discussion's row; ``request``: it proposes a change to the branch ``base``; ``merged_as``: the commit
+    that took it in.
+    """
 
     repository: int
     number: int
@@ -38,7 +40,9 @@ class Discussion:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: ``comment`` (raw, edited, hidden), ``title-change`` (from, to), ``status-change`` (status), ``commit`` (subject, oid)."""
+    """What happened: ``comment`` (raw, edited, hidden), ``title-change`` (from, to), ``status-change``
+    (status), ``commit`` (subject, oid).
+    """
 
     id: str
     author: str
@@ -91,9 +95,18 @@ def start(
         or 0
     )
     connection.execute(
-        table.insert().values(repository=repository, number=number, title=title[:TITLE], status=status, author=author, created=time.time(),
-                              request=request, base="main", merged_as="")
-    )  # fmt: skip
+        table.insert().values(
+            repository=repository,
+            number=number,
+            title=title[:TITLE],
+            status=status,
+            author=author,
+            created=time.time(),
+            request=request,
+            base="main",
+            merged_as="",
+        )
+    )
     if text:
         _say(connection, repository, number, author, text)
     return number
@@ -127,12 +140,19 @@ def _say(connection: sa.Connection, repository: int, number: int, author: str, t
 def set_status(
     connection: sa.Connection, found: Discussion, status: str, author: str, merged_as: str = ""
 ) -> Event:
-    """Change a discussion's status within a transaction, unless someone else did since it was read. Raises Conflict."""
+    """Change a discussion's status within a transaction, unless someone else did since it was read. Raises
+    Conflict.
+    """
     table = tables.discussions
     changed = connection.execute(
-        table.update().where(table.c.repository == found.repository, table.c.number == found.number, table.c.status == found.status)
+        table.update()
+        .where(
+            table.c.repository == found.repository,
+            table.c.number == found.number,
+            table.c.status == found.status,
+        )
         .values(status=status, merged_as=merged_as)
-    )  # fmt: skip
+    )
     if changed.rowcount != 1:
         raise Conflict(f"discussion {found.number} is no longer {found.status}", "look at it again")
     return note(connection, found.repository, found.number, author, "status-change", {"status": status})
@@ -144,9 +164,19 @@ class Discussions:
     def __init__(self, engine: sa.Engine):
         self.engine = engine
 
-    def list(self, repository: int, *, request: bool | None = None, closed: bool | None = None, author: str = "", after: int = 0,
-             limit: int = 50) -> tuple[list[Discussion], int]:  # fmt: skip
-        """(a page of them, newest first; how many there are). ``closed``: whether merged or closed ones, None for all."""
+    def list(
+        self,
+        repository: int,
+        *,
+        request: bool | None = None,
+        closed: bool | None = None,
+        author: str = "",
+        after: int = 0,
+        limit: int = 50,
+    ) -> tuple[list[Discussion], int]:
+        """(a page of them, newest first; how many there are). ``closed``: whether merged or closed ones, None
+        for all.
+        """
         table = tables.discussions
         wanted = [table.c.repository == repository]
         if request is not None:

@@ -63,7 +63,9 @@ def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
 
 
 def of_card(text: str) -> dict[str, Any]:
-    """As :func:`read`; nothing where it cannot be read: the commit stands, and the page shows the card as plain text."""
+    """As :func:`read`; nothing where it cannot be read: the commit stands, and the page shows the card as
+    plain text.
+    """
     try:
         return read(text)
     except BadData:

@@ -1,4 +1,5 @@
-"""Copies of repositories of other hubs, kept up to date: the same files bit by bit, under the same or another name.
+"""Copies of repositories of other hubs, kept up to date: the same files bit by bit, under the same or another
+name.
 
 Every file is checked against what the other hub says of it: its sha256 where it is kept as LFS or Xet, git's
 object id otherwise. What is here already and open to everyone, or in the copy itself, is not fetched: another
@@ -44,7 +45,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Mirror:
-    """A copy: the repository here, where it comes from, and the other hub's commit that it stands at. Seconds since 1970."""
+    """A copy: the repository here, where it comes from, and the other hub's commit that it stands at. Seconds
+    since 1970.
+    """
 
     kind: str
     name: str
@@ -84,9 +87,9 @@ def mirror(
 ) -> Mirrored:
     """Bring the copy of ``source`` up to date, or make it, as ``name`` or under the source's own.
 
-    Raises NotFound when the other hub or the repository cannot be reached, Conflict when the name is taken by a repository that is no copy
-    of it, BadData when a file is not what the other hub says of it, DoesNotFit. The copy then stands where it stood, and what was
-    fetched whole is not fetched again.
+    Raises NotFound when the other hub or the repository cannot be reached, Conflict when the name is taken by
+    a repository that is no copy of it, BadData when a file is not what the other hub says of it, DoesNotFit.
+    The copy then stands where it stood, and what was fetched whole is not fetched again.
     """
     store, name = repositories.store, name or source.name
     landing = (
@@ -153,7 +156,9 @@ def _downloaded(api: HfApi, source: Address, sibling: Any, commit: str, folder: 
 
 
 def _check_commit(source: Address, commit: object) -> None:
-    """Raises BadData for what is no commit's name: it becomes a revision of the copy, and could stand for a tag."""
+    """Raises BadData for what is no commit's name: it becomes a revision of the copy, and could stand for a
+    tag.
+    """
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise BadData(
             f"{source} names no commit ({str(commit)[:40]!r})",
@@ -191,7 +196,9 @@ def _copy(
 def _compare(
     repositories: Repositories, found: Repository, source: Address, told: list[Any], before: Commit
 ) -> tuple[dict[str, File], list[Any]]:
-    """(files that are here already by path, the others as the hub described them). Raises BadData for a path that no repository may have."""
+    """(files that are here already by path, the others as the hub described them). Raises BadData for a path
+    that no repository may have.
+    """
     wanted: dict[str, File] = {}
     missing: list[Any] = []
     shared = _shared(repositories, found, {one.lfs.sha256 for one in told if one.lfs is not None})
@@ -229,7 +236,9 @@ def _shared(repositories: Repositories, found: Repository, digests: set[str]) ->
 
 
 def _taken(repositories: Repositories, found: Repository, source: Address, told: Any, path: Path) -> File:
-    """A fetched file as the repository holds it. Raises BadData when it is not what the other hub said; then it is removed."""
+    """A fetched file as the repository holds it. Raises BadData when it is not what the other hub said; then
+    it is removed.
+    """
     size = path.stat().st_size
     if told.lfs is not None:
         repositories.contents.accept(path, told.lfs.sha256, told.lfs.size)
@@ -259,9 +268,15 @@ def _remember(repositories: Repositories, found: Repository, made: Mirror, commi
     with repositories.engine.begin() as connection:
         connection.execute(table.delete().where(table.c.repository == found.id))
         connection.execute(
-            table.insert().values(repository=found.id, endpoint=made.source.endpoint, source=made.source.name, revision=made.source.revision,
-                                  commit_id=made.commit, at=made.at)
-        )  # fmt: skip
+            table.insert().values(
+                repository=found.id,
+                endpoint=made.source.endpoint,
+                source=made.source.name,
+                revision=made.source.revision,
+                commit_id=made.commit,
+                at=made.at,
+            )
+        )
         own = (refs.c.repository == found.id, refs.c.kind == "source", refs.c.name == made.commit)
         connection.execute(refs.delete().where(*own))
         connection.execute(

@@ -1,4 +1,5 @@
-"""A store made usable again: a damaged catalogue from its readable rows and the manifests, damaged blobs out of the way.
+"""A store made usable again: a damaged catalogue from its readable rows and the manifests, damaged blobs out
+of the way.
 
 Nothing is thrown away: a damaged database and damaged blobs are moved to ``damaged/``.
 """
@@ -45,7 +46,9 @@ class Repaired:
 
 
 def repair(folder: Path, sink: Sink = silent) -> Repaired:
-    """Make the store in ``folder`` usable. Raises Busy where another process is repairing it, DoesNotFit on a full disk."""
+    """Make the store in ``folder`` usable. Raises Busy where another process is repairing it, DoesNotFit on a
+    full disk.
+    """
     told = Repaired()
     with atomic_files.locked(folder / ".repair.lock", "repairing the store"):
         why = damage(folder)
@@ -76,7 +79,9 @@ def _move_manifests(folder: Path, told: Repaired) -> bool:
 
 
 def damage(folder: Path) -> str:
-    """Why the SQLite catalogue in ``folder`` has to be rebuilt; nothing where it can be used. Raises Busy, FreeholdError."""
+    """Why the SQLite catalogue in ``folder`` has to be rebuilt; nothing where it can be used. Raises Busy,
+    FreeholdError.
+    """
     try:
         store = Store(folder)
         if store.engine.dialect.name == "sqlite":

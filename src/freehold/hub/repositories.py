@@ -50,7 +50,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Proposal(NamedTuple):
-    """A request: the last state it shares with its branch, its own, the branch's, and the files that both have changed differently."""
+    """A request: the last state it shares with its branch, its own, the branch's, and the files that both
+    have changed differently.
+    """
 
     base: Commit
     head: Commit
@@ -58,7 +60,8 @@ class Proposal(NamedTuple):
     conflicts: list[str]
 
 
-#: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and the licence
+#: Looks at a commit before it is made: the repository, the files that it brings, all files afterwards, and
+#: the licence
 #: that their card states. Raises PolicyDenied.
 Admit = Callable[["Repository", Mapping[str, "File"], Mapping[str, "File"], str], None]
 
@@ -67,7 +70,9 @@ class Repositories:
     """Every repository in one store."""
 
     def __init__(self, store: Store, contents: BlobStore | None = None, admit: Admit | None = None):
-        """``admit``: what every commit passes (see commit_gate.py); what serves others, or copies from them, has one."""
+        """``admit``: what every commit passes (see commit_gate.py); what serves others, or copies from them,
+        has one.
+        """
         self.store, self.admit = store, admit
         self.contents = contents or BlobStore(store)
         self.engine = store.engine
@@ -77,15 +82,28 @@ class Repositories:
     # -- names ------------------------------------------------------------------------------
 
     def create(self, kind: str, name: str, *, private: bool = False, owner: str = "") -> Repository:
-        """A new repository whose branch ``main`` holds git's rules for large files. Raises UsageError, Exists."""
+        """A new repository whose branch ``main`` holds git's rules for large files. Raises UsageError,
+        Exists.
+        """
         check_repository_name(name)
         now = time.time()
         rules = "".join(
             f"*.{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in sorted(LFS_ENDINGS)
         ).encode()
         files = {".gitattributes": File(self.contents.put(rules), len(rules), False, git_oid("blob", rules))}
-        values = {"kind": kind, "name": name, "folded": name.lower(), "author": name.split("/", maxsplit=1)[0] if "/" in name else owner, "private": private,
-                  "gated": "", "created": now, "modified": now, "downloads": 0, "tags": [], "card": {}}  # fmt: skip
+        values = {
+            "kind": kind,
+            "name": name,
+            "folded": name.lower(),
+            "author": name.split("/", maxsplit=1)[0] if "/" in name else owner,
+            "private": private,
+            "gated": "",
+            "created": now,
+            "modified": now,
+            "downloads": 0,
+            "tags": [],
+            "card": {},
+        }
         try:
             with self.engine.begin() as connection:
                 connection.execute(
@@ -143,8 +161,17 @@ class Repositories:
         """Forget a repository; its contents go with the next collection."""
         with self.engine.begin() as connection:
             self.index.remove(connection, found.id)
-            for table in (tables.commits, tables.refs, tables.holdings, tables.accesses, tables.moves, tables.mirrors, tables.discussions,
-                          tables.events, tables.uploads):  # fmt: skip
+            for table in (
+                tables.commits,
+                tables.refs,
+                tables.holdings,
+                tables.accesses,
+                tables.moves,
+                tables.mirrors,
+                tables.discussions,
+                tables.events,
+                tables.uploads,
+            ):
                 connection.execute(table.delete().where(table.c.repository == found.id))
             connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
 
@@ -159,9 +186,15 @@ class Repositories:
                     )
                 )
                 connection.execute(
-                    tables.repositories.update().where(tables.repositories.c.id == found.id)
-                    .values(name=name, folded=name.lower(), author=name.split("/", maxsplit=1)[0], modified=time.time())
-                )  # fmt: skip
+                    tables.repositories.update()
+                    .where(tables.repositories.c.id == found.id)
+                    .values(
+                        name=name,
+                        folded=name.lower(),
+                        author=name.split("/", maxsplit=1)[0],
+                        modified=time.time(),
+                    )
+                )
                 connection.execute(
                     tables.moves.delete().where(
                         tables.moves.c.kind == found.kind, tables.moves.c.folded == found.name.lower()
@@ -190,7 +223,9 @@ class Repositories:
     # -- listing ----------------------------------------------------------------------------
 
     def list(self, query: SearchQuery, cursor: str = "", limit: int = 1000) -> tuple[list[Repository], str]:
-        """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is none."""
+        """(a page of repositories, the next page's cursor or nothing). Raises UsageError for a cursor that is
+        none.
+        """
         numbers, following = self.index.page(query, cursor, limit)
         with self.engine.connect() as connection:
             fitting = _fitting(connection, numbers)
@@ -204,7 +239,9 @@ class Repositories:
         return [found[number] for number in numbers if number in found], following
 
     def index_entry(self, connection: sa.Connection, number: int, card: str | None = None) -> Entry:
-        """What the index should hold of a repository as it stands within a transaction. ``card``: its card's text, read here where it is None."""
+        """What the index should hold of a repository as it stands within a transaction. ``card``: its card's
+        text, read here where it is None.
+        """
         row = connection.execute(
             sa.select(tables.repositories).where(tables.repositories.c.id == number)
         ).one()
@@ -331,18 +368,24 @@ class Repositories:
         return self._apply(found, branch, change, author)[0]
 
     def propose(self, found: Repository, start: str, change: Change, author: str) -> tuple[Commit, str]:
-        """Add a commit after ``start`` on a new line beside the branches; the commit and the line's name, ``refs/pr/N``. Raises like :meth:`apply`."""
+        """Add a commit after ``start`` on a new line beside the branches; the commit and the line's name,
+        ``refs/pr/N``. Raises like :meth:`apply`.
+        """
         return self._apply(found, "", change, author, start)
 
     def _lock(self, connection: sa.Connection, found: Repository) -> None:
-        """Take the write lock by a change that changes nothing: what is done to one repository queues up, and numbers stay apart."""
+        """Take the write lock by a change that changes nothing: what is done to one repository queues up, and
+        numbers stay apart.
+        """
         rows = tables.repositories
         connection.execute(rows.update().where(rows.c.id == found.id).values(downloads=rows.c.downloads))
 
     def discuss(
         self, found: Repository, title: str, author: str, *, text: str = "", request: bool = False
     ) -> int:
-        """Open a discussion, or with ``request`` a line for commits beside the branches, a draft until its author opens it; its number."""
+        """Open a discussion, or with ``request`` a line for commits beside the branches, a draft until its
+        author opens it; its number.
+        """
         head = self.resolve(found, "main")
         with self.engine.begin() as connection:
             self._lock(connection, found)
@@ -392,11 +435,17 @@ class Repositories:
             )
         base, head, there, conflicts = self.proposed(found, request)
         if conflicts:
-            raise Conflict(f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
-                          "bring the request up to date first")  # fmt: skip
+            raise Conflict(
+                f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
+                "bring the request up to date first",
+            )
         changed = differing(base.files, head.files)
-        change = Change(f"{request.title} (#{request.number})", parent=there.id, put={path: head.files[path] for path in changed & head.files.keys()},
-                        removed=sorted((changed - head.files.keys()) & there.files.keys()))  # fmt: skip
+        change = Change(
+            f"{request.title} (#{request.number})",
+            parent=there.id,
+            put={path: head.files[path] for path in changed & head.files.keys()},
+            removed=sorted((changed - head.files.keys()) & there.files.keys()),
+        )
         return self._apply(found, request.base, change, author, merging=request)[0]
 
     def _apply(
@@ -451,7 +500,9 @@ class Repositories:
     def _head(
         self, connection: sa.Connection, found: Repository, branch: str, parent: str
     ) -> tuple[str, dict[str, File]]:
-        """The commit that a branch is at, and its files. Raises NotFound, Stale where it is not at ``parent``."""
+        """The commit that a branch is at, and its files. Raises NotFound, Stale where it is not at
+        ``parent``.
+        """
         head = connection.execute(
             sa.select(tables.refs.c.commit_id).where(*branch_row(found, branch))
         ).scalar()
@@ -497,7 +548,9 @@ class Repositories:
         self._indexed(connection, found.id, text)
 
     def _ask(self, found: Repository, revision: str, change: Change) -> None:
-        """Put a commit before the gate; outside the transaction, since files are looked into. Raises PolicyDenied, NotFound."""
+        """Put a commit before the gate; outside the transaction, since files are looked into. Raises
+        PolicyDenied, NotFound.
+        """
         if self.admit is None:
             return
         before = self.commit(found, revision).files
@@ -525,9 +578,15 @@ class Repositories:
         with self.engine.begin() as connection:
             connection.execute(tables.commits.insert().values(repository=found.id, **row))
             moved = connection.execute(
-                tables.refs.update().where(tables.refs.c.repository == found.id, tables.refs.c.kind != "tag", tables.refs.c.name == branch,
-                                           tables.refs.c.commit_id == head.id).values(commit_id=row["id"])
-            )  # fmt: skip
+                tables.refs.update()
+                .where(
+                    tables.refs.c.repository == found.id,
+                    tables.refs.c.kind != "tag",
+                    tables.refs.c.name == branch,
+                    tables.refs.c.commit_id == head.id,
+                )
+                .values(commit_id=row["id"])
+            )
             if moved.rowcount != 1:
                 raise Stale(
                     f"the branch {branch} of {found.name} moved meanwhile", "run the same command again"
@@ -586,7 +645,9 @@ class Repositories:
     # -- keeping house ------------------------------------------------------------------------
 
     def collect(self, *, grace_s: float = 3600.0) -> tuple[int, int]:
-        """Remove what neither a repository nor a model needs and that is older than ``grace_s``; (files, bytes) removed."""
+        """Remove what neither a repository nor a model needs and that is older than ``grace_s``; (files,
+        bytes) removed.
+        """
         with self.engine.connect() as connection:
             kept = tables.held(connection) | under_way(connection)
         with self.engine.begin() as connection:

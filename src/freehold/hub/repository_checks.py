@@ -10,7 +10,9 @@ from freehold.models import catalogue as tables
 
 
 def repair(repositories: Repositories) -> list[str]:
-    """Mend what can be: what search knows, and what protects contents from collection; a sentence for each. Bytes cannot be made up."""
+    """Mend what can be: what search knows, and what protects contents from collection; a sentence for each.
+    Bytes cannot be made up.
+    """
     done: list[str] = []
     with repositories.engine.begin() as connection:
         held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
@@ -46,7 +48,9 @@ def set_damaged_aside(repositories: Repositories) -> list[str]:
 
 
 def check(repositories: Repositories) -> list[str]:
-    """A sentence for every ref without its commit, file without its content, content that has changed, and what search misses."""
+    """A sentence for every ref without its commit, file without its content, content that has changed, and
+    what search misses.
+    """
     faults: list[str] = []
     seen: dict[str, str] = {}
     with repositories.engine.connect() as connection:

@@ -1,7 +1,9 @@
-"""What is dangerous in the files of a repository, whoever brought them: each file is looked into once, and what was found is kept.
+"""What is dangerous in the files of a repository, whoever brought them: each file is looked into once, and
+what was found is kept.
 
-The looking itself is known to a room above (``trust/scan.py``) and handed in. Only models are looked into: data and programs are what
-other kinds of repository are made of. The form that clients are told it in is the Hugging Face Hub's.
+The looking itself is known to a room above (``trust/scan.py``) and handed in. Only models are looked into:
+data and programs are what other kinds of repository are made of. The form that clients are told it in is the
+Hugging Face Hub's.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from freehold.hub.blob_store import BlobStore
 from freehold.hub.commits import File
 from freehold.models import catalogue as tables
 
-#: Bytes that are looked into of a file that does not lie on this machine's disk as one; headers and texts are shorter, archives begin with their mark.
+#: Bytes that are looked into of a file that does not lie on this machine's disk as one; headers and texts are
+#: shorter, archives begin with their mark.
 _HEAD = 64 << 20
 #: Files looked into before what was found is written down.
 _AT_ONCE = 256
@@ -27,7 +30,9 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Danger:
-    """``level``: ``unsafe``, what does harm to whoever merely opens it, or ``caution``, what cannot be vouched for. ``kind``: one word."""
+    """``level``: ``unsafe``, what does harm to whoever merely opens it, or ``caution``, what cannot be
+    vouched for. ``kind``: one word.
+    """
 
     level: str
     kind: str
@@ -39,7 +44,9 @@ Look = Callable[[Mapping[str, Path]], Mapping[str, list[Danger]]]
 
 
 class Scans:
-    """Findings by file. ``rules`` changes when ``look`` does: what other rules found is found again. ``look`` None: nothing is known of any file."""
+    """Findings by file. ``rules`` changes when ``look`` does: what other rules found is found again. ``look``
+    None: nothing is known of any file.
+    """
 
     def __init__(self, contents: BlobStore, look: Look | None, rules: str):
         self._contents, self._look, self._rules = contents, look, rules
@@ -50,7 +57,9 @@ class Scans:
         return self._look is not None
 
     def of(self, files: Mapping[str, File]) -> dict[str, list[Danger]]:
-        """The dangers of each file that was looked into; one that is missing from the hub is not in the answer."""
+        """The dangers of each file that was looked into; one that is missing from the hub is not in the
+        answer.
+        """
         keys = (
             {path: atomic_files.digest_of([self._rules, path, file.sha256]) for path, file in files.items()}
             if self.able

@@ -1,13 +1,15 @@
 """The index by which repositories are listed and searched.
 
-Every repository has a row of tokens in a full-text table: its author, tags, the words of its name and card, and two that say where it
-stands: a step of its downloads and the day of its last change. Each begins with the kind, so that kinds have lists of their own. A search
-is the intersection of its tokens' lists; who may see what is looked up for what is found, since a list of almost all would be slow.
-The order comes from the steps: the first of them are searched, as many as will probably fill a page, then the next, so that no search
-sorts all it finds. Few matches are sorted directly.
+Every repository has a row of tokens in a full-text table: its author, tags, the words of its name and card,
+and two that say where it stands: a step of its downloads and the day of its last change. Each begins with the
+kind, so that kinds have lists of their own. A search is the intersection of its tokens' lists; who may see
+what is looked up for what is found, since a list of almost all would be slow. The order comes from the steps:
+the first of them are searched, as many as will probably fill a page, then the next, so that no search sorts
+all it finds. Few matches are sorted directly.
 
-The full-text table has a form for each database (search_table.py); ``documents`` keeps every row's tokens, since SQLite's form needs them
-to take a row out, and so that what a row should hold can be compared with what it holds.
+The full-text table has a form for each database (search_table.py); ``documents`` keeps every row's tokens,
+since SQLite's form needs them to take a row out, and so that what a row should hold can be compared with what
+it holds.
 """
 
 from __future__ import annotations
@@ -68,9 +70,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """What is asked for. ``words`` begin words of the name; ``text`` is in the name or the card; all ``tags`` must be there.
+    """What is asked for. ``words`` begin words of the name; ``text`` is in the name or the card; all ``tags``
+    must be there.
 
-    ``names``: whose private repositories may be seen beside the public ones; None: all. ``sort``: modified, created or downloads.
+    ``names``: whose private repositories may be seen beside the public ones; None: all. ``sort``: modified,
+    created or downloads.
     """
 
     kind: str
@@ -95,7 +99,9 @@ class SearchQuery:
 
 @dataclass(frozen=True)
 class Facets:
-    """Tag -> how many of the matches have it, most frequent first; ``of`` so many matches, which are all there are if ``complete``."""
+    """Tag -> how many of the matches have it, most frequent first; ``of`` so many matches, which are all
+    there are if ``complete``.
+    """
 
     counts: dict[str, int]
     of: int
@@ -104,7 +110,9 @@ class Facets:
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring steps of an order, ``s`` for downloads and ``d`` for days, and how many repositories stand on them."""
+    """Neighbouring steps of an order, ``s`` for downloads and ``d`` for days, and how many repositories stand
+    on them.
+    """
 
     order: str
     steps: list[int]
@@ -257,7 +265,9 @@ class SearchIndex:
     # -- asking ---------------------------------------------------------------------------------
 
     def page(self, query: SearchQuery, cursor: str = "", limit: int = 100) -> tuple[list[int], str]:
-        """(ids in order, the cursor of the next page or nothing). Raises UsageError for a cursor that is none."""
+        """(ids in order, the cursor of the next page or nothing). Raises UsageError for a cursor that is
+        none.
+        """
         query.check()
         after = _read_cursor(cursor)
         with self.engine.connect() as connection:
@@ -271,7 +281,9 @@ class SearchIndex:
         return [number for _, number in rows], f"{rows[-1][0]!r}:{rows[-1][1]}" if len(found) > limit else ""
 
     def facets(self, query: SearchQuery, prefixes: Sequence[str] = (), limit: int = 50) -> Facets:
-        """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is searched for."""
+        """Tags among the best :data:`COUNTED` matches; of all repositories of a kind where nothing is
+        searched for.
+        """
         with self.engine.connect() as connection:
             if not query.searches:
                 table = tables.tag_counts
@@ -281,9 +293,15 @@ class SearchIndex:
                     sa.and_(table.c.tag >= start, table.c.tag < start + "\U0010ffff") for start in starts
                 ]
                 rows = connection.execute(
-                    sa.select(table.c.label, table.c.count).where(table.c.kind == query.kind[0], table.c.count > 0, sa.or_(*wanted) if wanted else sa.true())
-                    .order_by((table.c.count + 0).desc() if wanted else table.c.count.desc(), table.c.tag).limit(limit)
-                )  # fmt: skip
+                    sa.select(table.c.label, table.c.count)
+                    .where(
+                        table.c.kind == query.kind[0],
+                        table.c.count > 0,
+                        sa.or_(*wanted) if wanted else sa.true(),
+                    )
+                    .order_by((table.c.count + 0).desc() if wanted else table.c.count.desc(), table.c.tag)
+                    .limit(limit)
+                )
                 counts = {row[0]: row[1] for row in rows}
                 total = (
                     connection.execute(
@@ -325,7 +343,9 @@ class SearchIndex:
         return found
 
     def _match(self, connection: sa.Connection, query: SearchQuery) -> Match | None:
-        """What a query's tokens ask for; None when nothing can match: a word is in no name, or what was asked for has no word in it."""
+        """What a query's tokens ask for; None when nothing can match: a word is in no name, or what was asked
+        for has no word in it.
+        """
         kind = query.kind[0]
         all_of = [token(kind, "t", tag) for tag in query.tags]
         if query.author:
@@ -346,13 +366,17 @@ class SearchIndex:
         """Words of names that begin so, the word itself first, then the most frequent."""
         table = tables.name_words
         rows = connection.execute(
-            sa.select(table).where(table.c.word >= word, table.c.word < word + "\U0010ffff", table.c.count > 0)
-            .order_by(table.c.word).limit(LOOKED_AT)
-        ).all()  # fmt: skip
+            sa.select(table)
+            .where(table.c.word >= word, table.c.word < word + "\U0010ffff", table.c.count > 0)
+            .order_by(table.c.word)
+            .limit(LOOKED_AT)
+        ).all()
         return [row[0] for row in sorted(rows, key=lambda row: (row[0] != word, -row[1]))[:STARTS]]
 
     def _probed(self, connection: sa.Connection, match: Match, most: int = 0) -> tuple[int, int]:
-        """(how many match, counted no further than one beyond ``most``; among how many repositories they lie)."""
+        """(how many match, counted no further than one beyond ``most``; among how many repositories they
+        lie).
+        """
         condition, values = self._search.condition(match)
         probe = f"SELECT count(*), max(number) FROM (SELECT search.rowid AS number FROM search WHERE {condition} LIMIT ?) found"
         count, last = self._search.run(connection, probe, (*values, (most or FEW) + 1))[0]
@@ -361,7 +385,9 @@ class SearchIndex:
     def _by_number(
         self, connection: sa.Connection, query: SearchQuery, match: Match, after: Place | None, limit: int
     ) -> list[Place]:
-        """Matches in the order of their ids, which is that in which they were made and in which the text table yields them."""
+        """Matches in the order of their ids, which is that in which they were made and in which the text
+        table yields them.
+        """
         seen, names = _seen(query)
         source = self._search.matching(match)
         beyond = "" if after is None else f"AND search.rowid {'<' if query.descending else '>'} {after[1]}"
@@ -380,8 +406,15 @@ class SearchIndex:
         """The first matches, all of them read and sorted."""
         return self._places(connection, query, self._search.matching(match), after, limit)
 
-    def _walked(self, connection: sa.Connection, query: SearchQuery, match: Match, group: Group, after: Place | None,
-                limit: int) -> list[Place]:  # fmt: skip
+    def _walked(
+        self,
+        connection: sa.Connection,
+        query: SearchQuery,
+        match: Match,
+        group: Group,
+        after: Place | None,
+        limit: int,
+    ) -> list[Place]:
         """Matches of some steps in the order of the table: they are many, so the first are near."""
         key = _KEYS[query.sort]
         condition, values = self._search.condition(match)
@@ -410,7 +443,9 @@ class SearchIndex:
     def _groups(
         self, connection: sa.Connection, query: SearchQuery, after: Place | None, first: float
     ) -> Iterator[Group]:
-        """Steps from where the query's order begins: together they hold ``first`` repositories, then twice as many, and so on."""
+        """Steps from where the query's order begins: together they hold ``first`` repositories, then twice as
+        many, and so on.
+        """
         table, order = tables.steps, "s" if query.sort == "downloads" else "d"
         wanted = [table.c.kind == query.kind[0], table.c.order == order, table.c["count"] > 0]
         if after is not None:

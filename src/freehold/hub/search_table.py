@@ -1,8 +1,8 @@
 """The full-text table behind :mod:`freehold.hub.search_index`, in each database's own form.
 
-SQLite: an FTS5 table of tokens, contentless and without positions; a row is removed by handing it its own tokens again.
-PostgreSQL: a table of 64-bit digests of the tokens with a GIN index over them, which intersects lists as FTS5 does and skips through the
-long ones where a short one leaves few candidates (its "fast scan").
+SQLite: an FTS5 table of tokens, contentless and without positions; a row is removed by handing it its own
+tokens again. PostgreSQL: a table of 64-bit digests of the tokens with a GIN index over them, which intersects
+lists as FTS5 does and skips through the long ones where a short one leaves few candidates (its "fast scan").
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Match:
 
 
 class Source(NamedTuple):
-    """Repositories ``r`` that match: what stands after FROM and its values, what stands in WHERE and its values."""
+    """Repositories ``r`` that match: what stands after FROM and its values, what stands in WHERE and its
+    values.
+    """
 
     table: str
     values: list[Any]
@@ -40,7 +42,9 @@ class Source(NamedTuple):
 
 
 class SearchTable(Protocol):
-    """What the index needs of either form. SQL has ``?`` where values go; :meth:`run` puts in what the database takes."""
+    """What the index needs of either form. SQL has ``?`` where values go; :meth:`run` puts in what the
+    database takes.
+    """
 
     def run(self, connection: sa.Connection, sql: str, values: Sequence[Any]) -> Sequence[Any]:
         """The rows of a query."""
@@ -110,7 +114,9 @@ class SqliteSearch:
 
 
 class PostgresSearch:
-    """Arrays of digests under GIN. Two tokens of one digest would be taken for each other: one pair in 2.5 million's is a chance of 2e-7."""
+    """Arrays of digests under GIN. Two tokens of one digest would be taken for each other: one pair in 2.5
+    million's is a chance of 2e-7.
+    """
 
     def run(self, connection: sa.Connection, sql: str, values: Sequence[Any]) -> Sequence[Any]:
         """See :class:`SearchTable`."""
@@ -138,7 +144,9 @@ class PostgresSearch:
         return " AND ".join(parts), values
 
     def matching(self, match: Match) -> Source:
-        """See :class:`SearchTable`. The offset keeps PostgreSQL from walking the other table in its order and probing row by row."""
+        """See :class:`SearchTable`. The offset keeps PostgreSQL from walking the other table in its order and
+        probing row by row.
+        """
         condition, values = self.condition(match)
         return Source(
             f"(SELECT rowid FROM search WHERE {condition} OFFSET 0) search JOIN repositories r ON r.id = search.rowid",

@@ -33,8 +33,8 @@ class Grant:
     bytes, a range of a xorb.
 
     ``who``: the sha256 of the asker's token, or nothing for nobody. ``repository``, ``created``: its number
-    and when it was made, since a catalogue put back from a backup may give numbers again. ``expires``: seconds
-    since 1970.
+    and when it was made, since a catalogue put back from a backup may give numbers again. ``expires``:
+    seconds since 1970.
     """
 
     right: str

@@ -1,8 +1,8 @@
 """Where contents lie: a folder of this machine, or a bucket of an S3 server.
 
-A shelf keeps bytes under names that are digests of them. It checks nothing: what is put on it was checked before. Source for buckets: the
-Amazon S3 API as boto3 speaks it, whose own settings (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION) say where
-and as whom.
+A shelf keeps bytes under names that are digests of them. It checks nothing: what is put on it was checked
+before. Source for buckets: the Amazon S3 API as boto3 speaks it, whose own settings (AWS_ENDPOINT_URL_S3,
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION) say where and as whom.
 """
 
 from __future__ import annotations
@@ -53,11 +53,15 @@ class StorageBackend(Protocol):
         ...
 
     def set_aside(self, name: str, damaged: Path) -> None:
-        """Move a damaged entry into the folder ``damaged`` of this machine, so that another can take its place."""
+        """Move a damaged entry into the folder ``damaged`` of this machine, so that another can take its
+        place.
+        """
         ...
 
     def collect(self, needed: Callable[[str], bool], oldest: float) -> tuple[int, int]:
-        """Remove entries that are not needed and were put or renewed before ``oldest`` (seconds since 1970); (how many, bytes)."""
+        """Remove entries that are not needed and were put or renewed before ``oldest`` (seconds since 1970);
+        (how many, bytes).
+        """
         ...
 
 
@@ -125,7 +129,9 @@ class Folder:
 
 
 class Bucket:
-    """Objects named ``PREFIX/AREA/ab/NAME``. S3 has no touch: a renewed entry has an empty object of its name under ``renewed/``."""
+    """Objects named ``PREFIX/AREA/ab/NAME``. S3 has no touch: a renewed entry has an empty object of its name
+    under ``renewed/``.
+    """
 
     def __init__(self, client: Any, bucket: str, prefix: str):
         self.client, self.bucket, self.prefix = client, bucket, prefix
@@ -235,7 +241,9 @@ class Bucket:
 
 
 def open_shelves(blobs: Path, xorbs: Path) -> tuple[StorageBackend, StorageBackend]:
-    """(whole contents, xorbs) where settings say: two folders, or the bucket that FREEHOLD_BUCKET names. Raises UsageError, MissingPart, Away."""
+    """(whole contents, xorbs) where settings say: two folders, or the bucket that FREEHOLD_BUCKET names.
+    Raises UsageError, MissingPart, Away.
+    """
     asked = settings.bucket()
     if not asked:
         return Folder(blobs), Folder(xorbs)

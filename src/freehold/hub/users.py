@@ -228,7 +228,8 @@ class Users:
         """Append to the audit log."""
         table = tables.audit
         with self.engine.begin() as connection:
-            # the row before must not change under us: SQLite's one writer has the lock from the insert on, PostgreSQL's has to ask
+            # the row before must not change under us: SQLite's one writer has the lock from the insert on,
+            # PostgreSQL's has to ask
             if self.engine.dialect.name == "postgresql":
                 connection.exec_driver_sql("LOCK TABLE audit IN EXCLUSIVE MODE")
             row = connection.execute(

@@ -1,4 +1,5 @@
-"""What a repository's state can be run as: each of its GGUF files, or its safetensors, with the facts that their own headers give.
+"""What a repository's state can be run as: each of its GGUF files, or its safetensors, with the facts that
+their own headers give.
 
 A header is read once; what it says is kept by the digest of its bytes, which never change.
 """
@@ -28,7 +29,9 @@ _PIECE = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 @dataclass(frozen=True)
 class Variant:
-    """``name``: the GGUF file, or "safetensors". ``digest``: sha256 of that file, or of the list of all files."""
+    """``name``: the GGUF file, or "safetensors". ``digest``: sha256 of that file, or of the list of all
+    files.
+    """
 
     name: str
     digest: str
@@ -36,7 +39,9 @@ class Variant:
 
 
 def variants(contents: BlobStore, files: dict[str, File], licence: str = "") -> list[Variant]:
-    """Everything in a state that is a whole model, GGUF files by name first. ``licence``: what the repository's card states."""
+    """Everything in a state that is a whole model, GGUF files by name first. ``licence``: what the
+    repository's card states.
+    """
     found: list[Variant] = []
     for path, file in sorted(files.items()):
         if path.endswith(".gguf") and not _PIECE.search(path):
@@ -55,7 +60,9 @@ def variants(contents: BlobStore, files: dict[str, File], licence: str = "") -> 
 
 
 def described(found: list[Variant]) -> dict[str, Any]:
-    """The properties ``gguf`` and ``safetensors`` of the Hugging Face Hub's API: weights counted, and what a GGUF says of itself."""
+    """The properties ``gguf`` and ``safetensors`` of the Hugging Face Hub's API: weights counted, and what a
+    GGUF says of itself.
+    """
     told: dict[str, Any] = {}
     for one in found:
         card = one.info
@@ -101,7 +108,9 @@ def _known(
 
 
 def _read(contents: BlobStore, files: dict[str, File]) -> dict[str, Any] | None:
-    """A card as JSON, or the fault that keeps it from being one; None where bytes are missing, which 'hub check' tells of."""
+    """A card as JSON, or the fault that keeps it from being one; None where bytes are missing, which 'hub
+    check' tells of.
+    """
     with tempfile.TemporaryDirectory(dir=contents.store.incoming) as name:
         laid: dict[str, Path] = {}
         for at, (path, file) in enumerate(files.items()):

@@ -1,7 +1,8 @@
 """The Xet formats: chunk hashes, xorbs (packed chunks) and shards (which chunks make which file).
 
-Source: the Xet protocol specification, version 1 (huggingface.co/docs/xet: hashing, xorb, shard, api, deduplication). Only
-what a server needs is here: check and index a xorb, read an uploaded shard, write one that tells what is here, unpack chunks.
+Source: the Xet protocol specification, version 1 (huggingface.co/docs/xet: hashing, xorb, shard, api,
+deduplication). Only what a server needs is here: check and index a xorb, read an uploaded shard, write one
+that tells what is here, unpack chunks.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def chunk_hash(data: bytes) -> bytes:
 
 
 def tree_hash(chunks: Sequence[tuple[bytes, int]]) -> bytes:
-    """Root of the hash tree over (chunk hash, bytes). A node ends after 2 to 8 children, where a hash is divisible by 4."""
+    """Root of the hash tree over (chunk hash, bytes). A node ends after 2 to 8 children, where a hash is
+    divisible by 4.
+    """
     from blake3 import blake3
 
     if not chunks:
@@ -170,7 +173,8 @@ def _ungrouped(data: bytes) -> bytes:
 
 
 def read_chunks(file: Readable) -> Iterator[tuple[int, int, bytes]]:
-    """(offset, packed bytes, unpacked data) of every chunk of serialized chunks; a footer after them is passed over. Raises BadData.
+    """(offset, packed bytes, unpacked data) of every chunk of serialized chunks; a footer after them is
+    passed over. Raises BadData.
 
     One chunk is in memory at a time.
     """
@@ -260,11 +264,11 @@ def is_landmark(value: bytes) -> bool:
 def write_shard(
     xorbs: Sequence[tuple[str, Sequence[Chunk | None]]], key: bytes, now: int, expires: int
 ) -> bytes:
-    """A shard that names the chunks of xorbs (name, chunks), for a client to find its own among. ``now``, ``expires``: seconds since 1970.
+    """A shard that names the chunks of xorbs (name, chunks), for a client to find its own among. ``now``,
+    ``expires``: seconds since 1970.
 
-    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a
-    chunk can recognise it. None stands for a chunk that the client may not know of: random bytes are in its
-    place.
+    Chunk hashes are hashed once more with ``key`` (32 bytes, told in the shard), so that only who has a chunk
+    can recognise it. None stands for a chunk that the client may not know of: random bytes are in its place.
     """
     from blake3 import blake3
 

@@ -1,9 +1,10 @@
-"""llama.cpp with its insides in view: the logits at every position of given rows, and what enters each matrix.
+"""llama.cpp with its insides in view: the logits at every position of given rows, and what enters each
+matrix.
 
 Rows are packed into one decode call, each a sequence of its own, and share nothing.
 
-Source of the tensor's layout: ``struct ggml_tensor`` in ggml.h of the llama.cpp that llama-cpp-python
-builds; it is checked on the first tensor seen, and anything else is refused.
+Source of the tensor's layout: ``struct ggml_tensor`` in ggml.h of the llama.cpp that llama-cpp-python builds;
+it is checked on the first tensor seen, and anything else is refused.
 """
 
 from __future__ import annotations
@@ -29,10 +30,20 @@ class Tensor(ctypes.Structure):
 
 
 Tensor._fields_ = [
-    ("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4), ("nb", ctypes.c_size_t * 4), ("op", ctypes.c_int),
-    ("op_params", ctypes.c_int32 * 16), ("flags", ctypes.c_int32), ("src", ctypes.POINTER(Tensor) * 10), ("view_src", ctypes.c_void_p),
-    ("view_offs", ctypes.c_size_t), ("data", ctypes.c_void_p), ("name", ctypes.c_char * 64), ("extra", ctypes.c_void_p),
-]  # fmt: skip
+    ("type", ctypes.c_int),
+    ("buffer", ctypes.c_void_p),
+    ("ne", ctypes.c_int64 * 4),
+    ("nb", ctypes.c_size_t * 4),
+    ("op", ctypes.c_int),
+    ("op_params", ctypes.c_int32 * 16),
+    ("flags", ctypes.c_int32),
+    ("src", ctypes.POINTER(Tensor) * 10),
+    ("view_src", ctypes.c_void_p),
+    ("view_offs", ctypes.c_size_t),
+    ("data", ctypes.c_void_p),
+    ("name", ctypes.c_char * 64),
+    ("extra", ctypes.c_void_p),
+]
 
 #: Called with a matrix's name and its inputs (tokens, columns), float32.
 OnInput = Callable[[str, np.ndarray], None]
@@ -74,7 +85,9 @@ class Observer:
         return seen
 
     def logits(self, rows: Sequence[Sequence[int]]) -> Iterator[list[np.ndarray]]:
-        """For each packed group of rows, their logits (tokens, vocabulary). The arrays are valid until the next group."""
+        """For each packed group of rows, their logits (tokens, vocabulary). The arrays are valid until the
+        next group.
+        """
         start = 0
         while start < len(rows):
             end, used = start, 0

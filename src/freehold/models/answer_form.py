@@ -1,8 +1,8 @@
 """How a stored model is asked, as it was measured: a file beside its weights.
 
-The form holds the closed set of labels or the JSON schema that binds the answer, the system message, the worked
-examples, the choice of template and the longest answer. It comes from strangers with what is pulled, so all of it is
-checked when it is read: sizes, types and names.
+The form holds the closed set of labels or the JSON schema that binds the answer, the system message, the
+worked examples, the choice of template and the longest answer. It comes from strangers with what is pulled,
+so all of it is checked when it is read: sizes, types and names.
 """
 
 from __future__ import annotations
@@ -23,14 +23,23 @@ if TYPE_CHECKING:
 #: The file's name beside the weights.
 FILE = "answer_form.json"
 VERSION = 1
-#: Bounds of what is read. The trial writes far less: worked examples of about a thousand tokens, and a task's labels.
+#: Bounds of what is read. The trial writes far less: worked examples of about a thousand tokens, and a task's
+#: labels.
 MOST_BYTES, MOST_LABELS, MOST_LABEL, MOST_MESSAGES, MOST_TOKENS = 4 << 20, 20_000, 2_000, 512, 131_072
 #: Nesting of a schema that is read; deeper ones stop the readers of JSON.
 MOST_DEPTH = 64
 GREEDY = "greedy"
 _FIELDS = {
-    "form_version", "labels", "schema", "system", "shots", "plain", "conversations", "max_tokens", "sampling",
-}  # fmt: skip
+    "form_version",
+    "labels",
+    "schema",
+    "system",
+    "shots",
+    "plain",
+    "conversations",
+    "max_tokens",
+    "sampling",
+}
 _AGAIN = "fetch the model again, or remove this file: then it is asked as it stands"
 
 #: (role, text) pairs.
@@ -69,12 +78,16 @@ class AnswerForm:
         return tuple(message for shot in self.shots for message in shot)
 
     def asks(self, roles: Sequence[str]) -> bool:
-        """Whether messages of these roles are a question as the task's rows are, and not a conversation of another kind."""
+        """Whether messages of these roles are a question as the task's rows are, and not a conversation of
+        another kind.
+        """
         turns = [role for role in roles if role != "system"]
         return turns[-1:] == ["user"] and (self.conversations or set(turns) == {"user"})
 
     def messages(self, question: Messages) -> Messages:
-        """What the model reads: system message, worked examples, question. A system message of the question's own goes first."""
+        """What the model reads: system message, worked examples, question. A system message of the question's
+        own goes first.
+        """
         system = question[:1] if question and question[0][0] == "system" else ()
         given = (("system", self.system),) if self.system and not system else system
         return (*given, *self.shown, *question[len(system) :])

@@ -1,9 +1,11 @@
-"""A model in one file that outlives this program: a plain tar of its files, led by a list of them with their digests.
+"""A model in one file that outlives this program: a plain tar of its files, led by a list of them with their
+digests.
 
 ``freehold.json`` comes first (name, revision, card, provenance, lineage, and each file's sha256 and bytes),
 ``SHA256SUMS`` second, in the form that ``sha256sum --check`` reads, then ``files/NAME`` in the order of their
 names, and ``runtime/...`` where what runs the model was asked for (runtime.py). Owners, modes and times are
-fixed, so the same revision gives the same bytes on any machine. Source: POSIX.1-2001 (pax), as Python's tarfile writes it.
+fixed, so the same revision gives the same bytes on any machine. Source: POSIX.1-2001 (pax), as Python's
+tarfile writes it.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ ORIGIN = "file"
 def archive(
     store: Store, model: Model, target: Path, sink: Sink = silent, *, runtime: dict[str, Path] | None = None
 ) -> Path:
-    """Write a model to ``target``, whole or not at all. ``runtime``: files that go beside it. Raises BadModel when a file in the store is
-    damaged, DoesNotFit."""
+    """Write a model to ``target``, whole or not at all. ``runtime``: files that go beside it. Raises BadModel
+    when a file in the store is damaged, DoesNotFit.
+    """
     parts = [
         (f"files/{name}", store.blob(digest), digest, size)
         for name, (digest, size) in sorted(model.manifest.items())
@@ -43,9 +46,14 @@ def archive(
     ]
     total = sum(size for *_, size in [*parts, *beside])
     listed: dict[str, Any] = {
-        "archive_version": VERSION, "name": model.name, "revision": model.revision, "card": model.info.as_dict(),
-        "files": {name: {"sha256": digest, "bytes": size} for name, (digest, size) in sorted(model.manifest.items())},
-    }  # fmt: skip
+        "archive_version": VERSION,
+        "name": model.name,
+        "revision": model.revision,
+        "card": model.info.as_dict(),
+        "files": {
+            name: {"sha256": digest, "bytes": size} for name, (digest, size) in sorted(model.manifest.items())
+        },
+    }
     if beside:
         listed["runtime"] = {
             name.removeprefix("runtime/"): {"sha256": digest, "bytes": size}
@@ -79,9 +87,9 @@ def archive(
 def restore(store: Store, source: Path, gate: Gate, name: str = "", sink: Sink = silent) -> Model:
     """Take an archive in, as ``name`` or under its own, looked at by ``gate`` as a model that is pulled.
 
-    Of what the archive says of the model, only its licence, provenance and lineage are kept, as statements of whoever made
-    it; everything else is read from the files. Raises BadModel for an archive that is damaged, unsafe or not true to its
-    list, PolicyDenied where the policy says no; then nothing is kept.
+    Of what the archive says of the model, only its licence, provenance and lineage are kept, as statements of
+    whoever made it; everything else is read from the files. Raises BadModel for an archive that is damaged,
+    unsafe or not true to its list, PolicyDenied where the policy says no; then nothing is kept.
     """
     if not source.is_file():
         raise NotFound(f"there is no file {source}", "give an archive that 'freehold archive' wrote")
@@ -122,7 +130,9 @@ def restore(store: Store, source: Path, gate: Gate, name: str = "", sink: Sink =
 
 
 def _base_card(store: Store, card: ModelInfo, gate: Gate, landing: Path) -> ModelInfo:
-    """What an adapter takes over from its base: from the stored model where it is here, else as the archive says, looked at."""
+    """What an adapter takes over from its base: from the stored model where it is here, else as the archive
+    says, looked at.
+    """
     step = card.lineage.base
     base = store.input_of(step) if step is not None else None
     if base is not None:

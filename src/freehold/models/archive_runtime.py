@@ -1,7 +1,9 @@
-"""What an archive needs beside the model to run years later on a machine with no network: the engine's wheels, and a program to ask it.
+"""What an archive needs beside the model to run years later on a machine with no network: the engine's
+wheels, and a program to ask it.
 
-The wheels are those of llama-cpp-python and of what it needs, in the versions installed here, fetched or built by pip with the user's own
-registry settings; they fit machines of this system, processor family and Python version, which the note beside them names.
+The wheels are those of llama-cpp-python and of what it needs, in the versions installed here, fetched or
+built by pip with the user's own registry settings; they fit machines of this system, processor family and
+Python version, which the note beside them names.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ def gather(
 ) -> dict[str, Path]:
     """Files of the archive's ``runtime/`` by name, the wheels put into ``folder``.
 
-    ``plain_template``, ``plain_stop``: for models that were measured with the plain template. Raises Unsupported, MissingPart, NotFound.
+    ``plain_template``, ``plain_stop``: for models that were measured with the plain template. Raises
+    Unsupported, MissingPart, NotFound.
     """
     if model.info.format != "gguf":
         raise Unsupported(
@@ -121,8 +124,15 @@ def gather(
             "check the network, or leave --with-runtime out",
         )
     weights = next(name for name in model.manifest if name.endswith(".gguf"))
-    note = NOTE.format(name=model.name, revision=model.revision[:12], engine=ENGINE, system=platform.system(), processor=platform.machine(),
-                       python=".".join(platform.python_version_tuple()[:2]), weights=weights)  # fmt: skip
+    note = NOTE.format(
+        name=model.name,
+        revision=model.revision[:12],
+        engine=ENGINE,
+        system=platform.system(),
+        processor=platform.machine(),
+        python=".".join(platform.python_version_tuple()[:2]),
+        weights=weights,
+    )
     atomic_files.write_atomically(folder / "README.txt", note)
     atomic_files.write_atomically(folder / "run.py", program(plain_template, plain_stop))
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}

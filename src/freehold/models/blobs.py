@@ -1,9 +1,10 @@
 """Blobs by sha256, and whether their bytes still are what their names say.
 
-Reading every byte of a model before each use would take as long as loading it. So what the file system says of a blob
-(bytes, time of modification, time of change) is kept when its bytes have been read and matched; a blob of which it says
-the same is not read again. The time of change cannot be set by a program, so a blob that was written to is read again
-whatever its time of modification says. ``freehold store check`` reads everything.
+Reading every byte of a model before each use would take as long as loading it. So what the file system says
+of a blob (bytes, time of modification, time of change) is kept when its bytes have been read and matched; a
+blob of which it says the same is not read again. The time of change cannot be set by a program, so a blob
+that was written to is read again whatever its time of modification says. ``freehold store check`` reads
+everything.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Blobs:
         return True
 
     def note(self, digest: str, *, keep: bool = True) -> None:
-        """Remember the mark of a blob whose bytes have just been read and matched. ``keep``: beyond this process too."""
+        """Remember the mark of a blob whose bytes have just been read and matched. ``keep``: beyond this
+        process too.
+        """
         mark = Mark.of(self.path(digest))
         if keep:
             self._record(digest, mark)
@@ -76,8 +79,8 @@ class Blobs:
     def was_damaged(self, digest: str) -> bool:
         """Whether a blob that was whole was written to since and is no longer what its name says.
 
-        Cheap where nothing was written; a blob that was never read is not read here. Writes nothing, so it may be asked
-        within a transaction. Raises FileNotFoundError.
+        Cheap where nothing was written; a blob that was never read is not read here. Writes nothing, so it
+        may be asked within a transaction. Raises FileNotFoundError.
         """
         recorded, mark = self._recorded(digest), Mark.of(self.path(digest))
         if recorded is None or recorded == mark:

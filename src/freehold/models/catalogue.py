@@ -1,4 +1,5 @@
-"""The tables: models in the store, and the repositories, contents and people of a hub; and the database that holds them.
+"""The tables: models in the store, and the repositories, contents and people of a hub; and the database that
+holds them.
 
 That is a SQLite file in the store's folder, or the PostgreSQL database that FREEHOLD_DATABASE names.
 """
@@ -19,7 +20,8 @@ from freehold.core import atomic_files, file_permissions, settings, system_error
 from freehold.core.errors import MissingPart, NotFound, UsageError
 
 metadata = sa.MetaData()
-#: The name of the SQLite file in the store's folder, and seconds that it is waited for while another process writes.
+#: The name of the SQLite file in the store's folder, and seconds that it is waited for while another process
+#: writes.
 FILE = "freehold.db"
 BUSY_S = 60
 #: Seconds for which an uploaded content may be named in a commit, and is spared by a collection.
@@ -27,7 +29,8 @@ CONTENT_S = 86_400.0
 #: As many values are asked for at once.
 _AT_ONCE = 500
 _Value = TypeVar("_Value", int, str)
-#: Text in the order of its bytes, as SQLite has it: words that begin alike are one range, whatever the database's language.
+#: Text in the order of its bytes, as SQLite has it: words that begin alike are one range, whatever the
+#: database's language.
 Text = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
@@ -57,8 +60,8 @@ def cause_of(error: DBAPIError) -> str:
 def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
     """The catalogue of the store in ``folder``, its tables made where they are not there.
 
-    ``lost``: the store holds what a catalogue must have named, so that one that is not there, or is empty, was lost.
-    Raises UsageError, MissingPart, NotFound, DamagedStore.
+    ``lost``: the store holds what a catalogue must have named, so that one that is not there, or is empty,
+    was lost. Raises UsageError, MissingPart, NotFound, DamagedStore.
     """
     url = address(folder)
     file_permissions.make_home(folder)
@@ -71,7 +74,8 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     else:
         try:
-            # plans made once for all values would be wrong for most: lists of tokens differ in length by a million
+            # plans made once for all values would be wrong for most: lists of tokens differ in length by a
+            # million
             engine = sa.create_engine(
                 url,
                 pool_size=20,
@@ -99,7 +103,9 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
 
 
 def make_tables(engine: sa.Engine, tables: sa.MetaData) -> None:
-    """Make the tables and indexes that are not there, all or none: one that was killed on the way leaves nothing half made."""
+    """Make the tables and indexes that are not there, all or none: one that was killed on the way leaves
+    nothing half made.
+    """
     with engine.connect() as connection:
         if _is_made(connection, tables):
             return
@@ -148,7 +154,9 @@ def held(connection: sa.Connection) -> set[str]:
 
 
 def under_way(connection: sa.Connection) -> set[str]:
-    """Digests of contents and names of xorbs whose commit or shard is still to come: a collection spares them."""
+    """Digests of contents and names of xorbs whose commit or shard is still to come: a collection spares
+    them.
+    """
     recent = sa.select(uploads.c.name).where(uploads.c.kept, uploads.c.at > time.time() - CONTENT_S)
     return set(connection.execute(recent).scalars())
 
@@ -175,7 +183,8 @@ models = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
 )
 
-#: Blobs whose bytes were read and matched their digest, and what the file system said of the file then (see blobs.py): as long as that
+#: Blobs whose bytes were read and matched their digest, and what the file system said of the file then (see
+#: blobs.py): as long as that
 #: stays the same, the bytes are not read again before they are used.
 checked_blobs = sa.Table(
     "checked_blobs",
@@ -209,7 +218,8 @@ repositories = sa.Table(
     sa.Index("by_id", "id", "kind", "modified", "downloads", "private", "author"),
 )
 
-#: The highest number that a repository ever had: SQLite would give that of a deleted one again, and whoever is still at work on the
+#: The highest number that a repository ever had: SQLite would give that of a deleted one again, and whoever
+#: is still at work on the
 #: deleted one would work on another's.
 numbers = sa.Table(
     "numbers",
@@ -218,7 +228,8 @@ numbers = sa.Table(
     sa.Column("last", sa.Integer, nullable=False),
 )
 
-#: The tokens by which each repository is found (see index.py), compressed: what the full-text table ``search`` holds of it.
+#: The tokens by which each repository is found (see index.py), compressed: what the full-text table
+#: ``search`` holds of it.
 documents = sa.Table(
     "documents",
     metadata,
@@ -236,7 +247,8 @@ _SEARCH = {
     ],
 }
 
-#: How many public repositories there are of a kind (by its first letter, here and below), and how many of them have a tag: ``tag`` as the
+#: How many public repositories there are of a kind (by its first letter, here and below), and how many of
+#: them have a tag: ``tag`` as the
 #: index writes it, ``label`` as they do.
 kinds = sa.Table(
     "kinds",
@@ -306,7 +318,8 @@ refs = sa.Table(
     sa.Column("commit_id", Text, nullable=False),
 )
 
-#: Repositories that are copies of another hub's: where from, and the commit there that the copy stands at (see mirror.py).
+#: Repositories that are copies of another hub's: where from, and the commit there that the copy stands at
+#: (see mirror.py).
 mirrors = sa.Table(
     "mirrors",
     metadata,
@@ -318,7 +331,8 @@ mirrors = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
 )
 
-#: ``request``: it proposes a change, in the commits of the ref ``refs/pr/NUMBER``; ``merged_as``: the commit that took it in.
+#: ``request``: it proposes a change, in the commits of the ref ``refs/pr/NUMBER``; ``merged_as``: the commit
+#: that took it in.
 discussions = sa.Table(
     "discussions",
     metadata,
@@ -414,7 +428,8 @@ uploads = sa.Table(
     sa.Index("uploads_by_name", "name"),
 )
 
-#: What the headers of models say (see variants.py), by the digest of their files: a card, or the ``fault`` that keeps them from being one.
+#: What the headers of models say (see variants.py), by the digest of their files: a card, or the ``fault``
+#: that keeps them from being one.
 headers = sa.Table(
     "headers",
     metadata,

@@ -1,4 +1,6 @@
-"""Figures that a card states: its ``model-index``, as authors write it for the Hugging Face Hub. Nobody here has measured them."""
+"""Figures that a card states: its ``model-index``, as authors write it for the Hugging Face Hub. Nobody here
+has measured them.
+"""
 
 from __future__ import annotations
 

@@ -215,7 +215,9 @@ def _unusable(names: set[str], where: str) -> BadModel | Unsupported | UsageErro
 
 
 def _of_another_program(names: set[str], where: str) -> BadModel | Unsupported | None:
-    """Why files that belong to other programs, or are dangerous, are no model; None where there are none of these."""
+    """Why files that belong to other programs, or are dangerous, are no model; None where there are none of
+    these.
+    """
     if {"model.bin", "config.json"} <= names and any(name.startswith("vocabulary.") for name in names):
         return Unsupported(f"{where} is a CTranslate2 model, which no engine here runs", _WAY_OUT)
     if any(".mlpackage/" in name for name in names):

@@ -21,9 +21,11 @@ _MOST_COUNT = 1 << 40
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Facts about a model. ``licence_from`` names the place the licence was read from; both empty if it states none.
+    """Facts about a model. ``licence_from`` names the place the licence was read from; both empty if it
+    states none.
 
-    ``adapter``: what an adapter without its base says of itself; None for a model. An adapter's architecture and shape are its base's.
+    ``adapter``: what an adapter without its base says of itself; None for a model. An adapter's architecture
+    and shape are its base's.
     """
 
     format: str
@@ -254,7 +256,8 @@ def _licence_in_readme(path: Path) -> tuple[str, str]:
 
 
 def stated_licence(head: Mapping[str, Any]) -> str:
-    """The licence that a card's head states: ``license``, several joined with AND, or ``license_name`` where ``license`` is ``other``.
+    """The licence that a card's head states: ``license``, several joined with AND, or ``license_name`` where
+    ``license`` is ``other``.
 
     A card that lists several does not say that one may choose; all of them hold then.
     """

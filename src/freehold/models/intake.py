@@ -1,9 +1,9 @@
 """The one way into the store: whoever adds files shows that names, dangers and the policy were looked at.
 
-:func:`admit` does that for what comes from elsewhere, whichever verb or program brings it; :func:`made_here` is for what
-Freehold itself makes of models that are in the store. Only these two make an :class:`Admitted`, and
-:meth:`freehold.models.store.Store.add` takes nothing else. What is dangerous, and what an organisation allows, is known to
-rooms above this one; a :class:`Gate` asks them, and no function has a default for it.
+:func:`admit` does that for what comes from elsewhere, whichever verb or program brings it; :func:`made_here`
+is for what Freehold itself makes of models that are in the store. Only these two make an :class:`Admitted`,
+and :meth:`freehold.models.store.Store.add` takes nothing else. What is dangerous, and what an organisation
+allows, is known to rooms above this one; a :class:`Gate` asks them, and no function has a default for it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ _SEAL = object()
 
 
 class Gate(Protocol):
-    """What is asked before anything that comes from elsewhere is kept. The one for use is ``freehold.trust.gate.Gate``."""
+    """What is asked before anything that comes from elsewhere is kept. The one for use is
+    ``freehold.trust.gate.Gate``.
+    """
 
     def source(self, source: str) -> None:
         """Raises PolicyDenied where nothing may be taken from ``source``, before anything is fetched."""
         ...
 
     def dangers(self, files: Mapping[str, Path]) -> list[str]:
-        """Raises BadModel for files that are dangerous; returns a sentence for each that cannot be vouched for."""
+        """Raises BadModel for files that are dangerous; returns a sentence for each that cannot be vouched
+        for.
+        """
         ...
 
     def licence(self, source: str, licence: str) -> None:
@@ -38,7 +42,9 @@ class Gate(Protocol):
         ...
 
     def try_out(self, files: Mapping[str, Path], folder: Path) -> None:
-        """Raises BadModel or Unsupported where no engine loads the files. ``folder``: for links to them meanwhile."""
+        """Raises BadModel or Unsupported where no engine loads the files. ``folder``: for links to them
+        meanwhile.
+        """
         ...
 
 
@@ -54,7 +60,9 @@ class Admitted:
         self._marks = {path: Mark.of(path) for path in self.files.values()}
 
     def arranged(self, files: Mapping[str, Path], made: Mapping[str, Path]) -> Admitted:
-        """The same files under other names, and ``made``: files that Freehold made of them. Raises ValueError for others."""
+        """The same files under other names, and ``made``: files that Freehold made of them. Raises ValueError
+        for others.
+        """
         strange = [name for name, path in files.items() if path not in self._marks]
         if strange:
             raise ValueError(f"{strange[0]} was not among the files that were looked at")
@@ -71,7 +79,9 @@ class Admitted:
 
 
 def check_names(names: list[str]) -> None:
-    """Raises BadModel for a name that is not safe on every system, and for two that one disk may take for the same."""
+    """Raises BadModel for a name that is not safe on every system, and for two that one disk may take for the
+    same.
+    """
     try:
         for name in names:
             check_path(name)
@@ -93,9 +103,9 @@ def admit(
 ) -> Admitted:
     """Files from elsewhere, once their names, what is in them and the policy have been looked at.
 
-    ``licence``: what the source states; one in the weights themselves comes first. ``on_refusal`` sees what is about to
-    be raised for what is dangerous or not allowed, not for what merely cannot be used. Raises BadModel, Unsupported,
-    PolicyDenied.
+    ``licence``: what the source states; one in the weights themselves comes first. ``on_refusal`` sees what
+    is about to be raised for what is dangerous or not allowed, not for what merely cannot be used. Raises
+    BadModel, Unsupported, PolicyDenied.
     """
     with _reported(on_refusal):
         check_names(list(files))
@@ -119,7 +129,9 @@ def _reported(on_refusal: Callable[[FreeholdError], None]) -> Iterator[None]:
 
 
 def made_here(files: Mapping[str, Path]) -> Admitted:
-    """Files that Freehold made of models that are in the store. Raises BadModel for names and answer forms that cannot be."""
+    """Files that Freehold made of models that are in the store. Raises BadModel for names and answer forms
+    that cannot be.
+    """
     check_names(list(files))
     answer_form.check(files)
     return Admitted(files, _SEAL)

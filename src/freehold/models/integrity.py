@@ -15,7 +15,9 @@ from freehold.models.store import Store, files_by_digest, remedy_of
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a store. ``what``: catalogue, manifest, model or blob; ``why``: a sentence; ``remedy``: what to do."""
+    """What is wrong with a store. ``what``: catalogue, manifest, model or blob; ``why``: a sentence;
+    ``remedy``: what to do.
+    """
 
     what: str
     why: str

@@ -1,7 +1,8 @@
-"""What was done to a model before it became what it is: the one form of its steps, the one writer and the one reader.
+"""What was done to a model before it became what it is: the one form of its steps, the one writer and the one
+reader.
 
-On disk a lineage is a list of JSON objects, oldest first, each with a ``step``. A step of a kind that this version does
-not know, and keys that it does not know, are kept as they are.
+On disk a lineage is a list of JSON objects, oldest first, each with a ``step``. A step of a kind that this
+version does not know, and keys that it does not know, are kept as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Step:
 
     @classmethod
     def from_dict(cls, record: JsonObject) -> Self:
-        """Inverse of :meth:`as_dict`. Raises ValueError for a value of the wrong type or a key that is missing."""
+        """Inverse of :meth:`as_dict`. Raises ValueError for a value of the wrong type or a key that is
+        missing.
+        """
         values: JsonObject = {}
         stored = _stored(cls)
         for one in stored:
@@ -335,8 +338,8 @@ class Lineage:
 
     @property
     def base(self) -> BaseStep | None:
-        """The model that the adapter among the files belongs to: the base of the last training, or of the last
-        adapter that was pulled. Without either, the last base.
+        """The model that the adapter among the files belongs to: the base of the last training, or of the
+        last adapter that was pulled. Without either, the last base.
 
         A model that was stored again after it was tuned has a later base, which is the tuned model itself.
         """
@@ -357,8 +360,9 @@ class Lineage:
 
     @property
     def parent(self) -> tuple[str, str]:
-        """(name, revision) of the model that the last change of the weights or of the format started from; of one
-        without changes, the model it was stored from; nothing for one that was pulled."""
+        """(name, revision) of the model that the last change of the weights or of the format started from; of
+        one without changes, the model it was stored from; nothing for one that was pulled.
+        """
         steps = self.steps
         while (
             steps

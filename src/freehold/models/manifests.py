@@ -1,7 +1,9 @@
-"""Manifests beside the blobs: what the catalogue knows of each model, in a file of its own, so that a lost catalogue can be rebuilt.
+"""Manifests beside the blobs: what the catalogue knows of each model, in a file of its own, so that a lost
+catalogue can be rebuilt.
 
-``manifests/REVISION/NAME.json`` is written after the catalogue's row and removed before it, so a manifest without a row
-always means that the catalogue lost something. A slash in a name is written as ``@``, which no name has.
+``manifests/REVISION/NAME.json`` is written after the catalogue's row and removed before it, so a manifest
+without a row always means that the catalogue lost something. A slash in a name is written as ``@``, which no
+name has.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _MOST_TEXT, _LATEST = 64 << 20, 253_402_300_800.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the catalogue's table of models. ``manifest``: file name -> (sha256, bytes); ``created``: seconds since 1970."""
+    """A row of the catalogue's table of models. ``manifest``: file name -> (sha256, bytes); ``created``:
+    seconds since 1970.
+    """
 
     name: str
     revision: str
@@ -87,7 +91,9 @@ class Manifests:
 
 
 def _check(entry: Entry, path: Path) -> None:
-    """Raises ValueError, TypeError, KeyError or BadModel for what no store of ours has written, whatever its digest says."""
+    """Raises ValueError, TypeError, KeyError or BadModel for what no store of ours has written, whatever its
+    digest says.
+    """
     if not MODEL_NAME.fullmatch(entry.name):
         raise ValueError(f"{ascii(entry.name)[:120]} cannot name a model")
     if path.parent.name != entry.revision or path.name != f"{entry.name.replace('/', '@')}.json":
@@ -101,7 +107,9 @@ def _check(entry: Entry, path: Path) -> None:
 
 
 def check_writable(entry: Entry, path: Path) -> None:
-    """Raises BadModel for an entry whose manifest could not be read again: a model may state anything of itself."""
+    """Raises BadModel for an entry whose manifest could not be read again: a model may state anything of
+    itself.
+    """
     try:
         _check(entry, path)
     except ValueError as error:

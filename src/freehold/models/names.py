@@ -1,7 +1,7 @@
 """What a file in a model or a repository may be called: the one rule for every way in.
 
-Names come from other people: from archives, pushes, packages and hubs. A name that leaves its folder, that a file system could not hold, or
-that looks like another one to a person is refused before anything is written.
+Names come from other people: from archives, pushes, packages and hubs. A name that leaves its folder, that a
+file system could not hold, or that looks like another one to a person is refused before anything is written.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from freehold.core.errors import UsageError
 MOST_PATH, MOST_PART, MOST_PARTS = 1000, 255, 64
 #: Files and folders of one model or repository: every commit and every list goes through all of them.
 MOST_NAMES = 250_000
-#: Unicode's categories of characters that are not seen: control, format (marks of direction, zero width), surrogates, private, unassigned.
+#: Unicode's categories of characters that are not seen: control, format (marks of direction, zero width),
+#: surrogates, private, unassigned.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-#: Characters of other categories that are not seen either: Unicode's Default_Ignorable_Code_Point, and the empty Braille pattern.
+#: Characters of other categories that are not seen either: Unicode's Default_Ignorable_Code_Point, and the
+#: empty Braille pattern.
 _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
 )
-#: Characters that are not seen and that some scripts and emoji need, after a letter without case, a mark or a symbol.
+#: Characters that are not seen and that some scripts and emoji need, after a letter without case, a mark or a
+#: symbol.
 _JOINERS = frozenset("\u200c\u200d\ufe0f")
 _JOINED = frozenset({"Lo", "Mn", "Mc", "So", "Sk"})
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -31,7 +34,9 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|clock\$|(com|lpt)[0-9])
 
 
 def check_path(path: str) -> str:
-    """A file's path in a model or a repository, relative, with slashes. Raises UsageError for one that is not safe on every system."""
+    """A file's path in a model or a repository, relative, with slashes. Raises UsageError for one that is not
+    safe on every system.
+    """
     reason = _fault(path)
     if reason:
         raise UsageError(
@@ -42,8 +47,8 @@ def check_path(path: str) -> str:
 
 
 def check_together(paths: Iterable[str]) -> None:
-    """Raises UsageError where two paths of one model or repository would be the same file on some system, or a file and a folder,
-    and where they are too many to be listed.
+    """Raises UsageError where two paths of one model or repository would be the same file on some system, or
+    a file and a folder, and where they are too many to be listed.
     """
     names = list(paths)
     folders = set[str]()
@@ -104,7 +109,8 @@ def _has_unseen(text: str) -> bool:
 def _part_fault(part: str) -> str:
     if part in ("", ".", ".."):
         return "a part of it is empty or leads elsewhere"
-    # what some file system takes for .git counts as .git: case, width, characters that are dropped, streams, and its short name
+    # what some file system takes for .git counts as .git: case, width, characters that are dropped, streams,
+    # and its short name
     plain = "".join(c for c in unicodedata.normalize("NFKC", part).casefold() if c not in _JOINERS)
     plain = plain.partition(":")[0].rstrip(". ")
     if plain == ".git" or re.fullmatch(r"git~\d+", plain):

@@ -1,8 +1,8 @@
 """The store: content-addressed blobs, and a catalogue that names models.
 
-A model's revision is the sha256 of its manifest (file names, digests, sizes). Blobs are written
-under a temporary name, synced and renamed; the catalogue is written after them, so a killed pull leaves
-at most blobs that ``gc`` removes. Last comes the manifest beside the blobs, from which a lost catalogue is rebuilt.
+A model's revision is the sha256 of its manifest (file names, digests, sizes). Blobs are written under a
+temporary name, synced and renamed; the catalogue is written after them, so a killed pull leaves at most blobs
+that ``gc`` removes. Last comes the manifest beside the blobs, from which a lost catalogue is rebuilt.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Store:
     def file(self, model: Model, name: str) -> Path:
         """A model's file on disk, whose bytes are what was stored.
 
-        Raises BadModel where it is missing or damaged; a damaged one is moved aside, so that pulling the model again
-        brings a good one.
+        Raises BadModel where it is missing or damaged; a damaged one is moved aside, so that pulling the
+        model again brings a good one.
         """
         digest = model.manifest[name][0]
         try:
@@ -109,7 +109,9 @@ class Store:
         return self.checked.path(digest)
 
     def weights(self, model: Model) -> Path:
-        """The GGUF file, or the folder of a safetensors model or an adapter. Raises BadModel like :meth:`file`."""
+        """The GGUF file, or the folder of a safetensors model or an adapter. Raises BadModel like
+        :meth:`file`.
+        """
         if model.info.format != "gguf":
             return self.folder_of(model)
         return self.file(model, next(name for name in model.manifest if name.endswith(".gguf")))
@@ -160,7 +162,8 @@ class Store:
         base: ModelInfo | None = None,
         sink: Sink = silent,
     ) -> Model:
-        """Take in files that were looked at, and name them. ``base``: of an adapter, the card of the model it belongs to.
+        """Take in files that were looked at, and name them. ``base``: of an adapter, the card of the model it
+        belongs to.
 
         Raises BadModel, UsageError, DoesNotFit; then nothing is kept.
         """
@@ -190,7 +193,9 @@ class Store:
         return self.find(f"{name}@{entry.revision}")
 
     def keep(self, entry: Entry) -> None:
-        """Name a revision in the catalogue, then in a manifest beside the blobs; one of that name is replaced."""
+        """Name a revision in the catalogue, then in a manifest beside the blobs; one of that name is
+        replaced.
+        """
         with self.engine.begin() as connection:
             connection.execute(
                 models.delete().where(models.c.name == entry.name, models.c.revision == entry.revision)
@@ -207,7 +212,9 @@ class Store:
         return max(time.time(), (newest or 0.0) + 0.001)
 
     def _take(self, path: Path, digest: str, move: bool, sink: Sink = silent) -> None:
-        """Take a file in under its digest. A blob of that name with other bytes is set aside, and the good one takes its place."""
+        """Take a file in under its digest. A blob of that name with other bytes is set aside, and the good
+        one takes its place.
+        """
         target = self.blob(digest)
         if target.exists() and self._holds(digest, sink):
             return
@@ -235,7 +242,9 @@ class Store:
         return False
 
     def find(self, name: str) -> Model:
-        """The newest revision of ``name``, or ``name@revision`` (a prefix of 8 or more will do). Raises NotFound."""
+        """The newest revision of ``name``, or ``name@revision`` (a prefix of 8 or more will do). Raises
+        NotFound.
+        """
         wanted, _, revision = name.partition("@")
         found = [
             m
@@ -252,7 +261,9 @@ class Store:
         return found[-1]
 
     def models(self) -> list[Model]:
-        """Every revision, oldest first. Raises DamagedStore where the catalogue names none and the store holds some."""
+        """Every revision, oldest first. Raises DamagedStore where the catalogue names none and the store
+        holds some.
+        """
         with self.engine.connect() as connection:
             try:
                 rows = connection.execute(models.select().order_by(models.c.created)).all()
@@ -313,8 +324,9 @@ class Store:
         """Remove blobs that no model, no repository and no upload names, and leftovers of killed work older
         than ``grace_s``; (files, bytes) removed.
 
-        A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however old its files are.
-        Waits while models are being stored: a blob that one of them is about to name must not go.
+        A folder under ``incoming`` whose lock is held belongs to work under way and is left alone, however
+        old its files are. Waits while models are being stored: a blob that one of them is about to name must
+        not go.
         """
         with atomic_files.together(self._blobs_lock, alone=True):
             count, freed = self._collect_blobs(grace_s)
@@ -350,7 +362,9 @@ class Store:
         return count, freed
 
     def _parts(self) -> Iterator[Path]:
-        """Files beside others that killed work left half written, in folders that are not collected otherwise."""
+        """Files beside others that killed work left half written, in folders that are not collected
+        otherwise.
+        """
         for name in ("keys", "manifests", "attestations", "trials", "documents"):
             yield from (self.folder / name).rglob(".*.part")
 

@@ -1,7 +1,9 @@
-"""Reading an archive that somebody else may have made: nothing in it is trusted, and nothing is written where it says.
+"""Reading an archive that somebody else may have made: nothing in it is trusted, and nothing is written where
+it says.
 
-Each file must be in the archive's list, come once, be an ordinary file of the size listed, and match its sha256. Files are
-written under numbers into a folder that the caller names. What the list says of the model is checked for its form.
+Each file must be in the archive's list, come once, be an ordinary file of the size listed, and match its
+sha256. Files are written under numbers into a folder that the caller names. What the list says of the model
+is checked for its form.
 """
 
 from __future__ import annotations
@@ -25,19 +27,26 @@ VERSION = 1
 #: Bytes of a list of files, and of a member's further headers: ours are never longer.
 _MOST_LIST, _MOST_HEADER = 64 << 20, 1 << 20
 _MOST_FILES, _MOST_BYTES = 100_000, 1 << 50
-#: What an archive may say of a model's history: bytes as JSON, how deep it is nested, and characters of a licence.
+#: What an archive may say of a model's history: bytes as JSON, how deep it is nested, and characters of a
+#: licence.
 _MOST_STATED, _MOST_DEPTH, _MOST_LICENCE = 4 << 20, 32, 2_000
 _BLOCK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASK = "do not use this archive; ask whoever made it"
 _LONG_HEADERS = (
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
-)  # fmt: skip
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What an archive says it holds. ``files``: name -> (sha256, bytes); ``beside``: names of files that run the model."""
+    """What an archive says it holds. ``files``: name -> (sha256, bytes); ``beside``: names of files that run
+    the model.
+    """
 
     name: str
     revision: str
@@ -92,8 +101,15 @@ def unpack(source: Path, folder: Path, sink: Sink) -> tuple[Listed, dict[str, Pa
             listed = _read_list(tar, source)
             return listed, _files(tar, source, listed, folder, sink)
     except (
-        tarfile.TarError, KeyError, TypeError, ValueError, AttributeError, EOFError, OverflowError, RecursionError,
-    ) as error:  # fmt: skip
+        tarfile.TarError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise BadModel(
             f"{source.name} is not a Freehold archive, or is damaged ({type(error).__name__}: {str(error)[:200]})",
             "copy it again",
@@ -144,12 +160,20 @@ def is_file(digest: object, size: object) -> bool:
 
 
 def stated(value: dict[str, Any], source: Path) -> ModelInfo:
-    """The card that an archive or a manifest states, where it has the form of one. Raises BadModel, ValueError."""
+    """The card that an archive or a manifest states, where it has the form of one. Raises BadModel,
+    ValueError.
+    """
     card = ModelInfo.from_dict(value)
     texts = (card.format, card.licence, card.licence_from, card.architecture, card.quantization)
     numbers = (
-        card.parameters, card.context_length, card.size_bytes, card.layers, card.hidden, card.kv_width, card.vocabulary,
-    )  # fmt: skip
+        card.parameters,
+        card.context_length,
+        card.size_bytes,
+        card.layers,
+        card.hidden,
+        card.kv_width,
+        card.vocabulary,
+    )
     if not all(isinstance(text, str) and len(text) <= _MOST_LICENCE for text in texts):
         raise ValueError("a text in its card is too long, or is not text")
     if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):

@@ -113,7 +113,9 @@ def find_base(store: Store, adapter: Adapter, named: str = "") -> Base:
 
 
 def _may_be_base(model: Model) -> bool:
-    """Whether an adapter can belong to this model: one that was only written in another form stands for the model it was."""
+    """Whether an adapter can belong to this model: one that was only written in another form stands for the
+    model it was.
+    """
     return model.info.format in ("gguf", "safetensors") and not model.info.lineage.rewritten
 
 

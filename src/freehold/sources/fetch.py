@@ -18,17 +18,26 @@ from freehold.sources import bases, split_gguf
 from freehold.sources.source import Delivery, find_source, registered
 
 
-def pull(store: Store, source: str, name: str, gate: Gate, sink: Sink = silent, *, base: str = "",
-         say: Callable[[str], None] = lambda _: None) -> Model:  # fmt: skip
+def pull(
+    store: Store,
+    source: str,
+    name: str,
+    gate: Gate,
+    sink: Sink = silent,
+    *,
+    base: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> Model:
     """Bring ``source`` into the store as ``name``. Raises FreeholdError; then the store is as it was.
 
-    ``gate`` is asked about the source, what came and its licence. What it refuses is kept apart in ``quarantine``, with
-    the reason beside it, where nothing of ours looks for models; the user's own files stay where they are. What is
-    merely unusable is removed. ``base``: the stored model an adapter belongs to, looked for where it is not named.
-    ``say`` is told what the user should know of what was taken and what was not.
+    ``gate`` is asked about the source, what came and its licence. What it refuses is kept apart in
+    ``quarantine``, with the reason beside it, where nothing of ours looks for models; the user's own files
+    stay where they are. What is merely unusable is removed. ``base``: the stored model an adapter belongs to,
+    looked for where it is not named. ``say`` is told what the user should know of what was taken and what was
+    not.
 
-    What was downloaded stays under ``incoming`` until the pull has ended well, so that the same
-    command goes on where it was cut.
+    What was downloaded stays under ``incoming`` until the pull has ended well, so that the same command goes
+    on where it was cut.
     """
     kind, _, reference = source.partition(":")
     deliver = find_source(kind) if reference else None
@@ -74,8 +83,18 @@ def _admitted(store: Store, source: str, landing: Path, delivery: Delivery, gate
     )
 
 
-def _take_in(store: Store, name: str, source: str, delivery: Delivery, admitted: Admitted, landing: Path, base: str,
-             gate: Gate, sink: Sink, say: Callable[[str], None]) -> Model:  # fmt: skip
+def _take_in(
+    store: Store,
+    name: str,
+    source: str,
+    delivery: Delivery,
+    admitted: Admitted,
+    landing: Path,
+    base: str,
+    gate: Gate,
+    sink: Sink,
+    say: Callable[[str], None],
+) -> Model:
     """Store what came, an adapter on its base."""
     provenance = {"source": source, **delivery.provenance}
     files = bases.as_stored(delivery.files)

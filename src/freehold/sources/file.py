@@ -1,4 +1,6 @@
-"""``file:PATH``: a GGUF file, a folder of safetensors or of an adapter, or a folder of the Hugging Face cache."""
+"""``file:PATH``: a GGUF file, a folder of safetensors or of an adapter, or a folder of the Hugging Face
+cache.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def _is_gguf(path: Path) -> bool:
 
 
 def _snapshot(path: Path) -> tuple[Path, tuple[str, ...]]:
-    """The folder of files inside a Hugging Face cache folder, and that it was taken; any other folder itself. Raises UsageError."""
+    """The folder of files inside a Hugging Face cache folder, and that it was taken; any other folder itself.
+    Raises UsageError.
+    """
     if not (path / "snapshots").is_dir():
         return path, ()
     snapshots = sorted(folder for folder in (path / "snapshots").iterdir() if folder.is_dir())

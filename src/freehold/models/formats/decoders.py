@@ -130,7 +130,9 @@ def _opened(file: Path, tensor: Tensor, start: int, stop: int) -> np.ndarray:
 
 
 def plain_bytes(values: np.ndarray, kind: str) -> bytes:
-    """float32 values as a tensor of the unquantized type ``kind`` holds them: F32, F16 or BF16 (rounded to nearest)."""
+    """float32 values as a tensor of the unquantized type ``kind`` holds them: F32, F16 or BF16 (rounded to
+    nearest).
+    """
     from gguf import GGMLQuantizationType, quants
 
     return quants.quantize(
@@ -253,7 +255,9 @@ def safetensors_config(raw: dict[str, Any]) -> DecoderConfig:
 def _rope(
     raw: dict[str, Any], value: Callable[..., float], head_dim: int, gemma: bool
 ) -> tuple[float, float, tuple[float, ...]]:
-    """(base everywhere, base in sliding windows, frequency divisors), from either generation of ``config.json``. Raises Unsupported."""
+    """(base everywhere, base in sliding windows, frequency divisors), from either generation of
+    ``config.json``. Raises Unsupported.
+    """
     rope = raw.get("rope_parameters") or {}
     local = rope.get("sliding_attention", {}) if "full_attention" in rope else {}
     rope = rope.get("full_attention", rope) or raw.get("rope_scaling") or {}
@@ -272,7 +276,9 @@ def _rope(
 
 
 def _llama3_factors(rope: dict[str, Any], theta: float, head_dim: int) -> tuple[float, ...]:
-    """Divisors that leave short wavelengths alone, divide long ones by ``factor`` and blend between (Llama 3.1's published configuration)."""
+    """Divisors that leave short wavelengths alone, divide long ones by ``factor`` and blend between (Llama
+    3.1's published configuration).
+    """
     context = float(rope["original_max_position_embeddings"])
     factor, low, high = float(rope["factor"]), float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
     found: list[float] = []
@@ -286,7 +292,9 @@ def _llama3_factors(rope: dict[str, Any], theta: float, head_dim: int) -> tuple[
 
 
 def gguf_name(config: DecoderConfig, name: str) -> str | None:
-    """GGUF name of a tensor named as below ``model.``; None for one the decoder does not use. Inverse of :func:`hugging_face_name`."""
+    """GGUF name of a tensor named as below ``model.``; None for one the decoder does not use. Inverse of
+    :func:`hugging_face_name`.
+    """
     whole = {
         "embed_tokens.weight": "token_embd.weight",
         "norm.weight": "output_norm.weight",

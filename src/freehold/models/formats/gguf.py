@@ -1,7 +1,8 @@
-"""The header of a GGUF file: read, checked, never trusted; and files written like one, or with an adapter in it.
+"""The header of a GGUF file: read, checked, never trusted; and files written like one, or with an adapter in
+it.
 
-Source: the GGUF specification, versions 2 and 3 (ggml project, docs/gguf.md), and ggml's table of
-block sizes. Only the header is read; tensor data is checked to lie inside the file.
+Source: the GGUF specification, versions 2 and 3 (ggml project, docs/gguf.md), and ggml's table of block
+sizes. Only the header is read; tensor data is checked to lie inside the file.
 """
 
 from __future__ import annotations
@@ -37,21 +38,74 @@ _STRING, _ARRAY = 8, 9
 
 #: ggml type -> (name, elements per block, bytes per block)
 TYPES: dict[int, tuple[str, int, int]] = {
-    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22), 7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 36), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110), 12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292), 16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50), 20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136), 24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
-}  # fmt: skip
+    0: ("F32", 1, 4),
+    1: ("F16", 1, 2),
+    2: ("Q4_0", 32, 18),
+    3: ("Q4_1", 32, 20),
+    6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24),
+    8: ("Q8_0", 32, 34),
+    9: ("Q8_1", 32, 36),
+    10: ("Q2_K", 256, 84),
+    11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144),
+    13: ("Q5_K", 256, 176),
+    14: ("Q6_K", 256, 210),
+    15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66),
+    17: ("IQ2_XS", 256, 74),
+    18: ("IQ3_XXS", 256, 98),
+    19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18),
+    21: ("IQ3_S", 256, 110),
+    22: ("IQ2_S", 256, 82),
+    23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1),
+    25: ("I16", 1, 2),
+    26: ("I32", 1, 4),
+    27: ("I64", 1, 8),
+    28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56),
+    30: ("BF16", 1, 2),
+    34: ("TQ1_0", 256, 54),
+    35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17),
+}
 
 #: ``general.file_type`` -> the name people use. Source: llama.cpp's llama_ftype.
 FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
-    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
-    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
-    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 1024: "mixed",
-}  # fmt: skip
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    1024: "mixed",
+}
 
 _MOST_STRINGS = 1 << 26
 #: A text in a header, such as a chat template.
@@ -83,8 +137,8 @@ class Tensor:
 class Header:
     """Scalar and short-array metadata by key, tensors in file order, lengths of skipped long arrays.
 
-    ``metadata_end``: byte after the last key; ``file_type_at``: where the value of ``general.file_type`` stands, 0 if nowhere;
-    ``spans``: where each key with its value begins and ends, bytes.
+    ``metadata_end``: byte after the last key; ``file_type_at``: where the value of ``general.file_type``
+    stands, 0 if nowhere; ``spans``: where each key with its value begins and ends, bytes.
     """
 
     fields: dict[str, Any]
@@ -291,8 +345,14 @@ def _placed(
     return tuple(tensors)
 
 
-def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], file_type: int,
-               data_of: Callable[[Tensor], Iterable[bytes]]) -> None:  # fmt: skip
+def write_like(
+    base: Path,
+    header: Header,
+    target: Path,
+    kinds: dict[str, str],
+    file_type: int,
+    data_of: Callable[[Tensor], Iterable[bytes]],
+) -> None:
     """Write a GGUF with the base's metadata byte for byte, but other tensor types.
 
     ``kinds``: tensor name -> type; ``data_of`` gives a tensor's bytes in that type, in pieces.
@@ -322,7 +382,8 @@ def write_like(base: Path, header: Header, target: Path, kinds: dict[str, str], 
 def write_adapter(
     target: Path, architecture: str, alpha: float, factors: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """Write a LoRA as llama.cpp loads it beside its base. ``factors``: name of a matrix -> (first factor (rank, in), second factor (out, rank)).
+    """Write a LoRA as llama.cpp loads it beside its base. ``factors``: name of a matrix -> (first factor
+    (rank, in), second factor (out, rank)).
 
     llama.cpp scales what an adapter adds by ``alpha`` over the rank.
     """

@@ -17,9 +17,22 @@ if TYPE_CHECKING:
     import numpy as np
 
 _BYTES = {
-    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
-    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-}  # fmt: skip
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
 _MOST_HEADER = 100_000_000
 _MOST_AXES = 16
 
@@ -95,7 +108,9 @@ def _place(record: dict[str, Any]) -> tuple[int, int]:
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor of a file as float32, in the file's order. Raises BadModel, Unsupported for a type that is no plain floating point."""
+    """Every tensor of a file as float32, in the file's order. Raises BadModel, Unsupported for a type that is
+    no plain floating point.
+    """
     import numpy as np
 
     kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
