@@ -18,7 +18,7 @@ from freehold.servers.inference.scheduler import Scheduler
 from freehold.trial.keeping import keep_as_is
 from freehold.trust import obligations, provenance
 from freehold.workflows.certify import _base as certified_base
-from freehold.workflows.export import export
+from freehold.workflows.export import ExportOptions, export
 from freehold.workflows.model_card import model_card
 from tests import tiny
 from tests.runtime.test_gguf_form import files_in
@@ -58,13 +58,14 @@ def test_the_pool_serves_an_adapter_on_what_it_was_tuned_on(store: Store, name: 
 
 @pytest.mark.parametrize("name", BASES)
 def test_vllm_refuses_another_base_by_the_right_name(store: Store, name: str) -> None:
+    options = vllm.VllmOptions("127.0.0.1", 8601, context=64, parallel=1)
     with pytest.raises(Unsupported, match=f"was tuned on {BASES[name]}, not on org/tiny"):
-        vllm.command(store, ["org/tiny"], [name], host="127.0.0.1", port=8601, context=64, parallel=1)
+        vllm.command(store, ["org/tiny"], [name], options)
 
 
 @pytest.mark.parametrize("name", BASES)
 def test_an_exported_adapter_leads_back_to_its_base(store: Store, name: str, tmp_path: Path) -> None:
-    exported = export(store, name, "peft", tmp_path / "out", silent)
+    exported = export(store, name, ExportOptions("peft", tmp_path / "out"), silent)
     assert f"the base {BASES[name]} with the exported adapter" in exported.proof
     config = json.loads((exported.files[0] / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == NAMED[name]

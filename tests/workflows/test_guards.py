@@ -71,14 +71,12 @@ def refused_serve(store: Store, model: Model) -> None:
 def refused_replicas(store: Store, model: Model) -> None:
     import threading
 
-    replicas.run(
-        store, [model.name], [], ServerOptions(), replicas=2, cores=1, host="127.0.0.1", port=0, ready=print,
-        ended=threading.Event(),
-    )  # fmt: skip
+    cluster = replicas.Cluster(2, cores=1, host="127.0.0.1", port=0)
+    replicas.run(store, [model.name], [], ServerOptions(), cluster, ready=print, ended=threading.Event())
 
 
 def refused_vllm(store: Store, model: Model) -> None:
-    vllm.command(store, [model.name], [], host="127.0.0.1", port=0, context=64, parallel=1)
+    vllm.command(store, [model.name], [], vllm.VllmOptions("127.0.0.1", 0, context=64, parallel=1))
 
 
 @pytest.mark.parametrize(
