@@ -106,7 +106,8 @@ def suggested(tables: Collection[Table], used: Collection[str]) -> str:
             continue
         return (
             f'The column "{column}" has {len(counts):,} values on {rows:,} rows. If rows with the same value '
-            f"belong together, pass --group {_quoted(column)}: they then stay in one split, and the intervals "
+            f"belong together, pass --group {_quoted(column)}: they then stay in one split, and the "
+            "intervals "
             "take it into account."
         )
     return ""

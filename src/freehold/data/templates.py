@@ -53,7 +53,8 @@ class ChatTemplate:
         whole = self._render(messages, add_generation_prompt=False)
         if not whole.startswith(before):
             raise Unsupported(
-                "the model's chat template renders an answered chat differently from the chat before the answer, "
+                "the model's chat template renders an answered chat differently from the chat before the "
+                "answer, "
                 "so the model cannot be tuned on it",
                 "choose a model whose template only appends, or pass --template plain",
             )

@@ -193,7 +193,8 @@ class BlobStore:
                 part = self.chunks(term.xorb)[term.first : term.end]
                 if len(part) != term.end - term.first or sum(chunk.size for chunk in part) != term.size:
                     raise BadData(
-                        f"a term of file {file.hash[:12]} names chunks that xorb {term.xorb[:12]} does not have",
+                        f"a term of file {file.hash[:12]} names chunks that xorb {term.xorb[:12]} does not "
+                        "have",
                         "send the shard again",
                     )
                 pairs += [(chunk.hash, chunk.size) for chunk in part]

@@ -248,7 +248,8 @@ def _taken(repositories: Repositories, found: Repository, source: Address, told:
     path.unlink()
     if size > _SMALL or git_oid("blob", data) != told.blob_id:
         raise BadData(
-            f"{told.rfilename} of {source} is not what that hub says of it (git object {str(told.blob_id)[:12]})",
+            f"{told.rfilename} of {source} is not what that hub says of it (git object "
+            f"{str(told.blob_id)[:12]})",
             "run the same command again",
         )
     return File(repositories.contents.put(data), size, False, told.blob_id)

@@ -224,8 +224,10 @@ def _tell_unnamed(store: Store, told: Repaired) -> None:
     left = [path for path in store.blobs.glob("??/*") if path.name not in named]
     if left:
         told.left.append(
-            f"{len(left)} files in {store.blobs} are named by no model and no repository, and 'freehold gc' would remove "
-            f"them; what a hub held is in {catalogue.FILE} alone, so put a backup of it back first if there is one"
+            f"{len(left)} files in {store.blobs} are named by no model and no repository, and 'freehold gc' "
+            "would remove "
+            f"them; what a hub held is in {catalogue.FILE} alone, so put a backup of it back first if there "
+            "is one"
         )
 
 

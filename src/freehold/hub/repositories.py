@@ -436,7 +436,8 @@ class Repositories:
         base, head, there, conflicts = self.proposed(found, request)
         if conflicts:
             raise Conflict(
-                f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} too",
+                f"request {request.number} cannot be merged: {conflicts[0]} was changed on {request.base} "
+                "too",
                 "bring the request up to date first",
             )
         changed = differing(base.files, head.files)
@@ -510,7 +511,8 @@ class Repositories:
             raise NotFound(f"{found.name} has no branch {branch[:80]!r}", "create the branch first")
         if parent and not head.startswith(parent):
             raise Stale(
-                f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on {parent[:12]}",
+                f"the branch {branch} of {found.name} is at {head[:12]} and the commit was made on "
+                f"{parent[:12]}",
                 "fetch the branch and commit again",
             )
         row = connection.execute(

@@ -64,7 +64,8 @@ def check(repositories: Repositories) -> list[str]:
         for row in connection.execute(sa.select(tables.refs)):
             if (row.repository, row.commit_id) not in known:
                 faults.append(
-                    f"{names.get(row.repository, row.repository)}: the {row.kind} {row.name} points at {row.commit_id[:12]}, which is not there"
+                    f"{names.get(row.repository, row.repository)}: the {row.kind} {row.name} points at "
+                    f"{row.commit_id[:12]}, which is not there"
                 )
         held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
         for row in connection.execute(sa.select(tables.commits)):
@@ -74,7 +75,8 @@ def check(repositories: Repositories) -> list[str]:
             for path, (digest, size, *_) in row.files.items():
                 if (row.repository, digest) not in held:
                     faults.append(
-                        f"{where}: {path} is not protected from collection; 'freehold hub check --repair' fixes that"
+                        f"{where}: {path} is not protected from collection; 'freehold hub check --repair' "
+                        "fixes that"
                     )
                 if digest not in seen:
                     content = repositories.contents.find(digest)

@@ -149,7 +149,8 @@ class PostgresSearch:
         """
         condition, values = self.condition(match)
         return Source(
-            f"(SELECT rowid FROM search WHERE {condition} OFFSET 0) search JOIN repositories r ON r.id = search.rowid",
+            f"(SELECT rowid FROM search WHERE {condition} OFFSET 0) search JOIN repositories r ON r.id = "
+            "search.rowid",
             values,
             "",
             [],

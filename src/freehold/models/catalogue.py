@@ -46,7 +46,8 @@ def address(folder: Path) -> sa.URL:
         raise UsageError("FREEHOLD_DATABASE is no database's address", hint) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UsageError(
-            f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite without it",
+            f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite "
+            "without it",
             hint,
         )
     return url.set(drivername="postgresql+psycopg")

@@ -69,7 +69,8 @@ def notes(files: Mapping[str, Path]) -> list[str]:
     if not config.get("auto_map"):
         return []
     return [
-        f"config.json names code that comes with the model (auto_map); it is not run, {config['model_type']} is built in"
+        f"config.json names code that comes with the model (auto_map); it is not run, {config['model_type']} "
+        "is built in"
     ]
 
 

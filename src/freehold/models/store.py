@@ -314,7 +314,8 @@ class Store:
                 try:
                     if not self.checked.is_whole(digest, again=True, on_bytes=progress.more):
                         system_errors.append(
-                            f"{model_name}: {name} was changed; its bytes no longer match sha256 {digest[:12]}"
+                            f"{model_name}: {name} was changed; its bytes no longer match sha256 "
+                            f"{digest[:12]}"
                         )
                 except FileNotFoundError:
                     system_errors.append(f"{model_name}: {name} is missing from the store")

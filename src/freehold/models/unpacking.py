@@ -111,7 +111,8 @@ def unpack(source: Path, folder: Path, sink: Sink) -> tuple[Listed, dict[str, Pa
         RecursionError,
     ) as error:
         raise BadModel(
-            f"{source.name} is not a Freehold archive, or is damaged ({type(error).__name__}: {str(error)[:200]})",
+            f"{source.name} is not a Freehold archive, or is damaged ({type(error).__name__}: "
+            f"{str(error)[:200]})",
             "copy it again",
         ) from None
 

@@ -43,7 +43,8 @@ def deliver(_store: Store, reference: str, _folder: Path, _sink: Sink) -> Delive
             files[f"{name.replace('/', '-')}.gguf"] = blob
         elif layer["mediaType"].endswith("image.adapter"):
             raise Unsupported(
-                f"{reference} is a model with an adapter in Ollama's store, which cannot be pulled in one piece",
+                f"{reference} is a model with an adapter in Ollama's store, which cannot be pulled in one "
+                "piece",
                 "pull the model that its Modelfile names, then the adapter",
             )
         elif layer["mediaType"].endswith("image.projector"):

@@ -54,7 +54,8 @@ class AgainstRival:
     def sentence(self) -> str:
         """The comparison in a sentence."""
         shown = (
-            f"{self.metric} {self.rival:.3f} against {self.chosen:.3f} on the same {self.rows:,} rows, difference "
+            f"{self.metric} {self.rival:.3f} against {self.chosen:.3f} on the same {self.rows:,} rows, "
+            "difference "
             f"{self.difference:+.3f}, 95% between {self.low:+.3f} and {self.high:+.3f}, {p_text(self.p)}"
         )
         how = {

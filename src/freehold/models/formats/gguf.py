@@ -164,7 +164,8 @@ class _Cursor:
         start = self.at
         if size < 0 or start + size > self.end:
             raise BadModel(
-                f"{self.path.name} is truncated or corrupted: its header asks for {size:,} bytes at {start:,} and the file has {self.end:,}",
+                f"{self.path.name} is truncated or corrupted: its header asks for {size:,} bytes at "
+                f"{start:,} and the file has {self.end:,}",
                 "fetch it again",
             )
         self.at = start + size
@@ -324,14 +325,16 @@ def _placed(
             elements *= axis
         if not shape or shape[0] % block or elements > 1 << 44 or offset % alignment or name in names:
             raise BadModel(
-                f"{cursor.path.name} is corrupted: tensor {name[:80]!r} of type {label} has shape {shape} at offset {offset}",
+                f"{cursor.path.name} is corrupted: tensor {name[:80]!r} of type {label} has shape {shape} at "
+                f"offset {offset}",
                 "fetch it again",
             )
         names.add(name)
         tensor = Tensor(name, shape, label, start + offset, elements // block * block_bytes)
         if tensor.offset + tensor.size > cursor.end:
             raise BadModel(
-                f"{cursor.path.name} is truncated: tensor {name[:80]!r} ends at byte {tensor.offset + tensor.size:,} and the file has {cursor.end:,}",
+                f"{cursor.path.name} is truncated: tensor {name[:80]!r} ends at byte "
+                f"{tensor.offset + tensor.size:,} and the file has {cursor.end:,}",
                 "fetch it again",
             )
         tensors.append(tensor)
@@ -339,7 +342,8 @@ def _placed(
     for first, second in itertools.pairwise(placed):
         if first.offset + first.size > second.offset:
             raise BadModel(
-                f"{cursor.path.name} is corrupted: tensors {first.name[:80]!r} and {second.name[:80]!r} overlap",
+                f"{cursor.path.name} is corrupted: tensors {first.name[:80]!r} and {second.name[:80]!r} "
+                "overlap",
                 "fetch it again",
             )
     return tuple(tensors)

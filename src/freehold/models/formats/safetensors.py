@@ -44,7 +44,8 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MOST_HEADER):
             raise BadModel(
-                f"{path.name} is truncated or no safetensors file: its header claims {length:,} of {size:,} bytes",
+                f"{path.name} is truncated or no safetensors file: its header claims {length:,} of {size:,} "
+                "bytes",
                 "fetch it again",
             )
         try:
@@ -73,7 +74,8 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         wanted = math.prod(shape) * _BYTES[dtype]
         if start != at or end - start != wanted:
             raise BadModel(
-                f"{path.name} is corrupted: tensor {name[:80]!r} ({dtype}, shape {shape}) lies at {start:,} to {end:,} where {at:,} to "
+                f"{path.name} is corrupted: tensor {name[:80]!r} ({dtype}, shape {shape}) lies at {start:,} "
+                f"to {end:,} where {at:,} to "
                 f"{at + wanted:,} was due",
                 "fetch it again",
             )

@@ -174,8 +174,8 @@ def serve(
     """Serve until interrupted; then accept no more requests, and wait up to ``drain_s`` for those in
     progress.
 
-    ``override``: the reason for going against the policy. Raises NotFound, BadModel, DoesNotFit, Unsupported, Busy,
-    UsageError where others would be let in without a key, PolicyDenied.
+    ``override``: the reason for going against the policy. Raises NotFound, BadModel, DoesNotFit, Unsupported,
+    Busy, UsageError where others would be let in without a key, PolicyDenied.
     """
     access.permit(store, [*names, *adapters], host, options.key, override, say)
     app, service = make_app(store, names, adapters, options)

@@ -69,7 +69,8 @@ def run(
     """Serve until ``ended`` is set, on the cluster of ``RAY_ADDRESS`` or on one that is started on this
     machine.
 
-    ``override``: the reason for going against the policy. Raises MissingPart, NotFound, Unsupported, UsageError, PolicyDenied.
+    ``override``: the reason for going against the policy. Raises MissingPart, NotFound, Unsupported,
+    UsageError, PolicyDenied.
     """
     access.permit(store, [*names, *adapters], cluster.host, options.key, override, say)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
