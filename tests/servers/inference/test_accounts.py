@@ -133,7 +133,7 @@ def test_a_deadline_covers_the_time_in_the_queue(tiny_weights: Path) -> None:
         )
         last = [piece async for piece in waits][-1]
         assert last.error is not None
-        assert "longer" in str(last.error)
+        assert "took too long" in str(last.error)
         await first.aclose()
 
     assert ends_of(tiny_weights, leave) == [Outcome("error")]
@@ -160,7 +160,7 @@ def test_an_answer_that_ends_with_an_error_is_charged(tiny_weights: Path) -> Non
 def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> None:
     store = Store(tiny_home)
     app, service = make_app(
-        store, [TINY], [], ServerOptions(engine=EngineOptions(context_length=512, threads=1))
+        store, [TINY], [], ServerOptions(engine=ServedOptions(context_length=512, threads=1))
     )
 
     async def asked(client: httpx.AsyncClient, count: int) -> None:
@@ -187,7 +187,7 @@ def test_usage_that_could_not_be_written_is_written_later(tiny_home: Path) -> No
 def test_requests_at_once_have_no_more_tokens_than_one_after_the_other(tiny_home: Path) -> None:
     store = Store(tiny_home)
     key = Keys(store).create("few", limits=Limits(tokens_per_minute=200))
-    app, _ = make_app(store, [TINY], [], ServerOptions(engine=EngineOptions(context_length=1024, threads=1)))
+    app, _ = make_app(store, [TINY], [], ServerOptions(engine=ServedOptions(context_length=1024, threads=1)))
 
     async def whole() -> list[int]:
         transport, headers = httpx.ASGITransport(app), {"authorization": f"Bearer {key}"}

@@ -78,7 +78,7 @@ def test_bodies_of_the_hub_are_read_in_the_same_place(module: Any) -> None:
         (b'{"a": [1, {"b": 1e400}]}', "a.1.b: a number must be finite"),
         (b'{"a": NaN}', "a: a number must be finite"),
         (b"18446744073709551616", "a number must be finite, and a whole number below 2^64"),
-        (b'{"a": 1, "a": 1}', "a name twice"),
+        (b'{"a": 1, "a": 1}', "a name appears twice"),
         (b"[" * 250, "deeper than 200"),
     ],
 )

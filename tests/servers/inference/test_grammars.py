@@ -128,8 +128,8 @@ def test_one_owners_grammars_cost_another_nothing_and_tell_nothing() -> None:
             source = Source.of_schema({"type": "object", "properties": {"a": {"type": "string"}}})
             first = await compiler.compiled(source, "a")
             assert await compiler.compiled(source, "a") == first
-            assert ("a", source) in compiler._known
-            assert ("b", source) not in compiler._known
+            assert ("a", source) in compiler._cache
+            assert ("b", source) not in compiler._cache
             slow = [
                 asyncio.create_task(
                     compiler.compiled(Source("schema", json.dumps(TOO_MUCH | {"title": str(n)})), "a")

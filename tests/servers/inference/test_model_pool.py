@@ -27,7 +27,9 @@ def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refuse
     tmp_path: Path, scheduler: Scheduler
 ) -> None:
     store = tiny_shop.stocked(tmp_path)
-    need = ModelPool(store, ["alpha"], [], scheduler, EngineOptions(context_length=512))._need("alpha")
+    need = ModelPool(store, ["alpha"], [], scheduler, EngineOptions(context_length=512))._predicted_bytes(
+        "alpha"
+    )
     pool = ModelPool(
         store, ["alpha", "beta"], [], scheduler, EngineOptions(context_length=512, memory_bytes=need * 3 // 2)
     )

@@ -29,9 +29,9 @@ def test_a_day_has_a_file_that_goes_when_its_time_is_over(tmp_path: Path) -> Non
     log = PromptLog(tmp_path, 30)
     assert [path.name for path in tmp_path.iterdir()] == ["other.jsonl"]
     (tmp_path / "prompts-2026-01-01-kept-5-days.jsonl").write_text("")
-    log.forget(date(2026, 1, 6))
+    log.delete_expired(date(2026, 1, 6))
     assert len(list(tmp_path.iterdir())) == 2
-    log.forget(date(2026, 1, 7))
+    log.delete_expired(date(2026, 1, 7))
     assert len(list(tmp_path.iterdir())) == 1
     log.write("ada", ChatRequest("m", prompt="Héllo"), None, "cancelled")
     (made,) = tmp_path.glob(f"prompts-{datetime.now(UTC).date()}-kept-30-days.jsonl")
@@ -48,7 +48,7 @@ def test_names_that_are_no_days_and_a_folder_that_is_gone_stop_nothing(tmp_path:
     strange = folder / "prompts-2026-13-99-kept-1-days.jsonl"
     strange.write_text("")
     (folder / f"prompts-2026-01-01-kept-{'9' * 20}-days.jsonl").write_text("")
-    log.forget(date(2026, 6, 1))
+    log.delete_expired(date(2026, 6, 1))
     assert strange.exists()
     folder.rename(tmp_path / "elsewhere")
 

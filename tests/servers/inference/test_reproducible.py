@@ -51,5 +51,5 @@ def test_the_same_request_has_the_same_answer_beside_others(home: Path) -> None:
 
 
 def test_adapters_are_not_served_so(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="adapters share their calls"):
+    with pytest.raises(Unsupported, match="adapters cannot be served"):
         ModelPool(Store(tmp_path), [], ["tickets/smollm2"], Scheduler(), EngineOptions(reproducible=True))

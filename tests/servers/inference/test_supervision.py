@@ -45,7 +45,7 @@ def served(tiny_home: Path) -> Iterator[tuple[TestClient, InferenceService]]:
         Store(tiny_home),
         [TINY],
         [],
-        ServerOptions(engine=EngineOptions(context_length=1024, parallel=2, threads=1)),
+        ServerOptions(engine=ServedOptions(context_length=1024, parallel=2, threads=1)),
     )
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client, service
