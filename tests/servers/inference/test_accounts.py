@@ -22,6 +22,7 @@ from freehold.inference.sampling import Sampling
 from freehold.models.store import Store
 from freehold.servers.inference.api_keys import Keys, Limits
 from freehold.servers.inference.app import make_app
+from freehold.servers.inference.options import EngineOptions as ServedOptions
 from freehold.servers.inference.options import ServerOptions
 from freehold.servers.inference.scheduler import Outcome, Scheduler
 from freehold.servers.inference.usage_writer import WRITE_EVERY_S

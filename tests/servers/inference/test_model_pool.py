@@ -47,4 +47,4 @@ def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refuse
         async with asyncio.timeout(HANG_S):
             return await asyncio.gather(asked("alpha"), asked("beta"))
 
-    assert sorted(asyncio.run(both())) == ["503 the model needs room that models in use take", "held"]
+    assert sorted(asyncio.run(both())) == ["503 the model needs memory that models in use take", "held"]
