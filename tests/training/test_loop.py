@@ -50,7 +50,8 @@ def test_an_epoch_holds_every_row_once_in_full_batches_of_even_length(
     assert len(full) == rows // size
     assert max(full) - min(full) <= 40
     assert made.batches(0) == batches
-    assert any(made.batches(epoch) != batches for epoch in range(1, 4))
+    if rows > 2 * size:  # two batches have one order: the full one first
+        assert any(made.batches(epoch) != batches for epoch in range(1, 4))
 
 
 def test_rows_that_fill_no_batch_are_one_batch(smollm2: Path) -> None:
