@@ -159,7 +159,6 @@ def test_only_the_rooms_that_make_models_say_that_they_made_them() -> None:
         "models _SEAL",
         "runtime made_here",
         "sources Admitted",
-        "training made_here",
         "trial made_here",
         "workflows made_here",
     }
