@@ -299,7 +299,7 @@ def test_ollamas_client(address: str) -> None:
             "/v1/chat/completions",
             {"model": "smollm2", "messages": SUM, "response_format": {"type": "json_schema"}},
             400,
-            "no schema",
+            "the schema is missing",
         ),
         (
             "/v1/chat/completions",

@@ -139,7 +139,7 @@ def test_a_schema_is_kept_to(client: openai.OpenAI) -> None:
             "reads text only",
         ),
         ({"text": {"format": {"type": "xml"}}}, "must be one of text, json_object, json_schema"),
-        ({"tools": [{"type": "web_search"}]}, "functions are supported"),
+        ({"tools": [{"type": "web_search"}]}, "use functions"),
         ({"background": True}, "background"),
         ({"conversation": "c"}, "this field is not known"),
     ],

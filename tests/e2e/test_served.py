@@ -257,7 +257,7 @@ def test_exports_carry_what_their_format_can_and_say_what_it_cannot(
         f'MESSAGE {role} """{text}"""' for role, text in shown
     ]
     note = (tmp_path / "out" / "HOW-TO-ASK.md").read_text()
-    assert "cannot bind answers to the 4 labels" in note
+    assert "cannot limit answers to the 4 labels" in note
     assert (tmp_path / "out" / "labels.gbnf").read_text().count('"') == 8
     again = run(measured, "pull", f"file:{tmp_path / 'out'}", "--as", "back")
     assert again.returncode == 0

@@ -53,7 +53,7 @@ def test_names_that_are_no_days_and_a_folder_that_is_gone_stop_nothing(tmp_path:
     folder.rename(tmp_path / "elsewhere")
 
     async def kept() -> bool:
-        keeping = asyncio.create_task(log.keep())
+        keeping = asyncio.create_task(log.run())
         done, _ = await asyncio.wait({keeping}, timeout=0.5)
         keeping.cancel()
         return not done
