@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.core import plugins
 from freehold.core.errors import MissingPart, UsageError
 from freehold.models.store import Store
 from freehold.sources import source
@@ -28,9 +29,9 @@ def deliver(store, reference, folder, sink):
 
 @pytest.fixture(autouse=True)
 def _read_again() -> Iterator[None]:
-    registered.cache_clear()
+    plugins.registered.cache_clear()
     yield
-    registered.cache_clear()
+    plugins.registered.cache_clear()
 
 
 def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str = "shelf") -> None:
@@ -50,6 +51,7 @@ def test_ours_are_registered_as_pyproject_says_and_can_be_loaded() -> None:
     for kind in OURS:
         assert registered()[kind].value == project["entry-points"][source.GROUP][kind]
         assert find_source(kind) is registered()[kind].load()
+    assert all(registered()[kind].ours for kind in OURS)
 
 
 def test_a_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +59,15 @@ def test_a_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     model = pull(Store(tmp_path / "home"), f"shelf:{gguf(tmp_path / 'm.gguf')}", "m")
     assert model.info.provenance["shelf"] == "third"
     assert (model.info.licence, model.info.licence_from) == ("mit", "the label")
+
+
+def test_a_source_that_cannot_be_imported_names_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin(tmp_path / "site", monkeypatch, "shelf")
+    (tmp_path / "site" / "shelf_source.py").write_text("import nothing_of_this_name\n")
+    with pytest.raises(MissingPart, match=r"the source 'shelf' of the package shelf 1\.0 cannot be loaded"):
+        pull(Store(tmp_path / "home"), "shelf:x", "m")
 
 
 def test_no_package_takes_the_place_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +86,7 @@ def test_an_unknown_source_names_those_there_are(tmp_path: Path) -> None:
 
 
 def test_an_installation_without_entry_points_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "entry_points", lambda group: ())
+    monkeypatch.setattr(plugins, "entry_points", lambda group: ())
     with pytest.raises(MissingPart, match="not registered"):
         find_source("pypi")
 
