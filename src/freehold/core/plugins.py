@@ -8,15 +8,16 @@ be used is an error: it is never skipped.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from freehold.core.errors import MissingPart, UsageError
+from freehold.core.errors import FreeholdError, MissingPart, UsageError
 
 #: The package whose plugins are Freehold's own.
 OURS = "freehold"
@@ -69,6 +70,29 @@ class Plugin:
     def unfit(self, what: str) -> UsageError:
         """The error for a plugin whose object is not what its kind must be; ``what`` ends the sentence."""
         return UsageError(f"the {self.noun} {self.name!r} of the package {self.origin} {what}", _repair(self))
+
+    @contextlib.contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Within it, an unexpected error of another package's code becomes one that names the package.
+
+        Raises FreeholdError. Those of Freehold's own kinds and of the system say enough, and stay.
+        """
+        try:
+            yield
+        except (FreeholdError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if self.ours:
+                raise
+            raise self.failure(error) from error
+
+    def failure(self, error: BaseException, then: str = "") -> FreeholdError:
+        """The error for a plugin whose code failed; ``then`` says what follows from it."""
+        return FreeholdError(
+            f"the {self.noun} {self.name!r} of the package {self.origin} failed ({type(error).__name__}: "
+            f"{error}){then}",
+            _repair(self),
+        )
 
 
 def _repair(plugin: Plugin) -> str:

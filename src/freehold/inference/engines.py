@@ -11,6 +11,7 @@ from pathlib import Path
 
 from freehold.core import plugins
 from freehold.core.errors import Unsupported
+from freehold.core.plugins import Plugin
 from freehold.inference.interface import Engine, EngineKind, OpenOptions, Tokenizer
 
 GROUP = "freehold.engines"
@@ -23,25 +24,36 @@ def format_of(weights: Path) -> str:
     return "safetensors" if weights.is_dir() else "gguf"
 
 
-def find(weights: Path, name: str = "") -> EngineKind:
-    """The engine for these weights: the named one, or the default of their format.
+def open_weights(weights: Path, options: OpenOptions, name: str = "") -> Engine:
+    """The weights opened with the named engine, or with the default of their format.
 
     Raises UsageError for an unknown name and for what is not an engine, MissingPart where it cannot be
-    loaded, Unsupported where it does not read the format.
+    loaded, Unsupported where it does not read the format, and what the engine raises.
     """
-    wanted_format = format_of(weights)
-    plugin = plugins.find(GROUP, name or DEFAULTS[wanted_format])
+    plugin, engine = _find(weights, name)
+    with plugin.named_in_errors():
+        return engine.open(weights, options)
+
+
+def tokenizer_of(weights: Path) -> Tokenizer:
+    """The tokenizer of the weights, by the default engine of their format. Raises BadModel."""
+    return _find(weights, "")[1].tokenizer(weights)
+
+
+def _find(weights: Path, name: str) -> tuple[Plugin, EngineKind]:
+    weights_format = format_of(weights)
+    plugin = plugins.find(GROUP, name or DEFAULTS[weights_format])
     engine: EngineKind = plugin.load()
     missing = [member for member in ("formats", "open", "tokenizer") if not hasattr(engine, member)]
     if missing:
         raise plugin.unfit(f"is not an engine: it has no {missing[0]!r}")
-    if wanted_format not in engine.formats:
+    if weights_format not in engine.formats:
         raise Unsupported(
-            f"the engine {plugin.name!r} of the package {plugin.origin} does not read {wanted_format}, only "
+            f"the engine {plugin.name!r} of the package {plugin.origin} does not read {weights_format}, only "
             f"{', '.join(sorted(engine.formats))}",
             "use another engine",
         )
-    return engine
+    return plugin, engine
 
 
 class _Llama:

@@ -57,7 +57,7 @@ def context_that_fits(card: ModelInfo, size_bytes: int, memory_bytes: int) -> in
 
 def open_vocabulary(weights: Path) -> Tokenizer:
     """The vocabulary of a GGUF file or a safetensors folder."""
-    return engines.find(weights).tokenizer(weights)
+    return engines.tokenizer_of(weights)
 
 
 def open_engine(
@@ -75,9 +75,7 @@ def open_engine(
     ``adapter``: a GGUF adapter for the one, the folder of a PEFT adapter for the other. Raises UsageError for
     an unknown engine, MissingPart where it cannot be loaded, Unsupported where it does not read the format.
     """
-    return engines.find(weights, engine).open(
-        weights, OpenOptions(context_length, parallel, adapter, threads)
-    )
+    return engines.open_weights(weights, OpenOptions(context_length, parallel, adapter, threads), engine)
 
 
 def prompting(card: ModelInfo, vocabulary: Tokenizer, *, plain: bool = False, room: int = 0) -> PromptEncoder:

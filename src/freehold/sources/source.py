@@ -64,7 +64,23 @@ def find_source(kind: str) -> Source | None:
     loaded.
     """
     plugin = registered().get(kind)
-    return plugin.load() if plugin is not None else None
+    if plugin is None:
+        return None
+    source: Source = plugin.load()
+    return source if plugin.ours else _named_in_errors(source, plugin)
+
+
+def _named_in_errors(source: Source, plugin: Plugin) -> Source:
+    """The same source, with errors that name its package."""
+
+    def deliver(store: Store, reference: str, folder: Path, sink: Sink, /) -> Delivery:
+        with plugin.named_in_errors():
+            delivery = source(store, reference, folder, sink)
+            if not isinstance(delivery, Delivery):
+                raise TypeError(f"it returned a {type(delivery).__name__} instead of a Delivery")
+            return delivery
+
+    return deliver
 
 
 def flat_name(name: str) -> str:

@@ -62,11 +62,7 @@ def _findings_of(plugin: Plugin, files: Mapping[str, Path]) -> list[Finding]:
     try:
         findings = [_marked(finding, plugin, files) for finding in scanner(MappingProxyType(dict(files)))]
     except (Exception, SystemExit) as error:  # another package's code can raise anything
-        raise FreeholdError(
-            f"the scanner {plugin.name!r} of the package {plugin.origin} failed ({type(error).__name__}: "
-            f"{error}), so the files are not checked",
-            f"update the package, or remove it: pip uninstall {plugin.package}",
-        ) from error
+        raise plugin.failure(error, ", so the files are not checked") from error
     return findings
 
 
