@@ -100,7 +100,19 @@ def test_its_metric_decides_a_trial_and_the_report_names_it(run: Run, tmp_path: 
         "\n".join(json.dumps({"question": f"case {n}", "answer": f"reply {n} sent"}) for n in range(60))
     )
     words = ["trial", rows, "--model", "tiny", "--metric", "word-recall", "--need", "word_recall>=0.5"]
-    done = run(*words, "--no-tune", "--no-safety", "--yes", "--json", "--report", tmp_path / "report")
+    done = run(
+        *words,
+        "--no-tune",
+        "--shots",
+        "0",
+        "--safety",
+        "none",
+        "--template",
+        "plain",
+        "--yes",
+        "--out",
+        tmp_path / "report",
+    )
     assert done.returncode in (3, 4), done.stderr
     (file,) = tmp_path.rglob("report.json")
     task = json.loads(file.read_text())["task"]

@@ -9,8 +9,10 @@ import pytest
 
 from freehold.core.errors import FreeholdError, MissingPart, Unsupported, UsageError
 from freehold.inference import engines
+from freehold.inference.interface import Engine
 from freehold.inference.llama_engine import LlamaEngine
 from freehold.inference.loading import open_engine, open_vocabulary
+from freehold.inference.request import GenerationRequest
 from freehold.inference.transformers_engine import HfTokenizer
 from tests.conftest import PluginPackage
 from tests.hub.models import gguf
@@ -76,10 +78,30 @@ def test_a_packages_engine_opens_the_weights_where_it_is_named(
     assert opened.options == engines.OpenOptions(64, 2, None, 3)  # type: ignore[attr-defined]
 
 
+def test_the_reproducible_engine_answers_alike_alone_and_beside_others(weights: Path) -> None:
+    def answers(engine: Engine, prompts: list[str]) -> dict[str, str]:
+        tokens = [tuple(engine.vocabulary.encode(prompt, start=True)) for prompt in prompts]
+        requests = [GenerationRequest(prompt, 6) for prompt in tokens]
+        return {prompts[index]: completion.text for index, completion in engine.generate(requests)}
+
+    prompts = ["abc", "hello there", "zzz zzz zzz"]
+    engine = open_engine(weights, context_length=192, parallel=3, engine="reproducible")
+    together = answers(engine, prompts)
+    assert {prompt: answers(engine, [prompt])[prompt] for prompt in prompts} == together
+    with pytest.raises(Unsupported, match="does not score answers"):
+        engine.score([([1], [2])])
+    engine.close()
+
+
+def test_the_reproducible_engine_takes_no_adapter(weights: Path) -> None:
+    with pytest.raises(Unsupported, match="cannot add an adapter"):
+        open_engine(weights, context_length=64, adapter=weights, engine="reproducible")
+
+
 def test_an_unknown_engine_names_those_that_are_installed(weights: Path) -> None:
     with pytest.raises(UsageError, match="no installed package registers the engine 'llama'") as refused:
         open_engine(weights, context_length=64, engine="llama")
-    assert "llama.cpp, transformers" in refused.value.remedy
+    assert "llama.cpp, reproducible, transformers" in refused.value.remedy
 
 
 def test_an_engine_for_another_format_is_refused(weights: Path, install_plugin: Install) -> None:

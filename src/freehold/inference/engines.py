@@ -7,12 +7,19 @@ own memory, so it has engines of its own, which are not registered here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from freehold.core import plugins
 from freehold.core.errors import Unsupported
 from freehold.core.plugins import Plugin
-from freehold.inference.interface import Engine, EngineKind, OpenOptions, Tokenizer
+from freehold.inference.engine_options import EngineOptions
+from freehold.inference.interface import Completion, Engine, EngineKind, OpenOptions, Tokenizer
+
+if TYPE_CHECKING:
+    from freehold.inference.batch_engine import BatchingEngine
+    from freehold.inference.request import GenerationRequest
 
 GROUP = "freehold.engines"
 #: Format of weights -> the engine that runs them unless another one is named.
@@ -98,5 +105,57 @@ class _Transformers:
         return HfTokenizer(weights)
 
 
+class _Reproducible:
+    """llama.cpp with answers that depend on nothing but what is asked, as ``freehold serve --reproducible``
+    gives them.
+    """
+
+    formats = frozenset({"gguf"})
+
+    def open(self, weights: Path, options: OpenOptions, /) -> Engine:
+        """The loaded model. Raises BadModel, DoesNotFit, and Unsupported for an adapter."""
+        from freehold.inference.reproducible import ReproducibleEngine
+
+        if options.adapter is not None:
+            raise Unsupported(
+                "the engine 'reproducible' cannot add an adapter to its base",
+                "merge the adapter into its base, or use another engine",
+            )
+        length, parallel, threads = options.context_length, options.parallel, options.threads
+        return _Answering(ReproducibleEngine(weights, EngineOptions(length, parallel, threads)))
+
+    def tokenizer(self, weights: Path, /) -> Tokenizer:
+        """The tokenizer in the file."""
+        return _Llama().tokenizer(weights)
+
+
+class _Answering:
+    """A server's engine that answers a list of requests."""
+
+    def __init__(self, engine: BatchingEngine):
+        self._engine, self.context_length = engine, engine.context_length
+
+    @property
+    def vocabulary(self) -> Tokenizer:
+        """The engine's."""
+        return self._engine.vocabulary
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[tuple[int, Completion]]:
+        """Answers as they end. Raises DoesNotFit, and what an answer's fault is."""
+        for index, request in enumerate(requests):
+            self._engine.submit(index, request)
+        while self._engine.busy:
+            yield from self._engine.step()
+
+    def score(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
+        """Not here. Raises Unsupported."""
+        raise Unsupported("the engine 'reproducible' does not score answers", "use llama.cpp")
+
+    def close(self) -> None:
+        """Release the memory."""
+        self._engine.close()
+
+
 LLAMA: EngineKind = _Llama()
+REPRODUCIBLE: EngineKind = _Reproducible()
 TRANSFORMERS: EngineKind = _Transformers()
