@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from freehold.core.errors import DoesNotFit, Unsupported
-from freehold.inference.interface import Completion, Engine, OpenOptions, Tokenizer
+from freehold.inference.interface import Completion, Engine, EngineKind, OpenOptions, Tokenizer
 from freehold.inference.request import GenerationRequest
 
 #: Ends an answer; the numbers below it are bytes.
@@ -86,4 +86,4 @@ class Echo:
         return ByteTokenizer()
 
 
-ENGINE = Echo()
+ENGINE: EngineKind = Echo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from freehold.data.examples import Example
+from freehold.evaluation.registered_metrics import RegisteredMetric
 
 
 class WordRecall:
@@ -20,4 +21,4 @@ class WordRecall:
         return len(expected & set(answer.casefold().split())) / max(len(expected), 1)
 
 
-METRIC = WordRecall()
+METRIC: RegisteredMetric = WordRecall()
