@@ -1,4 +1,4 @@
-"""Engines: the format of the weights chooses one of Freehold's own; another package's runs where it is named."""
+"""Engines: the format of the weights chooses one of ours; another package's runs where it is named."""
 
 from __future__ import annotations
 
