@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,46 @@ def minilm(home: Path) -> str:
             )
             (home / "minilm").write_text("")
     return "minilm"
+
+
+@dataclass(frozen=True)
+class PluginPackage:
+    """A package that a test installs. ``plugins``: group of entry points -> name -> ``module:attribute``."""
+
+    plugins: dict[str, dict[str, str]]
+    #: name of a module -> its text
+    modules: dict[str, str]
+    name: str = "shelf"
+    version: str = "1.0"
+
+
+@pytest.fixture
+def install_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[PluginPackage], Path]]:
+    """Installs a package with plugins for this test, as pip would; returns the folder it lies in."""
+    from freehold.core import plugins
+
+    def install(package: PluginPackage) -> Path:
+        site = tmp_path / f"site-{package.name}"
+        info = site / f"{package.name}-{package.version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package.name}\nVersion: {package.version}\n"
+        )
+        lines = [
+            line
+            for group, names in package.plugins.items()
+            for line in (f"[{group}]", *(f"{name} = {value}" for name, value in names.items()))
+        ]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        for name, text in package.modules.items():
+            (site / f"{name}.py").write_text(text)
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.syspath_prepend(str(site))
+        plugins.registered.cache_clear()
+        return site
+
+    plugins.registered.cache_clear()
+    yield install
+    plugins.registered.cache_clear()

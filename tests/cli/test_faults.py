@@ -49,6 +49,7 @@ WORDS: dict[str, str] = {
     "mask": "FILE --out OUT/m.jsonl",
     "mirror": "",
     "models": "",
+    "plugins": "",
     "policy check": "tiny",
     "policy drop": "",
     "policy show": "",
@@ -79,7 +80,7 @@ WORDS: dict[str, str] = {
     "verify": "",
 }
 #: Verbs that look into no home.
-WITHOUT_HOME = {"licence", "mask", "scan", "policy show", "fit"}
+WITHOUT_HOME = {"licence", "mask", "scan", "policy show", "fit", "plugins"}
 #: Verbs that need not the catalogue, and those that find nothing to write.
 WITHOUT_CATALOGUE = {"policy use", "policy drop", "signer create", "signer list", "trials", "store repair"}
 NOTHING_TO_WRITE = {"policy drop", "signer list", "trials"}

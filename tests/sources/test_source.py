@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from freehold.core.errors import MissingPart, UsageError
+from freehold.core import plugins
+from freehold.core.errors import FreeholdError, MissingPart, UsageError
 from freehold.models.store import Store
 from freehold.sources import source
 from freehold.sources.source import find_source, flat_name, registered
+from tests.conftest import PluginPackage
 from tests.entry import pull
 from tests.hub.models import gguf
 
+Install = Callable[[PluginPackage], Path]
 OURS = ("pypi", "known", "hf", "hub", "file", "ollama")
 PLUGIN = """
 from pathlib import Path
@@ -26,22 +28,10 @@ def deliver(store, reference, folder, sink):
 """
 
 
-@pytest.fixture(autouse=True)
-def _read_again() -> Iterator[None]:
-    registered.cache_clear()
-    yield
-    registered.cache_clear()
-
-
-def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str = "shelf") -> None:
-    """Install a package that registers a source, as pip would."""
-    info = folder / f"{package}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[freehold.sources]\n{kind} = {package}_source:deliver\n")
-    (folder / f"{package}_source.py").write_text(PLUGIN)
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, f"{package}_source", raising=False)
+def shelf(kind: str = "shelf", package: str = "shelf", module: str = PLUGIN) -> PluginPackage:
+    """A package that registers a source."""
+    name = f"{package}_source"
+    return PluginPackage({source.GROUP: {kind: f"{name}:deliver"}}, {name: module}, package)
 
 
 def test_ours_are_registered_as_pyproject_says_and_can_be_loaded() -> None:
@@ -50,17 +40,39 @@ def test_ours_are_registered_as_pyproject_says_and_can_be_loaded() -> None:
     for kind in OURS:
         assert registered()[kind].value == project["entry-points"][source.GROUP][kind]
         assert find_source(kind) is registered()[kind].load()
+    assert all(registered()[kind].ours for kind in OURS)
 
 
-def test_a_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin(tmp_path / "site", monkeypatch, "shelf")
+def test_a_package_adds_a_source(tmp_path: Path, install_plugin: Install) -> None:
+    install_plugin(shelf())
     model = pull(Store(tmp_path / "home"), f"shelf:{gguf(tmp_path / 'm.gguf')}", "m")
     assert model.info.provenance["shelf"] == "third"
     assert (model.info.licence, model.info.licence_from) == ("mit", "the label")
 
 
-def test_no_package_takes_the_place_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugin(tmp_path / "site", monkeypatch, "pypi", "squatter")
+def test_a_source_that_cannot_be_imported_names_its_package(tmp_path: Path, install_plugin: Install) -> None:
+    install_plugin(shelf(module="import nothing_of_this_name\n"))
+    with pytest.raises(MissingPart, match=r"the source 'shelf' of the package shelf 1\.0 cannot be loaded"):
+        pull(Store(tmp_path / "home"), "shelf:x", "m")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("    raise KeyError('title')", r"failed \(KeyError: 'title'\)"),
+        ("    return {'m.gguf': reference}", r"failed \(TypeError: it returned a dict"),
+    ],
+)
+def test_a_source_that_fails_names_its_package(
+    tmp_path: Path, install_plugin: Install, line: str, said: str
+) -> None:
+    install_plugin(shelf(module=f"def deliver(store, reference, folder, sink):\n{line}\n"))
+    with pytest.raises(FreeholdError, match=r"the source 'shelf' of the package shelf 1\.0 " + said):
+        pull(Store(tmp_path / "home"), "shelf:x", "m")
+
+
+def test_no_package_takes_the_place_of_a_source(install_plugin: Install) -> None:
+    install_plugin(shelf("pypi", "squatter"))
     with pytest.raises(UsageError, match="two packages register the source 'pypi': ") as refused:
         find_source("hf")
     assert "squatter" in refused.value.message
@@ -74,8 +86,9 @@ def test_an_unknown_source_names_those_there_are(tmp_path: Path) -> None:
         assert "hf:..." in refused.value.remedy
 
 
+@pytest.mark.usefixtures("install_plugin")
 def test_an_installation_without_entry_points_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "entry_points", lambda group: ())
+    monkeypatch.setattr(plugins, "entry_points", lambda group: ())
     with pytest.raises(MissingPart, match="not registered"):
         find_source("pypi")
 

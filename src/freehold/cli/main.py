@@ -27,6 +27,7 @@ from freehold.cli import (
     mask,
     mirror,
     models,
+    plugins,
     policy,
     pull,
     push,
@@ -91,6 +92,7 @@ for module in (
     trials,
     report,
     usage,
+    plugins,
 ):
     app.command(module.NAME, no_args_is_help=getattr(module, "NEEDS_ARGUMENTS", True))(module.command)
 app.add_typer(store.app, name="store")

@@ -32,6 +32,13 @@ def command(
             help="Use the model's answer form: the labels, worked examples and system message of its trial.",
         ),
     ] = True,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Engine that runs the model; freehold plugins lists them. "
+            "Default: llama.cpp for GGUF, transformers for safetensors."
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Answer one prompt.
@@ -46,7 +53,7 @@ def command(
     settings.go_quiet()
     store = Store()
     model = runnable(store, store.find(name), say)
-    session = open_session(store, f"{model.name}@{model.revision}", form=form)
+    session = open_session(store, f"{model.name}@{model.revision}", form=form, engine=engine)
     if system is not None:
         session.form = replace(session.form, system=system)
     if session.form != NO_FORM:

@@ -16,10 +16,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from freehold.core import plugins
 from freehold.core.errors import BadData, UsageError
 from freehold.data.draft import DEEPEST, depth
 from freehold.data.examples import Example
-from freehold.evaluation import sandbox, task_kinds
+from freehold.evaluation import registered_metrics, sandbox, task_kinds
 from freehold.evaluation.answer_reading import LabelReader
 from freehold.evaluation.numbers import ends_in_range, find_numbers, in_words, whole_number
 from freehold.evaluation.task_kinds import wanted_label, wanted_labels
@@ -305,25 +306,27 @@ def job(example: Example, answer: str) -> sandbox.Job:
 _CODE_BLOCK = re.compile(r"```(?:python)?[^\S\n]*\n(.*?)(?:```|\Z)", re.S)
 
 
-_METHODS: dict[str, tuple[str, str, Grade]] = {
-    "label": (
-        "accuracy",
-        "the label is right; case, quotes and punctuation around it do not count",
-        exact,
-    ),
-    "labels": ("label_f1", "F1 of the row's set of labels, whatever their order", label_set),
-    "number": ("accuracy", "the number after #### or the last number equals the expected one", number),
-    "value": (
-        "closeness",
-        "1 minus the error divided by the range of the training answers, at least 0",
-        closeness(1.0),
-    ),
-    "json": ("field_f1", "F1 over the fields and values of the JSON object or list", fields),
-    "exact": ("exact_match", "the answer is the expected one; case and what surrounds it do not count", same),
-    "code": ("pass_rate", "unit tests of the row, one try, in a sandbox", code),
-    "text": ("chrf", "chrF2 against the expected answer, 0 to 1", chrf),
-}
-METRICS = {kind: Metric(kind, name, method, grade) for kind, (name, method, grade) in _METHODS.items()}
+#: Freehold's own metrics, as they are registered: one for each kind of task.
+LABEL = Metric(
+    "label", "accuracy", "the label is right; case, quotes and punctuation around it do not count", exact
+)
+LABELS = Metric("labels", "label_f1", "F1 of the row's set of labels, whatever their order", label_set)
+NUMBER = Metric(
+    "number", "accuracy", "the number after #### or the last number equals the expected one", number
+)
+VALUE = Metric(
+    "value",
+    "closeness",
+    "1 minus the error divided by the range of the training answers, at least 0",
+    closeness(1.0),
+)
+JSON = Metric("json", "field_f1", "F1 over the fields and values of the JSON object or list", fields)
+EXACT = Metric(
+    "exact", "exact_match", "the answer is the expected one; case and what surrounds it do not count", same
+)
+CODE = Metric("code", "pass_rate", "unit tests of the row, one try, in a sandbox", code)
+TEXT = Metric("text", "chrf", "chrF2 against the expected answer, 0 to 1", chrf)
+METRICS = {metric.kind: metric for metric in (LABEL, LABELS, NUMBER, VALUE, JSON, EXACT, CODE, TEXT)}
 #: Figures that are measured beside the main one, by kind.
 FURTHER: dict[str, tuple[str, ...]] = {
     "label": ("macro_f1", "accuracy_in_scope", "accuracy_out_of_scope"),
@@ -345,10 +348,29 @@ def possible_figures(name: str | None) -> tuple[str, ...]:
     """
     if name is None:
         return tuple(dict.fromkeys(figure for metric in METRICS.values() for figure in figure_names(metric)))
-    if name in METRICS:
-        return figure_names(METRICS[name])
+    registered = find_registered(name)
+    if registered is not None:
+        return figure_names(registered)
     _, function = _path_and_function(name)
-    return figure_names(replace(METRICS["text"], name=function))
+    return figure_names(replace(TEXT, name=function))
+
+
+def find_registered(spec: str) -> Metric | None:
+    """The metric that an installed package registers as ``NAME`` or ``NAME==VERSION``; None where none does.
+
+    The method of one from another package names the package and its version. Raises MissingPart, UsageError.
+    """
+    known = registered_metrics.find(spec)
+    if known is None:
+        return None
+    plugin, metric = known.plugin, known.metric
+    if isinstance(metric, Metric) and plugin.ours:
+        return metric
+    if metric.name in possible_figures(None):
+        raise plugin.unfit(f"has the figure {metric.name!r}, which is one of Freehold's own")
+    who = f"the metric {plugin.name!r} of the package {plugin.origin}"
+    grade = _checked(metric.grade, who, "update the package, or pass another --metric")
+    return Metric(metric.kind, metric.name, f"{metric.method} (metric {plugin.name}, {plugin.origin})", grade)
 
 
 def from_file(spec: str) -> Metric:
@@ -356,28 +378,37 @@ def from_file(spec: str) -> Metric:
     file, name = _path_and_function(spec)
     function = _function(file, name)
 
-    def grade(example: Example, answer: str) -> float:
+    def value_of_row(example: Example, answer: str) -> float:
         messages = [{"role": role, "content": content} for role, content in example.messages]
-        row = {"id": example.id, "messages": messages, **example.reference}
+        return function({"id": example.id, "messages": messages, **example.reference}, answer)
+
+    grade = _checked(value_of_row, f"{file.name}:{name}", "fix the function")
+    return Metric("text", name, f"{file.name}:{name}, the user's own function", grade)
+
+
+def _checked(function: Grade, who: str, remedy: str) -> Grade:
+    """The grades of code that is not Freehold's. Raises UsageError where it fails or leaves 0 to 1."""
+
+    def grade(example: Example, answer: str) -> float:
         try:
-            value = float(function(row, answer))
+            value = float(function(example, answer))
         except Exception as error:
-            what = f"{file.name}:{name} failed on row {example.id} ({type(error).__name__}: {error})"
-            raise UsageError(what, "fix the function; it must return a number from 0 to 1") from error
+            what = f"{who} failed on row {example.id} ({type(error).__name__}: {error})"
+            raise UsageError(what, f"{remedy}; it must return a number from 0 to 1") from error
         if 0 <= value <= 1:
             return value
         raise UsageError(
-            f"{file.name}:{name} returned {value:g} for row {example.id}", "return a number from 0 to 1"
+            f"{who} returned {value:g} for row {example.id}", f"{remedy}; it must return a number from 0 to 1"
         )
 
-    return Metric("text", name, f"{file.name}:{name}, the user's own function", grade)
+    return grade
 
 
 def _path_and_function(spec: str) -> tuple[Path, str]:
     """The file and the name of a function in it. Raises UsageError where the file does not exist."""
     path, _, name = spec.rpartition(":")
     if not path or not Path(path).is_file():
-        raise UsageError(_unknown(spec), f"pass one of {', '.join(METRICS)}, or path.py:function")
+        raise UsageError(_unknown(spec), f"pass one of {', '.join(_names())}, or path.py:function")
     return Path(path), name
 
 
@@ -398,12 +429,17 @@ def _function(file: Path, name: str) -> Callable[[dict[str, Any], str], Any]:
     return function
 
 
+def _names() -> list[str]:
+    """The names of all registered metrics, Freehold's own first."""
+    return list(plugins.registered(registered_metrics.GROUP))
+
+
 def _unknown(spec: str) -> str:
     """A sentence that names the nearest metric, by its own name or by the name of its figure."""
     path, colon, _ = spec.rpartition(":")
     if colon and path.endswith(".py"):
         return f"--metric {spec}: the file {path} does not exist"
-    named = {kind: kind for kind in METRICS} | {metric.name: kind for kind, metric in METRICS.items()}
+    named = {name: name for name in _names()} | {metric.name: kind for kind, metric in METRICS.items()}
     named |= {
         "accuracy": "label",
         "f1": "label",
@@ -436,7 +472,7 @@ def choose(
         kind = task_kinds.detect(rows)
         metric = replace(METRICS[kind.name], reason=kind.reason)
     else:
-        metric = METRICS[name] if name in METRICS else from_file(name)
+        metric = find_registered(name) or from_file(name)
         metric = replace(metric, reason="chosen with --metric")
         _check_rows(metric, rows)
     if metric.kind == "code" and trust_code:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.core.errors import DoesNotFit
@@ -135,6 +136,39 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give the memory back."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenOptions:
+    """How a model is opened."""
+
+    #: tokens of context, for all answers at once
+    context_length: int
+    #: answers at once
+    parallel: int = 1
+    #: an adapter: a GGUF file for a GGUF model, the folder of a PEFT adapter for a safetensors folder
+    adapter: Path | None = None
+    #: threads; 0: as many as this process may use
+    threads: int = 0
+
+
+class EngineKind(Protocol):
+    """What a package registers under ``freehold.engines``: a way to run models."""
+
+    @property
+    def formats(self) -> Collection[str]:
+        """The formats of weights that it reads: ``gguf`` (a file), ``safetensors`` (a folder)."""
+        ...
+
+    def open(self, weights: Path, options: OpenOptions, /) -> Engine:
+        """The loaded model. Raises BadModel, DoesNotFit, and Unsupported for an option that it does not
+        have.
+        """
+        ...
+
+    def tokenizer(self, weights: Path, /) -> Tokenizer:
+        """The tokenizer of the weights, which are not loaded. Raises BadModel."""
         ...
 
 

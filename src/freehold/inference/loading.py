@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from freehold.data import templates
-from freehold.inference.interface import Engine, PromptEncoder, Tokenizer
+from freehold.inference import engines
+from freehold.inference.interface import Engine, OpenOptions, PromptEncoder, Tokenizer
 from freehold.models.info import ModelInfo
 
 #: An empty process with the libraries loaded, and llama.cpp's fixed buffers; measured, see docs/log.md.
@@ -56,31 +57,25 @@ def context_that_fits(card: ModelInfo, size_bytes: int, memory_bytes: int) -> in
 
 def open_vocabulary(weights: Path) -> Tokenizer:
     """The vocabulary of a GGUF file or a safetensors folder."""
-    if weights.is_dir():
-        from freehold.inference.transformers_engine import HfTokenizer
-
-        return HfTokenizer(weights)
-    from freehold.inference.llama import LlamaTokenizer
-
-    return LlamaTokenizer(weights)
+    return engines.tokenizer_of(weights)
 
 
 def open_engine(
-    weights: Path, *, context_length: int, parallel: int = 1, adapter: Path | None = None, threads: int = 0
+    weights: Path,
+    *,
+    context_length: int,
+    parallel: int = 1,
+    adapter: Path | None = None,
+    threads: int = 0,
+    engine: str = "",
 ) -> Engine:
-    """llama.cpp for a GGUF file, transformers for a safetensors folder.
+    """The weights opened with the engine of this name; '': llama.cpp for a GGUF file, transformers for a
+    safetensors folder.
 
-    ``adapter``: a GGUF adapter for the one, the folder of a PEFT adapter for the other.
+    ``adapter``: a GGUF adapter for the one, the folder of a PEFT adapter for the other. Raises UsageError for
+    an unknown engine, MissingPart where it cannot be loaded, Unsupported where it does not read the format.
     """
-    if weights.is_dir():
-        from freehold.inference.transformers_engine import TransformersEngine
-
-        return TransformersEngine(weights, context_length=context_length, adapter=adapter)
-    from freehold.inference.llama_engine import LlamaEngine
-
-    return LlamaEngine(
-        weights, context_length=context_length, parallel=parallel, adapter=adapter, threads=threads
-    )
+    return engines.open_weights(weights, OpenOptions(context_length, parallel, adapter, threads), engine)
 
 
 def prompting(card: ModelInfo, vocabulary: Tokenizer, *, plain: bool = False, room: int = 0) -> PromptEncoder:

@@ -82,10 +82,12 @@ def open_session(
     parallel: int = 1,
     adapter: Path | None = None,
     form: bool = True,
+    engine: str = "",
 ) -> Session:
     """Open a model by name, an adapter on its base, to be asked in its form, or without it.
 
-    ``context_length`` 0: up to 4,096 tokens. Raises NotFound, BadModel, DoesNotFit.
+    ``context_length`` 0: up to 4,096 tokens. ``engine``: the name of a registered engine; '' for the default
+    of the model's format. Raises NotFound, BadModel, DoesNotFit, and what a named engine raises.
     """
     model = store.find(name)
     how = (of_model(store, model) if form else None) or NO_FORM
@@ -93,6 +95,6 @@ def open_session(
     weights = store.weights(model)
     if model.info.format == "adapter":
         weights, adapter = weights_and_adapter(store, model)
-    engine = open_engine(weights, context_length=length, parallel=parallel, adapter=adapter)
-    asking = prompting(model.info, engine.vocabulary, plain=how.plain)
-    return Session(model, engine, asking, how)
+    opened = open_engine(weights, context_length=length, parallel=parallel, adapter=adapter, engine=engine)
+    asking = prompting(model.info, opened.vocabulary, plain=how.plain)
+    return Session(model, opened, asking, how)

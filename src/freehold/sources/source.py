@@ -8,14 +8,13 @@ whatever it says.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from freehold.core.errors import MissingPart, UsageError
+from freehold.core import plugins
+from freehold.core.plugins import Plugin
 from freehold.core.progress import Sink
 from freehold.models import file_selection
 from freehold.models.store import Store
@@ -53,33 +52,35 @@ class Source(Protocol):
         ...
 
 
-@functools.cache
-def registered() -> dict[str, EntryPoint]:
-    """The entry point of each kind of source. Raises MissingPart where Freehold's own are missing, UsageError
-    where two packages register the same kind.
+def registered() -> Mapping[str, Plugin]:
+    """The plugin for each kind of source. Raises MissingPart and UsageError as
+    :func:`freehold.core.plugins.registered` does.
     """
-    points: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
-        other = points.get(point.name)
-        if other is not None and other.value != point.value:
-            raise UsageError(
-                f"two packages register the source {point.name!r}: {_package(other)} and {_package(point)}",
-                "uninstall one of them",
-            )
-        points[point.name] = point
-    if not points:
-        raise MissingPart("Freehold's own sources are not registered", "install Freehold again")
-    return points
+    return plugins.registered(GROUP)
 
 
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value
+def find_source(kind: str) -> Source | None:
+    """The source of a kind; None where no package registers one. Raises MissingPart where it cannot be
+    loaded.
+    """
+    plugin = registered().get(kind)
+    if plugin is None:
+        return None
+    source: Source = plugin.load()
+    return source if plugin.ours else _named_in_errors(source, plugin)
 
 
-def find_source(kind: str, sources: Mapping[str, EntryPoint] | None = None) -> Source | None:
-    """The source of a kind; None where no package registers one."""
-    point = (registered() if sources is None else sources).get(kind)
-    return point.load() if point is not None else None
+def _named_in_errors(source: Source, plugin: Plugin) -> Source:
+    """The same source, with errors that name its package."""
+
+    def deliver(store: Store, reference: str, folder: Path, sink: Sink, /) -> Delivery:
+        with plugin.named_in_errors():
+            delivery = source(store, reference, folder, sink)
+            if not isinstance(delivery, Delivery):
+                raise TypeError(f"it returned a {type(delivery).__name__} instead of a Delivery")
+            return delivery
+
+    return deliver
 
 
 def flat_name(name: str) -> str:

@@ -18,6 +18,7 @@ from freehold.data.splits import SIMILAR, Splits, split
 from freehold.data.table import Fault
 from freehold.evaluation import measurement, metrics, sandbox
 from freehold.evaluation.metrics import Metric
+from freehold.evaluation.registered_metrics import pinned
 from freehold.evaluation.task_kinds import wanted_label
 from freehold.sources.datasets import local_source
 from freehold.trial.ceiling import Ceiling, ceiling, reachable
@@ -57,7 +58,7 @@ class Task:
     name: str
     #: training, validation and test rows
     splits: Splits
-    #: the metric as it was typed, None to detect it
+    #: the metric as it was typed, with the version of another package's; None to detect it
     metric_name: str | None
     #: what answers are bound to, empty where they are not labels
     labels: tuple[str, ...]
@@ -187,6 +188,7 @@ def load(
     are code and there is no sandbox for it.
     """
     labels = labels or LabelOptions()
+    metric = None if metric is None else pinned(metric)
     local = [
         None if source is None else local_source(str(source), sink=sink) for source in (train, valid, test)
     ]

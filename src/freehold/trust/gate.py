@@ -120,5 +120,5 @@ def commits(
     store: Store, contents: BlobStore, *, strict: bool, reason: str = "", say: Say = quiet
 ) -> CommitGate:
     """The gate of commits that no server takes, such as a mirror's."""
-    scans = Scans(contents, scan.dangers, scan.RULES)
+    scans = Scans(contents, scan.dangers, scan.rules())
     return CommitGate(scans, allows_push(store, reason, say), strict=strict)

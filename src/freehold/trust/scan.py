@@ -13,13 +13,14 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from freehold.core.errors import BadModel, Unsupported
 from freehold.hub.scans import Danger
 from freehold.models.formats import architectures, gguf, safetensors
+from freehold.trust import scanners
+from freehold.trust.finding import Finding
 from freehold.trust.template_check import try_out
 
 #: Texts beyond this size are no configuration; vocabularies are.
@@ -120,38 +121,24 @@ _YAML_TAG = re.compile(r"!!python/|!<tag:yaml\.org,2002:python/")
 
 #: Chat templates in one file; models with several have three or four.
 _MOST_TEMPLATES = 16
-#: Changes whenever the same file may be told of otherwise than before.
+#: Changes whenever Freehold's own scanner may tell of the same file otherwise than before.
 RULES = "3"
-#: Kinds of findings that do harm to whoever merely opens or loads the file; the others cannot be vouched for.
-_UNSAFE = ("pickle", "remote code", "template", "yaml", "path", "link")
-#: Kinds of findings that are damage or carelessness and nobody's attack.
-_HARMLESS = ("header", "json", "size", "content", "packed")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A reason to refuse a file. ``kind``: one word for counting."""
-
-    file: str
-    kind: str
-    why: str
-
-    @property
-    def unsafe(self) -> bool:
-        """Whether opening the file as its kind is opened does harm by itself."""
-        return self.kind in _UNSAFE
-
-    @property
-    def dangerous(self) -> bool:
-        """Whether the file can run something or hide what does, and is not merely damaged."""
-        return self.kind not in _HARMLESS
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.why}"
 
 
 def scan(files: Mapping[str, Path]) -> list[Finding]:
-    """All findings of files by name; none for a clean model."""
+    """All findings of all scanners in files by name; none for a clean model. Raises FreeholdError where a
+    scanner fails.
+    """
+    return scanners.scan(files)
+
+
+def rules() -> str:
+    """Changes whenever the same file may be told of otherwise than before, by any scanner."""
+    return "; ".join([RULES, *(f"{plugin.name}, {plugin.origin}" for plugin in scanners.others())])
+
+
+def scan_files(files: Mapping[str, Path]) -> list[Finding]:
+    """What Freehold's own scanner finds in files by name."""
     findings: list[Finding] = []
     for name, path in sorted(files.items()):
         findings += _scan_one(name, path)
@@ -163,7 +150,7 @@ def dangers(files: Mapping[str, Path]) -> dict[str, list[Danger]]:
     by_file: dict[str, list[Danger]] = {}
     for finding in scan(files):
         by_file.setdefault(finding.file, []).append(
-            Danger("unsafe" if finding.unsafe else "caution", finding.kind, finding.why)
+            Danger("unsafe" if finding.unsafe else "caution", finding.kind, finding.reason)
         )
     return by_file
 
@@ -188,7 +175,7 @@ def refuse(files: Mapping[str, Path]) -> list[Finding]:
 
 def _is_idle(finding: Finding, files: Mapping[str, Path]) -> bool:
     """Whether a finding is code that stays idle because what it stands for is built in."""
-    if finding.why != _REMOTE_WHY.format("auto_map") or "config.json" not in files:
+    if finding.scanner or finding.why != _REMOTE_WHY.format("auto_map") or "config.json" not in files:
         return False
     try:
         config = json.loads(files["config.json"].read_text())

@@ -34,7 +34,7 @@ class Hub:
     def __init__(self, store: Store, *, public: bool, strict: bool = False):
         self.store, self.public = store, public
         self.blobs = BlobStore(store)
-        self.scans = Scans(self.blobs, scan.dangers, scan.RULES)
+        self.scans = Scans(self.blobs, scan.dangers, scan.rules())
         commit_gate = CommitGate(self.scans, gate.allows_push(store), strict=strict)
         self.repositories = Repositories(store, self.blobs, commit_gate)
         self.users = Users(store)
