@@ -49,6 +49,12 @@ def command(
     context: Annotated[
         int, typer.Option(help="Tokens of all running answers of a model together.", min=64)
     ] = 8192,
+    gpu_layers: Annotated[
+        int | None,
+        typer.Option(
+            help="Layers of each model on graphics cards; the default is as many as fit there.", min=0
+        ),
+    ] = None,
     memory: Annotated[
         str,
         typer.Option(
@@ -146,7 +152,7 @@ def command(
     from freehold.core.units import parse_bytes
     from freehold.models.store import Store
     from freehold.servers.inference.access import check_key
-    from freehold.servers.inference.options import EngineOptions, ServerOptions
+    from freehold.servers.inference.options import PoolOptions, ServerOptions
     from freehold.servers.inference.replicas import Cluster
     from freehold.servers.inference.vllm import VllmOptions
     from freehold.servers.listening import is_loopback
@@ -193,9 +199,10 @@ def command(
         traces=traces,
         log_folder=log_prompts,
         log_days=log_days,
-        engine=EngineOptions(
+        engine=PoolOptions(
             context_length=context,
             parallel=parallel,
+            gpu_layers=gpu_layers,
             memory_bytes=parse_bytes(memory, "--memory", positive=True) if memory else 0,
             state_bytes=parse_bytes(states, "--states"),
             prompt_lookup=guessing,

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +78,9 @@ class BatchingEngine(SequenceMemory):
         meter: Meter | None = None,
         adapters: Mapping[str, Path] | None = None,
     ):
+        if adapters:
+            # multi_lora.py looks into results where they lie, which must be the processor's memory
+            options = replace(options, gpu_layers=0)
         self._multi_lora = MultiLora() if adapters else None
         on_result = self._multi_lora.seen if self._multi_lora else None
         super().__init__(path, options, prompt_cache=prompt_cache, on_result=on_result)

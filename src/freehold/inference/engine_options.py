@@ -29,3 +29,5 @@ class EngineOptions:
     separate_cells: bool = False
     #: Keep the cache in 32 bit and leave out flash attention: slower, to compare with other engines.
     exact: bool = False
+    #: Layers on graphics cards, the last ones first; None: as many as fit there; 0: none.
+    gpu_layers: int | None = None

@@ -17,6 +17,7 @@ import numpy as np
 
 from freehold.core.errors import BadModel, Busy, DoesNotFit, Unsupported, UsageError
 from freehold.core.machine import require_engine
+from freehold.inference import offload
 from freehold.inference.shortest_tokens import Shortest
 
 _GGML_TYPE_F32 = 0
@@ -59,11 +60,14 @@ def heard(hear: Callable[[str], None]) -> Iterator[None]:
         _listening.remove(hear)
 
 
-def load_model(path: Path, *, vocab_only: bool) -> Any:
-    """llama.cpp's model, which the caller frees. Raises BadModel."""
+def load_model(path: Path, *, vocab_only: bool, gpu_layers: int = 0) -> Any:
+    """llama.cpp's model, which the caller frees. ``gpu_layers``: layers on graphics cards, see
+    :mod:`freehold.inference.offload`. Raises BadModel.
+    """
     lib = library()
     params = lib.llama_model_default_params()
     params.vocab_only = vocab_only
+    params.n_gpu_layers = gpu_layers
     params.load_mode = (
         lib.LLAMA_LOAD_MODE_NONE
     )  # weights are repacked for this processor; mapping the file too would double them
@@ -188,7 +192,7 @@ class LlamaContext:
 
     Raises BadModel, DoesNotFit.
 
-    ``exact``, ``separate_cells``: see :class:`freehold.inference.engine_options.EngineOptions`.
+    ``exact``, ``separate_cells``, ``gpu_layers``: see :class:`freehold.inference.engine_options.EngineOptions`.
     ``on_result``: llama.cpp's ``cb_eval``, which may look at the result of any operation.
     """
 
@@ -202,11 +206,24 @@ class LlamaContext:
         batch: int,
         exact: bool = False,
         separate_cells: bool = False,
+        gpu_layers: int | None = None,
         on_result: Callable[[int, bool, Any], bool] | None = None,
     ):
         self._lib = lib = library()
         started = time.perf_counter()
-        self._model = load_model(path, vocab_only=False)
+        #: What is computed on graphics cards, and why.
+        self.offload = offload.plan(
+            offload.layer_sizes(
+                path,
+                context_length=context_length,
+                batch=batch,
+                outputs=sequences,
+                cache_bytes=4 if exact else 2,
+            ),
+            offload.cards(lib),
+            gpu_layers,
+        )
+        self._model = load_model(path, vocab_only=False, gpu_layers=self.offload.gpu_layers)
         self.vocabulary = LlamaTokenizer(model=self._model)
         params = lib.llama_context_default_params()
         params.n_ctx = context_length

@@ -72,7 +72,7 @@ class ReproducibleEngine(BatchingEngine):
         meter: Meter | None = None,
     ):
         assert options.batch >= PIECE >= 2 * TILE
-        own_cells = replace(options, cached_sequences=0, separate_cells=True)
+        own_cells = replace(options, cached_sequences=0, separate_cells=True, gpu_layers=0)
         super().__init__(path, own_cells, prompt_cache=prompt_cache, meter=meter)
         self._threads = options.threads or len(os.sched_getaffinity(0))
         self._turn_to_read, self._last, self._one_thread, self._copying = True, -1, False, False

@@ -51,6 +51,7 @@ class SequenceMemory(LlamaContext):
             batch=options.batch,
             exact=options.exact,
             separate_cells=options.separate_cells,
+            gpu_layers=options.gpu_layers,
             on_result=on_result,
         )
         self.parallel = options.parallel

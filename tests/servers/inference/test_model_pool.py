@@ -10,7 +10,7 @@ import pytest
 
 from freehold.servers.inference.api_errors import ApiError
 from freehold.servers.inference.model_pool import ModelPool
-from freehold.servers.inference.options import EngineOptions
+from freehold.servers.inference.options import PoolOptions
 from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference import tiny_shop
 from tests.servers.inference.asking import HANG_S
@@ -27,11 +27,11 @@ def test_of_two_models_that_do_not_both_fit_one_is_answered_and_the_other_refuse
     tmp_path: Path, scheduler: Scheduler
 ) -> None:
     store = tiny_shop.stocked(tmp_path)
-    need = ModelPool(store, ["alpha"], [], scheduler, EngineOptions(context_length=512))._predicted_bytes(
+    need = ModelPool(store, ["alpha"], [], scheduler, PoolOptions(context_length=512))._predicted_bytes(
         "alpha"
     )
     pool = ModelPool(
-        store, ["alpha", "beta"], [], scheduler, EngineOptions(context_length=512, memory_bytes=need * 3 // 2)
+        store, ["alpha", "beta"], [], scheduler, PoolOptions(context_length=512, memory_bytes=need * 3 // 2)
     )
 
     async def asked(name: str) -> str:

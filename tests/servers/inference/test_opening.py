@@ -10,7 +10,7 @@ import pytest
 from freehold.models.store import Store
 from freehold.servers.inference.chat_request import ChatRequest, Message, prompt_tokens
 from freehold.servers.inference.model_pool import ModelPool
-from freehold.servers.inference.options import EngineOptions
+from freehold.servers.inference.options import PoolOptions
 from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference.conftest import TINY
 
@@ -27,7 +27,7 @@ def test_the_process_for_chat_templates_is_started_with_the_model(
 
     async def test() -> None:
         scheduler = Scheduler()
-        options = EngineOptions(context_length=512, parallel=1, state_bytes=0, threads=1)
+        options = PoolOptions(context_length=512, parallel=1, state_bytes=0, threads=1)
         pool = ModelPool(Store(tiny_home), [TINY], [], scheduler, options)
         try:
             await pool.open(TINY)

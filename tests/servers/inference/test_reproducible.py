@@ -11,7 +11,7 @@ import pytest
 from freehold.core.errors import Unsupported
 from freehold.models.store import Store
 from freehold.servers.inference.model_pool import ModelPool
-from freehold.servers.inference.options import EngineOptions
+from freehold.servers.inference.options import PoolOptions
 from freehold.servers.inference.scheduler import Scheduler
 from tests.servers.inference.serving import server
 
@@ -52,4 +52,4 @@ def test_the_same_request_has_the_same_answer_beside_others(home: Path) -> None:
 
 def test_adapters_are_not_served_so(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="adapters cannot be served"):
-        ModelPool(Store(tmp_path), [], ["tickets/smollm2"], Scheduler(), EngineOptions(reproducible=True))
+        ModelPool(Store(tmp_path), [], ["tickets/smollm2"], Scheduler(), PoolOptions(reproducible=True))

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from freehold.models.store import Store
 from freehold.servers.inference.app import make_app
-from freehold.servers.inference.options import EngineOptions, ServerOptions
+from freehold.servers.inference.options import PoolOptions, ServerOptions
 from tests.servers.inference.conftest import TINY
 
 _QUESTION = [{"role": "user", "content": "Hello"}]
@@ -74,7 +74,7 @@ async def left_while_sending(app: FastAPI, path: str, number: int) -> None:
 def test_who_leaves_while_something_is_sent_holds_nothing_until_it_is_collected(
     tiny_home: Path, number: int
 ) -> None:
-    options = EngineOptions(context_length=4096, parallel=2, state_bytes=0, threads=1)
+    options = PoolOptions(context_length=4096, parallel=2, state_bytes=0, threads=1)
     app, service = make_app(Store(tiny_home), [TINY], [], ServerOptions(engine=options))
 
     async def all_of_them() -> list[str]:

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from freehold.models.intake import made_here
 from freehold.models.store import Store
 from freehold.servers.inference.app import make_app
-from freehold.servers.inference.options import EngineOptions, ServerOptions
+from freehold.servers.inference.options import PoolOptions, ServerOptions
 from freehold.servers.inference.service import InferenceService
 from tests import tiny
 from tests.servers.web.serving import running
@@ -68,7 +68,7 @@ def bearer(key: str) -> dict[str, str]:
 @contextlib.contextmanager
 def opened(store: Store, **settings: Any) -> Iterator[Shop]:
     """A server over the store's models until the block ends."""
-    options = EngineOptions(context_length=512, parallel=2, state_bytes=0, threads=1)
+    options = PoolOptions(context_length=512, parallel=2, state_bytes=0, threads=1)
     app, service = make_app(store, [*ANSWERING, EMBEDDING], [], ServerOptions(engine=options, **settings))
     with running(app) as address:
         yield Shop(address, service, app)

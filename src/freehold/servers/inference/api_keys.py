@@ -74,7 +74,7 @@ def _not_shown(_: str) -> None:
 def scope_of(key: Key, sharing: str) -> str:
     """The scope of a key's prompts; requests reuse what was computed in the same scope.
 
-    ``sharing``: all, group or key, as in :class:`EngineOptions`. A key that was revoked and created again
+    ``sharing``: all, group or key, as in :class:`PoolOptions`. A key that was revoked and created again
     under its old name has another scope.
     """
     if sharing == "all" or not key.name:

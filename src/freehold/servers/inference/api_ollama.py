@@ -213,6 +213,19 @@ class ModelEntries(TypedDict):
     models: list[ModelEntry]
 
 
+class LoadedModelEntry(ModelEntry):
+    """A model in memory."""
+
+    #: what of it lies on graphics cards, bytes
+    size_vram: int
+
+
+class LoadedModelEntries(TypedDict):
+    """The models in memory that a key may use."""
+
+    models: list[LoadedModelEntry]
+
+
 class ShownModel(TypedDict):
     """All about a model. ``model_info``: keys of GGUF's kind, and ``freehold.answer_form``."""
 
@@ -349,10 +362,15 @@ async def list_models(service: Service, client: RequestClient) -> ModelEntries:
 
 
 @router.get("/ps", response_model=None)
-async def list_loaded_models(service: Service, client: RequestClient) -> ModelEntries:
+async def list_loaded_models(service: Service, client: RequestClient) -> LoadedModelEntries:
     """The models in memory that the key may use."""
     names = [name for name in service.pool.loaded if client.key.may_use(name)]
-    return {"models": [_entry(service, name, client.key) for name in names]}
+    return {
+        "models": [
+            {**_entry(service, name, client.key), "size_vram": service.pool.card_bytes(name)}
+            for name in names
+        ]
+    }
 
 
 @router.post("/show", response_model=None)

@@ -8,6 +8,7 @@ same weights with another answer form. Embedding models are opened and closed by
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -17,9 +18,9 @@ from pathlib import Path
 
 from freehold.core.errors import Unsupported
 from freehold.data.rendering import rendered
-from freehold.inference import engine_options
 from freehold.inference.batch_engine import BatchingEngine, Meter
 from freehold.inference.embeddings import Embedder, SentenceEmbedder, is_embedder
+from freehold.inference.engine_options import EngineOptions
 from freehold.inference.interface import Choices, PromptEncoder
 from freehold.inference.loading import predict_memory, prompting
 from freehold.inference.prompt_cache import PromptCache
@@ -30,8 +31,10 @@ from freehold.models.answer_form import AnswerForm, of_model
 from freehold.models.store import Model, Store
 from freehold.runtime.gguf_form import as_gguf
 from freehold.servers.inference.api_errors import ApiError
-from freehold.servers.inference.options import EngineOptions
+from freehold.servers.inference.options import PoolOptions
 from freehold.servers.inference.scheduler import Scheduler
+
+log = logging.getLogger("freehold.models")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class LoadedModel:
     prompting: dict[str, NamePrompting]
     #: the memory it was predicted to need
     bytes: int
+    #: what of it lies on graphics cards, bytes
+    card_bytes: int = 0
     #: requests that use it now
     users: int = 0
     #: when it was used last, in monotonic seconds
@@ -82,7 +87,7 @@ class ModelPool:
         names: Sequence[str],
         adapters: Sequence[str],
         scheduler: Scheduler,
-        options: EngineOptions,
+        options: PoolOptions,
         meter: Meter | None = None,
     ):
         if options.reproducible and adapters:
@@ -152,6 +157,10 @@ class ModelPool:
     def loaded(self) -> list[str]:
         """Names of the models in memory."""
         return [name for name in self.models if self._root(name) in self._loaded]
+
+    def card_bytes(self, name: str) -> int:
+        """What of a model in memory lies on graphics cards, bytes."""
+        return self._loaded[self._root(name)].card_bytes
 
     # -- models in use --------------------------------------------------------------------------
 
@@ -275,16 +284,22 @@ class ModelPool:
         if self.embeds(name):
             return LoadedModel(SentenceEmbedder(self.store.weights(self.models[name])), {}, needed)
         engine = self._open_engine(name)
+        if engine.offload.gpu_layers:
+            log.info("%s: %s", name, engine.offload.reason)
         rendered("", {})  # starts a process for chat templates, which the first request would wait for
-        return LoadedModel(engine, self._prompting(name, engine), needed)
+        return LoadedModel(engine, self._prompting(name, engine), needed, engine.offload.card_bytes)
 
     def _open_engine(self, name: str) -> BatchingEngine:
         model, options = self.models[name], self.options
         weights, most = self.store.weights(model), model.info.context_length * options.parallel
         length = min(options.context_length, most or options.context_length)
         cache = PromptCache(self._cache_folder(model), options.state_bytes) if options.state_bytes else None
-        chosen = engine_options.EngineOptions(
-            length, options.parallel, options.threads, drafts=options.prompt_lookup
+        chosen = EngineOptions(
+            length,
+            options.parallel,
+            options.threads,
+            drafts=options.prompt_lookup,
+            gpu_layers=options.gpu_layers,
         )
         if options.reproducible:
             return ReproducibleEngine(weights, chosen, prompt_cache=cache, meter=self.meter)

@@ -10,7 +10,7 @@ from freehold.servers.web.site import Site
 
 
 @dataclass(frozen=True)
-class EngineOptions:
+class PoolOptions:
     """How models are opened."""
 
     #: tokens of all running answers of a model together
@@ -27,6 +27,8 @@ class EngineOptions:
     reproducible: bool = False
     #: processor threads of each model; 0: as many as this process may use
     threads: int = 0
+    #: layers of each model on graphics cards; None: as many as fit there
+    gpu_layers: int | None = None
     #: whether models are asked in the answer form in which they were measured
     forms: bool = True
     #: whose computed prompts a request may reuse: its key's (``key``), its key's group's (``group``)
@@ -59,4 +61,4 @@ class ServerOptions:
     #: for how many days each day's file of prompts is kept
     log_days: int = 0
     #: how models are opened
-    engine: EngineOptions = field(default_factory=EngineOptions)
+    engine: PoolOptions = field(default_factory=PoolOptions)
