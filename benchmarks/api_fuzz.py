@@ -72,8 +72,14 @@ def made(strategy: Any, count: int, number: int) -> list[Any]:
     """So many values of a strategy, always the same for a number."""
     values: list[Any] = []
 
-    @settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet)  # fmt: skip
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+    )
     @seed(number)
     @given(strategy)
     def collect(value: Any) -> None:
@@ -200,16 +206,28 @@ async def fuzz(target: Target, count: int, number: int, first: int) -> dict[str,
             done += len(requests)
             warm = target.memory if not warm and done >= count / 10 else warm
             if sys.stderr.isatty():
-                print(f"\r{target.kind}: {done:,} of {count:,}, {len(target.faults)} faults", end="", file=sys.stderr)  # fmt: skip
+                print(
+                    f"\r{target.kind}: {done:,} of {count:,}, {len(target.faults)} faults",
+                    end="",
+                    file=sys.stderr,
+                )
         await making
     grown = target.memory / warm - 1
     if grown > GROWTH and count >= 5000:
         target.faults.append(f"memory has grown by {grown:.0%} since the first tenth of the requests")
     return {
-        "requests": done, "next_batch": following_batch, "seconds": round(time.monotonic() - began), "statuses": dict(sorted(target.statuses.items())),
-        "slowest_s": round(target.slowest_s, 2), "slowest": target.slowest, "normal_answers_beside": target.normal, "memory_mb_warm": warm >> 20,
-        "memory_mb_end": target.memory >> 20, "memory_growth": round(grown, 3), "faults": len(target.faults),
-    }  # fmt: skip
+        "requests": done,
+        "next_batch": following_batch,
+        "seconds": round(time.monotonic() - began),
+        "statuses": dict(sorted(target.statuses.items())),
+        "slowest_s": round(target.slowest_s, 2),
+        "slowest": target.slowest,
+        "normal_answers_beside": target.normal,
+        "memory_mb_warm": warm >> 20,
+        "memory_mb_end": target.memory >> 20,
+        "memory_growth": round(grown, 3),
+        "faults": len(target.faults),
+    }
 
 
 # -- what is asked ----------------------------------------------------------------------------------

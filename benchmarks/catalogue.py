@@ -64,8 +64,21 @@ LIBRARIES = [
     "mlx",
     "keras",
 ]
-TASKS = ["text-generation", "text-classification", "text-to-image", "feature-extraction", "automatic-speech-recognition", "token-classification",
-         "question-answering", "translation", "summarization", "image-classification", "reinforcement-learning", "fill-mask", "object-detection"]  # fmt: skip
+TASKS = [
+    "text-generation",
+    "text-classification",
+    "text-to-image",
+    "feature-extraction",
+    "automatic-speech-recognition",
+    "token-classification",
+    "question-answering",
+    "translation",
+    "summarization",
+    "image-classification",
+    "reinforcement-learning",
+    "fill-mask",
+    "object-detection",
+]
 LICENCES = [
     "apache-2.0",
     "mit",
@@ -140,10 +153,19 @@ class World:
 def row_of(entry: Entry) -> dict[str, Any]:
     """The entry in the table of repositories."""
     return {
-        "id": entry.id, "kind": entry.kind, "name": entry.name, "folded": entry.name.lower(), "author": entry.author, "private": entry.private,
-        "gated": "", "created": float(entry.id), "modified": entry.modified, "downloads": entry.downloads, "tags": list(entry.tags),
+        "id": entry.id,
+        "kind": entry.kind,
+        "name": entry.name,
+        "folded": entry.name.lower(),
+        "author": entry.author,
+        "private": entry.private,
+        "gated": "",
+        "created": float(entry.id),
+        "modified": entry.modified,
+        "downloads": entry.downloads,
+        "tags": list(entry.tags),
         "card": {"license": entry.tags[0].partition(":")[2], "language": [entry.tags[1]]},
-    }  # fmt: skip
+    }
 
 
 def build(repositories: Repositories, world: World, models: int, datasets: int) -> None:

@@ -40,18 +40,37 @@ PARTS = {
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-1b": {
-        "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
-        "num_key_value_heads": 8, "head_dim": 64, "rope_theta": 500000.0, "max_position_embeddings": 8192,
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "rope_theta": 500000.0,
+        "max_position_embeddings": 8192,
     },
     "smollm2-135m": {
-        "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-        "num_key_value_heads": 3, "head_dim": 64, "rope_theta": 100000.0, "max_position_embeddings": 8192,
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "rope_theta": 100000.0,
+        "max_position_embeddings": 8192,
     },
-}  # fmt: skip
+}
 TINY = {
-    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16,
-}  # fmt: skip
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
 #: How the rows are: labels after an instruction that all rows share, and answers of some length to prompts that share nothing.
 ROWS = {"labels after one instruction": "labels", "long answers": "answers"}
 #: Of TRL: what it does if left alone, and what is faster.
@@ -174,9 +193,15 @@ def our_trainer(job: dict[str, Any], rows: list[Row], valid: list[Row], **more: 
     options = {**job.get("options", {}), **more}
     flat = options.pop("flat", None)
     recipe = Recipe(
-        rank=RANK, alpha=2.0 * RANK, learning_rate=RATE, batch_rows=job["batch"], steps=job["steps"], validations=1, checkpoint_s=1e9,
+        rank=RANK,
+        alpha=2.0 * RANK,
+        learning_rate=RATE,
+        batch_rows=job["batch"],
+        steps=job["steps"],
+        validations=1,
+        checkpoint_s=1e9,
         **options,
-    )  # fmt: skip
+    )
     return Trainer(
         Path(job["folder"]),
         rows,
@@ -211,9 +236,16 @@ def our_speed(job: dict[str, Any]) -> dict[str, Any]:
     )
     losses = [loss for _, loss in tuned.history.train]
     return {
-        **clock.figures(token_count(rows) / job["steps"]), **took, "predicted_bytes": need.total, "first_loss": losses[0], "last_loss": losses[-1],
-        "computed_tokens": tuned.history.tokens, "row_tokens": token_count(rows), "prefix": len(trainer.prefix), "flat": trainer.flat,
-    }  # fmt: skip
+        **clock.figures(token_count(rows) / job["steps"]),
+        **took,
+        "predicted_bytes": need.total,
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
+        "computed_tokens": tuned.history.tokens,
+        "row_tokens": token_count(rows),
+        "prefix": len(trainer.prefix),
+        "flat": trainer.flat,
+    }
 
 
 def their_model(job: dict[str, Any], dtype: str) -> Any:
@@ -255,11 +287,24 @@ def their_trainer(job: dict[str, Any], rows: list[Row], clock: Clock | None, log
     on_card = job["device"].startswith("cuda")
     model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.bfloat16)
     config = SFTConfig(
-        output_dir=str(Path(job["folder"]).parent / "trainer"), per_device_train_batch_size=job["batch"], max_steps=job["steps"], learning_rate=RATE,
-        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=max(1, round(0.06 * job["steps"])),
-        report_to="none", save_strategy="no", logging_steps=logging, use_cpu=not on_card, seed=0, disable_tqdm=True, bf16=True, max_length=None,
-        completion_only_loss=True, **job.get("options", {}),
-    )  # fmt: skip
+        output_dir=str(Path(job["folder"]).parent / "trainer"),
+        per_device_train_batch_size=job["batch"],
+        max_steps=job["steps"],
+        learning_rate=RATE,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=max(1, round(0.06 * job["steps"])),
+        report_to="none",
+        save_strategy="no",
+        logging_steps=logging,
+        use_cpu=not on_card,
+        seed=0,
+        disable_tqdm=True,
+        bf16=True,
+        max_length=None,
+        completion_only_loss=True,
+        **job.get("options", {}),
+    )
 
     class Timed(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -309,9 +354,12 @@ def our_loss(job: dict[str, Any]) -> dict[str, Any]:
     rows = rows_of(job["rows"], job["batch"], job["vocabulary"])
     found: dict[str, float] = {}
     for name, more in {
-        "f32": {"precision": "f32"}, "f32 rows in full": {"precision": "f32", "share_prefix": False}, "bf16": {}, "bf16 grouped": {"flat": False},
+        "f32": {"precision": "f32"},
+        "f32 rows in full": {"precision": "f32", "share_prefix": False},
+        "bf16": {},
+        "bf16 grouped": {"flat": False},
         "bf16 flat": {"flat": True},
-    }.items():  # fmt: skip
+    }.items():
         trainer = our_trainer(job, rows, [], **more)
         found[name] = float(trainer.gradients(list(range(len(rows))))[0])
     return found
@@ -387,8 +435,13 @@ def their_merged(job: dict[str, Any]) -> dict[str, Any]:
         for prompt, _ in rows:
             tokens = torch.tensor([prompt], device=job["device"])
             out: Any = model.generate(  # type: ignore[attr-defined]
-                tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=24, do_sample=False, pad_token_id=2, eos_token_id=None
-            )  # fmt: skip
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=24,
+                do_sample=False,
+                pad_token_id=2,
+                eos_token_id=None,
+            )
             answers.append(out[0, len(prompt) :].tolist())
         found["answers"][name] = answers
     base = AutoModelForCausalLM.from_pretrained(job["folder"], dtype=torch.float32)
@@ -434,8 +487,10 @@ def our_kernels(job: dict[str, Any]) -> dict[str, Any]:
         return float((ours.float().cpu() - wanted).norm() / wanted.norm())
 
     for name, prefix, lengths, heads, kv, window in (
-        ("prefix", 40, [17, 64, 1, 30], 8, 2, 0), ("no prefix", 0, [17, 200, 1], 9, 3, 0), ("window", 40, [17, 64, 90], 4, 4, 24),
-    ):  # fmt: skip
+        ("prefix", 40, [17, 64, 1, 30], 8, 2, 0),
+        ("no prefix", 0, [17, 200, 1], 9, 3, 0),
+        ("window", 40, [17, 64, 90], 4, 4, 24),
+    ):
         at, total = sequences(prefix, lengths), prefix + sum(lengths)
         leaves = [
             torch.randn(total, n, 64).to(torch.bfloat16).float().requires_grad_() for n in (heads, kv, kv)
@@ -499,8 +554,20 @@ def our_profile(job: dict[str, Any]) -> dict[str, Any]:
 
 JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     f.__name__: f
-    for f in (our_speed, their_speed, our_loss, their_loss, our_curve, their_curve, our_merged, their_merged, our_check, our_kernels, our_profile)
-}  # fmt: skip
+    for f in (
+        our_speed,
+        their_speed,
+        our_loss,
+        their_loss,
+        our_curve,
+        their_curve,
+        our_merged,
+        their_merged,
+        our_check,
+        our_kernels,
+        our_profile,
+    )
+}
 
 
 def work() -> None:
@@ -696,9 +763,16 @@ class Bench:
             release(o.device)
             print(f"made {model} in {time.monotonic() - began:.1f} s", flush=True)
         return {
-            "device": o.device, "model": model, "folder": str(folder), "rows": rows, "batch": o.batch, "steps": o.steps,
-            "warm": o.warm, "vocabulary": self.shape(model)["vocab_size"], **more,
-        }  # fmt: skip
+            "device": o.device,
+            "model": model,
+            "folder": str(folder),
+            "rows": rows,
+            "batch": o.batch,
+            "steps": o.steps,
+            "warm": o.warm,
+            "vocabulary": self.shape(model)["vocab_size"],
+            **more,
+        }
 
     def shape(self, model: str) -> dict[str, Any]:
         """A model's shape, or a tiny one in its place."""

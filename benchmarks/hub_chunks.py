@@ -119,8 +119,20 @@ def tuned_cases(work: Path, data: Path, steps: int) -> list[tuple[str, Path, Pat
     base = halved(folder, work / "base")
     tuned: dict[int, Path] = {}
     for frozen in (0, 20):
-        words = ["tune", "smollm2", str(data / "train.jsonl"), "--valid", str(data / "valid.jsonl"), "--steps", str(steps),
-                 "--frozen-layers", str(frozen), "--as", f"chunks/tuned{frozen}", "--no-resume"]  # fmt: skip
+        words = [
+            "tune",
+            "smollm2",
+            str(data / "train.jsonl"),
+            "--valid",
+            str(data / "valid.jsonl"),
+            "--steps",
+            str(steps),
+            "--frozen-layers",
+            str(frozen),
+            "--as",
+            f"chunks/tuned{frozen}",
+            "--no-resume",
+        ]
         subprocess.run([*FREEHOLD, *words], check=True, capture_output=True)
         tuned[frozen] = halved(folder, work / f"tuned{frozen}", adapter_of(f"chunks/tuned{frozen}", work))
     store = Store()

@@ -335,9 +335,24 @@ def archive_state(folder: Path) -> Any:
 
 
 TRIAL = (
-    "trial", "rows.jsonl", "--model", "tiny", "--steps", "4", "--shots", "2", "--budget", "30m",
-    "--safety", "prompts.jsonl", "--need", "accuracy>=0.9", "--out", "report", "--json",
-)  # fmt: skip
+    "trial",
+    "rows.jsonl",
+    "--model",
+    "tiny",
+    "--steps",
+    "4",
+    "--shots",
+    "2",
+    "--budget",
+    "30m",
+    "--safety",
+    "prompts.jsonl",
+    "--need",
+    "accuracy>=0.9",
+    "--out",
+    "report",
+    "--json",
+)
 
 
 def trial_state(folder: Path) -> Any:
@@ -360,16 +375,31 @@ TASKS = (
     Task("push", 12, with_model, push, store_state, serves=True),
     Task("hub upload", 15, files_to_upload, upload, hub_state("hub"), serves=True, hub_is_killed=True),
     Task(
-        "gc beside upload", 10, files_to_upload, upload, hub_state("hub"), serves=True, hub_is_killed=True,
+        "gc beside upload",
+        10,
+        files_to_upload,
+        upload,
+        hub_state("hub"),
+        serves=True,
+        hub_is_killed=True,
         beside=(collect_hub,),
     ),
-    Task("tune", 6, with_rows,
-         verb("tune", "tiny", "rows.jsonl", "--steps", "6", "--rank", "4", "--as", "tuned"), store_state),
-    Task("shrink", 2, with_rows,
-         verb("shrink", "tiny", "--data", "rows.jsonl", "--bits", "5", "--time", "1s", "--as", "small"),
-         store_state),
+    Task(
+        "tune",
+        6,
+        with_rows,
+        verb("tune", "tiny", "rows.jsonl", "--steps", "6", "--rank", "4", "--as", "tuned"),
+        store_state,
+    ),
+    Task(
+        "shrink",
+        2,
+        with_rows,
+        verb("shrink", "tiny", "--data", "rows.jsonl", "--bits", "5", "--time", "1s", "--as", "small"),
+        store_state,
+    ),
     Task("trial", 1, with_rows, verb(*TRIAL), trial_state, twin=False),
-)  # fmt: skip
+)
 
 
 # -- rounds -------------------------------------------------------------------------------------------------

@@ -89,8 +89,13 @@ def main() -> None:
                     copy_function=_shown,
                     ignore=shutil.ignore_patterns("tunings", "trials", "*.lock"),
                 )
-                done = subprocess.run([sys.executable, __file__, "--data", str(options.data), "--models", model, "--one", name],
-                                      env={**os.environ, "FREEHOLD_HOME": str(home)}, capture_output=True, text=True, check=False)  # fmt: skip
+                done = subprocess.run(
+                    [sys.executable, __file__, "--data", str(options.data), "--models", model, "--one", name],
+                    env={**os.environ, "FREEHOLD_HOME": str(home)},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
             if done.returncode:
                 raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
             value = json.loads(done.stdout.splitlines()[-1])

@@ -129,11 +129,24 @@ def trl(data: Path, steps: int, work: Path, folder: Path) -> dict[str, Any]:
     ]
     length = round(BATCH * sum(map(len, sample)) / len(sample))
     config = SFTConfig(
-        output_dir=str(work / "trainer"), per_device_train_batch_size=1, max_length=length, packing=True, max_steps=steps, learning_rate=RATE,
-        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=max(1, round(0.06 * steps)),
-        report_to="none", save_strategy="no", logging_steps=1000, use_cpu=True, seed=0, disable_tqdm=True, bf16=True,
+        output_dir=str(work / "trainer"),
+        per_device_train_batch_size=1,
+        max_length=length,
+        packing=True,
+        max_steps=steps,
+        learning_rate=RATE,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=max(1, round(0.06 * steps)),
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1000,
+        use_cpu=True,
+        seed=0,
+        disable_tqdm=True,
+        bf16=True,
         gradient_checkpointing=False,
-    )  # fmt: skip
+    )
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     lora = LoraConfig(
         r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"

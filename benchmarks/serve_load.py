@@ -77,9 +77,16 @@ class Mix:
     def draw(self) -> Callable[[], Awaitable[None]]:
         """A request of the mix."""
         kinds = [
-            (6, self.chat), (4, self.streamed), (2, self.long), (2, self.completion), (2, self.anthropic), (2, self.ollama), (1, self.bound),
-            (2, self.leaving), (2, self.wrong),
-        ]  # fmt: skip
+            (6, self.chat),
+            (4, self.streamed),
+            (2, self.long),
+            (2, self.completion),
+            (2, self.anthropic),
+            (2, self.ollama),
+            (1, self.bound),
+            (2, self.leaving),
+            (2, self.wrong),
+        ]
         kind = self.chance.choices([one for _, one in kinds], [weight for weight, _ in kinds])[0]
         draws = random.Random(self.chance.random())
         return lambda: self._counted(kind, draws)
@@ -342,10 +349,17 @@ def main(minutes: float, seed: int = 0, capacity_s: float = 30.0, *more: str) ->
         statistics.median(one[1] for one in part) for part in (settled[:quarter], settled[-quarter:])
     )
     found = {
-        "minutes": round(took / 60, 2), "capacity_per_s": round(capacity, 2), "sent": sent, **dict(sorted(mix.ended.items())), "faults": len(mix.faults),
-        "memory_first_quarter_mb": round(first, 1), "memory_last_quarter_mb": round(last, 1), "memory_growth": round(last / first - 1, 4),
-        "files_open": f"{settled[0][2]} to {settled[-1][2]}, at most {max(one[2] for one in memory)}", "accounted": accounted,
-    }  # fmt: skip
+        "minutes": round(took / 60, 2),
+        "capacity_per_s": round(capacity, 2),
+        "sent": sent,
+        **dict(sorted(mix.ended.items())),
+        "faults": len(mix.faults),
+        "memory_first_quarter_mb": round(first, 1),
+        "memory_last_quarter_mb": round(last, 1),
+        "memory_growth": round(last / first - 1, 4),
+        "files_open": f"{settled[0][2]} to {settled[-1][2]}, at most {max(one[2] for one in memory)}",
+        "accounted": accounted,
+    }
     assert not mix.faults, (found, Counter(mix.faults).most_common(5))
     assert code == 0, f"the server ended with {code}"
     assert sum(mix.ended.values()) == sent, found

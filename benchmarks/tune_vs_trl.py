@@ -127,10 +127,22 @@ def trl(folder: Path, data: Path, steps: int, out: Path, setting: dict[str, Any]
     # packed: as many rows a step as unpacked, in one sequence
     length = {"max_length": max(tokens // steps, 256)} if packing else {}
     config = SFTConfig(
-        output_dir=str(out / "trainer"), per_device_train_batch_size=1 if packing else BATCH, max_steps=steps, learning_rate=RATE,
-        lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=max(1, round(0.06 * steps)),
-        report_to="none", save_strategy="no", logging_steps=1000, use_cpu=True, seed=0, disable_tqdm=True, **length, **setting,
-    )  # fmt: skip
+        output_dir=str(out / "trainer"),
+        per_device_train_batch_size=1 if packing else BATCH,
+        max_steps=steps,
+        learning_rate=RATE,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        warmup_steps=max(1, round(0.06 * steps)),
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1000,
+        use_cpu=True,
+        seed=0,
+        disable_tqdm=True,
+        **length,
+        **setting,
+    )
     lora = LoraConfig(
         r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
     )

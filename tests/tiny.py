@@ -95,8 +95,13 @@ def embedder(folder: Path) -> Path:
 
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=SHAPE["vocab_size"], hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64,
-    )  # fmt: skip
+        vocab_size=SHAPE["vocab_size"],
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
     (folder / "1_Pooling").mkdir(parents=True)
     BertModel(config).save_pretrained(folder)
     tokenizer(folder)

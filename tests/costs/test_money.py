@@ -23,9 +23,11 @@ from freehold.costs.prices import RequestPrice, RequestTokens
 API = RequestPrice("x:y", 2e-4, 2e-4, 2e-4, 1.0, 10.0, 0.0, RequestTokens(100, 10), False, "today", "made up")
 MEASURED = Measured(exactly(200.0), "", exactly(5.0), 8, exactly(100.0), exactly(10.0), "")
 EXACT = CostOptions(
-    hardware_price=exactly(876.0), hardware_years=exactly(1.0), kwh_price=exactly(0.5),
+    hardware_price=exactly(876.0),
+    hardware_years=exactly(1.0),
+    kwh_price=exactly(0.5),
     person_hour_price=exactly(60.0),
-)  # fmt: skip
+)
 
 
 def even(options: CostOptions = EXACT, api: RequestPrice = API, measured: Measured = MEASURED) -> BreakEven:

@@ -79,11 +79,15 @@ def test_ordinary_templates_give_what_jinja_gives() -> None:
         "messages": [
             {"role": "system", "content": "Be brief. \u00e9\U0001f600\ud83d"},
             {"role": "user", "content": "Hi\n<b>&'\""},
-            {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [1.5, None, True]}}}]},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [1.5, None, True]}}}],
+            },
         ],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         "bos_token": "<s>",
-    }  # fmt: skip
+    }
     source = """{{- bos_token }}
 {%- if tools is defined and tools %}
     {% for tool in tools %}{{ tool | tojson(indent=2) }}{{ "\\n" }}{% endfor %}

@@ -197,7 +197,10 @@ def test_the_memory_of_the_caller_stays_small_whatever_is_written() -> None:
 
 #: What tests may ask of right answers: each must pass.
 FAIR = {
-    "changed in place": ("    x.sort()\n", "def check(f):\n    a = [3, 1, 2]\n    f(a)\n    assert a == [1, 2, 3]\n"),
+    "changed in place": (
+        "    x.sort()\n",
+        "def check(f):\n    a = [3, 1, 2]\n    f(a)\n    assert a == [1, 2, 3]\n",
+    ),
     "a generator": ("    yield from range(x)\n", "def check(f):\n    assert list(f(3)) == [0, 1, 2]\n"),
     "a built-in error": (
         "    raise ValueError('no')\n",
@@ -214,7 +217,10 @@ FAIR = {
         "def check(f):\n    s = f(1)\n    s.push(5)\n    assert len(s) == 1 and s.items == [5]\n"
         "    assert isinstance(s, Stack) and isinstance(Stack(), Stack)\n",
     ),
-    "a function as argument": ("    return x(3) + 1\n", "def check(f):\n    assert f(lambda n: n * 2) == 7\n"),
+    "a function as argument": (
+        "    return x(3) + 1\n",
+        "def check(f):\n    assert f(lambda n: n * 2) == 7\n",
+    ),
     "printed text": (
         "    print('hello', x)\n",
         "import contextlib, io\ndef check(f):\n    with contextlib.redirect_stdout(io.StringIO()) as out:\n"
@@ -234,13 +240,16 @@ FAIR = {
         "def check(f):\n    assert f(1) == helper(1) + 1 == 12\n",
         "def helper(x):\n    return x + 10\n\ndef f(x):\n",
     ),
-    "a module not imported": ("    return 2.0\n", "def check(f):\n    assert math.isclose(f(1), math.sqrt(4))\n"),
+    "a module not imported": (
+        "    return 2.0\n",
+        "def check(f):\n    assert math.isclose(f(1), math.sqrt(4))\n",
+    ),
     "a thread": (
         "    import threading\n    out = []\n    t = threading.Thread(target=out.append, args=(x,))\n"
         "    t.start()\n    t.join()\n    return out[0]\n",
         "def check(f):\n    assert f(3) == 3\n",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAIR)

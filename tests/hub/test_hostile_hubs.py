@@ -143,10 +143,20 @@ def test_no_redirect_leads_nearer_than_the_hub(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("host", "near"),
     [
-        ("127.0.0.1", 2), ("localhost", 2), ("0.0.0.0", 2), ("169.254.169.254", 2), ("::1", 2), ("::ffff:127.0.0.1", 2),
-        ("2130706433", 2), ("0x7f.1", 2), ("10.1.2.3", 1), ("192.168.0.9", 1), ("fd00::1", 1), ("8.8.8.8", 0),
+        ("127.0.0.1", 2),
+        ("localhost", 2),
+        ("0.0.0.0", 2),
+        ("169.254.169.254", 2),
+        ("::1", 2),
+        ("::ffff:127.0.0.1", 2),
+        ("2130706433", 2),
+        ("0x7f.1", 2),
+        ("10.1.2.3", 1),
+        ("192.168.0.9", 1),
+        ("fd00::1", 1),
+        ("8.8.8.8", 0),
     ],
-)  # fmt: skip
+)
 def test_how_near_an_address_is(host: str, near: int) -> None:
     assert net.nearness(host) == near
 

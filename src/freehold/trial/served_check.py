@@ -258,12 +258,14 @@ def compare(
         refused=len(refused),
         refusal=refused[0].text if refused else "",
         differing=tuple(
-            Differing(new.id, rows[new.id].question, rows[new.id].answer, old.text, new.text, new.score - old.score)
+            Differing(
+                new.id, rows[new.id].question, rows[new.id].answer, old.text, new.text, new.score - old.score
+            )
             for old, new in pairs
             if not same(old, new)
         )[:MOST_LISTED],
         sentence=_sentence(metric.name, int(sum(alike)), now, then, within=within, refused=len(refused)),
-    )  # fmt: skip
+    )
 
 
 def same(old: Answer, new: Answer) -> bool:
@@ -378,9 +380,21 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
     """
     key = secrets.token_hex(16)
     words = [
-        sys.executable, "-P", "-m", "freehold.cli.main", "serve", name, "--port", "0", "--json", "--key-env", KEY,
-        "--states", "0B", "--until-stdin-closes",
-    ]  # fmt: skip
+        sys.executable,
+        "-P",
+        "-m",
+        "freehold.cli.main",
+        "serve",
+        name,
+        "--port",
+        "0",
+        "--json",
+        "--key-env",
+        KEY,
+        "--states",
+        "0B",
+        "--until-stdin-closes",
+    ]
     environment = {**os.environ, "FREEHOLD_HOME": str(home), KEY: key}
     with (place / "server.txt").open("w") as said:
         process = subprocess.Popen(
