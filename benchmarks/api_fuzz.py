@@ -1,14 +1,17 @@
-"""A hundred thousand broken requests to the server and to hubs: each is answered, or refused with a sentence, and nobody else notices.
+"""A hundred thousand broken requests to the server and to hubs: each is answered, or refused with a sentence,
+and nobody else notices.
 
 Run: python benchmarks/api_fuzz.py [--requests 100000] [--seed 0] [--first 0] [--only server,hub,keyed]
-Three processes: a server with a tiny random model and a tiny embedding model, an open hub, and a hub that needs tokens. Nine of ten requests
-begin as valid ones of each API (``fuzz_requests.py``), of which hypothesis breaks one to three places; one of ten is made by schemathesis out
-of the application's own OpenAPI document, half of them to fit it, half not to.
+Three processes: a server with a tiny random model and a tiny embedding model, an open hub, and a hub that
+needs tokens. Nine of ten requests begin as valid ones of each API (``fuzz_requests.py``), of which hypothesis
+breaks one to three places; one of ten is made by schemathesis out of the application's own OpenAPI document,
+half of them to fit it, half not to.
 
-A fault is: a status of 500 or more, a refusal without a sentence in its API's own shape, a stream that ends in a fault of the engine's, an
-answer that takes over 10 seconds, a normal answer beside them that is not to the letter what it is alone, and at the end a server that is
-not ready or whose memory has grown by more than a tenth since the first tenth of the requests. Every batch of requests follows from the seed
-and its number: ``--first`` goes on from one. Faults are printed with what was sent; the exit code is 1 where there is one.
+A fault is: a status of 500 or more, a refusal without a sentence in its API's own shape, a stream that ends
+in a fault of the engine's, an answer that takes over 10 seconds, a normal answer beside them that is not to
+the letter what it is alone, and at the end a server that is not ready or whose memory has grown by more than
+a tenth since the first tenth of the requests. Every batch of requests follows from the seed and its number:
+``--first`` goes on from one. Faults are printed with what was sent; the exit code is 1 where there is one.
 """
 
 from __future__ import annotations
@@ -102,7 +105,8 @@ def batches(target: Target, number: int, first: int) -> Iterator[list[Sent]]:
 
 
 def fitted(strategies: list[Any], batch: int, number: int) -> Iterator[Sent]:
-    """Requests of the API's own document, of some of its operations at a time; one that cannot be broken is left out."""
+    """Requests of the API's own document, of some of its operations at a time; one that cannot be broken is
+    left out."""
     each = max(10, -(-BATCH // len(strategies)))
     for at in range(min(len(strategies), BATCH // each)):
         with contextlib.suppress(Unsatisfiable):
@@ -306,7 +310,8 @@ def fill_hub(target: Target) -> None:
 def main(
     requests: int, seed: int = 0, first: int = 0, only: tuple[str, ...] = ("server", "hub", "keyed")
 ) -> dict[str, Any]:
-    """Fuzz each of ``only`` in turn, seven of ten requests to the server; what came of it, faults among it."""
+    """Fuzz each of ``only`` in turn, seven of ten requests to the server; what came of it, faults among
+    it."""
     warnings.filterwarnings("ignore")
     shares = {"server": 0.7, "hub": 0.2, "keyed": 0.1}
     whole = sum(shares[kind] for kind in only)

@@ -551,7 +551,8 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @dataclass(frozen=True)
 class Breaking:
-    """Breaks requests: ``chance`` draws what and where, ``values`` and ``words`` are hypothesis' own beside the awkward ones."""
+    """Breaks requests: ``chance`` draws what and where, ``values`` and ``words`` are hypothesis' own beside
+    the awkward ones."""
 
     chance: random.Random
     values: Sequence[Any]
@@ -634,7 +635,8 @@ class Breaking:
 
 
 def fitting(document: dict[str, Any]) -> Iterator[Any]:
-    """schemathesis' strategies for each operation of an OpenAPI document: requests that fit it, and ones that do not."""
+    """schemathesis' strategies for each operation of an OpenAPI document: requests that fit it, and ones that
+    do not."""
     import schemathesis
     from schemathesis import GenerationMode
 

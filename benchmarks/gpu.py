@@ -1,12 +1,15 @@
-"""Our tuning on a card beside TRL and PEFT: the same random models, rows, rank, batch and precision, one after the other in one call.
+"""Our tuning on a card beside TRL and PEFT: the same random models, rows, rank, batch and precision, one
+after the other in one call.
 
 Run: PYTHONPATH=src python benchmarks/gpu.py --out gpu.json [--limit 440]
-On a processor, to see that it runs: PYTHONPATH=src python benchmarks/gpu.py --out gpu.json --tiny --device cpu
+On a processor, to see that it runs: PYTHONPATH=src python benchmarks/gpu.py --out gpu.json --tiny --device
+cpu
 
-Needs torch, transformers, peft, trl, datasets, scipy and psutil; nothing is downloaded. The models have the shapes of Llama-3.2-1B and
-SmolLM2-135M and weights drawn at random: speed and memory depend on shapes alone, and nothing is said about quality. Two processes stay
-open, one for each side, and take turns, so that imports are paid once and each side's peak is its own. What fails or is left out for want of
-time stands in the result as such. See ``PARTS`` for what each figure means.
+Needs torch, transformers, peft, trl, datasets, scipy and psutil; nothing is downloaded. The models have the
+shapes of Llama-3.2-1B and SmolLM2-135M and weights drawn at random: speed and memory depend on shapes alone,
+and nothing is said about quality. Two processes stay open, one for each side, and take turns, so that imports
+are paid once and each side's peak is its own. What fails or is left out for want of time stands in the result
+as such. See ``PARTS`` for what each figure means.
 """
 
 from __future__ import annotations
@@ -31,11 +34,19 @@ RANK, RATE = 16, 1e-3
 PARTS = {
     "look": "the card, the versions, and what freehold.core.device chose and why",
     "kernels": "relative error of our card's paths against plain formulas in 32 bit; bf16 rounds to 4e-3",
-    "loss": "loss of one batch before any step, ours and transformers + PEFT; in f32 they differ by rounding alone",
+    "loss": (
+        "loss of one batch before any step, ours and transformers + PEFT; in f32 they differ by rounding"
+        " alone"
+    ),
     "curve": "loss of one batch, trained on again and again, at each step of ours and of TRL",
-    "speed": "tokens of the rows (no padding) per second after the warm-up, and the most memory that tensors took",
+    "speed": (
+        "tokens of the rows (no padding) per second after the warm-up, and the most memory that tensors took"
+    ),
     "merged": "share of greedy tokens of the merged model in transformers that our decoder would have chosen",
-    "resume": "killed by signal 9 and started again: whether every adapter value and loss equals those of an unbroken run",
+    "resume": (
+        "killed by signal 9 and started again: whether every adapter value and loss equals those of an"
+        " unbroken run"
+    ),
     "profile": "kernels of a step and where its time goes",
 }
 SHAPES: dict[str, dict[str, Any]] = {
@@ -71,7 +82,8 @@ TINY = {
     "num_key_value_heads": 2,
     "head_dim": 16,
 }
-#: How the rows are: labels after an instruction that all rows share, and answers of some length to prompts that share nothing.
+#: How the rows are: labels after an instruction that all rows share, and answers of some length to prompts
+#: that share nothing.
 ROWS = {"labels after one instruction": "labels", "long answers": "answers"}
 #: Of TRL: what it does if left alone, and what is faster.
 TRL: dict[str, dict[str, Any]] = {
@@ -90,7 +102,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZE
 
 
 def rows_of(kind: str, count: int, vocabulary: int, seed: int = 0) -> list[Row]:
-    """(prompt, answer) of random tokens; lengths are those of banking77 after a long instruction, and of gsm8k, roughly."""
+    """(prompt, answer) of random tokens; lengths are those of banking77 after a long instruction, and of
+    gsm8k, roughly."""
     chance = random.Random(f"{kind}-{seed}")
 
     def some(length: int) -> list[int]:
@@ -681,12 +694,13 @@ def resume(job: dict[str, Any], place: Path, log: IO[str]) -> dict[str, Any]:
 def look(asked: str) -> dict[str, Any]:
     """The machine, in a process that ends, so that it holds no memory of the card."""
     code = (
-        "import json, platform, torch, transformers, peft; from importlib.metadata import version as v; from freehold.core import device as d, machine as m;"
-        f"c = d.choose({asked!r});"
-        "print(json.dumps({'device': c.where, 'name': c.name, 'precision': c.precision, 'flash': c.flash, 'reason': c.reason,"
-        "'memory_bytes': c.memory_bytes, 'free_bytes': c.free_bytes, 'python': platform.python_version(), 'cuda': torch.version.cuda,"
-        "'cores': m.look().cores, 'processor': m.look().processor,"
-        "'versions': {n: v(n) for n in ('torch', 'transformers', 'peft', 'trl', 'datasets', 'accelerate', 'numpy')}}))"
+        "import json, platform, torch, transformers, peft; from importlib.metadata import version as v; from"
+        " freehold.core import device as d, machine as m;c ="
+        f" d.choose({asked!r});print(json.dumps({{'device': c.where, 'name': c.name, 'precision':"
+        " c.precision, 'flash': c.flash, 'reason': c.reason,'memory_bytes': c.memory_bytes, 'free_bytes':"
+        " c.free_bytes, 'python': platform.python_version(), 'cuda': torch.version.cuda,'cores':"
+        " m.look().cores, 'processor': m.look().processor,'versions': {n: v(n) for n in ('torch',"
+        " 'transformers', 'peft', 'trl', 'datasets', 'accelerate', 'numpy')}}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -695,7 +709,8 @@ def look(asked: str) -> dict[str, Any]:
 
 
 def ratios(results: list[dict[str, Any]]) -> list[str]:
-    """A line for each model and kind of rows: ours against the faster and against the leaner of TRL's settings."""
+    """A line for each model and kind of rows: ours against the faster and against the leaner of TRL's
+    settings."""
     lines: list[str] = []
     for model, rows in sorted({(r["model"], r["rows"]) for r in results}):
         own = [r for r in results if (r["model"], r["rows"]) == (model, rows) and "failed" not in r]
@@ -710,8 +725,9 @@ def ratios(results: list[dict[str, Any]]) -> list[str]:
             continue
         fast, lean = max(theirs, key=lambda n: speeds[n]), min(theirs, key=lambda n: peaks[n])
         lines.append(
-            f"{model}, {rows}: {speeds['freehold']:.0f} tokens/s, {speeds['freehold'] / speeds[fast]:.2f}x of {fast}; peak "
-            f"{peaks['freehold'] / 2**30:.2f} GiB, {peaks['freehold'] / peaks[fast]:.2f}x of {fast}, {peaks['freehold'] / peaks[lean]:.2f}x of {lean}"
+            f"{model}, {rows}: {speeds['freehold']:.0f} tokens/s, {speeds['freehold'] / speeds[fast]:.2f}x of"
+            f" {fast}; peak {peaks['freehold'] / 2**30:.2f} GiB, {peaks['freehold'] / peaks[fast]:.2f}x of"
+            f" {fast}, {peaks['freehold'] / peaks[lean]:.2f}x of {lean}"
         )
     return lines
 
@@ -841,7 +857,8 @@ class Bench:
         self.options.out.write_text(json.dumps(self.result, indent=1))
         print("\n".join(self.result["ratios"]))
         print(
-            f"left out: {', '.join(self.result['left_out']) or 'nothing'}; {time.monotonic() - self.started:.0f} s in all"
+            f"left out: {', '.join(self.result['left_out']) or 'nothing'};"
+            f" {time.monotonic() - self.started:.0f} s in all"
         )
 
     def merged(self, model: str) -> dict[str, Any]:
@@ -873,7 +890,10 @@ def shown_of(value: dict[str, Any]) -> str:
     """A result in a line."""
     if "tokens_per_second" in value:
         foretold = f", {value['predicted_bytes'] / 2**30:.2f} foretold" if "predicted_bytes" in value else ""
-        return f"{value['tokens_per_second']:.0f} tokens/s, {1000 * value['seconds_per_step']:.1f} ms a step, peak {value['peak_bytes'] / 2**30:.2f} GiB{foretold}"
+        return (
+            f"{value['tokens_per_second']:.0f} tokens/s, {1000 * value['seconds_per_step']:.1f} ms a step,"
+            f" peak {value['peak_bytes'] / 2**30:.2f} GiB{foretold}"
+        )
     text = (
         "\n".join(value["tables"])
         if "tables" in value

@@ -1,10 +1,13 @@
-"""A million damaged headers of safetensors and GGUF files: each is read or refused in one sentence, in bounded time and memory.
+"""A million damaged headers of safetensors and GGUF files: each is read or refused in one sentence, in
+bounded time and memory.
 
 Run: python benchmarks/header_fuzz.py [--count 1000000] [--seed 0]
-Half of each kind, and beside them a tenth as many folders whose config.json, index, tokenizer.json, tokenizer_config.json or
-adapter_config.json says something else. Headers are valid small ones, changed in one to six places: bytes, numbers set to extremes, pieces cut out, doubled or moved,
-and in safetensors' JSON values of other kinds, doubled names and deep nesting. Reported: how many were refused, the slowest, and how much resident
-memory has grown. The physical floor is writing and mapping the file: a plain write and read of the same bytes is timed beside it.
+Half of each kind, and beside them a tenth as many folders whose config.json, index, tokenizer.json,
+tokenizer_config.json or adapter_config.json says something else. Headers are valid small ones, changed in one
+to six places: bytes, numbers set to extremes, pieces cut out, doubled or moved, and in safetensors' JSON
+values of other kinds, doubled names and deep nesting. Reported: how many were refused, the slowest, and how
+much resident memory has grown. The physical floor is writing and mapping the file: a plain write and read of
+the same bytes is timed beside it.
 """
 
 from __future__ import annotations

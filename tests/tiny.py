@@ -65,8 +65,8 @@ def model(
 ) -> Path:
     """A safetensors folder of the transformers model type ``kind`` with random weights.
 
-    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers' own
-    small ones every logit is about the same.
+    ``changes`` go to its configuration. The weights are of a size that lets layers matter: with transformers'
+    own small ones every logit is about the same.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -89,7 +89,8 @@ def model(
 
 
 def embedder(folder: Path) -> Path:
-    """A folder of an embedding model with random weights, as Sentence Transformers writes them: vectors of 32 numbers."""
+    """A folder of an embedding model with random weights, as Sentence Transformers writes them: vectors of 32
+    numbers."""
     import torch
     from transformers import BertConfig, BertModel
 

@@ -192,7 +192,10 @@ def test_a_file_that_expands_is_refused_before_it_has_expanded(tmp_path: Path, n
     ("view", "says"),
     [
         (
-            "with recursive r(n) as (select 1 union all select n + 1 from r) select n as a from r where n < 0",
+            (
+                "with recursive r(n) as (select 1 union all select n + 1 from r) select n as a from r where"
+                " n < 0"
+            ),
             "did not end within 1 s",
         ),
         (

@@ -1,4 +1,5 @@
-"""What a person does, typed as a person types it: a trial without network, killed five times, used, exported."""
+"""What a person does, typed as a person types it: a trial without network, killed five times, used,
+exported."""
 
 from __future__ import annotations
 

@@ -136,8 +136,8 @@ def gguf(
     weights: bool = True,
     bytes_too: bool = True,
 ) -> Path:
-    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and numbers);
-    ``bytes_too``: its vocabulary has a token for each byte.
+    """A GGUF decoder of two layers. ``left_out``: tensors; ``fields``: further keys (texts, truths and
+    numbers); ``bytes_too``: its vocabulary has a token for each byte.
     """
     from gguf import GGUFWriter
 

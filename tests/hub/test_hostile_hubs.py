@@ -1,4 +1,5 @@
-"""What another hub can do to who mirrors from it or searches in it: a small server that says what it likes."""
+"""What another hub can do to who mirrors from it or searches in it: a small server that says what it
+likes."""
 
 from __future__ import annotations
 

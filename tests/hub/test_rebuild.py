@@ -1,4 +1,5 @@
-"""A catalogue that was lost, cut or overwritten: said by every verb, and rebuilt from the manifests beside the models."""
+"""A catalogue that was lost, cut or overwritten: said by every verb, and rebuilt from the manifests beside
+the models."""
 
 from __future__ import annotations
 

@@ -150,7 +150,8 @@ from huggingface_hub import HfApi, snapshot_download
 data = os.urandom(4_000_000)
 api = HfApi()
 api.create_repo("freehold/one")
-for name, content in (("a.bin", data), ("b.bin", data[:2_000_000] + b"in between" + data[2_000_000:]), ("README.md", b"# One")):
+changed = data[:2_000_000] + b"in between" + data[2_000_000:]
+for name, content in (("a.bin", data), ("b.bin", changed), ("README.md", b"# One")):
     api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="freehold/one")
 folder = snapshot_download("freehold/one", cache_dir=sys.argv[1])
 assert open(folder + "/a.bin", "rb").read() == data

@@ -1,4 +1,5 @@
-"""The server's engine on real weights, in 32 bit, beside the plain engine that answers one after the other."""
+"""The server's engine on real weights, in 32 bit, beside the plain engine that answers one after the
+other."""
 
 from __future__ import annotations
 

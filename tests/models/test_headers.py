@@ -1,4 +1,5 @@
-"""Headers of model files that were made to mislead or to break a reader; the benchmark reads a million damaged ones."""
+"""Headers of model files that were made to mislead or to break a reader; the benchmark reads a million
+damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the policy forbids, no Python function does: the question is asked by the workflow, not by the command line."""
+"""What the policy forbids, no Python function does: the question is asked by the workflow, not by the command
+line."""
 
 from __future__ import annotations
 

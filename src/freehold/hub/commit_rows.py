@@ -59,7 +59,10 @@ def differing(first: dict[str, File], second: dict[str, File]) -> set[str]:
 
 
 def commit_row(parent: str, change: Change, author: str, files: dict[str, File]) -> dict[str, Any]:
-    """The row of a commit; its id is the digest of the rest. Raises UsageError for texts that are too long."""
+    """The row of a commit; its id is the digest of the rest.
+
+    Raises UsageError for texts that are too long.
+    """
     discussions.check_most(change.title, MOST_TITLE, "summary of a commit")
     discussions.check_most(change.message, discussions.TEXT, "description of a commit")
     plain = {path: [file.sha256, file.size, file.lfs, file.oid] for path, file in sorted(files.items())}

@@ -46,7 +46,10 @@ def whole_file(contents: BlobStore, digest: str, target: Path, name: str) -> Pat
 def why_missing(damaged: Path, digest: str) -> str:
     """What became of a content that is not here: it is missing, or was damaged and moved aside."""
     if any(damaged.glob(f"{digest}-*")):
-        return f"was changed; its bytes no longer match, and were moved to {damaged}: upload or mirror its file again"
+        return (
+            f"was changed; its bytes no longer match, and were moved to {damaged}: upload or mirror its file"
+            " again"
+        )
     return "is missing: upload or mirror its file again"
 
 

@@ -176,7 +176,10 @@ class Repositories:
             connection.execute(tables.repositories.delete().where(tables.repositories.c.id == found.id))
 
     def move(self, found: Repository, name: str) -> None:
-        """Rename; the old name leads to the new one until something else takes it. Raises Exists, UsageError."""
+        """Rename; the old name leads to the new one until something else takes it.
+
+        Raises Exists, UsageError.
+        """
         check_repository_name(name)
         try:
             with self.engine.begin() as connection:

@@ -34,7 +34,8 @@ def repair(repositories: Repositories) -> list[str]:
 
 
 def set_damaged_aside(repositories: Repositories) -> list[str]:
-    """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for each."""
+    """Read every content; move what is damaged aside, so that an upload brings it again; a sentence for
+    each."""
     with repositories.engine.connect() as connection:
         held = tables.held(connection)
     contents = [

@@ -378,7 +378,10 @@ class SearchIndex:
         lie).
         """
         condition, values = self._search.condition(match)
-        probe = f"SELECT count(*), max(number) FROM (SELECT search.rowid AS number FROM search WHERE {condition} LIMIT ?) found"
+        probe = (
+            f"SELECT count(*), max(number) FROM (SELECT search.rowid AS number FROM search WHERE {condition}"
+            " LIMIT ?) found"
+        )
         count, last = self._search.run(connection, probe, (*values, (most or FEW) + 1))[0]
         return count, last or 0
 
@@ -418,7 +421,10 @@ class SearchIndex:
         """Matches of some steps in the order of the table: they are many, so the first are near."""
         key = _KEYS[query.sort]
         condition, values = self._search.condition(match)
-        there = f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE {condition} AND search.rowid = r.id)"
+        there = (
+            f"AND r.{key} >= ? AND r.{key} < ? AND EXISTS (SELECT 1 FROM search WHERE {condition} AND"
+            " search.rowid = r.id)"
+        )
         return self._places(
             connection,
             query,
@@ -434,7 +440,10 @@ class SearchIndex:
         key, order = _KEYS[query.sort], "DESC" if query.descending else "ASC"
         beyond = "" if after is None else f"AND (r.{key}, r.id) {'<' if query.descending else '>'} (?, ?)"
         seen, names = _seen(query)
-        sql = f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER BY r.{key} {order}, r.id {order} LIMIT ?"
+        sql = (
+            f"SELECT r.{key}, r.id FROM {source.table} WHERE r.kind = ? {source.where} {seen} {beyond} ORDER"
+            f" BY r.{key} {order}, r.id {order} LIMIT ?"
+        )
         rows = self._search.run(
             connection, sql, (*source.values, query.kind, *source.where_values, *names, *(after or ()), limit)
         )

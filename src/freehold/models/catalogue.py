@@ -239,7 +239,8 @@ documents = sa.Table(
 )
 _SEARCH = {
     "sqlite": [
-        """CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none, tokenize="ascii tokenchars '-_.:/'")"""
+        "CREATE VIRTUAL TABLE search USING fts5(tokens, content='', columnsize=0, detail=none,"
+        """ tokenize="ascii tokenchars '-_.:/'")"""
     ],
     "postgresql": [
         "CREATE TABLE search (rowid bigint PRIMARY KEY, tokens bigint[] NOT NULL)",

@@ -25,7 +25,8 @@ _PAGE = re.compile(
 )
 _TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 _REFUSALS = re.compile(
-    rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal server|access denied)",
+    rb"\s*(entry not found|repository not found|not found|access to|invalid |unauthorized|forbidden|internal"
+    rb" server|access denied)",
     re.IGNORECASE,
 )
 #: First bytes of llama.cpp's files before GGUF.

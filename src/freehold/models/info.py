@@ -52,7 +52,10 @@ class ModelInfo:
 
     @staticmethod
     def from_dict(value: dict[str, Any]) -> ModelInfo:
-        """Inverse of :meth:`as_dict`. Raises BadModel for a version this program does not know, ValueError."""
+        """Inverse of :meth:`as_dict`.
+
+        Raises BadModel for a version this program does not know, ValueError.
+        """
         value = dict(value)
         version = value.pop("card_version", None)
         if version != 1:

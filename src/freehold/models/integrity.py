@@ -31,7 +31,10 @@ _REPAIR = "freehold store repair"
 
 
 def check(folder: Path, sink: Sink = silent) -> list[Fault]:
-    """Everything that is wrong with the store in ``folder``; every blob is read. Raises Busy, FreeholdError."""
+    """Everything that is wrong with the store in ``folder``; every blob is read.
+
+    Raises Busy, FreeholdError.
+    """
     try:
         store = Store(folder)
         said = faults_of_file(store.engine)[:20]
@@ -57,7 +60,10 @@ def _manifests(store: Store) -> list[Fault]:
         found.append(Fault("manifest", f"{name}@{revision[:12]} has no manifest", _REPAIR))
     for model in models:
         if atomic_files.digest_of(model.manifest) != model.revision:
-            why = f"the files that {FILE} names for {model.name} do not match its revision {model.revision[:12]}"
+            why = (
+                f"the files that {FILE} names for {model.name} do not match its revision"
+                f" {model.revision[:12]}"
+            )
             found.append(Fault("catalogue", why, _REPAIR))
     return found
 

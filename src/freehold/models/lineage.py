@@ -228,7 +228,10 @@ class AdapterStep(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class AskedStep(Step):
-    """Measured as it is, and stored with the form in which its rows were asked. The weights are the base's."""
+    """Measured as it is, and stored with the form in which its rows were asked.
+
+    The weights are the base's.
+    """
 
     kind: ClassVar[str] = "asked"
     #: zero-shot or few-shot.

@@ -117,7 +117,10 @@ class Store:
         return self.file(model, next(name for name in model.manifest if name.endswith(".gguf")))
 
     def base_of(self, model: Model) -> Model:
-        """The stored model that an adapter belongs to, or that a tuned model was tuned from. Raises NotFound."""
+        """The stored model that an adapter belongs to, or that a tuned model was tuned from.
+
+        Raises NotFound.
+        """
         step = model.info.lineage.base
         if step is None:
             raise NotFound(f"the lineage of {model.name} names no base", "pull the model again")
@@ -138,7 +141,10 @@ class Store:
         return next((model for model in same if model.name == step.model), same[-1] if same else None)
 
     def folder_of(self, model: Model) -> Path:
-        """A model's files under their own names, as links into the blobs. Raises BadModel like :meth:`file`."""
+        """A model's files under their own names, as links into the blobs.
+
+        Raises BadModel like :meth:`file`.
+        """
         view = self.folder / "views" / model.revision
         atomic_files.make_folder(view)
         for name in model.manifest:
@@ -396,7 +402,10 @@ def remedy_of(model: Model) -> str:
     source = str(model.info.provenance.get("source", ""))
     if source.partition(":")[0] in _SOURCES:
         return f"pull it again: freehold pull {source} --as {model.name}"
-    return f"restore it from an archive (freehold restore FILE), or make it again ({source or 'see freehold show'})"
+    return (
+        "restore it from an archive (freehold restore FILE), or make it again"
+        f" ({source or 'see freehold show'})"
+    )
 
 
 def check_name(name: str) -> None:

@@ -67,7 +67,8 @@ def pull(
 
 
 def _admitted(store: Store, source: str, landing: Path, delivery: Delivery, gate: Gate) -> Admitted:
-    """What came, looked at; what is dangerous or not allowed and is not the user's own goes into quarantine."""
+    """What came, looked at; what is dangerous or not allowed and is not the user's own goes into
+    quarantine."""
 
     def keep_apart(error: FreeholdError) -> None:
         if delivery.move:

@@ -1,6 +1,8 @@
-"""What a person would try first, on the same rows: one answer for all, the nearest training row, a linear classifier.
+"""What a person would try first, on the same rows: one answer for all, the nearest training row, a linear
+classifier.
 
-Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). It takes seconds, on one core.
+Texts become TF-IDF weights of words, word pairs and pieces of words (scikit-learn). It takes seconds, on one
+core.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 20_000
 #: Characters of a text that count.
 MOST_CHARACTERS = 3000
-#: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive Bayes.
+#: Stored weights times labels up to which a linear classifier is trained: about ten seconds. Above: naive
+#: Bayes.
 MOST_LINEAR_WORK = 4e8
 #: Products up to which rows are compared: about four seconds. Above it the commonest pieces are left out.
 MOST_PRODUCTS = 2e9
@@ -317,7 +320,8 @@ _KINDS: dict[str, tuple[_Learner, ...]] = {"label": (_linear,), "labels": (_labe
 def compare(
     answers: Sequence[Answer], baselines: Sequence[Baseline], groups: Mapping[str, str] | None = None
 ) -> tuple[Against, ...]:
-    """A variant's paired difference from each baseline on the rows it answered; positive where the variant is better.
+    """A variant's paired difference from each baseline on the rows it answered; positive where the variant is
+    better.
 
     ``groups``: row id -> group, where rows belong together.
     """

@@ -97,7 +97,10 @@ class Trial:
         override: str = "",
         say: Say = quiet,
     ):
-        """``override``: the reason for going against the policy. Raises PolicyDenied where it does not allow tuning."""
+        """``override``: the reason for going against the policy.
+
+        Raises PolicyDenied where it does not allow tuning.
+        """
         if options.tune:
             permit_models(store, "tune", models, override, say)
             permit_rows(task.splits.train, "mask them first (freehold mask), or pass --no-tune")

@@ -1,9 +1,9 @@
 """What is served is what was measured: rows asked through a running server, and the answers compared.
 
-The chosen variant is served as the shown command serves it, by a process of its own on a free port of this machine
-alone. It is asked over HTTP in the protocol of OpenAI's API, by httpx, which Freehold needs in any case; a test asks the
-same rows with the package ``openai`` and gets the same answers. Only the question goes out: the labels, the worked
-examples and the shared system message must come from the stored model.
+The chosen variant is served as the shown command serves it, by a process of its own on a free port of this
+machine alone. It is asked over HTTP in the protocol of OpenAI's API, by httpx, which Freehold needs in any
+case; a test asks the same rows with the package ``openai`` and gets the same answers. Only the question goes
+out: the labels, the worked examples and the shared system message must come from the stored model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 #: Rows that are asked: fewer say little, more say nothing new.
 FEWEST_ROWS, MOST_ROWS = 20, 200
-#: Seconds until a server process has loaded its libraries; and what its step may take beyond its time before it is ended.
+#: Seconds until a server process has loaded its libraries; and what its step may take beyond its time before
+#: it is ended.
 START_S, OVER_S = 6.0, 10.0
 #: Answers that differ and are listed.
 MOST_LISTED = 20
@@ -69,8 +70,9 @@ class Differing:
 class ServedCheck:
     """The comparison. Figures are both on the same ``rows`` test rows.
 
-    ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the measured one's
-    interval. ``refused``: rows that the server gave no answer to, which count as wrong; ``refusal``: why, for the first.
+    ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the
+    measured one's interval. ``refused``: rows that the server gave no answer to, which count as wrong;
+    ``refusal``: why, for the first.
     """
 
     model: str
@@ -99,7 +101,8 @@ class ServedCheck:
 
 
 def check(trial: Trial, variant: Variant) -> ServedCheck | None:
-    """Store the variant where it is not, ask it through a server within the time there is, and compare; None, with a note, where it could not be."""
+    """Store the variant where it is not, ask it through a server within the time there is, and compare; None,
+    with a note, where it could not be."""
     what = "the check through a running server"
     with trial.clock.part("served") as planned:
         try:
@@ -124,7 +127,10 @@ def need_s(load_s: float, row_s: float, rows: int) -> float:
 
 
 def _stored(trial: Trial, variant: Variant) -> str:
-    """The name under which the variant is in the store; one that is not tuned is put there. Raises StepFailed."""
+    """The name under which the variant is in the store; one that is not tuned is put there.
+
+    Raises StepFailed.
+    """
     if variant.kind == "tuned" and not variant.stored_as:
         raise StepFailed("the chosen variant is not in the store", "run the trial again")
     if variant.kind != "tuned":
@@ -227,7 +233,10 @@ def compare(
     revision: str,
     command: str,
 ) -> ServedCheck:
-    """Answers through the server beside those measured, row by row. Raises StepFailed where no row has both."""
+    """Answers through the server beside those measured, row by row.
+
+    Raises StepFailed where no row has both.
+    """
     before, rows = {answer.id: answer for answer in measured}, {example.id: example for example in examples}
     pairs = [(before[answer.id], answer) for answer in served if answer.id in before]
     if not pairs:
@@ -240,7 +249,8 @@ def compare(
         [old.score for old, _ in pairs], f"{metric.method}; the same rows as measured"
     )
     refused = [new for _, new in pairs if new.finish == REFUSED]
-    # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served one's would not
+    # the measured figure's own interval: a perfect one has room for a row that rounding turned, the served
+    # one's would not
     within = _within(now, then)
     return ServedCheck(
         model=model,
@@ -290,7 +300,10 @@ def _sentence(
     rows = now.n
     figures = f"{name} {_shown(now)} served, {_shown(then)} measured"
     if equal == rows:
-        return f"Through a running server, all {rows} test rows asked were answered as they were measured: {figures}."
+        return (
+            f"Through a running server, all {rows} test rows asked were answered as they were measured:"
+            f" {figures}."
+        )
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
     if within:
         return (
@@ -310,7 +323,10 @@ def _sentence(
 
 
 def job(arguments: ServedArguments, sink: Sink) -> ServedResult:
-    """Ask the rows through a server until the time is up, each answer kept as it comes. Raises StepFailed, NotFound."""
+    """Ask the rows through a server until the time is up, each answer kept as it comes.
+
+    Raises StepFailed, NotFound.
+    """
     import httpx
 
     started = time.monotonic()
@@ -344,7 +360,10 @@ def _read(place: Path) -> list[Answer]:
 
 
 def _ask(client: Any, model: str, system: str, example: Example, metric: Metric) -> Answer:
-    """A row's question without the system message that the form holds; its answer graded. Raises StepFailed where the server is gone."""
+    """A row's question without the system message that the form holds; its answer graded.
+
+    Raises StepFailed where the server is gone.
+    """
     import httpx
 
     prompt = example.prompt[1:] if system and example.prompt[0] == ("system", system) else example.prompt
@@ -374,7 +393,8 @@ def _ask(client: Any, model: str, system: str, example: Example, metric: Metric)
 
 @contextlib.contextmanager
 def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
-    """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and its key. Raises StepFailed.
+    """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and
+    its key. Raises StepFailed.
 
     It ends by itself when this process ends, since its standard input closes then.
     """

@@ -1,4 +1,5 @@
-"""How long one user waits: enough waits for the bound of a need, taken while nothing else uses the processor."""
+"""How long one user waits: enough waits for the bound of a need, taken while nothing else uses the
+processor."""
 
 from __future__ import annotations
 

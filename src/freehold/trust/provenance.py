@@ -146,8 +146,10 @@ def drawing(model: Model) -> str:
 
     def box(x: float, y: float, title: str, second: str, kind: str) -> None:
         boxes.append(
-            f'<g><title>{html.escape(title)} {html.escape(second)}</title><rect class="{kind}" x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7"/>'
-            f'<text x="{x + 10}" y="{y + 22}">{html.escape(_short(title))}</text><text class="tick" x="{x + 10}" y="{y + 41}">{html.escape(second)}</text></g>'
+            f'<g><title>{html.escape(title)} {html.escape(second)}</title><rect class="{kind}" x="{x}"'
+            f' y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7"/><text x="{x + 10}"'
+            f' y="{y + 22}">{html.escape(_short(title))}</text><text class="tick" x="{x + 10}"'
+            f' y="{y + 41}">{html.escape(second)}</text></g>'
         )
 
     for place, step in enumerate(every):
@@ -169,10 +171,14 @@ def drawing(model: Model) -> str:
     width = 20 + len(every) * (_WIDTH + _GAP) - _GAP
     height = middle + _HEIGHT + 20 + (40 + tallest * (_HEIGHT + 14) if tallest else 0)
     told = ", then ".join(f"{step.kind} {step.name}" for step in every)
-    arrow = '<defs><marker id="to" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
+    arrow = (
+        '<defs><marker id="to" viewBox="0 0 8 8" refX="4" refY="4" markerWidth="8" markerHeight="8"'
+        ' orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
+    )
     return (
-        f'<svg class="lineage" viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px;max-width:{width}px" role="img" '
-        f'aria-label="{html.escape(told)}">{arrow}{"".join(lines)}{"".join(boxes)}</svg>'
+        f'<svg class="lineage" viewBox="0 0 {width} {height}"'
+        f' style="min-width:{min(width, 620)}px;max-width:{width}px" role="img"'
+        f' aria-label="{html.escape(told)}">{arrow}{"".join(lines)}{"".join(boxes)}</svg>'
     )
 
 

@@ -56,7 +56,8 @@ BODIES: dict[str, tuple[type[fields.Fields], dict[str, Any]]] = {
 }
 FIELDS = [(path, name) for path, (model, _) in BODIES.items() for name in model.model_fields]
 OPTIONS = [name for name in api_ollama.Options.model_fields if not name.startswith(("num_", "use_", "low_"))]
-#: What refusals of other places say: of the model's name, its context, the prompt that a field became part of.
+#: What refusals of other places say: of the model's name, its context, the prompt that a field became part
+#: of.
 ELSEWHERE = (
     "JSON",
     "the model",
