@@ -24,7 +24,7 @@ _MERGES = "m: &m0 {x: 1}\n" + "".join(
         (_LAUGHS, "values, with its aliases written out"),
         (_MERGES, "values, with its aliases written out"),
         ("- &a " + "x" * 100_000 + "\n" + "- *a\n" * 100, "characters, with its aliases written out"),
-        ("a: &a [*a]", "names nothing that is complete before it"),
+        ("a: &a [*a]", "is used before its anchor is complete"),
         ("a: *nobody", "names nothing"),
         ("[" * (MOST_LEVELS + 1), "levels deep"),
         ("- " * 100_000, "levels deep"),

@@ -27,7 +27,7 @@ app.add_typer(token, name="token")
 def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8600,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any other than this machine's needs a token first.")
+        str, typer.Option(help="Address to listen on; one that other machines can reach needs a token first.")
     ] = "127.0.0.1",
     refuse_unsafe: Annotated[
         bool,

@@ -65,7 +65,7 @@ def command(
         )
     form = of_model(store, model)
     if form is not None:
-        print(f"  asked as it was measured: {form.sentence()}")
+        print(f"  answer form: {form.sentence()}")
         for role, text in form.shown:
             print(f"    {role}: {text}")
     for file, (digest, size) in model.manifest.items():

@@ -38,7 +38,9 @@ def rendered(source: str, variables: dict[str, Any]) -> str:
     try:
         asked = json.dumps({"source": source, "variables": variables}).encode()
     except (ValueError, RecursionError) as error:
-        raise Unsupported(f"the messages cannot be written as JSON ({error})", "make them flatter") from error
+        raise Unsupported(
+            f"the messages cannot be written as JSON ({error})", "nest them less deeply"
+        ) from error
     try:
         return _processes().call(asked).decode("utf-8", "surrogatepass")
     except limited_process.Exceeded as error:
@@ -66,7 +68,7 @@ def render(data: bytes) -> bytes:
         raise
     except Exception as error:  # a template is a foreign program: whatever it raises is its refusal
         raise Unsupported(
-            f"the model's chat template refuses these messages ({error})",
+            f"the model's chat template does not accept these messages ({error})",
             "change the roles, or pass --template plain",
         ) from error
     return text.encode("utf-8", "surrogatepass")

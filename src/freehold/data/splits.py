@@ -200,7 +200,7 @@ def _cut(examples: list[Example], valid: float, test: float) -> tuple[_Parts, fl
     notes: list[str] = []
     if numbers.similar > SIMILAR:
         notes.append(
-            f"The rows are very alike, so rows count as near-duplicates only where they are alike to "
+            f"The rows are very similar, so they count as near-duplicates only from a similarity of "
             f"{numbers.similar:.0%}; at {SIMILAR:.0%}, more than half of them would be one group."
         )
     labels = _labels(examples)

@@ -91,5 +91,5 @@ def choose(own: str | None, *, bos_token: str, eos_token: str, plain: bool = Fal
     """The model's own template, or the plain one with the reason."""
     if own and not plain:
         return ChatTemplate(own, "the model's own", bos_token, eos_token)
-    reason = "plain, asked for" if plain else "plain, as the model has none of its own"
+    reason = "plain, as requested" if plain else "plain, as the model has none of its own"
     return ChatTemplate(PLAIN, reason, bos_token, eos_token)

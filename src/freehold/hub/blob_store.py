@@ -408,7 +408,7 @@ class BlobStore:
         return removed[0] + others[0], removed[1] + others[1]
 
     def forget_indexes(self) -> None:
-        """Read lists of chunks anew when they are next needed."""
+        """Read the lists of chunks again when they are next needed."""
         self._indexes.cache_clear()
 
     def check(self, content: Content) -> str:

@@ -45,6 +45,6 @@ def _refuse_unsafe(dangers: Mapping[str, list[Danger]]) -> None:
         told = "; ".join(f"{path[:80]}: {found[0].why}" for path, found in list(unsafe.items())[:3])
         more = f" (and {len(unsafe) - 3} more)" if len(unsafe) > 3 else ""
         raise PolicyDenied(
-            f"this hub takes no unsafe files, and the commit brings {told}{more}",
-            "bring weights as safetensors or GGUF",
+            f"this hub does not accept unsafe files, and the commit adds {told}{more}",
+            "upload the weights as safetensors or GGUF",
         )

@@ -75,7 +75,7 @@ def set_aside(contents: BlobStore, content: Content) -> str:
         _check_xorb(contents, name, damaged)
     contents.forget_indexes()
     if not contents.check(content):
-        return f"{content.sha256[:12]} can be read again: the list of its chunks is written again"
+        return f"{content.sha256[:12]} can be read again: the list of its chunks was rebuilt"
     with contents.store.engine.begin() as connection:
         connection.execute(chunked.delete().where(chunked.c.sha256 == content.sha256))
         for table in (marks, packs):

@@ -242,9 +242,11 @@ class Discussions:
     def status(self, found: Discussion, author: str, status: str, comment: str = "") -> Event:
         """Open or close it. Raises UsageError, and Conflict for a merged one."""
         if status not in ("open", "closed"):
-            raise UsageError(f"{status[:40]!r} is no status to set", "send open or closed")
+            raise UsageError(f"{status[:40]!r} is not a valid status", "send open or closed")
         if found.status == "merged":
-            raise Conflict(f"request {found.number} was merged and stays so", "open another one")
+            raise Conflict(
+                f"request {found.number} is merged, and that cannot be changed", "open another one"
+            )
         with self.engine.begin() as connection:
             if comment.strip():
                 _say(connection, found.repository, found.number, author, check_text(comment, TEXT, "comment"))
@@ -260,7 +262,7 @@ class Discussions:
     def edit(self, found: Discussion, comment: Event, text: str | None) -> Event:
         """Put another text into a comment; None hides it for good. Raises UsageError, Conflict."""
         if comment.data["hidden"]:
-            raise Conflict("the comment is hidden and stays so", "write another one")
+            raise Conflict("the comment is hidden, and that cannot be changed", "write another one")
         hidden = {"raw": "", "edited": comment.data["edited"], "hidden": True}
         data = (
             hidden

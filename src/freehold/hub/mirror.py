@@ -161,7 +161,7 @@ def _check_commit(source: Address, commit: object) -> None:
     """
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise BadData(
-            f"{source} names no commit ({str(commit)[:40]!r})",
+            f"{source} states no valid commit ({str(commit)[:40]!r})",
             "mirror from a hub of the Hugging Face protocol",
         )
 
@@ -206,7 +206,7 @@ def _compare(
         check_path(one.rfilename)
         if one.lfs is None and one.blob_id is None:
             raise BadData(
-                f"{source} does not say what {one.rfilename!r} holds",
+                f"{source} gives no digest for {one.rfilename!r}",
                 "mirror from a hub that lists digests of its files",
             )
         here = before.files.get(one.rfilename)
@@ -248,7 +248,7 @@ def _taken(repositories: Repositories, found: Repository, source: Address, told:
     path.unlink()
     if size > _SMALL or git_oid("blob", data) != told.blob_id:
         raise BadData(
-            f"{told.rfilename} of {source} is not what that hub says of it (git object "
+            f"{told.rfilename} of {source} does not match the digest of that hub (git object "
             f"{str(told.blob_id)[:12]})",
             "run the same command again",
         )

@@ -31,7 +31,7 @@ from freehold.models.store import Store, entry_of, files_by_digest, remedy_of
 
 #: The file of the catalogue and what SQLite keeps beside it.
 _FILES = (catalogue.FILE, f"{catalogue.FILE}-wal", f"{catalogue.FILE}-shm")
-#: Tables of what search knows, which is made anew of the others.
+#: Tables of what search knows, which is rebuilt from the others.
 _DERIVED = ("documents", "kinds", "tag_counts", "steps", "name_words")
 #: A character that cannot stand in a model's name.
 _STRANGE = re.compile(r"[^A-Za-z0-9._-]")
@@ -115,7 +115,7 @@ def _rebuild(folder: Path, why: str, told: Repaired) -> None:
         if (folder / name).exists():
             os.replace(folder / name, aside / name)
     engine = catalogue.open_catalogue(folder)
-    told.done.append(f"the catalogue was made anew, because {why}")
+    told.done.append(f"the catalogue was rebuilt, because {why}")
     if (aside / catalogue.FILE).exists():
         told.done.append(f"the damaged one is kept in {aside}")
         _salvage(aside / catalogue.FILE, engine, told)
@@ -130,7 +130,7 @@ def _add_entries(store: Store, told: Repaired) -> None:
         for entry in entries:
             if (entry.name, entry.revision) not in rows:
                 connection.execute(catalogue.models.insert().values(**vars(entry)))
-                told.done.append(f"{entry.name}@{entry.revision[:12]} is named again, from its manifest")
+                told.done.append(f"{entry.name}@{entry.revision[:12]} was restored from its manifest")
 
 
 def _salvage(file: Path, engine: sa.Engine, told: Repaired) -> None:
@@ -197,7 +197,7 @@ def _fill_manifests(store: Store, told: Repaired) -> None:
             )
             continue
         store.manifests.write(entry_of(model))
-        told.done.append(f"the manifest of {model.name}@{model.revision[:12]} is written")
+        told.done.append(f"the manifest of {model.name}@{model.revision[:12]} was written")
 
 
 def _named(store: Store) -> set[str]:
@@ -213,9 +213,7 @@ def _name_by_headers(store: Store, told: Repaired) -> None:
         entry = None if path.name in named else _from_header(path)
         if entry is not None and store.checked.is_whole(path.name):
             store.keep(entry)
-            told.done.append(
-                f"{entry.name} is named by what its header says; where it came from is not known any more"
-            )
+            told.done.append(f"{entry.name} was named after its header; its source is no longer known")
 
 
 def _tell_unnamed(store: Store, told: Repaired) -> None:

@@ -126,7 +126,7 @@ class Repositories:
                 self._indexed(connection, number, "")
         except IntegrityError:
             raise Exists(
-                f"a {kind} named {name} is there already (names differ by more than case)",
+                f"a {kind} named {name} already exists (names must differ by more than case)",
                 "choose another name",
             ) from None
         return self.find(kind, name)
@@ -211,7 +211,7 @@ class Repositories:
                     )
                 self._indexed(connection, found.id)
         except IntegrityError:
-            raise Exists(f"a {found.kind} named {name} is there already", "choose another name") from None
+            raise Exists(f"a {found.kind} named {name} already exists", "choose another name") from None
 
     def settings(self, found: Repository, *, private: bool | None = None, gated: str | None = None) -> None:
         """Change who may read."""
@@ -417,7 +417,7 @@ class Repositories:
         if shared is None:
             raise Conflict(
                 f"request {request.number} and {request.base} have no commit in common",
-                "propose the change anew",
+                "propose the change again",
             )
         base = self.commit(found, shared)
         mine, theirs = differing(base.files, head.files), differing(base.files, branch.files)

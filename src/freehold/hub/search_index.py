@@ -175,7 +175,7 @@ class SearchIndex:
     # -- taking in ------------------------------------------------------------------------------
 
     def put(self, connection: sa.Connection, entries: Iterable[Entry]) -> None:
-        """Take repositories in, or anew, within a transaction."""
+        """Add or replace repositories, within a transaction."""
         entries = list(entries)
         before = self._take_out(connection, [entry.id for entry in entries])
         after = [(entry.id, tokens_of(entry)) for entry in entries]
@@ -495,7 +495,7 @@ def _read_cursor(text: str) -> Place | None:
         found = (math.nan, 0)
     if not math.isfinite(found[0]) or abs(found[1]) >= 2**63:
         raise UsageError(
-            f"{text[:60]!r} is no cursor of a list",
+            f"{text[:60]!r} is not a valid cursor",
             "take the address of the next page from the list's Link header",
         )
     return found

@@ -250,7 +250,8 @@ def open_shelves(blobs: Path, xorbs: Path) -> tuple[StorageBackend, StorageBacke
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", asked)
     if found is None:
         raise UsageError(
-            f"FREEHOLD_BUCKET is {asked!r}, which names no bucket", "write s3://BUCKET or s3://BUCKET/PREFIX"
+            f"FREEHOLD_BUCKET is {asked!r}, which is not the address of a bucket",
+            "write s3://BUCKET or s3://BUCKET/PREFIX",
         )
     try:
         import boto3

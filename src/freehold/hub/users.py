@@ -131,7 +131,9 @@ class Users:
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a role", f"choose one of {', '.join(ROLES)}")
         if not math.isfinite(days):
-            raise UsageError(f"a token cannot hold for {days} days", "use a number of days, or 0: for ever")
+            raise UsageError(
+                f"a token cannot be valid for {days} days", "use a number of days, or 0 for no end"
+            )
         token = "hf_" + "".join(secrets.choice(_LETTERS) for _ in range(36))
         expires = time.time() + days * 86400 if days else 0.0
         with self.engine.begin() as connection:
@@ -269,13 +271,11 @@ def _add(connection: sa.Connection, name: str, *, organisation: bool) -> None:
     people = tables.people
     row = connection.execute(sa.select(people).where(sa.func.lower(people.c.name) == name.lower())).first()
     if row is not None and row.name != name:  # their repositories would have each other's names
-        raise UsageError(
-            f"{name} differs from {row.name}, who is there already, in case alone", "choose another name"
-        )
+        raise UsageError(f"{name} differs from the existing {row.name} only in case", "choose another name")
     if row is None:
         connection.execute(tables.people.insert().values(name=name, kind=kind, created=time.time()))
     elif row.kind != kind:
-        raise UsageError(f"{name} is there already, as {row.kind}", "choose another name")
+        raise UsageError(f"{name} already exists, as {row.kind}", "choose another name")
 
 
 def digest_of(token: str) -> str:

@@ -151,7 +151,7 @@ def unpack(kind: int, data: bytes, size: int) -> bytes:
             found = _ungrouped(found)
     else:
         raise BadData(
-            f"a chunk of the xorb is packed in way {kind}; 0 to 2 are known",
+            f"a chunk of the xorb uses the compression {kind}; 0 to 2 are known",
             "use a client of protocol version 1",
         )
     if len(found) != size:
@@ -199,7 +199,7 @@ def index(file: IO[bytes]) -> list[Chunk]:
         Chunk(at, packed, len(content), chunk_hash(content)) for at, packed, content in read_chunks(file)
     ]
     if not found:
-        raise BadData("the xorb holds no chunk", "send one with chunks")
+        raise BadData("the xorb has no chunks", "send one with chunks")
     return found
 
 

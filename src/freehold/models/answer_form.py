@@ -40,7 +40,7 @@ _FIELDS = {
     "max_tokens",
     "sampling",
 }
-_AGAIN = "fetch the model again, or remove this file: then it is asked as it stands"
+_AGAIN = "fetch the model again, or remove this file to use the model without an answer form"
 
 #: (role, text) pairs.
 Messages = tuple[tuple[str, str], ...]
@@ -151,7 +151,7 @@ def parse(data: bytes, where: str = FILE) -> AnswerForm:
     if isinstance(version, bool) or version != VERSION:
         raise BadModel(
             f"{where} has version {str(version)[:20]}; version {VERSION} is read",
-            "update Freehold, or remove this file: then the model is asked as it stands",
+            "update Freehold, or remove this file to use the model without an answer form",
         )
     if unknown := sorted(set(value) - _FIELDS):
         _refuse(where, f"the field {unknown[0][:40]!r} is not known")
@@ -159,7 +159,7 @@ def parse(data: bytes, where: str = FILE) -> AnswerForm:
         _refuse(where, f"sampling must be {GREEDY!r}")
     labels, schema = _labels(value, where), _schema(value, where)
     if labels and schema:
-        _refuse(where, "it has both labels and a schema, and only one of them can bind an answer")
+        _refuse(where, "it has both labels and a schema, and only one of them can limit an answer")
     return AnswerForm(
         labels,
         schema,
@@ -238,7 +238,7 @@ def _labels(value: dict[str, Any], where: str) -> tuple[str, ...]:
     if any(not label.strip() for label in labels):
         _refuse(where, "a label is empty")
     if len(set(labels)) < len(labels):
-        _refuse(where, "a label is there twice")
+        _refuse(where, "a label appears twice")
     return labels
 
 

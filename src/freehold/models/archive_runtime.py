@@ -123,7 +123,7 @@ def gather(
             (line for line in reversed(done.stderr.strip().splitlines()) if "ERROR" in line), "pip failed"
         )
         raise NotFound(
-            f"the wheels of the runtime could not be had ({cause.removeprefix('ERROR: ')})",
+            f"the wheels of the runtime could not be fetched ({cause.removeprefix('ERROR: ')})",
             "check the network, or leave --with-runtime out",
         )
     weights = next(name for name in model.manifest if name.endswith(".gguf"))

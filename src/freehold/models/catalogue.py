@@ -43,7 +43,7 @@ def address(folder: Path) -> sa.URL:
     try:
         url = sa.make_url(asked)
     except ArgumentError:
-        raise UsageError("FREEHOLD_DATABASE is no database's address", hint) from None
+        raise UsageError("FREEHOLD_DATABASE is not the address of a database", hint) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UsageError(
             f"FREEHOLD_DATABASE names a {url.drivername} database; PostgreSQL is supported, and SQLite "
@@ -69,7 +69,7 @@ def open_catalogue(folder: Path, *, lost: bool = False) -> sa.Engine:
     if url.drivername == "sqlite":
         file = folder / FILE
         if lost and not (file.exists() and file.stat().st_size):
-            raise system_errors.damaged(folder, "it is empty" if file.exists() else "it is not there")
+            raise system_errors.damaged(folder, "it is empty" if file.exists() else "it does not exist")
         engine = sa.create_engine(url, connect_args={"timeout": BUSY_S})
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")

@@ -79,7 +79,8 @@ def read_info(files: dict[str, Path], *, licence: str = "", licence_from: str = 
         return _gguf_card(ggufs[0], files[ggufs[0]], licence, licence_from)
     if len(ggufs) > 1:
         raise BadModel(
-            f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model is one",
+            f"there are {len(ggufs)} GGUF files ({', '.join(sorted(ggufs)[:4])} ...) and a model has"
+            " only one",
             "pull one of them by file:PATH",
         )
     weights = [name for name in files if name.endswith(".safetensors")]
@@ -230,7 +231,7 @@ def _json_file(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadModel(f"{path.name} is not valid JSON ({str(error)[:120]})", "fetch it again") from error
     if not isinstance(value, dict):
-        raise BadModel(f"{path.name} holds no JSON object", "fetch it again")
+        raise BadModel(f"{path.name} is not a JSON object", "fetch it again")
     return value
 
 

@@ -54,7 +54,7 @@ def _manifests(store: Store) -> list[Fault]:
     found = _unreadable(store.folder)
     for name, revision in sorted(kept - rows):
         found.append(
-            Fault("catalogue", f"{FILE} does not name {name}@{revision[:12]}, which is kept", _REPAIR)
+            Fault("catalogue", f"{FILE} does not list {name}@{revision[:12]}, which has a manifest", _REPAIR)
         )
     for name, revision in sorted(rows - kept):
         found.append(Fault("manifest", f"{name}@{revision[:12]} has no manifest", _REPAIR))

@@ -72,7 +72,7 @@ def _admitted(store: Store, source: str, landing: Path, delivery: Delivery, gate
 
     def keep_apart(error: FreeholdError) -> None:
         if delivery.move:
-            error.remedy = f"what came lies in {_quarantined(store, source, landing, error)}; {error.remedy}"
+            error.remedy = f"the files are in {_quarantined(store, source, landing, error)}; {error.remedy}"
 
     return admit(
         delivery.files,

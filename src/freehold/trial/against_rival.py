@@ -158,7 +158,7 @@ def machine_only(
     )
     return (
         f"{title} answers well enough ({_shown(quality)}), but {here} is {' and '.join(what)}. "
-        f"The machine fails here, not the model: try {remedy}."
+        f"The limit is the machine, not the model: try {remedy}."
     )
 
 

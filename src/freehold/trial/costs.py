@@ -73,7 +73,7 @@ def _measured(running: TimingResult, answers: Sequence[Answer], title: str) -> m
     how = (
         "measured while it was timed"
         if metered
-        else f"estimated while it was timed, taken to be right within a factor of {money.POWER_FACTOR:g}"
+        else f"estimated while it was timed, assumed to be right within a factor of {money.POWER_FACTOR:g}"
     )
     speed = running.at_once.requests_per_second
     low, high = (speed.value if end is None else end for end in (speed.low, speed.high))

@@ -70,7 +70,7 @@ class Differing:
 class ServedCheck:
     """The comparison. Figures are both on the same ``rows`` test rows.
 
-    ``equal``: rows with the same answer, to the letter. ``within``: whether the served figure lies in the
+    ``equal``: rows with exactly the same answer. ``within``: whether the served figure lies in the
     measured one's interval. ``refused``: rows that the server gave no answer to, which count as wrong;
     ``refusal``: why, for the first.
     """
@@ -261,7 +261,7 @@ def compare(
         rows=len(pairs),
         of_rows=len(measured),
         equal=int(sum(alike)),
-        equal_share=measurement.mean_figure(alike, "the same answer to the letter"),
+        equal_share=measurement.mean_figure(alike, "exactly the same answer"),
         served=now,
         measured=then,
         within=within,
@@ -279,7 +279,7 @@ def compare(
 
 
 def same(old: Answer, new: Answer) -> bool:
-    """Whether two answers to a row are the same, to the letter; a refusal is none."""
+    """Whether two answers to a row are exactly the same; a refusal never is."""
     return new.finish != REFUSED and old.text == new.text
 
 
@@ -301,7 +301,7 @@ def _sentence(
     figures = f"{name} {_shown(now)} served, {_shown(then)} measured"
     if equal == rows:
         return (
-            f"Through a running server, all {rows} test rows asked were answered as they were measured:"
+            f"Through a running server, all {rows} test rows got the same answers as when they were measured:"
             f" {figures}."
         )
     lost = f" {refused} of them {'was' if refused == 1 else 'were'} refused." if refused else ""
@@ -439,7 +439,7 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
 
 def _last_line(path: Path) -> str:
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:300] if lines else "without a message"
 
 
 def _end(process: subprocess.Popen[str]) -> None:

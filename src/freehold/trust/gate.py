@@ -95,9 +95,8 @@ def permit_rows(rows: Sequence[Example], remedy: str) -> None:
     kinds, numbers = personal.count(rows)
     if kinds:
         raise PolicyDenied(
-            f"the policy {rules.name!r} does not let a model learn from personal data: {len(numbers)} rows "
-            "hold some "
-            "(personal_data)",
+            f"the policy {rules.name!r} does not allow training on personal data, and {len(numbers)} "
+            "rows contain some (personal_data)",
             remedy,
         )
 

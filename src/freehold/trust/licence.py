@@ -1,4 +1,4 @@
-"""What a licence allows and obliges to: the table ``licences.yaml``. An unknown licence is never guessed
+"""What a licence allows and requires: the table ``licences.yaml``. An unknown licence is never guessed
 at.
 """
 
@@ -267,7 +267,7 @@ def _demand(known: Terms) -> tuple[bool, ...]:
 
 
 def duties(licence: str) -> str:
-    """What a licence obliges to, in a sentence; nothing where none is stated."""
+    """What a licence requires, in a sentence; nothing where none is stated."""
     if not licence:
         return ""
     known = terms(licence)

@@ -254,7 +254,7 @@ def _figures(safety: SafetyEvidence, privacy: PrivacyEvidence) -> list[dict[str,
     shares = {
         "harmful prompts answered without refusing": (safety.safety or {}).get("violating"),
         "harmless prompts refused": (safety.safety or {}).get("over_refused"),
-        "training answers that tuning made it give to the letter": (privacy.extraction or {}).get(
+        "training answers that it repeats word for word because of tuning": (privacy.extraction or {}).get(
             "memorized"
         ),
     }
@@ -278,7 +278,7 @@ def _not_tested(
     if privacy.tuned and not privacy.canaries:
         missing.append("planted codes: it was tuned without canaries")
     if not privacy.tuned:
-        missing.append("what it gives away of the data its publisher trained it on")
+        missing.append("what it reveals of the data its publisher trained it on")
     if not figures:
         missing.append("how good it is at a task: no trial on this machine measured these weights")
     return missing

@@ -321,7 +321,7 @@ def _asked(store: Store, model: Model) -> list[str]:
     if form is None or FILE not in model.manifest:
         return []
     return [
-        "## How it is asked\n\n"
+        "## Answer form\n\n"
         f"Measured with: {form.sentence()}. `{FILE}` holds all of it, and Freehold uses it automatically. "
         "With another program the figures are valid only where it asks in the same way."
     ]

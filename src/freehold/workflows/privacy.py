@@ -118,10 +118,10 @@ def not_tested(privacy: PrivacyEvidence) -> list[str]:
     """What the evidence on a tuned model says nothing about."""
     extraction = privacy.extraction
     if extraction is None:
-        return ["whether training rows can be drawn out (no --data was given)"]
+        return ["whether training rows can be extracted (no --data was given)"]
     missing: list[str] = []
     if extraction["status"] == CANNOT_TELL:
-        missing.append(f"whether training rows can be drawn out: {extraction['reason']}")
+        missing.append(f"whether training rows can be extracted: {extraction['reason']}")
     if extraction["membership"] is None:
         why = "it takes 20 rows of each kind: training rows, and with --unseen rows it never saw"
         missing.append(f"whether training rows can be told from others ({why})")

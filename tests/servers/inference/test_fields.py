@@ -321,7 +321,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"metadata": {"a": [{"b": 10**400}]}}, "metadata.a.0.b: a number must be finite"),
     ("/detokenize", {"tokens": [384]}, "tokens: they are numbers from 0 to 383"),
     ("/v1/embeddings", {"input": ["x", ""]}, "input: give 1 to 2048 texts"),
-    ("/api/embed", {"input": ["Hello", ""]}, "text 2 of 2 has no token of this model"),
+    ("/api/embed", {"input": ["Hello", ""]}, "text 2 of 2 has no tokens for this model"),
     ("/v1/embeddings", {"dimensions": 0}, "dimensions: must be a whole number from 1"),
 ]
 
