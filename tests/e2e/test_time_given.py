@@ -101,7 +101,7 @@ def test_a_budget_too_small_for_anything_stops_before_it_measures(
 
 
 @pytest.mark.parametrize(
-    ("way", "said"), [("row", "1 rows were left out for all models"), ("model", "smollm2 was left out")]
+    ("way", "said"), [("row", "1 row was left out for all models"), ("model", "smollm2 was left out")]
 )
 def test_a_row_too_long_for_a_model_is_left_out_or_the_model_is(
     home: Path, tickets: Path, tmp_path: Path, way: str, said: str

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from freehold.core.atomic_files import digest_of
 from freehold.core.errors import BadData, UsageError
+from freehold.core.wording import agreeing
 from freehold.data import labels as forms
 from freehold.data.belonging import group_notes, groups_of, suggested
 from freehold.data.columns import Mapping, map_columns, parse_columns
@@ -278,7 +279,7 @@ def _dataset(table: Table, mapping: Mapping, reading: Reading, options: RowOptio
         Example(name, one.messages, one.reference, belongs.get(id(row), ""))
         for name, (row, one) in zip(ids, kept, strict=True)
     )
-    notes = [NOTES[key].format(n=count) for key, count in tally.items() if count]
+    notes = [agreeing(NOTES[key], count) for key, count in tally.items() if count]
     if faults:
         listed = "; ".join(map(str, faults[:_FEW_FAULTS])) + ("; ..." if faults[_FEW_FAULTS:] else "")
         notes.append(f"{len(faults)} of {len(table.rows) + len(table.faults)} rows are left out: {listed}")

@@ -31,13 +31,19 @@ _BAD = frozenset(
 #: Sentences on what was changed or left out, by the key that counts the rows.
 NOTES = {
     **chats.NOTES,
-    "bad": "{n} rows are marked as bad answers and are left out: only good answers are used.",
-    "weightless": "{n} rows of weight 0 are left out.",
-    "first": "{n} rows list several answers: the first one is the expected answer.",
-    "unanswerable": f'{{n}} rows have an empty list of answers: the expected answer is "{NO_ANSWER}".',
-    "unlabelled": '{n} rows have an empty list of labels: they are read as the label "none".',
-    "control": "In {n} rows control characters are removed from the text.",
-    "subjectless": "In {n} rows some of the text columns are empty; the others are used.",
+    "bad": (
+        "{n} row[|s] [is|are] marked as [a bad answer|bad answers] and left out: only good answers are used."
+    ),
+    "weightless": "{n} row[|s] of weight 0 [is|are] left out.",
+    "first": "{n} row[|s] list[s|] several answers: the first one is the expected answer.",
+    "unanswerable": (
+        f'{{n}} row[|s] [has|have] an empty list of answers: the expected answer is "{NO_ANSWER}".'
+    ),
+    "unlabelled": (
+        '{n} row[|s] [has|have] an empty list of labels: [it is|they are] read as the label "none".'
+    ),
+    "control": "In {n} row[|s] control characters are removed from the text.",
+    "subjectless": "In {n} row[|s] some of the text columns are empty; the others are used.",
 }
 
 

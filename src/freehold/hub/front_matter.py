@@ -9,12 +9,13 @@ from typing import Any
 
 from freehold.core import yaml_text
 from freehold.core.errors import BadData
+from freehold.core.json_types import JsonObject
 
 #: Tags of one repository; more are left out: every list holds them.
 MOST_TAGS = 1000
 
 
-def read(text: str) -> dict[str, Any]:
+def read(text: str) -> JsonObject:
     """The YAML at the head of a card. Raises BadData when it is not a mapping or not YAML."""
     found = re.match(r"\A﻿?---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(\r?\n|\Z)", text, re.DOTALL)
     if not found:
@@ -38,7 +39,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
-def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
+def tags_of(card: JsonObject, paths: Iterable[str], kind: str) -> list[str]:
     """Tags as the Hugging Face Hub derives them from a card and the files' formats."""
     found: list[str] = []
 
@@ -62,7 +63,7 @@ def tags_of(card: dict[str, Any], paths: Iterable[str], kind: str) -> list[str]:
     return list(dict.fromkeys(found))[:MOST_TAGS]
 
 
-def of_card(text: str) -> dict[str, Any]:
+def of_card(text: str) -> JsonObject:
     """As :func:`read`; nothing where it cannot be read: the commit stands, and the page shows the card as
     plain text.
     """

@@ -12,11 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.core import atomic_files
+from freehold.core.json_types import JsonObject
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commits import File
 from freehold.models import catalogue as tables
@@ -111,7 +111,7 @@ def worst(dangers: Iterable[Danger]) -> str:
     return next((level for level in ("unsafe", "caution") if level in levels), "safe")
 
 
-def file_status(dangers: list[Danger]) -> dict[str, Any]:
+def file_status(dangers: list[Danger]) -> JsonObject:
     """``securityFileStatus`` of a file in a tree. No virus scanner has seen it, so ``avScan`` is empty."""
     pickle = next((danger for danger in dangers if danger.kind == "pickle"), None)
     imports = None if pickle is None else {"highestSafetyLevel": "dangerous", "message": pickle.why}
@@ -123,7 +123,7 @@ def file_status(dangers: list[Danger]) -> dict[str, Any]:
     }
 
 
-def repository_status(found: Mapping[str, list[Danger]], files: Mapping[str, File]) -> dict[str, Any]:
+def repository_status(found: Mapping[str, list[Danger]], files: Mapping[str, File]) -> JsonObject:
     """``securityRepoStatus`` of a model."""
     issues = [{"path": path, "level": worst(dangers)} for path, dangers in sorted(found.items()) if dangers]
     return {"scansDone": len(found) == len(files), "filesWithIssues": issues}

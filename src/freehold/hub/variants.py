@@ -10,12 +10,12 @@ import re
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
 from freehold.hub.blob_store import BlobStore
 from freehold.hub.commits import File
 from freehold.models import catalogue as tables
@@ -59,11 +59,11 @@ def variants(contents: BlobStore, files: dict[str, File], licence: str = "") -> 
     return found
 
 
-def described(found: list[Variant]) -> dict[str, Any]:
+def described(found: list[Variant]) -> JsonObject:
     """The properties ``gguf`` and ``safetensors`` of the Hugging Face Hub's API: weights counted, and what a
     GGUF says of itself.
     """
-    told: dict[str, Any] = {}
+    told: JsonObject = {}
     for one in found:
         card = one.info
         if card.format == "gguf" and "gguf" not in told:
@@ -107,7 +107,7 @@ def _known(
     ]
 
 
-def _read(contents: BlobStore, files: dict[str, File]) -> dict[str, Any] | None:
+def _read(contents: BlobStore, files: dict[str, File]) -> JsonObject | None:
     """A card as JSON, or the fault that keeps it from being one; None where bytes are missing, which 'hub
     check' tells of.
     """

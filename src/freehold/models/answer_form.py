@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from freehold.core import strict_json
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
+from freehold.core.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +94,7 @@ class AnswerForm:
         given = (("system", self.system),) if self.system and not system else system
         return (*given, *self.shown, *question[len(system) :])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, with its version."""
         return {
             "form_version": VERSION,
@@ -110,7 +112,7 @@ class AnswerForm:
         """The file's text: the same form gives the same bytes."""
         return json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n"
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> JsonObject:
         """What is told of it to clients and people: sizes, not contents."""
         return {
             "labels": len(self.labels),
@@ -128,7 +130,7 @@ class AnswerForm:
             f"{len(self.labels):,} labels" if self.labels else "",
             "a JSON schema" if self.schema else "",
             "a system message" if self.system else "",
-            f"{len(self.shots)} worked example{'' if len(self.shots) == 1 else 's'}" if self.shots else "",
+            counted(len(self.shots), "worked example") if self.shots else "",
             "the plain template" if self.plain else "",
             f"at most {self.max_tokens:,} tokens" if self.max_tokens and not self.labels else "",
             GREEDY,
@@ -217,20 +219,20 @@ def _text(value: Any, field: str, where: str, *, most: int = MOST_BYTES) -> str:
     return value
 
 
-def _flag(value: dict[str, Any], field: str, where: str) -> bool:
+def _flag(value: JsonObject, field: str, where: str) -> bool:
     if not isinstance(found := value.get(field, False), bool):
         _refuse(where, f"{field} must be true or false")
     return found
 
 
-def _most(value: dict[str, Any], where: str) -> int:
+def _most(value: JsonObject, where: str) -> int:
     most = value.get("max_tokens", 0)
     if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= MOST_TOKENS:
         _refuse(where, f"max_tokens must be a whole number from 0 to {MOST_TOKENS:,}")
     return most
 
 
-def _labels(value: dict[str, Any], where: str) -> tuple[str, ...]:
+def _labels(value: JsonObject, where: str) -> tuple[str, ...]:
     given = value.get("labels", [])
     if not isinstance(given, list) or len(given) > MOST_LABELS:
         _refuse(where, f"labels must be a list of at most {MOST_LABELS:,}")
@@ -242,7 +244,7 @@ def _labels(value: dict[str, Any], where: str) -> tuple[str, ...]:
     return labels
 
 
-def _schema(value: dict[str, Any], where: str) -> str:
+def _schema(value: JsonObject, where: str) -> str:
     schema = value.get("schema")
     if schema is None:
         return ""
@@ -253,7 +255,7 @@ def _schema(value: dict[str, Any], where: str) -> str:
     return json.dumps(schema, ensure_ascii=False)
 
 
-def _shots(value: dict[str, Any], where: str) -> tuple[Messages, ...]:
+def _shots(value: JsonObject, where: str) -> tuple[Messages, ...]:
     given = value.get("shots", [])
     if not isinstance(given, list) or not all(isinstance(shot, list) for shot in given):
         _refuse(where, "shots must be a list of lists of messages")

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from freehold.core.json_types import JsonObject
+
 
 @dataclass(frozen=True)
 class Stated:
@@ -18,7 +20,7 @@ class Stated:
     value: float
 
 
-def stated(card: dict[str, Any]) -> list[Stated]:
+def stated(card: JsonObject) -> list[Stated]:
     """Every number of a card's ``model-index``."""
     found: list[Stated] = []
     for entry in _list(card.get("model-index")):
@@ -38,5 +40,5 @@ def stated(card: dict[str, Any]) -> list[Stated]:
     return found
 
 
-def _list(value: Any) -> list[dict[str, Any]]:
+def _list(value: Any) -> list[JsonObject]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

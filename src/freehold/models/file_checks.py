@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from freehold.core.errors import BadModel, Unsupported
+from freehold.core.json_types import JsonObject
 from freehold.models import answer_form, file_selection
 from freehold.models.formats import architectures, gguf, peft, safetensors
 
@@ -213,7 +213,7 @@ def _without_config(files: Mapping[str, Path], weights: list[str]) -> BadModel |
     )
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path) -> JsonObject:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -234,7 +234,7 @@ def _config(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_quantization(config: dict[str, Any]) -> None:
+def _check_quantization(config: JsonObject) -> None:
     """Raises Unsupported for weights in a packed form that no engine here reads."""
     packed = config.get("quantization_config") or config.get("compression_config")
     nested = config.get("text_config")
@@ -296,7 +296,7 @@ def _check_tensors(files: Mapping[str, Path], weights: list[str]) -> set[str]:
     return names
 
 
-def _check_architecture(config: dict[str, Any], names: set[str], *, embeds: bool) -> None:
+def _check_architecture(config: JsonObject, names: set[str], *, embeds: bool) -> None:
     """Raises Unsupported for an architecture that no engine here runs."""
     kind = str(config["model_type"])
     if not architectures.is_built_in(kind):

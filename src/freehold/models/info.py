@@ -11,6 +11,7 @@ from typing import Any
 
 from freehold.core import yaml_text
 from freehold.core.errors import BadData, BadModel
+from freehold.core.json_types import JsonObject
 from freehold.models.formats import architectures, gguf, peft, safetensors
 from freehold.models.formats.peft import AdapterFacts
 from freehold.models.lineage import Lineage
@@ -41,17 +42,17 @@ class ModelInfo:
     hidden: int = 0
     kv_width: int = 0
     vocabulary: int = 0
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: JsonObject = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     adapter: AdapterFacts | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, with its format version."""
         values = asdict(replace(self, lineage=Lineage()))
         return {"card_version": 1, **values, "lineage": self.lineage.as_list()}
 
     @staticmethod
-    def from_dict(value: dict[str, Any]) -> ModelInfo:
+    def from_dict(value: JsonObject) -> ModelInfo:
         """Inverse of :meth:`as_dict`.
 
         Raises BadModel for a version this program does not know, ValueError.
@@ -210,7 +211,7 @@ def _safetensors_card(
     )
 
 
-def _count(config: dict[str, Any], key: str) -> int:
+def _count(config: JsonObject, key: str) -> int:
     """A whole number of config.json; 0 where it is not stated. Raises BadModel for anything else."""
     value = config.get(key)
     if value is None:
@@ -225,7 +226,7 @@ def _count(config: dict[str, Any], key: str) -> int:
     return value
 
 
-def _json_file(path: Path) -> dict[str, Any]:
+def _json_file(path: Path) -> JsonObject:
     try:
         value = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:

@@ -11,10 +11,9 @@ import functools
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-#: A JSON object whose keys belong to another package, such as a training recipe.
-JsonObject = dict[str, Any]
+from freehold.core.json_types import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class Step:
         """The kind as the JSON form names it."""
         return self.kind
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form; fields that are absent (None) have no key."""
         values = {one.key: getattr(self, one.name) for one in _stored(type(self))}
         return {"step": self.name} | {k: v for k, v in values.items() if v is not None} | dict(self.further)
@@ -317,7 +316,7 @@ class Lineage:
             raise ValueError("its lineage has the wrong form")
         return cls(tuple(read_step(record) for record in records))
 
-    def as_list(self) -> list[dict[str, Any]]:
+    def as_list(self) -> list[JsonObject]:
         """JSON form."""
         return [step.as_dict() for step in self.steps]
 

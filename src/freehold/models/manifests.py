@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, DamagedStore
+from freehold.core.json_types import JsonObject
 from freehold.models.intake import check_names
 from freehold.models.unpacking import is_file, stated
 
@@ -35,11 +35,11 @@ class Entry:
 
     name: str
     revision: str
-    card: dict[str, Any]
+    card: JsonObject
     manifest: dict[str, tuple[str, int]]
     created: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """JSON form, with its version and a digest over the rest."""
         value = {
             "manifest_version": VERSION,

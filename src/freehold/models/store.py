@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from freehold.core import atomic_files, file_permissions, settings, system_errors
 from freehold.core.errors import BadModel, Busy, DamagedStore, NotFound, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, silent, task
 from freehold.models.blobs import Blobs
 from freehold.models.catalogue import checked_blobs, held, models, open_catalogue, under_way
@@ -159,7 +160,7 @@ class Store:
         self,
         name: str,
         admitted: Admitted,
-        provenance: dict[str, Any],
+        provenance: JsonObject,
         *,
         licence: str = "",
         licence_from: str = "",

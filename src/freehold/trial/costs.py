@@ -6,9 +6,9 @@ import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from freehold.core.errors import UsageError
+from freehold.core.json_types import JsonObject
 from freehold.costs import money, prices
 from freehold.evaluation.measurement import Answer, Measurement
 from freehold.trial.results import AtOnce, TimingResult
@@ -36,7 +36,7 @@ def money_of(
     variant: Variant,
     answers: Sequence[Answer],
     reasoning_tokens: float | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The report's ``money`` of a timed variant. ``reasoning_tokens``: of a rival's answer, where one was
     asked and said how many.
 

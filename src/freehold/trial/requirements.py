@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from freehold.core import units, yaml_text
 from freehold.core.errors import BadData, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.core.statistics import rows_for_power
 from freehold.evaluation.measurement import Measurement
 from freehold.evaluation.metrics import possible_figures
@@ -73,7 +73,7 @@ class Decision:
     #: what the need is on
     name: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """For reports."""
         return asdict(self)
 
@@ -289,7 +289,7 @@ def _more_rows(need: Requirement, figure: Measurement, terms: Terms) -> int | No
     return rows_for_power(figure.value, float(need.limit), figure.n, level=level, variance=figure.variance)
 
 
-def _safe(need: Requirement, safety: dict[str, Any] | None) -> Decision:
+def _safe(need: Requirement, safety: JsonObject | None) -> Decision:
     """A grade is met where both ends of the interval meet it, and missed where neither does; see
     ``trust/grades.py``."""
     met, evidence = grades.decide(safety, str(need.limit))

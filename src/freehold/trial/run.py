@@ -19,6 +19,7 @@ from typing import Any
 
 from freehold.core import atomic_files, machine, settings, statistics
 from freehold.core.errors import DoesNotFit
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, duration
 from freehold.data.examples import Example
 from freehold.evaluation import measurement
@@ -456,7 +457,7 @@ def _id(task: Task, models: list[Model], options: Options) -> str:
     )[:12]
 
 
-def _measured(result: MeasureResult, split: Rows) -> dict[str, Any]:
+def _measured(result: MeasureResult, split: Rows) -> JsonObject:
     """The fields of a variant that a measurement fills."""
     return {
         "figures": result.figures,

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.core import atomic_files
 from freehold.core.errors import BadModel, Expired, NotFound, UsageError
+from freehold.core.json_types import JsonObject
 from freehold.models.names import check_path
 from freehold.models.store import Model, Store
 from freehold.trust import envelope, inventory, signature
@@ -87,7 +88,7 @@ def files_of(model: Model) -> dict[str, str]:
 
 def predicate(
     model: Model, says: Mapping[str, Any], key: Key, days: float, *, now: float | None = None
-) -> dict[str, Any]:
+) -> JsonObject:
     """What a certificate says but for the files beside it.
 
     Raises UsageError for ``days`` that are no time span.

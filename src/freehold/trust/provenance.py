@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any
 
 from freehold.core.errors import NotFound
+from freehold.core.json_types import JsonObject
 from freehold.models.lineage import InputStep
 from freehold.models.store import Model, Store
 from freehold.trust import envelope
@@ -31,7 +31,7 @@ class Step:
     name: str
     digest: str
     inputs: dict[str, str]
-    details: dict[str, Any]
+    details: JsonObject
 
 
 def steps(model: Model) -> list[Step]:

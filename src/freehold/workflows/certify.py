@@ -11,6 +11,7 @@ from typing import Any
 
 from freehold.core import atomic_files, machine
 from freehold.core.errors import BadModel
+from freehold.core.json_types import JsonObject
 from freehold.core.progress import Sink, silent
 from freehold.inference.loading import open_engine, prompting
 from freehold.models.store import Model, Store
@@ -77,7 +78,7 @@ class SafetyEvidence:
 
 def certify(
     store: Store, model: Model, keyring: Keyring, options: CertifyOptions, sink: Sink = silent
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[JsonObject, Path]:
     """(what the certificate says, the folder it is in).
 
     What was measured is kept and not measured again. Raises FreeholdError.
@@ -249,7 +250,7 @@ def _base(store: Store, model: Model) -> Model | None:
 # -- what it says ---------------------------------------------------------------------------------
 
 
-def _figures(safety: SafetyEvidence, privacy: PrivacyEvidence) -> list[dict[str, Any]]:
+def _figures(safety: SafetyEvidence, privacy: PrivacyEvidence) -> list[JsonObject]:
     """The figures of the bill of materials."""
     shares = {
         "harmful prompts answered without refusing": (safety.safety or {}).get("violating"),
