@@ -124,7 +124,7 @@ def not_tested(privacy: PrivacyEvidence) -> list[str]:
         missing.append(f"whether training rows can be extracted: {extraction['reason']}")
     if extraction["membership"] is None:
         why = "it takes 20 rows of each kind: training rows, and with --unseen rows it never saw"
-        missing.append(f"whether training rows can be told from others ({why})")
+        missing.append(f"whether training rows can be distinguished from others ({why})")
     return missing
 
 
