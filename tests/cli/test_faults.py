@@ -233,7 +233,7 @@ def test_odd_homes_are_said(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nothing" / "at all")
     (tmp_path / "file").write_text("")
     for home, told in (
-        (str(tmp_path / "link"), "is a link to nothing"),
+        (str(tmp_path / "link"), "is a broken link"),
         (str(tmp_path / "file" / "under"), "lies under a file"),
         ("~nobody-of-this-name/home", "HOME is not set"),
     ):
