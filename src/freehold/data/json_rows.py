@@ -154,12 +154,12 @@ def _lines(text: str, most: int = 0) -> Iterator[tuple[int, str]]:
     """(line number, line) of lines that are not empty. JSON texts hold no bare line ends, so these always end
     a line.
     """
-    start, number, given = 0, 1, 0
+    start, number, count = 0, 1, 0
     for end in _LINE_END.finditer(text):
         if text[start : end.start()].strip():
             yield number, text[start : end.start()]
-            given += 1
-            if given == most:
+            count += 1
+            if count == most:
                 return
         start, number = end.end(), number + 1
     if text[start:].strip():

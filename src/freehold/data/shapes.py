@@ -269,11 +269,11 @@ def _labelled(cells: Cells) -> Shaped:
         else LABEL_INSTRUCTION
     )
     turns = _above(cells, instruction or default)
-    asked = [cells.optional(name) for name in ("context", "text", "prompt", "input") if cells.has(name)]
+    texts = [cells.optional(name) for name in ("context", "text", "prompt", "input") if cells.has(name)]
     if not cells.has("text"):
-        asked.insert(0, cells.optional("instruction"))
+        texts.insert(0, cells.optional("instruction"))
     main = next(name for name in ("text", "prompt", "input", "instruction") if cells.has(name))
-    user = "\n\n".join(piece for piece in asked if piece)
+    user = "\n\n".join(piece for piece in texts if piece)
     if not user or not (cells.optional(main) or main == "instruction"):
         raise RowFault(cells.column(main), absent(cells.value(main)))
     if several:
@@ -369,20 +369,20 @@ def _preference(cells: Cells) -> Shaped:
     )
     worse = _conversation(cells, "rejected")
     named = [name for name in ("prompt", "text", "instruction", "input") if cells.has(name)]
-    asked = _shared(better, worse)
-    if len(better) == 1 or not any(turn.role == "user" for turn in asked):
+    prompt = _shared(better, worse)
+    if len(better) == 1 or not any(turn.role == "user" for turn in prompt):
         if not named:
             raise RowFault(
                 column, "there is no prompt, and the two conversations do not begin with the same messages"
             )
-        asked = _prompt_turns(cells)[0]
+        prompt = _prompt_turns(cells)[0]
     better, worse = (
         answered(better, column, cells.tally),
         answered(worse, cells.column("rejected"), Counter()),
     )
     if better[-1].content.strip() == worse[-1].content.strip():
         raise RowFault(cells.column("rejected"), "the better and the worse answer are the same")
-    turns = [*_above(cells), *asked, better[-1]]
+    turns = [*_above(cells), *prompt, better[-1]]
     return Shaped(arranged(turns, column, cells.tally), {"rejected": worse[-1].content})
 
 
@@ -399,10 +399,10 @@ def _conversation(cells: Cells, part: str) -> list[Turn]:
 def _shared(better: Sequence[Turn], worse: Sequence[Turn]) -> list[Turn]:
     """What both conversations begin with, up to the last answers."""
     shared: list[Turn] = []
-    for one, other in zip(better[:-1], worse[:-1], strict=False):
-        if (one.role, one.content) != (other.role, other.content):
+    for turn, other in zip(better[:-1], worse[:-1], strict=False):
+        if (turn.role, turn.content) != (other.role, other.content):
             break
-        shared.append(one)
+        shared.append(turn)
     return shared
 
 

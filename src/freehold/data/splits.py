@@ -273,8 +273,8 @@ def _check_groups(blocks: list[list[Example]], rows: int) -> None:
 
 def _dealt_blocks(blocks: list[list[Example]], labels: dict[str, str], valid: float, test: float) -> _Parts:
     by_key = {_key(rows): rows for rows in blocks}
-    wanted = {key: [labels.get(row.digest, "") for row in rows] for key, rows in by_key.items()}
-    keys = grouped.dealt(wanted, (1 - valid - test, valid, test))
+    labels_by_key = {key: [labels.get(row.digest, "") for row in rows] for key, rows in by_key.items()}
+    keys = grouped.dealt(labels_by_key, (1 - valid - test, valid, test))
     return _Parts(*([row for key in part for row in by_key[key]] for part in keys))
 
 

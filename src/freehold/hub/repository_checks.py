@@ -16,10 +16,10 @@ def repair(repositories: Repositories) -> list[str]:
     done: list[str] = []
     with repositories.engine.begin() as connection:
         held = {(row.repository, row.sha256) for row in connection.execute(sa.select(tables.holdings))}
-        wanted: set[tuple[int, str]] = set()
+        referenced: set[tuple[int, str]] = set()
         for row in connection.execute(sa.select(tables.commits.c.repository, tables.commits.c.files)):
-            wanted |= {(row.repository, values[0]) for values in row.files.values()}
-        if missing := sorted(wanted - held):
+            referenced |= {(row.repository, values[0]) for values in row.files.values()}
+        if missing := sorted(referenced - held):
             connection.execute(
                 tables.holdings.insert(),
                 [{"repository": number, "sha256": digest} for number, digest in missing],

@@ -91,8 +91,8 @@ class AnswerForm:
         own goes first.
         """
         system = question[:1] if question and question[0][0] == "system" else ()
-        given = (("system", self.system),) if self.system and not system else system
-        return (*given, *self.shown, *question[len(system) :])
+        opening = (("system", self.system),) if self.system and not system else system
+        return (*opening, *self.shown, *question[len(system) :])
 
     def as_dict(self) -> JsonObject:
         """JSON form, with its version."""
@@ -220,9 +220,9 @@ def _text(value: Any, field: str, where: str, *, most: int = MOST_BYTES) -> str:
 
 
 def _flag(value: JsonObject, field: str, where: str) -> bool:
-    if not isinstance(found := value.get(field, False), bool):
+    if not isinstance(flag := value.get(field, False), bool):
         _refuse(where, f"{field} must be true or false")
-    return found
+    return flag
 
 
 def _most(value: JsonObject, where: str) -> int:
@@ -233,10 +233,10 @@ def _most(value: JsonObject, where: str) -> int:
 
 
 def _labels(value: JsonObject, where: str) -> tuple[str, ...]:
-    given = value.get("labels", [])
-    if not isinstance(given, list) or len(given) > MOST_LABELS:
+    listed = value.get("labels", [])
+    if not isinstance(listed, list) or len(listed) > MOST_LABELS:
         _refuse(where, f"labels must be a list of at most {MOST_LABELS:,}")
-    labels = tuple(_text(label, "a label", where, most=MOST_LABEL) for label in given)
+    labels = tuple(_text(label, "a label", where, most=MOST_LABEL) for label in listed)
     if any(not label.strip() for label in labels):
         _refuse(where, "a label is empty")
     if len(set(labels)) < len(labels):
@@ -256,22 +256,22 @@ def _schema(value: JsonObject, where: str) -> str:
 
 
 def _shots(value: JsonObject, where: str) -> tuple[Messages, ...]:
-    given = value.get("shots", [])
-    if not isinstance(given, list) or not all(isinstance(shot, list) for shot in given):
+    listed = value.get("shots", [])
+    if not isinstance(listed, list) or not all(isinstance(shot, list) for shot in listed):
         _refuse(where, "shots must be a list of lists of messages")
-    if sum(map(len, given)) > MOST_MESSAGES:
+    if sum(map(len, listed)) > MOST_MESSAGES:
         _refuse(where, f"shots have more than {MOST_MESSAGES} messages")
-    return tuple(_shot(shot, where) for shot in given)
+    return tuple(_shot(shot, where) for shot in listed)
 
 
-def _shot(given: list[Any], where: str) -> Messages:
+def _shot(turns: list[Any], where: str) -> Messages:
     """A worked example: questions and answers by turns."""
     messages = tuple(
         (str(entry["role"]), _text(entry["content"], "a message", where))
-        for entry in given
+        for entry in turns
         if isinstance(entry, dict) and set(entry) == {"role", "content"}
     )
     roles = [role for role, _ in messages]
-    if len(messages) != len(given) or roles[-1:] != ["assistant"] or set(roles) != {"user", "assistant"}:
+    if len(messages) != len(turns) or roles[-1:] != ["assistant"] or set(roles) != {"user", "assistant"}:
         _refuse(where, "a worked example must be messages of user and assistant that end with an answer")
     return messages

@@ -148,15 +148,15 @@ def program(plain_template: str, plain_stop: str) -> str:
 
 def _closure(name: str) -> list[str]:
     """A distribution and all it needs, as installed here."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     pending = [name]
     while pending:
         one = pending.pop()
-        if one.lower() in found:
+        if one.lower() in names:
             continue
-        found[one.lower()] = None
+        names[one.lower()] = None
         for line in importlib.metadata.requires(one) or []:
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 pending.append(requirement.name)
-    return list(found)
+    return list(names)

@@ -22,7 +22,7 @@ class Stated:
 
 def stated(card: JsonObject) -> list[Stated]:
     """Every number of a card's ``model-index``."""
-    found: list[Stated] = []
+    figures: list[Stated] = []
     for entry in _list(card.get("model-index")):
         for result in _list(entry.get("results")):
             dataset = result.get("dataset")
@@ -30,15 +30,15 @@ def stated(card: JsonObject) -> list[Stated]:
             for metric in _list(result.get("metrics")):
                 value = metric.get("value")
                 if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                    found.append(
+                    figures.append(
                         Stated(
                             task or "no named data",
                             str(metric.get("name") or metric.get("type") or "value"),
                             float(value),
                         )
                     )
-    return found
+    return figures
 
 
 def _list(value: Any) -> list[JsonObject]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

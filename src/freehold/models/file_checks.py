@@ -88,9 +88,9 @@ def check_bytes(name: str, path: Path) -> None:
         )
     if _PAGE.match(head):
         title = _TITLE.search(head)
-        told = f" ({title[1].decode('utf-8', 'replace').strip()[:80]})" if title else ""
+        title_shown = f" ({title[1].decode('utf-8', 'replace').strip()[:80]})" if title else ""
         raise BadModel(
-            f"{name} is a web page{told}, not the file itself",
+            f"{name} is a web page{title_shown}, not the file itself",
             "use the file's download link; a gated model needs its hub's token",
         )
     if name.endswith((".safetensors", ".gguf")):
@@ -259,13 +259,13 @@ def _check_index(files: Mapping[str, Path], weights: list[str]) -> None:
         return
     try:
         value = json.loads(files["model.safetensors.index.json"].read_text())
-        wanted = {str(name) for name in value["weight_map"].values()}
+        listed = {str(name) for name in value["weight_map"].values()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadModel("model.safetensors.index.json does not list the files of weights", _AGAIN) from error
-    missing = sorted(wanted - set(weights))
+    missing = sorted(listed - set(weights))
     if missing:
         raise BadModel(
-            f"{len(missing)} of {len(wanted)} weight files are missing: {', '.join(missing[:4])}",
+            f"{len(missing)} of {len(listed)} weight files are missing: {', '.join(missing[:4])}",
             "fetch the missing files, then pull again",
         )
 

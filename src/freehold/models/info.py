@@ -103,9 +103,9 @@ def read_info(files: dict[str, Path], *, licence: str = "", licence_from: str = 
 def _gguf_card(name: str, path: Path, licence: str, licence_from: str) -> ModelInfo:
     header = gguf.read_header(path)
     fields = header.fields
-    own = fields.get("general.license")
-    if isinstance(own, str) and own:
-        licence, licence_from = own, f"general.license in {name}"
+    stated = fields.get("general.license")
+    if isinstance(stated, str) and stated:
+        licence, licence_from = stated, f"general.license in {name}"
     file_type = fields.get("general.file_type")
     template = fields.get("tokenizer.chat_template")
     heads = header.number("attention.head_count", 1) or 1
@@ -239,12 +239,12 @@ def _json_file(path: Path) -> JsonObject:
 def _template_of(files: dict[str, Path]) -> str | None:
     if "chat_template.jinja" in files:
         return files["chat_template.jinja"].read_text("utf-8", "replace")
-    found = (
+    template = (
         _json_file(files["tokenizer_config.json"]).get("chat_template")
         if "tokenizer_config.json" in files
         else None
     )
-    return found if isinstance(found, str) else None
+    return template if isinstance(template, str) else None
 
 
 def _licence_in_readme(path: Path) -> tuple[str, str]:
@@ -256,8 +256,8 @@ def _licence_in_readme(path: Path) -> tuple[str, str]:
         head = yaml_text.load(text.split("---", 2)[1], path.name)
     except BadData:
         return "", ""
-    found = stated_licence(head) if isinstance(head, dict) else ""
-    return (found, "license in README.md") if found else ("", "")
+    licence = stated_licence(head) if isinstance(head, dict) else ""
+    return (licence, "license in README.md") if licence else ("", "")
 
 
 def stated_licence(head: Mapping[str, Any]) -> str:
@@ -270,7 +270,7 @@ def stated_licence(head: Mapping[str, Any]) -> str:
     names = [
         name.strip() for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)
     ]
-    own = head.get("license_name")
-    if isinstance(own, str) and own.strip():
-        names = [own.strip() if name.lower() == "other" else name for name in names]
+    own_name = head.get("license_name")
+    if isinstance(own_name, str) and own_name.strip():
+        names = [own_name.strip() if name.lower() == "other" else name for name in names]
     return " AND ".join(dict.fromkeys(name for name in names if name))

@@ -32,7 +32,7 @@ class Step:
 
     def as_dict(self) -> JsonObject:
         """JSON form; fields that are absent (None) have no key."""
-        values = {one.key: getattr(self, one.name) for one in _stored(type(self))}
+        values = {stored_field.key: getattr(self, stored_field.name) for stored_field in _stored(type(self))}
         return {"step": self.name} | {k: v for k, v in values.items() if v is not None} | dict(self.further)
 
     @classmethod
@@ -42,14 +42,18 @@ class Step:
         """
         values: JsonObject = {}
         stored = _stored(cls)
-        for one in stored:
-            value = record.get(one.key)
+        for stored_field in stored:
+            value = record.get(stored_field.key)
             if value is None:
                 continue
-            if not isinstance(value, one.types) or (isinstance(value, bool) and bool not in one.types):
-                raise ValueError(f"the step {cls.kind!r} of its lineage has a wrong value for {one.key!r}")
-            values[one.name] = value
-        known = {"step", *(one.key for one in stored)}
+            if not isinstance(value, stored_field.types) or (
+                isinstance(value, bool) and bool not in stored_field.types
+            ):
+                raise ValueError(
+                    f"the step {cls.kind!r} of its lineage has a wrong value for {stored_field.key!r}"
+                )
+            values[stored_field.name] = value
+        known = {"step", *(stored_field.key for stored_field in stored)}
         further = {key: value for key, value in record.items() if key not in known}
         try:
             return cls(**values, further=further)
@@ -71,9 +75,13 @@ def _stored(kind: type[Step]) -> tuple[_Stored, ...]:
     """The fields of a kind of step, as its annotations say. A float may be written as a whole number."""
     hints = get_type_hints(kind)
     return tuple(
-        _Stored(one.name, kind.renamed.get(one.name, one.name), tuple(_json_types(hints[one.name])))
-        for one in fields(kind)
-        if one.name not in ("further", "other")
+        _Stored(
+            stored_field.name,
+            kind.renamed.get(stored_field.name, stored_field.name),
+            tuple(_json_types(hints[stored_field.name])),
+        )
+        for stored_field in fields(kind)
+        if stored_field.name not in ("further", "other")
     )
 
 

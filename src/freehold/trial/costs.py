@@ -51,10 +51,10 @@ def money_of(
     api = prices.request_price(options.api_model, tokens, batch=options.api_batch)
     even = money.break_even(options, api, measured)
     ways = prices.other_ways(options.api_model, tokens)
-    told = "measured with the rival" if reasoning_tokens is not None else _set(options)
+    source = "measured with the rival" if reasoning_tokens is not None else _set(options)
     return {
         "api": asdict(api),
-        "reasoning": told,
+        "reasoning": source,
         "other_ways": ways,
         "break_even": asdict(even),
     }

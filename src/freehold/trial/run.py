@@ -396,8 +396,8 @@ class Trial:
                 self.task, self.rows_of(split), answers, budget_s=self.options.budget_s, digest=variant.digest
             )
             result = self.steps.keep(name, arguments, partial)
-        kept = self.answers if split == TEST else self.chosen_by
-        kept[variant.id] = jobs.read_answers(self.steps.place(name, arguments))
+        entries = self.answers if split == TEST else self.chosen_by
+        entries[variant.id] = jobs.read_answers(self.steps.place(name, arguments))
         return result
 
     def _measuring(self, variant: Variant, split: Rows, limit_s: float) -> MeasureArguments:

@@ -152,8 +152,8 @@ def _disputed(task: Task) -> list[str]:
     return sentences
 
 
-def _pairs_named(found: Ceiling) -> str:
-    return ", ".join(f"{first} and {second}" for first, second in found.examples)
+def _pairs_named(tested: Ceiling) -> str:
+    return ", ".join(f"{first} and {second}" for first, second in tested.examples)
 
 
 def _floor(share: float) -> str:

@@ -108,9 +108,9 @@ def check(trial: Trial, variant: Variant) -> ServedCheck | None:
         try:
             name = _stored(trial, variant)
             seconds = planned or trial.clock.spare()
-            asked = _rows(trial, variant)
-            least = need_s(_load_s(variant), _row_s(variant), min(FEWEST_ROWS, len(asked)))
-            arguments = _arguments(trial, variant, name, asked)
+            ids = _rows(trial, variant)
+            least = need_s(_load_s(variant), _row_s(variant), min(FEWEST_ROWS, len(ids)))
+            arguments = _arguments(trial, variant, name, ids)
             if seconds < least and not trial.steps.done("served", arguments):
                 why = f"it takes about {duration(least)} and {duration(max(seconds, 0.0))} are left"
                 trial.skip(what, why)
@@ -135,7 +135,7 @@ def _stored(trial: Trial, variant: Variant) -> str:
         raise StepFailed("the chosen variant is not in the store", "run the trial again")
     if variant.kind != "tuned":
         model = next(model for model in trial.models if model.name == variant.model)
-        kept = keeping.keep_as_is(
+        stored = keeping.keep_as_is(
             trial.store,
             model,
             form_of(trial, variant),
@@ -144,8 +144,8 @@ def _stored(trial: Trial, variant: Variant) -> str:
             trial=trial.id,
             data=trial.task.files,
         )
-        trial.update(variant, stored_as=kept.name)
-        return kept.name
+        trial.update(variant, stored_as=stored.name)
+        return stored.name
     return variant.stored_as
 
 
@@ -177,7 +177,7 @@ def _row_s(variant: Variant) -> float:
     return 4 * (variant.measuring_seconds or 0.0) / max(variant.rows, 1)
 
 
-def _arguments(trial: Trial, variant: Variant, name: str, asked: Sequence[str]) -> ServedArguments:
+def _arguments(trial: Trial, variant: Variant, name: str, ids: Sequence[str]) -> ServedArguments:
     """What the step is given, but for the time it may take."""
     return ServedArguments(
         trial.task.files,
@@ -187,7 +187,7 @@ def _arguments(trial: Trial, variant: Variant, name: str, asked: Sequence[str]) 
         variant.id,
         task=str(trial.task_file),
         store=str(trial.store.folder),
-        rows=tuple(asked),
+        rows=tuple(ids),
         title=variant.title,
         budget_s=trial.options.budget_s,
     )
@@ -331,32 +331,32 @@ def job(arguments: ServedArguments, sink: Sink) -> ServedResult:
 
     started = time.monotonic()
     task_ = tasks.read(Path(arguments.task))
-    store, place = Store(Path(arguments.store)), Path(arguments.place)
+    store, folder = Store(Path(arguments.store)), Path(arguments.place)
     model = store.find(f"{arguments.model}@{arguments.revision}")
     form = answer_form.of_model(store, model) or answer_form.AnswerForm()
     by_id = {example.id: example for example in task_.test}
     rows = [by_id[name] for name in arguments.rows]
-    known = len(_read(place))
+    known = len(_read(folder))
     with task(sink, f"asking {arguments.title} through a server", len(rows), "rows") as progress:
         progress.resume(known)
         if known < len(rows):
-            with server(store.folder, model.name, place) as (address, key):
+            with server(store.folder, model.name, folder) as (address, key):
                 headers = {"Authorization": f"Bearer {key}"}
                 with httpx.Client(base_url=address, headers=headers, timeout=600, trust_env=False) as client:
                     for example in rows[known:]:
                         answer = _ask(client, model.name, form.system, example, task_.metric)
                         atomic_files.append_line(
-                            place / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
+                            folder / "answers.jsonl", json.dumps(asdict(answer), ensure_ascii=False)
                         )
                         progress.more(1)
                         if time.monotonic() - started > arguments.limit_s:
                             break
-    return ServedResult(len(_read(place)), len(rows), budget_s=arguments.budget_s)
+    return ServedResult(len(_read(folder)), len(rows), budget_s=arguments.budget_s)
 
 
-def _read(place: Path) -> list[Answer]:
+def _read(folder: Path) -> list[Answer]:
     """The answers that the step kept, one a line."""
-    return [Answer(**json.loads(line)) for line in atomic_files.read_lines(place / "answers.jsonl")]
+    return [Answer(**json.loads(line)) for line in atomic_files.read_lines(folder / "answers.jsonl")]
 
 
 def _ask(client: Any, model: str, system: str, example: Example, metric: Metric) -> Answer:
@@ -392,7 +392,7 @@ def _ask(client: Any, model: str, system: str, example: Example, metric: Metric)
 
 
 @contextlib.contextmanager
-def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
+def server(home: Path, name: str, folder: Path) -> Iterator[tuple[str, str]]:
     """A server of this model on a free port of this machine alone, ended whatever happens: its base URL and
     its key. Raises StepFailed.
 
@@ -416,7 +416,7 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
         "--until-stdin-closes",
     ]
     environment = {**os.environ, "FREEHOLD_HOME": str(home), KEY: key}
-    with (place / "server.txt").open("w") as said:
+    with (folder / "server.txt").open("w") as said:
         process = subprocess.Popen(
             words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
         )
@@ -429,7 +429,7 @@ def server(home: Path, name: str, place: Path) -> Iterator[tuple[str, str]]:
             if not line:
                 process.wait(_ENDING_S)
                 raise StepFailed(
-                    f"the server of the check did not start ({_last_line(place / 'server.txt')})",
+                    f"the server of the check did not start ({_last_line(folder / 'server.txt')})",
                     f"try it yourself: freehold serve {name}",
                 )
         yield json.loads(said_ready)["base_url"], key

@@ -122,7 +122,7 @@ class Terms:
             return "not known to Freehold; read it yourself"
         parts = [
             *self.must,
-            *(f"may not {one}" for one in self.may_not),
+            *(f"may not {restriction}" for restriction in self.may_not),
             self.limit,
             "; ".join(self.pass_on) and "when passing it on: " + ", ".join(self.pass_on),
         ]

@@ -214,17 +214,17 @@ def run_safety(
     sink: Sink,
 ) -> Safety:
     """A model's answers to prompts, judged; the answers are kept by the weights' and the prompts' digests."""
-    kept = (
+    saved = (
         store.folder
         / "attestations"
         / "answers"
         / f"{model.digest[:16]}-{atomic_files.digest_of([vars(prompt) for prompt in prompts])[:16]}.jsonl"
     )
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    saved.parent.mkdir(parents=True, exist_ok=True)
     engine = open_engine(store.weights(model), context_length=_CONTEXT, parallel=_PARALLEL)
     try:
         answers = answers_of(
-            engine, prompting(model.info, engine.vocabulary), prompts, kept, sink, f"asking {model.name}"
+            engine, prompting(model.info, engine.vocabulary), prompts, saved, sink, f"asking {model.name}"
         )
     finally:
         engine.close()

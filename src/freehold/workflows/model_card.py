@@ -416,7 +416,7 @@ def _running(model: Model, to: str, address: str) -> str:
         "```",
     ]
     if model.info.format == "gguf":
-        file = next(one for one in model.manifest if one.endswith(".gguf"))
+        file = next(step for step in model.manifest if step.endswith(".gguf"))
         others = [
             "",
             "With llama.cpp:",

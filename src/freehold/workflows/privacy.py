@@ -93,10 +93,10 @@ def _lessons(
     """
     fresh = read_dataset(unseen).examples if unseen is not None else ()
     if "task.json" in model.manifest:
-        kept = tasks.read(store.file(model, "task.json"))
-        leaked = kept.splits.leaked_test_ids
-        apart = tuple(row for row in kept.test if row.id not in leaked)
-        return _Lessons(kept.splits.train, fresh or apart, kept.labels)
+        saved = tasks.read(store.file(model, "task.json"))
+        leaked = saved.splits.leaked_test_ids
+        apart = tuple(row for row in saved.test if row.id not in leaked)
+        return _Lessons(saved.splits.train, fresh or apart, saved.labels)
     if data is None:
         return None
     files = tuned.data or {}
