@@ -338,5 +338,5 @@ def test_a_trial_ends_with_a_check_through_a_running_server(home: Path, tmp_path
         kept = store.find(stored_as)
         assert kept.digest == store.find("smollm2").digest
         assert answer_form.FILE in kept.manifest
-        assert "What a server answers" in path.with_name("report.html").read_text()
+        assert "The same rows through a running server" in path.with_name("report.html").read_text()
     assert taken < 60

@@ -196,7 +196,7 @@ def numbers_of(index: SearchIndex, connection: sa.Connection, *either: str) -> l
 
 @pytest.mark.parametrize("cursor", ["x", "1", "nan:1", "inf:1", "1:2:3", "1:99999999999999999999"])
 def test_a_cursor_that_is_none_is_refused(tmp_path: Path, cursor: str) -> None:
-    with pytest.raises(UsageError, match="is no cursor"):
+    with pytest.raises(UsageError, match="is not a valid cursor"):
         SearchIndex(Store(tmp_path).engine).page(SearchQuery("model"), cursor)
 
 
@@ -251,7 +251,7 @@ def test_what_search_and_collection_have_lost_is_found_and_mended(tmp_path: Path
         connection.execute(tables.holdings.delete().where(tables.holdings.c.repository == repo.id))
     faults = repository_checks.check(repositories)
     assert len(faults) == 2
-    assert "search does not know it" in faults[1]
+    assert "its entry in the search index is out of date" in faults[1]
     assert ".gitattributes is not protected" in faults[0]
     assert len(repository_checks.repair(repositories)) == 2
     assert repository_checks.check(repositories) == []

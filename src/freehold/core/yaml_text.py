@@ -105,7 +105,7 @@ def _count(text: str) -> None:
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in anchors:
-                raise _Excess(f"the alias {event.anchor[:40]!r} is used before its anchor is complete", event)
+                raise _Excess(f"the alias {event.anchor[:40]!r} has no complete anchor before it", event)
             _take(levels, event, anchors[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             _check_tag(event)

@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from freehold.core.wording import counted
 from freehold.data.examples import Example
 from freehold.trust.distinct import FEWEST_WORDS, Answers
 from freehold.trust.probing import MOST_FOLLOWING, Probes
@@ -90,9 +91,9 @@ class Extracted:
         share = self.memorized
         apart = " and not by the untuned one" if self.untuned is not None else ""
         text = (
-            f"Of {share.n} training rows with an answer of their own, {share.count} were repeated word for"
-            f" word by the tuned model{apart} ({share.value:.1%}, 95% between {share.low:.1%} and"
-            f" {share.high:.1%})"
+            f"Of {share.n} training rows with an answer of their own, {counted(share.count, 'was', 'were')}"
+            f" repeated word for word by the tuned model{apart} ({share.value:.1%}, 95% between"
+            f" {share.low:.1%} and {share.high:.1%})"
         )
         if self.unseen is not None:
             text += f"; of {self.unseen.n} rows it never saw, {self.unseen.count}"
