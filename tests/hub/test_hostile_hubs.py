@@ -97,7 +97,10 @@ def test_a_hub_of_this_kind_can_be_mirrored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sha", ["main", "v1.0", "c" * 39, "c" * 40 + "\n", None, "../" * 13 + "x"])
 def test_a_commit_is_named_as_commits_are(tmp_path: Path, sha: object) -> None:
     """The name becomes a revision of the copy."""
-    with hub({"/api/models/eve/model": described(sha)}) as address, pytest.raises(BadData, match="no valid commit"):
+    with (
+        hub({"/api/models/eve/model": described(sha)}) as address,
+        pytest.raises(BadData, match="no valid commit"),
+    ):
         mirrored(tmp_path, address)
 
 
